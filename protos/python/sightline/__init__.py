@@ -1,0 +1,1 @@
+"""The Sightline contract, generated from `protos/sightline`."""

@@ -1,0 +1,179 @@
+from sightline.v1 import geometry_pb2 as _geometry_pb2
+from sightline.v1 import product_pb2 as _product_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Lane(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LANE_UNSPECIFIED: _ClassVar[Lane]
+    LANE_INTERACTIVE: _ClassVar[Lane]
+    LANE_BATCH: _ClassVar[Lane]
+
+class ObjectSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OBJECT_SOURCE_UNSPECIFIED: _ClassVar[ObjectSource]
+    OBJECT_SOURCE_DETECTOR: _ClassVar[ObjectSource]
+    OBJECT_SOURCE_BOX: _ClassVar[ObjectSource]
+    OBJECT_SOURCE_TAP: _ClassVar[ObjectSource]
+    OBJECT_SOURCE_WHOLE_PHOTO: _ClassVar[ObjectSource]
+
+class FailureReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FAILURE_REASON_UNSPECIFIED: _ClassVar[FailureReason]
+    FAILURE_REASON_MODEL_ANSWER: _ClassVar[FailureReason]
+    FAILURE_REASON_INTERNAL: _ClassVar[FailureReason]
+LANE_UNSPECIFIED: Lane
+LANE_INTERACTIVE: Lane
+LANE_BATCH: Lane
+OBJECT_SOURCE_UNSPECIFIED: ObjectSource
+OBJECT_SOURCE_DETECTOR: ObjectSource
+OBJECT_SOURCE_BOX: ObjectSource
+OBJECT_SOURCE_TAP: ObjectSource
+OBJECT_SOURCE_WHOLE_PHOTO: ObjectSource
+FAILURE_REASON_UNSPECIFIED: FailureReason
+FAILURE_REASON_MODEL_ANSWER: FailureReason
+FAILURE_REASON_INTERNAL: FailureReason
+
+class SearchRequest(_message.Message):
+    __slots__ = ("photo", "regions", "filter", "catalog", "max_objects", "max_products", "min_similarity", "lane", "grant")
+    PHOTO_FIELD_NUMBER: _ClassVar[int]
+    REGIONS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    CATALOG_FIELD_NUMBER: _ClassVar[int]
+    MAX_OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_PRODUCTS_FIELD_NUMBER: _ClassVar[int]
+    MIN_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    GRANT_FIELD_NUMBER: _ClassVar[int]
+    photo: bytes
+    regions: _containers.RepeatedCompositeFieldContainer[_geometry_pb2.Region]
+    filter: Filter
+    catalog: str
+    max_objects: int
+    max_products: int
+    min_similarity: float
+    lane: Lane
+    grant: str
+    def __init__(self, photo: _Optional[bytes] = ..., regions: _Optional[_Iterable[_Union[_geometry_pb2.Region, _Mapping]]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., catalog: _Optional[str] = ..., max_objects: _Optional[int] = ..., max_products: _Optional[int] = ..., min_similarity: _Optional[float] = ..., lane: _Optional[_Union[Lane, str]] = ..., grant: _Optional[str] = ...) -> None: ...
+
+class Filter(_message.Message):
+    __slots__ = ("brands", "categories", "price", "availabilities")
+    BRANDS_FIELD_NUMBER: _ClassVar[int]
+    CATEGORIES_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
+    AVAILABILITIES_FIELD_NUMBER: _ClassVar[int]
+    brands: _containers.RepeatedScalarFieldContainer[str]
+    categories: _containers.RepeatedScalarFieldContainer[str]
+    price: PriceRange
+    availabilities: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, brands: _Optional[_Iterable[str]] = ..., categories: _Optional[_Iterable[str]] = ..., price: _Optional[_Union[PriceRange, _Mapping]] = ..., availabilities: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class PriceRange(_message.Message):
+    __slots__ = ("currency", "minimum", "maximum")
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    MINIMUM_FIELD_NUMBER: _ClassVar[int]
+    MAXIMUM_FIELD_NUMBER: _ClassVar[int]
+    currency: str
+    minimum: float
+    maximum: float
+    def __init__(self, currency: _Optional[str] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ...) -> None: ...
+
+class SearchResponse(_message.Message):
+    __slots__ = ("accepted", "detected", "results", "failure", "done")
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    DETECTED_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    accepted: Accepted
+    detected: Detected
+    results: ObjectResults
+    failure: ObjectFailure
+    done: Done
+    def __init__(self, accepted: _Optional[_Union[Accepted, _Mapping]] = ..., detected: _Optional[_Union[Detected, _Mapping]] = ..., results: _Optional[_Union[ObjectResults, _Mapping]] = ..., failure: _Optional[_Union[ObjectFailure, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ...) -> None: ...
+
+class Accepted(_message.Message):
+    __slots__ = ("request_id",)
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    def __init__(self, request_id: _Optional[str] = ...) -> None: ...
+
+class Detected(_message.Message):
+    __slots__ = ("objects",)
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    objects: _containers.RepeatedCompositeFieldContainer[DetectedObject]
+    def __init__(self, objects: _Optional[_Iterable[_Union[DetectedObject, _Mapping]]] = ...) -> None: ...
+
+class DetectedObject(_message.Message):
+    __slots__ = ("object_id", "box", "label", "score", "source")
+    OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    BOX_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    object_id: str
+    box: _geometry_pb2.BoundingBox
+    label: str
+    score: float
+    source: ObjectSource
+    def __init__(self, object_id: _Optional[str] = ..., box: _Optional[_Union[_geometry_pb2.BoundingBox, _Mapping]] = ..., label: _Optional[str] = ..., score: _Optional[float] = ..., source: _Optional[_Union[ObjectSource, str]] = ...) -> None: ...
+
+class ObjectResults(_message.Message):
+    __slots__ = ("object_id", "products")
+    OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    PRODUCTS_FIELD_NUMBER: _ClassVar[int]
+    object_id: str
+    products: _containers.RepeatedCompositeFieldContainer[_product_pb2.RankedProduct]
+    def __init__(self, object_id: _Optional[str] = ..., products: _Optional[_Iterable[_Union[_product_pb2.RankedProduct, _Mapping]]] = ...) -> None: ...
+
+class ObjectFailure(_message.Message):
+    __slots__ = ("object_id", "reason", "message")
+    OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    object_id: str
+    reason: FailureReason
+    message: str
+    def __init__(self, object_id: _Optional[str] = ..., reason: _Optional[_Union[FailureReason, str]] = ..., message: _Optional[str] = ...) -> None: ...
+
+class Done(_message.Message):
+    __slots__ = ("timings", "catalog_revision", "detector", "embedder", "applied_filter", "request_id")
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    CATALOG_REVISION_FIELD_NUMBER: _ClassVar[int]
+    DETECTOR_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDER_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_FILTER_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    timings: StageTimings
+    catalog_revision: str
+    detector: str
+    embedder: str
+    applied_filter: str
+    request_id: str
+    def __init__(self, timings: _Optional[_Union[StageTimings, _Mapping]] = ..., catalog_revision: _Optional[str] = ..., detector: _Optional[str] = ..., embedder: _Optional[str] = ..., applied_filter: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class StageTimings(_message.Message):
+    __slots__ = ("decode_ms", "detect_ms", "crop_ms", "embed_ms", "search_ms", "rank_ms", "queue_ms", "total_ms")
+    DECODE_MS_FIELD_NUMBER: _ClassVar[int]
+    DETECT_MS_FIELD_NUMBER: _ClassVar[int]
+    CROP_MS_FIELD_NUMBER: _ClassVar[int]
+    EMBED_MS_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_MS_FIELD_NUMBER: _ClassVar[int]
+    RANK_MS_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_MS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_MS_FIELD_NUMBER: _ClassVar[int]
+    decode_ms: float
+    detect_ms: float
+    crop_ms: float
+    embed_ms: float
+    search_ms: float
+    rank_ms: float
+    queue_ms: float
+    total_ms: float
+    def __init__(self, decode_ms: _Optional[float] = ..., detect_ms: _Optional[float] = ..., crop_ms: _Optional[float] = ..., embed_ms: _Optional[float] = ..., search_ms: _Optional[float] = ..., rank_ms: _Optional[float] = ..., queue_ms: _Optional[float] = ..., total_ms: _Optional[float] = ...) -> None: ...

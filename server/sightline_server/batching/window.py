@@ -1,0 +1,133 @@
+"""The waiting room of a batcher: what waits, what goes next, what is dropped. Sans-IO: no clock, no tasks, no locks.
+
+Rule: every entry that was offered leaves exactly once: in a batch, expired, or withdrawn. Lower lanes go first; within
+a lane order is kept. Entries are never split, so that the items of one photo share a batch.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Generic, TypeVar
+
+ItemT = TypeVar("ItemT")
+
+
+class EntryState(Enum):
+    """Where an entry is."""
+
+    WAITING = auto()
+    TAKEN = auto()
+    EXPIRED = auto()
+    WITHDRAWN = auto()
+
+
+@dataclass(eq=False, slots=True)
+class Entry(Generic[ItemT]):
+    """Items of one caller that go together. `deadline` and `offered_at` are instants of one monotonic clock."""
+
+    items: Sequence[ItemT]
+    deadline: float
+    offered_at: float
+    lane: int = 0
+    state: EntryState = field(default=EntryState.WAITING, init=False)
+
+    @property
+    def cost(self) -> int:
+        """Places that the entry needs in a batch."""
+        return len(self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[ItemT]):
+    """What `take` formed: entries to run together, and those whose deadline passed while they waited."""
+
+    entries: tuple[Entry[ItemT], ...]
+    expired: tuple[Entry[ItemT], ...]
+
+    @property
+    def items(self) -> list[ItemT]:
+        """The items of all entries, in order."""
+        return [item for entry in self.entries for item in entry.items]
+
+    @property
+    def deadline(self) -> float:
+        """The latest deadline of the members: the batch is worth running until then."""
+        return max(entry.deadline for entry in self.entries)
+
+
+class WindowFull(Exception):  # noqa: N818  # it is an answer, not a fault
+    """The entry does not fit into what may wait."""
+
+
+class Window(Generic[ItemT]):
+    """A bounded queue with lanes, from which batches of at most `max_batch` items are taken.
+
+    At most `max_waiting` items wait. Raises ValueError when a bound is not positive.
+    """
+
+    def __init__(self, *, max_batch: int, max_waiting: int, lanes: int = 1) -> None:
+        if min(max_batch, max_waiting, lanes) < 1:
+            raise ValueError("max_batch, max_waiting and lanes must be positive")
+        self.max_batch = max_batch
+        self.max_waiting = max_waiting
+        self._lanes: tuple[deque[Entry[ItemT]], ...] = tuple(deque() for _ in range(lanes))
+        self._waiting = 0
+
+    @property
+    def waiting(self) -> int:
+        """Items that wait."""
+        return self._waiting
+
+    def offer(self, entry: Entry[ItemT]) -> None:
+        """Lets `entry` wait.
+
+        Raises `WindowFull` when it does not fit, ValueError when it is empty or could never be in a batch.
+        """
+        if not 1 <= entry.cost <= self.max_batch:
+            raise ValueError(f"an entry holds 1 to {self.max_batch} items, not {entry.cost}")
+        if self._waiting + entry.cost > self.max_waiting:
+            raise WindowFull
+        self._lanes[entry.lane].append(entry)
+        self._waiting += entry.cost
+
+    def withdraw(self, entry: Entry[ItemT]) -> bool:
+        """Takes a waiting entry out, because its caller left; False when it no longer waits."""
+        if entry.state is not EntryState.WAITING:
+            return False
+        self._lanes[entry.lane].remove(entry)
+        self._leave(entry, EntryState.WITHDRAWN)
+        return True
+
+    def take(self, now: float) -> Batch[ItemT]:
+        """Forms the next batch at instant `now`; without entries when nothing worth running waits."""
+        taken: list[Entry[ItemT]] = []
+        expired: list[Entry[ItemT]] = []
+        budget = self.max_batch
+        for lane in self._lanes:
+            while lane and (lane[0].deadline <= now or lane[0].cost <= budget):
+                entry = lane.popleft()
+                if entry.deadline <= now:
+                    self._leave(entry, EntryState.EXPIRED)
+                    expired.append(entry)
+                else:
+                    self._leave(entry, EntryState.TAKEN)
+                    taken.append(entry)
+                    budget -= entry.cost
+            if lane:
+                # What did not fit goes first next time; no lower lane overtakes it.
+                break
+        return Batch(tuple(taken), tuple(expired))
+
+    def close(self) -> Iterable[Entry[ItemT]]:
+        """Empties the room; returns the entries that waited, as withdrawn."""
+        left = [entry for lane in self._lanes for entry in lane]
+        for lane in self._lanes:
+            lane.clear()
+        for entry in left:
+            self._leave(entry, EntryState.WITHDRAWN)
+        return left
+
+    def _leave(self, entry: Entry[ItemT], state: EntryState) -> None:
+        entry.state = state
+        self._waiting -= entry.cost

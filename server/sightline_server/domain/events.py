@@ -1,0 +1,73 @@
+"""What a search streams, in order: Accepted, Detected, one ObjectResults or ObjectFailure per object, Done."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from sightline_server.domain.items import PhotoObject, RankedProduct
+
+
+class FailureReason(Enum):
+    """Why one object could not be searched."""
+
+    MODEL_ANSWER = "model_answer"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The call passed admission."""
+
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """Every object that will be searched, best first."""
+
+    objects: tuple[PhotoObject, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectResults:
+    """The ranked products of one object, best first."""
+
+    object_id: str
+    products: tuple[RankedProduct, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFailure:
+    """One object that could not be searched; the others go on."""
+
+    object_id: str
+    reason: FailureReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimings:
+    """Seconds of one call by stage; `queue` is the part of them spent waiting for a place in a batch."""
+
+    decode: float
+    detect: float
+    crop: float
+    embed: float
+    search: float
+    rank: float
+    queue: float
+    total: float
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The end of a search that succeeded."""
+
+    timings: StageTimings
+    catalog_revision: str
+    detector: str
+    embedder: str
+    request_id: str
+    applied_filter: str = ""
+
+
+Event = Accepted | Detected | ObjectResults | ObjectFailure | Done

@@ -1,0 +1,113 @@
+"""Boxes and points in fractions of a picture: 0..1, origin top left.
+
+Rule: a `Box` is never empty and never leaves the picture; whoever makes one clips first.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A place in the picture, both coordinates in 0..1."""
+
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """An axis-parallel rectangle with 0 <= x_min < x_max <= 1, and the same for y."""
+
+    x_min: float
+    y_min: float
+    x_max: float
+    y_max: float
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.x_min < self.x_max <= 1.0 and 0.0 <= self.y_min < self.y_max <= 1.0):
+            raise ValueError("a box must lie in 0..1 and have an area")
+
+    @classmethod
+    def whole(cls) -> Self:
+        """The box of the whole picture."""
+        return cls(0.0, 0.0, 1.0, 1.0)
+
+    @classmethod
+    def square_around(cls, point: Point, side: float, aspect: float) -> Self:
+        """A square in pixels around `point`, moved inside the picture.
+
+        `side` is its edge as a fraction of the picture's shorter edge, `aspect` the picture's width over its height.
+        """
+        width = min(1.0, side / max(aspect, 1.0))
+        height = min(1.0, side * min(aspect, 1.0))
+        x_min = min(max(point.x - width / 2, 0.0), 1.0 - width)
+        y_min = min(max(point.y - height / 2, 0.0), 1.0 - height)
+        return cls(x_min, y_min, min(1.0, x_min + width), min(1.0, y_min + height))
+
+    @property
+    def area(self) -> float:
+        """Fraction of the picture that the box covers."""
+        return (self.x_max - self.x_min) * (self.y_max - self.y_min)
+
+    def covers(self, point: Point) -> bool:
+        """Whether `point` lies in the box, edges included."""
+        return self.x_min <= point.x <= self.x_max and self.y_min <= point.y <= self.y_max
+
+    def iou(self, other: "Box") -> float:
+        """Intersection over union with `other`, 0..1."""
+        width = min(self.x_max, other.x_max) - max(self.x_min, other.x_min)
+        height = min(self.y_max, other.y_max) - max(self.y_min, other.y_min)
+        if width <= 0.0 or height <= 0.0:
+            return 0.0
+        intersection = width * height
+        return intersection / (self.area + other.area - intersection)
+
+    def pixels(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """The box as (left, top, right, bottom) pixels of a picture, at least one pixel in each direction."""
+        left = min(int(self.x_min * width), width - 1)
+        top = min(int(self.y_min * height), height - 1)
+        right = min(max(round(self.x_max * width), left + 1), width)
+        bottom = min(max(round(self.y_max * height), top + 1), height)
+        return left, top, right, bottom
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """Where a picture lies in the padded square that a detector sees: scaled to fit, centred, the rest padded.
+
+    `inner_width` and `inner_height` are pixels of the scaled picture, `left` and `top` those of the padding.
+    """
+
+    canvas_width: int
+    canvas_height: int
+    inner_width: int
+    inner_height: int
+    left: int
+    top: int
+
+    @classmethod
+    def fit(cls, width: int, height: int, canvas_width: int, canvas_height: int) -> Self:
+        """The letterbox of a `width` x `height` picture on the canvas."""
+        scale = min(canvas_width / width, canvas_height / height)
+        inner_width = min(canvas_width, max(1, round(width * scale)))
+        inner_height = min(canvas_height, max(1, round(height * scale)))
+        left, top = (canvas_width - inner_width) // 2, (canvas_height - inner_height) // 2
+        return cls(canvas_width, canvas_height, inner_width, inner_height, left, top)
+
+    def to_picture(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Boxes [N,4] xyxy in 0..1 of the canvas, as boxes in 0..1 of the picture, clipped to it."""
+        scale = np.array([self.canvas_width / self.inner_width, self.canvas_height / self.inner_height] * 2, np.float32)
+        offset = np.array([self.left / self.inner_width, self.top / self.inner_height] * 2, np.float32)
+        clipped: NDArray[np.float32] = np.clip(boxes * scale - offset, 0.0, 1.0)
+        return clipped
+
+
+def smallest_covering(boxes: Sequence[Box], point: Point) -> int | None:
+    """Index of the smallest box that covers `point`, or None."""
+    covering = [index for index, box in enumerate(boxes) if box.covers(point)]
+    return min(covering, key=lambda index: boxes[index].area, default=None)

@@ -1,0 +1,43 @@
+"""Pictures between the stages.
+
+Rule: pixels are RGB uint8, C-contiguous and upright; whoever holds one must not write to it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline_server.domain.geometry import Letterbox
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A decoded photo: `pixels` is uint8 [H,W,3] RGB, EXIF orientation applied, of bounded size."""
+
+    pixels: NDArray[np.uint8]
+
+    @property
+    def width(self) -> int:
+        """Pixels across."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Pixels down."""
+        return int(self.pixels.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorInput:
+    """A frame as the detector sees it: `pixels` uint8 [h,w,3] of the model's size, and where the frame lies in it."""
+
+    pixels: NDArray[np.uint8]
+    letterbox: Letterbox
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """One object at the embedder's input size: `pixels` uint8 [h,w,3] RGB."""
+
+    pixels: NDArray[np.uint8]

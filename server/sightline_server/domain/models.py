@@ -1,0 +1,52 @@
+"""What the server must know about the two models; read from Triton, never written twice."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorSpec:
+    """The detector behind the engine: input uint8 [B,height,width,3], at most `max_detections` answers a picture.
+
+    `labels[i]` is the word for label i. `preprocess` are the facts of its recipe. `sha256` is the digest of the model
+    file where the engine knows it, else empty.
+    """
+
+    name: str
+    version: str
+    height: int
+    width: int
+    max_detections: int
+    labels: tuple[str, ...]
+    preprocess: Mapping[str, object] = field(default_factory=dict)
+    sha256: str = ""
+    max_batch_size: int = 0
+
+    @property
+    def identity(self) -> str:
+        """Name and short digest, as answers and metrics show it."""
+        return identity(self.name, self.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderSpec:
+    """The embedder behind the engine: input uint8 [B,height,width,3], output float32 [B,dimension], L2-normalised."""
+
+    name: str
+    version: str
+    height: int
+    width: int
+    dimension: int
+    preprocess: Mapping[str, object] = field(default_factory=dict)
+    sha256: str = ""
+    max_batch_size: int = 0
+
+    @property
+    def identity(self) -> str:
+        """Name and short digest, as answers and metrics show it."""
+        return identity(self.name, self.sha256)
+
+
+def identity(name: str, sha256: str) -> str:
+    """`name@` and the first twelve digits of the digest, or the name alone."""
+    return f"{name}@{sha256[:12]}" if sha256 else name

@@ -1,0 +1,38 @@
+"""One search as the pipeline sees it: checked, defaults filled in, deadline absolute."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from sightline_server.domain.geometry import Box, Point
+
+Region = Box | Point
+
+
+class Lane(IntEnum):
+    """Which calls go first; lower goes first."""
+
+    INTERACTIVE = 0
+    BATCH = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    """A photo and what is asked about it.
+
+    `photo` are the encoded bytes. `deadline` is an instant of the server's monotonic clock, in seconds. A `Box` in
+    `regions` is searched as it is, a `Point` through the detector; without regions the detector decides.
+    """
+
+    request_id: str
+    photo: bytes
+    deadline: float
+    max_objects: int
+    max_products: int
+    min_similarity: float
+    regions: tuple[Region, ...] = ()
+    lane: Lane = Lane.INTERACTIVE
+
+    @property
+    def needs_detector(self) -> bool:
+        """Whether any part of the answer depends on the detector."""
+        return not self.regions or any(isinstance(region, Point) for region in self.regions)

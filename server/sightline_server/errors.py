@@ -1,0 +1,57 @@
+"""The server's one exception: what went wrong, in a kind, and the words that a caller may read.
+
+Rule: `message` is public and holds no photo facts; the cause stays in `__cause__` and in the log. The gRPC code of a
+kind is chosen once, in `rpc/status.py`.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+
+
+class ErrorKind(Enum):
+    """Every way in which a request or a start can fail."""
+
+    INVALID_IMAGE = "INVALID_IMAGE"
+    INVALID_REQUEST = "INVALID_REQUEST"
+    LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
+    UNKNOWN_CATALOG = "UNKNOWN_CATALOG"
+    NOT_BUILT = "NOT_BUILT"
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    PERMISSION_DENIED = "PERMISSION_DENIED"
+    OVERLOADED = "OVERLOADED"
+    ENGINE_UNAVAILABLE = "ENGINE_UNAVAILABLE"
+    INDEX_UNAVAILABLE = "INDEX_UNAVAILABLE"
+    STOPPING = "STOPPING"
+    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+    CANCELLED = "CANCELLED"
+    MODEL_ANSWER = "MODEL_ANSWER"
+    CONFIGURATION = "CONFIGURATION"
+    INTERNAL = "INTERNAL"
+
+
+class SightlineError(Exception):
+    """A failure with a kind.
+
+    `message` is shown to callers. `field` names the request field at fault. `retry_after_s` says when trying again
+    makes sense. `metadata` are public facts for programs, such as a limit's value.
+    """
+
+    def __init__(
+        self,
+        kind: ErrorKind,
+        message: str,
+        *,
+        field: str = "",
+        retry_after_s: float | None = None,
+        metadata: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.field = field
+        self.retry_after_s = retry_after_s
+        self.metadata = metadata
+
+    def __repr__(self) -> str:
+        return f"SightlineError({self.kind.name}, {self.message!r})"

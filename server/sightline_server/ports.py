@@ -1,0 +1,85 @@
+"""The seams of the server: what the core needs of the engine, the index and the telemetry.
+
+Rule: Protocols only. The implementations stand in `triton/`, `index/` and `telemetry/`; `app.py` joins them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline_server.domain.items import Neighbour
+from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+
+Clock = Callable[[], float]
+"""Seconds of a monotonic clock."""
+
+
+class ModelRunner(Protocol):
+    """Runs one model on a batch."""
+
+    async def infer(self, parts: Sequence[NDArray[np.uint8]], *, deadline: float | None) -> Mapping[str, NDArray[Any]]:
+        """Runs B pictures, each uint8 [H,W,3] of the model's size, as one batch; returns output name -> [B,...].
+
+        `deadline` is an instant of `time.monotonic()`. Raises `SightlineError` of kind ENGINE_UNAVAILABLE,
+        DEADLINE_EXCEEDED or INTERNAL.
+        """
+
+
+class Engine(Protocol):
+    """The model server, embedded or remote."""
+
+    @property
+    def detector(self) -> DetectorSpec:
+        """The detector as the engine describes it; valid once started."""
+
+    @property
+    def embedder(self) -> EmbedderSpec:
+        """The embedder as the engine describes it; valid once started."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether both models answered their latest probe and no call has failed since."""
+
+    def runner(self, model: str) -> ModelRunner:
+        """The runner of `detector` or `embedder`."""
+
+    def on_change(self, listener: Callable[[bool], None]) -> None:
+        """Calls `listener` with the new readiness whenever it changes."""
+
+    async def start(self) -> None:
+        """Returns when both models answer. Raises `SightlineError` with the engine's words when they do not."""
+
+    async def stop(self) -> None:
+        """Ends everything that `start` began, within a bound."""
+
+
+class ProductIndex(Protocol):
+    """One served revision of a catalog: its vectors and its products. Immutable."""
+
+    @property
+    def name(self) -> str:
+        """The catalog's name, as requests give it."""
+
+    @property
+    def revision(self) -> str:
+        """Which version of the catalog this is."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of its vectors."""
+
+    @property
+    def products(self) -> int:
+        """How many products it holds."""
+
+    async def search(self, queries: NDArray[np.float32], k: int) -> list[list[Neighbour]]:
+        """For each of the queries [B,dimension], L2-normalised, its `k` nearest products, nearest first.
+
+        A product counts once, by its closest picture; equal similarities are ordered by product id. Fewer than `k`
+        come back only when the catalog is smaller. Raises `SightlineError` of kind INDEX_UNAVAILABLE.
+        """
+
+    async def close(self) -> None:
+        """Frees the vectors."""

@@ -1,0 +1,205 @@
+"""Every setting of the server: `SIGHTLINE_*` variables over a TOML file over the defaults here.
+
+Rule: frozen, read once by `load`, handed down in parts. A nested setting's variable joins names with two underscores:
+`SIGHTLINE_LIMITS__MAX_PHOTO_BYTES`.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from sightline_server.errors import ErrorKind, SightlineError
+
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+NOT_PRODUCTS = frozenset(
+    {
+        *("person", "bicycle", "car", "motorbike", "motorcycle", "aeroplane", "airplane", "bus", "train", "truck"),
+        *("boat", "traffic light", "fire hydrant", "stop sign", "parking meter"),
+        *("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe"),
+    }
+)
+"""COCO classes that no shop sells: people, animals, vehicles, street furniture."""
+
+
+class Part(BaseModel):
+    """A frozen group of settings that refuses names it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServerSettings(Part):
+    """Where the server listens and how it stops."""
+
+    listen: str = "127.0.0.1:50051"
+    metrics_listen: str = "127.0.0.1:9464"
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    insecure: bool = False
+    """Allows a non-loopback `listen` without TLS."""
+    grace_s: Seconds = 20.0
+    """How long a stop waits for the calls that it has accepted."""
+    max_connection_age_s: Seconds = 1800.0
+    """Connections end after it, so that balancers can move clients to new replicas."""
+    max_connection_age_grace_s: Seconds = 60.0
+
+
+class LimitSettings(Part):
+    """What one request, and all of them together, may ask for."""
+
+    max_photo_bytes: Positive = 20 * 1024 * 1024
+    max_photo_pixels: Positive = 64_000_000
+    max_regions: Positive = 16
+    default_objects: Positive = 8
+    max_objects: Positive = 16
+    default_products: Positive = 10
+    max_products: Positive = 100
+    max_concurrent_calls: Positive = 64
+    default_deadline_s: Seconds = 10.0
+    """For callers who set none."""
+    max_deadline_s: Seconds = 30.0
+
+
+class DecodeSettings(Part):
+    """How photos become frames."""
+
+    threads: Positive = Field(default_factory=lambda: max(1, min(4, os.cpu_count() or 1)))
+    max_frame_edge: Positive = 2048
+    """A decoded photo is reduced to at most this longer edge, in pixels."""
+
+
+class DetectionSettings(Part):
+    """Which answers of the detector become objects."""
+
+    min_score: Fraction = 0.25
+    nms_iou: Fraction = 0.45
+    min_area: Fraction = 0.001
+    """Smallest fraction of the photo that an object may cover."""
+    tap_square: Fraction = 0.3
+    """Edge of the square around a tap that no detection covers, as a fraction of the shorter edge."""
+    not_products: frozenset[str] = NOT_PRODUCTS
+    """Labels that never become objects: people, animals, vehicles, street furniture."""
+
+
+class RankingSettings(Part):
+    """What moves a product's score, and where the levels start; all in units of cosine similarity."""
+
+    same_item: Fraction = 0.80
+    similar: Fraction = 0.55
+    category_bonus: Annotated[float, Field(ge=0, le=0.5)] = 0.03
+    unavailable_penalty: Annotated[float, Field(ge=0, le=0.5)] = 0.02
+    min_similarity: Fraction = 0.0
+
+
+class BatchSettings(Part):
+    """One batcher: `max_batch` items a call, `max_waiting` items in its queue, `slots` calls at once."""
+
+    max_batch: Positive = 16
+    max_waiting: Positive = 256
+    slots: Positive = 1
+
+
+class BatchingSettings(Part):
+    """The three batchers of the hot path."""
+
+    frames: BatchSettings = BatchSettings(max_batch=8)
+    crops: BatchSettings = BatchSettings(max_batch=32, max_waiting=1024)
+    queries: BatchSettings = BatchSettings(max_batch=256, max_waiting=1024)
+
+
+class EngineSettings(Part):
+    """The model server."""
+
+    triton_url: str | None = None
+    """HOST:PORT of a running Triton's gRPC service; without it the embedded engine is started."""
+    repository: Path | None = None
+    """The Triton model repository; without it the checkout's, or that below `home`."""
+    start_timeout_s: Seconds = 60.0
+    probe_interval_s: Seconds = 0.5
+    probe_timeout_s: Seconds = 5.0
+    shared_memory: bool = True
+
+
+class CatalogSettings(Part):
+    """What is searched."""
+
+    path: Path | None = None
+    name: str = "default"
+
+
+class LogSettings(Part):
+    """What the server says about itself."""
+
+    level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    json_lines: bool = False
+
+
+def default_home() -> Path:
+    """`$SIGHTLINE_HOME`, or `~/.local/share/sightline`."""
+    return Path(os.environ.get("SIGHTLINE_HOME") or Path.home() / ".local" / "share" / "sightline")
+
+
+class Settings(BaseSettings):
+    """All settings of a server."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SIGHTLINE_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        nested_model_default_partial_update=True,
+    )
+
+    home: Path = Field(default_factory=default_home)
+    server: ServerSettings = ServerSettings()
+    limits: LimitSettings = LimitSettings()
+    decode: DecodeSettings = DecodeSettings()
+    detection: DetectionSettings = DetectionSettings()
+    ranking: RankingSettings = RankingSettings()
+    batching: BatchingSettings = BatchingSettings()
+    engine: EngineSettings = EngineSettings()
+    catalog: CatalogSettings = CatalogSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line over environment over file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load(config: Path | None = None, **overrides: dict[str, Any]) -> Settings:
+    """Reads the settings; `overrides` are groups of the command line's options, `None` meaning "not given".
+
+    Raises `SightlineError` of kind CONFIGURATION that names the setting at fault.
+    """
+    given = {
+        group: kept
+        for group, values in overrides.items()
+        if (kept := {name: value for name, value in values.items() if value is not None})
+    }
+    if config is not None and not config.is_file():
+        raise SightlineError(ErrorKind.CONFIGURATION, f"no such settings file: {config}")
+    located = type("LocatedSettings", (Settings,), {"model_config": SettingsConfigDict(toml_file=config)})
+    try:
+        settings: Settings = located(**given)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise SightlineError(ErrorKind.CONFIGURATION, f"setting {name}: {first['msg']}") from error
+    except ValueError as error:
+        raise SightlineError(ErrorKind.CONFIGURATION, f"settings file {config}: {error}") from error
+    return settings
