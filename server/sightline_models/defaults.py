@@ -1,0 +1,101 @@
+"""The two default models: what each is called, made from, labelled with, and which file must come out.
+
+Place in the flow: read by every other part of this package and by whoever writes a `config.pbtxt`. The one rule:
+what is said here about a model is said nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sightline_models import sources
+from sightline_models.coco import COCO_LABELS
+from sightline_models.sources import Source
+
+Compile = Callable[[Mapping[str, bytes], Mapping[str, str]], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultModel:
+    """One default model.
+
+    folder: its folder in the model repository. sha256: of the ONNX file that the recipe makes. labels: words for the
+    label indices, empty for an embedder. preprocess: how the server makes the input from a photo, apart from its size,
+    which the file itself tells. compile_onnx: (members by role, metadata) -> bytes of the ONNX file.
+    """
+
+    folder: str
+    name: str
+    version: str
+    source: Source
+    sha256: str
+    labels: tuple[str, ...]
+    preprocess: Mapping[str, object]
+    compile_onnx: Compile
+
+    def metadata(self) -> dict[str, str]:
+        """What the ONNX file says about itself in `metadata_props`."""
+        weights = self.source.members.get("weights") or self.source.members["checkpoint"]
+        return {
+            "name": self.name,
+            "version": self.version,
+            "source": f"{self.source.requirement}, {weights.path}",
+            "source_sha256": weights.sha256,
+            "licence": self.source.licence,
+            "labels": json.dumps(self.labels),
+            "preprocess": json.dumps(self.preprocess, sort_keys=True),
+        }
+
+
+def _compile_detector(members: Mapping[str, bytes], metadata: Mapping[str, str]) -> bytes:
+    from sightline_models.yolov4_tiny import compile_yolov4_tiny
+
+    return compile_yolov4_tiny(members["cfg"], members["weights"], metadata)
+
+
+def _compile_embedder(members: Mapping[str, bytes], metadata: Mapping[str, str]) -> bytes:
+    from sightline_models.efficientnet_lite import compile_efficientnet_lite2
+
+    return compile_efficientnet_lite2(members["checkpoint"], metadata)
+
+
+DETECTOR = DefaultModel(
+    folder="detector",
+    name="yolov4-tiny-coco-416",
+    version="1",
+    source=sources.YOLOV4_TINY,
+    sha256="196d887ab20c479e8463065154fbf7f68a4fabe340f2ec8df55981b704a25455",
+    labels=COCO_LABELS,
+    preprocess={"color": "RGB", "fit": "letterbox", "pad": 127, "resample": "area"},
+    compile_onnx=_compile_detector,
+)
+
+EMBEDDER = DefaultModel(
+    folder="embedder",
+    name="efficientnet-lite2-260",
+    version="1",
+    source=sources.EFFICIENTNET_LITE2,
+    sha256="ecb1b519e86f0051e0bb2ccc9ee9b41c6de3bd48b69a42291ae4186ef7257f7e",
+    labels=(),
+    preprocess={"color": "RGB", "fit": "squash", "resample": "antialiased bicubic"},
+    compile_onnx=_compile_embedder,
+)
+
+DEFAULT_MODELS: tuple[DefaultModel, ...] = (DETECTOR, EMBEDDER)
+
+
+def by_folder(folder: str) -> DefaultModel:
+    """The default model of a repository folder; KeyError for any other name."""
+    return {model.folder: model for model in DEFAULT_MODELS}[folder]
+
+
+def labels(folder: str) -> tuple[str, ...]:
+    """Words for the label indices of the default model in `folder`."""
+    return by_folder(folder).labels
+
+
+def preprocess(folder: str) -> Mapping[str, object]:
+    """How the input of the default model in `folder` is made from a photo."""
+    return by_folder(folder).preprocess

