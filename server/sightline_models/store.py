@@ -18,6 +18,8 @@ from sightline_models.defaults import DefaultModel
 from sightline_models.errors import HashMismatchError, ModelError
 from sightline_models.sources import sha256_of
 
+_PULL = "run `sightline models pull`"
+
 
 class State(Enum):
     """What stands at a model's place."""
@@ -26,6 +28,8 @@ class State(Enum):
     """The default model."""
     CUSTOM = "custom"
     """Another model that its own `model.json` declares."""
+    OUTDATED = "outdated"
+    """The default model of another version of this package, as its `model.json` says."""
     MISSING = "missing"
     WRONG = "wrong"
     """Neither the default model nor a declared one."""
@@ -47,12 +51,13 @@ class StoredModel:
 
     def require(self) -> None:
         """Raises HashMismatchError or ModelError unless a model stands here that is what it should be."""
-        remedy = "remove it and run `sightline models pull`, or declare your own model in model.json beside it"
         if self.state is State.MISSING:
-            raise ModelError(
-                f"{self.path}: missing (expected sha256 {self.expected}, found no file); run `sightline models pull`"
-            )
+            raise ModelError(f"{self.path}: missing (expected sha256 {self.expected}, found no file); {_PULL}")
+        if self.state is State.OUTDATED:
+            remedy = f"it is an earlier default; {_PULL}"
+            raise HashMismatchError(str(self.path), expected=self.expected, found=self.found, remedy=remedy)
         if self.state is State.WRONG:
+            remedy = f"remove it and {_PULL}, or declare your own model in model.json beside it"
             raise HashMismatchError(str(self.path), expected=self.expected, found=self.found, remedy=remedy)
 
 
@@ -69,11 +74,14 @@ def inspect(repository: Path, default: DefaultModel) -> StoredModel:
     """
     path = model_path(repository, default.folder)
     declared = _read_declaration(path)
-    custom = declared.get("name", default.name) != default.name
-    name = declared["name"] if custom else default.name
-    expected = declared.get("sha256", "") if custom else default.sha256
     found = sha256_of(path) if path.is_file() else ""
-    return StoredModel(default, path, _state(expected, found, custom), name, expected, found)
+    if declared.get("name", default.name) != default.name:
+        expected = declared.get("sha256", "")
+        return StoredModel(default, path, _state(expected, found, State.CUSTOM), declared["name"], expected, found)
+    state = _state(default.sha256, found, State.READY)
+    if state is State.WRONG and declared.get("sha256") == found and declared.get("version") != default.version:
+        state = State.OUTDATED
+    return StoredModel(default, path, state, default.name, default.sha256, found)
 
 
 def write(repository: Path, default: DefaultModel, onnx_bytes: bytes) -> Path:
@@ -86,12 +94,10 @@ def write(repository: Path, default: DefaultModel, onnx_bytes: bytes) -> Path:
     return path
 
 
-def _state(expected: str, found: str, custom: bool) -> State:
+def _state(expected: str, found: str, right: State) -> State:
     if not found:
         return State.MISSING
-    if found != expected:
-        return State.WRONG
-    return State.CUSTOM if custom else State.READY
+    return right if found == expected else State.WRONG
 
 
 def _declaration_path(path: Path) -> Path:

@@ -1,0 +1,142 @@
+"""`models check`: do the stored models answer as their makers' own networks do?
+
+Place in the flow: store -> ONNX Runtime on the CPU -> comparison with `references.npz`. The one rule: the references
+come from other readers of the same weights (PyTorch for the embedder, OpenCV for the detector), never from the recipes.
+`docs/models.md` says how they were made. A custom model is held to the contract only.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline_models.contract import CONTRACTS, Contract
+from sightline_models.defaults import DEFAULT_MODELS, DefaultModel
+from sightline_models.errors import ModelError
+from sightline_models.pictures import probes
+from sightline_models.store import State, StoredModel, inspect
+
+EMBEDDING_TOLERANCE = 1e-4
+"""Largest difference of one number of a unit-length embedding; PyTorch and ONNX Runtime differ by 4e-7."""
+SCORE_TOLERANCE = 2e-3
+"""Largest difference of a score; OpenCV and ONNX Runtime differ by 6e-5."""
+BOX_TOLERANCE = 2e-3
+"""Largest difference of a box edge, in parts of the frame (0.8 pixels of 416)."""
+CLEAR_SCORE = 0.05
+"""Boxes below it are compared by score only: noise orders them."""
+
+Array = npt.NDArray[Any]
+Answers = Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A model that passed.
+
+    deviation: the largest difference from the reference by output name; empty for a custom model.
+    """
+
+    stored: StoredModel
+    deviation: Mapping[str, float]
+
+
+def check(repository: Path, models: Sequence[DefaultModel] = DEFAULT_MODELS) -> list[Checked]:
+    """Verifies each model's hash, its tensors and its answers to two known pictures.
+
+    Raises:
+        ModelError: missing or wrong file, tensors against the contract, or answers away from the reference.
+    """
+    return [check_one(inspect(repository, model)) for model in models]
+
+
+def check_one(stored: StoredModel) -> Checked:
+    """Verifies one model; see `check`."""
+    stored.require()
+    contract = CONTRACTS[stored.default.folder]
+    answers = run_probes(stored.path, contract)
+    contract.require_answers(stored.name, answers)
+    if stored.state is State.CUSTOM:
+        return Checked(stored, {})
+    return Checked(stored, compare(stored.default.folder, answers))
+
+
+def run_probes(path: Path, contract: Contract) -> Answers:
+    """Runs a model on the two pictures at its own input size, on the CPU.
+
+    Raises:
+        ModelError: ONNX Runtime is missing, cannot load the file, or the tensors are against the contract.
+    """
+    session = _open(path)
+    contract.require_tensors(path, session.get_inputs(), session.get_outputs())
+    _, height, width, _ = session.get_inputs()[0].shape
+    pictures = np.ascontiguousarray(probes(max(height, width))[:, :height, :width])
+    names = list(contract.outputs)
+    return dict(zip(names, session.run(names, {contract.input: pictures}), strict=True))
+
+
+def compare(folder: str, answers: Answers) -> dict[str, float]:
+    """Holds the answers to both pictures against the stored references.
+
+    Returns:
+        The largest difference by output name.
+
+    Raises:
+        ModelError: a difference above its tolerance.
+    """
+    reference = _references(folder)
+    if folder == "embedder":
+        measured = {"EMBEDDINGS": _largest(answers["EMBEDDINGS"], reference["EMBEDDINGS"])}
+    else:
+        measured = _compare_detections(answers, reference)
+    allowed = {"EMBEDDINGS": EMBEDDING_TOLERANCE, "SCORES": SCORE_TOLERANCE, "BOXES": BOX_TOLERANCE}
+    for name, difference in measured.items():
+        if not difference <= allowed[name]:
+            raise ModelError(f"{folder}: {name} is {difference:.2g} away from the reference, allowed {allowed[name]}")
+    return measured
+
+
+def _compare_detections(answers: Answers, reference: Answers) -> dict[str, float]:
+    pictures = range(len(reference["SCORES"]))
+    boxes = [_nearest_boxes({k: v[i] for k, v in answers.items()}, reference, i) for i in pictures]
+    return {"SCORES": _largest(answers["SCORES"], reference["SCORES"]), "BOXES": max(boxes)}
+
+
+def _nearest_boxes(answer: Answers, reference: Answers, picture: int) -> float:
+    """Largest distance from a clear reference box to the nearest box of its label, infinite when there is none."""
+    worst = 0.0
+    for index in np.flatnonzero(reference["SCORES"][picture] >= CLEAR_SCORE):
+        same = answer["BOXES"][answer["LABELS"] == reference["LABELS"][picture, index]]
+        distances = np.abs(same - reference["BOXES"][picture, index]).max(axis=1, initial=0.0)
+        worst = max(worst, float(distances.min(initial=np.inf)))
+    return worst
+
+
+def _largest(found: Array, expected: Array) -> float:
+    return float(np.abs(found - expected).max()) if found.shape == expected.shape else float("inf")
+
+
+def _references(folder: str) -> dict[str, Array]:
+    data = files("sightline_models").joinpath("references.npz").read_bytes()
+    with np.load(io.BytesIO(data)) as archive:
+        return {name.partition("/")[2]: archive[name] for name in archive.files if name.startswith(folder + "/")}
+
+
+def _open(path: Path) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ModelError('onnxruntime is missing, which runs the check; pip install "sightline[cpu]"') from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{path}: ONNX Runtime cannot load it ({reason})") from error

