@@ -1,0 +1,196 @@
+"""The catalog as a Lance dataset: writing its fragments, committing it, opening it. The only lance import.
+
+Rule: what cannot be trusted is refused. A catalog is opened only when its rows are those that were written, whole and
+unchanged, and its vectors come from the embedder that is in use.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from sightline_server.domain.models import EmbedderSpec
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.digest import ContentDigest
+from sightline_server.index.schema import DISPLAY_COLUMNS, CatalogFacts, CatalogRow, catalog_schema, embedder_mismatch
+from sightline_server.index.schema import to_table as rows_to_table
+
+# Lance reads it once, at its import; its warnings are about what a build does on purpose.
+os.environ.setdefault("LANCE_LOG", "error")
+
+import lance
+from lance.fragment import write_fragments
+
+BATCH_ROWS = 4096
+REOPENINGS = 3
+NORM_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Catalog:
+    """One opened revision.
+
+    `display` are the columns of a `Product`, P rows in memory. `vectors` is float16 [V,D]; vector v was made from the
+    picture `image_links[v]` of product row `owners[v]` (int32 [V]).
+    """
+
+    path: Path
+    revision: str
+    facts: CatalogFacts
+    display: pa.Table
+    image_links: pa.Array
+    owners: NDArray[np.int32]
+    vectors: NDArray[np.float16]
+
+
+class DatasetWriter:
+    """Writes one dataset: fragments first, one commit last. Nothing is visible to a reader before the commit."""
+
+    def __init__(self, path: Path, embedder: EmbedderSpec) -> None:
+        self._path = path
+        self._embedder = embedder
+        self._schema = catalog_schema(embedder.dimension)
+        self._digest = ContentDigest(self._schema.names)
+        self._fragments: list[Any] = []
+        self._products = self._vectors = self._max_images = 0
+
+    def write(self, rows: Sequence[CatalogRow]) -> None:
+        """Writes `rows` as a fragment; their ids are unique within the catalog."""
+        table = rows_to_table(rows, self._embedder.dimension)
+        self._digest.update(table)
+        self._fragments += write_fragments(table, str(self._path), schema=self._schema, mode="create")
+        self._products += len(rows)
+        self._vectors += sum(len(row.images) for row in rows)
+        self._max_images = max(self._max_images, *(len(row.images) for row in rows))
+
+    def commit(self, built_at: str) -> CatalogFacts:
+        """Makes the dataset of all fragments."""
+        facts = CatalogFacts(
+            embedder=self._embedder,
+            products=self._products,
+            vectors=self._vectors,
+            max_images=self._max_images,
+            content_sha256=self._digest.hexdigest(),
+            built_at=built_at,
+        )
+        schema = self._schema.with_metadata(facts.metadata())
+        lance.LanceDataset.commit(str(self._path), lance.LanceOperation.Overwrite(schema, self._fragments))
+        return facts
+
+
+def read_facts(path: Path) -> CatalogFacts:
+    """What the catalog at `path` says about itself, without reading its rows. Errors as `open_catalog`."""
+    return CatalogFacts.parse(open_dataset(path).schema.metadata)
+
+
+def open_catalog(path: Path, embedder: EmbedderSpec | None = None) -> Catalog:
+    """Reads and checks the catalog at `path`, and its embedder against `embedder` where that is given.
+
+    A catalog that is replaced meanwhile is read again. Raises `SightlineError` of kind CONFIGURATION that says what is
+    wrong and what to do.
+    """
+    for _ in range(REOPENINGS):
+        before = inode(path)
+        try:
+            catalog = read_catalog(path, embedder)
+        except SightlineError:
+            if inode(path) == before:
+                raise
+            continue
+        if inode(path) == before:
+            return catalog
+    raise SightlineError(ErrorKind.CONFIGURATION, f"the catalog at {path} is being replaced again and again")
+
+
+def inode(path: Path) -> int | None:
+    """Which directory stands at `path` now."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
+
+
+def open_dataset(path: Path) -> Any:
+    """The Lance dataset at `path`."""
+    if not (path / "_versions").is_dir():
+        message = f"there is no catalog at {path}; make one with: sightline catalog build FEED --out {path}"
+        raise SightlineError(ErrorKind.CONFIGURATION, message)
+    try:
+        return lance.dataset(str(path))
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise damaged(path, "it cannot be opened") from error
+
+
+def read_catalog(path: Path, embedder: EmbedderSpec | None) -> Catalog:
+    """One attempt of `open_catalog`."""
+    dataset = open_dataset(path)
+    facts = CatalogFacts.parse(dataset.schema.metadata)
+    if embedder is not None and (reason := embedder_mismatch(facts.embedder, embedder)):
+        message = (
+            f"the catalog at {path} was made with another embedder: {reason}. "
+            "Build it again with the engine that is in use, or serve it with the engine that it was made with"
+        )
+        raise SightlineError(ErrorKind.CONFIGURATION, message)
+    if dataset.schema.remove_metadata() != catalog_schema(facts.embedder.dimension):
+        raise damaged(path, "its columns are not those of a catalog")
+    try:
+        return assemble(path, f"{dataset.version}-{facts.content_sha256[:12]}", facts, batches(dataset))
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise damaged(path, "its files cannot be read") from error
+
+
+def batches(dataset: Any) -> Iterator[pa.RecordBatch]:
+    """All rows in order."""
+    found: Iterator[pa.RecordBatch] = dataset.to_batches(batch_size=BATCH_ROWS, scan_in_order=True)
+    return found
+
+
+def assemble(path: Path, revision: str, facts: CatalogFacts, rows: Iterator[pa.RecordBatch]) -> Catalog:
+    """The catalog of `rows`, checked against `facts`."""
+    vectors = np.empty((facts.vectors, facts.embedder.dimension), np.float16)
+    digest = ContentDigest(catalog_schema(facts.embedder.dimension).names)
+    display, links, counts, filled = [], [], [], 0
+    for batch in rows:
+        digest.update(batch)
+        lists = batch["embeddings"]
+        values = lists.flatten().flatten().to_numpy(zero_copy_only=False).reshape(-1, facts.embedder.dimension)
+        if filled + len(values) > facts.vectors or not lists.value_lengths().equals(batch["images"].value_lengths()):
+            raise damaged(path, "pictures and embeddings do not match")
+        vectors[filled : filled + len(values)] = values
+        filled += len(values)
+        counts.append(lists.value_lengths().to_numpy(zero_copy_only=False))
+        links.append(batch["images"].flatten().cast(pa.large_string()))
+        display.append(batch.select(list(DISPLAY_COLUMNS)))
+    if filled != facts.vectors or digest.hexdigest() != facts.content_sha256:
+        raise damaged(path, "its content is not what was written")
+    if not normalised(vectors):
+        raise damaged(path, "it holds embeddings that are not normalised")
+    per_product = np.concatenate(counts)
+    owners = np.repeat(np.arange(len(per_product), dtype=np.int32), per_product)
+    return Catalog(path, revision, facts, display_table(display), pa.concat_arrays(links), owners, vectors)
+
+
+def display_table(parts: Sequence[pa.RecordBatch]) -> pa.Table:
+    """The display columns as one piece, nulls as empty texts: rows are taken from it for every answer."""
+    table = pa.Table.from_batches(parts)
+    columns = [table[name].fill_null("").cast(pa.large_string()).combine_chunks() for name in DISPLAY_COLUMNS]
+    return pa.table(dict(zip(DISPLAY_COLUMNS, columns, strict=True)))
+
+
+def normalised(vectors: NDArray[np.float16]) -> bool:
+    """Whether every vector is finite and of length 1, but for what float16 loses."""
+    for start in range(0, len(vectors), BATCH_ROWS):
+        lengths = np.linalg.norm(vectors[start : start + BATCH_ROWS].astype(np.float32), axis=1)
+        if not bool(np.all(np.abs(lengths - 1.0) < NORM_TOLERANCE)):
+            return False
+    return True
+
+
+def damaged(path: Path, what: str) -> SightlineError:
+    """The error of a catalog that cannot be trusted."""
+    return SightlineError(ErrorKind.CONFIGURATION, f"the catalog at {path} is damaged: {what}; build it again")

@@ -1,0 +1,159 @@
+"""What a catalog holds: its columns, and the facts in its schema metadata.
+
+Rule: one row is one product; `images[i]` is the link of the picture that `embeddings[i]` was made from. The facts
+commit together with the rows, so that no reader can see vectors and take them for those of another embedder.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from sightline_server.domain.items import Product
+from sightline_server.domain.models import EmbedderSpec
+from sightline_server.errors import ErrorKind, SightlineError
+
+FORMAT = 1
+"""Raised when a reader of the previous number could no longer read what is written."""
+
+FACTS_KEY = b"sightline"
+PRIMARY_KEY = {b"lance-schema:unenforced-primary-key": b"true"}
+
+MAX_IMAGES = 20
+"""Pictures of one product. With it 100 products are certain among 2,048 vectors, the most that a GPU index returns."""
+
+TEXT_COLUMNS = (
+    *("title", "brand", "category", "price", "availability", "link", "image_link", "item_group_id", "gtin"),
+    "attributes",
+)
+DISPLAY_COLUMNS = ("id", *TEXT_COLUMNS)
+PLAIN_FACTS = ("format", "products", "vectors", "max_images", "content_sha256", "built_at")
+EMBEDDER_FACTS = ("name", "version", "height", "width", "dimension", "sha256")
+PRICE_TYPE = pa.decimal128(18, 4)
+IMAGES_TYPE = pa.list_(pa.field("item", pa.string(), nullable=False))
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """An amount of money: at most 14 digits before the point and 4 after it, and an ISO 4217 code."""
+
+    amount: Decimal
+    currency: str
+
+    def __str__(self) -> str:
+        return f"{self.amount} {self.currency}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CatalogRow:
+    """A product with its pictures: `embeddings` is float32 [len(images),D], L2-normalised; 1 to 20 pictures."""
+
+    product: Product
+    price: Price | None
+    images: tuple[str, ...]
+    embeddings: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogFacts:
+    """What a catalog says about itself. `built_at` is an ISO 8601 time, `content_sha256` covers every column."""
+
+    embedder: EmbedderSpec
+    products: int
+    vectors: int
+    max_images: int
+    content_sha256: str
+    built_at: str
+    format: int = FORMAT
+
+    def metadata(self) -> dict[bytes, bytes]:
+        """The facts as schema metadata."""
+        spec = self.embedder
+        embedder = {name: getattr(spec, name) for name in EMBEDDER_FACTS} | {"preprocess": dict(spec.preprocess)}
+        facts = {name: getattr(self, name) for name in PLAIN_FACTS} | {"embedder": embedder}
+        return {FACTS_KEY: json.dumps(facts, sort_keys=True).encode()}
+
+    @classmethod
+    def parse(cls, metadata: Mapping[bytes, bytes] | None) -> "CatalogFacts":
+        """Reads schema metadata. Raises `SightlineError` of kind CONFIGURATION when it is not ours."""
+        text = (metadata or {}).get(FACTS_KEY)
+        if text is None:
+            raise SightlineError(ErrorKind.CONFIGURATION, "the dataset is no Sightline catalog")
+        try:
+            facts = json.loads(text)
+            found = facts["format"]
+            if found == FORMAT:
+                return cls(**{**facts, "embedder": EmbedderSpec(**facts["embedder"])})
+        except (ValueError, KeyError, TypeError) as error:
+            raise SightlineError(ErrorKind.CONFIGURATION, "the catalog's own description is damaged") from error
+        message = f"the catalog has format {found}, this server reads {FORMAT}; build it again"
+        raise SightlineError(ErrorKind.CONFIGURATION, message)
+
+
+def catalog_schema(dimension: int) -> pa.Schema:
+    """The columns of a catalog with embeddings of `dimension` numbers."""
+    vectors = pa.list_(pa.field("item", pa.list_(pa.float16(), dimension), nullable=False))
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False, metadata=PRIMARY_KEY),
+            *(pa.field(name, pa.string()) for name in TEXT_COLUMNS),
+            pa.field("price_amount", PRICE_TYPE),
+            pa.field("price_currency", pa.string()),
+            pa.field("images", IMAGES_TYPE, nullable=False),
+            pa.field("embeddings", vectors, nullable=False),
+        ]
+    )
+
+
+def to_table(rows: Sequence[CatalogRow], dimension: int) -> pa.Table:
+    """The rows as a table of `catalog_schema`; an empty text is stored as null."""
+    schema = catalog_schema(dimension)
+    products = [row.product for row in rows]
+    columns: dict[str, pa.Array] = {"id": pa.array([product.id for product in products], pa.string())}
+    for name in TEXT_COLUMNS[:-1]:
+        columns[name] = pa.array([getattr(product, name) or None for product in products], pa.string())
+    attributes = [json.dumps(dict(p.attributes), ensure_ascii=False) if p.attributes else None for p in products]
+    columns["attributes"] = pa.array(attributes, pa.string())
+    columns["price_amount"] = pa.array([row.price and row.price.amount for row in rows], PRICE_TYPE)
+    columns["price_currency"] = pa.array([row.price and row.price.currency for row in rows], pa.string())
+    columns["images"] = pa.array([list(row.images) for row in rows], IMAGES_TYPE)
+    columns["embeddings"] = embeddings_column([row.embeddings for row in rows], schema.field("embeddings").type)
+    return pa.table(columns, schema=schema)
+
+
+def embeddings_column(embeddings: Sequence[NDArray[np.float32]], column_type: pa.DataType) -> pa.Array:
+    """Float32 [images,D] of each product as one column of float16 lists."""
+    offsets = np.zeros(len(embeddings) + 1, np.int32)
+    np.cumsum([len(vectors) for vectors in embeddings], out=offsets[1:])
+    flat = np.concatenate(embeddings).astype(np.float16).reshape(-1)
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(flat), type=column_type.value_type)
+    return pa.ListArray.from_arrays(pa.array(offsets), vectors, type=column_type)
+
+
+def embedder_mismatch(stored: EmbedderSpec, live: EmbedderSpec) -> str | None:
+    """Why vectors of `stored` cannot be compared with those of `live`; None when they can.
+
+    Names count only where a digest is unknown, as with a remote engine; versions are labels and do not count.
+    """
+    if stored.dimension != live.dimension:
+        return f"dimension {stored.dimension} in the catalog, {live.dimension} in the engine"
+    if stored.sha256 and live.sha256:
+        if stored.sha256 != live.sha256:
+            return f"{stored.identity} in the catalog, {live.identity} in the engine"
+    elif stored.name != live.name:
+        return f"{stored.name} in the catalog, {live.name} in the engine"
+    if (stored.height, stored.width) != (live.height, live.width):
+        sizes = f"{stored.width}x{stored.height} in the catalog, {live.width}x{live.height} in the engine"
+        return f"input size {sizes}"
+    if canonical(stored.preprocess) != canonical(live.preprocess):
+        return "the pictures are prepared in another way (preprocess)"
+    return None
+
+
+def canonical(facts: Mapping[str, object]) -> str:
+    """`facts` as JSON that is equal exactly when they are."""
+    return json.dumps(dict(facts), sort_keys=True)

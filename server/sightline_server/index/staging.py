@@ -1,0 +1,138 @@
+"""Where a catalog is built: `DIR.partial-<pid>`, which takes DIR's place at once or not at all.
+
+Rule: one builder per DIR, kept by a lock that the kernel frees with the process; whoever holds it may remove what dead
+builders left. DIR itself is only ever touched by one rename.
+"""
+
+import ctypes
+import errno
+import fcntl
+import glob
+import os
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sightline_server.errors import ErrorKind, SightlineError
+
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
+
+
+class Staging:
+    """A context: `path` is a fresh name to write to; `publish` moves it to `out`; leaving without it removes it."""
+
+    def __init__(self, out: Path, *, replace: bool) -> None:
+        self.out = out.resolve()
+        self.path = self.out.with_name(f"{self.out.name}.partial-{os.getpid()}")
+        self._replace = replace
+        self._lock = -1
+
+    def __enter__(self) -> Self:
+        """Raises `SightlineError` of kind CONFIGURATION when `out` is taken or another build of it runs."""
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = lock(self.out)
+        try:
+            self._check_target()
+            for leftover in self.out.parent.glob(f"{glob.escape(self.out.name)}.partial-*"):
+                shutil.rmtree(leftover)
+        except BaseException:
+            self._unlock()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._unlock()
+
+    def publish(self) -> None:
+        """Puts the built directory in the place of `out`, durably. A replaced catalog is removed afterwards."""
+        sync_tree(self.path)
+        if self.out.exists():
+            exchange(self.path, self.out)
+        else:
+            self.path.rename(self.out)
+        sync(self.out.parent)
+
+    def _check_target(self) -> None:
+        if not self.out.exists():
+            return
+        if not self._replace:
+            message = f"{self.out} exists already; --replace builds it anew"
+            raise SightlineError(ErrorKind.CONFIGURATION, message)
+        # A slip of the keyboard must not cost a folder that we did not make.
+        if not self.out.is_dir() or (any(self.out.iterdir()) and not (self.out / "_versions").is_dir()):
+            raise SightlineError(ErrorKind.CONFIGURATION, f"{self.out} is no catalog and is not replaced")
+
+    def _unlock(self) -> None:
+        lock_path(self.out).unlink(missing_ok=True)
+        os.close(self._lock)
+
+
+def lock_path(out: Path) -> Path:
+    """The lock file of `out`."""
+    return out.with_name(f".{out.name}.lock")
+
+
+def lock(out: Path) -> int:
+    """The descriptor of the lock of `out`, held. Raises `SightlineError` when another process holds it."""
+    path = lock_path(out)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+            os.close(descriptor)
+            message = f"another build of {out} is running (process {holder or 'unknown'})"
+            raise SightlineError(ErrorKind.CONFIGURATION, message) from None
+        # The previous holder may have unlinked the file between our open and our lock.
+        if same_file(descriptor, path):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            return descriptor
+        os.close(descriptor)
+
+
+def same_file(descriptor: int, path: Path) -> bool:
+    """Whether `path` still names the open file."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def exchange(first: Path, second: Path) -> None:
+    """Swaps two directories in one step, so that a reader always finds one; in two where the filesystem cannot."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    renameat2 = getattr(libc, "renameat2", None)
+    if renameat2 is not None:
+        if renameat2(AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second), RENAME_EXCHANGE) == 0:
+            return
+        code = ctypes.get_errno()
+        if code not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise OSError(code, os.strerror(code), str(second))
+    aside = first.with_name(f"{first.name}.old")
+    second.rename(aside)
+    first.rename(second)
+    aside.rename(first)
+
+
+def sync_tree(root: Path) -> None:
+    """Brings every file and folder below `root` to the disk."""
+    for folder, _, files in os.walk(root):
+        for name in files:
+            sync(Path(folder) / name)
+        sync(Path(folder))
+
+
+def sync(path: Path) -> None:
+    """Brings one file or folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,48 @@
+"""The seam between the catalog and the library that searches vectors.
+
+Rule: an index is sealed when it is made, and every call comes from the one thread that made it.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryFacts:
+    """Which vector library this process has: `flavour` is cpu, gpu or gpu-cuvs; `cannot` are sentences for people."""
+
+    flavour: str
+    version: str
+    gpus: int
+    cannot: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"FAISS {self.version} ({self.flavour}, {self.gpus} GPUs)"
+
+
+class VectorIndex(Protocol):
+    """V vectors of D numbers, searched by inner product."""
+
+    @property
+    def description(self) -> str:
+        """What kind of index this is and where it lives, for people."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether `search` compares every vector."""
+
+    @property
+    def max_k(self) -> int:
+        """The most vectors that one search returns per query."""
+
+    def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The `k` vectors nearest to each of `queries` [B,D]: similarities [B,k], descending, and rows [B,k].
+
+        A row of -1 means that there was no further vector. `k` is at most `max_k`.
+        """
+
+    def close(self) -> None:
+        """Frees the vectors."""
