@@ -71,7 +71,7 @@ class DecodeSettings(Part):
     """How photos become frames."""
 
     threads: Positive = Field(default_factory=lambda: max(1, min(4, os.cpu_count() or 1)))
-    max_frame_edge: Positive = 2048
+    max_frame_edge: Positive = 3072
     """A decoded photo is reduced to at most this longer edge, in pixels."""
 
 
@@ -96,6 +96,8 @@ class RankingSettings(Part):
     category_bonus: Annotated[float, Field(ge=0, le=0.5)] = 0.03
     unavailable_penalty: Annotated[float, Field(ge=0, le=0.5)] = 0.02
     min_similarity: Fraction = 0.0
+    extra_candidates: Annotated[int, Field(ge=0)] = 20
+    """Neighbours fetched beyond those asked for, so that a reason can lift one of them into the answer."""
 
 
 class BatchSettings(Part):

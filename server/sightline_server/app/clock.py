@@ -1,0 +1,5 @@
+"""The one clock of the process, the same that asyncio's timeouts use."""
+
+import time
+
+clock = time.monotonic

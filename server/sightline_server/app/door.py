@@ -1,0 +1,59 @@
+"""The gRPC side, which stands, and refuses, before there is anything behind it."""
+
+import asyncio
+import logging
+
+import grpc
+
+from sightline_server.app.clock import clock
+from sightline_server.pipeline import Pipeline
+from sightline_server.ports import Engine
+from sightline_server.rpc import server as rpc_server
+from sightline_server.rpc.admission import Admission, ServerState
+from sightline_server.rpc.call import Calls
+from sightline_server.rpc.health import Health
+from sightline_server.rpc.service import LensService
+from sightline_server.settings import Settings
+from sightline_server.telemetry.metrics import EngineMetrics, Metrics
+
+log = logging.getLogger(__name__)
+
+
+class Door:
+    """The gRPC side, which stands before there is anything behind it."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._engine: Engine | None = None
+        self.admission = Admission(
+            max_calls=settings.limits.max_concurrent_calls,
+            engine_ready=lambda: self._engine is not None and self._engine.ready,
+        )
+        self.health = Health(self.admission)
+        self.service = LensService(
+            calls=Calls(limits=settings.limits, metrics=metrics, clock=clock),
+            admission=self.admission,
+            limits=settings.limits,
+            catalog=settings.catalog.name,
+            clock=clock,
+        )
+        self.server: grpc.aio.Server = rpc_server.build(self.service, self.health, settings.server, settings.limits)
+
+    def open(self, engine: Engine, pipeline: Pipeline, events: EngineMetrics) -> None:
+        """Lets calls in, as long as `engine` is ready."""
+        self._engine = engine
+        self.service.pipeline = pipeline
+        self.admission.state = ServerState.SERVING
+        events.ready(engine.ready)
+        engine.on_change(events.ready)
+        engine.on_change(lambda _ready: self.health.publish_soon())
+
+    async def close(self, grace_s: float) -> None:
+        """Lets nobody in any more, and waits for those inside for at most `grace_s`."""
+        drained = asyncio.ensure_future(self.admission.drain())
+        await asyncio.sleep(0)
+        await self.health.publish()
+        log.info("stopping: %d calls inside, waiting up to %.0f s", self.admission.inside, grace_s)
+        try:
+            await asyncio.wait_for(drained, grace_s)
+        except TimeoutError:
+            log.warning("stopping: %d calls did not end in time", self.admission.inside)

@@ -1,0 +1,92 @@
+"""The pipeline with its three batchers and its threads."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline_server.app.clock import clock
+from sightline_server.batching.batcher import BatchFunction, MicroBatcher
+from sightline_server.batching.window import Window
+from sightline_server.domain.items import Neighbour
+from sightline_server.domain.request import Lane
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.pipeline import Pipeline, PipelineSettings
+from sightline_server.ports import Engine, ProductIndex
+from sightline_server.settings import BatchSettings, Settings
+from sightline_server.stages.decode import DecodeLimits
+from sightline_server.stages.detect import RawDetections, split_answer
+from sightline_server.stages.embed import check_embeddings
+from sightline_server.stages.search import VectorQuery, search
+from sightline_server.telemetry.metrics import BatcherMetrics, Metrics
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+Pixels = NDArray[np.uint8]
+
+
+async def build_pipeline(
+    stack: AsyncExitStack, settings: Settings, engine: Engine, index: ProductIndex, metrics: Metrics
+) -> Pipeline:
+    """The pipeline of `engine` and `index`; what it starts ends with `stack`.
+
+    Raises `SightlineError` of kind CONFIGURATION when one photo's objects do not fit into a batch.
+    """
+    part, limits = settings.batching, settings.limits
+
+    async def detect(items: Sequence[Pixels], *, deadline: float) -> list[RawDetections]:
+        answer = await engine.runner("detector").infer(items, deadline=deadline)
+        return split_answer(answer, len(items), engine.detector)
+
+    async def embed(items: Sequence[Pixels], *, deadline: float) -> list[NDArray[np.float32]]:
+        answer = await engine.runner("embedder").infer(items, deadline=deadline)
+        return list(check_embeddings(answer, len(items), engine.embedder))
+
+    async def look_up(items: Sequence[VectorQuery], *, deadline: float) -> list[list[Neighbour]]:
+        return await search(index, items)
+
+    frames = batcher(stack, "frames", detect, part.frames, engine.detector.max_batch_size, metrics)
+    crops = batcher(stack, "crops", embed, part.crops, engine.embedder.max_batch_size, metrics)
+    queries = batcher(stack, "queries", look_up, part.queries, 0, metrics)
+    objects = max(limits.max_objects, limits.max_regions)
+    if objects > min(crops.max_batch, queries.max_batch):
+        raise SightlineError(
+            ErrorKind.CONFIGURATION,
+            f"one photo may have {objects} objects, but a batch holds {min(crops.max_batch, queries.max_batch)}",
+        )
+    threads = ThreadPoolExecutor(settings.decode.threads, thread_name_prefix="pictures")
+    stack.callback(threads.shutdown, wait=True, cancel_futures=True)
+    return Pipeline(
+        engine=engine,
+        index=index,
+        frames=frames,
+        crops=crops,
+        queries=queries,
+        threads=threads,
+        settings=PipelineSettings(
+            DecodeLimits(limits.max_photo_bytes, limits.max_photo_pixels, settings.decode.max_frame_edge),
+            settings.detection,
+            settings.ranking,
+        ),
+        metrics=metrics,
+        clock=clock,
+    )
+
+
+def batcher(
+    stack: AsyncExitStack,
+    name: str,
+    run: BatchFunction[ItemT, ResultT],
+    settings: BatchSettings,
+    device_max_batch: int,
+    metrics: Metrics,
+) -> MicroBatcher[ItemT, ResultT]:
+    """A batcher that closes with `stack`. `device_max_batch` caps its batches where it is not 0."""
+    max_batch = min(settings.max_batch, device_max_batch) if device_max_batch else settings.max_batch
+    window: Window[ItemT] = Window(max_batch=max_batch, max_waiting=settings.max_waiting, lanes=len(Lane))
+    made = MicroBatcher(run, window, slots=settings.slots, clock=clock, observer=BatcherMetrics(metrics, name))
+    stack.push_async_callback(made.close)
+    return made

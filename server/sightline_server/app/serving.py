@@ -1,0 +1,120 @@
+"""A whole server for the length of a block: what starts when, and what stops when."""
+
+import importlib.metadata
+import io
+import logging
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from prometheus_client import start_http_server
+
+from sightline_server.app.clock import clock
+from sightline_server.app.door import Door
+from sightline_server.app.engine import engine_session
+from sightline_server.app.pipeline import build_pipeline
+from sightline_server.domain.request import SearchQuery
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index import open_index
+from sightline_server.pipeline import Pipeline
+from sightline_server.ports import Engine, ProductIndex
+from sightline_server.rpc import server as rpc_server
+from sightline_server.rpc.admission import Admission
+from sightline_server.settings import Settings
+from sightline_server.telemetry.metrics import EngineMetrics, Metrics
+
+log = logging.getLogger(__name__)
+
+WARM_UP_S = 60.0
+"""Bound on the first search, which loads and allocates everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that serves: its addresses, and what a test or a stop needs of it."""
+
+    address: str
+    metrics_address: str
+    admission: Admission
+    engine: Engine
+    metrics: Metrics
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Running]:
+    """A server for the length of the block, from warm-up to a graceful stop.
+
+    The port is bound first and refuses with UNAVAILABLE until everything is warm. Raises `SightlineError`.
+    """
+    metrics = Metrics()
+    async with AsyncExitStack() as stack:
+        metrics_address = start_metrics(stack, settings.server.metrics_listen, metrics)
+        door = Door(settings, metrics)
+        address = rpc_server.bind(door.server, settings.server)
+        await door.server.start()
+        stack.push_async_callback(door.server.stop, None)
+        events = EngineMetrics(metrics)
+        engine = await stack.enter_async_context(engine_session(settings, events))
+        index = await open_catalog(stack, settings, engine, metrics)
+        pipeline = await build_pipeline(stack, settings, engine, index, metrics)
+        await warm_up(pipeline, settings)
+        metrics.build.info(build_facts(engine))
+        door.open(engine, pipeline, events)
+        await door.health.publish()
+        stack.push_async_callback(door.close, settings.server.grace_s)
+        yield Running(address, metrics_address, door.admission, engine, metrics)
+
+
+def start_metrics(stack: AsyncExitStack, listen: str, metrics: Metrics) -> str:
+    """Serves `/metrics` on `listen`; returns the address with its real port."""
+    host, _, port = listen.rpartition(":")
+    try:
+        server, thread = start_http_server(int(port), host.strip("[]"), registry=metrics.registry)
+    except (OSError, ValueError) as error:
+        raise SightlineError(ErrorKind.CONFIGURATION, f"cannot listen on {listen} for metrics: {error}") from error
+    stack.callback(thread.join)
+    stack.callback(server.server_close)
+    stack.callback(server.shutdown)
+    return f"{host}:{server.server_port}"
+
+
+async def open_catalog(stack: AsyncExitStack, settings: Settings, engine: Engine, metrics: Metrics) -> ProductIndex:
+    """The catalog of the settings as an index of the engine's embedder."""
+    if settings.catalog.path is None:
+        raise SightlineError(
+            ErrorKind.CONFIGURATION, "no catalog given: --catalog DIR, built by `sightline catalog build`"
+        )
+    index = await open_index(settings.catalog.path, settings.catalog.name, engine.embedder)
+    stack.push_async_callback(index.close)
+    metrics.catalog_products.labels(index.name).set(index.products)
+    metrics.catalog_info.labels(index.name, index.revision).set(1)
+    log.info("catalog %s revision %s: %d products", index.name, index.revision, index.products)
+    return index
+
+
+async def warm_up(pipeline: Pipeline, settings: Settings) -> None:
+    """Sends one picture of noise the whole way, so that no caller pays for the first time of anything."""
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8))
+    encoded = io.BytesIO()
+    picture.save(encoded, "JPEG")
+    query = SearchQuery(
+        request_id=f"warm-up-{secrets.token_hex(4)}",
+        photo=encoded.getvalue(),
+        deadline=clock() + WARM_UP_S,
+        max_objects=settings.limits.max_objects,
+        max_products=settings.limits.default_products,
+        min_similarity=0.0,
+    )
+    async with aclosing(pipeline.run(query)) as events:
+        async for event in events:
+            log.debug("warm-up: %s", type(event).__name__)
+
+
+def build_facts(engine: Engine) -> dict[str, str]:
+    """What `sightline_build_info` says."""
+    packages = ("sightline", "grpcio", "protobuf", "numpy", "tritonclient", "pylance")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    return {**versions, "detector": engine.detector.identity, "embedder": engine.embedder.identity}

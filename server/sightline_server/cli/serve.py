@@ -1,0 +1,119 @@
+"""`sightline serve`: reads the settings, serves until a signal, stops gracefully.
+
+Rule: exit code 0 after a stop, 1 when the server cannot run, 2 when what was asked for is wrong (settings, a taken port).
+"""
+
+import asyncio
+import logging
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.settings import Settings, load
+from sightline_server.telemetry import logging as server_logging
+
+log = logging.getLogger(__name__)
+app = typer.Typer(help="Run the server.", add_completion=False)
+
+
+@app.command()
+def serve(
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+    catalog: Annotated[Path | None, typer.Option(help="Catalog made by `sightline catalog build`.")] = None,
+    triton_url: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a running Triton's gRPC service; else the embedded engine is used.")
+    ] = None,
+    listen: Annotated[str | None, typer.Option(help="HOST:PORT for gRPC. [default: 127.0.0.1:50051]")] = None,
+    metrics_listen: Annotated[
+        str | None, typer.Option(help="HOST:PORT for /metrics. [default: 127.0.0.1:9464]")
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate chain of the server.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM key of the server.")] = None,
+    tls_client_ca: Annotated[Path | None, typer.Option(help="PEM CA of the clients: makes TLS mutual.")] = None,
+    insecure: Annotated[
+        bool | None, typer.Option("--insecure", help="Allow others to reach a port without TLS.")
+    ] = None,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Print the settings as JSON and exit.")] = False,
+) -> None:
+    """Serve one catalog over gRPC until SIGTERM or Ctrl-C.
+
+    Settings come from SIGHTLINE_* variables over --config over defaults; the options here go before all of them.
+    """
+    try:
+        settings = load(
+            config,
+            server={
+                "listen": listen,
+                "metrics_listen": metrics_listen,
+                "tls_cert": tls_cert,
+                "tls_key": tls_key,
+                "tls_client_ca": tls_client_ca,
+                "insecure": insecure or None,
+            },
+            engine={"triton_url": triton_url},
+            catalog={"path": catalog},
+        )
+    except SightlineError as error:
+        fail(error)
+    if print_config:
+        typer.echo(settings.model_dump_json(indent=2))
+        return
+    server_logging.configure(settings.log.level, json_lines=settings.log.json_lines)
+    no_core_dumps()
+    try:
+        asyncio.run(serve_until_signal(settings))
+    except SightlineError as error:
+        fail(error)
+
+
+async def serve_until_signal(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT. A second signal, or one during the start, does not wait for anything."""
+    # Late, so that `--help` and `--print-config` do not load the models' and the index's libraries.
+    from sightline_server.app import serving
+
+    stop, started = asyncio.Event(), asyncio.Event()
+    task = asyncio.current_task()
+    assert task is not None
+
+    def on_signal(name: str) -> None:
+        log.info("%s: stopping", name)
+        if stop.is_set() or not started.is_set():
+            task.cancel()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number.name)
+    try:
+        async with serving(settings) as server:
+            started.set()
+            log.info("serving on %s, metrics on http://%s/metrics", server.address, server.metrics_address)
+            await stop.wait()
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
+    log.info("stopped")
+
+
+def no_core_dumps() -> None:
+    """A core file would hold photos."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def fail(error: SightlineError) -> None:
+    """Says what is wrong in one line and exits."""
+    typer.echo(f"sightline: {error.message}", err=True)
+    sys.exit(2 if error.kind is ErrorKind.CONFIGURATION else 1)
+
+
+def main() -> None:
+    """`python -m sightline_server serve ...`."""
+    commands = typer.Typer(add_completion=False)
+    commands.command("serve")(serve)
+    commands.callback()(lambda: None)
+    commands()

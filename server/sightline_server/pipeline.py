@@ -1,0 +1,183 @@
+"""The way of one photo: decode, detect, crop, embed, search, rank; events out as each thing is known.
+
+Rule: everything of a photo lives in the frames of `run` and is gone with them. One thread hop decodes and letterboxes,
+one makes all crops; the three batchers are the only places where photos meet.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline_server.batching.batcher import MicroBatcher
+from sightline_server.domain.events import (
+    Accepted,
+    Detected,
+    Done,
+    Event,
+    FailureReason,
+    ObjectFailure,
+    ObjectResults,
+)
+from sightline_server.domain.image import DetectorInput, Frame
+from sightline_server.domain.items import Detection, Neighbour, PhotoObject
+from sightline_server.domain.request import SearchQuery
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.ports import Clock, Engine, ProductIndex
+from sightline_server.settings import DetectionSettings, RankingSettings
+from sightline_server.stages.choose import choose
+from sightline_server.stages.crop import crop
+from sightline_server.stages.decode import DecodeLimits, decode
+from sightline_server.stages.detect import RawDetections, letterbox, to_detections
+from sightline_server.stages.rank import rank
+from sightline_server.stages.search import VectorQuery
+from sightline_server.telemetry.metrics import Metrics
+from sightline_server.telemetry.stopwatch import Stopwatch
+
+Pixels = NDArray[np.uint8]
+Embedding = NDArray[np.float32]
+FramesBatcher = MicroBatcher[Pixels, RawDetections]
+CropsBatcher = MicroBatcher[Pixels, Embedding]
+QueriesBatcher = MicroBatcher[VectorQuery, list[Neighbour]]
+T = TypeVar("T")
+
+OBJECT_FAULTS = {
+    ErrorKind.MODEL_ANSWER: FailureReason.MODEL_ANSWER,
+    ErrorKind.INTERNAL: FailureReason.INTERNAL,
+}
+"""Kinds that fail the objects concerned; every other kind ends the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSettings:
+    """The parts of the settings that the pipeline uses."""
+
+    decode: DecodeLimits
+    detection: DetectionSettings
+    ranking: RankingSettings
+
+
+class Pipeline:
+    """Runs searches on one engine and one catalog."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        index: ProductIndex,
+        frames: FramesBatcher,
+        crops: CropsBatcher,
+        queries: QueriesBatcher,
+        threads: Executor,
+        settings: PipelineSettings,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._engine = engine
+        self._index = index
+        self._frames = frames
+        self._crops = crops
+        self._queries = queries
+        self._threads = threads
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock
+
+    async def run(self, query: SearchQuery) -> AsyncGenerator[Event, None]:
+        """Streams the events of one search.
+
+        Raises `SightlineError`. INVALID_IMAGE and LIMIT_EXCEEDED are raised before `Accepted`, so that a refusal comes
+        before the first event.
+        """
+        watch = Stopwatch(self._clock)
+        try:
+            frame, seen = await self._decode(query, watch)
+            yield Accepted(query.request_id)
+            detections = () if seen is None else await self._detect(query, seen, watch)
+            objects = choose(query, frame, detections, self._settings.detection)
+            yield Detected(objects)
+            async for event in self._look_up(query, frame, objects, watch):
+                yield event
+            yield self._done(query, watch)
+        finally:
+            watch.report(self._metrics)
+
+    def _done(self, query: SearchQuery, watch: Stopwatch) -> Done:
+        return Done(
+            timings=watch.timings(),
+            catalog_revision=self._index.revision,
+            detector=self._engine.detector.identity,
+            embedder=self._engine.embedder.identity,
+            request_id=query.request_id,
+        )
+
+    async def _decode(self, query: SearchQuery, watch: Stopwatch) -> tuple[Frame, DetectorInput | None]:
+        def work() -> tuple[Frame, DetectorInput | None]:
+            frame = decode(query.photo, self._settings.decode)
+            return frame, letterbox(frame, self._engine.detector) if query.needs_detector else None
+
+        with watch.stage("decode"):
+            return await self._in_thread(work)
+
+    async def _detect(self, query: SearchQuery, seen: DetectorInput, watch: Stopwatch) -> tuple[Detection, ...]:
+        with watch.stage("detect"):
+            try:
+                answer = await self._frames.submit([seen.pixels], deadline=query.deadline, lane=query.lane)
+            except SightlineError as error:
+                if error.kind is ErrorKind.MODEL_ANSWER:
+                    raise SightlineError(ErrorKind.INTERNAL, "internal error") from error
+                raise
+            watch.queue += answer.waited_s
+            return to_detections(answer.results[0], seen.letterbox, self._engine.detector, self._settings.detection)
+
+    async def _look_up(
+        self, query: SearchQuery, frame: Frame, objects: tuple[PhotoObject, ...], watch: Stopwatch
+    ) -> AsyncIterator[ObjectResults | ObjectFailure]:
+        try:
+            embeddings = await self._embed(query, frame, objects, watch)
+            found = await self._search(query, embeddings, watch)
+        except SightlineError as error:
+            reason = OBJECT_FAULTS.get(error.kind)
+            if reason is None:
+                raise
+            self._metrics.objects.labels(reason.value).inc(len(objects))
+            for item in objects:
+                yield ObjectFailure(item.object_id, reason, "this object could not be searched")
+            return
+        for item, neighbours in zip(objects, found, strict=True):
+            with watch.stage("rank"):
+                products = rank(
+                    neighbours,
+                    item.label,
+                    limit=query.max_products,
+                    min_similarity=query.min_similarity,
+                    settings=self._settings.ranking,
+                )
+            self._metrics.objects.labels("searched").inc()
+            yield ObjectResults(item.object_id, products)
+
+    async def _embed(
+        self, query: SearchQuery, frame: Frame, objects: tuple[PhotoObject, ...], watch: Stopwatch
+    ) -> list[Embedding]:
+        spec = self._engine.embedder
+        with watch.stage("crop"):
+            crops = await self._in_thread(lambda: [crop(frame, item.box, spec).pixels for item in objects])
+        with watch.stage("embed"):
+            answer = await self._crops.submit(crops, deadline=query.deadline, lane=query.lane)
+            watch.queue += answer.waited_s
+            return list(answer.results)
+
+    async def _search(self, query: SearchQuery, embeddings: list[Embedding], watch: Stopwatch) -> list[list[Neighbour]]:
+        k = query.max_products + self._settings.ranking.extra_candidates
+        with watch.stage("search"):
+            asked = [VectorQuery(embedding, k) for embedding in embeddings]
+            answer = await self._queries.submit(asked, deadline=query.deadline, lane=query.lane)
+            watch.queue += answer.waited_s
+            return list(answer.results)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)

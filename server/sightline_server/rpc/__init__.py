@@ -1,0 +1,1 @@
+"""The edge: gRPC in and out, and nothing of gRPC below it."""

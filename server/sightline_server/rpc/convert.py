@@ -1,0 +1,220 @@
+"""Contract messages <-> domain values.
+
+Rule: 0 means the default, above the cap is an error that names the field, and what the contract names but the server
+does not do yet is refused.
+"""
+
+import math
+from typing import assert_never
+
+from sightline.v1 import geometry_pb2, lens_service_pb2, product_pb2
+
+from sightline_server.domain.events import (
+    Accepted,
+    Detected,
+    Done,
+    Event,
+    FailureReason,
+    ObjectFailure,
+    ObjectResults,
+    StageTimings,
+)
+from sightline_server.domain.geometry import Box, Point
+from sightline_server.domain.items import MatchLevel, ObjectSource, PhotoObject, Product, RankedProduct, ReasonKind
+from sightline_server.domain.request import Lane, Region, SearchQuery
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.settings import LimitSettings
+
+LANES = {
+    lens_service_pb2.LANE_UNSPECIFIED: Lane.INTERACTIVE,
+    lens_service_pb2.LANE_INTERACTIVE: Lane.INTERACTIVE,
+    lens_service_pb2.LANE_BATCH: Lane.BATCH,
+}
+SOURCES = {
+    ObjectSource.DETECTOR: lens_service_pb2.OBJECT_SOURCE_DETECTOR,
+    ObjectSource.BOX: lens_service_pb2.OBJECT_SOURCE_BOX,
+    ObjectSource.TAP: lens_service_pb2.OBJECT_SOURCE_TAP,
+    ObjectSource.WHOLE_PHOTO: lens_service_pb2.OBJECT_SOURCE_WHOLE_PHOTO,
+}
+LEVELS = {
+    MatchLevel.WEAK: product_pb2.MATCH_LEVEL_WEAK,
+    MatchLevel.SIMILAR: product_pb2.MATCH_LEVEL_SIMILAR,
+    MatchLevel.SAME_ITEM: product_pb2.MATCH_LEVEL_SAME_ITEM,
+}
+REASONS = {
+    ReasonKind.VISUAL_SIMILARITY: product_pb2.REASON_KIND_VISUAL_SIMILARITY,
+    ReasonKind.CATEGORY_MATCH: product_pb2.REASON_KIND_CATEGORY_MATCH,
+    ReasonKind.UNAVAILABLE: product_pb2.REASON_KIND_UNAVAILABLE,
+}
+FAILURES = {
+    FailureReason.MODEL_ANSWER: lens_service_pb2.FAILURE_REASON_MODEL_ANSWER,
+    FailureReason.INTERNAL: lens_service_pb2.FAILURE_REASON_INTERNAL,
+}
+
+
+def to_query(
+    request: lens_service_pb2.SearchRequest, *, request_id: str, deadline: float, catalog: str, limits: LimitSettings
+) -> SearchQuery:
+    """The request as a checked query. Raises `SightlineError` that names the field at fault."""
+    if request.grant:
+        raise not_built("grant")
+    if request.HasField("filter") and request.filter.ByteSize():
+        raise not_built("filter")
+    if request.catalog not in ("", catalog):
+        raise SightlineError(ErrorKind.UNKNOWN_CATALOG, "there is no such catalog", field="catalog")
+    lane = LANES.get(request.lane)
+    if lane is None:
+        raise invalid("lane", "this lane is not known")
+    if len(request.regions) > limits.max_regions:
+        raise invalid("regions", f"{len(request.regions)} regions, the limit is {limits.max_regions}")
+    if 0 < request.max_objects < len(request.regions):
+        raise invalid("max_objects", "fewer objects than regions")
+    return SearchQuery(
+        request_id=request_id,
+        photo=request.photo,
+        deadline=deadline,
+        regions=tuple(to_region(region, place) for place, region in enumerate(request.regions)),
+        max_objects=bounded("max_objects", request.max_objects, limits.default_objects, limits.max_objects),
+        max_products=bounded("max_products", request.max_products, limits.default_products, limits.max_products),
+        min_similarity=to_similarity(request.min_similarity),
+        lane=lane,
+    )
+
+
+def to_region(region: geometry_pb2.Region, place: int) -> Region:
+    """A box or a point in 0..1. Raises `SightlineError`."""
+    field = f"regions[{place}]"
+    match region.WhichOneof("shape"):
+        case "box":
+            box = region.box
+            try:
+                return Box(box.x_min, box.y_min, box.x_max, box.y_max)
+            except ValueError as error:
+                raise invalid(f"{field}.box", "a box has 0 <= min < max <= 1 in x and y") from error
+        case "tap":
+            if not (0.0 <= region.tap.x <= 1.0 and 0.0 <= region.tap.y <= 1.0):
+                raise invalid(f"{field}.tap", "a tap has x and y in 0..1")
+            return Point(region.tap.x, region.tap.y)
+        case _:
+            raise invalid(field, "a region is a box or a tap")
+
+
+def bounded(field: str, value: int, default: int, cap: int) -> int:
+    """`value`, or `default` for 0. Raises `SightlineError` when it is negative or above `cap`."""
+    if not 0 <= value <= cap:
+        raise invalid(field, f"must be 0 to {cap}, not {value}")
+    return value or default
+
+
+def to_similarity(value: float) -> float:
+    """A threshold in 0..1. Raises `SightlineError`."""
+    if not math.isfinite(value) or not 0.0 <= value <= 1.0:
+        raise invalid("min_similarity", "must be 0 to 1")
+    return value
+
+
+def to_response(event: Event) -> lens_service_pb2.SearchResponse:
+    """The event as a message of the stream."""
+    match event:
+        case Accepted():
+            return lens_service_pb2.SearchResponse(
+                accepted=lens_service_pb2.Accepted(request_id=event.request_id),
+            )
+        case Detected():
+            objects = [to_object(item) for item in event.objects]
+            return lens_service_pb2.SearchResponse(detected=lens_service_pb2.Detected(objects=objects))
+        case ObjectResults():
+            products = [to_ranked(product) for product in event.products]
+            results = lens_service_pb2.ObjectResults(object_id=event.object_id, products=products)
+            return lens_service_pb2.SearchResponse(results=results)
+        case ObjectFailure():
+            failure = lens_service_pb2.ObjectFailure(
+                object_id=event.object_id, reason=FAILURES[event.reason], message=event.message
+            )
+            return lens_service_pb2.SearchResponse(failure=failure)
+        case Done():
+            return lens_service_pb2.SearchResponse(done=to_done(event))
+        case _:
+            assert_never(event)
+
+
+def to_object(item: PhotoObject) -> lens_service_pb2.DetectedObject:
+    """An object of the photo."""
+    box = geometry_pb2.BoundingBox(
+        x_min=item.box.x_min, y_min=item.box.y_min, x_max=item.box.x_max, y_max=item.box.y_max
+    )
+    return lens_service_pb2.DetectedObject(
+        object_id=item.object_id, box=box, label=item.label, score=item.score, source=SOURCES[item.source]
+    )
+
+
+def to_ranked(ranked: RankedProduct) -> product_pb2.RankedProduct:
+    """A product in its place."""
+    reasons = [
+        product_pb2.Reason(kind=REASONS[reason.kind], contribution=reason.contribution, text=reason.text)
+        for reason in ranked.reasons
+    ]
+    return product_pb2.RankedProduct(
+        product=to_product(ranked.product),
+        similarity=ranked.similarity,
+        score=ranked.score,
+        rank=ranked.rank,
+        matched_image=ranked.matched_image,
+        level=LEVELS[ranked.level],
+        reasons=reasons,
+    )
+
+
+def to_product(product: Product) -> product_pb2.Product:
+    """A product of the catalog."""
+    return product_pb2.Product(
+        id=product.id,
+        title=product.title,
+        brand=product.brand,
+        category=product.category,
+        price=product.price,
+        availability=product.availability,
+        link=product.link,
+        image_link=product.image_link,
+        item_group_id=product.item_group_id,
+        gtin=product.gtin,
+        attributes=product.attributes,
+    )
+
+
+def to_done(done: Done) -> lens_service_pb2.Done:
+    """The end of a stream."""
+    return lens_service_pb2.Done(
+        timings=to_timings(done.timings),
+        catalog_revision=done.catalog_revision,
+        detector=done.detector,
+        embedder=done.embedder,
+        applied_filter=done.applied_filter,
+        request_id=done.request_id,
+    )
+
+
+def to_timings(timings: StageTimings) -> lens_service_pb2.StageTimings:
+    """Seconds as milliseconds."""
+    return lens_service_pb2.StageTimings(
+        decode_ms=timings.decode * 1e3,
+        detect_ms=timings.detect * 1e3,
+        crop_ms=timings.crop * 1e3,
+        embed_ms=timings.embed * 1e3,
+        search_ms=timings.search * 1e3,
+        rank_ms=timings.rank * 1e3,
+        queue_ms=timings.queue * 1e3,
+        total_ms=timings.total * 1e3,
+    )
+
+
+def invalid(field: str, message: str) -> SightlineError:
+    """The error of a request whose `field` is off."""
+    return SightlineError(ErrorKind.INVALID_REQUEST, f"{field}: {message}", field=field)
+
+
+def not_built(field: str) -> SightlineError:
+    """The error of a request that asks for what is not there yet."""
+    return SightlineError(
+        ErrorKind.NOT_BUILT, f"{field} is not built yet; leave it empty", field=field, metadata={"field": field}
+    )

@@ -1,0 +1,105 @@
+"""The gRPC server: its options, its port, its TLS.
+
+Rule: a taken port is an error that names it (`so_reuseport` is off: two servers would share the port without a word),
+and a port that others can reach needs TLS or `--insecure`.
+"""
+
+import ipaddress
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from sightline.v1 import lens_service_pb2_grpc
+
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.rpc.health import LENS_SERVICE, Health
+from sightline_server.rpc.service import LensService
+from sightline_server.settings import LimitSettings, ServerSettings
+
+MESSAGE_ALLOWANCE = 1024 * 1024
+"""Bytes that a request may hold beside the photo."""
+
+
+def build(service: LensService, health: Health, server: ServerSettings, limits: LimitSettings) -> grpc.aio.Server:
+    """The server with the lens service, health and reflection, not yet listening."""
+    built = grpc.aio.server(options=options(server, limits))
+    lens_service_pb2_grpc.add_LensServiceServicer_to_server(service, built)
+    health_pb2_grpc.add_HealthServicer_to_server(health.servicer, built)
+    health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+    reflection.enable_server_reflection((LENS_SERVICE, health_name, reflection.SERVICE_NAME), built)
+    return built
+
+
+def options(server: ServerSettings, limits: LimitSettings) -> list[tuple[str, int]]:
+    """The channel arguments of the server."""
+    return [
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", limits.max_photo_bytes + MESSAGE_ALLOWANCE),
+        # Balancers on layer 4 never move a connection; ending it now and then does.
+        ("grpc.max_connection_age_ms", int(server.max_connection_age_s * 1000)),
+        ("grpc.max_connection_age_grace_ms", int(server.max_connection_age_grace_s * 1000)),
+        # Clients may ping as often as every 10 s to notice a dead path.
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+    ]
+
+
+def bind(built: grpc.aio.Server, settings: ServerSettings) -> str:
+    """Binds `listen` and returns the address with the port that was given for port 0.
+
+    Raises `SightlineError` of kind CONFIGURATION.
+    """
+    host, _, _ = settings.listen.rpartition(":")
+    credentials = server_credentials(settings)
+    if credentials is None and not settings.insecure and not is_loopback(host):
+        raise SightlineError(
+            ErrorKind.CONFIGURATION,
+            f"{settings.listen} can be reached by others: give --tls-cert and --tls-key, or --insecure",
+        )
+    try:
+        if credentials is None:
+            port = built.add_insecure_port(settings.listen)
+        else:
+            port = built.add_secure_port(settings.listen, credentials)
+    except RuntimeError as error:
+        raise SightlineError(
+            ErrorKind.CONFIGURATION, f"cannot listen on {settings.listen}: the port is taken or the address is not ours"
+        ) from error
+    return f"{host}:{port}"
+
+
+def server_credentials(settings: ServerSettings) -> grpc.ServerCredentials | None:
+    """TLS from the settings' files, mutual when there is a client CA; None without them."""
+    if settings.tls_cert is None and settings.tls_key is None:
+        if settings.tls_client_ca is not None:
+            raise SightlineError(ErrorKind.CONFIGURATION, "--tls-client-ca needs --tls-cert and --tls-key")
+        return None
+    if settings.tls_cert is None or settings.tls_key is None:
+        raise SightlineError(ErrorKind.CONFIGURATION, "--tls-cert and --tls-key go together")
+    client_ca = None if settings.tls_client_ca is None else read(settings.tls_client_ca)
+    return grpc.ssl_server_credentials(
+        [(read(settings.tls_key), read(settings.tls_cert))],
+        root_certificates=client_ca,
+        require_client_auth=client_ca is not None,
+    )
+
+
+def read(path: Path) -> bytes:
+    """The file's bytes. Raises `SightlineError` when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SightlineError(ErrorKind.CONFIGURATION, f"cannot read {path}: {error.strerror}") from error
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host`."""
+    if host == "localhost" or host.startswith("unix"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,86 @@
+"""`Frame` -> detections: the letterbox before the detector and what is made of its answer after it.
+
+Rule: pure. The call itself goes through the frames batcher, so that photos of different callers share it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline_server.domain.geometry import Box, Letterbox
+from sightline_server.domain.image import DetectorInput, Frame
+from sightline_server.domain.items import Detection
+from sightline_server.domain.models import DetectorSpec
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.settings import DetectionSettings
+
+PADDING = 128
+"""Grey, as darknet pads."""
+
+RawDetections = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]
+"""Boxes [N,4] xyxy in 0..1 of the letterboxed frame, scores [N], labels [N]: one picture's answer."""
+
+
+def letterbox(frame: Frame, spec: DetectorSpec) -> DetectorInput:
+    """The frame scaled to fit the detector's input, centred on grey."""
+    place = Letterbox.fit(frame.width, frame.height, spec.width, spec.height)
+    canvas = np.full((spec.height, spec.width, 3), PADDING, np.uint8)
+    shrinks = place.inner_width < frame.width
+    canvas[place.top : place.top + place.inner_height, place.left : place.left + place.inner_width] = cv2.resize(
+        frame.pixels,
+        (place.inner_width, place.inner_height),
+        interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
+    )
+    return DetectorInput(canvas, place)
+
+
+def split_answer(answer: Mapping[str, NDArray[Any]], batch: int, spec: DetectorSpec) -> list[RawDetections]:
+    """The detector's output tensors as one answer a picture.
+
+    Raises `SightlineError` of kind MODEL_ANSWER when shapes are off or a value is not finite.
+    """
+    boxes, scores, labels = answer["BOXES"], answer["SCORES"], answer["LABELS"]
+    count = scores.shape[-1] if scores.ndim == 2 else -1
+    if boxes.shape != (batch, count, 4) or scores.shape != (batch, count) or labels.shape != (batch, count):
+        raise SightlineError(ErrorKind.MODEL_ANSWER, "the detector's answer has the wrong shape")
+    if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
+        raise SightlineError(ErrorKind.MODEL_ANSWER, "the detector's answer is not finite")
+    if labels.size and not (int(labels.min()) >= 0 and int(labels.max()) < len(spec.labels)):
+        raise SightlineError(ErrorKind.MODEL_ANSWER, "the detector's answer has an unknown label")
+    return list(zip(boxes, scores, labels, strict=True))
+
+
+def to_detections(
+    raw: RawDetections, place: Letterbox, spec: DetectorSpec, settings: DetectionSettings
+) -> tuple[Detection, ...]:
+    """The products among the detector's answers for one picture, best first, after per-class NMS."""
+    boxes, scores, labels = raw
+    kept = np.flatnonzero(scores >= settings.min_score)
+    in_picture = place.to_picture(boxes[kept])
+    chosen = suppress(in_picture, scores[kept], labels[kept], settings)
+    detections = []
+    for index in chosen:
+        label = spec.labels[int(labels[kept][index])]
+        x_min, y_min, x_max, y_max = (float(value) for value in in_picture[index])
+        if label in settings.not_products or (x_max - x_min) * (y_max - y_min) < settings.min_area:
+            continue
+        detections.append(Detection(Box(x_min, y_min, x_max, y_max), label, float(scores[kept][index])))
+    detections.sort(key=lambda found: (-found.score, found.box.x_min, found.box.y_min))
+    return tuple(detections)
+
+
+def suppress(
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], labels: NDArray[np.int32], settings: DetectionSettings
+) -> Sequence[int]:
+    """Indices that survive non-maximum suppression within each class."""
+    if not len(boxes):
+        return ()
+    as_rectangles = boxes.astype(np.float64)
+    as_rectangles[:, 2:] -= as_rectangles[:, :2]
+    kept = cv2.dnn.NMSBoxesBatched(
+        as_rectangles.tolist(), scores.tolist(), labels.tolist(), settings.min_score, settings.nms_iou
+    )
+    return [int(index) for index in np.asarray(kept).ravel()]

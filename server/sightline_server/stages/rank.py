@@ -1,0 +1,88 @@
+"""Neighbours -> ranked products, each with the reasons for its place. Pure.
+
+Rule: the contributions of a product's reasons sum to its score, and equal scores are ordered by product id.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+from sightline_server.domain.items import MatchLevel, Neighbour, Product, RankedProduct, Reason, ReasonKind
+from sightline_server.settings import RankingSettings
+
+UNAVAILABLE = frozenset({"out_of_stock", "out of stock"})
+WORD = re.compile(r"[a-z]+")
+SYNONYMS = {
+    "sofa": "couch",
+    "pottedplant": "plant",
+    "plants": "plant",
+    "diningtable": "table",
+    "tvmonitor": "tv",
+    "television": "tv",
+    "mug": "cup",
+    "wineglass": "glass",
+    "glasses": "glass",
+    "shelves": "shelf",
+}
+"""Words that mean the same to a shop and to COCO's label list."""
+
+
+def rank(
+    neighbours: Iterable[Neighbour], label: str, *, limit: int, min_similarity: float, settings: RankingSettings
+) -> tuple[RankedProduct, ...]:
+    """The best `limit` products of at least `min_similarity` for an object with the detector's `label`."""
+    threshold = max(min_similarity, settings.min_similarity)
+    # With no threshold even an opposite vector is a neighbour; whoever sets one means it.
+    kept = [found for found in neighbours if threshold <= 0.0 or found.similarity >= threshold]
+    reasoned = [(found, reasons_for(found, label, settings)) for found in kept]
+    scored = [(found, reasons, sum(reason.contribution for reason in reasons)) for found, reasons in reasoned]
+    scored.sort(key=lambda item: (-item[2], item[0].product.id))
+    return tuple(
+        RankedProduct(
+            product=found.product,
+            similarity=found.similarity,
+            score=score,
+            rank=place,
+            matched_image=found.matched_image,
+            level=level_of(found.similarity, settings),
+            reasons=reasons,
+        )
+        for place, (found, reasons, score) in enumerate(scored[:limit], start=1)
+    )
+
+
+def reasons_for(found: Neighbour, label: str, settings: RankingSettings) -> tuple[Reason, ...]:
+    """Why the product of `found` has the score that it has."""
+    reasons = [
+        Reason(
+            ReasonKind.VISUAL_SIMILARITY, found.similarity, f"looks {found.similarity:.0%} like this product picture"
+        )
+    ]
+    if settings.category_bonus and names_category(label, found.product):
+        reasons.append(Reason(ReasonKind.CATEGORY_MATCH, settings.category_bonus, f"is in the category of a {label}"))
+    if settings.unavailable_penalty and found.product.availability.lower() in UNAVAILABLE:
+        reasons.append(Reason(ReasonKind.UNAVAILABLE, -settings.unavailable_penalty, "is out of stock"))
+    return tuple(reasons)
+
+
+def names_category(label: str, product: Product) -> bool:
+    """Whether the last word of the detector's label stands in the product's category."""
+    wanted = words(label)
+    return bool(wanted) and wanted[-1] in words(product.category)
+
+
+@lru_cache(maxsize=4096)
+def words(text: str) -> tuple[str, ...]:
+    """Lower-case words in the singular, synonyms made one. Labels and categories are few, so they are kept."""
+    found = []
+    for word in WORD.findall(text.lower()):
+        singular = SYNONYMS.get(word) or (word[:-1] if word.endswith("s") and not word.endswith("ss") else word)
+        found.append(SYNONYMS.get(singular, singular))
+    return tuple(found)
+
+
+def level_of(similarity: float, settings: RankingSettings) -> MatchLevel:
+    """The level that starts at or below `similarity`."""
+    if similarity >= settings.same_item:
+        return MatchLevel.SAME_ITEM
+    return MatchLevel.SIMILAR if similarity >= settings.similar else MatchLevel.WEAK

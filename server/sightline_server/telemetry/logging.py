@@ -1,0 +1,50 @@
+"""Logs on standard error, plain or as JSON lines.
+
+Rule: a record holds what an operator needs and never a photo fact; messages come from this code, not from requests.
+"""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+FIELDS = ("request_id", "code", "reason", "seconds")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, and the extra fields that the server sets."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as JSON."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line.update({name: value for name in FIELDS if (value := getattr(record, name, None)) is not None})
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+class PlainFormatter(logging.Formatter):
+    """`time level logger: message key=value`, for people."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as a line."""
+        extras = "".join(f" {name}={value}" for name in FIELDS if (value := getattr(record, name, None)) is not None)
+        return super().format(record) + extras
+
+
+def configure(level: str, *, json_lines: bool) -> None:
+    """Sends every record of `level` and above to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if json_lines else PlainFormatter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # Libraries that log requests or payloads stay quiet whatever our own level is.
+    for name in ("httpx", "httpcore", "PIL", "asyncio", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,133 @@
+"""Every metric of the server; `docs/metrics.md` is its table.
+
+Rule: histograms and counters that can be summed over replicas, labels of few values, and nothing that depends on what
+a photo shows.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+QUEUE_BUCKETS = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """The metric objects and their registry; one instance a process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
+        self.requests = self._counter("requests", "Calls by method and gRPC code.", "method", "code")
+        self.request_seconds = self._histogram(
+            "request_seconds", "Seconds from the handler's entry to the call's end.", STAGE_BUCKETS, "method", "code"
+        )
+        self.refusal_seconds = self._histogram(
+            "refusal_seconds", "Seconds from the handler's entry to a refusal before Accepted.", QUEUE_BUCKETS, "reason"
+        )
+        self.in_flight = self._gauge("in_flight", "Calls that the handler works on.")
+        self.first_result_seconds = self._histogram(
+            "first_result_seconds", "Seconds from the handler's entry to the first object's event.", STAGE_BUCKETS
+        )
+        self.stage_seconds = self._histogram(
+            "stage_seconds", "Seconds of a call in a stage, waiting for its batch included.", STAGE_BUCKETS, "stage"
+        )
+        self.objects = self._counter("objects", "Objects by outcome.", "outcome")
+        self.queue_seconds = self._histogram(
+            "queue_seconds", "Seconds that an entry waited for its place in a batch.", QUEUE_BUCKETS, "batcher"
+        )
+        self.batch_size = self._histogram("batch_size", "Items in a batch.", BATCH_BUCKETS, "batcher")
+        self.queue_items = self._gauge("queue_items", "Items that waited when the latest batch was formed.", "batcher")
+        self.dropped_items = self._counter(
+            "dropped_items", "Items that left a queue without being run.", "batcher", "reason"
+        )
+        self.wasted_items = self._counter(
+            "wasted_items", "Items that were run although their caller had left.", "batcher"
+        )
+        self.engine_ready = self._gauge("engine_ready", "1 while both models answer their probes.")
+        self.engine_restarts = self._counter(
+            "engine_restarts", "Times that a fault made the engine load a model or start again."
+        )
+        self.engine_provider = self._gauge(
+            "engine_provider", "1 for the execution provider that runs a model.", "model", "provider"
+        )
+        self.triton_transport = self._gauge(
+            "triton_transport", "1 for the way in which tensors reach a model.", "model", "transport"
+        )
+        self.catalog_products = self._gauge("catalog_products", "Products of the served revision.", "catalog")
+        self.catalog_info = self._gauge("catalog_info", "1 for the served revision.", "catalog", "revision")
+        self.build = Info("sightline_build", "Versions and models of this process.", registry=self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"sightline_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"sightline_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"sightline_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+
+class BatcherMetrics:
+    """What one batcher reports; satisfies `batching.batcher.BatchObserver`."""
+
+    def __init__(self, metrics: Metrics, batcher: str) -> None:
+        self._size = metrics.batch_size.labels(batcher)
+        self._waiting = metrics.queue_items.labels(batcher)
+        self._seconds = metrics.queue_seconds.labels(batcher)
+        self._wasted = metrics.wasted_items.labels(batcher)
+        self._dropped = {
+            reason: metrics.dropped_items.labels(batcher, reason) for reason in ("cancelled", "expired", "full")
+        }
+
+    def batch_started(self, size: int, waiting: int) -> None:
+        """A batch of `size` items goes to the device, `waiting` items stay behind."""
+        self._size.observe(size)
+        self._waiting.set(waiting)
+
+    def entry_waited(self, seconds: float) -> None:
+        """An entry got its place after `seconds`."""
+        self._seconds.observe(seconds)
+
+    def dropped(self, reason: str, items: int) -> None:
+        """`items` left without being run."""
+        self._dropped[reason].inc(items)
+
+    def wasted(self, items: int) -> None:
+        """`items` were run although their caller had left."""
+        self._wasted.inc(items)
+
+
+class EngineMetrics:
+    """What the engine reports about itself."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._provider: dict[str, str] = {}
+        self._transport: dict[str, str] = {}
+
+    def ready(self, ready: bool) -> None:
+        """The engine became ready or not."""
+        self._metrics.engine_ready.set(ready)
+
+    def restarted(self) -> None:
+        """A fault was mended by loading a model or starting the engine again."""
+        self._metrics.engine_restarts.inc()
+
+    def provider(self, model: str, provider: str) -> None:
+        """`model` runs on execution provider `provider`."""
+        self._switch(self._metrics.engine_provider, self._provider, model, provider)
+
+    def transport(self, model: str, transport: str) -> None:
+        """Tensors reach `model` by `shm` or `inline`."""
+        self._switch(self._metrics.triton_transport, self._transport, model, transport)
+
+    @staticmethod
+    def _switch(gauge: Gauge, current: dict[str, str], model: str, name: str) -> None:
+        if (old := current.get(model)) is not None and old != name:
+            gauge.labels(model, old).set(0)
+        current[model] = name
+        gauge.labels(model, name).set(1)
