@@ -1,0 +1,93 @@
+"""Sightline's client library: one photo in, typed events out.
+
+`AsyncClient` and `Client` search; everything that they yield stands in `sightline_client.events`, everything that they
+raise is a `SightlineError`. Rule: light. Importing this package loads gRPC and the contract, nothing of the server.
+"""
+
+from sightline_client.aio import AsyncClient, SearchParameters
+from sightline_client.answers import Answer, AnsweredObject
+from sightline_client.errors import (
+    ConfigurationError,
+    DeadlineExceededError,
+    FieldViolation,
+    InternalError,
+    InvalidRequestError,
+    NotBuiltError,
+    NotFoundError,
+    OverloadedError,
+    PermissionDeniedError,
+    PhotoTooLargeError,
+    SearchCancelledError,
+    SightlineError,
+    StreamBrokenError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from sightline_client.events import (
+    Accepted,
+    Box,
+    Detected,
+    DetectedObject,
+    Done,
+    Event,
+    FailureReason,
+    Lane,
+    MatchLevel,
+    ObjectFailure,
+    ObjectResults,
+    ObjectSource,
+    Point,
+    Product,
+    RankedProduct,
+    Reason,
+    ReasonKind,
+    Region,
+    StageTimings,
+)
+from sightline_client.options import ClientOptions, RetryOptions, TlsOptions
+from sightline_client.sync import Client
+
+__all__ = [
+    "Accepted",
+    "Answer",
+    "AnsweredObject",
+    "AsyncClient",
+    "Box",
+    "Client",
+    "ClientOptions",
+    "ConfigurationError",
+    "DeadlineExceededError",
+    "Detected",
+    "DetectedObject",
+    "Done",
+    "Event",
+    "FailureReason",
+    "FieldViolation",
+    "InternalError",
+    "InvalidRequestError",
+    "Lane",
+    "MatchLevel",
+    "NotBuiltError",
+    "NotFoundError",
+    "ObjectFailure",
+    "ObjectResults",
+    "ObjectSource",
+    "OverloadedError",
+    "PermissionDeniedError",
+    "PhotoTooLargeError",
+    "Point",
+    "Product",
+    "RankedProduct",
+    "Reason",
+    "ReasonKind",
+    "Region",
+    "RetryOptions",
+    "SearchCancelledError",
+    "SearchParameters",
+    "SightlineError",
+    "StageTimings",
+    "StreamBrokenError",
+    "TlsOptions",
+    "UnauthenticatedError",
+    "UnavailableError",
+]

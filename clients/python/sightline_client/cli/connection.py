@@ -1,0 +1,40 @@
+"""The options by which every client command reaches a server, and how its errors are told."""
+
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from sightline_client.errors import SightlineError
+from sightline_client.options import ClientOptions, TlsOptions
+
+Target = Annotated[str, typer.Option("--target", metavar="HOST:PORT", help="The server.")]
+Tls = Annotated[bool, typer.Option("--tls", help="TLS with the system's roots.")]
+TlsCa = Annotated[
+    Path | None, typer.Option("--tls-ca", metavar="FILE", help="TLS with these roots (PEM).", dir_okay=False)
+]
+TlsCert = Annotated[
+    Path | None, typer.Option("--tls-cert", metavar="FILE", help="Client certificate (PEM), for mTLS.", dir_okay=False)
+]
+TlsKey = Annotated[
+    Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key (PEM).", dir_okay=False)
+]
+Timeout = Annotated[float, typer.Option("--timeout", metavar="S", min=0.001, help="Deadline of a search, in seconds.")]
+
+
+def options(
+    target: str, timeout_s: float, *, tls: bool = False, ca: Path | None, cert: Path | None, key: Path | None
+) -> ClientOptions:
+    """The client's options; any TLS file turns TLS on."""
+    wanted = tls or any(path is not None for path in (ca, cert, key))
+    return ClientOptions(
+        target=target,
+        tls=TlsOptions(root_ca=ca, client_cert=cert, client_key=key) if wanted else None,
+        timeout_s=timeout_s,
+    )
+
+
+def fail(error: SightlineError) -> NoReturn:
+    """Tells the error in one line and exits 1."""
+    typer.echo(f"sightline: {error.one_line()}", err=True)
+    raise typer.Exit(1) from None

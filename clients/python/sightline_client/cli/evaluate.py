@@ -1,0 +1,165 @@
+"""`sightline eval QUERIES.csv`: sends every query through gRPC and prints how often the right product came first.
+
+Rule: what is measured is the served path; with `--catalog` the command starts a server of its own and stops it.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from sightline_client.aio import AsyncClient
+from sightline_client.cli import connection
+from sightline_client.cli.external import NEEDS_SERVER
+from sightline_client.errors import SightlineError
+from sightline_client.evaluation import (
+    DEPTH,
+    Outcome,
+    Query,
+    QueryFileError,
+    Regions,
+    best_rank,
+    choose_regions,
+    read_queries,
+    report,
+)
+from sightline_client.events import Lane
+from sightline_client.local_server import LocalServer
+from sightline_client.options import ClientOptions
+
+SHOWN_FAILURES = 5
+
+
+def evaluate(
+    queries: Annotated[
+        Path, typer.Argument(metavar="QUERIES.csv", help="Columns image, product_id, perhaps box.", dir_okay=False)
+    ],
+    catalog: Annotated[
+        Path | None, typer.Option("--catalog", metavar="DIR", help="Start a server on this catalog.", file_okay=False)
+    ] = None,
+    target: Annotated[str | None, typer.Option("--target", metavar="HOST:PORT", help="Or ask this server.")] = None,
+    regions: Annotated[
+        Regions | None, typer.Option("--regions", help="What to ask about; box where the file has them, else detect.")
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    in_flight: Annotated[int, typer.Option("--in-flight", min=1, max=64, help="Calls at once.")] = 4,
+    max_objects: Annotated[int, typer.Option("--max-objects", min=0, help="0 is the server's default.")] = 0,
+    allow_failures: Annotated[
+        bool, typer.Option("--allow-failures", help="Exit 0 although queries failed; they count as misses.")
+    ] = False,
+    timeout: connection.Timeout = 30.0,
+    tls: connection.Tls = False,
+    tls_ca: connection.TlsCa = None,
+    tls_cert: connection.TlsCert = None,
+    tls_key: connection.TlsKey = None,
+) -> None:
+    """Measures how often the right product comes first."""
+    if (catalog is None) == (target is None):
+        raise typer.BadParameter("one of --catalog and --target is needed", param_hint="--catalog / --target")
+    try:
+        rows = read_queries(queries)
+        kind = choose_regions(rows, regions)
+    except (QueryFileError, OSError) as error:
+        raise typer.BadParameter(str(error), param_hint="QUERIES.csv") from None
+    try:
+        with ExitStack() as stack:
+            where = target or stack.enter_context(_server(catalog)).target
+            reach = connection.options(where, timeout, tls=tls, ca=tls_ca, cert=tls_cert, key=tls_key)
+            outcomes = asyncio.run(_with_progress(reach, rows, kind, in_flight, max_objects))
+    except SightlineError as error:
+        connection.fail(error)
+    _print({**report(outcomes), "regions": kind.value}, as_json=json_output)
+    _tell_failures(rows, outcomes)
+    if any(outcome.error for outcome in outcomes) and not allow_failures:
+        raise typer.Exit(1)
+
+
+async def run_queries(
+    reach: ClientOptions,
+    queries: Sequence[Query],
+    kind: Regions,
+    *,
+    in_flight: int = 4,
+    max_objects: int = 0,
+    on_done: Callable[[], None] = lambda: None,
+) -> list[Outcome]:
+    """Sends all queries, `in_flight` at once, and returns their outcomes in the order of the queries."""
+    places = asyncio.Semaphore(in_flight)
+    async with AsyncClient(reach) as client:
+
+        async def one(query: Query) -> Outcome:
+            async with places:
+                outcome = await _ask(client, query, kind, max_objects)
+            on_done()
+            return outcome
+
+        return list(await asyncio.gather(*(one(query) for query in queries)))
+
+
+async def _ask(client: AsyncClient, query: Query, kind: Regions, max_objects: int) -> Outcome:
+    try:
+        photo = await asyncio.to_thread(query.image.read_bytes)
+        answer = await client.find(
+            photo, regions=query.regions(kind), max_objects=max_objects, max_products=DEPTH, lane=Lane.BATCH
+        )
+    except OSError as error:
+        return Outcome(error=f"cannot read {query.image}: {error.strerror}")
+    except SightlineError as error:
+        return Outcome(error=error.one_line())
+    timings = answer.done.timings if answer.done is not None else None
+    failure = next((found.failure for found in answer.objects if found.failure is not None), None)
+    if failure is not None:
+        return Outcome(timings=timings, error=failure.message or failure.reason.value)
+    return Outcome(best_rank(answer, query.product_id), timings)
+
+
+async def _with_progress(
+    reach: ClientOptions, queries: Sequence[Query], kind: Regions, in_flight: int, max_objects: int
+) -> list[Outcome]:
+    console = Console(stderr=True)
+    columns = (TextColumn("queries"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("", total=len(queries))
+        return await run_queries(
+            reach, queries, kind, in_flight=in_flight, max_objects=max_objects, on_done=lambda: progress.advance(task)
+        )
+
+
+def _server(catalog: Path | None) -> LocalServer:
+    try:
+        import grpc_health.v1.health_pb2  # noqa: F401  (only a server's environment has it)
+    except ModuleNotFoundError:
+        typer.echo(f"sightline eval --catalog: {NEEDS_SERVER}", err=True)
+        raise typer.Exit(2) from None
+    return LocalServer(catalog=catalog)
+
+
+def _print(figures: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(figures) + "\n")
+        return
+    quality, stages = Table(box=None, show_header=False), Table("stage", "mean ms", "median ms", box=None)
+    for name in ("hit@1", "hit@5", "hit@10", "mrr@10", "n", "failed", "regions"):
+        value = figures[name]
+        quality.add_row(name, f"{value:.3f}" if isinstance(value, float) else str(value))
+    for name, times in figures["stages"].items():
+        stages.add_row(name.removesuffix("_ms"), f"{times['mean']:.1f}", f"{times['p50']:.1f}")
+    console = Console()
+    console.print(quality)
+    console.print(stages)
+
+
+def _tell_failures(queries: Sequence[Query], outcomes: Sequence[Outcome]) -> None:
+    failed = [(query, outcome) for query, outcome in zip(queries, outcomes, strict=True) if outcome.error]
+    for query, outcome in failed[:SHOWN_FAILURES]:
+        typer.echo(f"sightline: {query.image.name}: {outcome.error}", err=True)
+    if len(failed) > SHOWN_FAILURES:
+        typer.echo(f"sightline: and {len(failed) - SHOWN_FAILURES} more queries failed", err=True)

@@ -1,0 +1,54 @@
+"""Commands of other packages: Typer apps in the entry-point group `sightline.commands`, imported when they are called.
+
+Rule: a missing third-party module is the user's missing extra and is told so; anything else that fails is a fault and
+keeps its traceback.
+"""
+
+from importlib.metadata import EntryPoint, entry_points
+
+import typer
+
+GROUP = "sightline.commands"
+OURS = ("sightline", "sightline_client", "sightline_models", "sightline_server")
+NEEDS_SERVER = 'this command needs the server: pip install "sightline[cpu]"'
+
+SUMMARIES = {
+    "catalog": "Builds catalogs from product feeds.",
+    "demo": "Searches the sample photos and shows the result as a page.",
+    "doctor": "Says what fits on this machine and what is missing.",
+    "engine": "Installs the embedded Triton.",
+    "models": "Fetches and checks the default models.",
+    "serve": "Runs the server.",
+}
+"""The help lines of the commands that are known here, because asking the commands would import them."""
+
+
+def register(root: typer.Typer) -> None:
+    """Adds one command per entry point to `root`, in the order of their names."""
+    for command in sorted(entry_points(group=GROUP), key=lambda each: each.name):
+        _add(root, command)
+
+
+def _add(root: typer.Typer, command: EntryPoint) -> None:
+    settings = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+    @root.command(
+        command.name,
+        help=SUMMARIES.get(command.name, f"From {command.value.partition(':')[0]}."),
+        context_settings=settings,
+        add_help_option=False,
+        rich_help_panel="Server",
+    )
+    def run(context: typer.Context) -> None:
+        _run(command, context.args)
+
+
+def _run(command: EntryPoint, arguments: list[str]) -> None:
+    try:
+        app = command.load()
+        app(args=arguments, prog_name=f"sightline {command.name}")
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] in OURS:
+            raise
+        typer.echo(f"sightline {command.name}: {NEEDS_SERVER} (no module {missing.name})", err=True)
+        raise typer.Exit(2) from None

@@ -1,0 +1,115 @@
+"""`sightline search PHOTO`: one photo, shown object by object as the answers come."""
+
+import sys
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sightline_client import annotate, convert, events
+from sightline_client.cli import connection, tables
+from sightline_client.cli.regions import parse_box, parse_point
+from sightline_client.errors import SightlineError
+from sightline_client.options import DEFAULT_TARGET
+from sightline_client.sync import Client
+
+INT32_MAX = 2**31 - 1
+
+
+def search(
+    photo: Annotated[str, typer.Argument(metavar="PHOTO", help="An image file, or - for standard input.")],
+    target: connection.Target = DEFAULT_TARGET,
+    box: Annotated[
+        list[str] | None,
+        typer.Option("--box", metavar="x0,y0,x1,y1", help="Search this part, fractions of the photo; repeatable."),
+    ] = None,
+    tap: Annotated[
+        list[str] | None,
+        typer.Option("--tap", metavar="x,y", help="Search what was tapped, fractions of the photo; repeatable."),
+    ] = None,
+    max_objects: Annotated[
+        int, typer.Option("--max-objects", min=0, max=INT32_MAX, help="Objects at most; 0 is the server's default.")
+    ] = 0,
+    max_products: Annotated[
+        int, typer.Option("--max-products", min=0, max=INT32_MAX, help="Products per object at most; 0 as above.")
+    ] = 0,
+    catalog: Annotated[str, typer.Option("--catalog", help="A catalog of the server; empty is its default.")] = "",
+    json: Annotated[bool, typer.Option("--json", help="One event a line, as it arrives.")] = False,
+    annotated: Annotated[
+        Path | None, typer.Option("--annotate", metavar="OUT.png", help="Write the photo with its boxes drawn.")
+    ] = None,
+    timeout: connection.Timeout = 10.0,
+    tls: connection.Tls = False,
+    tls_ca: connection.TlsCa = None,
+    tls_cert: connection.TlsCert = None,
+    tls_key: connection.TlsKey = None,
+) -> None:
+    """Finds the products of the shop's catalog in one photo."""
+    data = _read(photo)
+    wanted = _regions(box or [], tap or [])
+    detected: list[events.DetectedObject] = []
+    try:
+        reach = connection.options(target, timeout, tls=tls, ca=tls_ca, cert=tls_cert, key=tls_key)
+        with (
+            Client(reach) as client,
+            closing(
+                client.search(data, regions=wanted, catalog=catalog, max_objects=max_objects, max_products=max_products)
+            ) as stream,
+        ):
+            for event in _noting(stream, detected):
+                _print_json(event) if json else _print_table(event, detected)
+    except SightlineError as error:
+        connection.fail(error)
+    if annotated is not None:
+        _annotate(data, detected, annotated)
+
+
+def _read(photo: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if photo == "-" else Path(photo).read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {photo}: {error.strerror}", param_hint="PHOTO") from None
+
+
+def _regions(boxes: list[str], taps: list[str]) -> list[events.Region]:
+    try:
+        return [*(parse_box(text) for text in boxes), *(parse_point(text) for text in taps)]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--box / --tap") from None
+
+
+def _noting(stream: Iterable[events.Event], detected: list[events.DetectedObject]) -> Iterable[events.Event]:
+    for event in stream:
+        if isinstance(event, events.Detected):
+            detected.extend(event.objects)
+        yield event
+
+
+def _print_json(event: events.Event) -> None:
+    sys.stdout.write(convert.event_to_json(event) + "\n")
+    sys.stdout.flush()
+
+
+def _print_table(event: events.Event, detected: list[events.DetectedObject]) -> None:
+    console = Console()
+    numbered = {found.object_id: (number, found) for number, found in enumerate(detected, 1)}
+    match event:
+        case events.Detected():
+            console.print(f"{len(detected)} object{'s' if len(detected) != 1 else ''}")
+        case events.ObjectResults():
+            console.print(tables.object_table(*numbered[event.object_id], event.products, limit=100))
+        case events.ObjectFailure():
+            tables.show_failure(console, *numbered[event.object_id], event)
+        case events.Done():
+            tables.show_done(console, event)
+
+
+def _annotate(photo: bytes, detected: list[events.DetectedObject], out: Path) -> None:
+    try:
+        annotate.draw(annotate.upright(photo), detected).save(out)
+    except (OSError, ValueError) as error:
+        typer.echo(f"sightline: cannot write {out}: {error}", err=True)
+        raise typer.Exit(1) from None

@@ -1,0 +1,82 @@
+"""A search's answer as people read it on a terminal: one table per object."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from sightline_client.events import DetectedObject, Done, MatchLevel, ObjectFailure, RankedProduct
+
+LEVELS = {
+    MatchLevel.SAME_ITEM: ("same item", "bold green"),
+    MatchLevel.SIMILAR: ("similar", "yellow"),
+    MatchLevel.WEAK: ("weak", "dim"),
+    MatchLevel.UNKNOWN: ("", "dim"),
+}
+
+
+def object_table(number: int, found: DetectedObject, products: Sequence[RankedProduct], limit: int = 10) -> Table:
+    """The best `limit` products of one object."""
+    table = Table(title=object_title(number, found), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("#", justify="right")
+    table.add_column("product", no_wrap=True)
+    table.add_column("title", overflow="ellipsis", max_width=36)
+    table.add_column("price", justify="right", no_wrap=True)
+    table.add_column("similarity", justify="right")
+    table.add_column("score", justify="right")
+    table.add_column("level", no_wrap=True)
+    table.add_column("why", overflow="fold", max_width=48)
+    for ranked in products[:limit]:
+        name, style = LEVELS[ranked.level]
+        table.add_row(
+            str(ranked.rank),
+            escape(ranked.product.id),
+            escape(ranked.product.title),
+            escape(ranked.product.price),
+            f"{ranked.similarity:.3f}",
+            f"{ranked.score:.3f}",
+            Text(name, style),
+            escape(why(ranked)),
+        )
+    return table
+
+
+def object_title(number: int, found: DetectedObject) -> str:
+    """Number, label, source and box of an object."""
+    label = escape(found.label) if found.label else found.source.value.replace("_", " ")
+    score = f" {found.score:.2f}" if found.score > 0 else ""
+    edges = ", ".join(f"{edge:.2f}" for edge in (found.box.x_min, found.box.y_min, found.box.x_max, found.box.y_max))
+    return f"[bold]{number} {label}[/bold]{score}  [dim]box {edges}[/dim]"
+
+
+def why(ranked: RankedProduct) -> str:
+    """The reasons of a place, in the server's words, with what each added to the score."""
+    return "; ".join(f"{reason.text} ({reason.contribution:+.3f})" for reason in ranked.reasons)
+
+
+def show_failure(console: Console, number: int, found: DetectedObject, failure: ObjectFailure) -> None:
+    """One object that could not be searched."""
+    console.print(f"{object_title(number, found)}  [red]{escape(failure.message)} ({failure.reason.value})[/red]")
+
+
+def show_done(console: Console, done: Done) -> None:
+    """Where the time went, and what answered."""
+    times = done.timings
+    stages = " | ".join(
+        f"{name} {value:.1f}"
+        for name, value in (
+            ("decode", times.decode_ms),
+            ("detect", times.detect_ms),
+            ("crop", times.crop_ms),
+            ("embed", times.embed_ms),
+            ("search", times.search_ms),
+            ("rank", times.rank_ms),
+        )
+    )
+    console.print(
+        f"[dim]{times.total_ms:.1f} ms ({stages}; of which waiting {times.queue_ms:.1f}); "
+        f"catalog {escape(done.catalog_revision)}; request {escape(done.request_id)}[/dim]"
+    )

@@ -1,0 +1,214 @@
+"""Between the contract's messages and the typed values, both ways.
+
+Rule: total and forgiving towards newer servers: an enum value that this client does not know becomes UNKNOWN, an event
+that it does not know becomes None and is passed over.
+"""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import TypeVar
+
+from google.protobuf import json_format
+from sightline.v1 import geometry_pb2, lens_service_pb2, product_pb2
+
+from sightline_client import events
+
+_E = TypeVar("_E", bound=Enum)
+
+_SOURCES = {
+    events.ObjectSource.UNKNOWN: lens_service_pb2.OBJECT_SOURCE_UNSPECIFIED,
+    events.ObjectSource.DETECTOR: lens_service_pb2.OBJECT_SOURCE_DETECTOR,
+    events.ObjectSource.BOX: lens_service_pb2.OBJECT_SOURCE_BOX,
+    events.ObjectSource.TAP: lens_service_pb2.OBJECT_SOURCE_TAP,
+    events.ObjectSource.WHOLE_PHOTO: lens_service_pb2.OBJECT_SOURCE_WHOLE_PHOTO,
+}
+_LEVELS = {
+    events.MatchLevel.UNKNOWN: product_pb2.MATCH_LEVEL_UNSPECIFIED,
+    events.MatchLevel.WEAK: product_pb2.MATCH_LEVEL_WEAK,
+    events.MatchLevel.SIMILAR: product_pb2.MATCH_LEVEL_SIMILAR,
+    events.MatchLevel.SAME_ITEM: product_pb2.MATCH_LEVEL_SAME_ITEM,
+}
+_REASONS = {
+    events.ReasonKind.UNKNOWN: product_pb2.REASON_KIND_UNSPECIFIED,
+    events.ReasonKind.VISUAL_SIMILARITY: product_pb2.REASON_KIND_VISUAL_SIMILARITY,
+    events.ReasonKind.CATEGORY_MATCH: product_pb2.REASON_KIND_CATEGORY_MATCH,
+    events.ReasonKind.UNAVAILABLE: product_pb2.REASON_KIND_UNAVAILABLE,
+}
+_FAILURES = {
+    events.FailureReason.UNKNOWN: lens_service_pb2.FAILURE_REASON_UNSPECIFIED,
+    events.FailureReason.MODEL_ANSWER: lens_service_pb2.FAILURE_REASON_MODEL_ANSWER,
+    events.FailureReason.INTERNAL: lens_service_pb2.FAILURE_REASON_INTERNAL,
+}
+_LANES = {
+    events.Lane.INTERACTIVE: lens_service_pb2.LANE_INTERACTIVE,
+    events.Lane.BATCH: lens_service_pb2.LANE_BATCH,
+}
+_SOURCE_OF = {number: source for source, number in _SOURCES.items()}
+_LEVEL_OF = {number: level for level, number in _LEVELS.items()}
+_REASON_OF = {number: kind for kind, number in _REASONS.items()}
+_FAILURE_OF = {number: reason for reason, number in _FAILURES.items()}
+
+
+def request_to_pb(
+    photo: bytes,
+    *,
+    regions: Sequence[events.Region] = (),
+    catalog: str = "",
+    max_objects: int = 0,
+    max_products: int = 0,
+    min_similarity: float = 0.0,
+    lane: events.Lane = events.Lane.INTERACTIVE,
+) -> lens_service_pb2.SearchRequest:
+    """The request message; its parameters are those of the contract, 0 and empty meaning the server's default."""
+    return lens_service_pb2.SearchRequest(
+        photo=photo,
+        regions=[_region_to_pb(region) for region in regions],
+        catalog=catalog,
+        max_objects=max_objects,
+        max_products=max_products,
+        min_similarity=min_similarity,
+        lane=_LANES[lane],
+    )
+
+
+def event_from_pb(message: lens_service_pb2.SearchResponse) -> events.Event | None:
+    """The typed event, or None for one that this client does not know."""
+    match message.WhichOneof("event"):
+        case "accepted":
+            return events.Accepted(message.accepted.request_id)
+        case "detected":
+            return events.Detected(tuple(_object_from_pb(found) for found in message.detected.objects))
+        case "results":
+            ranked = tuple(_ranked_from_pb(product) for product in message.results.products)
+            return events.ObjectResults(message.results.object_id, ranked)
+        case "failure":
+            reason = _FAILURE_OF.get(message.failure.reason, events.FailureReason.UNKNOWN)
+            return events.ObjectFailure(message.failure.object_id, reason, message.failure.message)
+        case "done":
+            return _done_from_pb(message.done)
+        case _:
+            return None
+
+
+def event_to_pb(event: events.Event) -> lens_service_pb2.SearchResponse:
+    """The message of a typed event."""
+    match event:
+        case events.Accepted():
+            return lens_service_pb2.SearchResponse(accepted=lens_service_pb2.Accepted(request_id=event.request_id))
+        case events.Detected():
+            objects = [_object_to_pb(found) for found in event.objects]
+            return lens_service_pb2.SearchResponse(detected=lens_service_pb2.Detected(objects=objects))
+        case events.ObjectResults():
+            products = [_ranked_to_pb(product) for product in event.products]
+            results = lens_service_pb2.ObjectResults(object_id=event.object_id, products=products)
+            return lens_service_pb2.SearchResponse(results=results)
+        case events.ObjectFailure():
+            failure = lens_service_pb2.ObjectFailure(
+                object_id=event.object_id, reason=_FAILURES[event.reason], message=event.message
+            )
+            return lens_service_pb2.SearchResponse(failure=failure)
+        case events.Done():
+            return lens_service_pb2.SearchResponse(done=_done_to_pb(event))
+
+
+def event_to_json(event: events.Event) -> str:
+    """The event as one line in protobuf's JSON mapping; empty fields are printed, so that keys can be relied on."""
+    return json_format.MessageToJson(event_to_pb(event), indent=None, always_print_fields_with_no_presence=True)
+
+
+def _region_to_pb(region: events.Region) -> geometry_pb2.Region:
+    if isinstance(region, events.Point):
+        return geometry_pb2.Region(tap=geometry_pb2.Point(x=region.x, y=region.y))
+    return geometry_pb2.Region(box=_box_to_pb(region))
+
+
+def _box_to_pb(box: events.Box) -> geometry_pb2.BoundingBox:
+    return geometry_pb2.BoundingBox(x_min=box.x_min, y_min=box.y_min, x_max=box.x_max, y_max=box.y_max)
+
+
+def _object_from_pb(found: lens_service_pb2.DetectedObject) -> events.DetectedObject:
+    return events.DetectedObject(
+        object_id=found.object_id,
+        box=events.Box(found.box.x_min, found.box.y_min, found.box.x_max, found.box.y_max),
+        label=found.label,
+        score=found.score,
+        source=_SOURCE_OF.get(found.source, events.ObjectSource.UNKNOWN),
+    )
+
+
+def _object_to_pb(found: events.DetectedObject) -> lens_service_pb2.DetectedObject:
+    return lens_service_pb2.DetectedObject(
+        object_id=found.object_id,
+        box=_box_to_pb(found.box),
+        label=found.label,
+        score=found.score,
+        source=_SOURCES[found.source],
+    )
+
+
+_PRODUCT_TEXTS = ("id", "title", "brand", "category", "price", "availability", "link", "image_link", "item_group_id")
+
+
+def _product_from_pb(product: product_pb2.Product) -> events.Product:
+    texts = {name: getattr(product, name) for name in _PRODUCT_TEXTS}
+    return events.Product(**texts, gtin=product.gtin, attributes=dict(product.attributes))
+
+
+def _product_to_pb(product: events.Product) -> product_pb2.Product:
+    texts = {name: getattr(product, name) for name in _PRODUCT_TEXTS}
+    return product_pb2.Product(**texts, gtin=product.gtin, attributes=dict(product.attributes))
+
+
+def _ranked_from_pb(ranked: product_pb2.RankedProduct) -> events.RankedProduct:
+    return events.RankedProduct(
+        product=_product_from_pb(ranked.product),
+        similarity=ranked.similarity,
+        score=ranked.score,
+        rank=ranked.rank,
+        matched_image=ranked.matched_image,
+        level=_LEVEL_OF.get(ranked.level, events.MatchLevel.UNKNOWN),
+        reasons=tuple(
+            events.Reason(_REASON_OF.get(reason.kind, events.ReasonKind.UNKNOWN), reason.contribution, reason.text)
+            for reason in ranked.reasons
+        ),
+    )
+
+
+def _ranked_to_pb(ranked: events.RankedProduct) -> product_pb2.RankedProduct:
+    return product_pb2.RankedProduct(
+        product=_product_to_pb(ranked.product),
+        similarity=ranked.similarity,
+        score=ranked.score,
+        rank=ranked.rank,
+        matched_image=ranked.matched_image,
+        level=_LEVELS[ranked.level],
+        reasons=[
+            product_pb2.Reason(kind=_REASONS[reason.kind], contribution=reason.contribution, text=reason.text)
+            for reason in ranked.reasons
+        ],
+    )
+
+
+_TIMINGS = ("decode_ms", "detect_ms", "crop_ms", "embed_ms", "search_ms", "rank_ms", "queue_ms", "total_ms")
+
+
+def _done_from_pb(done: lens_service_pb2.Done) -> events.Done:
+    return events.Done(
+        timings=events.StageTimings(**{name: getattr(done.timings, name) for name in _TIMINGS}),
+        catalog_revision=done.catalog_revision,
+        detector=done.detector,
+        embedder=done.embedder,
+        request_id=done.request_id,
+        applied_filter=done.applied_filter,
+    )
+
+
+def _done_to_pb(done: events.Done) -> lens_service_pb2.Done:
+    return lens_service_pb2.Done(
+        timings=lens_service_pb2.StageTimings(**{name: getattr(done.timings, name) for name in _TIMINGS}),
+        catalog_revision=done.catalog_revision,
+        detector=done.detector,
+        embedder=done.embedder,
+        applied_filter=done.applied_filter,
+        request_id=done.request_id,
+    )

@@ -1,0 +1,114 @@
+"""What a search can raise; callers never meet gRPC's own exceptions.
+
+Rule: every error carries what the server said about it, and the events that had come before it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from sightline_client.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """One request field that the server refused, and why."""
+
+    field: str
+    description: str
+
+
+class SightlineError(Exception):
+    """Base of everything that this package raises.
+
+    `code` is the gRPC code's name, empty where the call was never made. `reason` is the machine-readable reason of
+    the server's ErrorInfo and `metadata` its facts. `request_id` finds the call in the server's log. `retry_after_s`
+    says when trying again makes sense. `events` are those that had arrived.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "",
+        reason: str = "",
+        request_id: str = "",
+        retry_after_s: float | None = None,
+        violations: Sequence[FieldViolation] = (),
+        metadata: Mapping[str, str] = MappingProxyType({}),
+        events: Sequence[Event] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.reason = reason
+        self.request_id = request_id
+        self.retry_after_s = retry_after_s
+        self.violations = tuple(violations)
+        self.metadata = dict(metadata)
+        self.events = tuple(events)
+
+    def one_line(self) -> str:
+        """The error for people: message, field, code, reason, request id."""
+        fields = "".join(f"; {violation.field}: {violation.description}" for violation in self.violations)
+        facts = [self.code, self.reason]
+        facts.append(f"request {self.request_id}" if self.request_id else "")
+        facts.append(f"retry after {self.retry_after_s:g} s" if self.retry_after_s is not None else "")
+        known = ", ".join(fact for fact in facts if fact)
+        text = self.message + ("" if len(self.violations) == 1 and self._says(self.violations[0]) else fields)
+        return " ".join(text.split()) + (f" ({known})" if known else "")
+
+    def _says(self, violation: FieldViolation) -> bool:
+        return violation.description in self.message
+
+
+class ConfigurationError(SightlineError):
+    """The client's own options cannot be used, such as a certificate that cannot be read."""
+
+
+class InvalidRequestError(SightlineError):
+    """The request is at fault; `violations` name its fields. Sending it again will not help."""
+
+
+class PhotoTooLargeError(InvalidRequestError):
+    """The photo is over the byte limit; raised before anything is sent where the client knows the limit."""
+
+
+class NotFoundError(SightlineError):
+    """The named catalog does not exist."""
+
+
+class NotBuiltError(SightlineError):
+    """The server does not have this yet."""
+
+
+class UnauthenticatedError(SightlineError):
+    """No credentials, or bad ones."""
+
+
+class PermissionDeniedError(SightlineError):
+    """The credentials do not allow this."""
+
+
+class OverloadedError(SightlineError):
+    """The server has no room now. Never retried by the client: wait `retry_after_s`."""
+
+
+class UnavailableError(SightlineError):
+    """The server, its engine or its index cannot be reached, also after the client's own retries."""
+
+
+class StreamBrokenError(UnavailableError):
+    """The stream ended early, after its first event; `events` are those that had arrived."""
+
+
+class DeadlineExceededError(SightlineError):
+    """The answer did not come in time; `events` are those that did."""
+
+
+class SearchCancelledError(SightlineError):
+    """The server ended the call as cancelled. (A cancelled asyncio task sees `asyncio.CancelledError` instead.)"""
+
+
+class InternalError(SightlineError):
+    """The server failed in a way that it does not explain; its log does, under `request_id`."""

@@ -1,0 +1,192 @@
+"""What a search streams, typed: Accepted, Detected, one ObjectResults or ObjectFailure per object, Done.
+
+Rule: plain frozen values without protobuf or gRPC, so that they can be kept, compared, pickled and made in tests.
+Coordinates are fractions of the upright photo: 0..1, origin top left. Times are milliseconds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Lane(Enum):
+    """Which calls go first when the server is busy."""
+
+    INTERACTIVE = "interactive"
+    BATCH = "batch"
+
+
+class ObjectSource(Enum):
+    """Who said that there is an object; UNKNOWN is what a newer server says in words that this client lacks."""
+
+    UNKNOWN = "unknown"
+    DETECTOR = "detector"
+    BOX = "box"
+    TAP = "tap"
+    WHOLE_PHOTO = "whole_photo"
+
+
+class MatchLevel(Enum):
+    """How close a match is."""
+
+    UNKNOWN = "unknown"
+    WEAK = "weak"
+    SIMILAR = "similar"
+    SAME_ITEM = "same_item"
+
+
+class ReasonKind(Enum):
+    """What moved a product's score."""
+
+    UNKNOWN = "unknown"
+    VISUAL_SIMILARITY = "visual_similarity"
+    CATEGORY_MATCH = "category_match"
+    UNAVAILABLE = "unavailable"
+
+
+class FailureReason(Enum):
+    """Why one object could not be searched."""
+
+    UNKNOWN = "unknown"
+    MODEL_ANSWER = "model_answer"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The place where a person tapped."""
+
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle; the server wants x_min < x_max and y_min < y_max."""
+
+    x_min: float
+    y_min: float
+    x_max: float
+    y_max: float
+
+    @classmethod
+    def whole(cls) -> "Box":
+        """The whole photo."""
+        return cls(0.0, 0.0, 1.0, 1.0)
+
+
+Region = Box | Point
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A product of the catalog, with the names of the Merchant Center feed (`category` is its `product_type`)."""
+
+    id: str
+    title: str = ""
+    brand: str = ""
+    category: str = ""
+    price: str = ""
+    availability: str = ""
+    link: str = ""
+    image_link: str = ""
+    item_group_id: str = ""
+    gtin: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason for a score; the contributions of a product sum to its score."""
+
+    kind: ReasonKind
+    contribution: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RankedProduct:
+    """A product with its place, from 1.
+
+    `similarity` is the cosine -1..1 of the closest picture, whose link is `matched_image`; products are ordered by
+    `score`, the similarity moved by the `reasons`.
+    """
+
+    product: Product
+    similarity: float
+    score: float
+    rank: int
+    matched_image: str
+    level: MatchLevel
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DetectedObject:
+    """An object of the photo; `label` is empty and `score` 0 where no detector saw it."""
+
+    object_id: str
+    box: Box
+    label: str = ""
+    score: float = 0.0
+    source: ObjectSource = ObjectSource.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The server has taken the call; `request_id` stands in its log beside everything about it."""
+
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """Every object that will be searched, best first."""
+
+    objects: tuple[DetectedObject, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectResults:
+    """The ranked products of one object, best first."""
+
+    object_id: str
+    products: tuple[RankedProduct, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFailure:
+    """One object that could not be searched; the others go on."""
+
+    object_id: str
+    reason: FailureReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimings:
+    """Milliseconds by stage. A stage includes its wait for a place in a batch; that wait alone is `queue_ms`."""
+
+    decode_ms: float = 0.0
+    detect_ms: float = 0.0
+    crop_ms: float = 0.0
+    embed_ms: float = 0.0
+    search_ms: float = 0.0
+    rank_ms: float = 0.0
+    queue_ms: float = 0.0
+    total_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The last event of a search that succeeded."""
+
+    timings: StageTimings
+    catalog_revision: str
+    detector: str
+    embedder: str
+    request_id: str
+    applied_filter: str = ""
+
+
+Event = Accepted | Detected | ObjectResults | ObjectFailure | Done

@@ -1,0 +1,57 @@
+"""Whether and when a refused call is made again.
+
+Rule: sans-IO. Only UNAVAILABLE before the first event is tried again; a throttle stops retries while most calls fail,
+so that clients do not hold down a server that is coming back (gRFC A6, "Throttling Retry Attempts").
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sightline_client import errors
+from sightline_client.options import RetryOptions
+
+
+@dataclass(slots=True)
+class RetryThrottle:
+    """A token bucket: a failure takes one token, a success gives `token_ratio` back, half-full or less means stop."""
+
+    max_tokens: float = 10.0
+    token_ratio: float = 0.1
+    tokens: float = 10.0
+
+    def failed(self) -> None:
+        """Notes a call that was UNAVAILABLE."""
+        self.tokens = max(0.0, self.tokens - 1.0)
+
+    def succeeded(self) -> None:
+        """Notes a call that the server took."""
+        self.tokens = min(self.max_tokens, self.tokens + self.token_ratio)
+
+    @property
+    def allows(self) -> bool:
+        """Whether a retry may be made now."""
+        return self.tokens > self.max_tokens / 2
+
+
+@dataclass(slots=True)
+class Retrier:
+    """The retries of one client; `jitter` returns 0..1."""
+
+    options: RetryOptions
+    throttle: RetryThrottle
+    jitter: Callable[[], float] = random.random
+
+    def delay_s(self, attempt: int, error: errors.SightlineError, remaining_s: float) -> float | None:
+        """Seconds to wait before attempt number `attempt` + 1, or None when `error` is final.
+
+        `remaining_s` is what the deadline leaves: a delay that would use it up makes the error final at once.
+        """
+        if not isinstance(error, errors.UnavailableError) or isinstance(error, errors.StreamBrokenError):
+            return None
+        self.throttle.failed()
+        if attempt >= self.options.attempts or not self.throttle.allows:
+            return None
+        backoff = min(self.options.max_delay_s, self.options.first_delay_s * 2 ** (attempt - 1))
+        delay = max(backoff * (0.5 + 0.5 * self.jitter()), error.retry_after_s or 0.0)
+        return delay if delay < remaining_s else None

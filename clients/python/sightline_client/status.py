@@ -1,0 +1,141 @@
+"""From gRPC's failed calls to the client's own errors.
+
+Rule: one total table from code to error; the details (`google.rpc.ErrorInfo`, `BadRequest`, `RetryInfo`,
+`RequestInfo`, `QuotaFailure`) become plain values.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from sightline_client import errors
+from sightline_client.events import Accepted, Event
+
+ERRORS: Mapping[grpc.StatusCode, type[errors.SightlineError]] = MappingProxyType(
+    {
+        grpc.StatusCode.OK: errors.InternalError,
+        grpc.StatusCode.CANCELLED: errors.SearchCancelledError,
+        grpc.StatusCode.UNKNOWN: errors.InternalError,
+        grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidRequestError,
+        grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceededError,
+        grpc.StatusCode.NOT_FOUND: errors.NotFoundError,
+        grpc.StatusCode.ALREADY_EXISTS: errors.InvalidRequestError,
+        grpc.StatusCode.PERMISSION_DENIED: errors.PermissionDeniedError,
+        grpc.StatusCode.UNAUTHENTICATED: errors.UnauthenticatedError,
+        grpc.StatusCode.RESOURCE_EXHAUSTED: errors.OverloadedError,
+        grpc.StatusCode.FAILED_PRECONDITION: errors.InvalidRequestError,
+        grpc.StatusCode.ABORTED: errors.InternalError,
+        grpc.StatusCode.OUT_OF_RANGE: errors.InvalidRequestError,
+        grpc.StatusCode.UNIMPLEMENTED: errors.NotBuiltError,
+        grpc.StatusCode.INTERNAL: errors.InternalError,
+        grpc.StatusCode.UNAVAILABLE: errors.UnavailableError,
+        grpc.StatusCode.DATA_LOSS: errors.InternalError,
+    }
+)
+
+
+@dataclass(slots=True)
+class _Details:
+    reason: str = ""
+    request_id: str = ""
+    retry_after_s: float | None = None
+    violations: list[errors.FieldViolation] = field(default_factory=list)
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def error_from_call(failed: grpc.aio.AioRpcError, arrived: Sequence[Event] = ()) -> errors.SightlineError:
+    """The client's error for a failed call; `arrived` are the events that came before it."""
+    code = failed.code()
+    message = failed.details() or code.name
+    details = _details(_status(failed))
+    return _kind(code, message, details, bool(arrived))(
+        message,
+        code=code.name,
+        reason=details.reason,
+        request_id=details.request_id or _accepted_id(arrived),
+        retry_after_s=details.retry_after_s,
+        violations=details.violations,
+        metadata=details.metadata,
+        events=arrived,
+    )
+
+
+def ended_early(arrived: Sequence[Event]) -> errors.StreamBrokenError:
+    """The error for a stream that ended without an error and without Done."""
+    return errors.StreamBrokenError(
+        "the stream ended before it was done", code="OK", request_id=_accepted_id(arrived), events=arrived
+    )
+
+
+def _kind(code: grpc.StatusCode, message: str, details: _Details, broken: bool) -> type[errors.SightlineError]:
+    if code is grpc.StatusCode.UNAVAILABLE and broken:
+        return errors.StreamBrokenError
+    # gRPC's own refusal of a message over the server's limit bears the code of overload and no details.
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and not details.reason and "larger than max" in message:
+        return errors.PhotoTooLargeError
+    return ERRORS[code]
+
+
+def _accepted_id(arrived: Sequence[Event]) -> str:
+    return next((event.request_id for event in arrived if isinstance(event, Accepted)), "")
+
+
+def _status(failed: grpc.aio.AioRpcError) -> status_pb2.Status | None:
+    try:
+        return rpc_status.from_call(failed)
+    except ValueError:  # details that contradict the call's own code and text: a proxy's, so not to be trusted
+        return None
+
+
+def _details(status: status_pb2.Status | None) -> _Details:
+    found = _Details()
+    for packed in status.details if status is not None else ():
+        for kind, read in _READERS.items():
+            if packed.Is(kind.DESCRIPTOR):
+                message = kind()
+                packed.Unpack(message)
+                read(found, message)
+    return found
+
+
+def _read_info(found: _Details, info: error_details_pb2.ErrorInfo) -> None:
+    found.reason = info.reason
+    found.metadata.update(info.metadata)
+    found.request_id = found.request_id or info.metadata.get("request_id", "")
+
+
+def _read_request(found: _Details, info: error_details_pb2.RequestInfo) -> None:
+    found.request_id = info.request_id
+
+
+def _read_retry(found: _Details, info: error_details_pb2.RetryInfo) -> None:
+    found.retry_after_s = info.retry_delay.seconds + info.retry_delay.nanos / 1e9
+
+
+def _read_fields(found: _Details, info: error_details_pb2.BadRequest) -> None:
+    found.violations.extend(
+        errors.FieldViolation(violation.field, violation.description) for violation in info.field_violations
+    )
+
+
+def _read_quota(found: _Details, info: error_details_pb2.QuotaFailure) -> None:
+    found.violations.extend(
+        errors.FieldViolation(violation.subject, violation.description) for violation in info.violations
+    )
+
+
+_READERS: Mapping[Any, Any] = MappingProxyType(
+    {
+        error_details_pb2.ErrorInfo: _read_info,
+        error_details_pb2.RequestInfo: _read_request,
+        error_details_pb2.RetryInfo: _read_retry,
+        error_details_pb2.BadRequest: _read_fields,
+        error_details_pb2.QuotaFailure: _read_quota,
+    }
+)

@@ -1,0 +1,177 @@
+"""`sightline search` and `sightline eval` as a user runs them, against a LensService that plays a script."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from PIL import Image
+from sightline_client import events
+
+from tests.support.fake_lens import ANSWER, CHAIR, FakeLens, ranked, serving, status_of, unavailable
+
+
+async def sightline(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-c", "from sightline_client.cli import main; main()", *arguments]
+    return await asyncio.to_thread(subprocess.run, command, input=stdin, capture_output=True, timeout=30, check=False)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A photo of 40 x 20 pixels that EXIF turns upright to 20 x 40."""
+    picture = Image.new("RGB", (40, 20), "white")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "photo.jpg", exif=exif)
+    return tmp_path / "photo.jpg"
+
+
+async def test_json_prints_each_event_in_protobufs_mapping(photo: Path) -> None:
+    async with serving(FakeLens()) as target:
+        ran = await sightline("search", str(photo), "--target", target, "--json")
+    assert ran.returncode == 0, ran.stderr
+    lines = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert [next(iter(line)) for line in lines] == ["accepted", "detected", "results", "failure", "done"]
+    found = lines[1]["detected"]["objects"][1]
+    assert found["objectId"] == "o2"
+    assert found["box"] == {"xMin": 0.0, "yMin": 0.0, "xMax": 0.125, "yMax": 0.25}
+    product = lines[2]["results"]["products"][0]
+    assert (product["rank"], product["level"], product["product"]["itemGroupId"]) == (1, "MATCH_LEVEL_SIMILAR", "g1")
+    assert lines[4]["done"]["timings"]["totalMs"] == 28
+
+
+async def test_the_table_names_products_and_reasons(photo: Path) -> None:
+    async with serving(FakeLens()) as target:
+        ran = await sightline("search", str(photo), "--target", target)
+    text = ran.stdout.decode()
+    assert ran.returncode == 0, ran.stderr
+    for expected in ("2 objects", "vase", "p1", "0.500", "similar", "cannot be used", "rev-1"):
+        assert expected in text
+
+
+async def test_regions_and_limits_are_sent_and_the_photo_may_come_by_pipe() -> None:
+    fake, photo = FakeLens(), b"the photo's bytes"
+    async with serving(fake) as target:
+        ran = await sightline(
+            *("search", "-", "--target", target, "--box", "0,0.25,0.5,1", "--tap", "0.5,0.25"),
+            *("--max-objects", "2", "--max-products", "3"),
+            stdin=photo,
+        )
+    assert ran.returncode == 0, ran.stderr
+    (request,) = fake.requests
+    assert request.photo == photo
+    assert (request.regions[0].box.y_min, request.regions[1].tap.y) == (0.25, 0.25)
+    assert (request.max_objects, request.max_products) == (2, 3)
+
+
+async def test_annotate_draws_on_the_upright_photo(photo: Path, tmp_path: Path) -> None:
+    async with serving(FakeLens()) as target:
+        ran = await sightline("search", str(photo), "--target", target, "--annotate", str(tmp_path / "out.png"))
+    assert ran.returncode == 0, ran.stderr
+    with Image.open(tmp_path / "out.png") as drawn:
+        assert drawn.size == (20, 40)
+        colours = drawn.getcolors()
+        assert colours is not None
+        assert len(colours) > 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["search", "nowhere.jpg"], "nowhere.jpg"),
+        (["search", "-", "--box", "1,2"], "x0,y0,x1,y1"),
+        (["search", "-", "--tap", "a,b"], "x,y"),
+        (["search"], "PHOTO"),
+        (["eval", "nowhere.csv", "--target", "x:1"], "nowhere.csv"),
+        (["nothing"], "nothing"),
+    ],
+)
+async def test_usage_errors_exit_2(arguments: Sequence[str], said: str) -> None:
+    ran = await sightline(*arguments)
+    assert ran.returncode == 2
+    assert said in ran.stderr.decode()
+    assert b"Traceback" not in ran.stderr
+
+
+async def test_a_refusal_is_one_line_with_code_reason_and_request(photo: Path) -> None:
+    info = error_details_pb2.ErrorInfo(reason="UNKNOWN_CATALOG", metadata={"request_id": "r-9"})
+    refusal = status_of(grpc.StatusCode.NOT_FOUND, "no catalog of this name", info)
+    async with serving(FakeLens(lambda _: [refusal])) as target:
+        ran = await sightline("search", str(photo), "--target", target, "--catalog", "shoes")
+    assert ran.returncode == 1
+    assert ran.stderr.decode().strip() == (
+        "sightline: no catalog of this name (NOT_FOUND, UNKNOWN_CATALOG, request r-9)"
+    )
+
+
+async def test_unreadable_certificates_are_named(photo: Path) -> None:
+    ran = await sightline("search", str(photo), "--tls-ca", "/nowhere/ca.pem")
+    assert ran.returncode == 1
+    assert "/nowhere/ca.pem" in ran.stderr.decode()
+
+
+def write_queries(folder: Path, product_ids: Sequence[str], box: str = "") -> Path:
+    lines = ["image,product_id,box" if box else "image,product_id"]
+    for number, product_id in enumerate(product_ids):
+        (folder / f"{number}.jpg").write_bytes(product_id.encode())
+        lines.append(f'{number}.jpg,{product_id},"{box}"' if box else f"{number}.jpg,{product_id}")
+    (folder / "queries.csv").write_text("\n".join(lines) + "\n")
+    return folder / "queries.csv"
+
+
+def answer_with(*product_ids: str) -> list[events.Event]:
+    products = tuple(ranked(product_id, rank) for rank, product_id in enumerate(product_ids, 1))
+    return [ANSWER[0], events.Detected((CHAIR,)), events.ObjectResults("o1", products), ANSWER[-1]]
+
+
+async def test_eval_prints_one_object_of_figures(tmp_path: Path) -> None:
+    queries = write_queries(tmp_path, ["a", "b", "c", "x"])
+    fake = FakeLens(lambda _: answer_with("a", "b", "c"))
+    async with serving(fake) as target:
+        ran = await sightline("eval", str(queries), "--target", target, "--regions", "whole", "--json")
+    assert ran.returncode == 0, ran.stderr
+    figures = json.loads(ran.stdout)
+    assert (figures["hit@1"], figures["hit@5"], figures["hit@10"], figures["n"]) == (0.25, 0.75, 0.75, 4)
+    assert figures["mrr@10"] == pytest.approx((1 + 1 / 2 + 1 / 3) / 4, abs=1e-6)
+    assert figures["stages"]["total_ms"] == {"mean": 28.0, "p50": 28.0}
+    boxes = [request.regions[0].box for request in fake.requests]
+    assert {(box.x_min, box.y_min, box.x_max, box.y_max) for box in boxes} == {(0.0, 0.0, 1.0, 1.0)}
+    assert sorted(request.photo for request in fake.requests) == [b"a", b"b", b"c", b"x"]
+
+
+async def test_eval_uses_the_files_boxes_where_it_has_them(tmp_path: Path) -> None:
+    queries = write_queries(tmp_path, ["a"], box="0.25,0.25,0.5,0.75")
+    fake = FakeLens(lambda _: answer_with("a"))
+    async with serving(fake) as target:
+        ran = await sightline("eval", str(queries), "--target", target, "--json")
+        await sightline("eval", str(queries), "--target", target, "--json", "--regions", "detect")
+    assert json.loads(ran.stdout)["regions"] == "box"
+    assert fake.requests[0].regions[0].box.y_max == 0.75
+    assert not fake.requests[1].regions
+
+
+async def test_eval_counts_failures_as_misses_and_exits_1(tmp_path: Path) -> None:
+    queries = write_queries(tmp_path, ["a", "b"])
+    script = lambda call: answer_with("a", "b") if call == 1 else [ANSWER[0], unavailable()]  # noqa: E731
+    fake = FakeLens(script)
+    async with serving(fake) as target:
+        ran = await sightline("eval", str(queries), "--target", target, "--in-flight", "1", "--json")
+        fake.requests.clear()
+        allowed = await sightline("eval", str(queries), "--target", target, "--in-flight", "1", "--allow-failures")
+    figures = json.loads(ran.stdout)
+    assert (figures["hit@1"], figures["failed"], figures["n"]) == (0.5, 1, 2)
+    assert ran.returncode == 1
+    assert b"the engine is not ready" in ran.stderr
+    assert allowed.returncode == 0
+
+
+async def test_eval_needs_a_server_of_some_kind(tmp_path: Path) -> None:
+    queries = write_queries(tmp_path, ["a"])
+    ran = await sightline("eval", str(queries))
+    assert ran.returncode == 2
+    assert b"--catalog" in ran.stderr

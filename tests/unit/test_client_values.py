@@ -1,0 +1,105 @@
+"""The client's pure parts: conversion, the error table, retries, regions."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import grpc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sightline_client import convert, errors, events, status
+from sightline_client.cli.regions import parse_box, parse_point
+from sightline_client.options import ClientOptions, RetryOptions, TlsOptions
+from sightline_client.retry import Retrier, RetryThrottle
+
+from tests.support.fake_lens import ANSWER
+
+
+@pytest.mark.parametrize("event", ANSWER, ids=lambda event: type(event).__name__)
+def test_events_survive_the_way_over_the_wire(event: events.Event) -> None:
+    assert convert.event_from_pb(convert.event_to_pb(event)) == event
+
+
+@pytest.mark.parametrize(
+    "kind", [events.ObjectSource, events.MatchLevel, events.ReasonKind, events.FailureReason], ids=lambda k: k.__name__
+)
+def test_every_value_of_an_enum_has_its_number(kind: type) -> None:
+    table = {
+        events.ObjectSource: convert._SOURCES,
+        events.MatchLevel: convert._LEVELS,
+        events.ReasonKind: convert._REASONS,
+        events.FailureReason: convert._FAILURES,
+    }[kind]
+    assert set(table) == set(kind)
+    assert len(set(table.values())) == len(table)
+
+
+def test_events_are_frozen_and_slotted() -> None:
+    for event in ANSWER:
+        assert not hasattr(event, "__dict__")
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(event, dataclasses.fields(event)[0].name, "other")
+
+
+def test_json_is_one_line_with_every_key() -> None:
+    line = convert.event_to_json(events.Detected(()))
+    assert "\n" not in line
+    assert json.loads(line) == {"detected": {"objects": []}}
+
+
+def test_the_error_table_is_total() -> None:
+    assert set(status.ERRORS) == set(grpc.StatusCode)
+    assert all(issubclass(kind, errors.SightlineError) for kind in status.ERRORS.values())
+
+
+def retrier(attempts: int = 3) -> Retrier:
+    return Retrier(RetryOptions(attempts=attempts, first_delay_s=1.0, max_delay_s=3.0), RetryThrottle(), lambda: 1.0)
+
+
+def test_delays_double_up_to_the_largest() -> None:
+    patient = retrier(attempts=5)
+    gone = errors.UnavailableError("gone")
+    assert [patient.delay_s(attempt, gone, 60.0) for attempt in (1, 2, 3, 4)] == [1.0, 2.0, 3.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.StreamBrokenError("broken"),
+        errors.OverloadedError("full", retry_after_s=0.1),
+        errors.InternalError("internal error"),
+        errors.DeadlineExceededError("late"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_other_errors_are_final(error: errors.SightlineError) -> None:
+    assert retrier().delay_s(1, error, 60.0) is None
+
+
+@given(st.lists(st.booleans(), max_size=60))
+def test_the_bucket_stays_in_its_bounds(calls: list[bool]) -> None:
+    throttle = RetryThrottle()
+    for succeeded in calls:
+        throttle.succeeded() if succeeded else throttle.failed()
+        assert 0.0 <= throttle.tokens <= throttle.max_tokens
+        assert throttle.allows == (throttle.tokens > 5.0)
+
+
+def test_a_lone_certificate_is_refused() -> None:
+    with pytest.raises(errors.ConfigurationError, match="go together"):
+        TlsOptions(client_cert=Path("cert.pem")).credentials()
+
+
+def test_there_is_no_hedging_and_no_retry_in_the_service_config() -> None:
+    arguments = dict(ClientOptions().channel_arguments())
+    assert json.loads(str(arguments["grpc.service_config"])) == {"methodConfig": [{"name": [{}]}]}
+    assert arguments["grpc.max_send_message_length"] == 21 * 1024 * 1024
+
+
+def test_regions_are_read_as_written() -> None:
+    assert parse_box("0, 0.5,1,1.0") == events.Box(0.0, 0.5, 1.0, 1.0)
+    assert parse_point("0.25,0.75") == events.Point(0.25, 0.75)
+    for wrong in ("", "1,2,3", "a,b,c,d", "1,2,3,4,5"):
+        with pytest.raises(ValueError, match="is not x0,y0,x1,y1"):
+            parse_box(wrong)
