@@ -1,0 +1,142 @@
+"""Triton's backend `onnxruntime`, written for its Python backend: the embedded engine's stand-in for the native one.
+
+It is copied beside `python/` in the engine's backend directory and runs in Triton's stub processes, in the engine's own
+environment: so it imports numpy, ONNX Runtime and `triton_python_backend_utils` and nothing of Sightline. Rule: the same
+`config.pbtxt` must mean the same here and on the native backend, parameter names included.
+"""
+
+import glob
+import json
+import os
+
+import numpy as np
+import onnxruntime
+import triton_python_backend_utils as pb_utils
+
+TYPES = {
+    "tensor(bool)": "TYPE_BOOL",
+    "tensor(uint8)": "TYPE_UINT8",
+    "tensor(int8)": "TYPE_INT8",
+    "tensor(int32)": "TYPE_INT32",
+    "tensor(int64)": "TYPE_INT64",
+    "tensor(float16)": "TYPE_FP16",
+    "tensor(float)": "TYPE_FP32",
+    "tensor(double)": "TYPE_FP64",
+}
+
+
+def find_model(version_dir):
+    """The one ONNX file of a version folder; `model.onnx` where there are several."""
+    usual = os.path.join(version_dir, "model.onnx")
+    if os.path.exists(usual):
+        return usual
+    found = sorted(glob.glob(os.path.join(version_dir, "*.onnx")))
+    if len(found) != 1:
+        raise pb_utils.TritonModelException("no model.onnx in " + version_dir)
+    return found[0]
+
+
+def parameter(config, key, default):
+    """A string parameter of a model's configuration."""
+    return config.get("parameters", {}).get(key, {}).get("string_value", default)
+
+
+def tensor_entry(node, batched):
+    """What config.pbtxt would say of one ONNX input or output: name, type, dims without the batch."""
+    dims = [d if isinstance(d, int) and d > 0 else -1 for d in node.shape]
+    if node.type not in TYPES:
+        raise pb_utils.TritonModelException("tensor " + node.name + " has the unsupported type " + node.type)
+    if batched and (not dims or dims[0] != -1):
+        raise pb_utils.TritonModelException("tensor " + node.name + " has no dynamic batch dimension")
+    return {"name": node.name, "data_type": TYPES[node.type], "dims": dims[1:] if batched else dims}
+
+
+def providers(kind, device_id):
+    """ONNX Runtime's providers for an instance of `kind`, first choice first."""
+    if kind == "GPU":
+        return [("CUDAExecutionProvider", {"device_id": int(device_id)}), "CPUExecutionProvider"]
+    return ["CPUExecutionProvider"]
+
+
+def session_options(config):
+    """Options under the names that the native backend reads; 0 threads means all cores."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = int(parameter(config, "intra_op_thread_count", "0"))
+    options.inter_op_num_threads = int(parameter(config, "inter_op_thread_count", "0"))
+    spin = parameter(config, "intra_op_allow_spinning", "1")
+    options.add_session_config_entry("session.intra_op.allow_spinning", spin)
+    return options
+
+
+class TritonPythonModel:
+    """One instance of one ONNX model."""
+
+    @staticmethod
+    def auto_complete_config(auto_complete_model_config):
+        """Takes names, types and dims of all tensors from the ONNX file, as the native backend does."""
+        config = auto_complete_model_config.as_dict()
+        batched = config.get("max_batch_size", 0) > 0
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 3
+        path = find_model(pb_utils.get_model_dir())
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        for node in session.get_inputs():
+            auto_complete_model_config.add_input(tensor_entry(node, batched))
+        for node in session.get_outputs():
+            auto_complete_model_config.add_output(tensor_entry(node, batched))
+        return auto_complete_model_config
+
+    def initialize(self, args):
+        """Loads the model with the provider that the instance kind asks for, or fails."""
+        config = json.loads(args["model_config"])
+        kind = args["model_instance_kind"]
+        path = find_model(os.path.join(args["model_repository"], str(args["model_version"])))
+        self.session = onnxruntime.InferenceSession(
+            path, session_options(config), providers=providers(kind, args["model_instance_device_id"])
+        )
+        used = self.session.get_providers()[0]
+        if kind == "GPU" and used == "CPUExecutionProvider":
+            raise pb_utils.TritonModelException(
+                "model " + args["model_name"] + " is to run on a GPU but ONNX Runtime gave the CPU provider"
+            )
+        self.inputs = [node.name for node in self.session.get_inputs()]
+        self.outputs = [node.name for node in self.session.get_outputs()]
+        # The engine reads this line from Triton's log: it is how the provider in use becomes a metric.
+        pb_utils.Logger.log_info("sightline provider " + args["model_name"] + " " + used)
+
+    def execute(self, requests):
+        """Runs all requests of equal sample shape as one batch; answers each, in order."""
+        feeds = [self.feed(request) for request in requests]
+        groups = {}
+        for position, arrays in enumerate(feeds):
+            groups.setdefault(tuple(a.shape[1:] for a in arrays), []).append(position)
+        responses = [None] * len(requests)
+        for members in groups.values():
+            for position, response in zip(members, self.run([feeds[m] for m in members]), strict=True):
+                responses[position] = response
+        return responses
+
+    def feed(self, request):
+        """A request's arrays in the order of the model's inputs."""
+        return [pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.inputs]
+
+    def run(self, members):
+        """One ONNX Runtime call for requests whose shapes agree beyond the batch; one response each."""
+        joined = members[0] if len(members) == 1 else [np.concatenate(arrays) for arrays in zip(*members, strict=True)]
+        try:
+            results = self.session.run(self.outputs, dict(zip(self.inputs, joined, strict=True)))
+        except Exception as error:
+            failure = pb_utils.TritonError("ONNX Runtime failed: " + type(error).__name__)
+            return [pb_utils.InferenceResponse(output_tensors=[], error=failure) for _ in members]
+        ends = np.cumsum([arrays[0].shape[0] for arrays in members])[:-1]
+        shares = zip(*(np.split(result, ends) for result in results), strict=True)
+        return [self.response(share) for share in shares]
+
+    def response(self, arrays):
+        """The named arrays as Triton's response."""
+        tensors = [
+            pb_utils.Tensor(name, np.ascontiguousarray(array)) for name, array in zip(self.outputs, arrays, strict=True)
+        ]
+        return pb_utils.InferenceResponse(output_tensors=tensors)

@@ -1,0 +1,134 @@
+"""One asynchronous client of one Triton. Rule: the only import of `tritonclient`; its errors do not leave this module."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tritonclient.grpc.aio as triton
+from numpy.typing import NDArray
+
+from sightline_server.triton.faults import Cause, EngineFailure, cause_of
+
+CHANNEL_OPTIONS = [
+    ("grpc.max_send_message_length", triton.MAX_GRPC_MESSAGE_SIZE),
+    ("grpc.max_receive_message_length", triton.MAX_GRPC_MESSAGE_SIZE),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_retries", 0),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class InRegion:
+    """Where a tensor lies in a registered region, in bytes."""
+
+    region: str
+    offset: int
+    size: int
+
+
+class TritonClient:
+    """Calls one Triton. Every failure is an `EngineFailure`; no call outlives its `timeout_s`."""
+
+    def __init__(self, address: str) -> None:
+        """`address` is HOST:PORT of Triton's gRPC service; nothing is sent yet."""
+        self._client = triton.InferenceServerClient(address, channel_args=CHANNEL_OPTIONS)
+        self._closed = False
+
+    async def close(self) -> None:
+        """Ends the connection; calls under way fail with `Cause.GONE`."""
+        self._closed = True
+        await self._client.close()
+
+    async def server_ready(self, timeout_s: float) -> bool:
+        """Whether Triton and all its models say that they are ready."""
+        async with self._translated():
+            return bool(await self._client.is_server_ready(client_timeout=timeout_s))
+
+    async def model_ready(self, model: str, timeout_s: float) -> bool:
+        """Whether Triton says that the model is ready; a dead stub goes unnoticed here."""
+        async with self._translated():
+            return bool(await self._client.is_model_ready(model, client_timeout=timeout_s))
+
+    async def metadata(self, model: str, timeout_s: float) -> dict[str, Any]:
+        """A model's live metadata: `versions`, `inputs`, `outputs` (each name, datatype, shape)."""
+        async with self._translated():
+            found = await self._client.get_model_metadata(model, as_json=True, client_timeout=timeout_s)
+        return dict(found)
+
+    async def config(self, model: str, timeout_s: float) -> dict[str, Any]:
+        """A model's live configuration, auto-completed."""
+        async with self._translated():
+            found = await self._client.get_model_config(model, as_json=True, client_timeout=timeout_s)
+        return dict(found["config"])
+
+    async def unload(self, model: str, timeout_s: float) -> None:
+        """Unloads a model."""
+        async with self._translated():
+            await self._client.unload_model(model, client_timeout=timeout_s)
+
+    async def load(self, model: str, timeout_s: float) -> None:
+        """Loads a model; a model that is loaded stays as it is, dead stub included."""
+        async with self._translated():
+            await self._client.load_model(model, client_timeout=timeout_s)
+
+    async def register(self, region: str, size: int, timeout_s: float) -> None:
+        """Makes Triton map the region `/dev/shm/REGION`."""
+        async with self._translated():
+            await self._client.register_system_shared_memory(region, f"/{region}", size, client_timeout=timeout_s)
+
+    async def unregister(self, region: str, timeout_s: float) -> None:
+        """Makes Triton unmap a region."""
+        async with self._translated():
+            await self._client.unregister_system_shared_memory(region, client_timeout=timeout_s)
+
+    async def infer(
+        self,
+        model: str,
+        tensor: str,
+        shape: Sequence[int],
+        data: InRegion | NDArray[np.uint8],
+        outputs: Sequence[str],
+        *,
+        queue_timeout_us: int | None,
+        timeout_s: float,
+    ) -> Mapping[str, NDArray[Any]]:
+        """Runs a uint8 input of `shape`, given inline or in a region; returns the outputs as read-only arrays.
+
+        `queue_timeout_us` bounds the wait in Triton's queue, `timeout_s` the whole call.
+        """
+        entry = triton.InferInput(tensor, list(shape), "UINT8")
+        if isinstance(data, InRegion):
+            entry.set_shared_memory(data.region, data.size, data.offset)
+        else:
+            entry.set_data_from_numpy(data)
+        wanted = [triton.InferRequestedOutput(name) for name in outputs]
+        async with self._translated():
+            result = await self._client.infer(
+                model, [entry], outputs=wanted, timeout=queue_timeout_us, client_timeout=timeout_s
+            )
+        return {name: result.as_numpy(name) for name in outputs}
+
+    @asynccontextmanager
+    async def _translated(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except triton.InferenceServerException as error:
+            text = str(error.message())
+            raise EngineFailure(cause_of(str(error.status()), text), text) from error
+        except (asyncio.CancelledError, asyncio.InvalidStateError) as error:
+            # Closing a channel cancels its calls; only their caller's own cancellation may look like one.
+            if self._closed and not caller_cancelled():
+                raise EngineFailure(Cause.GONE, "the connection was closed") from error
+            raise
+
+
+def caller_cancelled() -> bool:
+    """Whether somebody asked the running task to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

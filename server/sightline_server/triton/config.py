@@ -1,0 +1,79 @@
+"""How the engine is started and watched; handed down by `app.py`. Rule: values only."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+DETECTOR = "detector"
+EMBEDDER = "embedder"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Settings of the engine, embedded or remote."""
+
+    home: Path
+    """Folder under which `engine install` put the engine."""
+
+    repository: Path
+    """Triton model repository with the folders `detector` and `embedder`."""
+
+    triton_url: str | None = None
+    """HOST:PORT of the gRPC service of a running Triton; None starts the embedded one."""
+
+    start_timeout_s: float = 60.0
+    """Bound on starting, from nothing to two models that answer."""
+
+    stop_timeout_s: float = 5.0
+    """How long the engine may take to end by itself before it is killed."""
+
+    probe_interval_s: float = 0.5
+    """How often the engine is looked at."""
+
+    probe_timeout_s: float = 5.0
+    """After so long without an answer to a probe the engine counts as frozen."""
+
+    idle_infer_interval_s: float = 10.0
+    """Remote engines only: after so long without an answered call a tiny infer is sent. The processes of an embedded
+    engine are looked at directly; there a tiny infer is sent at the start, after mending, and when a call failed."""
+
+    reload_timeout_s: float = 20.0
+    """Bound on unloading and loading one model whose stub died."""
+
+    infer_timeout_s: float = 60.0
+    """After so long a call in the engine is given up, whatever its caller's deadline."""
+
+    restart_backoff_s: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
+    """Waits before the first, second, ... restart in a row; the last one repeats."""
+
+    shared_memory: bool = True
+    """Whether pixels may go through system shared memory where a probe shows that it works."""
+
+    metrics_port: int = 0
+    """Port of the embedded Triton's own metrics on 127.0.0.1; 0 takes a free one."""
+
+
+class EngineEvents(Protocol):
+    """What the telemetry hears of the engine."""
+
+    def restarted(self, kind: str, /) -> None:
+        """The engine was mended: `reload` of a model or `restart` of the whole."""
+
+    def transport(self, model: str, name: str, /) -> None:
+        """How pixels reach `model` now: `shm` or `inline`."""
+
+    def provider(self, model: str, name: str, /) -> None:
+        """What runs `model`: ONNX Runtime's provider, such as `CPUExecutionProvider`, or `remote`."""
+
+
+class NoEvents:
+    """Hears nothing."""
+
+    def restarted(self, kind: str, /) -> None:
+        """Ignored."""
+
+    def transport(self, model: str, name: str, /) -> None:
+        """Ignored."""
+
+    def provider(self, model: str, name: str, /) -> None:
+        """Ignored."""

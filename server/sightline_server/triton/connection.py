@@ -1,0 +1,153 @@
+"""A connection to one living engine: its client, its models' specs, and how pixels reach each model.
+
+Rule: a connection belongs to one incarnation of the engine; after a restart there is a new one.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+from sightline_server.errors import SightlineError
+from sightline_server.triton.client import InRegion, TritonClient
+from sightline_server.triton.config import DETECTOR, EMBEDDER, EngineConfig, EngineEvents
+from sightline_server.triton.faults import EngineFailure
+from sightline_server.triton.specs import (
+    DETECTOR_CONTRACT,
+    EMBEDDER_CONTRACT,
+    Contract,
+    read_detector,
+    read_embedder,
+)
+from sightline_server.triton.tensors import Region, RegionPool
+
+CONTRACTS: Mapping[str, Contract] = {DETECTOR: DETECTOR_CONTRACT, EMBEDDER: EMBEDDER_CONTRACT}
+MAX_SHARED_BYTES = 256 << 20
+SAME_ANSWER = 1e-3
+"""How far the answers to one input may lie apart in the probe of shared memory; a GPU need not repeat itself exactly."""
+
+Digest = Callable[[str, str], str]
+"""(model, version) -> SHA-256 of the model's file, empty where it is not at hand."""
+
+
+class Connection:
+    """Runs batches on the models of one engine."""
+
+    def __init__(
+        self, client: TritonClient, config: EngineConfig, detector: DetectorSpec, embedder: EmbedderSpec
+    ) -> None:
+        """Use `connect`."""
+        self.client = client
+        self.detector = detector
+        self.embedder = embedder
+        self.transports: dict[str, str] = {DETECTOR: "inline", EMBEDDER: "inline"}
+        self._config = config
+        self._pool = RegionPool(client, MAX_SHARED_BYTES)
+
+    def sample_shape(self, model: str) -> tuple[int, int, int]:
+        """The shape [H,W,3] of one picture of `model`."""
+        spec = self.detector if model == DETECTOR else self.embedder
+        return spec.height, spec.width, 3
+
+    async def infer(
+        self, model: str, parts: Sequence[NDArray[np.uint8]], queue_timeout_s: float | None
+    ) -> Mapping[str, NDArray[Any]]:
+        """Runs one batch to its end in Triton. It must not be cancelled when its caller leaves."""
+        self._check_parts(model, parts)
+        if self.transports[model] == "shm" and (region := await self._pool.acquire(sum(p.nbytes for p in parts))):
+            return await self._infer_in_region(model, parts, region, queue_timeout_s)
+        return await self._call(model, np.stack(parts), len(parts), queue_timeout_s)
+
+    def _check_parts(self, model: str, parts: Sequence[NDArray[np.uint8]]) -> None:
+        shape = self.sample_shape(model)
+        if not parts or any(part.shape != shape or part.dtype != np.uint8 for part in parts):
+            raise ValueError(f"{model} takes uint8 pictures of shape {shape}")
+
+    async def _infer_in_region(
+        self, model: str, parts: Sequence[NDArray[np.uint8]], region: Region, queue_timeout_s: float | None
+    ) -> Mapping[str, NDArray[Any]]:
+        ended = False
+        try:
+            place = InRegion(region.name, 0, region.fill(parts))
+            answer = await self._call(model, place, len(parts), queue_timeout_s)
+            ended = True
+            return answer
+        except EngineFailure as failure:
+            ended = failure.ended
+            raise
+        finally:
+            if ended:
+                self._pool.release(region)
+            else:
+                await self._pool.discard(region)
+
+    async def _call(
+        self, model: str, data: InRegion | NDArray[np.uint8], batch: int, queue_timeout_s: float | None
+    ) -> Mapping[str, NDArray[Any]]:
+        contract = CONTRACTS[model]
+        answer = await self.client.infer(
+            model,
+            contract.input.name,
+            (batch, *self.sample_shape(model)),
+            data,
+            [tensor.name for tensor in contract.outputs],
+            queue_timeout_us=None if queue_timeout_s is None else max(1, int(queue_timeout_s * 1e6)),
+            timeout_s=self._config.infer_timeout_s,
+        )
+        contract.check_answer(answer)
+        return answer
+
+    async def tiny_infer(self, model: str, timeout_s: float) -> None:
+        """One black picture through the model. Raises `EngineFailure`, or `TimeoutError` after `timeout_s`."""
+        picture = np.zeros((1, *self.sample_shape(model)), np.uint8)
+        async with asyncio.timeout(timeout_s):
+            await self._call(model, picture, 1, timeout_s)
+
+    async def choose_transport(self, model: str) -> str:
+        """Runs one pattern inline and in shared memory; shared memory is taken when both answers agree."""
+        pattern = np.arange(np.prod(self.sample_shape(model)), dtype=np.uint32).astype(np.uint8)
+        picture = pattern.reshape(self.sample_shape(model))
+        inline = await self._call(model, picture[None], 1, None)
+        self.transports[model] = "inline"
+        if self._config.shared_memory and (shared := await self._try_shared(model, picture)) is not None:
+            same = all(np.allclose(inline[name], shared[name], rtol=0, atol=SAME_ANSWER) for name in inline)
+            self.transports[model] = "shm" if same else "inline"
+        return self.transports[model]
+
+    async def _try_shared(self, model: str, picture: NDArray[np.uint8]) -> Mapping[str, NDArray[Any]] | None:
+        try:
+            region = await self._pool.acquire(picture.nbytes)
+            return await self._infer_in_region(model, [picture], region, None) if region else None
+        except SightlineError:
+            # A Triton on another host cannot map the region and says so in words of its own choice.
+            return None
+
+    async def close(self) -> None:
+        """Ends the connection; calls under way fail with `Cause.GONE`."""
+        await self._pool.close()
+        await self.client.close()
+
+
+async def connect(
+    client: TritonClient, config: EngineConfig, events: EngineEvents, digest: Digest, timeout_s: float
+) -> Connection:
+    """Reads and checks the models behind `client`, then runs each for real; the caller bounds the whole."""
+    specs: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {}
+    for model in (DETECTOR, EMBEDDER):
+        metadata = await client.metadata(model, timeout_s)
+        live = await client.config(model, timeout_s)
+        version = max((str(found) for found in metadata.get("versions", ["1"])), key=int)
+        specs[model] = metadata, live, await asyncio.to_thread(digest, model, version)
+    detector = read_detector(DETECTOR, *specs[DETECTOR])
+    embedder = read_embedder(EMBEDDER, *specs[EMBEDDER])
+    made = Connection(client, config, detector, embedder)
+    try:
+        for model in (DETECTOR, EMBEDDER):
+            events.transport(model, await made.choose_transport(model))
+    except BaseException:
+        await made.close()
+        raise
+    return made

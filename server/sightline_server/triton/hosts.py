@@ -1,0 +1,231 @@
+"""Where an engine runs: in processes of our own, or elsewhere.
+
+Rule: a host starts, inspects and ends what it runs; it never talks to Triton and decides nothing.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+from itertools import count
+from typing import Protocol
+
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.triton import regions
+from sightline_server.triton.config import DETECTOR, EMBEDDER, EngineConfig
+from sightline_server.triton.install import Installation, installation_of
+from sightline_server.triton.process import Ports, Reaper, Stub, TritonProcess, free_ports, stub_is_well
+
+log = logging.getLogger("sightline.engine")
+numbers = count()
+"""Engines started by this process; each has region names of its own."""
+
+ProviderListener = Callable[[str, str], None]
+
+
+class Host(Protocol):
+    """One engine's place."""
+
+    mends: bool
+    """Whether models and processes may be restarted by us."""
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT of Triton's gRPC service, once begun."""
+
+    @property
+    def metrics_url(self) -> str:
+        """Where Triton shows its metrics; empty where that is not known."""
+
+    async def begin(self) -> None:
+        """Starts what has to run; returns before Triton answers."""
+
+    def gone(self) -> bool:
+        """Whether the engine's process has ended."""
+
+    def sick_models(self) -> list[str]:
+        """Models with a process that is dead or stopped."""
+
+    def settled(self) -> None:
+        """All models answer: takes stock of their processes."""
+
+    def digest(self, model: str, version: str) -> str:
+        """SHA-256 of a model's file, empty where it is not at hand. Blocks."""
+
+    def log_tail(self) -> list[str]:
+        """The engine's latest words."""
+
+    async def end(self, grace_s: float) -> None:
+        """Ends what `begin` started, by force after `grace_s`."""
+
+    async def close(self) -> None:
+        """Ends all the rest."""
+
+
+class EmbeddedHost:
+    """tritonserver, its stubs and the reaper, on this machine."""
+
+    mends = True
+
+    def __init__(self, config: EngineConfig, on_provider: ProviderListener) -> None:
+        """`on_provider` is called in the event loop that runs `begin`."""
+        self._config = config
+        self._on_provider = on_provider
+        self._installation: Installation | None = None
+        self._ports: Ports | None = None
+        self._process: TritonProcess | None = None
+        self._reaper: Reaper | None = None
+        self._stubs: list[Stub] = []
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT of Triton's gRPC service."""
+        return f"127.0.0.1:{self._ports.grpc}" if self._ports else ""
+
+    @property
+    def metrics_url(self) -> str:
+        """Triton's metrics; the port stays the same over restarts where it can."""
+        return f"http://127.0.0.1:{self._ports.metrics}/metrics" if self._ports else ""
+
+    @property
+    def pid(self) -> int:
+        """tritonserver's process id."""
+        return self._process.pid if self._process else 0
+
+    @property
+    def stubs(self) -> list[Stub]:
+        """The processes that run the models."""
+        return list(self._stubs)
+
+    async def begin(self) -> None:
+        """Starts tritonserver, after removing what dead servers left."""
+        if self._installation is None:
+            self._installation = installation_of(self._config.home)
+            self._check_repository()
+            regions.remove_orphans()
+        if self._reaper is None:
+            self._reaper = Reaper(regions.own_prefix())
+            self._reaper.start()
+        if self._ports is None:
+            found = free_ports()
+            self._ports = Ports(found.grpc, self._config.metrics_port or found.metrics)
+        loop = asyncio.get_running_loop()
+        self._stubs = []
+        self._process = TritonProcess(
+            self._installation,
+            self._config.repository,
+            (DETECTOR, EMBEDDER),
+            self._ports,
+            f"{regions.own_prefix()}e{next(numbers)}-",
+            lambda model, name: report(loop, self._on_provider, model, name),
+        )
+        self._process.start()
+        self._reaper.watch(self._process.pid)
+
+    def _check_repository(self) -> None:
+        for model in (DETECTOR, EMBEDDER):
+            folder = self._config.repository / model
+            if not (folder / "config.pbtxt").is_file() or not list(folder.glob("*/*.onnx")):
+                raise SightlineError(
+                    ErrorKind.CONFIGURATION,
+                    f"no model in {folder}: it needs config.pbtxt and 1/model.onnx. Run `sightline models pull`.",
+                )
+
+    def gone(self) -> bool:
+        """Whether tritonserver has ended. Looks after the reaper too: somebody may have killed it."""
+        if self._reaper and not self._reaper.running:
+            self._reaper.start()
+        return self._process is None or not self._process.running
+
+    def ports_taken(self) -> bool:
+        """Whether the last start failed because somebody else took a port."""
+        return any("already in use" in line or "failed to bind" in line.lower() for line in self.log_tail())
+
+    def forget_ports(self) -> None:
+        """The next start takes other ports."""
+        self._ports = None
+
+    def sick_models(self) -> list[str]:
+        """Models with a stub that is dead or stopped."""
+        return sorted({stub.model for stub in self._stubs if not stub_is_well(stub)})
+
+    def settled(self) -> None:
+        """Notes the stubs, and unlinks their shared memory: mapped as it is, it needs no name any more."""
+        if self._process:
+            self._stubs = self._process.stubs()
+            regions.remove(self._process.prefix)
+
+    def digest(self, model: str, version: str) -> str:
+        """SHA-256 of a model's ONNX file."""
+        folder = self._config.repository / model / version
+        usual = folder / "model.onnx"
+        path = usual if usual.exists() else next(iter(sorted(folder.glob("*.onnx"))))
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def log_tail(self) -> list[str]:
+        """The engine's latest words."""
+        return self._process.log_tail() if self._process else []
+
+    async def end(self, grace_s: float) -> None:
+        """Ends tritonserver and its stubs, and removes their shared memory."""
+        if self._process is None:
+            return
+        process, self._process, self._stubs = self._process, None, []
+        await asyncio.to_thread(process.end, grace_s)
+        if self._reaper:
+            self._reaper.watch(0)
+
+    async def close(self) -> None:
+        """Ends the reaper."""
+        if self._reaper:
+            reaper, self._reaper = self._reaper, None
+            await asyncio.to_thread(reaper.end)
+
+
+class RemoteHost:
+    """A Triton that somebody else runs."""
+
+    mends = False
+
+    def __init__(self, url: str, on_provider: ProviderListener) -> None:
+        """`url` is HOST:PORT of its gRPC service."""
+        self.address = url.removeprefix("grpc://")
+        self.metrics_url = ""
+        self._on_provider = on_provider
+
+    async def begin(self) -> None:
+        """Nothing to start."""
+
+    def gone(self) -> bool:
+        """Only its answers can tell."""
+        return False
+
+    def sick_models(self) -> list[str]:
+        """Only their answers can tell."""
+        return []
+
+    def settled(self) -> None:
+        """Nothing is known of its processes."""
+        for model in (DETECTOR, EMBEDDER):
+            self._on_provider(model, "remote")
+
+    def digest(self, model: str, version: str) -> str:
+        """Its files are not at hand; a `sha256` parameter in config.pbtxt names the model instead."""
+        return ""
+
+    def log_tail(self) -> list[str]:
+        """Its log is elsewhere."""
+        return []
+
+    async def end(self, grace_s: float) -> None:
+        """Nothing to end."""
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+
+def report(loop: asyncio.AbstractEventLoop, listener: ProviderListener, model: str, name: str) -> None:
+    """Hands what the log's thread read to the event loop, if that still runs."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(listener, model, name)

@@ -1,0 +1,32 @@
+"""Becomes the engine: `python launch.py PARENT COMMAND...`, run by file so that it starts in a few milliseconds.
+
+Between fork and exec of tritonserver stand four settings that the server must not make in itself: die with the server
+(PR_SET_PDEATHSIG), no core dumps (a core holds pixels), private files, and a check that the server is still there.
+Rule: it imports nothing but the interpreter's own modules. The caller makes the process group, and starts it from its
+main thread: the death signal fires when the *thread* that forked ends.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+PARENT_GONE = 70
+
+
+def main(arguments: list[str]) -> None:
+    """Ties this process to PARENT and becomes COMMAND; exits with 70 when PARENT is already gone."""
+    parent, command = int(arguments[0]), arguments[1:]
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # The parent may have died before the line above took effect; then no signal will ever come.
+    if os.getppid() != parent:
+        sys.exit(PARENT_GONE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.umask(0o077)
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,82 @@
+"""Outlives the server and cleans up after it: `python reaper.py PREFIX PARENT`, a process of its own.
+
+A server killed with SIGKILL cannot unlink its shared memory, where the last photo lies, nor end its engine's stubs. The
+reaper holds the reading end of a pipe from the server, which tells it `watch PID` and `forget PID`; when the pipe ends
+or the server is gone it kills the engine's process group, unlinks all that begins with PREFIX, and ends.
+Rule: standard library only, no state but the engine's pid, and it never kills a process that it was not told of.
+"""
+
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import regions
+
+CHECK_PARENT_S = 1.0
+GIVE_UP_S = 10.0
+
+
+def main(arguments: list[str]) -> None:
+    """Waits for the server's end, then reaps."""
+    prefix, parent = arguments[0], int(arguments[1])
+    # A signal to the whole terminal or service must not end the reaper before the server.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    reap(prefix, follow(parent))
+
+
+def follow(parent: int) -> dict[int, str]:
+    """Reads the server's lines until it ends; returns the engines it left, pid -> start time."""
+    engines: dict[int, str] = {}
+    pending = b""
+    while os.getppid() == parent:
+        readable, _, _ = select.select([0], [], [], CHECK_PARENT_S)
+        if not readable:
+            continue
+        received = os.read(0, 4096)
+        if not received:
+            break
+        *lines, pending = (pending + received).split(b"\n")
+        for line in lines:
+            apply(line.decode(), engines)
+    return engines
+
+
+def apply(line: str, engines: dict[int, str]) -> None:
+    """Takes one line of the server into account."""
+    verb, _, number = line.partition(" ")
+    if verb == "watch":
+        engines[int(number)] = regions.start_time(int(number))
+    elif verb == "forget":
+        engines.pop(int(number), None)
+
+
+def reap(prefix: str, engines: dict[int, str]) -> None:
+    """Kills what is left of the engines and unlinks the regions until nothing is left, for a bounded time."""
+    deadline = time.monotonic() + GIVE_UP_S
+    while True:
+        alive = [pid for pid, start in engines.items() if kill_group(pid, start)]
+        regions.remove(prefix)
+        if (not alive and not regions.listed(prefix)) or time.monotonic() > deadline:
+            return
+        time.sleep(0.05)
+
+
+def kill_group(leader: int, start: str) -> bool:
+    """Sends SIGKILL to the process group of `leader`; False when nobody is in it any more."""
+    # A leader with another start time is a stranger who got the number after our group had emptied.
+    if regions.start_time(leader) not in ("", start):
+        return False
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except OSError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,161 @@
+"""What the engine's models are, read from Triton's live metadata and configuration, against the models' contract.
+
+    detector  IMAGES UINT8 [B,H,W,3] -> BOXES FP32 [B,N,4], SCORES FP32 [B,N], LABELS INT32 [B,N]
+    embedder  CROPS  UINT8 [B,h,w,3] -> EMBEDDINGS FP32 [B,D]
+
+Rule: a model that lacks a tensor of the contract is refused in words that name the tensor and both shapes.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+from sightline_server.errors import ErrorKind, SightlineError
+
+Shape = tuple[int | str, ...]
+"""Sizes; a word stands for a size that is the model's own, "B" for the batch."""
+
+DTYPES = {"UINT8": np.uint8, "FP32": np.float32, "INT32": np.int32}
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor of the contract."""
+
+    name: str
+    datatype: str
+    shape: Shape
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.datatype} [{','.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What a model takes and gives."""
+
+    input: Tensor
+    outputs: tuple[Tensor, ...]
+
+    def check_answer(self, answer: Mapping[str, NDArray[Any]]) -> None:
+        """Raises INTERNAL for an output of the wrong type or rank; sizes and values are the caller's to judge."""
+        for tensor in self.outputs:
+            found = answer[tensor.name]
+            if found is None or found.dtype != DTYPES[tensor.datatype] or found.ndim != len(tensor.shape):
+                what = "nothing" if found is None else f"{found.dtype} of rank {found.ndim}"
+                raise SightlineError(ErrorKind.INTERNAL, f"the model answered {what} where {tensor} was due")
+
+
+DETECTOR_CONTRACT = Contract(
+    Tensor("IMAGES", "UINT8", ("B", "H", "W", 3)),
+    (
+        Tensor("BOXES", "FP32", ("B", "N", 4)),
+        Tensor("SCORES", "FP32", ("B", "N")),
+        Tensor("LABELS", "INT32", ("B", "N")),
+    ),
+)
+EMBEDDER_CONTRACT = Contract(
+    Tensor("CROPS", "UINT8", ("B", "H", "W", 3)),
+    (Tensor("EMBEDDINGS", "FP32", ("B", "D")),),
+)
+
+
+def read_detector(name: str, metadata: Mapping[str, Any], config: Mapping[str, Any], sha256: str) -> DetectorSpec:
+    """The detector's spec. Raises CONFIGURATION when it does not keep the contract."""
+    sizes = check(name, DETECTOR_CONTRACT, metadata)
+    return DetectorSpec(
+        name=parameter(name, config, "name", name),
+        version=version_of(metadata),
+        height=sizes["H"],
+        width=sizes["W"],
+        max_detections=sizes["N"],
+        labels=labels(name, config),
+        preprocess=parameter(name, config, "preprocess", {}),
+        sha256=sha256 or parameter(name, config, "sha256", ""),
+        max_batch_size=int(config.get("max_batch_size", 0)),
+    )
+
+
+def read_embedder(name: str, metadata: Mapping[str, Any], config: Mapping[str, Any], sha256: str) -> EmbedderSpec:
+    """The embedder's spec. Raises CONFIGURATION when it does not keep the contract."""
+    sizes = check(name, EMBEDDER_CONTRACT, metadata)
+    return EmbedderSpec(
+        name=parameter(name, config, "name", name),
+        version=version_of(metadata),
+        height=sizes["H"],
+        width=sizes["W"],
+        dimension=sizes["D"],
+        preprocess=parameter(name, config, "preprocess", {}),
+        sha256=sha256 or parameter(name, config, "sha256", ""),
+        max_batch_size=int(config.get("max_batch_size", 0)),
+    )
+
+
+def check(model: str, contract: Contract, metadata: Mapping[str, Any]) -> dict[str, int]:
+    """Compares live metadata with the contract; returns the model's own sizes by their letters."""
+    sizes: dict[str, int] = {}
+    for group, tensors in (("inputs", (contract.input,)), ("outputs", contract.outputs)):
+        found = {entry["name"]: entry for entry in metadata.get(group, ())}
+        for tensor in tensors:
+            match(model, tensor, found.get(tensor.name), sizes)
+    return sizes
+
+
+def match(model: str, tensor: Tensor, entry: Mapping[str, Any] | None, sizes: dict[str, int]) -> None:
+    """Fits one live tensor to the contract's; fills `sizes`, and refuses where they do not agree."""
+    if entry is None:
+        raise SightlineError(ErrorKind.CONFIGURATION, f"model {model} has no tensor {tensor.name}; expected {tensor}")
+    shape = tuple(int(size) for size in entry["shape"])
+    live = Tensor(tensor.name, entry["datatype"], shape)
+    fits = entry["datatype"] == tensor.datatype and len(shape) == len(tensor.shape)
+    for wanted, size in zip(tensor.shape, shape, strict=False):
+        if wanted == "B":
+            fits &= size == -1
+        elif isinstance(wanted, int):
+            fits &= size == wanted
+        else:
+            fits &= size > 0 and sizes.setdefault(wanted, size) == size
+    if not fits:
+        raise SightlineError(ErrorKind.CONFIGURATION, f"model {model}: expected {tensor}, found {live}")
+
+
+def version_of(metadata: Mapping[str, Any]) -> str:
+    """The version that Triton serves; the highest of several."""
+    versions = [str(version) for version in metadata.get("versions", ())]
+    return max(versions, key=lambda version: (len(version), version), default="")
+
+
+def labels(model: str, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The detector's words. Raises CONFIGURATION when there are none."""
+    found = parameter(model, config, "labels", [])
+    if not isinstance(found, list) or not found or not all(isinstance(label, str) for label in found):
+        raise SightlineError(
+            ErrorKind.CONFIGURATION, f"model {model}: parameter `labels` in config.pbtxt must be a JSON list of words"
+        )
+    return tuple(found)
+
+
+def parameter(model: str, config: Mapping[str, Any], key: str, default: Any) -> Any:
+    """A JSON parameter of a model's configuration; `default`'s type is required, and words need no quotes."""
+    given = config.get("parameters", {}).get(key)
+    if given is None:
+        return default
+    text = str(given.get("string_value", ""))
+    if isinstance(default, str):
+        return text
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise SightlineError(
+            ErrorKind.CONFIGURATION, f"model {model}: parameter `{key}` in config.pbtxt is not JSON"
+        ) from error
+    if not isinstance(value, type(default)):
+        raise SightlineError(
+            ErrorKind.CONFIGURATION, f"model {model}: parameter `{key}` must be a JSON {type(default).__name__}"
+        )
+    return value

@@ -1,0 +1,136 @@
+"""Shared memory for pixels on their way to a Triton on the same host.
+
+A region is a file in `/dev/shm` that Triton maps when it is registered. The file is unlinked right after, so that its
+pixels never stand under a name: whoever is killed, and when, nothing stays behind. Rule: a region is overwritten when
+it is released, and used again only after Triton itself has ended the call that read it.
+"""
+
+import mmap
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import count
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline_server.triton import regions
+from sightline_server.triton.client import TritonClient
+from sightline_server.triton.faults import EngineFailure
+
+SMALLEST_BYTES = 1 << 20
+REGISTER_TIMEOUT_S = 5.0
+
+numbers = count()
+
+
+class Region:
+    """A mapped piece of shared memory that Triton knows by `name`."""
+
+    def __init__(self, name: str, memory: mmap.mmap) -> None:
+        """Use `RegionPool.acquire`."""
+        self.name = name
+        self.size = len(memory)
+        self._memory = memory
+        self._view: NDArray[np.uint8] = np.frombuffer(memory, np.uint8)
+        self._used = 0
+
+    def fill(self, parts: Sequence[NDArray[np.uint8]]) -> int:
+        """Copies equal-shaped parts one after the other to the region's start; returns the bytes used."""
+        self._used = sum(part.nbytes for part in parts)
+        slots = self._view[: self._used].reshape(len(parts), *parts[0].shape)
+        for slot, part in zip(slots, parts, strict=True):
+            np.copyto(slot, part)
+        return self._used
+
+    def wipe(self) -> None:
+        """Overwrites what was filled in."""
+        self._view[: self._used] = 0
+        self._used = 0
+
+    def close(self) -> None:
+        """Overwrites and unmaps."""
+        self.wipe()
+        del self._view
+        self._memory.close()
+
+
+class RegionPool:
+    """The regions of one connection to one engine."""
+
+    def __init__(self, client: TritonClient, max_bytes: int) -> None:
+        """At most `max_bytes` are mapped at a time; beyond, `acquire` gives None."""
+        self._client = client
+        self._max_bytes = max_bytes
+        self._mapped = 0
+        self._free: list[Region] = []
+        self._closed = False
+
+    @property
+    def mapped_bytes(self) -> int:
+        """Bytes of all regions, free or in use."""
+        return self._mapped
+
+    async def acquire(self, size: int) -> Region | None:
+        """A region of at least `size` bytes for one call; None where shared memory has no room for it."""
+        fitting = [region for region in self._free if region.size >= size]
+        if fitting:
+            region = min(fitting, key=lambda candidate: candidate.size)
+            self._free.remove(region)
+            return region
+        whole = max(SMALLEST_BYTES, 1 << (size - 1).bit_length())
+        if self._mapped + whole > self._max_bytes:
+            await self._drop_free()
+        if self._closed or self._mapped + whole > self._max_bytes:
+            return None
+        self._mapped += whole
+        try:
+            return await create_region(self._client, whole)
+        except BaseException as error:
+            self._mapped -= whole
+            if isinstance(error, OSError):
+                return None
+            raise
+
+    def release(self, region: Region) -> None:
+        """Takes a region back whose call has ended in Triton."""
+        region.wipe()
+        if self._closed:
+            self._forget(region)
+        else:
+            self._free.append(region)
+
+    async def discard(self, region: Region) -> None:
+        """Gives up a region that Triton may still be reading: it is overwritten here and never used again."""
+        self._forget(region)
+        with suppress(EngineFailure):
+            await self._client.unregister(region.name, REGISTER_TIMEOUT_S)
+
+    async def _drop_free(self) -> None:
+        while self._free:
+            await self.discard(self._free.pop())
+
+    def _forget(self, region: Region) -> None:
+        self._mapped -= region.size
+        region.close()
+
+    async def close(self) -> None:
+        """Overwrites and unmaps all free regions; those in use follow when they are released."""
+        self._closed = True
+        await self._drop_free()
+
+
+async def create_region(client: TritonClient, size: int) -> Region:
+    """Makes, registers and unlinks a region. Raises `OSError` when `/dev/shm` is full, `EngineFailure` as Triton does."""
+    name = f"{regions.own_prefix()}c{next(numbers)}"
+    path = regions.FOLDER / name
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+    try:
+        # Without reserved pages a full /dev/shm would kill the server with SIGBUS at the first write.
+        os.posix_fallocate(descriptor, 0, size)
+        memory = mmap.mmap(descriptor, size)
+        await client.register(name, size, REGISTER_TIMEOUT_S)
+    finally:
+        os.close(descriptor)
+        regions.unlink(path)
+    return Region(name, memory)

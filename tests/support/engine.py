@@ -1,0 +1,104 @@
+"""The real Triton on tiny models for tests: one engine for a whole test session, a cheap connection for each test.
+
+In a conftest.py or a test module:
+
+    from tests.support.engine import tiny_engine, tiny_triton  # noqa: F401 (fixtures)
+
+    async def test_something(tiny_engine):
+        answer = await tiny_engine.runner("embedder").infer(parts, deadline=None)
+
+`tiny_triton` starts tritonserver once (about 3 s) and gives its `TritonSession`; `tiny_engine` is a started engine on it
+in the test's own event loop. A test that kills or freezes engines starts its own with `embedded_config`.
+"""
+
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from sightline_server.triton import regions
+from sightline_server.triton.config import EngineConfig
+from sightline_server.triton.engine import TritonEngine, remote_engine
+from sightline_server.triton.install import install
+from sightline_server.triton.process import Reaper, TritonProcess, free_ports
+from tests.support.tiny_models import build_repository
+
+CHECKOUT = Path(__file__).parents[2]
+START_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class TritonSession:
+    """A running tritonserver with the tiny models."""
+
+    url: str
+    metrics_url: str
+    repository: Path
+    home: Path
+
+
+def sightline_home() -> Path:
+    """Where the engine is installed: `$SIGHTLINE_HOME`, else the checkout's `.sightline`."""
+    return Path(os.environ.get("SIGHTLINE_HOME", CHECKOUT / ".sightline")).absolute()
+
+
+def embedded_config(repository: Path, **changes: Any) -> EngineConfig:
+    """Settings of an embedded engine on `repository`; installs the engine first if it is not there."""
+    home = sightline_home()
+    install(home, progress=lambda text: None)
+    return EngineConfig(home=home, repository=repository, **changes)
+
+
+@pytest.fixture(scope="session")
+def tiny_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model repository with the tiny models."""
+    return build_repository(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def tiny_triton(tiny_repository: Path) -> Iterator[TritonSession]:
+    """One real tritonserver on the tiny models for the whole session."""
+    home = sightline_home()
+    installation = install(home, progress=lambda text: None)
+    regions.remove_orphans()
+    reaper = Reaper(regions.own_prefix())
+    reaper.start()
+    ports = free_ports()
+    process = TritonProcess(
+        installation, tiny_repository, ("detector", "embedder"), ports, f"{regions.own_prefix()}session-"
+    )
+    process.start()
+    reaper.watch(process.pid)
+    try:
+        wait_until_it_listens(process)
+        yield TritonSession(
+            f"127.0.0.1:{ports.grpc}", f"http://127.0.0.1:{ports.metrics}/metrics", tiny_repository, home
+        )
+    finally:
+        process.end(5.0)
+        reaper.watch(0)
+        reaper.end()
+
+
+@pytest_asyncio.fixture
+async def tiny_engine(tiny_triton: TritonSession) -> AsyncIterator[TritonEngine]:
+    """A started engine of this test's event loop on the session's Triton."""
+    config = EngineConfig(home=tiny_triton.home, repository=tiny_triton.repository, triton_url=tiny_triton.url)
+    engine = remote_engine(config)
+    await engine.start()
+    yield engine
+    await engine.stop()
+
+
+def wait_until_it_listens(process: TritonProcess) -> None:
+    """Returns when the log says that the gRPC service has been started, which comes after the models."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not any("Started GRPCInferenceService" in line for line in process.log_tail(400)):
+        if not process.running or time.monotonic() > deadline:
+            raise RuntimeError("tritonserver did not start:\n" + "\n".join(process.log_tail()))
+        time.sleep(0.02)
