@@ -1,6 +1,7 @@
 """`sightline serve`: reads the settings, serves until a signal, stops gracefully.
 
-Rule: exit code 0 after a stop, 1 when the server cannot run, 2 when what was asked for is wrong (settings, a taken port).
+Rule: exit code 0 after a stop, 1 when the server cannot run, 2 when what was asked for is wrong (settings, a taken
+port).
 """
 
 import asyncio

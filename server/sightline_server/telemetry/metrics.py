@@ -108,22 +108,24 @@ class EngineMetrics:
         self._metrics = metrics
         self._provider: dict[str, str] = {}
         self._transport: dict[str, str] = {}
+        for kind in ("reload", "restart"):
+            metrics.engine_restarts.labels(kind)
 
     def ready(self, ready: bool) -> None:
         """The engine became ready or not."""
         self._metrics.engine_ready.set(ready)
 
-    def restarted(self) -> None:
-        """A fault was mended by loading a model or starting the engine again."""
-        self._metrics.engine_restarts.inc()
+    def restarted(self, kind: str, /) -> None:
+        """The engine was mended: `reload` of a model or `restart` of the whole."""
+        self._metrics.engine_restarts.labels(kind).inc()
 
-    def provider(self, model: str, provider: str) -> None:
-        """`model` runs on execution provider `provider`."""
-        self._switch(self._metrics.engine_provider, self._provider, model, provider)
+    def provider(self, model: str, name: str, /) -> None:
+        """`model` runs on execution provider `name`."""
+        self._switch(self._metrics.engine_provider, self._provider, model, name)
 
-    def transport(self, model: str, transport: str) -> None:
+    def transport(self, model: str, name: str, /) -> None:
         """Tensors reach `model` by `shm` or `inline`."""
-        self._switch(self._metrics.triton_transport, self._transport, model, transport)
+        self._switch(self._metrics.triton_transport, self._transport, model, name)
 
     @staticmethod
     def _switch(gauge: Gauge, current: dict[str, str], model: str, name: str) -> None:

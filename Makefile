@@ -1,0 +1,74 @@
+# Each target does the set-up that it needs; `make demo` or `make test` on a fresh machine is enough.
+# Needs python3 (3.11 or 3.12 for the embedded engine), pip and make; uv is used where it is present.
+
+PYTHON ?= python3
+EXTRA ?= cpu
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+export SIGHTLINE_HOME ?= $(CURDIR)/.sightline
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup env demo test check format serve bench protos lock doctor clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: env ## the environment, the engine's environment, the models; does nothing that is done
+	@$(BIN)/sightline engine install
+	@$(BIN)/sightline models pull
+
+env: $(VENV)/.stamp
+
+# Pinned by uv.lock either way: constraints.txt is its export for pip.
+$(VENV)/.stamp: pyproject.toml uv.lock constraints.txt
+ifdef UV
+	$(UV) sync --frozen --extra $(EXTRA) --python $(PYTHON)
+else
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[$(EXTRA)]"
+endif
+	@touch $@
+
+demo: setup ## the main job on the sample world; leaves demo-out/index.html
+	$(BIN)/sightline demo --out demo-out
+
+test: setup ## every test, the ones with the real Triton included
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: env ## format, lint, types, import floors, generated code fresh
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/protos.py --check
+	cd protos && ../$(BIN)/buf lint
+
+format: env ## rewrite the code in its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+serve: setup ## the server on the demo catalog, in the foreground
+	$(BIN)/sightline demo --catalog-only
+	$(BIN)/sightline serve --catalog $(SIGHTLINE_HOME)/catalogs/showroom
+
+bench: setup ## the hot path under load; one JSON object on the last line
+	$(BIN)/sightline demo --catalog-only
+	$(BIN)/python load_tests/bench.py --catalog $(SIGHTLINE_HOME)/catalogs/showroom
+
+protos: env ## generate the Python contract
+	$(BIN)/python scripts/protos.py
+
+lock: ## resolve the dependencies anew (needs uv)
+	uv lock
+	uv export --quiet --frozen --no-hashes --no-emit-project --no-annotate --no-header --extra cpu --group dev \
+		--output-file constraints.txt
+
+doctor: env ## what fits and what is missing on this machine
+	$(BIN)/sightline doctor
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .sightline demo-out bench-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf model_repository/*/1
