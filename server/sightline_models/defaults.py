@@ -66,9 +66,9 @@ DETECTOR = DefaultModel(
     name="yolov4-tiny-coco-416",
     version="1",
     source=sources.YOLOV4_TINY,
-    sha256="196d887ab20c479e8463065154fbf7f68a4fabe340f2ec8df55981b704a25455",
+    sha256="fb7bf7ea03dea7d7f19788ba37bd7d6f0063dd9a27a31be408b1b60dd266839f",
     labels=COCO_LABELS,
-    preprocess={"color": "RGB", "fit": "letterbox", "pad": 127, "resample": "area"},
+    preprocess={"color": "RGB", "resize": "letterbox", "fill": [128, 128, 128], "resample": "area"},
     compile_onnx=_compile_detector,
 )
 
@@ -77,9 +77,9 @@ EMBEDDER = DefaultModel(
     name="efficientnet-lite2-260",
     version="1",
     source=sources.EFFICIENTNET_LITE2,
-    sha256="ecb1b519e86f0051e0bb2ccc9ee9b41c6de3bd48b69a42291ae4186ef7257f7e",
+    sha256="ed5eca0ceaa8a5450f71537bfff3c2028cae8abc348ee28b46e6a713b2c3d2e2",
     labels=(),
-    preprocess={"color": "RGB", "fit": "squash", "resample": "antialiased bicubic"},
+    preprocess={"color": "RGB", "resize": "squash", "resample": "bicubic antialiased"},
     compile_onnx=_compile_embedder,
 )
 

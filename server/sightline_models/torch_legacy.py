@@ -49,7 +49,16 @@ def read_state(data: bytes) -> dict[str, Array]:
         return {name: view.array(storages) for name, view in state.items()}
     except ModelError:
         raise
-    except (pickle.UnpicklingError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        OverflowError,
+    ) as error:
         raise ModelError(f"checkpoint: cannot be read ({type(error).__name__}: {error})") from error
 
 
