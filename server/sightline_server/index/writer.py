@@ -41,6 +41,11 @@ class CatalogWriter:
     ) -> None:
         self._staging.__exit__(kind, error, trace)
 
+    @property
+    def products(self) -> int:
+        """How many products were added."""
+        return len(self._ids)
+
     def add(self, rows: Sequence[CatalogRow]) -> None:
         """Adds products. Raises `ValueError` for an id that is there already or embeddings of a wrong shape."""
         for row in rows:

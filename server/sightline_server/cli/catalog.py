@@ -1,0 +1,169 @@
+"""`sightline catalog build` and `sightline catalog info`.
+
+Rule: what went on stands on standard error, the result on standard output. Exit code 0 when there is a catalog, 1 when
+the build failed, 2 when what was asked for is wrong, 130 after Ctrl-C; only 0 leaves a catalog behind.
+"""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.settings import Settings, load
+from sightline_server.telemetry import logging as server_logging
+
+if TYPE_CHECKING:
+    from sightline_server.ingest.build import BuildOptions, BuildReport, Progress
+
+app = typer.Typer(help="Build and inspect catalogs.", add_completion=False, no_args_is_help=True)
+
+PLAIN_LINES = 10
+"""How often a build tells how far it is where there is no terminal."""
+
+
+@app.command()
+def build(
+    feed: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet with Merchant Center columns.")],
+    out: Annotated[Path, typer.Option(help="The catalog's folder, to be made.")],
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of relative image links. [default: the feed's folder]", file_okay=False)
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the catalog that is at --out.")] = False,
+    triton_url: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a running Triton's gRPC service; else the embedded engine is used.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+) -> None:
+    """Build a catalog from a product feed.
+
+    A bad row is reported with its row number and skipped. Without --replace an existing folder is left alone.
+    """
+    # Late, so that `--help` does not load the models' and the index's libraries.
+    from sightline_server.ingest.build import BuildOptions
+    from sightline_server.stages.decode import DecodeLimits
+
+    with failures():
+        settings = load(config, engine={"triton_url": triton_url})
+        server_logging.configure("WARNING", json_lines=settings.log.json_lines)
+        limits = settings.limits
+        decode = DecodeLimits(limits.max_photo_bytes, limits.max_photo_pixels, settings.decode.max_frame_edge)
+        options = BuildOptions(
+            feed=feed,
+            out=out,
+            images=images,
+            strict=strict,
+            replace=replace,
+            decode=decode,
+            decode_threads=settings.decode.threads,
+        )
+        started = time.monotonic()
+        report = asyncio.run(build_with_engine(settings, options))
+    for line in summary(report, out, time.monotonic() - started):
+        typer.echo(line)
+
+
+@app.command()
+def info(catalog: Annotated[Path, typer.Argument(help="The catalog's folder.")]) -> None:
+    """Read a catalog, check that it is whole, and say what it holds."""
+    from sightline_server.index.catalog import open_catalog
+
+    with failures():
+        opened = open_catalog(catalog)
+    facts = opened.facts
+    embedder = facts.embedder
+    typer.echo(f"catalog     {catalog}")
+    typer.echo(f"revision    {opened.revision}")
+    typer.echo(f"built       {facts.built_at}")
+    typer.echo(f"products    {facts.products}")
+    typer.echo(f"pictures    {facts.vectors} (at most {facts.max_images} of one product)")
+    typer.echo(
+        f"embedder    {embedder.identity}, {embedder.dimension} numbers, input {embedder.width}x{embedder.height}"
+    )
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """Turns what can go wrong into one line and an exit code."""
+    try:
+        yield
+    except SightlineError as error:
+        typer.echo(f"sightline: {error.message}", err=True)
+        raise typer.Exit(2 if error.kind is ErrorKind.CONFIGURATION else 1) from None
+    except OSError as error:
+        typer.echo(f"sightline: {error}", err=True)
+        raise typer.Exit(1) from None
+    except (KeyboardInterrupt, asyncio.CancelledError) as error:
+        typer.echo("sightline: interrupted; no catalog was written", err=True)
+        number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
+        raise typer.Exit(128 + number) from None
+
+
+async def build_with_engine(settings: Settings, options: "BuildOptions") -> "BuildReport":
+    """The build between the engine's start and its end. SIGTERM cancels it as Ctrl-C does."""
+    from sightline_server.app import engine_session
+    from sightline_server.ingest.build import build_catalog
+    from sightline_server.ingest.embedding import engine_embed
+    from sightline_server.ingest.tables import count_rows
+
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    # Before the engine: whoever mistyped the feed's name should not wait for it.
+    total = count_rows(options.feed)
+    async with engine_session(settings) as engine:
+        with shown_progress(total) as progress:
+            return await build_catalog(options, engine.embedder, engine_embed(engine), datetime.now(UTC), progress)
+
+
+@contextmanager
+def shown_progress(total: int) -> Iterator["Progress"]:
+    """A bar on a terminal, some lines elsewhere, and each problem as it is found."""
+    from sightline_server.ingest.build import Progress
+
+    if not sys.stderr.isatty():
+        yield Progress(rows=plain_rows(total), problem=lambda problem: typer.echo(str(problem), err=True))
+        return
+    columns = (TextColumn("embedding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("embedding", total=total or None)
+        yield Progress(
+            rows=lambda done: bar.update(task, completed=done),
+            problem=lambda problem: bar.console.print(str(problem), markup=False, highlight=False),
+        )
+
+
+def plain_rows(total: int) -> Callable[[int], None]:
+    """Says how many rows are done, about ten times in all."""
+    step = max(1, total // PLAIN_LINES)
+    said = 0
+
+    def rows(done: int) -> None:
+        nonlocal said
+        if done // step > said // step or done == total:
+            typer.echo(f"{done} of {total} rows", err=True)
+            said = done
+
+    return rows
+
+
+def summary(report: "BuildReport", out: Path, seconds: float) -> Iterator[str]:
+    """What was built and what was not, for people."""
+    yield f"{out}: {report.products} products, {report.images} pictures, {len(report.skipped)} rows skipped"
+    for kind, count in sorted(report.skipped_by_kind.items(), key=lambda item: item[0].value):
+        yield f"  {count} skipped: {kind.value}"
+    left_out = len(report.problems) - len(report.skipped)
+    if left_out:
+        yield f"  {left_out} unreadable pictures left out of products with others"
+    yield f"  embedder {report.facts.embedder.identity}, {seconds:.1f} s"
