@@ -74,7 +74,7 @@ class _Canvas:
     def orange(self, centre: Point, radius: int) -> None:
         inside = self._distance_squared(centre) <= self._scaled(radius) ** 2
         lit = (centre[0] - radius // 3, centre[1] - radius // 3)
-        shade = 100 - self._distance_squared(lit) * 70 // self._scaled(radius * 14 // 10) ** 2
+        shade = 100 - self._distance_squared(lit) * 70 // max(self._scaled(radius * 14 // 10), 1) ** 2
         for channel, value in enumerate((250, 140, 20)):
             shaded = np.clip(value * shade // 100, 0, 255)
             self.picture[..., channel][inside] = shaded[inside]

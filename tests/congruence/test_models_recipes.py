@@ -1,0 +1,171 @@
+"""The default models as pulled, against other readers of the same weights and against their own contract."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+from sightline_models.check import check_one, compare
+from sightline_models.coco import COCO_LABELS
+from sightline_models.contract import CONTRACTS
+from sightline_models.defaults import DEFAULT_MODELS, DETECTOR, EMBEDDER, DefaultModel
+from sightline_models.errors import ModelError
+from sightline_models.pictures import probes
+from sightline_models.places import default_home, default_repository
+from sightline_models.pull import compile_default
+from sightline_models.sources import read_member
+from sightline_models.store import State, StoredModel, inspect
+from sightline_models.yolov4_tiny import TOP_BOXES
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+BOTH = pytest.mark.parametrize("model", DEFAULT_MODELS, ids=lambda model: model.folder)
+
+
+def pulled(model: DefaultModel) -> StoredModel:
+    """The stored default model; `make setup` has pulled it. A repository with a custom model has nothing to test."""
+    stored = inspect(default_repository(default_home()), model)
+    if stored.state is State.CUSTOM:
+        pytest.skip(f"{stored.path} is a custom model")
+    stored.require()
+    return stored
+
+
+def session(model: DefaultModel) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(str(pulled(model).path), providers=["CPUExecutionProvider"])
+
+
+def wheel(model: DefaultModel) -> Path:
+    path = default_home() / "downloads" / model.source.filename
+    if not path.exists():
+        pytest.skip(f"{path} is not kept on this machine")
+    return path
+
+
+@BOTH
+def test_answers_are_those_of_the_reference(model: DefaultModel) -> None:
+    deviation = check_one(pulled(model)).deviation
+    assert deviation
+    assert all(value < 2e-4 for value in deviation.values())
+
+
+@BOTH
+def test_a_model_with_one_shifted_layer_fails_the_reference(model: DefaultModel) -> None:
+    changed = onnx.load(pulled(model).path)
+    weight = max(changed.graph.initializer, key=lambda tensor: np.prod(tensor.dims))
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(1.02), weight.name))
+    runner = onnxruntime.InferenceSession(changed.SerializeToString(), providers=["CPUExecutionProvider"])
+    answers = run(runner, model, probes(runner.get_inputs()[0].shape[1]))
+    with pytest.raises(ModelError, match="away from the reference"):
+        compare(model.folder, answers)
+
+
+@BOTH
+def test_the_recipe_gives_the_pinned_file_again(model: DefaultModel) -> None:
+    wheel(model)
+    assert compile_default(model, default_home() / "downloads") == pulled(model).path.read_bytes()
+
+
+@BOTH
+def test_the_file_says_what_it_is(model: DefaultModel) -> None:
+    file = onnx.load(pulled(model).path)
+    facts = {prop.key: prop.value for prop in file.metadata_props}
+    assert facts == model.metadata()
+    assert json.loads(facts["labels"]) == list(model.labels)
+    assert facts["source_sha256"] in {member.sha256 for member in model.source.members.values()}
+
+
+@BOTH
+def test_a_batch_answers_as_its_pictures_alone(model: DefaultModel) -> None:
+    runner = session(model)
+    pictures = probes(runner.get_inputs()[0].shape[1])[[1, 0, 1]]
+    together = run(runner, model, pictures)
+    for name, answer in together.items():
+        alone = np.concatenate([run(runner, model, pictures[i : i + 1])[name] for i in range(3)])
+        clear = together["SCORES"] > 0.01 if "SCORES" in together else np.full(3, True)
+        np.testing.assert_allclose(answer[clear], alone[clear], atol=1e-4)
+
+
+@BOTH
+def test_the_tensors_are_those_of_the_contract(model: DefaultModel) -> None:
+    runner = session(model)
+    CONTRACTS[model.folder].require_tensors(pulled(model).path, runner.get_inputs(), runner.get_outputs())
+    shapes = {tensor.name: tensor.shape for tensor in [*runner.get_inputs(), *runner.get_outputs()]}
+    assert (
+        shapes
+        == {
+            "detector": {
+                "IMAGES": ["batch", 416, 416, 3],
+                "BOXES": ["batch", TOP_BOXES, 4],
+                "SCORES": ["batch", TOP_BOXES],
+                "LABELS": ["batch", TOP_BOXES],
+            },
+            "embedder": {"CROPS": ["batch", 260, 260, 3], "EMBEDDINGS": ["batch", 1280]},
+        }[model.folder]
+    )
+
+
+def test_the_detector_finds_what_the_picture_shows() -> None:
+    answers = run(session(DETECTOR), DETECTOR, probes(416)[1:])
+    boxes, scores, labels = (answers[name][0] for name in ("BOXES", "SCORES", "LABELS"))
+    assert (np.diff(scores) <= 0).all()
+    found = [
+        (COCO_LABELS[labels[i]], tuple(np.round(boxes[i] * 416).astype(int)))
+        for i in np.flatnonzero(scores > 0.9 * 0.9)
+    ]
+    words = [word for word, _ in found]
+    assert set(words) == {"clock", "orange"}
+    drawn = {"clock": (60, 40, 220, 200), "orange": (136, 218, 224, 306)}
+    for word, edges in drawn.items():
+        nearest = min(np.abs(np.subtract(box, edges)).max() for w, box in found if w == word)
+        assert nearest <= 12
+
+
+def test_embeddings_of_other_pictures_differ_and_have_length_one() -> None:
+    embeddings = run(session(EMBEDDER), EMBEDDER, probes(260))["EMBEDDINGS"]
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
+    assert embeddings[0] @ embeddings[1] < 0.5
+
+
+def test_the_labels_are_darknets_in_its_order_with_six_spelled_out() -> None:
+    names = read_member(wheel(DETECTOR), DETECTOR.source.members["names"]).decode().split("\n")
+    names = [name for name in names if name]
+    assert len(names) == len(COCO_LABELS) == len(set(COCO_LABELS)) == 80
+    spelled = {theirs: ours for theirs, ours in zip(names, COCO_LABELS, strict=True) if theirs != ours}
+    assert spelled == {
+        "motorbike": "motorcycle",
+        "aeroplane": "airplane",
+        "sofa": "couch",
+        "pottedplant": "potted plant",
+        "diningtable": "dining table",
+        "tvmonitor": "tv",
+    }
+
+
+@BOTH
+def test_the_committed_config_agrees_with_the_recipe(model: DefaultModel) -> None:
+    text = (CHECKOUT / "model_repository" / model.folder / "config.pbtxt").read_text(encoding="utf-8")
+    assert parameter(text, "preprocess") == model.preprocess
+    if model.labels:
+        assert parameter(text, "labels") == list(model.labels)
+
+
+def parameter(text: str, key: str) -> Any:
+    """A JSON string parameter of a `config.pbtxt`."""
+    quoted = r'("(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\')'
+    pattern = rf'key\s*:\s*"{key}"\s*,?\s*value\s*:?\s*\{{\s*string_value\s*:\s*((?:{quoted}\s*)+)\}}'
+    found = re.search(pattern, text)
+    assert found, f"config.pbtxt has no parameter {key}"
+    parts = [m.group(0) for m in re.finditer(quoted, found.group(1))]
+    plain = "".join(p[1:-1] if p[0] == "'" else json.loads(p) for p in parts)
+    return json.loads(plain)
+
+
+def run(runner: onnxruntime.InferenceSession, model: DefaultModel, pictures: np.ndarray) -> dict[str, np.ndarray]:
+    contract = CONTRACTS[model.folder]
+    names = list(contract.outputs)
+    return dict(zip(names, runner.run(names, {contract.input: pictures}), strict=True))

@@ -1,0 +1,60 @@
+"""The command: JSON alone on stdout, errors on one line, exit codes."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from sightline_models.cli import app
+from sightline_models.defaults import DEFAULT_MODELS, DETECTOR
+from sightline_models.places import default_home, default_repository
+from sightline_models.store import model_path
+from typer.testing import CliRunner
+
+
+def test_list_says_what_is_missing_as_json(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["list", "--repository", str(tmp_path), "--json"])
+    assert result.exit_code == 0
+    models = json.loads(result.stdout)["models"]
+    assert [(m["folder"], m["name"], m["state"]) for m in models] == [
+        (model.folder, model.name, "missing") for model in DEFAULT_MODELS
+    ]
+    assert [m["expected_sha256"] for m in models] == [model.sha256 for model in DEFAULT_MODELS]
+
+
+def test_list_for_people_names_source_and_licence(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["list", "--repository", str(tmp_path)])
+    assert DETECTOR.source.requirement in result.stdout
+    assert DETECTOR.source.licence in result.stdout
+
+
+@pytest.mark.parametrize("command", ["check", "pull"])
+def test_a_tampered_model_is_one_line_on_stderr_with_both_hashes(tmp_path: Path, command: str) -> None:
+    path = model_path(tmp_path, "detector")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"tampered")
+    result = CliRunner().invoke(app, [command, "--repository", str(tmp_path), "--home", str(tmp_path)])
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert f"expected sha256 {DETECTOR.sha256}, found {hashlib.sha256(b'tampered').hexdigest()}" in line
+    assert str(path) in line
+
+
+def test_check_of_an_empty_repository_says_how_to_go_on(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["check", "--repository", str(tmp_path), "--json"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "sightline models pull" in result.stderr
+
+
+def test_the_home_folder_follows_the_variable() -> None:
+    assert default_home({"SIGHTLINE_HOME": "/srv/sightline"}) == Path("/srv/sightline")
+    assert default_home({}) == Path.home() / ".local" / "share" / "sightline"
+
+
+def test_a_checkout_is_known_by_its_folders(tmp_path: Path) -> None:
+    package, home = tmp_path / "server" / "sightline_models", tmp_path / "home"
+    assert default_repository(home, package) == home / "model_repository"
+    (tmp_path / "model_repository").mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    assert default_repository(home, package) == tmp_path / "model_repository"
