@@ -18,7 +18,7 @@ from sightline_server.app.engine import engine_session
 from sightline_server.app.pipeline import build_pipeline
 from sightline_server.domain.request import SearchQuery
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.index import open_index
+from sightline_server.index.served import open_index
 from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Engine, ProductIndex
 from sightline_server.rpc import server as rpc_server
