@@ -1,0 +1,190 @@
+"""The served catalog: exact, product by product, on one thread, and never silently wrong."""
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.catalog import open_catalog
+from sightline_server.index.faiss_index import FaissIndex, library_facts
+from sightline_server.index.schema import CatalogRow
+from sightline_server.index.selfcheck import recall
+from sightline_server.index.served import ServedCatalog, open_index
+
+from tests.support.catalogs import DIMENSION, SPEC, row, unit_vectors, write_catalog
+
+
+def many_rows(products: int, seed: int = 1) -> list[CatalogRow]:
+    """Products with one to five pictures, ids not in the order of rows."""
+    counts = np.random.default_rng(seed).integers(1, 6, products)
+    vectors = np.split(unit_vectors(int(counts.sum()), seed), np.cumsum(counts)[:-1])
+    return [row(f"p{(number * 7919) % 100_000:05}", part) for number, part in enumerate(vectors)]
+
+
+def brute_force(rows: list[CatalogRow], query: NDArray[np.float32], k: int) -> list[tuple[str, float, str]]:
+    """Id, similarity and picture of the `k` best products by a matrix product over what the catalog stores."""
+    found = []
+    for one in rows:
+        stored = one.embeddings.astype(np.float16).astype(np.float32)
+        similarities = (stored / np.linalg.norm(stored, axis=1, keepdims=True)) @ query
+        best = int(np.argmax(similarities))
+        found.append((one.product.id, float(similarities[best]), one.images[best]))
+    return sorted(found, key=lambda item: -item[1])[:k]
+
+
+async def opened(path: Path, rows: list[CatalogRow]) -> ServedCatalog:
+    write_catalog(path, rows)
+    return await open_index(path, "shop", SPEC)
+
+
+@pytest.mark.parametrize(("batch", "k"), [(1, 1), (1, 10), (7, 10), (40, 3), (3, 100), (2, 400)])
+async def test_it_finds_what_brute_force_finds(tmp_path: Path, batch: int, k: int) -> None:
+    rows = many_rows(300)
+    index = await opened(tmp_path / "shop", rows)
+    queries = unit_vectors(batch, seed=99)
+    found = await index.search(queries, k)
+    for query, neighbours in zip(queries, found, strict=True):
+        expected = brute_force(rows, query, k)
+        assert [one.product.id for one in neighbours] == [product_id for product_id, _, _ in expected]
+        assert [one.matched_image for one in neighbours] == [image for _, _, image in expected]
+        assert [one.similarity for one in neighbours] == pytest.approx([s for _, s, _ in expected], abs=1e-5)
+    await index.close()
+
+
+async def test_a_small_catalog_gives_all_that_it_has(tmp_path: Path) -> None:
+    index = await opened(tmp_path / "shop", [row("b", unit_vectors(3)), row("a", unit_vectors(1, 5))])
+    [found] = await index.search(unit_vectors(1, 8), 10)
+    assert {one.product.id for one in found} == {"a", "b"}
+    assert (index.name, index.products, index.dimension) == ("shop", 2, DIMENSION)
+    await index.close()
+
+
+async def test_a_product_with_many_near_pictures_does_not_crowd_out_others(tmp_path: Path) -> None:
+    centre = unit_vectors(1, 3)
+    rows = [row("crowd", np.repeat(centre, 20, axis=0)), *many_rows(30)]
+    rows += [row(f"crowd{number}", np.repeat(centre, 20, axis=0)) for number in range(9)]
+    index = await opened(tmp_path / "shop", rows)
+    [found] = await index.search(centre, 12)
+    ids = [one.product.id for one in found]
+    assert len(set(ids)) == 12
+    assert ids[:10] == ["crowd", *(f"crowd{number}" for number in range(9))]
+    await index.close()
+
+
+async def test_one_picture_for_many_products_is_cut_by_id(tmp_path: Path) -> None:
+    shared = unit_vectors(1, 3)
+    rows = [row(f"p{number:03}", shared) for number in reversed(range(200))]
+    index = await opened(tmp_path / "shop", rows)
+    [found] = await index.search(shared, 5)
+    assert [one.product.id for one in found] == [f"p{number:03}" for number in range(5)]
+    assert len({one.similarity for one in found}) == 1
+    await index.close()
+
+
+async def test_a_picture_of_the_catalog_is_a_full_match_and_never_more(tmp_path: Path) -> None:
+    rows = many_rows(50)
+    index = await opened(tmp_path / "shop", rows)
+    queries = np.concatenate([one.embeddings[:1] for one in rows])
+    found = await index.search(queries, 1)
+    assert [neighbours[0].product.id for neighbours in found] == [one.product.id for one in rows]
+    assert all(0.999 < neighbours[0].similarity <= 1.0 for neighbours in found)
+    await index.close()
+
+
+async def test_a_query_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    index = await opened(tmp_path / "shop", many_rows(3))
+    for queries, k in ((unit_vectors(1, dimension=5), 1), (unit_vectors(1)[0], 1), (unit_vectors(1), 0)):
+        with pytest.raises(SightlineError, match="does not fit"):
+            await index.search(queries, k)
+    await index.close()
+
+
+async def test_after_close_it_is_unavailable_and_closing_again_is_nothing(tmp_path: Path) -> None:
+    index = await opened(tmp_path / "shop", many_rows(3))
+    await index.close()
+    await index.close()
+    with pytest.raises(SightlineError) as caught:
+        await index.search(unit_vectors(1), 1)
+    assert caught.value.kind is ErrorKind.INDEX_UNAVAILABLE
+
+
+async def test_another_embedder_does_not_get_an_index(tmp_path: Path) -> None:
+    write_catalog(tmp_path / "shop", many_rows(3))
+    with pytest.raises(SightlineError, match="another embedder"):
+        await open_index(tmp_path / "shop", "shop", replace(SPEC, sha256="00" * 32))
+
+
+async def test_the_start_says_which_faiss_and_how_well_it_finds(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "sightline_server.index"):
+        index = await opened(tmp_path / "shop", many_rows(20))
+    assert index.self_check_recall == 1.0
+    assert str(library_facts()) in caplog.text
+    assert "recall@10 1.000" in caplog.text
+    assert index.revision in caplog.text
+    await index.close()
+
+
+class LyingIndex:
+    """An index whose answers are those of its neighbour row, with similarities that look right."""
+
+    description, exact = "a liar", False
+
+    def __init__(self, vectors: NDArray[np.float16]) -> None:
+        self._true = FaissIndex(vectors, use_gpu=False)
+        self.max_k = self._rows = len(vectors)
+
+    def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        similarities, rows = self._true.search(queries, k)
+        return similarities, (rows + 1) % self._rows
+
+    def close(self) -> None:
+        self._true.close()
+
+
+class BrokenIndex(LyingIndex):
+    """An index whose device is gone."""
+
+    def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        raise RuntimeError("Faiss assertion 'err == cudaSuccess' failed: secret")
+
+
+def test_the_self_check_believes_answers_only() -> None:
+    vectors = unit_vectors(500).astype(np.float16)
+    assert recall(FaissIndex(vectors, use_gpu=False), vectors) == 1.0
+    assert recall(LyingIndex(vectors), vectors) < 0.5
+
+
+async def test_a_fault_of_the_library_is_unavailable_without_its_words(tmp_path: Path) -> None:
+    write_catalog(tmp_path / "shop", many_rows(3))
+    catalog = open_catalog(tmp_path / "shop")
+    owner = ThreadPoolExecutor(1)
+    index = ServedCatalog("shop", catalog, owner.submit(BrokenIndex, catalog.vectors).result(), owner)
+    with pytest.raises(SightlineError) as caught:
+        await index.search(unit_vectors(1), 1)
+    assert caught.value.kind is ErrorKind.INDEX_UNAVAILABLE
+    assert caught.value.retry_after_s is not None
+    assert "secret" not in caught.value.message
+    await index.close()
+
+
+def test_the_index_belongs_to_its_thread() -> None:
+    index = FaissIndex(unit_vectors(5).astype(np.float16), use_gpu=False)
+    caught: list[BaseException] = []
+
+    def search() -> None:
+        try:
+            index.search(unit_vectors(1), 1)
+        except RuntimeError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=search)
+    thread.start()
+    thread.join()
+    assert len(caught) == 1
