@@ -112,7 +112,7 @@ async def test_an_error_carries_its_details() -> None:
         ("regions[0].box", "x_min must be below x_max")
     ]
     assert error.one_line() == (
-        "the box has no area; regions[0].box: x_min must be below x_max "
+        "regions[0].box: the box has no area; x_min must be below x_max "
         "(INVALID_ARGUMENT, INVALID_REQUEST, request r-7)"
     )
 

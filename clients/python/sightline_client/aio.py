@@ -13,8 +13,8 @@ from typing import Self, TypedDict, Unpack
 
 import grpc
 import grpc.aio
-from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
 
+from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
 from sightline_client import convert, errors, status
 from sightline_client.answers import Answer
 from sightline_client.events import Done, Event, Lane, Region

@@ -9,8 +9,8 @@ from enum import Enum
 from typing import TypeVar
 
 from google.protobuf import json_format
-from sightline.v1 import geometry_pb2, lens_service_pb2, product_pb2
 
+from sightline.v1 import geometry_pb2, lens_service_pb2, product_pb2
 from sightline_client import events
 
 _E = TypeVar("_E", bound=Enum)

@@ -49,17 +49,16 @@ class SightlineError(Exception):
         self.events = tuple(events)
 
     def one_line(self) -> str:
-        """The error for people: message, field, code, reason, request id."""
-        fields = "".join(f"; {violation.field}: {violation.description}" for violation in self.violations)
+        """The error for people: fields, message, code, reason, request id."""
         facts = [self.code, self.reason]
         facts.append(f"request {self.request_id}" if self.request_id else "")
         facts.append(f"retry after {self.retry_after_s:g} s" if self.retry_after_s is not None else "")
         known = ", ".join(fact for fact in facts if fact)
-        text = self.message + ("" if len(self.violations) == 1 and self._says(self.violations[0]) else fields)
+        # A server says of a single field what it says of the whole request.
+        said = [each.description for each in self.violations if each.description != self.message]
+        fields = ", ".join(each.field for each in self.violations if each.field)
+        text = "; ".join([f"{fields}: {self.message}" if fields else self.message, *said])
         return " ".join(text.split()) + (f" ({known})" if known else "")
-
-    def _says(self, violation: FieldViolation) -> bool:
-        return violation.description in self.message
 
 
 class ConfigurationError(SightlineError):

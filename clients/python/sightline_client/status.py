@@ -1,7 +1,7 @@
 """From gRPC's failed calls to the client's own errors.
 
-Rule: one total table from code to error; the details (`google.rpc.ErrorInfo`, `BadRequest`, `RetryInfo`,
-`RequestInfo`, `QuotaFailure`) become plain values.
+Rule: one total table from code to error; the details (`google.rpc.ErrorInfo`, `BadRequest`, `RetryInfo`, `RequestInfo`)
+become plain values.
 """
 
 from collections.abc import Mapping, Sequence
@@ -124,18 +124,11 @@ def _read_fields(found: _Details, info: error_details_pb2.BadRequest) -> None:
     )
 
 
-def _read_quota(found: _Details, info: error_details_pb2.QuotaFailure) -> None:
-    found.violations.extend(
-        errors.FieldViolation(violation.subject, violation.description) for violation in info.violations
-    )
-
-
 _READERS: Mapping[Any, Any] = MappingProxyType(
     {
         error_details_pb2.ErrorInfo: _read_info,
         error_details_pb2.RequestInfo: _read_request,
         error_details_pb2.RetryInfo: _read_retry,
         error_details_pb2.BadRequest: _read_fields,
-        error_details_pb2.QuotaFailure: _read_quota,
     }
 )

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from sightline_client.answers import Answer
 from sightline_client.events import DetectedObject, Done, MatchLevel, ObjectFailure, RankedProduct
 
 LEVELS = {
@@ -41,6 +42,30 @@ def object_table(number: int, found: DetectedObject, products: Sequence[RankedPr
             Text(name, style),
             escape(why(ranked)),
         )
+    return table
+
+
+def photo_table(name: str, answer: Answer, best: int = 3) -> Table:
+    """A whole photo at a glance: the `best` products of each of its objects."""
+    took = f"  [dim]{answer.done.timings.total_ms:.0f} ms[/dim]" if answer.done is not None else ""
+    title = f"[bold]{escape(name)}[/bold]{took}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("object", "product", "title", "price"):
+        table.add_column(column, no_wrap=True, overflow="ellipsis", max_width=36)
+    table.add_column("similarity", justify="right")
+    table.add_column("level", no_wrap=True)
+    for number, each in enumerate(answer.objects, 1):
+        first = f"[bold]{number}[/bold] {escape(each.object.label or each.object.source.value.replace('_', ' '))}"
+        if each.failure is not None or not each.products:
+            table.add_row(
+                first, "", escape(each.failure.message) if each.failure is not None else "nothing", "", "", ""
+            )
+        for ranked in each.products[:best]:
+            level, style = LEVELS[ranked.level]
+            product = ranked.product
+            cells = (escape(product.id), escape(product.title), escape(product.price), f"{ranked.similarity:.3f}")
+            table.add_row(first, *cells, Text(level, style))
+            first = ""
     return table
 
 

@@ -1,0 +1,109 @@
+"""`sightline demo`: the main job on the sample world, from nothing to a page that shows it.
+
+    engine, models -> catalog of the sample feed -> server -> every sample photo -> demo-out/
+
+Rule: it does what a user would do, through the same doors: the real server, started as a process, searched over gRPC.
+What it starts ends with it, also on Ctrl-C.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from sightline_client import local_server
+from sightline_client.answers import Answer
+from sightline_client.cli import tables
+from sightline_client.errors import SightlineError as ClientError
+from sightline_client.options import ClientOptions
+from sightline_client.sync import Client
+from sightline_server.cli import demo_catalog, demo_report
+from sightline_server.errors import SightlineError
+
+app = typer.Typer(help="Search the sample photos and show the result as a page.", add_completion=False)
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
+TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Showroom:
+    """The sample world: a feed with its pictures, and photos."""
+
+    root: Path
+
+    @property
+    def feed(self) -> Path:
+        """The product feed."""
+        return self.root / "feed.csv"
+
+    @property
+    def photos(self) -> list[Path]:
+        """The photos in the order of their names."""
+        found = (self.root / "photos").glob("*")
+        return sorted(path for path in found if path.suffix.lower() in PHOTO_ENDINGS)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the page, the pictures and results.json.")] = Path("demo-out"),
+    showroom: Annotated[
+        Path, typer.Option(help="The sample world: feed.csv with its pictures, and photos/.", file_okay=False)
+    ] = CHECKOUT / "examples" / "showroom",
+    catalog_only: Annotated[
+        bool, typer.Option("--catalog-only", help="Stop after the catalog is built; print its folder.")
+    ] = False,
+) -> None:
+    """Build the sample catalog, search every sample photo through a real server, and leave a page to look at."""
+    world = Showroom(showroom)
+    if not world.feed.is_file() or not world.photos:
+        raise typer.BadParameter(
+            f"there is no feed.csv with photos/ in {showroom}; the sample world comes with the source checkout",
+            param_hint="--showroom",
+        )
+    try:
+        catalog = demo_catalog.ensure(world.feed, say=_say)
+        if catalog_only:
+            typer.echo(str(catalog))
+            return
+        answers = _search(world.photos, catalog)
+    except SightlineError as error:
+        _fail(error.message)
+    except ClientError as error:
+        _fail(error.one_line() if not isinstance(error, local_server.LocalServerError) else error.message)
+    page = demo_report.write(out, world.feed, answers)
+    _say(f"{_counts(answers)}; open {page}")
+
+
+def _search(photos: list[Path], catalog: Path) -> list[tuple[Path, Answer]]:
+    """Every photo's answer, one after the other, each printed as it comes."""
+    console = Console()
+    answers = []
+    _say("server: starting")
+    with local_server.LocalServer(catalog=catalog) as server:
+        _say(f"server: serving on {server.target}")
+        with Client(ClientOptions(target=server.target, timeout_s=TIMEOUT_S)) as client:
+            for photo in photos:
+                answer = client.find(photo.read_bytes())
+                answers.append((photo, answer))
+                console.print(tables.photo_table(photo.name, answer))
+    return answers
+
+
+def _counts(answers: list[tuple[Path, Answer]]) -> str:
+    objects = [each for _, answer in answers for each in answer.objects]
+    products = sum(len(each.products) for each in objects)
+    return f"{len(answers)} photos, {len(objects)} objects, {products} products ranked"
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _fail(text: str) -> Any:
+    _say(f"sightline demo: {text}")
+    sys.exit(1)
