@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import numpy_helper
+
 from sightline_models.check import check_one, compare
 from sightline_models.coco import COCO_LABELS
 from sightline_models.contract import CONTRACTS

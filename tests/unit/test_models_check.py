@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from sightline_models.check import check_one, compare
 from sightline_models.defaults import EMBEDDER
 from sightline_models.errors import ModelError

@@ -5,11 +5,12 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
 from sightline_models.cli import app
 from sightline_models.defaults import DEFAULT_MODELS, DETECTOR
 from sightline_models.places import default_home, default_repository
 from sightline_models.store import model_path
-from typer.testing import CliRunner
 
 
 def test_list_says_what_is_missing_as_json(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from sightline_models.darknet import Convolution, MaxPool, Route, Upsample, Yolo, parse_cfg, read_network
 from sightline_models.errors import ModelError
 

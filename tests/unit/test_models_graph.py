@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+
 from sightline_models.graph import IR_VERSION, OPSET, Graph, fold_batch_norm
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from sightline_models.errors import HashMismatchError, ModelError
 from sightline_models.sources import EFFICIENTNET_LITE2, YOLOV4_TINY, Member, Source, fetch, read_member, sha256_of
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from sightline_models.defaults import EMBEDDER, DefaultModel
 from sightline_models.errors import HashMismatchError, ModelError
 from sightline_models.store import State, inspect, model_path, write

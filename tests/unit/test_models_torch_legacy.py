@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sightline_models.errors import ModelError
 from sightline_models.torch_legacy import read_state
 
