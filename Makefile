@@ -56,7 +56,7 @@ serve: setup ## the server on the demo catalog, in the foreground
 
 bench: setup ## the hot path under load; one JSON object on the last line
 	$(BIN)/sightline demo --catalog-only
-	$(BIN)/python load_tests/bench.py --catalog $(SIGHTLINE_HOME)/catalogs/showroom
+	$(BIN)/python -m load_tests.bench --catalog $(SIGHTLINE_HOME)/catalogs/showroom
 
 protos: env ## generate the Python contract
 	$(BIN)/python scripts/protos.py

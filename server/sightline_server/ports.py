@@ -42,6 +42,10 @@ class Engine(Protocol):
     def ready(self) -> bool:
         """Whether both models answered their latest probe and no call has failed since."""
 
+    @property
+    def metrics_url(self) -> str:
+        """Where the model server shows its own metrics; empty where that is not known."""
+
     def runner(self, model: str) -> ModelRunner:
         """The runner of `detector` or `embedder`."""
 

@@ -19,7 +19,8 @@ from sightline_server.settings import Settings, load
 from sightline_server.telemetry import logging as server_logging
 
 log = logging.getLogger(__name__)
-app = typer.Typer(help="Run the server.", add_completion=False)
+# A pretty traceback may show local variables, and a photo is one.
+app = typer.Typer(help="Run the server.", add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
@@ -114,7 +115,7 @@ def fail(error: SightlineError) -> None:
 
 def main() -> None:
     """`python -m sightline_server serve ...`."""
-    commands = typer.Typer(add_completion=False)
+    commands = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     commands.command("serve")(serve)
     commands.callback()(lambda: None)
     commands()

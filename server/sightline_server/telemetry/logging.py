@@ -46,5 +46,5 @@ def configure(level: str, *, json_lines: bool) -> None:
     handler.setFormatter(JsonFormatter() if json_lines else PlainFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # Libraries that log requests or payloads stay quiet whatever our own level is.
-    for name in ("httpx", "httpcore", "PIL", "asyncio", "urllib3"):
+    for name in ("httpx", "httpcore", "PIL", "asyncio", "urllib3", "faiss.loader"):
         logging.getLogger(name).setLevel(logging.WARNING)

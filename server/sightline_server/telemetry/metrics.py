@@ -48,9 +48,7 @@ class Metrics:
             "wasted_items", "Items that were run although their caller had left.", "batcher"
         )
         self.engine_ready = self._gauge("engine_ready", "1 while both models answer their probes.")
-        self.engine_restarts = self._counter(
-            "engine_restarts", "Times that a fault made the engine load a model or start again."
-        )
+        self.engine_restarts = self._counter("engine_restarts", "Mends of the engine by kind.", "kind")
         self.engine_provider = self._gauge(
             "engine_provider", "1 for the execution provider that runs a model.", "model", "provider"
         )

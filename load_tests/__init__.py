@@ -1,0 +1,1 @@
+"""Load tests over the real gRPC channel; `make bench` runs `bench.py`."""
