@@ -5,8 +5,10 @@ one makes all crops; the three batchers are the only places where photos meet.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+import logging
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -37,6 +39,8 @@ from sightline_server.stages.rank import rank
 from sightline_server.stages.search import VectorQuery
 from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.stopwatch import Stopwatch
+
+log = logging.getLogger(__name__)
 
 Pixels = NDArray[np.uint8]
 Embedding = NDArray[np.float32]
@@ -100,8 +104,9 @@ class Pipeline:
             detections = () if seen is None else await self._detect(query, seen, watch)
             objects = choose(query, frame, detections, self._settings.detection)
             yield Detected(objects)
-            async for event in self._look_up(query, frame, objects, watch):
-                yield event
+            async with aclosing(self._look_up(query, frame, objects, watch)) as events:
+                async for event in events:
+                    yield event
             yield self._done(query, watch)
         finally:
             watch.report(self._metrics)
@@ -136,7 +141,7 @@ class Pipeline:
 
     async def _look_up(
         self, query: SearchQuery, frame: Frame, objects: tuple[PhotoObject, ...], watch: Stopwatch
-    ) -> AsyncIterator[ObjectResults | ObjectFailure]:
+    ) -> AsyncGenerator[ObjectResults | ObjectFailure, None]:
         try:
             embeddings = await self._embed(query, frame, objects, watch)
             found = await self._search(query, embeddings, watch)
@@ -144,6 +149,7 @@ class Pipeline:
             reason = OBJECT_FAULTS.get(error.kind)
             if reason is None:
                 raise
+            log.error("objects not searched", exc_info=error, extra={"request_id": query.request_id})
             self._metrics.objects.labels(reason.value).inc(len(objects))
             for item in objects:
                 yield ObjectFailure(item.object_id, reason, "this object could not be searched")

@@ -6,10 +6,16 @@ Rule: frozen, read once by `load`, handed down in parts. A nested setting's vari
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from sightline_server.errors import ErrorKind, SightlineError
 
@@ -66,6 +72,12 @@ class LimitSettings(Part):
     """For callers who set none."""
     max_deadline_s: Seconds = 30.0
 
+    @model_validator(mode="after")
+    def _defaults_within_caps(self) -> Self:
+        if self.default_objects > self.max_objects or self.default_products > self.max_products:
+            raise ValueError("a default is above its cap")
+        return self
+
 
 class DecodeSettings(Part):
     """How photos become frames."""
@@ -82,7 +94,7 @@ class DetectionSettings(Part):
     nms_iou: Fraction = 0.45
     min_area: Fraction = 0.001
     """Smallest fraction of the photo that an object may cover."""
-    tap_square: Fraction = 0.3
+    tap_square: Annotated[float, Field(gt=0, le=1)] = 0.3
     """Edge of the square around a tap that no detection covers, as a fraction of the shorter edge."""
     not_products: frozenset[str] = NOT_PRODUCTS
     """Labels that never become objects: people, animals, vehicles, street furniture."""
@@ -195,6 +207,7 @@ def load(config: Path | None = None, **overrides: dict[str, Any]) -> Settings:
     }
     if config is not None and not config.is_file():
         raise SightlineError(ErrorKind.CONFIGURATION, f"no such settings file: {config}")
+    refuse_unknown_variables()
     located = type("LocatedSettings", (Settings,), {"model_config": SettingsConfigDict(toml_file=config)})
     try:
         settings: Settings = located(**given)
@@ -202,6 +215,19 @@ def load(config: Path | None = None, **overrides: dict[str, Any]) -> Settings:
         first = error.errors(include_input=False)[0]
         name = ".".join(str(part) for part in first["loc"])
         raise SightlineError(ErrorKind.CONFIGURATION, f"setting {name}: {first['msg']}") from error
-    except ValueError as error:
+    except SettingsError as error:
+        raise SightlineError(ErrorKind.CONFIGURATION, str(error)) from error
+    except (ValueError, OSError) as error:
         raise SightlineError(ErrorKind.CONFIGURATION, f"settings file {config}: {error}") from error
     return settings
+
+
+def refuse_unknown_variables() -> None:
+    """Raises `SightlineError` for a variable such as SIGHTLINE_LIMIT__MAX_REGIONS, which would have no effect.
+
+    Names without two underscores may belong to other programs.
+    """
+    for name in os.environ:
+        group, nested, _ = name.lower().removeprefix("sightline_").partition("__")
+        if name.upper().startswith("SIGHTLINE_") and nested and group not in Settings.model_fields:
+            raise SightlineError(ErrorKind.CONFIGURATION, f"variable {name}: there is no group of settings {group!r}")

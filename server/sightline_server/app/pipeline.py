@@ -52,10 +52,10 @@ async def build_pipeline(
     crops = batcher(stack, "crops", embed, part.crops, engine.embedder.max_batch_size, metrics)
     queries = batcher(stack, "queries", look_up, part.queries, 0, metrics)
     objects = max(limits.max_objects, limits.max_regions)
-    if objects > min(crops.max_batch, queries.max_batch):
+    room = min(crops.max_batch, queries.max_batch, part.crops.max_waiting, part.queries.max_waiting)
+    if objects > room:
         raise SightlineError(
-            ErrorKind.CONFIGURATION,
-            f"one photo may have {objects} objects, but a batch holds {min(crops.max_batch, queries.max_batch)}",
+            ErrorKind.CONFIGURATION, f"one photo may have {objects} objects, but a batch or its queue holds {room}"
         )
     threads = ThreadPoolExecutor(settings.decode.threads, thread_name_prefix="pictures")
     stack.callback(threads.shutdown, wait=True, cancel_futures=True)

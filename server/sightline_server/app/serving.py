@@ -54,6 +54,8 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         metrics_address = start_metrics(stack, settings.server.metrics_listen, metrics)
         door = Door(settings, metrics)
         address = rpc_server.bind(door.server, settings.server)
+        # The health service would say SERVING for the server as a whole until it is told otherwise.
+        await door.health.publish()
         await door.server.start()
         stack.push_async_callback(door.server.stop, None)
         events = EngineMetrics(metrics)

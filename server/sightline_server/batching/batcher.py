@@ -149,10 +149,10 @@ class MicroBatcher(Generic[ItemT, ResultT]):
     async def _run_batch(self, batch: Batch[ItemT]) -> None:
         started = self._clock()
         items = batch.items
-        self._observer.batch_started(len(items), self._window.waiting)
-        for entry in batch.entries:
-            self._observer.entry_waited(started - entry.offered_at)
         try:
+            self._observer.batch_started(len(items), self._window.waiting)
+            for entry in batch.entries:
+                self._observer.entry_waited(started - entry.offered_at)
             results = await self._run(items, deadline=batch.deadline)
             if len(results) != len(items):
                 raise SightlineError(ErrorKind.MODEL_ANSWER, "the model's answer has the wrong length")

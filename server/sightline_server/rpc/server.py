@@ -97,7 +97,7 @@ def read(path: Path) -> bytes:
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches `host`."""
-    if host == "localhost" or host.startswith("unix"):
+    if host in ("localhost", "unix", "unix-abstract"):
         return True
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback

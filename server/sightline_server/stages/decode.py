@@ -6,18 +6,26 @@ format, and a JPEG that OpenCV does not take, goes through Pillow.
 """
 
 import io
+import re
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, TiffImagePlugin
 
 from sightline_server.domain.image import Frame
 from sightline_server.errors import ErrorKind, SightlineError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 ORIENTATION_TAG = 0x0112
+TIFF_TILE_TAGS = (322, 323)
+MAX_SCANS = 100
+"""Scans of one JPEG. A usual progressive one has about ten; each costs a pass over all pixels and maybe few bytes."""
+SEGMENT_END = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
+"""The next marker behind a scan's data, in which 0xff is escaped."""
+START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 
 # Our own limit is lower than Pillow's and is an error of the caller, not a warning.
 Image.MAX_IMAGE_PIXELS = None
@@ -52,6 +60,7 @@ def decode(photo: bytes, limits: DecodeLimits) -> Frame:
     try:
         with Image.open(io.BytesIO(photo), formats=FORMATS) as header:
             check_size(header, limits)
+            check_scans(photo, header)
             pixels = decode_jpeg(photo, header, limits.max_edge) if header.format in ("JPEG", "MPO") else None
             if pixels is None:
                 pixels = decode_any(header, limits.max_edge)
@@ -73,6 +82,23 @@ def check_size(header: Image.Image, limits: DecodeLimits) -> None:
         raise SightlineError(ErrorKind.INVALID_IMAGE, "the photo has no pixels", field="photo")
     if width * height > limits.max_pixels:
         raise too_large("pixels", width * height, limits.max_pixels)
+    if isinstance(header, TiffImagePlugin.TiffImageFile):
+        # A tile is decoded whole, however little of it lies in the picture.
+        across, down = (header.tag_v2.get(tag, 0) for tag in TIFF_TILE_TAGS)
+        if across * down > limits.max_pixels:
+            raise too_large("pixels", across * down, limits.max_pixels)
+
+
+def check_scans(photo: bytes, header: Image.Image) -> None:
+    """Raises `SightlineError` when a JPEG has so many scans that decoding it takes minutes."""
+    if header.format not in ("JPEG", "MPO"):
+        return
+    place, scans = 2, 0
+    while (found := SEGMENT_END.search(photo, place)) and (marker := found.group()[1]) != END_OF_IMAGE:
+        scans += marker == START_OF_SCAN
+        if scans > MAX_SCANS:
+            raise SightlineError(ErrorKind.INVALID_IMAGE, f"the photo has more than {MAX_SCANS} scans", field="photo")
+        place = found.end() + int.from_bytes(photo[found.end() : found.end() + 2])
 
 
 def decode_jpeg(photo: bytes, header: Image.Image, max_edge: int) -> NDArray[np.uint8] | None:
@@ -93,22 +119,26 @@ def decode_any(picture: Image.Image, max_edge: int) -> NDArray[np.uint8]:
     """The upright pixels of the first frame of any supported picture; transparency becomes white."""
     picture.draft("RGB", (max_edge, max_edge))
     picture.load()
-    # Upright first: some conversions drop the EXIF block.
-    picture = ImageOps.exif_transpose(picture)
+    # Now, and not before: some formats carry EXIF behind the pixels, TIFF is turned while it is loaded, and conversions
+    # drop the block.
+    turned = orientation(picture)
     if picture.mode.startswith(("I", "F")):
         picture = Image.fromarray(to_eight_bits(np.asarray(picture)))
     if picture.has_transparency_data:
         layered = picture.convert("RGBA")
         picture = Image.new("RGBA", layered.size, "white")
         picture.alpha_composite(layered)
-    return np.array(picture.convert("RGB"))
+    return upright(np.array(picture.convert("RGB")), turned)
 
 
-def to_eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Grey values of more than eight bits, scaled to 0..255 by their type's range or, for floats, by their own."""
-    wide = values.astype(np.float64)
-    top = 65535.0 if np.issubdtype(values.dtype, np.integer) else max(float(np.nanmax(wide)), 1e-9)
-    scaled: NDArray[np.uint8] = np.nan_to_num(np.clip(wide / top, 0.0, 1.0) * 255.0).astype(np.uint8)
+def to_eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Grey values of more than eight bits, scaled to 0..255 by 16 bits or, for floats, by their own range."""
+    if np.issubdtype(values.dtype, np.integer):
+        eight: NDArray[np.uint8] = (np.clip(values, 0, 65535) >> 8).astype(np.uint8)
+        return eight
+    top = max(float(np.max(values, initial=0.0, where=np.isfinite(values))), 1e-9)
+    known = np.nan_to_num(values, nan=0.0, posinf=top, neginf=0.0)
+    scaled: NDArray[np.uint8] = (np.clip(known / top, 0.0, 1.0) * 255.0).astype(np.uint8)
     return scaled
 
 

@@ -65,7 +65,9 @@ def to_detections(
     for index in chosen:
         label = spec.labels[int(labels[kept][index])]
         x_min, y_min, x_max, y_max = (float(value) for value in in_picture[index])
-        if label in settings.not_products or (x_max - x_min) * (y_max - y_min) < settings.min_area:
+        if label in settings.not_products or not (x_min < x_max and y_min < y_max):
+            continue
+        if (x_max - x_min) * (y_max - y_min) < settings.min_area:
             continue
         detections.append(Detection(Box(x_min, y_min, x_max, y_max), label, float(scores[kept][index])))
     detections.sort(key=lambda found: (-found.score, found.box.x_min, found.box.y_min))
