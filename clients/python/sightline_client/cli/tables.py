@@ -50,21 +50,23 @@ def photo_table(name: str, answer: Answer, best: int = 3) -> Table:
     took = f"  [dim]{answer.done.timings.total_ms:.0f} ms[/dim]" if answer.done is not None else ""
     title = f"[bold]{escape(name)}[/bold]{took}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("object", "product", "title", "price"):
-        table.add_column(column, no_wrap=True, overflow="ellipsis", max_width=36)
-    table.add_column("similarity", justify="right")
+    priced = any(ranked.product.price for each in answer.objects for ranked in each.products[:best])
+    for column in ("object", "product"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("title", no_wrap=True, overflow="ellipsis", max_width=32)
+    for column in (*(("price",) if priced else ()), "similarity", "score"):
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("level", no_wrap=True)
     for number, each in enumerate(answer.objects, 1):
         first = f"[bold]{number}[/bold] {escape(each.object.label or each.object.source.value.replace('_', ' '))}"
         if each.failure is not None or not each.products:
-            table.add_row(
-                first, "", escape(each.failure.message) if each.failure is not None else "nothing", "", "", ""
-            )
+            table.add_row(first, "", escape(each.failure.message) if each.failure is not None else "nothing")
         for ranked in each.products[:best]:
             level, style = LEVELS[ranked.level]
             product = ranked.product
-            cells = (escape(product.id), escape(product.title), escape(product.price), f"{ranked.similarity:.3f}")
-            table.add_row(first, *cells, Text(level, style))
+            price = (escape(product.price),) if priced else ()
+            figures = (f"{ranked.similarity:.3f}", f"{ranked.score:.3f}")
+            table.add_row(first, escape(product.id), escape(product.title), *price, *figures, Text(level, style))
             first = ""
     return table
 

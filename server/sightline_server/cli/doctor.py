@@ -1,0 +1,239 @@
+"""`sightline doctor`: what fits on this machine and what is missing, with a hint for each.
+
+Rule: it looks and changes nothing. FAIL is what keeps `sightline serve` from running and no command of ours can mend;
+WARN is what a command mends or what costs something; the exit code is 1 only with a FAIL.
+"""
+
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sightline_models.defaults import DEFAULT_MODELS
+from sightline_models.errors import ModelError
+from sightline_models.places import default_repository
+from sightline_models.store import State, inspect
+from sightline_server.errors import SightlineError
+from sightline_server.settings import Settings, load
+from sightline_server.triton.install import (
+    ELSEWHERE,
+    MINIMUM_GLIBC,
+    NEEDED_BYTES,
+    PYTHONS,
+    glibc_version,
+    installation_of,
+)
+
+app = typer.Typer(help="Say what fits on this machine and what is missing.", add_completion=False)
+
+FAISS = {"faiss-cpu": "cpu", "faiss-gpu": "gpu", "faiss-gpu-cuvs": "gpu-cuvs"}
+"""FAISS distributions and the extra that brings each."""
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (the kernel's, not a temporary file of ours)
+MIN_SHARED_MEMORY = 64 * 1024 * 1024
+GOOD_SHARED_MEMORY = 256 * 1024 * 1024
+
+
+class Verdict(Enum):
+    """How a check ended."""
+
+    OK = "OK"
+    WARN = "WARN"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding; `hint` says what to do where something is to be done."""
+
+    name: str
+    verdict: Verdict
+    found: str
+    hint: str = ""
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+) -> None:
+    """Say what fits on this machine and what is missing."""
+    try:
+        settings = load(config)
+    except SightlineError as error:
+        typer.echo(f"sightline: {error.message}", err=True)
+        raise typer.Exit(2) from None
+    checks = list(examine(settings))
+    if as_json:
+        typer.echo(json.dumps({"checks": [{**asdict(check), "verdict": check.verdict.value} for check in checks]}))
+    else:
+        Console().print(table(checks))
+    if any(check.verdict is Verdict.FAIL for check in checks):
+        raise typer.Exit(1)
+
+
+def examine(settings: Settings) -> Iterator[Check]:
+    """Every check, in the order in which a newcomer would mend them."""
+    yield python()
+    yield c_library()
+    yield disk(settings.home)
+    yield shared_memory()
+    yield port("gRPC port", settings.server.listen)
+    yield port("metrics port", settings.server.metrics_listen)
+    devices = gpus()
+    yield gpu(devices)
+    yield faiss(has_gpu=bool(devices))
+    yield engine(settings)
+    yield from models(settings)
+
+
+def python() -> Check:
+    """The interpreter."""
+    found = f"{platform.python_version()} on {sys.platform} {platform.machine()}"
+    if sys.platform == "linux" and platform.machine() == "x86_64" and sys.version_info[:2] in PYTHONS:
+        return Check("Python", Verdict.OK, found)
+    return Check(
+        "Python", Verdict.WARN, found, f"the embedded engine needs Linux x86-64, Python 3.11 or 3.12. {ELSEWHERE}"
+    )
+
+
+def c_library() -> Check:
+    """The C library that the embedded engine is linked to."""
+    have = glibc_version()
+    found = "glibc " + ".".join(map(str, have)) if have else "not glibc"
+    if have >= MINIMUM_GLIBC:
+        return Check("C library", Verdict.OK, found)
+    return Check("C library", Verdict.WARN, found, f"the embedded engine needs glibc 2.35. {ELSEWHERE}")
+
+
+def disk(home: Path) -> Check:
+    """Room for engine, models and catalogs."""
+    place = next(folder for folder in (home, *home.parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    found = f"{free / 1e9:.1f} GB free in {home}"
+    if free >= 2 * NEEDED_BYTES or (home / "engine").is_dir():
+        return Check("disk", Verdict.OK, found)
+    verdict = Verdict.WARN if free >= NEEDED_BYTES else Verdict.FAIL
+    return Check(
+        "disk", verdict, found, f"set-up takes {NEEDED_BYTES / 1e9:.1f} GB; SIGHTLINE_HOME names another place"
+    )
+
+
+def shared_memory(folder: Path = SHARED_MEMORY) -> Check:
+    """The shared memory through which engine and server pass tensors."""
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        return Check("shared memory", Verdict.FAIL, f"no writable {folder}", "mount a tmpfs there")
+    usage = shutil.disk_usage(folder)
+    found = f"{usage.free >> 20} of {usage.total >> 20} MiB free in {folder}"
+    if usage.free >= GOOD_SHARED_MEMORY:
+        return Check("shared memory", Verdict.OK, found)
+    verdict = Verdict.WARN if usage.free >= MIN_SHARED_MEMORY else Verdict.FAIL
+    return Check("shared memory", verdict, found, "256 MiB are good; in a container: --shm-size=256m")
+
+
+def port(name: str, address: str) -> Check:
+    """Whether the server could listen at `address`."""
+    host, _, number = address.rpartition(":")
+    host = host.strip("[]")
+    try:
+        family = socket.getaddrinfo(host, int(number), type=socket.SOCK_STREAM)[0][0]
+        with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, int(number)))
+    except (OSError, ValueError) as error:
+        option = "--metrics-listen" if "metrics" in name else "--listen"
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        return Check(name, Verdict.WARN, f"{address}: {reason}", f"choose another with {option} HOST:PORT")
+    return Check(name, Verdict.OK, f"{address} is free")
+
+
+def gpus(run: Callable[..., "subprocess.CompletedProcess[str]"] = subprocess.run) -> list[str]:
+    """The machine's NVIDIA GPUs, one line each; empty without a driver that answers."""
+    command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        done = run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else []
+
+
+def gpu(devices: list[str]) -> Check:
+    """What the models could run on. The embedded engine runs on the CPU; a GPU wants Triton's container."""
+    if not devices:
+        return Check("GPU", Verdict.OK, "none; everything runs on the CPU")
+    return Check("GPU", Verdict.OK, "; ".join(devices), "Triton's GPU container is used with --triton-url HOST:PORT")
+
+
+def faiss(*, has_gpu: bool, version_of: Callable[[str], str] = version) -> Check:
+    """Which FAISS the index uses; never two, because they share one import name."""
+    installed = {}
+    for name in FAISS:
+        try:
+            installed[name] = version_of(name)
+        except PackageNotFoundError:
+            continue
+    found = ", ".join(f"{name} {number}" for name, number in installed.items())
+    if not installed:
+        return Check("FAISS", Verdict.FAIL, "none", 'pip install "sightline[cpu]"')
+    if len(installed) > 1:
+        return Check("FAISS", Verdict.FAIL, found, f"keep one: pip uninstall {' '.join(installed)}, then one extra")
+    if has_gpu and "faiss-cpu" in installed:
+        return Check("FAISS", Verdict.WARN, found, 'the GPU is not used for search: pip install "sightline[gpu]"')
+    return Check("FAISS", Verdict.OK, found)
+
+
+def engine(settings: Settings) -> Check:
+    """The model server."""
+    if settings.engine.triton_url is not None:
+        return Check("engine", Verdict.OK, f"a running Triton at {settings.engine.triton_url}")
+    try:
+        installed = installation_of(settings.home)
+    except SightlineError as error:
+        return Check("engine", Verdict.WARN, error.message.split(". ")[0], "sightline engine install")
+    return Check("engine", Verdict.OK, f"embedded Triton in {installed.root}")
+
+
+def models(settings: Settings) -> Iterator[Check]:
+    """The model files; those of a remote engine are its own affair."""
+    if settings.engine.triton_url is not None:
+        return
+    repository = settings.engine.repository or default_repository(settings.home)
+    for model in DEFAULT_MODELS:
+        try:
+            stored = inspect(repository, model)
+            stored.require()
+        except ModelError as error:
+            missing = not (repository / model.folder / "1" / "model.onnx").is_file()
+            verdict = Verdict.WARN if missing else Verdict.FAIL
+            yield Check(model.folder, verdict, "missing" if missing else str(error), "sightline models pull")
+            continue
+        kind = "" if stored.state is State.READY else " (custom)"
+        yield Check(model.folder, Verdict.OK, f"{stored.name}{kind} in {stored.path}")
+
+
+def table(checks: list[Check]) -> Table:
+    """The findings for people."""
+    colours = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("", "what", "found", "hint"):
+        made.add_column(column, overflow="fold")
+    for check in checks:
+        verdict = f"[{colours[check.verdict]}]{check.verdict.value}[/]"
+        made.add_row(verdict, check.name, escape(check.found), escape(check.hint))
+    return made
