@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
 from sightline_server.domain.items import Product
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.index.schema import CatalogFacts, CatalogRow

@@ -7,6 +7,7 @@ from pathlib import Path
 import lance
 import numpy as np
 import pytest
+
 from sightline_server.domain.items import Product
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index import catalog as catalog_module
@@ -14,7 +15,6 @@ from sightline_server.index.catalog import open_catalog, read_facts
 from sightline_server.index.products import ProductTable
 from sightline_server.index.schema import CatalogRow, Price
 from sightline_server.index.writer import CatalogWriter
-
 from tests.support.catalogs import BUILT, DIMENSION, SPEC, row, unit_vectors, write_catalog
 
 FULL = Product(
@@ -141,7 +141,7 @@ def test_vectors_that_are_not_normalised_are_not_published(tmp_path: Path) -> No
     ids=["same id", "no id", "no picture", "too many pictures", "wrong dimension"],
 )
 def test_rows_that_the_writer_does_not_take(tmp_path: Path, rows: list[CatalogRow]) -> None:
-    with pytest.raises(ValueError, match="a product|product ids"):
+    with pytest.raises(ValueError, match=r"a product|product ids"):
         write_catalog(tmp_path / "shop", rows)
     assert list(tmp_path.iterdir()) == []
 

@@ -6,10 +6,10 @@ from types import MappingProxyType
 
 import pyarrow as pa
 import pytest
+
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.digest import ContentDigest
 from sightline_server.index.schema import FACTS_KEY, CatalogFacts, embedder_mismatch
-
 from tests.support.catalogs import SPEC
 
 FACTS = CatalogFacts(SPEC, 3, 5, 2, "cd" * 32, "2026-01-02T03:04:05+00:00")

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import open_catalog
 from sightline_server.index.faiss_index import FaissIndex, library_facts
 from sightline_server.index.schema import CatalogRow
 from sightline_server.index.selfcheck import recall
 from sightline_server.index.served import ServedCatalog, open_index
-
 from tests.support.catalogs import DIMENSION, SPEC, row, unit_vectors, write_catalog
 
 

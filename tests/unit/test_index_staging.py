@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index import staging
 from sightline_server.index.staging import Staging

@@ -16,7 +16,7 @@ from sightline_server.domain.items import Product
 from sightline_server.index.schema import MAX_IMAGES, Price
 from sightline_server.ingest.tables import Record, read_records
 
-PRICE = re.compile(r"(\d{1,14}(?:\.\d{1,4})?)\s*([A-Za-z]{3})")
+PRICE = re.compile(r"([0-9]{1,14}(?:\.[0-9]{1,4})?)\s*([A-Za-z]{3})")
 PLACED = frozenset(
     {
         *("id", "title", "brand", "product_type", "price", "availability", "link", "item_group_id", "gtin"),
