@@ -68,6 +68,9 @@ class LimitSettings(Part):
     default_products: Positive = 10
     max_products: Positive = 100
     max_concurrent_calls: Positive = 64
+    """Ceiling of the adaptive limit on calls inside; it bounds the memory that photos may take."""
+    target_first_result_s: Seconds = 1.0
+    """The time to the first result that the adaptive limit keeps to; beyond it calls are refused, not queued."""
     default_deadline_s: Seconds = 10.0
     """For callers who set none."""
     max_deadline_s: Seconds = 30.0

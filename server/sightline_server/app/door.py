@@ -12,6 +12,7 @@ from sightline_server.rpc import server as rpc_server
 from sightline_server.rpc.admission import Admission, ServerState
 from sightline_server.rpc.call import Calls
 from sightline_server.rpc.health import Health
+from sightline_server.rpc.limiter import AdaptiveLimit
 from sightline_server.rpc.service import LensService
 from sightline_server.settings import Settings
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
@@ -25,8 +26,12 @@ class Door:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._engine: Engine | None = None
         self.admission = Admission(
-            max_calls=settings.limits.max_concurrent_calls,
+            limit=AdaptiveLimit(
+                target_s=settings.limits.target_first_result_s, floor=2, ceiling=settings.limits.max_concurrent_calls
+            ),
             engine_ready=lambda: self._engine is not None and self._engine.ready,
+            clock=clock,
+            on_limit=metrics.concurrency_limit.set,
         )
         self.health = Health(self.admission)
         self.service = LensService(

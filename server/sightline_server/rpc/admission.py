@@ -1,6 +1,7 @@
-"""Who gets in: the state of the server and the number of calls that it works on.
+"""Who gets in: the state of the server, the number of calls inside, and whether there is time enough.
 
-Rule: a refusal is immediate and comes before the first event; whoever is let in is counted until it leaves.
+Rule: a refusal is immediate, has a reason, and comes before the first event; whoever is let in is counted until it
+leaves. Calls that nobody waits for get in only while half of the places are free.
 """
 
 import asyncio
@@ -8,7 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 
+from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.ports import Clock
+from sightline_server.rpc.limiter import AdaptiveLimit
+
+BATCH_SHARE = 0.5
 
 
 class ServerState(Enum):
@@ -19,12 +25,51 @@ class ServerState(Enum):
     STOPPING = "stopping"
 
 
-class Admission:
-    """The door. At most `max_calls` calls are inside; `engine_ready` says whether the engine answers."""
+class Visit:
+    """One call inside. `answered` is to be called with its first result."""
 
-    def __init__(self, *, max_calls: int, engine_ready: Callable[[], bool]) -> None:
-        self._max_calls = max_calls
+    def __init__(self, learn: Callable[[float], None], clock: Clock) -> None:
+        self._learn = learn
+        self._clock = clock
+        self._entered = clock()
+        self._answered = False
+
+    @property
+    def seconds(self) -> float:
+        """Seconds inside."""
+        return self._clock() - self._entered
+
+    def answered(self) -> None:
+        """Tells the limit how long the first result took; later results, and the reader's pace, do not count."""
+        if not self._answered:
+            self._answered = True
+            self._learn(self.seconds)
+
+    def left(self, patience_s: float) -> None:
+        """The call ended. One that had no result after `patience_s` counts: it waited too long for one."""
+        if not self._answered and self.seconds >= patience_s:
+            self.answered()
+
+
+class Admission:
+    """The door. `limit` says how many calls may be inside, `engine_ready` whether the engine answers.
+
+    `on_limit` hears the limit whenever it was learnt anew.
+    """
+
+    def __init__(
+        self,
+        *,
+        limit: AdaptiveLimit,
+        engine_ready: Callable[[], bool],
+        clock: Clock,
+        on_limit: Callable[[int], object] = lambda calls: None,
+    ) -> None:
+        self._limit = limit
         self._engine_ready = engine_ready
+        self._clock = clock
+        self._on_limit = on_limit
+        on_limit(limit.calls)
         self._inside = 0
         self._empty = asyncio.Event()
         self._empty.set()
@@ -40,36 +85,45 @@ class Admission:
         """Whether the engine answers."""
         return self._engine_ready()
 
-    def check(self) -> None:
-        """Raises `SightlineError` when a call must be refused now."""
+    def check(self, *, deadline: float, lane: Lane) -> None:
+        """Raises `SightlineError` when a call with this deadline and lane must be refused now."""
         if self.state is ServerState.STARTING:
             raise SightlineError(ErrorKind.ENGINE_UNAVAILABLE, "the server is starting", retry_after_s=2.0)
         if self.state is ServerState.STOPPING:
             raise SightlineError(ErrorKind.STOPPING, "the server is stopping", retry_after_s=1.0)
         if not self.ready:
             raise SightlineError(ErrorKind.ENGINE_UNAVAILABLE, "the model engine is not ready", retry_after_s=2.0)
-        if self._inside >= self._max_calls:
-            raise SightlineError(
-                ErrorKind.OVERLOADED,
-                "too many calls at once",
-                retry_after_s=1.0,
-                metadata={"limit": "max_concurrent_calls", "value": str(self._max_calls)},
-            )
+        places = self._limit.calls if lane is Lane.INTERACTIVE else int(self._limit.calls * BATCH_SHARE)
+        if self._inside >= max(1, places):
+            raise overloaded("concurrency", "too many calls at once")
+        if self._inside and self._limit.expected_s(self._inside) > deadline - self._clock():
+            raise overloaded("deadline", "no result is expected before the deadline")
 
     @contextmanager
-    def enter(self) -> Iterator[None]:
+    def enter(self, *, deadline: float, lane: Lane) -> Iterator[Visit]:
         """Counts a call for the length of the block. Raises `SightlineError` when it is refused."""
-        self.check()
+        self.check(deadline=deadline, lane=lane)
         self._inside += 1
         self._empty.clear()
+        visit = Visit(self._learn, self._clock)
         try:
-            yield
+            yield visit
         finally:
+            visit.left(self._limit.target_s)
             self._inside -= 1
             if not self._inside:
                 self._empty.set()
+
+    def _learn(self, seconds: float) -> None:
+        self._limit.sample(seconds, self._inside)
+        self._on_limit(self._limit.calls)
 
     async def drain(self) -> None:
         """Lets nobody in any more and returns when everybody has left."""
         self.state = ServerState.STOPPING
         await self._empty.wait()
+
+
+def overloaded(limit: str, message: str) -> SightlineError:
+    """The refusal of a call that does not fit; `limit` says what it did not fit into."""
+    return SightlineError(ErrorKind.OVERLOADED, message, retry_after_s=1.0, metadata={"limit": limit})

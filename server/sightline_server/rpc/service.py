@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
 
+from sightline_server.domain.events import ObjectFailure, ObjectResults
 from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Clock
 from sightline_server.rpc.admission import Admission
@@ -40,8 +41,10 @@ class LensService(lens_service_pb2_grpc.LensServiceServicer):
                 catalog=self._catalog,
                 limits=self._limits,
             )
-            with self._admission.enter():
+            with self._admission.enter(deadline=call.deadline, lane=query.lane) as visit:
                 assert self.pipeline is not None, "admission lets nobody in before the pipeline stands"
                 async with aclosing(self.pipeline.run(query)) as events:
                     async for event in events:
+                        if isinstance(event, ObjectResults | ObjectFailure):
+                            visit.answered()
                         await call.send(to_response(event), self._clock())

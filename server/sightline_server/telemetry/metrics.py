@@ -29,6 +29,9 @@ class Metrics:
             "refusal_seconds", "Seconds from the handler's entry to a refusal before Accepted.", QUEUE_BUCKETS, "reason"
         )
         self.in_flight = self._gauge("in_flight", "Calls that the handler works on.")
+        self.concurrency_limit = self._gauge(
+            "concurrency_limit", "Calls that may be inside at once; adapts to the load."
+        )
         self.first_result_seconds = self._histogram(
             "first_result_seconds", "Seconds from the handler's entry to the first object's event.", STAGE_BUCKETS
         )
