@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import grpc
-from sightline.v1 import lens_service_pb2
 
+from sightline.v1 import lens_service_pb2
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Clock
 from sightline_server.rpc.status import to_status

@@ -8,7 +8,6 @@ import math
 from typing import assert_never
 
 from sightline.v1 import geometry_pb2, lens_service_pb2, product_pb2
-
 from sightline_server.domain.events import (
     Accepted,
     Detected,

@@ -6,8 +6,8 @@ Rule: health says what admission would say; both read the same state.
 import asyncio
 
 from grpc_health.v1 import health, health_pb2
-from sightline.v1 import lens_service_pb2
 
+from sightline.v1 import lens_service_pb2
 from sightline_server.rpc.admission import Admission, ServerState
 
 LENS_SERVICE = lens_service_pb2.DESCRIPTOR.services_by_name["LensService"].full_name

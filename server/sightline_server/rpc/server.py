@@ -10,8 +10,8 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from sightline.v1 import lens_service_pb2_grpc
 
+from sightline.v1 import lens_service_pb2_grpc
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.rpc.health import LENS_SERVICE, Health
 from sightline_server.rpc.service import LensService

@@ -6,7 +6,6 @@ Rule: nothing is decided here. Admission decides who enters, `Calls` how a call 
 from contextlib import aclosing
 
 from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
-
 from sightline_server.domain.events import ObjectFailure, ObjectResults
 from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Clock

@@ -13,7 +13,7 @@ from sightline_server.domain.image import Crop, Frame
 from sightline_server.domain.models import EmbedderSpec
 
 HALVE_ABOVE = 3
-"""Pictures of at least this multiple of the target are halved first: area averaging of 2x2 pixels, much cheaper than the
+"""Pictures of at least this multiple of the target are halved first: area averaging of 2x2 pixels, cheaper than the
 wide bicubic filter that they would otherwise need, and the same to the embedder (docs/models.md has the figures)."""
 
 
