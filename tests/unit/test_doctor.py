@@ -1,0 +1,83 @@
+"""What the doctor says about machines that this one is not."""
+
+import json
+import socket
+import subprocess
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sightline_server.cli import doctor
+from sightline_server.cli.doctor import Verdict
+
+
+def versions(**installed: str) -> Callable[[str], str]:
+    def version_of(name: str) -> str:
+        try:
+            return installed[name.replace("-", "_")]
+        except KeyError:
+            raise PackageNotFoundError(name) from None
+
+    return version_of
+
+
+def test_faiss_is_needed_once() -> None:
+    assert doctor.faiss(has_gpu=False, version_of=versions()).verdict is Verdict.FAIL
+    two = doctor.faiss(has_gpu=False, version_of=versions(faiss_cpu="1", faiss_gpu="2"))
+    assert (two.verdict, two.found) == (Verdict.FAIL, "faiss-cpu 1, faiss-gpu 2")
+    assert doctor.faiss(has_gpu=False, version_of=versions(faiss_cpu="1")).verdict is Verdict.OK
+    assert doctor.faiss(has_gpu=True, version_of=versions(faiss_cpu="1")).verdict is Verdict.WARN
+    assert doctor.faiss(has_gpu=True, version_of=versions(faiss_gpu_cuvs="1")).verdict is Verdict.OK
+
+
+def test_a_taken_port_is_named_with_its_option() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        check = doctor.port("metrics port", address)
+    assert check.verdict is Verdict.WARN
+    assert address in check.found
+    assert "--metrics-listen" in check.hint
+    assert doctor.port("gRPC port", "127.0.0.1:nonsense").verdict is Verdict.WARN
+
+
+def test_shared_memory_that_is_missing_fails(tmp_path: Path) -> None:
+    assert doctor.shared_memory(tmp_path / "none").verdict is Verdict.FAIL
+
+
+def test_gpus_are_read_from_nvidia_smi() -> None:
+    def answers(*_: object, **__: object) -> "subprocess.CompletedProcess[str]":
+        return subprocess.CompletedProcess([], 0, "NVIDIA H200, 143771 MiB, 580.1\n", "")
+
+    def broken(*_: object, **__: object) -> "subprocess.CompletedProcess[str]":
+        return subprocess.CompletedProcess([], 9, "no devices\n", "")
+
+    def absent(*_: object, **__: object) -> "subprocess.CompletedProcess[str]":
+        raise FileNotFoundError
+
+    assert doctor.gpus(answers) == ["NVIDIA H200, 143771 MiB, 580.1"]
+    assert doctor.gpus(broken) == []
+    assert doctor.gpus(absent) == []
+
+
+def test_a_bare_home_is_told_what_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path))
+    monkeypatch.setenv("SIGHTLINE_ENGINE__REPOSITORY", str(tmp_path / "repository"))
+    ran = CliRunner().invoke(doctor.app, ["--json"])
+    found = {check["name"]: check for check in json.loads(ran.output)["checks"]}
+    assert (found["engine"]["verdict"], found["engine"]["hint"]) == ("WARN", "sightline engine install")
+    assert (found["detector"]["verdict"], found["embedder"]["hint"]) == ("WARN", "sightline models pull")
+
+
+def test_a_model_that_was_tampered_with_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "repository/embedder/1").mkdir(parents=True)
+    (tmp_path / "repository/embedder/1/model.onnx").write_bytes(b"something else")
+    monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path))
+    monkeypatch.setenv("SIGHTLINE_ENGINE__REPOSITORY", str(tmp_path / "repository"))
+    ran = CliRunner().invoke(doctor.app, [])
+    assert ran.exit_code == 1
+    assert "FAIL" in ran.output
