@@ -1,0 +1,153 @@
+"""`sightline catalog` with the real Triton: from a feed on disk to a catalog that is served."""
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from sightline_server.cli.catalog import app
+from sightline_server.domain.models import EmbedderSpec
+from sightline_server.index.catalog import open_catalog
+from sightline_server.index.served import open_index
+from sightline_server.ingest.build import BuildOptions, build_catalog
+from sightline_server.ingest.embedding import catalog_crop, engine_embed
+from sightline_server.triton.engine import TritonEngine
+from tests.support.catalogs import BUILT, LIMITS, write_feed, write_picture
+from tests.support.engine import TritonSession, tiny_engine, tiny_repository, tiny_triton
+from tests.support.tiny_models import EMBEDDER_SIZE, expected_embeddings
+
+__all__ = ["tiny_engine", "tiny_repository", "tiny_triton"]
+
+PRODUCTS = 50
+
+
+@pytest.fixture
+def feed(tmp_path: Path) -> Path:
+    """Fifty products with a picture each, two bad rows, and a product with one picture of two."""
+    rng = np.random.default_rng(5)
+    rows = []
+    for number in range(PRODUCTS):
+        write_picture(tmp_path / "pictures" / f"{number}.png", int(rng.integers(0, 256)))
+        rows.append({"id": f"p{number}", "image_link": f"pictures/{number}.png", "additional_image_link": ""})
+    rows[7]["additional_image_link"] = "pictures/none.png"
+    rows += [{"id": "", "image_link": "pictures/0.png"}, {"id": "p0", "image_link": "pictures/0.png"}]
+    return write_feed(tmp_path / "feed.csv", rows)
+
+
+def command(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def build(feed: Path, triton: TritonSession, *arguments: object) -> Result:
+    return command("build", feed, "--out", feed.parent / "shop", "--triton-url", triton.url, *arguments)
+
+
+def test_a_feed_becomes_a_catalog_and_the_summary_counts(feed: Path, tiny_triton: TritonSession) -> None:
+    result = build(feed, tiny_triton)
+    assert result.exit_code == 0, result.output
+    out = feed.parent / "shop"
+    assert f"{out}: 50 products, 50 pictures, 2 rows skipped" in result.stdout
+    assert "1 skipped: duplicate id" in result.stdout
+    assert "1 unreadable pictures left out" in result.stdout
+    assert "row 9 (p7): pictures/none.png: there is no such file" in result.stderr
+    assert "row 52: there is no id" in result.stderr
+    assert "52 of 52 rows" in result.stderr
+
+    catalog = open_catalog(out)
+    spec = EmbedderSpec("tiny", "1", EMBEDDER_SIZE, EMBEDDER_SIZE, catalog.facts.embedder.dimension)
+    photos = [(feed.parent / link).read_bytes() for link in catalog.image_links.to_pylist()]
+    expected = expected_embeddings(np.stack([catalog_crop(photo, LIMITS, spec) for photo in photos]))
+    assert np.abs(catalog.vectors.astype(np.float32) - expected).max() < 1e-3
+
+    told = command("info", out)
+    assert told.exit_code == 0
+    assert catalog.revision in told.stdout
+    assert "products    50" in told.stdout
+
+
+async def test_a_built_catalog_is_served_by_the_engine_that_made_it(tmp_path: Path, tiny_engine: TritonEngine) -> None:
+    rng = np.random.default_rng(3)
+    photos = rng.integers(0, 256, (70, EMBEDDER_SIZE, EMBEDDER_SIZE, 3), np.uint8)
+    embeddings = await engine_embed(tiny_engine)(list(photos))
+    assert np.abs(embeddings - expected_embeddings(photos)).max() < 1e-5
+
+    write_picture(tmp_path / "a.png", 3)
+    feed = write_feed(tmp_path / "feed.csv", [{"id": "a", "image_link": "a.png", "title": "A"}])
+    options = BuildOptions(feed=feed, out=tmp_path / "shop", decode=LIMITS)
+    await build_catalog(options, tiny_engine.embedder, engine_embed(tiny_engine), BUILT)
+    index = await open_index(tmp_path / "shop", "shop", tiny_engine.embedder)
+    [[found]] = await index.search(embeddings[:1], 5)
+    assert (found.product.id, found.product.title) == ("a", "A")
+    await index.close()
+
+
+def test_strict_stops_with_the_row_and_leaves_nothing(feed: Path, tiny_triton: TritonSession) -> None:
+    result = build(feed, tiny_triton, "--strict")
+    assert result.exit_code == 1
+    assert "sightline: feed.csv, row 9 (p7)" in result.stderr
+    assert result.stdout == ""
+    assert not list(feed.parent.glob("*shop*"))
+
+
+def test_an_existing_folder_needs_replace(feed: Path, tiny_triton: TritonSession) -> None:
+    assert build(feed, tiny_triton).exit_code == 0
+    refused = build(feed, tiny_triton)
+    assert refused.exit_code == 2
+    assert "--replace" in refused.stderr
+    assert build(feed, tiny_triton, "--replace").exit_code == 0
+
+
+@pytest.mark.parametrize("arguments", [(), ("none.csv",), ("none.csv", "--out", "x", "--colour")])
+def test_wrong_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command("build", *arguments).exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_feed_that_is_not_there_is_named_before_any_engine_starts(tmp_path: Path) -> None:
+    result = command("build", tmp_path / "none.csv", "--out", tmp_path / "shop", "--triton-url", "127.0.0.1:1")
+    assert (result.exit_code, result.stderr) == (2, f"sightline: no such feed: {tmp_path / 'none.csv'}\n")
+
+
+def test_info_on_nothing(tmp_path: Path) -> None:
+    result = command("info", tmp_path)
+    assert result.exit_code == 2
+    assert "there is no catalog" in result.stderr
+
+
+COMMAND = "from sightline_server.cli.catalog import app; app()"
+
+
+@pytest.fixture
+def silent_web() -> Iterator[tuple[str, socket.socket]]:
+    """A server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(50)
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/a.jpg", server
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_build_and_leaves_nothing(
+    tmp_path: Path, tiny_triton: TritonSession, silent_web: tuple[str, socket.socket], number: int, code: int
+) -> None:
+    link, server = silent_web
+    feed = write_feed(tmp_path / "feed.csv", [{"id": "a", "image_link": link}])
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "build", feed, "--out", tmp_path / "shop", "--triton-url", tiny_triton.url],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    connection, _ = server.accept()
+    with connection, process:
+        assert (tmp_path / ".shop.lock").exists()
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert said == "sightline: interrupted; no catalog was written\n"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["feed.csv"]
