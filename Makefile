@@ -10,7 +10,7 @@ export SIGHTLINE_HOME ?= $(CURDIR)/.sightline
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup env demo test check format serve bench protos lock doctor clean
+.PHONY: help setup env demo test check format serve bench protos docs lock doctor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,7 @@ check: env ## format, lint, types, import floors, generated code fresh
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/protos.py --check
+	$(BIN)/python scripts/settings_table.py --check
 	cd protos && ../$(BIN)/buf lint
 
 format: env ## rewrite the code in its format
@@ -60,6 +61,9 @@ bench: setup ## the hot path under load; one JSON object on the last line
 
 protos: env ## generate the Python contract
 	$(BIN)/python scripts/protos.py
+
+docs: env ## write the pages that are made from code
+	$(BIN)/python scripts/settings_table.py
 
 lock: ## resolve the dependencies anew (needs uv)
 	uv lock

@@ -44,10 +44,15 @@ class ServerSettings(Part):
     """Where the server listens and how it stops."""
 
     listen: str = "127.0.0.1:50051"
+    """HOST:PORT for gRPC; port 0 takes a free one."""
     metrics_listen: str = "127.0.0.1:9464"
+    """HOST:PORT for `/metrics`."""
     tls_cert: Path | None = None
+    """PEM certificate chain of the server."""
     tls_key: Path | None = None
+    """PEM key of the server."""
     tls_client_ca: Path | None = None
+    """PEM CA of the clients; makes TLS mutual."""
     insecure: bool = False
     """Allows a non-loopback `listen` without TLS."""
     grace_s: Seconds = 20.0
@@ -55,18 +60,26 @@ class ServerSettings(Part):
     max_connection_age_s: Seconds = 1800.0
     """Connections end after it, so that balancers can move clients to new replicas."""
     max_connection_age_grace_s: Seconds = 60.0
+    """What calls on such a connection have left to end."""
 
 
 class LimitSettings(Part):
     """What one request, and all of them together, may ask for."""
 
     max_photo_bytes: Positive = 20 * 1024 * 1024
+    """Largest encoded photo."""
     max_photo_pixels: Positive = 64_000_000
+    """Largest photo by its header, before anything is decoded."""
     max_regions: Positive = 16
+    """Boxes and taps of one request."""
     default_objects: Positive = 8
+    """Objects searched when the request says 0."""
     max_objects: Positive = 16
+    """Objects that a request may ask for."""
     default_products: Positive = 10
+    """Products per object when the request says 0."""
     max_products: Positive = 100
+    """Products per object that a request may ask for."""
     max_concurrent_calls: Positive = 64
     """Ceiling of the adaptive limit on calls inside; it bounds the memory that photos may take."""
     target_first_result_s: Seconds = 1.0
@@ -74,6 +87,7 @@ class LimitSettings(Part):
     default_deadline_s: Seconds = 10.0
     """For callers who set none."""
     max_deadline_s: Seconds = 30.0
+    """Longer deadlines are shortened to it."""
 
     @model_validator(mode="after")
     def _defaults_within_caps(self) -> Self:
@@ -86,6 +100,7 @@ class DecodeSettings(Part):
     """How photos become frames."""
 
     threads: Positive = Field(default_factory=lambda: max(1, min(4, os.cpu_count() or 1)))
+    """Threads that decode and crop."""
     max_frame_edge: Positive = 3072
     """A decoded photo is reduced to at most this longer edge, in pixels."""
 
@@ -94,7 +109,9 @@ class DetectionSettings(Part):
     """Which answers of the detector become objects."""
 
     min_score: Fraction = 0.25
+    """Least confidence of a detection."""
     nms_iou: Fraction = 0.45
+    """Detections of one class that overlap more than this are one object."""
     min_area: Fraction = 0.001
     """Smallest fraction of the photo that an object may cover."""
     tap_square: Annotated[float, Field(gt=0, le=1)] = 0.3
@@ -107,10 +124,15 @@ class RankingSettings(Part):
     """What moves a product's score, and where the levels start; all in units of cosine similarity."""
 
     same_item: Fraction = 0.80
+    """Similarity from which a match is SAME_ITEM."""
     similar: Fraction = 0.55
+    """Similarity from which a match is SIMILAR; below it is WEAK."""
     category_bonus: Annotated[float, Field(ge=0, le=0.5)] = 0.03
+    """Added when the detector's label names the product's category."""
     unavailable_penalty: Annotated[float, Field(ge=0, le=0.5)] = 0.02
+    """Taken off a product that is out of stock."""
     min_similarity: Fraction = 0.0
+    """Products below it are never returned; 0 keeps all."""
     extra_candidates: Annotated[int, Field(ge=0)] = 20
     """Neighbours fetched beyond those asked for, so that a reason can lift one of them into the answer."""
 
@@ -127,8 +149,11 @@ class BatchingSettings(Part):
     """The three batchers of the hot path."""
 
     frames: BatchSettings = BatchSettings(max_batch=8)
+    """Photos to the detector."""
     crops: BatchSettings = BatchSettings(max_batch=32, max_waiting=1024)
+    """Objects to the embedder."""
     queries: BatchSettings = BatchSettings(max_batch=256, max_waiting=1024)
+    """Embeddings to the index."""
 
 
 class EngineSettings(Part):
@@ -139,23 +164,31 @@ class EngineSettings(Part):
     repository: Path | None = None
     """The Triton model repository; without it the checkout's, or that below `home`."""
     start_timeout_s: Seconds = 60.0
+    """Bound on starting the engine."""
     probe_interval_s: Seconds = 0.5
+    """How often the engine is looked at."""
     probe_timeout_s: Seconds = 5.0
+    """A probe without an answer for so long counts as a fault."""
     shared_memory: bool = True
+    """Pixels go through shared memory where a probe shows that it works."""
 
 
 class CatalogSettings(Part):
     """What is searched."""
 
     path: Path | None = None
+    """The catalog made by `sightline catalog build`."""
     name: str = "default"
+    """The name that requests may give."""
 
 
 class LogSettings(Part):
     """What the server says about itself."""
 
     level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    """Least level that is logged."""
     json_lines: bool = False
+    """One JSON object a line instead of plain text."""
 
 
 def default_home() -> Path:

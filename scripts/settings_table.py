@@ -1,0 +1,86 @@
+"""Writes `docs/settings.md` from the settings themselves; `--check` compares and exits 1 when it is stale."""
+
+import argparse
+import ast
+import inspect
+import sys
+from pathlib import Path
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from sightline_server import settings
+from sightline_server.settings import Settings
+
+TARGET = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
+HEAD = """# Settings
+
+Made by `scripts/settings_table.py` from `server/sightline_server/settings.py`.
+
+A setting comes from the command line, else from its variable, else from the TOML file given with `--config`, else from
+the default. `sightline serve --print-config` shows the result. In TOML a group is a table:
+
+```toml
+[limits]
+max_objects = 12
+```
+"""
+
+
+def documented(model: type[BaseModel]) -> dict[str, str]:
+    """The string that stands under each field of `model`."""
+    body = ast.parse(inspect.getsource(model)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for field, below in zip(body.body, body.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
+            found[field.target.id] = " ".join(ast.literal_eval(below.value).split())
+    return found
+
+
+def default_of(name: str, group: str, value: object) -> str:
+    """How a default is shown; those that depend on the machine in words."""
+    if (group, name) == ("decode", "threads"):
+        return "the cores, at most 4"
+    if isinstance(value, frozenset):
+        return "people, animals, vehicles, street furniture"
+    return "" if value in (None, PydanticUndefined) else f"`{value}`"
+
+
+def table(group: str, model: type[BaseModel]) -> str:
+    """One group as a section."""
+    texts = documented(model)
+    lines = [
+        f"\n## `[{group}]`\n\n{(model.__doc__ or '').strip()}\n",
+        "| setting | variable | default | meaning |",
+        "|---|---|---|---|",
+    ]
+    example = model()
+    for name in model.model_fields:
+        value = getattr(example, name)
+        if isinstance(value, BaseModel):
+            shown = ", ".join(f"{key} {item}" for key, item in value.model_dump().items())
+        else:
+            shown = default_of(name, group, value)
+        lines.append(f"| `{name}` | `SIGHTLINE_{group.upper()}__{name.upper()}` | {shown} | {texts.get(name, '')} |")
+    return "\n".join(lines) + "\n"
+
+
+def page() -> str:
+    """The whole page."""
+    groups = [
+        (name, type(field.default))
+        for name, field in Settings.model_fields.items()
+        if isinstance(field.default, settings.Part)
+    ]
+    home = "\n`home`, variable `SIGHTLINE_HOME`: where engine, models and catalogs live; `~/.local/share/sightline`.\n"
+    return HEAD + home + "".join(table(name, model) for name, model in groups)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare instead of writing")
+    if not parser.parse_args().check:
+        TARGET.write_text(page())
+    elif not TARGET.exists() or TARGET.read_text() != page():
+        sys.exit("docs/settings.md is stale, run `make docs`")
