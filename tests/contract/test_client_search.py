@@ -196,6 +196,7 @@ async def test_the_deadline_raises_with_the_events_so_far() -> None:
         with pytest.raises(DeadlineExceededError) as caught:
             await collect(client, timeout_s=0.3)
     assert caught.value.events == ANSWER[:1]
+    assert caught.value.message == "the answer did not come within the deadline"
 
 
 async def test_a_delay_that_the_deadline_does_not_allow_is_not_taken() -> None:

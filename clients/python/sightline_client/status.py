@@ -52,8 +52,10 @@ class _Details:
 def error_from_call(failed: grpc.aio.AioRpcError, arrived: Sequence[Event] = ()) -> errors.SightlineError:
     """The client's error for a failed call; `arrived` are the events that came before it."""
     code = failed.code()
-    message = failed.details() or code.name
     details = _details(_status(failed))
+    message = failed.details() or code.name
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED and not details.reason:
+        message = "the answer did not come within the deadline"  # gRPC's own words are about streams and tags
     return _kind(code, message, details, bool(arrived))(
         message,
         code=code.name,

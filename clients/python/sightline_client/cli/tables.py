@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sightline_client.answers import Answer
-from sightline_client.events import DetectedObject, Done, MatchLevel, ObjectFailure, RankedProduct
+from sightline_client.events import DetectedObject, Done, MatchLevel, ObjectFailure, RankedProduct, ReasonKind
 
 LEVELS = {
     MatchLevel.SAME_ITEM: ("same item", "bold green"),
@@ -24,24 +24,21 @@ def object_table(number: int, found: DetectedObject, products: Sequence[RankedPr
     table = Table(title=object_title(number, found), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("#", justify="right")
     table.add_column("product", no_wrap=True)
-    table.add_column("title", overflow="ellipsis", max_width=36)
-    table.add_column("price", justify="right", no_wrap=True)
-    table.add_column("similarity", justify="right")
-    table.add_column("score", justify="right")
+    table.add_column("title", overflow="ellipsis", no_wrap=True, max_width=32)
+    shown = products[:limit]
+    priced, moved = any(ranked.product.price for ranked in shown), any(why(ranked) for ranked in shown)
+    for column in (*(("price",) if priced else ()), "similarity", "score"):
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("level", no_wrap=True)
-    table.add_column("why", overflow="fold", max_width=48)
-    for ranked in products[:limit]:
+    if moved:
+        table.add_column("what moved the score", overflow="fold", min_width=24)
+    for ranked in shown:
         name, style = LEVELS[ranked.level]
-        table.add_row(
-            str(ranked.rank),
-            escape(ranked.product.id),
-            escape(ranked.product.title),
-            escape(ranked.product.price),
-            f"{ranked.similarity:.3f}",
-            f"{ranked.score:.3f}",
-            Text(name, style),
-            escape(why(ranked)),
-        )
+        product = ranked.product
+        price = (escape(product.price),) if priced else ()
+        figures = (f"{ranked.similarity:.3f}", f"{ranked.score:.3f}")
+        cells = (str(ranked.rank), escape(product.id), escape(product.title), *price, *figures, Text(name, style))
+        table.add_row(*cells, *((escape(why(ranked)),) if moved else ()))
     return table
 
 
@@ -80,8 +77,9 @@ def object_title(number: int, found: DetectedObject) -> str:
 
 
 def why(ranked: RankedProduct) -> str:
-    """The reasons of a place, in the server's words, with what each added to the score."""
-    return "; ".join(f"{reason.text} ({reason.contribution:+.3f})" for reason in ranked.reasons)
+    """What moved the score away from the similarity, in the server's words."""
+    moved = (reason for reason in ranked.reasons if reason.kind is not ReasonKind.VISUAL_SIMILARITY)
+    return "; ".join(f"{reason.text} ({reason.contribution:+.3f})" for reason in moved)
 
 
 def show_failure(console: Console, number: int, found: DetectedObject, failure: ObjectFailure) -> None:
