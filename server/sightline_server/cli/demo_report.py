@@ -17,7 +17,7 @@ from sightline_client.answers import Answer, AnsweredObject
 from sightline_client.events import Box, RankedProduct
 from sightline_server.cli.demo_page import Page, PageObject, PagePhoto, render
 
-PHOTO_EDGE = 1200
+PHOTO_EDGE = 1080
 THUMBNAIL_EDGE = 120
 PICTURE_EDGE = 240
 CROP_EDGE = 128
