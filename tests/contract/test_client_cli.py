@@ -11,8 +11,8 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 from PIL import Image
-from sightline_client import events
 
+from sightline_client import events
 from tests.support.fake_lens import ANSWER, CHAIR, FakeLens, ranked, serving, status_of, unavailable
 
 

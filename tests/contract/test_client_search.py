@@ -6,6 +6,7 @@ from contextlib import aclosing
 import grpc
 import pytest
 from google.rpc import error_details_pb2
+
 from sightline.v1 import lens_service_pb2
 from sightline_client import (
     Accepted,
@@ -26,7 +27,6 @@ from sightline_client import (
     StreamBrokenError,
     UnavailableError,
 )
-
 from tests.support.fake_lens import ANSWER, UNKNOWN_LEVEL, FakeLens, Hang, serving, status_of, unavailable
 
 PHOTO = b"\xff\xd8 a photo"

@@ -11,6 +11,7 @@ from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
+
 from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc, product_pb2
 from sightline_client import convert, events
 

@@ -8,11 +8,11 @@ import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sightline_client import convert, errors, events, status
 from sightline_client.cli.regions import parse_box, parse_point
 from sightline_client.options import ClientOptions, RetryOptions, TlsOptions
 from sightline_client.retry import Retrier, RetryThrottle
-
 from tests.support.fake_lens import ANSWER
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from sightline_client import events
 from sightline_client.answers import Answer
 from sightline_client.evaluation import (
@@ -15,7 +16,6 @@ from sightline_client.evaluation import (
     read_queries,
     report,
 )
-
 from tests.support.fake_lens import ANSWER, CHAIR, VASE, ranked
 
 
