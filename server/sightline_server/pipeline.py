@@ -90,6 +90,8 @@ class Pipeline:
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
+        for outcome in ("searched", *(reason.value for reason in OBJECT_FAULTS.values())):
+            metrics.objects.labels(outcome)
 
     async def run(self, query: SearchQuery) -> AsyncGenerator[Event, None]:
         """Streams the events of one search.

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from PIL import Image
@@ -96,6 +97,7 @@ async def open_catalog(stack: AsyncExitStack, settings: Settings, engine: Engine
     stack.push_async_callback(index.close)
     metrics.catalog_products.labels(index.name).set(index.products)
     metrics.catalog_info.labels(index.name, index.revision).set(1)
+    metrics.catalog_built.labels(index.name).set(datetime.fromisoformat(index.built_at).timestamp())
     log.info("catalog %s revision %s: %d products", index.name, index.revision, index.products)
     return index
 

@@ -73,6 +73,7 @@ class ServedCatalog:
         self.revision = catalog.revision
         self.dimension = catalog.facts.embedder.dimension
         self.products = catalog.facts.products
+        self.built_at = catalog.facts.built_at
         self.self_check_recall = self_check_recall
         self._index = index
         self._owner = owner

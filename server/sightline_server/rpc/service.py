@@ -10,7 +10,7 @@ from sightline_server.domain.events import ObjectFailure, ObjectResults
 from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Clock
 from sightline_server.rpc.admission import Admission
-from sightline_server.rpc.call import Calls, Context
+from sightline_server.rpc.call import SEARCH, Calls, Context
 from sightline_server.rpc.convert import to_query, to_response
 from sightline_server.settings import LimitSettings
 
@@ -32,7 +32,7 @@ class LensService(lens_service_pb2_grpc.LensServiceServicer):
     # on its way, and a generator would be suspended outside of it. grpc.aio takes both, its stubs know one.
     async def Search(self, request: lens_service_pb2.SearchRequest, context: Context) -> None:  # type: ignore[override]
         """Streams the events of one search."""
-        async with self._calls.open("Search", context) as call:
+        async with self._calls.open(SEARCH, context) as call:
             query = to_query(
                 request,
                 request_id=call.request_id,

@@ -60,6 +60,9 @@ class Metrics:
         )
         self.catalog_products = self._gauge("catalog_products", "Products of the served revision.", "catalog")
         self.catalog_info = self._gauge("catalog_info", "1 for the served revision.", "catalog", "revision")
+        self.catalog_built = self._gauge(
+            "catalog_built_timestamp_seconds", "When the served revision was built, in Unix time.", "catalog"
+        )
         self.build = Info("sightline_build", "Versions and models of this process.", registry=self.registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
