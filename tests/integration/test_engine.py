@@ -13,7 +13,7 @@ from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton import regions
 from sightline_server.triton.config import EngineConfig
-from sightline_server.triton.engine import TritonEngine, embedded_engine, remote_engine
+from sightline_server.triton.engine import TritonEngine, make_engine
 from tests.support.engine import TritonSession, embedded_config, tiny_engine, tiny_repository, tiny_triton
 from tests.support.tiny_models import (
     DETECTOR_SIZE,
@@ -73,7 +73,7 @@ async def test_answers_are_those_of_the_models(tiny_engine: TritonEngine) -> Non
 @pytest.mark.parametrize("shared_memory", [True, False])
 async def test_both_transports_give_the_same_answers(tiny_triton: TritonSession, shared_memory: bool) -> None:
     config = EngineConfig(tiny_triton.home, tiny_triton.repository, tiny_triton.url, shared_memory=shared_memory)
-    engine = remote_engine(config)
+    engine = make_engine(config)
     await engine.start()
     try:
         assert set(engine.transports.values()) == {"shm" if shared_memory else "inline"}
@@ -102,7 +102,7 @@ async def test_a_call_without_time_left_is_refused_before_it_is_sent(tiny_engine
 
 
 async def test_pixels_stand_under_no_name_while_the_engine_runs(tiny_repository: Path) -> None:
-    engine = embedded_engine(embedded_config(tiny_repository))
+    engine = make_engine(embedded_config(tiny_repository))
     await engine.start()
     try:
         await engine.runner("embedder").infer(list(crops(4)), deadline=None)
@@ -112,12 +112,14 @@ async def test_pixels_stand_under_no_name_while_the_engine_runs(tiny_repository:
         await engine.stop()
 
 
-async def test_a_model_that_cannot_be_loaded_fails_the_start_with_the_log(tmp_path: Path, tiny_repository: Path) -> None:
+async def test_a_model_that_cannot_be_loaded_fails_the_start_with_the_log(
+    tmp_path: Path, tiny_repository: Path
+) -> None:
     for model in ("detector", "embedder"):
         (tmp_path / model / "1").mkdir(parents=True)
         (tmp_path / model / "config.pbtxt").write_text((tiny_repository / model / "config.pbtxt").read_text())
         (tmp_path / model / "1" / "model.onnx").write_bytes(b"not a model")
-    engine = embedded_engine(embedded_config(tmp_path))
+    engine = make_engine(embedded_config(tmp_path))
     with pytest.raises(SightlineError, match=r"failed to load|load failed"):
         await engine.start()
     assert not engine.ready

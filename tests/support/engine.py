@@ -7,8 +7,8 @@ In a conftest.py or a test module:
     async def test_something(tiny_engine):
         answer = await tiny_engine.runner("embedder").infer(parts, deadline=None)
 
-`tiny_triton` starts tritonserver once (about 3 s) and gives its `TritonSession`; `tiny_engine` is a started engine on it
-in the test's own event loop. A test that kills or freezes engines starts its own with `embedded_config`.
+`tiny_triton` starts tritonserver once (about 3 s) and gives its `TritonSession`; `tiny_engine` is a started engine on
+it in the test's own event loop. A test that kills or freezes engines starts its own with `embedded_config`.
 """
 
 import os
@@ -23,7 +23,7 @@ import pytest_asyncio
 
 from sightline_server.triton import regions
 from sightline_server.triton.config import EngineConfig
-from sightline_server.triton.engine import TritonEngine, remote_engine
+from sightline_server.triton.engine import TritonEngine, make_engine
 from sightline_server.triton.install import install
 from sightline_server.triton.process import Reaper, TritonProcess, free_ports
 from tests.support.tiny_models import build_repository
@@ -89,7 +89,7 @@ def tiny_triton(tiny_repository: Path) -> Iterator[TritonSession]:
 async def tiny_engine(tiny_triton: TritonSession) -> AsyncIterator[TritonEngine]:
     """A started engine of this test's event loop on the session's Triton."""
     config = EngineConfig(home=tiny_triton.home, repository=tiny_triton.repository, triton_url=tiny_triton.url)
-    engine = remote_engine(config)
+    engine = make_engine(config)
     await engine.start()
     yield engine
     await engine.stop()

@@ -1,7 +1,8 @@
 """Tiny ONNX models that keep the models' contract, so that tests of the real Triton start in seconds.
 
-`build_repository(folder)` writes a repository with a detector (64x64, 8 answers) and an embedder (32x32, 8-d). What they
-answer is a plain function of the pixels, given here in numpy as well (`expected_detections`, `expected_embeddings`).
+`build_repository(folder)` writes a repository with a detector (64x64, 8 answers) and an embedder (32x32, 8-d). What
+they answer is a plain function of the pixels, given here in numpy as well (`expected_detections`,
+`expected_embeddings`).
 
 The detector marks a 2x4 grid of cells of the 64x64 picture: cell n is [row n//4, column n%4], 32 rows x 16 columns. Its
 score is the mean of the cell's red channel / 255, its box is the cell inset by 10 %, its label is n % 3.
@@ -28,7 +29,7 @@ max_batch_size: {max_batch_size}
 instance_group {{ count: 1 kind: KIND_AUTO }}
 dynamic_batching {{
   max_queue_delay_microseconds: 0
-  default_queue_policy {{ timeout_action: REJECT allow_timeout_override: true }}
+  default_queue_policy {{ timeout_action: REJECT allow_timeout_override: true default_timeout_microseconds: 60000000 }}
 }}
 """
 
@@ -42,7 +43,9 @@ def build_repository(folder: Path) -> Path:
     return folder
 
 
-def write_model(folder: Path, name: str, model: onnx.ModelProto, facts: dict[str, object], *, max_batch_size: int) -> None:
+def write_model(
+    folder: Path, name: str, model: onnx.ModelProto, facts: dict[str, object], *, max_batch_size: int
+) -> None:
     """Writes one model folder: config.pbtxt with `facts` as JSON parameters, and `1/model.onnx`."""
     version = folder / name / "1"
     version.mkdir(parents=True, exist_ok=True)
@@ -130,10 +133,13 @@ def cell_boxes() -> NDArray[np.float32]:
     row, column = np.divmod(np.arange(DETECTOR_CELLS), 4)
     left, top = column / 4, row / 2
     inset_x, inset_y = 0.1 / 4, 0.1 / 2
-    return np.stack([left + inset_x, top + inset_y, left + 1 / 4 - inset_x, top + 1 / 2 - inset_y], 1).astype(np.float32)
+    edges = [left + inset_x, top + inset_y, left + 1 / 4 - inset_x, top + 1 / 2 - inset_y]
+    return np.stack(edges, 1).astype(np.float32)
 
 
-def expected_detections(picture: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
+def expected_detections(
+    picture: NDArray[np.uint8],
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
     """Boxes [8,4], scores [8] and labels [8] that the tiny detector gives for uint8 [64,64,3]."""
     cells = picture[:, :, 0].reshape(2, 32, 4, 16).astype(np.float32)
     scores = cells.mean(axis=(1, 3)).reshape(DETECTOR_CELLS) / np.float32(255)

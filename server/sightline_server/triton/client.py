@@ -1,4 +1,7 @@
-"""One asynchronous client of one Triton. Rule: the only import of `tritonclient`; its errors do not leave this module."""
+"""One asynchronous client of one Triton.
+
+Rule: the only import of `tritonclient`; its exceptions do not leave this module.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -10,7 +13,7 @@ import numpy as np
 import tritonclient.grpc.aio as triton
 from numpy.typing import NDArray
 
-from sightline_server.triton.faults import Cause, EngineFailure, cause_of
+from sightline_server.triton.faults import Cause, EngineError, cause_of
 
 CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", triton.MAX_GRPC_MESSAGE_SIZE),
@@ -33,7 +36,7 @@ class InRegion:
 
 
 class TritonClient:
-    """Calls one Triton. Every failure is an `EngineFailure`; no call outlives its `timeout_s`."""
+    """Calls one Triton. Every failure is an `EngineError`; no call outlives its `timeout_s`."""
 
     def __init__(self, address: str) -> None:
         """`address` is HOST:PORT of Triton's gRPC service; nothing is sent yet."""
@@ -68,9 +71,16 @@ class TritonClient:
         return dict(found["config"])
 
     async def unload(self, model: str, timeout_s: float) -> None:
-        """Unloads a model."""
+        """Begins to unload a model; `unloaded` tells when that is done."""
         async with self._translated():
             await self._client.unload_model(model, client_timeout=timeout_s)
+
+    async def unloaded(self, model: str, timeout_s: float) -> bool:
+        """Whether nothing is left of a model that was loaded."""
+        async with self._translated():
+            index = await self._client.get_model_repository_index(as_json=True, client_timeout=timeout_s)
+        states = [entry.get("state", "") for entry in index.get("models", ()) if entry["name"] == model]
+        return all(state in ("", "UNAVAILABLE") for state in states)
 
     async def load(self, model: str, timeout_s: float) -> None:
         """Loads a model; a model that is loaded stays as it is, dead stub included."""
@@ -120,11 +130,12 @@ class TritonClient:
             yield
         except triton.InferenceServerException as error:
             text = str(error.message())
-            raise EngineFailure(cause_of(str(error.status()), text), text) from error
-        except (asyncio.CancelledError, asyncio.InvalidStateError) as error:
-            # Closing a channel cancels its calls; only their caller's own cancellation may look like one.
+            raise EngineError(cause_of(str(error.status()), text), text) from error
+        except (asyncio.CancelledError, Exception) as error:
+            # Closing a channel cancels its calls and makes new ones fail in ways of gRPC's own; only the caller's own
+            # cancellation may look like one.
             if self._closed and not caller_cancelled():
-                raise EngineFailure(Cause.GONE, "the connection was closed") from error
+                raise EngineError(Cause.GONE, "the connection was closed") from error
             raise
 
 

@@ -6,6 +6,8 @@ from typing import Protocol
 
 DETECTOR = "detector"
 EMBEDDER = "embedder"
+MODELS = (DETECTOR, EMBEDDER)
+"""The two models, by their folders in the repository."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,9 @@ class EngineConfig:
 
     reload_timeout_s: float = 20.0
     """Bound on unloading and loading one model whose stub died."""
+
+    unload_timeout_s: float = 1.5
+    """How long a model may take to go before it is loaded again all the same."""
 
     infer_timeout_s: float = 60.0
     """After so long a call in the engine is given up, whatever its caller's deadline."""

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.errors import SightlineError
 from sightline_server.triton.client import InRegion, TritonClient
-from sightline_server.triton.config import DETECTOR, EMBEDDER, EngineConfig, EngineEvents
-from sightline_server.triton.faults import EngineFailure
+from sightline_server.triton.config import DETECTOR, EMBEDDER, MODELS, EngineConfig, EngineEvents
+from sightline_server.triton.faults import EngineError
 from sightline_server.triton.specs import (
     DETECTOR_CONTRACT,
     EMBEDDER_CONTRACT,
@@ -26,8 +26,9 @@ from sightline_server.triton.tensors import Region, RegionPool
 
 CONTRACTS: Mapping[str, Contract] = {DETECTOR: DETECTOR_CONTRACT, EMBEDDER: EMBEDDER_CONTRACT}
 MAX_SHARED_BYTES = 256 << 20
+CLOSE_TIMEOUT_S = 1.0
 SAME_ANSWER = 1e-3
-"""How far the answers to one input may lie apart in the probe of shared memory; a GPU need not repeat itself exactly."""
+"""How far apart two answers to one input may lie in the probe of shared memory; a GPU need not repeat itself."""
 
 Digest = Callable[[str, str], str]
 """(model, version) -> SHA-256 of the model's file, empty where it is not at hand."""
@@ -45,6 +46,7 @@ class Connection:
         self.embedder = embedder
         self.transports: dict[str, str] = {DETECTOR: "inline", EMBEDDER: "inline"}
         self._config = config
+        self._calls: set[asyncio.Task[Any]] = set()
         self._pool = RegionPool(client, MAX_SHARED_BYTES)
 
     def sample_shape(self, model: str) -> tuple[int, int, int]:
@@ -52,10 +54,24 @@ class Connection:
         spec = self.detector if model == DETECTOR else self.embedder
         return spec.height, spec.width, 3
 
-    async def infer(
+    def submit(
+        self, model: str, parts: Sequence[NDArray[np.uint8]], queue_timeout_s: float | None
+    ) -> asyncio.Task[Mapping[str, NDArray[Any]]]:
+        """Begins a batch that runs to its end in Triton whether or not somebody still waits for it."""
+        call = asyncio.create_task(self._infer(model, parts, queue_timeout_s))
+        self._calls.add(call)
+        call.add_done_callback(self._ended)
+        return call
+
+    def _ended(self, call: asyncio.Task[Any]) -> None:
+        self._calls.discard(call)
+        if not call.cancelled():
+            # Nobody may be waiting any more; the error has been seen.
+            call.exception()
+
+    async def _infer(
         self, model: str, parts: Sequence[NDArray[np.uint8]], queue_timeout_s: float | None
     ) -> Mapping[str, NDArray[Any]]:
-        """Runs one batch to its end in Triton. It must not be cancelled when its caller leaves."""
         self._check_parts(model, parts)
         if self.transports[model] == "shm" and (region := await self._pool.acquire(sum(p.nbytes for p in parts))):
             return await self._infer_in_region(model, parts, region, queue_timeout_s)
@@ -75,7 +91,7 @@ class Connection:
             answer = await self._call(model, place, len(parts), queue_timeout_s)
             ended = True
             return answer
-        except EngineFailure as failure:
+        except EngineError as failure:
             ended = failure.ended
             raise
         finally:
@@ -101,7 +117,7 @@ class Connection:
         return answer
 
     async def tiny_infer(self, model: str, timeout_s: float) -> None:
-        """One black picture through the model. Raises `EngineFailure`, or `TimeoutError` after `timeout_s`."""
+        """One black picture through the model. Raises `EngineError`, or `TimeoutError` after `timeout_s`."""
         picture = np.zeros((1, *self.sample_shape(model)), np.uint8)
         async with asyncio.timeout(timeout_s):
             await self._call(model, picture, 1, timeout_s)
@@ -129,6 +145,8 @@ class Connection:
         """Ends the connection; calls under way fail with `Cause.GONE`."""
         await self._pool.close()
         await self.client.close()
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=CLOSE_TIMEOUT_S)
 
 
 async def connect(
@@ -136,7 +154,7 @@ async def connect(
 ) -> Connection:
     """Reads and checks the models behind `client`, then runs each for real; the caller bounds the whole."""
     specs: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {}
-    for model in (DETECTOR, EMBEDDER):
+    for model in MODELS:
         metadata = await client.metadata(model, timeout_s)
         live = await client.config(model, timeout_s)
         version = max((str(found) for found in metadata.get("versions", ["1"])), key=int)
@@ -145,7 +163,7 @@ async def connect(
     embedder = read_embedder(EMBEDDER, *specs[EMBEDDER])
     made = Connection(client, config, detector, embedder)
     try:
-        for model in (DETECTOR, EMBEDDER):
+        for model in MODELS:
             events.transport(model, await made.choose_transport(model))
     except BaseException:
         await made.close()

@@ -1,4 +1,4 @@
-"""What Triton's failures mean for us. Rule: total; every status and text becomes one `EngineFailure`."""
+"""What Triton's failures mean for us. Rule: total; every status and text becomes one `EngineError`."""
 
 from enum import Enum, auto
 
@@ -41,7 +41,7 @@ KINDS = {
 }
 
 
-class EngineFailure(SightlineError):
+class EngineError(SightlineError):
     """A failed call to the engine: kind and public words for the caller, cause and Triton's words for the watch."""
 
     def __init__(self, cause: Cause, detail: str) -> None:

@@ -5,18 +5,18 @@ Rule: a host starts, inspects and ends what it runs; it never talks to Triton an
 
 import asyncio
 import hashlib
-import logging
 from collections.abc import Callable
 from itertools import count
 from typing import Protocol
 
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton import regions
-from sightline_server.triton.config import DETECTOR, EMBEDDER, EngineConfig
+from sightline_server.triton.config import MODELS, EngineConfig
 from sightline_server.triton.install import Installation, installation_of
-from sightline_server.triton.process import Ports, Reaper, Stub, TritonProcess, free_ports, stub_is_well
+from sightline_server.triton.process import Ports, Reaper, Stub, TritonProcess, free_ports, kill_stub, stub_is_well
 
-log = logging.getLogger("sightline.engine")
+PORT_TAKEN = ("already in use", "failed to bind")
+MOST_PORT_RACES = 3
 numbers = count()
 """Engines started by this process; each has region names of its own."""
 
@@ -25,6 +25,9 @@ ProviderListener = Callable[[str, str], None]
 
 class Host(Protocol):
     """One engine's place."""
+
+    name: str
+    """What messages call it."""
 
     mends: bool
     """Whether models and processes may be restarted by us."""
@@ -40,11 +43,17 @@ class Host(Protocol):
     async def begin(self) -> None:
         """Starts what has to run; returns before Triton answers."""
 
+    async def begin_again(self) -> bool:
+        """After a start that ended by itself: starts once more where that may help, else gives False."""
+
     def gone(self) -> bool:
         """Whether the engine's process has ended."""
 
     def sick_models(self) -> list[str]:
         """Models with a process that is dead or stopped."""
+
+    def kill_models(self, models: set[str]) -> None:
+        """Kills the processes of models that are to be loaded again."""
 
     def settled(self) -> None:
         """All models answer: takes stock of their processes."""
@@ -65,6 +74,7 @@ class Host(Protocol):
 class EmbeddedHost:
     """tritonserver, its stubs and the reaper, on this machine."""
 
+    name = "the embedded Triton"
     mends = True
 
     def __init__(self, config: EngineConfig, on_provider: ProviderListener) -> None:
@@ -76,6 +86,7 @@ class EmbeddedHost:
         self._process: TritonProcess | None = None
         self._reaper: Reaper | None = None
         self._stubs: list[Stub] = []
+        self._port_races = 0
 
     @property
     def address(self) -> str:
@@ -114,7 +125,7 @@ class EmbeddedHost:
         self._process = TritonProcess(
             self._installation,
             self._config.repository,
-            (DETECTOR, EMBEDDER),
+            MODELS,
             self._ports,
             f"{regions.own_prefix()}e{next(numbers)}-",
             lambda model, name: report(loop, self._on_provider, model, name),
@@ -123,7 +134,7 @@ class EmbeddedHost:
         self._reaper.watch(self._process.pid)
 
     def _check_repository(self) -> None:
-        for model in (DETECTOR, EMBEDDER):
+        for model in MODELS:
             folder = self._config.repository / model
             if not (folder / "config.pbtxt").is_file() or not list(folder.glob("*/*.onnx")):
                 raise SightlineError(
@@ -137,20 +148,30 @@ class EmbeddedHost:
             self._reaper.start()
         return self._process is None or not self._process.running
 
-    def ports_taken(self) -> bool:
-        """Whether the last start failed because somebody else took a port."""
-        return any("already in use" in line or "failed to bind" in line.lower() for line in self.log_tail())
-
-    def forget_ports(self) -> None:
-        """The next start takes other ports."""
+    async def begin_again(self) -> bool:
+        """Starts on other ports when somebody else had taken one."""
+        taken = any(words in line.lower() for line in self.log_tail() for words in PORT_TAKEN)
+        if not taken or self._port_races >= MOST_PORT_RACES:
+            return False
+        self._port_races += 1
+        await self.end(0)
         self._ports = None
+        await self.begin()
+        return True
 
     def sick_models(self) -> list[str]:
         """Models with a stub that is dead or stopped."""
         return sorted({stub.model for stub in self._stubs if not stub_is_well(stub)})
 
+    def kill_models(self, models: set[str]) -> None:
+        """Kills the stubs of `models`: Triton cannot put a stopped one away."""
+        for stub in self._stubs:
+            if stub.model in models:
+                kill_stub(stub)
+
     def settled(self) -> None:
         """Notes the stubs, and unlinks their shared memory: mapped as it is, it needs no name any more."""
+        self._port_races = 0
         if self._process:
             self._stubs = self._process.stubs()
             regions.remove(self._process.prefix)
@@ -186,16 +207,21 @@ class EmbeddedHost:
 class RemoteHost:
     """A Triton that somebody else runs."""
 
+    metrics_url = ""
     mends = False
 
     def __init__(self, url: str, on_provider: ProviderListener) -> None:
         """`url` is HOST:PORT of its gRPC service."""
         self.address = url.removeprefix("grpc://")
-        self.metrics_url = ""
+        self.name = f"the Triton at {self.address}"
         self._on_provider = on_provider
 
     async def begin(self) -> None:
         """Nothing to start."""
+
+    async def begin_again(self) -> bool:
+        """Nothing to start."""
+        return False
 
     def gone(self) -> bool:
         """Only its answers can tell."""
@@ -205,9 +231,12 @@ class RemoteHost:
         """Only their answers can tell."""
         return []
 
+    def kill_models(self, models: set[str]) -> None:
+        """They are not ours."""
+
     def settled(self) -> None:
         """Nothing is known of its processes."""
-        for model in (DETECTOR, EMBEDDER):
+        for model in MODELS:
             self._on_provider(model, "remote")
 
     def digest(self, model: str, version: str) -> str:

@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(PARENT_GONE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.umask(0o077)
-    os.execv(command[0], command)
+    os.execv(command[0], command)  # noqa: S606 (a list, and no shell)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The processes of the embedded engine: tritonserver with its stubs, and the reaper.
 
-Rule: no asyncio here and no policy; `engine.py` decides when to start, stop and mend. The engine's log lives in a bounded
-buffer and never on disk.
+Rule: no asyncio here and no policy; `engine.py` decides when to start, stop and mend. The engine's log lives in a
+bounded buffer and never on disk.
 """
 
 import os
@@ -105,25 +105,23 @@ class TritonProcess:
         self._reader.start()
 
     def _read_log(self) -> None:
-        assert self._process and self._process.stdout
+        assert self._process is not None
+        assert self._process.stdout is not None
         with suppress(ValueError, OSError):
             for line in self._process.stdout:
                 self._log.append(line.rstrip()[:LOG_LINE_CHARACTERS])
                 if match := PROVIDER_LINE.search(line):
                     self._on_provider(match[1], match[2])
 
-    def log_tail(self, lines: int = 40) -> list[str]:
+    def log_tail(self, lines: int = 25) -> list[str]:
         """The latest lines that say something, oldest first; tables of options are left out."""
-        told = [line for line in self._log if line and not line.startswith(("|", "+"))]
+        told = [line for line in self._log if line and not line.startswith(("|", "+")) and not line.endswith("]")]
         return told[-lines:]
 
     def stubs(self) -> list[Stub]:
         """The stubs that run now."""
-        found = []
-        for entry in os.listdir("/proc"):
-            if entry.isdigit() and (stub := self._stub(int(entry))):
-                found.append(stub)
-        return found
+        numbers = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+        return [stub for number in numbers if (stub := self._stub(number))]
 
     def _stub(self, pid: int) -> Stub | None:
         fields = regions.stat_fields(pid)
@@ -161,6 +159,13 @@ def stub_is_well(stub: Stub) -> bool:
     return bool(fields) and fields[19] == stub.start and fields[0] not in "ZXTt"
 
 
+def kill_stub(stub: Stub) -> None:
+    """Kills a stub, unless its number has passed to another process."""
+    if regions.start_time(stub.pid) == stub.start:
+        with suppress(ProcessLookupError):
+            os.kill(stub.pid, signal.SIGKILL)
+
+
 def command_line(
     installation: Installation, repository: Path, models: tuple[str, ...], ports: Ports, prefix: str
 ) -> list[str]:
@@ -176,7 +181,7 @@ def command_line(
         f"--grpc-port={ports.grpc}",
         "--metrics-address=127.0.0.1",
         f"--metrics-port={ports.metrics}",
-        "--exit-timeout-secs=5",
+        "--exit-timeout-secs=2",
         f"--backend-config=python,shm-region-prefix-name={prefix}",
         f"--backend-config=python,shm-default-byte-size={STUB_MEMORY_BYTES}",
         f"--backend-config=python,shm-growth-byte-size={STUB_MEMORY_BYTES}",
@@ -209,6 +214,7 @@ class Reaper:
 
     def start(self) -> None:
         """Starts it, or starts it again if somebody ended it."""
+        self._hang_up()
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(Path(__file__).with_name("reaper.py")), self._prefix, str(os.getpid())],
             stdin=subprocess.PIPE,
@@ -237,12 +243,15 @@ class Reaper:
         """Lets it do its work and end. Blocks for at most `patience_s`."""
         if self._process is None:
             return
-        if self._process.stdin:
-            with suppress(OSError):
-                self._process.stdin.close()
+        self._hang_up()
         try:
             self._process.wait(patience_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self._process = None
+
+    def _hang_up(self) -> None:
+        if self._process and self._process.stdin:
+            with suppress(OSError):
+                self._process.stdin.close()

@@ -1,14 +1,14 @@
 """The names of our files in `/dev/shm`, and their removal.
 
-Every shared memory file of a server, its own and its engine's, is called `sightline-PID-START-...`: the server's process
-id and its start time, so that a reused id is not taken for a living owner. Rule: standard library only, because the
-reaper loads this file by itself.
+Every shared memory file of a server, its own and its engine's, is called `sightline-PID-START-...`: the server's
+process id and its start time, so that a reused id is not taken for a living owner. Rule: standard library only, because
+the reaper loads this file by itself.
 """
 
 import os
 from pathlib import Path
 
-FOLDER = Path("/dev/shm")
+FOLDER = Path("/dev/shm")  # noqa: S108 (shared memory has no other place)
 PREFIX = "sightline-"
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sightline_server.triton import regions
 from sightline_server.triton.client import TritonClient
-from sightline_server.triton.faults import EngineFailure
+from sightline_server.triton.faults import EngineError
 
 SMALLEST_BYTES = 1 << 20
 REGISTER_TIMEOUT_S = 5.0
@@ -103,7 +103,7 @@ class RegionPool:
     async def discard(self, region: Region) -> None:
         """Gives up a region that Triton may still be reading: it is overwritten here and never used again."""
         self._forget(region)
-        with suppress(EngineFailure):
+        with suppress(EngineError):
             await self._client.unregister(region.name, REGISTER_TIMEOUT_S)
 
     async def _drop_free(self) -> None:
@@ -121,7 +121,7 @@ class RegionPool:
 
 
 async def create_region(client: TritonClient, size: int) -> Region:
-    """Makes, registers and unlinks a region. Raises `OSError` when `/dev/shm` is full, `EngineFailure` as Triton does."""
+    """Makes, registers and unlinks a region. Raises `OSError` when `/dev/shm` is full, `EngineError` for Triton's."""
     name = f"{regions.own_prefix()}c{next(numbers)}"
     path = regions.FOLDER / name
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)

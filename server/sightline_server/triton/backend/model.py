@@ -1,17 +1,23 @@
 """Triton's backend `onnxruntime`, written for its Python backend: the embedded engine's stand-in for the native one.
 
-It is copied beside `python/` in the engine's backend directory and runs in Triton's stub processes, in the engine's own
-environment: so it imports numpy, ONNX Runtime and `triton_python_backend_utils` and nothing of Sightline. Rule: the same
-`config.pbtxt` must mean the same here and on the native backend, parameter names included.
+It is copied beside `python/` in the engine's backend directory and runs in Triton's stub processes, in the engine's
+own environment: so it imports numpy, ONNX Runtime and `triton_python_backend_utils` and nothing of Sightline.
+Rule: one `config.pbtxt` means the same here and on the native backend, parameter names included.
 """
 
 import glob
 import json
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import triton_python_backend_utils as pb_utils
+from numpy.typing import NDArray
+
+Arrays = list[NDArray[Any]]
+"""One request's inputs, or one answer's outputs, in the order of the model."""
 
 TYPES = {
     "tensor(bool)": "TYPE_BOOL",
@@ -25,7 +31,7 @@ TYPES = {
 }
 
 
-def find_model(version_dir):
+def find_model(version_dir: str) -> str:
     """The one ONNX file of a version folder; `model.onnx` where there are several."""
     usual = os.path.join(version_dir, "model.onnx")
     if os.path.exists(usual):
@@ -36,12 +42,12 @@ def find_model(version_dir):
     return found[0]
 
 
-def parameter(config, key, default):
+def parameter(config: dict[str, Any], key: str, default: str) -> str:
     """A string parameter of a model's configuration."""
-    return config.get("parameters", {}).get(key, {}).get("string_value", default)
+    return str(config.get("parameters", {}).get(key, {}).get("string_value", default))
 
 
-def tensor_entry(node, batched):
+def tensor_entry(node: Any, batched: bool) -> dict[str, Any]:
     """What config.pbtxt would say of one ONNX input or output: name, type, dims without the batch."""
     dims = [d if isinstance(d, int) and d > 0 else -1 for d in node.shape]
     if node.type not in TYPES:
@@ -51,14 +57,14 @@ def tensor_entry(node, batched):
     return {"name": node.name, "data_type": TYPES[node.type], "dims": dims[1:] if batched else dims}
 
 
-def providers(kind, device_id):
+def providers(kind: str, device_id: str) -> list[Any]:
     """ONNX Runtime's providers for an instance of `kind`, first choice first."""
     if kind == "GPU":
         return [("CUDAExecutionProvider", {"device_id": int(device_id)}), "CPUExecutionProvider"]
     return ["CPUExecutionProvider"]
 
 
-def session_options(config):
+def session_options(config: dict[str, Any]) -> Any:
     """Options under the names that the native backend reads; 0 threads means all cores."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -73,7 +79,7 @@ class TritonPythonModel:
     """One instance of one ONNX model."""
 
     @staticmethod
-    def auto_complete_config(auto_complete_model_config):
+    def auto_complete_config(auto_complete_model_config: Any) -> Any:
         """Takes names, types and dims of all tensors from the ONNX file, as the native backend does."""
         config = auto_complete_model_config.as_dict()
         batched = config.get("max_batch_size", 0) > 0
@@ -88,7 +94,7 @@ class TritonPythonModel:
             auto_complete_model_config.add_output(tensor_entry(node, batched))
         return auto_complete_model_config
 
-    def initialize(self, args):
+    def initialize(self, args: dict[str, str]) -> None:
         """Loads the model with the provider that the instance kind asks for, or fails."""
         config = json.loads(args["model_config"])
         kind = args["model_instance_kind"]
@@ -106,23 +112,23 @@ class TritonPythonModel:
         # The engine reads this line from Triton's log: it is how the provider in use becomes a metric.
         pb_utils.Logger.log_info("sightline provider " + args["model_name"] + " " + used)
 
-    def execute(self, requests):
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Runs all requests of equal sample shape as one batch; answers each, in order."""
         feeds = [self.feed(request) for request in requests]
-        groups = {}
+        groups: dict[tuple[Any, ...], list[int]] = {}
         for position, arrays in enumerate(feeds):
             groups.setdefault(tuple(a.shape[1:] for a in arrays), []).append(position)
-        responses = [None] * len(requests)
+        responses: list[Any] = [None] * len(requests)
         for members in groups.values():
             for position, response in zip(members, self.run([feeds[m] for m in members]), strict=True):
                 responses[position] = response
         return responses
 
-    def feed(self, request):
+    def feed(self, request: Any) -> Arrays:
         """A request's arrays in the order of the model's inputs."""
         return [pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.inputs]
 
-    def run(self, members):
+    def run(self, members: Sequence[Arrays]) -> list[Any]:
         """One ONNX Runtime call for requests whose shapes agree beyond the batch; one response each."""
         joined = members[0] if len(members) == 1 else [np.concatenate(arrays) for arrays in zip(*members, strict=True)]
         try:
@@ -134,7 +140,7 @@ class TritonPythonModel:
         shares = zip(*(np.split(result, ends) for result in results), strict=True)
         return [self.response(share) for share in shares]
 
-    def response(self, arrays):
+    def response(self, arrays: Sequence[NDArray[Any]]) -> Any:
         """The named arrays as Triton's response."""
         tensors = [
             pb_utils.Tensor(name, np.ascontiguousarray(array)) for name, array in zip(self.outputs, arrays, strict=True)

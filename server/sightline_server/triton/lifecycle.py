@@ -1,0 +1,116 @@
+"""Brings an engine up and takes it down: host, first contact, connection.
+
+Rule: an engine is up when each model has answered for real, within a bound on the whole; an engine that comes back with
+other models than the server was built for is not taken.
+"""
+
+import asyncio
+import contextlib
+
+from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.triton.client import TritonClient
+from sightline_server.triton.config import MODELS, EngineConfig, EngineEvents
+from sightline_server.triton.connection import Connection, connect
+from sightline_server.triton.faults import EngineError
+from sightline_server.triton.hosts import Host
+
+POLL_S = 0.05
+
+
+class Lifecycle:
+    """One engine over all its incarnations."""
+
+    def __init__(self, host: Host, config: EngineConfig, events: EngineEvents) -> None:
+        self.host = host
+        self.connection: Connection | None = None
+        """To the engine's present incarnation; None while there is none."""
+        self._config = config
+        self._events = events
+        self._specs: tuple[DetectorSpec, EmbedderSpec] | None = None
+
+    @property
+    def specs(self) -> tuple[DetectorSpec, EmbedderSpec]:
+        """The models that the first start found. Raises ENGINE_UNAVAILABLE before it."""
+        if self._specs is None:
+            raise SightlineError(ErrorKind.ENGINE_UNAVAILABLE, "the model engine has not been started")
+        return self._specs
+
+    async def raise_up(self) -> None:
+        """From nothing to two models that answer. Raises `SightlineError` with the engine's log when that fails."""
+        limit_s = self._config.start_timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                await self.host.begin()
+                client = await self._first_contact()
+                self.connection = await connect(client, self._config, self._events, self.host.digest, limit_s)
+        except TimeoutError as error:
+            raise self._failure(f"did not answer within {limit_s:g} s") from error
+        except EngineError as error:
+            raise self._failure(f"failed its first calls: {error.detail}") from error
+        self._check_same_models(self.connection)
+        self.host.settled()
+
+    async def _first_contact(self) -> TritonClient:
+        """A client of a Triton that says it is ready."""
+        client = TritonClient(self.host.address)
+        try:
+            while True:
+                if self.host.gone():
+                    if not await self.host.begin_again():
+                        raise self._failure("ended while it started")
+                    await client.close()
+                    client = TritonClient(self.host.address)
+                with contextlib.suppress(EngineError):
+                    if await client.server_ready(self._config.probe_timeout_s):
+                        return client
+                await asyncio.sleep(POLL_S)
+        except BaseException:
+            await client.close()
+            raise
+
+    def _check_same_models(self, connection: Connection) -> None:
+        found = connection.detector, connection.embedder
+        if self._specs is None:
+            self._specs = found
+        if self._specs != found:
+            changed = [name for name, now, was in zip(MODELS, found, self._specs, strict=True) if now != was]
+            text = f"the engine now has another {' and another '.join(changed)}; restart the server"
+            raise SightlineError(ErrorKind.CONFIGURATION, text)
+
+    def _failure(self, what: str) -> SightlineError:
+        log = self.host.log_tail()
+        text = "\n".join([f"{self.host.name} {what}", *(["its log:", *log] if log else [])])
+        return SightlineError(ErrorKind.ENGINE_UNAVAILABLE, text)
+
+    async def take_down(self, grace_s: float) -> None:
+        """Ends the connection, with its calls, and the engine's processes; by force after `grace_s`."""
+        connection, self.connection = self.connection, None
+        if connection:
+            await connection.close()
+        await self.host.end(grace_s)
+
+    async def reload(self, models: set[str]) -> None:
+        """Unloads and loads models whose stub is dead, and tries them; loading alone would do nothing.
+
+        Raises `EngineError`, or `TimeoutError` after `reload_timeout_s`.
+        """
+        connection, limit_s = self.connection, self._config.reload_timeout_s
+        if connection is None:
+            raise TimeoutError
+        async with asyncio.timeout(limit_s):
+            self.host.kill_models(models)
+            for model in sorted(models):
+                await connection.client.unload(model, limit_s)
+                await self._put_away(connection.client, model)
+                await connection.client.load(model, limit_s)
+                await connection.tiny_infer(model, limit_s)
+        self.host.settled()
+
+    async def _put_away(self, client: TritonClient, model: str) -> None:
+        """Waits a while for the end of unloading; a model whose stub died at work stays, and loads all the same."""
+        limit_s = self._config.unload_timeout_s
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                while not await client.unloaded(model, limit_s):  # noqa: ASYNC110 (Triton has no event for it)
+                    await asyncio.sleep(POLL_S)

@@ -1,0 +1,161 @@
+"""Looks at the engine for as long as it runs, and mends it.
+
+    ready <-> faulty -> reload of the sick models, else restart with back-off -> ready
+An embedded engine's processes are looked at directly and Triton is asked whether it is ready; models are tried with a
+tiny infer when a call has failed (a remote engine's also when idle), so that Triton's own counters hold nothing else.
+Rule: readiness goes at the first failed call and comes back only after an answer; the watch outlives every fault.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.ports import Clock
+from sightline_server.triton.config import MODELS, EngineConfig, EngineEvents
+from sightline_server.triton.connection import Connection
+from sightline_server.triton.faults import Cause, EngineError
+from sightline_server.triton.lifecycle import Lifecycle
+
+log = logging.getLogger("sightline.engine")
+
+
+class Watch:
+    """Keeps one engine; told by the calls how they went."""
+
+    def __init__(
+        self,
+        lifecycle: Lifecycle,
+        config: EngineConfig,
+        events: EngineEvents,
+        clock: Clock,
+        set_ready: Callable[[bool], None],
+    ) -> None:
+        self._lifecycle = lifecycle
+        self._host = lifecycle.host
+        self._config = config
+        self._events = events
+        self._clock = clock
+        self._set_ready = set_ready
+        self._wake = asyncio.Event()
+        self._suspects: set[str] = set()
+        self._stale = False
+        self._last_answer = dict.fromkeys(MODELS, clock())
+
+    # What calls tell
+
+    def answered(self, model: str) -> None:
+        """A call got its answer."""
+        self._last_answer[model] = self._clock()
+
+    def failed(self, model: str, error: EngineError) -> None:
+        """A call failed in the engine."""
+        if error.kind is ErrorKind.ENGINE_UNAVAILABLE:
+            self._set_ready(False)
+            self._stale |= error.cause is Cause.REGION_LOST
+            self._suspect(model)
+        elif error.cause is Cause.REFUSED:
+            log.error("engine: %s failed: %s", model, error.detail)
+
+    def kept_waiting(self, model: str, since: float) -> None:
+        """A call begun at `since` had no answer at its deadline; suspicious only if nobody else had one either."""
+        if self._last_answer[model] < since:
+            self._suspect(model)
+
+    def _suspect(self, model: str) -> None:
+        self._suspects.add(model)
+        self._wake.set()
+
+    # Looking
+
+    async def run(self) -> None:
+        """Looks and mends until it is cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._config.probe_interval_s):
+                    await self._wake.wait()
+            self._wake.clear()
+            try:
+                if sick := await self._look():
+                    self._set_ready(False)
+                    await self._mend(sick)
+                self._set_ready(True)
+            except Exception:
+                # Whatever this was, the next round looks again.
+                log.exception("engine: the watch failed")
+                self._set_ready(False)
+
+    async def _look(self) -> set[str]:
+        """The models that do not answer; both of them when it is the engine itself."""
+        connection = self._lifecycle.connection
+        if connection is None or self._stale or self._host.gone():
+            return set(MODELS)
+        if sick := set(self._host.sick_models()):
+            return sick
+        for model in MODELS:
+            try:
+                if not await self._answers(connection, model):
+                    sick.add(model)
+            except EngineError as error:
+                log.warning("engine: %s does not answer its probe: %s", model, error.detail)
+                if error.cause in (Cause.GONE, Cause.FROZEN):
+                    return set(MODELS)
+                sick.add(model)
+            except TimeoutError:
+                log.warning("engine: %s did not answer its probe in time", model)
+                sick.add(model)
+        return sick
+
+    async def _answers(self, connection: Connection, model: str) -> bool:
+        if not await connection.client.model_ready(model, self._config.probe_timeout_s):
+            return False
+        if self._to_be_tried(model):
+            await connection.tiny_infer(model, self._config.probe_timeout_s)
+            self._suspects.discard(model)
+            self.answered(model)
+        return True
+
+    def _to_be_tried(self, model: str) -> bool:
+        if model in self._suspects:
+            return True
+        idle_s = self._clock() - self._last_answer[model]
+        return not self._host.mends and idle_s > self._config.idle_infer_interval_s
+
+    # Mending
+
+    async def _mend(self, sick: set[str]) -> None:
+        """Returns when both models answer again, however often it has to try."""
+        words = "\n".join(self._host.log_tail())
+        log.error("engine: %s not answering%s", " and ".join(sorted(sick)), f"; its log:\n{words}" if words else "")
+        one_model_only = self._host.mends and not self._host.gone() and sick < set(MODELS)
+        if not (one_model_only and await self._reloaded(sick)):
+            waits = self._config.restart_backoff_s
+            attempt = 0
+            while not await self._restarted(waits[min(attempt, len(waits) - 1)]):
+                attempt += 1
+            self._stale = False
+        self._suspects.clear()
+        self._last_answer = dict.fromkeys(MODELS, self._clock())
+
+    async def _reloaded(self, sick: set[str]) -> bool:
+        try:
+            await self._lifecycle.reload(sick)
+        except (EngineError, TimeoutError) as error:
+            log.warning("engine: reloading failed: %s", getattr(error, "detail", "no answer in time"))
+            return False
+        self._events.restarted("reload")
+        log.warning("engine: %s loaded again", " and ".join(sorted(sick)))
+        return True
+
+    async def _restarted(self, wait_s: float) -> bool:
+        await asyncio.sleep(wait_s)
+        await self._lifecycle.take_down(0)
+        self._events.restarted("restart")
+        try:
+            await self._lifecycle.raise_up()
+        except SightlineError as error:
+            log.error("engine: %s", error.message)
+            return False
+        log.warning("engine: running again")
+        return True
