@@ -57,8 +57,6 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         address = rpc_server.bind(door.server, settings.server)
         # The health service would say SERVING for the server as a whole until it is told otherwise.
         await door.health.publish()
-        # The health package says SERVING of what nobody has set yet.
-        await door.health.publish()
         await door.server.start()
         stack.push_async_callback(door.server.stop, None)
         events = EngineMetrics(metrics)

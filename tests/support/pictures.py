@@ -1,0 +1,78 @@
+"""Pictures that tests draw: smooth enough to survive JPEG, different in every corner, so that a wrong turn shows."""
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Pixels = NDArray[np.uint8]
+
+
+def gradient(width: int = 48, height: int = 32) -> Pixels:
+    """uint8 [H,W,3]: red grows to the right, green downwards, blue is bright in the upper left."""
+    x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    blue = 255.0 - (x + y) / 2
+    return np.stack([x, y, blue], axis=-1).astype(np.uint8)
+
+
+def noise(width: int, height: int, seed: int = 0) -> Pixels:
+    """uint8 [H,W,3] of chance."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def encode(picture: Pixels | Image.Image, form: str = "JPEG", **options: Any) -> bytes:
+    """The picture as a file of the format."""
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    encoded = io.BytesIO()
+    image.save(encoded, form, **options)
+    return encoded.getvalue()
+
+
+def exif(orientation: int, **more: Any) -> Image.Exif:
+    """An EXIF block with an orientation and GPS coordinates."""
+    block = Image.Exif()
+    block[0x0112] = orientation
+    gps = block.get_ifd(0x8825)
+    gps[1], gps[2], gps[3], gps[4] = "N", (59.0, 19.0, 46.321), "E", (18.0, 4.0, 7.125)
+    block[0x010E] = more.get("description", "a test")
+    return block
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that says it is `width` x `height`, with a pixel's worth of data: a decompression bomb's header."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    packed = zlib.compress(b"\0\0\0\0")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
+def tiff_with_tile(width: int, height: int, tile_width: int, tile_height: int) -> bytes:
+    """A grey TIFF of one deflated tile of zeros, which may be far larger than the picture."""
+    packer = zlib.compressobj(9)
+    rows = [packer.compress(bytes(tile_width)) for _ in range(tile_height)]
+    data = b"".join([*rows, packer.flush()])
+    tags = [(256, 4, width), (257, 4, height), (258, 3, 8), (259, 3, 8), (262, 3, 1), (277, 3, 1)]
+    tags += [(322, 4, tile_width), (323, 4, tile_height), (324, 4, 0), (325, 4, len(data))]
+    start = 8 + 2 + 12 * len(tags) + 4
+    directory = struct.pack("<H", len(tags))
+    for tag, kind, value in tags:
+        shown = start if tag == 324 else value
+        directory += struct.pack("<HHI", tag, kind, 1) + struct.pack(
+            "<I" if kind == 4 else "<HH", *((shown,) if kind == 4 else (shown, 0))
+        )
+    return b"II*\0" + struct.pack("<I", 8) + directory + struct.pack("<I", 0) + data
+
+
+def with_scans(extra: int, width: int = 64, height: int = 64) -> bytes:
+    """A progressive JPEG with `extra` scans more than it needs."""
+    plain = encode(gradient(width, height), progressive=True)
+    first = plain.index(b"\xff\xda", plain.index(b"\xff\xda") + 2)
+    end = min(place for marker in (b"\xff\xda", b"\xff\xc4") if (place := plain.find(marker, first + 2)) > 0)
+    return plain[:end] + plain[first:end] * extra + plain[end:]

@@ -1,0 +1,146 @@
+"""Metrics stand in `docs/metrics.md` and only there; logs hold what they are given and nothing more."""
+
+import json
+import logging
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client import generate_latest
+
+from sightline_server.telemetry.logging import JsonFormatter, PlainFormatter
+from sightline_server.telemetry.metrics import BatcherMetrics, EngineMetrics, Metrics
+from sightline_server.telemetry.stopwatch import STAGES, Stopwatch
+
+TABLE = Path(__file__).parents[2] / "docs" / "metrics.md"
+OURS = "sightline_"
+ROW = re.compile(r"^\| `(sightline_\w+)` \| (\w+) \| ([^|]*) \| ([^|]+) \|$", re.MULTILINE)
+
+
+def shown(metrics: Metrics) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Name as /metrics shows it -> type and labels, of every metric of ours."""
+    found = {}
+    for collector in metrics.registry._collector_to_names:
+        name = getattr(collector, "_name", "")
+        if not name.startswith(OURS):
+            continue
+        kind = collector._type
+        suffix = {"counter": "_total", "info": "_info"}.get(kind, "")
+        labels = tuple(collector._labelnames)
+        found[name + suffix] = (kind, labels)
+    return found
+
+
+def test_the_table_is_what_the_server_shows() -> None:
+    rows = {
+        name: (kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels, _ in ROW.findall(TABLE.read_text())
+    }
+    assert rows == shown(Metrics())
+
+
+def test_every_metric_is_ours_or_the_librarys() -> None:
+    families = {
+        line.split()[2]
+        for line in generate_latest(Metrics().registry).decode().splitlines()
+        if line.startswith("# TYPE")
+    }
+    assert {name for name in families if not name.startswith((OURS, "process_", "python_"))} == set()
+    assert not [name for name in families if "summary" in name]
+
+
+def test_two_instances_do_not_share_a_registry() -> None:
+    first, second = Metrics(), Metrics()
+    first.requests.labels("Search", "OK").inc()
+    assert b"sightline_requests_total{" not in generate_latest(second.registry)
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+def test_a_batcher_reports_under_its_name() -> None:
+    metrics = Metrics()
+    heard = BatcherMetrics(metrics, "crops")
+    heard.batch_started(5, 3)
+    heard.entry_waited(0.02)
+    for reason in ("cancelled", "expired", "full"):
+        heard.dropped(reason, 2)
+    heard.wasted(4)
+    assert value(metrics, "sightline_batch_size_sum", batcher="crops") == 5
+    assert value(metrics, "sightline_queue_items", batcher="crops") == 3
+    assert value(metrics, "sightline_queue_seconds_count", batcher="crops") == 1
+    assert value(metrics, "sightline_dropped_items_total", batcher="crops", reason="expired") == 2
+    assert value(metrics, "sightline_wasted_items_total", batcher="crops") == 4
+
+
+def test_an_engine_shows_its_present_provider_and_transport_only() -> None:
+    metrics = Metrics()
+    heard = EngineMetrics(metrics)
+    heard.transport("detector", "shm")
+    heard.transport("detector", "inline")
+    heard.provider("detector", "CPUExecutionProvider")
+    heard.provider("detector", "CPUExecutionProvider")
+    heard.restarted("reload")
+    heard.ready(True)
+    assert value(metrics, "sightline_triton_transport", model="detector", transport="shm") == 0
+    assert value(metrics, "sightline_triton_transport", model="detector", transport="inline") == 1
+    assert value(metrics, "sightline_engine_provider", model="detector", provider="CPUExecutionProvider") == 1
+    assert value(metrics, "sightline_engine_restarts_total", kind="reload") == 1
+    assert value(metrics, "sightline_engine_ready") == 1
+    heard.ready(False)
+    assert value(metrics, "sightline_engine_ready") == 0
+
+
+def fail_after(now: list[float], seconds: float) -> None:
+    now[0] += seconds
+    raise RuntimeError
+
+
+def test_the_stopwatch_adds_up_stages_even_when_they_fail() -> None:
+    now = [10.0]
+    watch = Stopwatch(lambda: now[0])
+    with watch.stage("decode"):
+        now[0] += 0.25
+    for _ in range(2):
+        with pytest.raises(RuntimeError), watch.stage("rank"):
+            fail_after(now, 0.5)
+    now[0] += 4
+    timings = watch.timings()
+    assert (timings.decode, timings.rank, timings.detect, timings.total) == (0.25, 1.0, 0.0, 5.25)
+    metrics = Metrics()
+    watch.report(metrics)
+    assert {stage: value(metrics, "sightline_stage_seconds_count", stage=stage) for stage in STAGES} == {
+        "decode": 1, "rank": 1, "detect": None, "crop": None, "embed": None, "search": None,
+    }  # fmt: skip
+
+
+def record(**extra: object) -> logging.LogRecord:
+    made = logging.LogRecord("sightline_server.x", logging.INFO, __file__, 1, "said %s", ("this",), None)
+    made.__dict__.update(extra)
+    return made
+
+
+def test_log_lines_hold_the_known_fields_only() -> None:
+    line = json.loads(JsonFormatter().format(record(request_id="r", code="OK", seconds=0.5, photo="SECRET")))
+    assert line.pop("time").endswith("+00:00")
+    assert line == {
+        "level": "INFO",
+        "logger": "sightline_server.x",
+        "message": "said this",
+        "request_id": "r",
+        "code": "OK",
+        "seconds": 0.5,
+    }
+    plain = PlainFormatter().format(record(request_id="r", photo="SECRET"))
+    assert plain.endswith("said this request_id=r")
+
+
+def test_a_json_line_stays_one_line_with_an_exception() -> None:
+    made = record()
+    try:
+        raise ValueError("first\nsecond")
+    except ValueError as error:
+        made.exc_info = (type(error), error, error.__traceback__)
+    formatted = JsonFormatter().format(made)
+    assert "\n" not in formatted
+    assert "second" in json.loads(formatted)["exception"]
