@@ -1,0 +1,175 @@
+"""Our `onnxruntime` backend with a stand-in for Triton's module: batching of requests, providers, dims."""
+
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from tests.support.tiny_models import build_repository, expected_embeddings
+
+
+@dataclass
+class Tensor:
+    name: str
+    array: NDArray[Any]
+
+    def as_numpy(self) -> NDArray[Any]:
+        return self.array
+
+
+@dataclass
+class Response:
+    output_tensors: list[Tensor]
+    error: object | None = None
+
+
+@dataclass
+class Config:
+    """What Triton hands to `auto_complete_config`."""
+
+    max_batch_size: int
+    inputs: list[dict[str, Any]] = field(default_factory=list)
+    outputs: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"max_batch_size": self.max_batch_size}
+
+    def add_input(self, entry: dict[str, Any]) -> None:
+        self.inputs.append(entry)
+
+    def add_output(self, entry: dict[str, Any]) -> None:
+        self.outputs.append(entry)
+
+
+def pb_utils(model_dir: Path) -> ModuleType:
+    """The part of `triton_python_backend_utils` that the backend uses."""
+    module = ModuleType("triton_python_backend_utils")
+    module.__dict__.update(
+        Tensor=Tensor,
+        InferenceResponse=Response,
+        TritonError=str,
+        TritonModelException=RuntimeError,
+        Logger=SimpleNamespace(log_info=lambda text: None),
+        get_model_dir=lambda: str(model_dir),
+        get_input_tensor_by_name=lambda request, name: request[name],
+    )
+    return module
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    return build_repository(tmp_path)
+
+
+@pytest.fixture
+def backend(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", pb_utils(repository / "detector" / "1"))
+    with resources.as_file(resources.files("sightline_server.triton") / "backend" / "model.py") as path:
+        spec = importlib.util.spec_from_file_location("backend_model", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        yield module
+
+
+def loaded(backend: ModuleType, folder: Path, kind: str = "CPU") -> Any:
+    """An instance of the backend on the model in `folder`."""
+    model = backend.TritonPythonModel()
+    model.initialize(
+        {
+            "model_config": json.dumps({"parameters": {"intra_op_thread_count": {"string_value": "1"}}}),
+            "model_instance_kind": kind,
+            "model_instance_device_id": "0",
+            "model_repository": str(folder),
+            "model_version": "1",
+            "model_name": folder.name,
+        }
+    )
+    return model
+
+
+def request(count: int, seed: int) -> dict[str, Tensor]:
+    crops = np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3), np.uint8)
+    return {"CROPS": Tensor("CROPS", crops)}
+
+
+def test_requests_of_one_call_run_together_and_each_gets_its_own(backend: ModuleType, repository: Path) -> None:
+    model = loaded(backend, repository / "embedder")
+    runs: list[int] = []
+    run = model.session.run
+    model.session = SimpleNamespace(run=lambda outputs, feed: runs.append(len(feed["CROPS"])) or run(outputs, feed))
+    requests = [request(count, seed=count) for count in (1, 3, 2)]
+    responses = model.execute(requests)
+    assert runs == [6]
+    for asked, response in zip(requests, responses, strict=True):
+        [tensor] = response.output_tensors
+        assert tensor.name == "EMBEDDINGS"
+        np.testing.assert_allclose(tensor.array, expected_embeddings(asked["CROPS"].array), atol=1e-6)
+
+
+def test_requests_of_different_shapes_run_apart_and_stay_in_order(backend: ModuleType, tmp_path: Path) -> None:
+    folder = tmp_path / "maxima"
+    (folder / "1").mkdir(parents=True)
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMax", ["X"], ["Y"], axes=[1], keepdims=1)],
+        "maxima",
+        [helper.make_tensor_value_info("X", TensorProto.FLOAT, ["B", "W"])],
+        [helper.make_tensor_value_info("Y", TensorProto.FLOAT, ["B", 1])],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), folder / "1/model.onnx"
+    )
+    model = loaded(backend, folder)
+    arrays = [np.full((1, width), value, np.float32) for width, value in ((2, 1), (5, 2), (2, 3))]
+    responses = model.execute([{"X": Tensor("X", array)} for array in arrays])
+    assert [float(response.output_tensors[0].array[0, 0]) for response in responses] == [1, 2, 3]
+
+
+def test_a_failing_run_answers_each_request_with_an_error_and_no_values(backend: ModuleType, repository: Path) -> None:
+    model = loaded(backend, repository / "embedder")
+    good, wrong = request(1, seed=1), {"CROPS": Tensor("CROPS", np.full((1, 9, 9, 3), 77, np.uint8))}
+    first, second = model.execute([good, wrong])
+    assert first.error is None
+    assert second.output_tensors == []
+    assert str(second.error).startswith("ONNX Runtime failed: ")
+    assert "77" not in str(second.error)
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_a_gpu_instance_that_would_run_on_the_cpu_is_refused(backend: ModuleType, repository: Path) -> None:
+    with pytest.raises(RuntimeError, match="GPU"):
+        loaded(backend, repository / "embedder", kind="GPU")
+
+
+def test_names_types_and_dims_come_from_the_file(backend: ModuleType) -> None:
+    config = backend.TritonPythonModel.auto_complete_config(Config(max_batch_size=16))
+    assert config.inputs == [{"name": "IMAGES", "data_type": "TYPE_UINT8", "dims": [64, 64, 3]}]
+    assert config.outputs == [
+        {"name": "BOXES", "data_type": "TYPE_FP32", "dims": [8, 4]},
+        {"name": "SCORES", "data_type": "TYPE_FP32", "dims": [8]},
+        {"name": "LABELS", "data_type": "TYPE_INT32", "dims": [8]},
+    ]
+
+
+def test_without_batching_the_batch_is_one_more_dimension(backend: ModuleType) -> None:
+    config = backend.TritonPythonModel.auto_complete_config(Config(max_batch_size=0))
+    assert config.inputs[0]["dims"] == [-1, 64, 64, 3]
+
+
+def test_a_version_without_a_model_is_an_error_that_names_the_folder(backend: ModuleType, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(RuntimeError, match=str(empty)):
+        backend.find_model(str(empty))

@@ -1,0 +1,148 @@
+"""Installing the engine: what is pinned, what is refused, and what an interruption leaves."""
+
+import platform
+import re
+import sys
+from importlib import resources
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.triton import install as installer
+from sightline_server.triton.cli import app
+
+
+def requirements() -> str:
+    return (resources.files("sightline_server.triton") / "requirements.txt").read_text()
+
+
+def quiet(text: str) -> None:
+    """Swallows progress."""
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Replaces fetching and assembling by leaving marks; returns the steps taken."""
+    steps: list[str] = []
+
+    def fetch(python: Path) -> None:
+        steps.append("fetch")
+
+    def assemble(made: installer.Installation, folder: Path) -> None:
+        steps.append("assemble")
+        folder.mkdir(parents=True)
+
+    monkeypatch.setattr(installer, "fetch_packages", fetch)
+    monkeypatch.setattr(installer, "assemble_backends", assemble)
+    return steps
+
+
+def test_every_requirement_is_pinned_with_hashes() -> None:
+    text = re.sub(r"#.*", "", requirements()).replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip()]
+    assert [line.split("==")[0] for line in lines] == [
+        *("nvidia-pytriton", "numpy", "onnxruntime", "flatbuffers", "packaging", "protobuf")
+    ]
+    assert all(re.search(r"==\S+\s+--hash=sha256:[0-9a-f]{64}", line) for line in lines)
+    assert re.search(r"^numpy==1\.", text, re.MULTILINE)
+
+
+def test_installing_twice_does_the_work_once(tmp_path: Path, offline: list[str]) -> None:
+    first = installer.install(tmp_path, progress=quiet)
+    told: list[str] = []
+    assert installer.install(tmp_path, progress=told.append) == first == installer.installation_of(tmp_path)
+    assert offline == ["fetch", "assemble"]
+    assert told == [f"engine: up to date in {tmp_path / 'engine'}"]
+    installer.install(tmp_path, force=True, progress=quiet)
+    assert offline == ["fetch", "assemble"] * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["engine", "engine.lock"]
+
+
+def test_a_changed_backend_alone_is_renewed_without_fetching(
+    tmp_path: Path, offline: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installer.install(tmp_path, progress=quiet)
+    monkeypatch.setattr(installer, "backend_source", lambda: b"# newer")
+    with pytest.raises(SightlineError, match="another release"):
+        installer.installation_of(tmp_path)
+    installer.install(tmp_path, progress=quiet)
+    assert offline == ["fetch", "assemble", "assemble"]
+    assert sorted(path.name for path in (tmp_path / "engine").iterdir()) == ["backends", "stamp.json", "venv"]
+
+
+def test_an_interrupted_installation_leaves_nothing_and_the_next_one_starts_clean(
+    tmp_path: Path, offline: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(python: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(installer, "fetch_packages", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            installer.install(tmp_path, progress=quiet)
+    assert [path.name for path in tmp_path.iterdir()] == ["engine.lock"]
+    # A killed one cannot tidy up.
+    (tmp_path / "engine.partial-1" / "venv").mkdir(parents=True)
+    installer.install(tmp_path, progress=quiet)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["engine", "engine.lock"]
+
+
+def test_a_failed_reinstallation_keeps_the_engine_that_was_there(
+    tmp_path: Path, offline: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = installer.install(tmp_path, progress=quiet)
+
+    def fail(python: Path) -> None:
+        raise SightlineError(ErrorKind.CONFIGURATION, "no network")
+
+    monkeypatch.setattr(installer, "fetch_packages", fail)
+    with pytest.raises(SightlineError, match="no network"):
+        installer.install(tmp_path, force=True, progress=quiet)
+    assert installer.installation_of(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "value", "words"),
+    [
+        (sys, "platform", "darwin", "Linux on x86-64"),
+        (platform, "machine", lambda: "aarch64", "Linux on x86-64"),
+        (sys, "version_info", SimpleNamespace(major=3, minor=13), "Python 3.11 or 3.12"),
+        (installer, "glibc_version", lambda: (2, 31), r"glibc 2\.35"),
+        (installer, "libpython_dir", lambda: "", "shared library"),
+        (installer.shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000), "1 MB free"),
+    ],
+)
+def test_what_is_in_the_way_is_named_with_the_way_around(
+    target: object, name: str, value: object, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "version_info":
+        value = type("Version", (tuple,), {"major": 3, "minor": 13})((3, 13, 0))
+    monkeypatch.setattr(target, name, value)
+    with pytest.raises(SightlineError, match=words) as caught:
+        installer.check_machine(tmp_path)
+    assert caught.value.kind is ErrorKind.CONFIGURATION
+    assert "--triton-url" in caught.value.message
+
+
+def test_without_an_engine_the_message_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(SightlineError, match="sightline engine install"):
+        installer.installation_of(tmp_path)
+
+
+def test_the_command_installs_and_reports_failures_with_exit_code_1(
+    tmp_path: Path, offline: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = CliRunner().invoke(app, ["install", "--home", str(tmp_path)])
+    assert done.exit_code == 0
+    assert "installed in" in done.output
+
+    def unfit() -> list[str]:
+        return ["it has no wheels"]
+
+    monkeypatch.setattr(installer, "unfit_machine", unfit)
+    failed = CliRunner().invoke(app, ["install", "--force"], env={"SIGHTLINE_HOME": str(tmp_path)})
+    assert failed.exit_code == 1
+    assert "it has no wheels" in failed.output

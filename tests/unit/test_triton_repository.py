@@ -1,0 +1,33 @@
+"""The shipped configurations say of the default models what their recipes say."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from sightline_models.defaults import DEFAULT_MODELS, DefaultModel
+
+REPOSITORY = Path(__file__).parents[2] / "model_repository"
+
+
+def parameters(text: str) -> dict[str, str]:
+    """The string parameters of a config.pbtxt."""
+    found = re.findall(r'parameters \{ key: "(\w+)" value \{ string_value: ("(?:[^"\\]|\\.)*") \} \}', text)
+    return {key: json.loads(value) for key, value in found}
+
+
+@pytest.mark.parametrize("model", DEFAULT_MODELS, ids=lambda model: model.folder)
+def test_a_configuration_agrees_with_its_recipe(model: DefaultModel) -> None:
+    text = (REPOSITORY / model.folder / "config.pbtxt").read_text()
+    given = parameters(text)
+    assert given["name"] == model.name
+    assert json.loads(given["preprocess"]) == dict(model.preprocess)
+    assert tuple(json.loads(given.get("labels", "[]"))) == model.labels
+    # Sizes are the ONNX file's to tell.
+    assert "dims" not in text
+    assert re.search(r"default_timeout_microseconds: [1-9]", text)
+
+
+def test_the_repository_holds_nothing_but_model_folders() -> None:
+    assert sorted(path.name for path in REPOSITORY.iterdir()) == ["detector", "embedder"]

@@ -1,0 +1,147 @@
+"""Shared memory regions: filled, overwritten, used again only when that is safe, and never under a name."""
+
+import errno
+import os
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+
+from sightline_server.triton import regions, tensors
+from sightline_server.triton.client import TritonClient
+from sightline_server.triton.faults import Cause, EngineError
+from sightline_server.triton.tensors import RegionPool
+
+MIB = 1 << 20
+
+
+class Registrar:
+    """Stands for Triton: maps what is registered, as Triton does, and may refuse."""
+
+    def __init__(self) -> None:
+        self.registered: dict[str, int] = {}
+        self.refuses = False
+
+    async def register(self, region: str, size: int, timeout_s: float) -> None:
+        if self.refuses:
+            raise EngineError(Cause.REFUSED, "cannot map")
+        self.registered[region] = os.stat(regions.FOLDER / region).st_mode & 0o777
+
+    async def unregister(self, region: str, timeout_s: float) -> None:
+        del self.registered[region]
+
+
+@pytest.fixture
+def registrar() -> Registrar:
+    return Registrar()
+
+
+@pytest.fixture
+def pool(registrar: Registrar) -> RegionPool:
+    return RegionPool(cast(TritonClient, registrar), 8 * MIB)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(regions, "FOLDER", tmp_path)
+    return tmp_path
+
+
+async def test_parts_lie_one_after_the_other(pool: RegionPool) -> None:
+    parts = [np.full((4, 5, 3), value, np.uint8) for value in (1, 2, 3)]
+    region = await pool.acquire(180)
+    assert region is not None
+    assert region.fill(parts) == 180
+    np.testing.assert_array_equal(region._view[:180], np.repeat([1, 2, 3], 60))
+
+
+async def test_parts_need_not_be_contiguous(pool: RegionPool) -> None:
+    whole = np.arange(4 * 10 * 3, dtype=np.uint8).reshape(4, 10, 3)
+    region = await pool.acquire(60)
+    assert region is not None
+    region.fill([whole[:, ::2]])
+    np.testing.assert_array_equal(region._view[:60].reshape(4, 5, 3), whole[:, ::2])
+
+
+async def test_no_name_is_left_once_triton_has_mapped_it(pool: RegionPool, registrar: Registrar, folder: Path) -> None:
+    region = await pool.acquire(100)
+    assert region is not None
+    assert os.listdir(folder) == []
+    assert registrar.registered == {region.name: 0o600}
+    assert region.name.startswith(regions.own_prefix())
+
+
+async def test_no_name_is_left_when_triton_refuses(pool: RegionPool, registrar: Registrar, folder: Path) -> None:
+    registrar.refuses = True
+    with pytest.raises(EngineError):
+        await pool.acquire(100)
+    assert os.listdir(folder) == []
+    assert pool.mapped_bytes == 0
+
+
+async def test_a_released_region_is_overwritten_and_used_again(pool: RegionPool) -> None:
+    first = await pool.acquire(300)
+    assert first is not None
+    first.fill([np.full((10, 10, 3), 255, np.uint8)])
+    pool.release(first)
+    assert not first._view.any()
+    assert await pool.acquire(200) is first
+
+
+async def test_a_region_in_use_is_not_given_out_twice(pool: RegionPool) -> None:
+    first, second = await pool.acquire(300), await pool.acquire(300)
+    assert first is not second
+
+
+async def test_a_discarded_region_is_never_used_again(pool: RegionPool, registrar: Registrar) -> None:
+    first = await pool.acquire(300)
+    assert first is not None
+    await pool.discard(first)
+    assert registrar.registered == {}
+    assert pool.mapped_bytes == 0
+    again = await pool.acquire(300)
+    assert again is not None
+    assert again.name != first.name
+
+
+async def test_the_smallest_region_that_fits_is_taken(pool: RegionPool) -> None:
+    large, small = await pool.acquire(4 * MIB), await pool.acquire(1)
+    assert large is not None
+    assert small is not None
+    pool.release(large)
+    pool.release(small)
+    assert await pool.acquire(10) is small
+    assert await pool.acquire(3 * MIB) is large
+
+
+async def test_beyond_its_bound_it_gives_none_but_trades_idle_regions_for_a_larger_one(pool: RegionPool) -> None:
+    small = [await pool.acquire(1) for _ in range(5)]
+    assert await pool.acquire(4 * MIB) is None
+    for region in small:
+        assert region is not None
+        pool.release(region)
+    assert await pool.acquire(8 * MIB) is not None
+    assert pool.mapped_bytes == 8 * MIB
+    assert await pool.acquire(1) is None
+
+
+async def test_a_full_dev_shm_gives_none(pool: RegionPool, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    def full(descriptor: int, offset: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(tensors.os, "posix_fallocate", full)
+    assert await pool.acquire(100) is None
+    assert os.listdir(folder) == []
+    assert pool.mapped_bytes == 0
+
+
+async def test_a_closed_pool_lets_go_of_all_regions(pool: RegionPool, registrar: Registrar) -> None:
+    idle, busy = await pool.acquire(1), await pool.acquire(1)
+    assert idle is not None
+    assert busy is not None
+    pool.release(idle)
+    await pool.close()
+    assert await pool.acquire(1) is None
+    pool.release(busy)
+    assert pool.mapped_bytes == 0
