@@ -1,0 +1,190 @@
+"""Debian's Prometheus against a live server with traffic: every expression of dashboard, rules and alerts is evaluated.
+
+The server, its Triton, the catalog and the configuration of Prometheus are real, the models tiny.
+"""
+
+import csv
+import io
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+from scripts.dashboard_panels import GPU
+from sightline_client import Client, InvalidRequestError
+from sightline_client.local_server import LocalServer
+from tests.support.engine import CHECKOUT, sightline_home, tiny_repository  # noqa: F401 (fixture)
+from tests.support.prometheus import Prometheus
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(90)]
+
+DEPLOY = CHECKOUT / "deploy" / "prometheus"
+TRAFFIC_S = 12.0
+CALLERS = 3
+SELECTOR = re.compile(r'(?<!["\w:])((?:sightline_|nv_|process_|job:|batcher:|up\b)[\w:]*(?:\{[^}]*\})?)')
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A Prometheus that has seen a server at work until the instant `at`."""
+
+    prometheus: Prometheus
+    at: float
+
+
+@pytest.fixture(scope="module")
+def observed(tiny_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:  # noqa: F811
+    folder = tmp_path_factory.mktemp("prometheus")
+    environment = {"SIGHTLINE_HOME": str(sightline_home()), "SIGHTLINE_ENGINE__REPOSITORY": str(tiny_repository)}
+    catalog = build_catalog(folder, environment)
+    log = folder / "server.log"
+    with LocalServer(catalog=catalog, env=environment, log=log) as server:
+        triton = re.search(r"http://(127\.0\.0\.1:\d+)/metrics", log.read_text())
+        assert triton, log.read_text()
+        with Prometheus(config(server.metrics_url, triton[1]), folder) as prometheus:
+            wait_for(prometheus, 'sightline_requests_total{code="OK"} and on () up{job="triton"} == 1')
+            send_traffic(server.target)
+            yield Observed(prometheus, time.time())
+
+
+def config(metrics_url: str, triton: str) -> str:
+    """The configuration that we ship, with this run's targets, each second, and a GPU asked for that is not there."""
+    text = (DEPLOY / "prometheus.yml").read_text()
+    server = metrics_url.removeprefix("http://").removesuffix("/metrics")
+    text = text.replace("rules/", f"{DEPLOY}/rules/").replace("15s", "1s").replace("10s", "1s")
+    text = text.replace("127.0.0.1:9464", server).replace("127.0.0.1:8002", triton)
+    # The part for a Triton of one's own is there as a comment.
+    text = re.sub(r"(?m)^  # (- job_name: triton|  .*)$", r"  \1", text)
+    assert server in text
+    assert f'"{triton}"' in text
+    return text.replace("accelerator: cpu", "accelerator: gpu")
+
+
+def build_catalog(folder: Path, environment: dict[str, str]) -> Path:
+    """Twelve products of twelve colours, built by the command."""
+    rows = []
+    for number in range(12):
+        name = f"p{number}.png"
+        (folder / name).write_bytes(photo(number))
+        rows.append({"id": f"p{number}", "title": f"Product {number}", "image_link": name, "price": "5.00 USD"})
+    with (folder / "feed.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    command = [str(Path(sys.executable).with_name("sightline")), "catalog", "build"]
+    built = subprocess.run(
+        [*command, str(folder / "feed.csv"), "--out", str(folder / "catalog")],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    return folder / "catalog"
+
+
+def photo(number: int) -> bytes:
+    """A picture in which the tiny detector finds several objects: it takes red for an object."""
+    picture = Image.new("RGB", (128, 128), (200, 10 * number, 255 - 20 * number))
+    ImageDraw.Draw(picture).ellipse((10 + number, 20, 80, 100 - number), fill=(255, 20 * number, 30))
+    encoded = io.BytesIO()
+    picture.save(encoded, "PNG")
+    return encoded.getvalue()
+
+
+def send_traffic(target: str) -> None:
+    """Good photos from several callers, and now and then bytes that are none."""
+    until = time.monotonic() + TRAFFIC_S
+
+    def caller(number: int) -> int:
+        answered = 0
+        with Client(target) as client:
+            while time.monotonic() < until:
+                answered += bool(client.find(photo(number % 12)).objects)
+                number += 1
+                if number % 5 == 0:
+                    with pytest.raises(InvalidRequestError):
+                        client.find(b"no photo")
+        return answered
+
+    with ThreadPoolExecutor(CALLERS) as callers:
+        assert all(answered > 5 for answered in callers.map(caller, range(CALLERS)))
+
+
+def wait_for(prometheus: Prometheus, expression: str) -> None:
+    """Returns when `expression` has a sample, which a few scrapes bring."""
+    deadline = time.monotonic() + 20
+    while not prometheus.query(expression):
+        assert time.monotonic() < deadline, f"no sample of {expression}"
+        time.sleep(0.2)
+
+
+def dashboard_queries() -> list[tuple[str, str]]:
+    """Row and expression of every query of the dashboard."""
+    row, found = "", []
+    for panel in json.loads((CHECKOUT / "deploy/grafana/sightline.json").read_text())["panels"]:
+        row = panel["title"] if panel["type"] == "row" else row
+        found += [(row, target["expr"]) for target in panel.get("targets", ())]
+    assert len(found) > 30
+    return found
+
+
+def filled_in(expression: str) -> str:
+    """The expression as Grafana sends it."""
+    return expression.replace("$__rate_interval", "20s").replace("$instance", ".+")
+
+
+def test_every_expression_of_the_dashboard_returns_figures(observed: Observed) -> None:
+    empty = []
+    for row, expression in dashboard_queries():
+        samples = observed.prometheus.query(filled_in(expression), observed.at)
+        # Nobody has a GPU here: its row must be asked without an error, no more.
+        if row != GPU.title and not any(math.isfinite(sample.value) for sample in samples):
+            empty.append(expression)
+    assert not empty
+
+
+def test_every_recording_rule_has_recorded(observed: Observed) -> None:
+    recording = [rule for rule in observed.prometheus.rules() if rule["type"] == "recording"]
+    assert len(recording) > 10
+    assert [rule for rule in recording if rule["health"] != "ok"] == []
+    assert [rule["name"] for rule in recording if not observed.prometheus.query(rule["name"], observed.at)] == []
+
+
+def test_every_alert_is_evaluated_on_series_that_exist(observed: Observed) -> None:
+    alerts = [rule for rule in observed.prometheus.rules() if rule["type"] == "alerting"]
+    assert len(alerts) > 10
+    assert [rule for rule in alerts if rule["health"] != "ok"] == []
+    for alert in alerts:
+        observed.prometheus.query(alert["query"], observed.at)
+        selectors = SELECTOR.findall(alert["query"])
+        assert selectors, alert["query"]
+        missing = [selector for selector in selectors if not observed.prometheus.query(selector, observed.at)]
+        assert not missing, alert["name"]
+
+
+def test_a_healthy_server_raises_no_alert_but_the_one_for_the_missing_gpu(observed: Observed) -> None:
+    states = {rule["name"]: rule["state"] for rule in observed.prometheus.rules() if rule["type"] == "alerting"}
+    # Its `for` is five minutes, so it is pending.
+    assert states.pop("SightlineEngineOnCpu") == "pending"
+    assert set(states.values()) == {"inactive"}, states
+
+
+def test_the_figures_are_those_of_the_traffic(observed: Observed) -> None:
+    codes = {
+        sample.labels["code"]: sample.value for sample in observed.prometheus.query("sightline_requests_total > 0")
+    }
+    assert set(codes) == {"OK", "INVALID_ARGUMENT"}
+    (items,) = observed.prometheus.query('nv_inference_count{model="embedder"}')
+    (batched,) = observed.prometheus.query('sightline_batch_size_sum{batcher="crops"}')
+    assert items.value >= batched.value > codes["OK"]
