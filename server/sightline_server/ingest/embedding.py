@@ -3,6 +3,7 @@
 Rule: a catalog picture takes the very steps of a query photo (`stages/`), so that equal pixels meet equal vectors.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.models import EmbedderSpec
-from sightline_server.errors import SightlineError
+from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.images import UnreadableImageError
 from sightline_server.ports import Engine
 from sightline_server.stages.crop import crop
@@ -21,20 +22,38 @@ Embed = Callable[[Sequence[NDArray[np.uint8]]], Awaitable[NDArray[np.float32]]]
 """Crops, each uint8 [h,w,3], to embeddings float32 [B,D], L2-normalised; any number of them."""
 
 BATCH = 32
+RETRIES = 3
+PATIENCE_S = 120.0
 
 
-def engine_embed(engine: Engine) -> Embed:
-    """`Embed` by the engine's embedder, in batches that it takes."""
+def engine_embed(engine: Engine, patience_s: float = PATIENCE_S) -> Embed:
+    """`Embed` by the engine's embedder, in batches that it takes.
+
+    An engine that fails is given `patience_s` to mend itself before its error is passed on: hours of work should not
+    be lost to a restart of seconds.
+    """
     runner, spec = engine.runner("embedder"), engine.embedder
     size = min(BATCH, spec.max_batch_size) if spec.max_batch_size else BATCH
+    mended = asyncio.Event()
+    engine.on_change(lambda ready: mended.set() if ready else mended.clear())
+
+    async def infer(batch: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        for _ in range(RETRIES):
+            try:
+                return check_embeddings(await runner.infer(batch, deadline=None), len(batch), spec)
+            except SightlineError as error:
+                if error.kind is not ErrorKind.ENGINE_UNAVAILABLE:
+                    raise
+                try:
+                    async with asyncio.timeout(patience_s):
+                        await mended.wait()
+                except TimeoutError:
+                    raise error from None
+        return check_embeddings(await runner.infer(batch, deadline=None), len(batch), spec)
 
     async def embed(crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        parts = []
-        for start in range(0, len(crops), size):
-            batch = crops[start : start + size]
-            answer = await runner.infer(batch, deadline=None)
-            parts.append(check_embeddings(answer, len(batch), spec))
-        return np.concatenate(parts)
+        batches = (crops[start : start + size] for start in range(0, len(crops), size))
+        return np.concatenate([await infer(batch) for batch in batches])
 
     return embed
 

@@ -1,0 +1,95 @@
+"""The embedder as the build sees it: batches that the engine takes, and patience with an engine that mends itself."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.ingest.embedding import RETRIES, engine_embed
+from sightline_server.ports import ModelRunner
+from tests.support.catalogs import DIMENSION, SPEC, shade_embed
+
+GONE = SightlineError(ErrorKind.ENGINE_UNAVAILABLE, "the engine is gone")
+
+
+class ScriptedEngine:
+    """An engine whose embedder fails as told; it is ready again only when `mends` says so."""
+
+    def __init__(self, failures: Sequence[SightlineError] = (), *, mends: bool = True) -> None:
+        self.batches: list[int] = []
+        self._failures = list(failures)
+        self._mends = mends
+        self._listeners: list[Callable[[bool], None]] = []
+        self.ready = True
+
+    @property
+    def embedder(self) -> EmbedderSpec:
+        return replace(SPEC, max_batch_size=4)
+
+    @property
+    def detector(self) -> DetectorSpec:
+        raise AssertionError("a build detects nothing")
+
+    def runner(self, model: str) -> ModelRunner:
+        assert model == "embedder"
+        return self
+
+    def on_change(self, listener: Callable[[bool], None]) -> None:
+        self._listeners.append(listener)
+
+    async def infer(self, parts: Sequence[NDArray[np.uint8]], *, deadline: float | None) -> Mapping[str, object]:
+        self.batches.append(len(parts))
+        if self._failures:
+            for ready in (False, True) if self._mends else (False,):
+                for listener in self._listeners:
+                    listener(ready)
+            raise self._failures.pop(0)
+        return {"EMBEDDINGS": await shade_embed(parts)}
+
+    async def start(self) -> None:
+        raise AssertionError("it is started already")
+
+    async def stop(self) -> None:
+        raise AssertionError("whoever started it stops it")
+
+
+def crops(count: int) -> list[NDArray[np.uint8]]:
+    return [np.full((4, 4, 3), number * 10, np.uint8) for number in range(count)]
+
+
+async def test_as_many_as_the_engine_takes_in_order() -> None:
+    engine = ScriptedEngine()
+    embeddings = await engine_embed(engine)(crops(10))
+    assert engine.batches == [4, 4, 2]
+    assert embeddings.shape == (10, DIMENSION)
+    assert np.array_equal(embeddings, await shade_embed(crops(10)))
+
+
+async def test_an_engine_that_mends_itself_costs_nothing() -> None:
+    engine = ScriptedEngine([GONE] * RETRIES)
+    embeddings = await engine_embed(engine)(crops(5))
+    assert np.array_equal(embeddings, await shade_embed(crops(5)))
+    assert engine.batches == [4] * RETRIES + [4, 1]
+
+
+async def test_an_engine_that_stays_away_is_the_end() -> None:
+    with pytest.raises(SightlineError, match="the engine is gone"):
+        await engine_embed(ScriptedEngine([GONE], mends=False), patience_s=0.01)(crops(1))
+
+
+async def test_an_engine_that_fails_again_and_again_is_the_end() -> None:
+    engine = ScriptedEngine([GONE] * 99)
+    with pytest.raises(SightlineError, match="the engine is gone"):
+        await engine_embed(engine)(crops(1))
+    assert engine.batches == [1] * (RETRIES + 1)
+
+
+async def test_other_failures_are_not_waited_out() -> None:
+    engine = ScriptedEngine([SightlineError(ErrorKind.INTERNAL, "a defect")])
+    with pytest.raises(SightlineError, match="a defect"):
+        await engine_embed(engine)(crops(1))
+    assert engine.batches == [1]
