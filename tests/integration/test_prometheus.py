@@ -173,6 +173,15 @@ def test_every_alert_is_evaluated_on_series_that_exist(observed: Observed) -> No
         assert not missing, alert["name"]
 
 
+def test_every_query_of_the_runbook_is_valid(observed: Observed) -> None:
+    blocks = re.findall(r"(?ms)^```promql\n(.*?)^```", (CHECKOUT / "docs" / "runbook.md").read_text())
+    queries = [line for block in blocks for line in block.splitlines()]
+    assert len(queries) > 20
+    for query in queries:
+        # A query that Prometheus cannot read raises; many have no samples on a healthy server.
+        observed.prometheus.query(query, observed.at)
+
+
 def test_a_healthy_server_raises_no_alert_but_the_one_for_the_missing_gpu(observed: Observed) -> None:
     states = {rule["name"]: rule["state"] for rule in observed.prometheus.rules() if rule["type"] == "alerting"}
     # Its `for` is five minutes, so it is pending.
