@@ -52,6 +52,7 @@ def build(
     """
     # Late, so that `--help` does not load the models' and the index's libraries.
     from sightline_server.ingest.build import BuildOptions
+    from sightline_server.ingest.images import ImageLimits
     from sightline_server.stages.decode import DecodeLimits
 
     with failures():
@@ -66,6 +67,7 @@ def build(
             strict=strict,
             replace=replace,
             decode=decode,
+            image_limits=ImageLimits(max_bytes=limits.max_photo_bytes),
             decode_threads=settings.decode.threads,
         )
         started = time.monotonic()
