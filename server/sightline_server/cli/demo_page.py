@@ -170,16 +170,14 @@ def _card(ranked: RankedProduct, classes: dict[str, str]) -> str:
     title = escape(product.title or product.id)
     style, level = LEVELS[ranked.level]
     picture = classes.get(ranked.matched_image) or classes.get(product.image_link, "")
-    line = " &middot; ".join(
-        escape(text) for text in (product.brand, product.price, _stock(product.availability)) if text
-    )
+    offer = " &middot; ".join(escape(text) for text in (product.price, _stock(product.availability)) if text)
     why = "".join(f"<li>{escape(reason.text)} <i>{reason.contribution:+.3f}</i></li>" for reason in ranked.reasons)
     return (
         f'<li class="card"><div class="pic {picture}" role="img" aria-label="{title}"><b>{ranked.rank}</b></div>'
-        f'<h4>{title}</h4><p class="line">{line}</p>'
-        f'<p class="level {style}"><span>{level}</span> score {ranked.score:.3f}</p>'
-        f'<div class="bar" title="similarity {ranked.similarity:.3f}">'
+        f'<h4>{title}</h4><p class="line">{escape(product.brand)}</p><p class="offer">{offer}</p>'
+        f'<p class="level {style}">{level}</p><div class="bar" title="similarity {ranked.similarity:.3f}">'
         f'<i style="width:{100 * min(1.0, max(0.0, ranked.similarity)):.1f}%"></i></div>'
+        f'<p class="line">score <b>{ranked.score:.3f}</b></p>'
         f'<ul class="why">{why}</ul></li>'
     )
 

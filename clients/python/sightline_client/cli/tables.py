@@ -24,7 +24,7 @@ def object_table(number: int, found: DetectedObject, products: Sequence[RankedPr
     table = Table(title=object_title(number, found), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("#", justify="right")
     table.add_column("product", no_wrap=True)
-    table.add_column("title", overflow="ellipsis", no_wrap=True, max_width=32)
+    table.add_column("title", max_width=36)
     shown = products[:limit]
     priced, moved = any(ranked.product.price for ranked in shown), any(why(ranked) for ranked in shown)
     for column in (*(("price",) if priced else ()), "similarity", "score"):
@@ -50,7 +50,7 @@ def photo_table(name: str, answer: Answer, best: int = 3) -> Table:
     priced = any(ranked.product.price for each in answer.objects for ranked in each.products[:best])
     for column in ("object", "product"):
         table.add_column(column, no_wrap=True)
-    table.add_column("title", no_wrap=True, overflow="ellipsis", max_width=32)
+    table.add_column("title", max_width=36)
     for column in (*(("price",) if priced else ()), "similarity", "score"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("level", no_wrap=True)
