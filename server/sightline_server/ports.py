@@ -78,6 +78,10 @@ class ProductIndex(Protocol):
     def products(self) -> int:
         """How many products it holds."""
 
+    @property
+    def self_check_recall(self) -> float:
+        """recall@10 of the index against exact search, measured on probes from the catalog when it was opened."""
+
     async def search(self, queries: NDArray[np.float32], k: int) -> list[list[Neighbour]]:
         """For each of the queries [B,dimension], L2-normalised, its `k` nearest products, nearest first.
 

@@ -59,6 +59,9 @@ class Metrics:
             "triton_transport", "1 for the way in which tensors reach a model.", "model", "transport"
         )
         self.catalog_products = self._gauge("catalog_products", "Products of the served revision.", "catalog")
+        self.index_recall = self._gauge(
+            "index_recall", "recall@10 of the index against exact search, on probes at the start.", "catalog"
+        )
         self.catalog_info = self._gauge("catalog_info", "1 for the served revision.", "catalog", "revision")
         self.catalog_built = self._gauge(
             "catalog_built_timestamp_seconds", "When the served revision was built, in Unix time.", "catalog"
