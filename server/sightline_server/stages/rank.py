@@ -59,7 +59,7 @@ def reasons_for(found: Neighbour, label: str, settings: RankingSettings) -> tupl
         )
     ]
     if settings.category_bonus and names_category(label, found.product):
-        reasons.append(Reason(ReasonKind.CATEGORY_MATCH, settings.category_bonus, f"is in the category of a {label}"))
+        reasons.append(Reason(ReasonKind.CATEGORY_MATCH, settings.category_bonus, f"its category matches '{label}'"))
     if settings.unavailable_penalty and found.product.availability.lower() in UNAVAILABLE:
         reasons.append(Reason(ReasonKind.UNAVAILABLE, -settings.unavailable_penalty, "is out of stock"))
     return tuple(reasons)
