@@ -39,6 +39,7 @@ from sightline_server.stages.rank import rank
 from sightline_server.stages.search import VectorQuery
 from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.stopwatch import Stopwatch
+from sightline_server.telemetry.tracing import OFF, Tracing
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ class Pipeline:
         settings: PipelineSettings,
         metrics: Metrics,
         clock: Clock,
+        tracing: Tracing = OFF,
     ) -> None:
         self._engine = engine
         self._index = index
@@ -90,6 +92,7 @@ class Pipeline:
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
+        self._tracing = tracing
         for outcome in ("searched", *(reason.value for reason in OBJECT_FAULTS.values())):
             metrics.objects.labels(outcome)
 
@@ -99,7 +102,7 @@ class Pipeline:
         Raises `SightlineError`. INVALID_IMAGE and LIMIT_EXCEEDED are raised before `Accepted`, so that a refusal comes
         before the first event.
         """
-        watch = Stopwatch(self._clock)
+        watch = Stopwatch(self._clock, self._tracing)
         try:
             frame, seen = await self._decode(query, watch)
             yield Accepted(query.request_id)

@@ -191,6 +191,15 @@ class LogSettings(Part):
     """One JSON object a line instead of plain text."""
 
 
+class TracingSettings(Part):
+    """Spans of calls and stages, for an OpenTelemetry collector."""
+
+    endpoint: str | None = Field(default=None, pattern="^https?://[^/]+$")
+    """http://HOST:PORT or https://HOST:PORT of the collector's OTLP gRPC service; without it nothing is traced."""
+    sample_ratio: Fraction = 0.1
+    """How many calls are traced; a caller who has a trace of its own decides for its calls."""
+
+
 def default_home() -> Path:
     """`$SIGHTLINE_HOME`, or `~/.local/share/sightline`."""
     return Path(os.environ.get("SIGHTLINE_HOME") or Path.home() / ".local" / "share" / "sightline")
@@ -217,6 +226,7 @@ class Settings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     catalog: CatalogSettings = CatalogSettings()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
 
     @classmethod
     def settings_customise_sources(

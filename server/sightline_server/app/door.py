@@ -16,6 +16,7 @@ from sightline_server.rpc.limiter import AdaptiveLimit
 from sightline_server.rpc.service import LensService
 from sightline_server.settings import Settings
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
+from sightline_server.telemetry.tracing import OFF, Tracing
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 class Door:
     """The gRPC side, which stands before there is anything behind it."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, tracing: Tracing = OFF) -> None:
         self._engine: Engine | None = None
         self.admission = Admission(
             limit=AdaptiveLimit(
@@ -35,7 +36,7 @@ class Door:
         )
         self.health = Health(self.admission)
         self.service = LensService(
-            calls=Calls(limits=settings.limits, metrics=metrics, clock=clock),
+            calls=Calls(limits=settings.limits, metrics=metrics, clock=clock, tracing=tracing),
             admission=self.admission,
             limits=settings.limits,
             catalog=settings.catalog.name,

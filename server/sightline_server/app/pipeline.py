@@ -22,6 +22,7 @@ from sightline_server.stages.detect import RawDetections, split_answer
 from sightline_server.stages.embed import check_embeddings
 from sightline_server.stages.search import VectorQuery, search
 from sightline_server.telemetry.metrics import BatcherMetrics, Metrics
+from sightline_server.telemetry.tracing import OFF, Tracing
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -29,7 +30,12 @@ Pixels = NDArray[np.uint8]
 
 
 async def build_pipeline(
-    stack: AsyncExitStack, settings: Settings, engine: Engine, index: ProductIndex, metrics: Metrics
+    stack: AsyncExitStack,
+    settings: Settings,
+    engine: Engine,
+    index: ProductIndex,
+    metrics: Metrics,
+    tracing: Tracing = OFF,
 ) -> Pipeline:
     """The pipeline of `engine` and `index`; what it starts ends with `stack`.
 
@@ -73,6 +79,7 @@ async def build_pipeline(
         ),
         metrics=metrics,
         clock=clock,
+        tracing=tracing,
     )
 
 

@@ -26,6 +26,7 @@ from sightline_server.rpc import server as rpc_server
 from sightline_server.rpc.admission import Admission
 from sightline_server.settings import Settings
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
+from sightline_server.telemetry.tracing import make_tracing
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +53,10 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
     """
     metrics = Metrics()
     async with AsyncExitStack() as stack:
+        tracing = make_tracing(settings.tracing)
+        stack.callback(tracing.close)
         metrics_address = start_metrics(stack, settings.server.metrics_listen, metrics)
-        door = Door(settings, metrics)
+        door = Door(settings, metrics, tracing)
         address = rpc_server.bind(door.server, settings.server)
         # The health service would say SERVING for the server as a whole until it is told otherwise.
         await door.health.publish()
@@ -63,7 +66,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         engine = await stack.enter_async_context(engine_session(settings, events))
         log.info("engine: %s, %s; metrics %s", engine.detector.identity, engine.embedder.identity, engine.metrics_url)
         index = await open_catalog(stack, settings, engine, metrics)
-        pipeline = await build_pipeline(stack, settings, engine, index, metrics)
+        pipeline = await build_pipeline(stack, settings, engine, index, metrics, tracing)
         await warm_up(pipeline, settings)
         metrics.build.info(build_facts(engine))
         door.open(engine, pipeline, events)
@@ -94,6 +97,7 @@ async def open_catalog(stack: AsyncExitStack, settings: Settings, engine: Engine
     index = await open_index(settings.catalog.path, settings.catalog.name, engine.embedder)
     stack.push_async_callback(index.close)
     metrics.catalog_products.labels(index.name).set(index.products)
+    metrics.index_recall.labels(index.name).set(index.self_check_recall)
     metrics.catalog_info.labels(index.name, index.revision).set(1)
     metrics.catalog_built.labels(index.name).set(datetime.fromisoformat(index.built_at).timestamp())
     log.info("catalog %s revision %s: %d products", index.name, index.revision, index.products)

@@ -17,6 +17,7 @@ from sightline_server.ports import Clock
 from sightline_server.rpc.status import CODES, to_status
 from sightline_server.settings import LimitSettings
 from sightline_server.telemetry.metrics import Metrics
+from sightline_server.telemetry.tracing import OFF, Tracing
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +49,11 @@ class Call:
 class Calls:
     """Opens calls and closes them properly."""
 
-    def __init__(self, *, limits: LimitSettings, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, *, limits: LimitSettings, metrics: Metrics, clock: Clock, tracing: Tracing = OFF) -> None:
         self._limits = limits
         self._metrics = metrics
         self._clock = clock
+        self._tracing = tracing
         # A counter that appears with its first call hides that call from rate(): it never was 0.
         for code in {grpc.StatusCode.OK, *CODES.values()}:
             metrics.requests.labels(SEARCH, code.name)
@@ -62,7 +64,8 @@ class Calls:
         started = self._clock()
         call = Call(context, secrets.token_hex(8), started, started + self._seconds_left(context))
         code = grpc.StatusCode.OK
-        with self._metrics.in_flight.track_inprogress():
+        traced = self._tracing.call(method, call.request_id, context.invocation_metadata)
+        with self._metrics.in_flight.track_inprogress(), traced as span:
             try:
                 # The loop's clock is the monotonic clock that deadlines are made of.
                 async with asyncio.timeout_at(call.deadline):
@@ -80,6 +83,7 @@ class Calls:
                 await context.abort(status.code, status.message, status.trailing_metadata)
             finally:
                 self._close(method, call, code)
+                span.ended_with(code.name)
 
     def _seconds_left(self, context: Context) -> float:
         """What the caller allows, or the default for callers who set nothing; capped."""

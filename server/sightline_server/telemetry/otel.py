@@ -1,0 +1,103 @@
+"""`tracing.Tracing` by OpenTelemetry; imported only when the settings name a collector.
+
+Rule: exceptions are never recorded, since their texts may tell more than a span may: a span that failed says so and no
+more. Spans are sent by a thread of the exporter, which drops them rather than wait when the collector is away.
+"""
+
+import importlib.metadata
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+from opentelemetry import context as current
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from sightline_server.telemetry.tracing import CallSpan, Metadata
+
+SERVICE = "sightline.v1.LensService"
+PROPAGATED = ("traceparent", "tracestate")
+EXPORT_TIMEOUT_S = 3.0
+SERVER_FAULTS = ("INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "DATA_LOSS", "UNKNOWN")
+"""Codes that make a server's span an error, by OpenTelemetry's conventions for gRPC."""
+
+
+class OpenCall:
+    """`tracing.CallSpan` around a span."""
+
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
+
+    def ended_with(self, code: str) -> None:
+        """The call ended with this gRPC code."""
+        self._span.set_attribute("rpc.response.status_code", code)
+        if code in SERVER_FAULTS:
+            self._span.set_status(trace.StatusCode.ERROR)
+
+
+class OpenTelemetryTracing:
+    """Spans of calls and stages to one `processor`.
+
+    A call whose caller has a trace follows the caller's decision; of the others `sample_ratio` are traced.
+    """
+
+    def __init__(self, processor: SpanProcessor, sample_ratio: float) -> None:
+        version = importlib.metadata.version("sightline")
+        self._provider = TracerProvider(
+            sampler=ParentBased(TraceIdRatioBased(sample_ratio)),
+            resource=Resource.create({SERVICE_NAME: "sightline", SERVICE_VERSION: version}),
+            shutdown_on_exit=False,
+        )
+        self._provider.add_span_processor(processor)
+        self._tracer = self._provider.get_tracer("sightline")
+        self._propagator = TraceContextTextMapPropagator()
+
+    @contextmanager
+    def call(self, method: str, request_id: str, metadata: Callable[[], Metadata | None]) -> Iterator[CallSpan]:
+        """See `tracing.Tracing`."""
+        carrier = {key: value for key, value in metadata() or () if key in PROPAGATED and isinstance(value, str)}
+        span = self._tracer.start_span(
+            f"{SERVICE}/{method}",
+            context=self._propagator.extract(carrier),
+            kind=trace.SpanKind.SERVER,
+            attributes={
+                "rpc.system.name": "grpc",
+                "rpc.method": f"{SERVICE}/{method}",
+                "sightline.request_id": request_id,
+            },
+        )
+        token = current.attach(trace.set_span_in_context(span))
+        try:
+            yield OpenCall(span)
+        finally:
+            current.detach(token)
+            span.end()
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """See `tracing.Tracing`. The warm-up and calls that are not sampled have no spans of stages."""
+        return self._stage(name) if trace.get_current_span().is_recording() else nullcontext()
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        span = self._tracer.start_span(name)
+        try:
+            yield
+        except Exception:
+            span.set_status(trace.StatusCode.ERROR)
+            raise
+        finally:
+            span.end()
+
+    def close(self) -> None:
+        """See `tracing.Tracing`."""
+        self._provider.shutdown()
+
+
+def collector_tracing(endpoint: str, sample_ratio: float) -> OpenTelemetryTracing:
+    """Tracing to the OTLP collector at `endpoint`, http://HOST:PORT or https://HOST:PORT, by gRPC."""
+    exporter = OTLPSpanExporter(endpoint, insecure=endpoint.startswith("http://"), timeout=EXPORT_TIMEOUT_S)
+    return OpenTelemetryTracing(BatchSpanProcessor(exporter), sample_ratio)

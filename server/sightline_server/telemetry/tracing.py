@@ -1,0 +1,86 @@
+"""Traces: a span for each call and one for each of its stages. Off unless the settings name a collector.
+
+Rule: a span says what took how long, never what a photo shows; its attributes are those of `ATTRIBUTES` and no other.
+While tracing is off this costs a call of an empty function, and OpenTelemetry is not imported.
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.settings import TracingSettings
+
+ATTRIBUTES = frozenset({"rpc.system.name", "rpc.method", "rpc.response.status_code", "sightline.request_id"})
+"""Every attribute that a span may have; names from OpenTelemetry's conventions for RPC where they have one."""
+
+Metadata = Iterable[tuple[str, str | bytes]]
+
+
+class CallSpan(Protocol):
+    """The span of a call that is under way."""
+
+    def ended_with(self, code: str) -> None:
+        """The call ended with this gRPC code."""
+
+
+class Tracing(Protocol):
+    """Opens spans; the stages of a call are found below it because they run in its task."""
+
+    def call(
+        self, method: str, request_id: str, metadata: Callable[[], Metadata | None]
+    ) -> AbstractContextManager[CallSpan]:
+        """The span of a call of `method`; `metadata` gives the request's, which may name the caller's trace."""
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """The span of a stage of the current call."""
+
+    def close(self) -> None:
+        """Sends what is left, within a bound."""
+
+
+class NoSpan:
+    """What a call gets while tracing is off."""
+
+    def ended_with(self, code: str) -> None:
+        """Nothing."""
+
+
+class NoTracing:
+    """Tracing while it is off."""
+
+    def __init__(self) -> None:
+        self._call: AbstractContextManager[CallSpan] = nullcontext(NoSpan())
+        self._stage: AbstractContextManager[None] = nullcontext()
+
+    def call(
+        self, method: str, request_id: str, metadata: Callable[[], Metadata | None]
+    ) -> AbstractContextManager[CallSpan]:
+        """Nothing."""
+        return self._call
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Nothing."""
+        return self._stage
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+OFF: Tracing = NoTracing()
+
+
+def make_tracing(settings: TracingSettings) -> Tracing:
+    """Tracing as the settings ask for it.
+
+    Raises `SightlineError` of kind CONFIGURATION when a collector is named and OpenTelemetry is not installed.
+    """
+    if settings.endpoint is None:
+        return OFF
+    try:
+        from sightline_server.telemetry import otel
+    except ImportError as error:
+        raise SightlineError(
+            ErrorKind.CONFIGURATION, 'setting tracing.endpoint needs OpenTelemetry: pip install "sightline[otel]"'
+        ) from error
+    return otel.collector_tracing(settings.endpoint, settings.sample_ratio)
