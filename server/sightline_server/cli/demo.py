@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from sightline_client import local_server
 from sightline_client.answers import Answer
@@ -81,7 +80,7 @@ def demo(
 
 def _search(photos: list[Path], catalog: Path) -> list[tuple[Path, Answer]]:
     """Every photo's answer, one after the other, each printed as it comes."""
-    console = Console()
+    console = tables.console()
     answers = []
     _say("server: starting")
     with local_server.LocalServer(catalog=catalog) as server:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from sightline_client import annotate, convert, events
 from sightline_client.cli import connection, tables
@@ -94,7 +93,7 @@ def _print_json(event: events.Event) -> None:
 
 
 def _print_table(event: events.Event, detected: list[events.DetectedObject]) -> None:
-    console = Console()
+    console = tables.console()
     numbered = {found.object_id: (number, found) for number, found in enumerate(detected, 1)}
     match event:
         case events.Detected():

@@ -11,12 +11,20 @@ from rich.text import Text
 from sightline_client.answers import Answer
 from sightline_client.events import DetectedObject, Done, MatchLevel, ObjectFailure, RankedProduct, ReasonKind
 
+FILE_WIDTH = 120
+
 LEVELS = {
     MatchLevel.SAME_ITEM: ("same item", "bold green"),
     MatchLevel.SIMILAR: ("similar", "yellow"),
     MatchLevel.WEAK: ("weak", "dim"),
     MatchLevel.UNKNOWN: ("", "dim"),
 }
+
+
+def console() -> Console:
+    """Standard output: as wide as the terminal, or wide enough for a file."""
+    made = Console()
+    return made if made.is_terminal else Console(width=FILE_WIDTH)
 
 
 def object_table(number: int, found: DetectedObject, products: Sequence[RankedProduct], limit: int = 10) -> Table:
@@ -51,7 +59,7 @@ def photo_table(name: str, answer: Answer, best: int = 3) -> Table:
     for column in ("object", "product"):
         table.add_column(column, no_wrap=True)
     table.add_column("title", max_width=36)
-    for column in (*(("price",) if priced else ()), "similarity", "score"):
+    for column in (*(("price",) if priced else ()), "score"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("level", no_wrap=True)
     for number, each in enumerate(answer.objects, 1):
@@ -62,8 +70,8 @@ def photo_table(name: str, answer: Answer, best: int = 3) -> Table:
             level, style = LEVELS[ranked.level]
             product = ranked.product
             price = (escape(product.price),) if priced else ()
-            figures = (f"{ranked.similarity:.3f}", f"{ranked.score:.3f}")
-            table.add_row(first, escape(product.id), escape(product.title), *price, *figures, Text(level, style))
+            names = (escape(product.id), escape(product.title))
+            table.add_row(first, *names, *price, f"{ranked.score:.3f}", Text(level, style))
             first = ""
     return table
 
