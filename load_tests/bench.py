@@ -1,99 +1,209 @@
 """The hot path under load: `make bench`. Prints progress on standard error and one JSON object on its last line.
 
-Three runs against one server of its own: calls one after the other (what a photo costs), as many callers as saturate it
-(what it can do), and constant arrivals at 70 % of that (what callers then wait).
+Against one server of its own: what the machine can do without a server and what the server does, in turn; calls one
+after the other; constant and Poisson arrivals at 70 % of what was served; three times of it.
+Rule: a figure that the generator was too late for is marked, and the exit code says so.
 """
 
 import argparse
-import asyncio
-import hashlib
 import json
+import os
+import statistics
 import sys
-import urllib.request
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from prometheus_client.parser import text_string_to_metric_families
+import numpy as np
 
-from load_tests import arrivals
-from load_tests.generator import MAX_LATENESS_S, Generator, Run, percentile
+from load_tests import arrivals, limit
+from load_tests.generator import Generator
+from load_tests.photos import ROOT, SHOWROOM, Photos, read_photos
+from load_tests.queueing import time_in_system
+from load_tests.records import Run, milliseconds
+from load_tests.scrapes import Between, Scrape, scrape
 from sightline_client.local_server import LocalServer
 
-ROOT = Path(__file__).resolve().parent.parent
+DEADLINE_S = 2.0
+RAMP_S = 1.0
+LOAD = 0.7
+OVERLOAD = 3.0
+QUICK_BATCHES = (1, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Seconds of each part, and how often limit and served run alternate."""
+
+    sweep: float = 1.5
+    limit: float = 5.0
+    served: float = 8.0
+    unloaded: float = 8.0
+    steady: float = 25.0
+    overload: float = 20.0
+    turns: int = 5
+
+
+QUICK = Lengths(sweep=1.0, limit=2.0, served=4.0, unloaded=3.0, steady=8.0, overload=8.0, turns=2)
 
 
 def main() -> int:
     """Runs the benchmark; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--catalog", type=Path, required=True, help="catalog to serve")
-    parser.add_argument("--photos", type=Path, default=ROOT / "examples/showroom/photos", help="folder of JPEG photos")
-    parser.add_argument("--seconds", type=float, default=20.0, help="length of the two load runs")
-    parser.add_argument("--callers", type=int, default=8, help="calls under way in the saturation run")
+    parser.add_argument("--photos", type=Path, default=SHOWROOM, help="folder of JPEG photos")
+    parser.add_argument("--repository", type=Path, default=ROOT / "model_repository", help="the models, for the limit")
+    parser.add_argument("--callers", type=int, default=0, help="calls under way at saturation; 0: four for each core")
+    parser.add_argument("--quick", action="store_true", help="a minute instead of four; for a look, not for the record")
+    parser.add_argument("--out", type=Path, help="also write the object, with details, to this file")
     arguments = parser.parse_args()
-    photos = [path.read_bytes() for path in sorted(arguments.photos.glob("*.jpg"))]
-    if not photos:
-        parser.error(f"no .jpg in {arguments.photos}")
-    with LocalServer(catalog=arguments.catalog) as server:
-        report = asyncio.run(measure(server, photos, arguments.seconds, arguments.callers))
-    report["photos_sha256"] = hashlib.sha256(b"".join(photos)).hexdigest()[:16]
+    photos = read_photos(arguments.photos)
+    callers = arguments.callers or 4 * (os.cpu_count() or 1)
+    bench = Bench(arguments.catalog, arguments.repository, photos, callers, QUICK if arguments.quick else Lengths())
+    report = bench.run()
+    if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(json.dumps({**report, "details": bench.details}, indent=2) + "\n")
+    say(json.dumps(bench.details))
     print(json.dumps(report))
-    return 0 if report["unanswered"] == 0 and report["valid"] else 1
+    return 0 if bench.sound else 1
 
 
-async def measure(server: LocalServer, photos: list[bytes], seconds: float, callers: int) -> dict[str, object]:
-    """The three runs and what they gave."""
-    async with Generator(server.target, photos, deadline_s=10.0) as generator:
-        say("warming up")
-        await generator.closed_loop(callers=callers, seconds=3.0)
-        say("unloaded: one call at a time")
-        unloaded = await generator.closed_loop(callers=1, seconds=seconds / 2)
-        say(f"saturated: {callers} callers")
+class Bench:
+    """One benchmark: its parts in order, and what they found beside the report."""
+
+    def __init__(self, catalog: Path, repository: Path, photos: Photos, callers: int, lengths: Lengths) -> None:
+        self._catalog, self._repository, self._photos = catalog, repository, photos
+        self._callers, self._lengths = callers, lengths
+        self.details: dict[str, Any] = {"photos_sha256": photos.digest, "photos": len(photos.names), "callers": callers}
+        self.sound = True
+        """Whether every run was sent on time and every call was answered."""
+
+    def run(self) -> dict[str, Any]:
+        """All parts; the report."""
+        begun = time.monotonic()
+        say(f"{len(self._photos.names)} photos {self._photos.digest}; sweeping the limit")
+        grid = limit.sweep(
+            self._repository, self._catalog, self._photos, seconds=self._lengths.sweep, batches=QUICK_BATCHES
+        )
+        say(limit.table(grid))
+        cell = limit.best(grid)
+        self.details["limit_cell"] = f"batch {cell.batch}, {cell.threads} threads, {cell.processes} processes"
+        shape = {"threads": cell.threads, "processes": cell.processes}
+        with (
+            limit.workers(self._repository, self._catalog, self._photos, **shape) as pool,
+            LocalServer(catalog=self._catalog) as server,
+            Generator(server.target, self._photos.requests, deadline_s=DEADLINE_S) as generator,
+        ):
+            self.details["generator_nice"] = generator.priority
+            say("warming up")
+            generator.closed_loop(callers=self._callers, seconds=4.0)
+            report = self._saturated(pool, cell.batch, server, generator)
+            report |= self._unloaded(generator)
+            report |= self._steady(generator, report["served_photos_per_s"])
+            report |= self._overload(server, generator, report["served_photos_per_s"])
+        self.details["seconds"] = round(time.monotonic() - begun, 1)
+        return report
+
+    def _saturated(self, pool: limit.Workers, batch: int, server: LocalServer, generator: Generator) -> dict[str, Any]:
+        limits: list[limit.Reading] = []
+        served: list[float] = []
+        objects: list[float] = []
+        spans: list[tuple[Scrape, Scrape]] = []
+        for turn in range(1, self._lengths.turns + 1):
+            limits.append(pool.read(batch, self._lengths.limit))
+            before = scrape(server.metrics_url)
+            run = generator.closed_loop(callers=self._callers, seconds=self._lengths.served)
+            spans.append((before, scrape(server.metrics_url)))
+            served.append(completed_per_s(run, RAMP_S, self._lengths.served))
+            objects.append(float(run.objects[run.good].mean()) if run.good.any() else 0.0)
+            say(f"turn {turn}: limit {limits[-1].photos_per_s:.2f}, served {served[-1]:.2f} photos/s, {run.codes}")
+        readings = [reading.photos_per_s for reading in limits]
+        ratios = [one / other for one, other in zip(served, readings, strict=True)]
+        self.details |= {
+            "limit_readings": rounded(readings),
+            "served_readings": rounded(served),
+            "ratio_readings": rounded(ratios),
+            "objects_per_photo_limit": round(statistics.mean(r.objects_per_photo for r in limits), 3),
+            "objects_per_photo_served": round(statistics.mean(objects), 3),
+            "stage_ms_saturated": Between(spans[-1][0], spans[-1][1]).stage_shares(),
+        }
+        batches = [Between(before, after).mean_batch("crops") for before, after in spans]
+        return {
+            "limit_photos_per_s": round(statistics.median(readings), 3),
+            "served_photos_per_s": round(statistics.median(served), 3),
+            "served_over_limit": round(statistics.median(ratios), 3),
+            "mean_embed_batch": round(statistics.median(batches), 2),
+        }
+
+    def _unloaded(self, generator: Generator) -> dict[str, Any]:
+        say("one call at a time")
+        run = generator.closed_loop(callers=1, seconds=self._lengths.unloaded)
+        return {
+            "unloaded_p50_ms": milliseconds(run.latency_s[run.good], 50),
+            "first_result_p50_ms": milliseconds((run.first - run.intended)[run.good], 50),
+        }
+
+    def _steady(self, generator: Generator, served: float) -> dict[str, Any]:
+        rate, seconds = served * LOAD, self._lengths.steady
+        say(f"constant arrivals, {rate:.2f} photos/s")
+        even = generator.open_loop(arrivals.constant(rate, seconds))
+        say(f"Poisson arrivals, {rate:.2f} photos/s")
+        uneven = generator.open_loop(arrivals.poisson(rate, seconds, seed=20))
+        self._check("70 %", even)
+        self._check("70 % Poisson", uneven)
+        self.details["p50_ms_at_70pct"] = milliseconds(even.latency_s[even.good], 50)
+        return {
+            "p99_ms_at_70pct": milliseconds(even.latency_s[even.good], 99),
+            "p99_ms_at_70pct_poisson": milliseconds(uneven.latency_s[uneven.good], 99),
+            "p99_ms_at_70pct_poisson_md1": round(time_in_system(LOAD, 1.0 / served, 0.99) * 1e3, 2),
+        }
+
+    def _overload(self, server: LocalServer, generator: Generator, served: float) -> dict[str, Any]:
+        rate = served * OVERLOAD
+        say(f"overload, {rate:.2f} photos/s")
         before = scrape(server.metrics_url)
-        saturated = await generator.closed_loop(callers=callers, seconds=seconds)
-        after = scrape(server.metrics_url)
-        served = len(saturated.good()) / saturated.seconds
-        say(f"served {served:.2f} photos/s; constant arrivals at 70 % of it")
-        steady = await generator.open_loop(arrivals.constant(served * 0.7, seconds))
-    runs = (unloaded, saturated, steady)
-    return {
-        "served_photos_per_s": round(served, 3),
-        "objects_per_photo": round(sum(o.objects for o in saturated.good()) / max(1, len(saturated.good())), 2),
-        "unloaded_p50_ms": latency_ms(unloaded, 50),
-        "p50_ms_at_70pct": latency_ms(steady, 50),
-        "p99_ms_at_70pct": latency_ms(steady, 99),
-        "first_result_p50_ms": round(percentile([o.first_result - o.intended for o in unloaded.good()], 50) * 1e3, 2),
-        "mean_detect_batch": mean_batch(before, after, "frames"),
-        "mean_embed_batch": mean_batch(before, after, "crops"),
-        "codes": {code: sum(run.codes()[code] for run in runs) for code in {c for run in runs for c in run.codes()}},
-        "unanswered": sum(run.codes()["UNANSWERED"] for run in runs),
-        "generator_lateness_p99_ms": round(steady.lateness_p99_s * 1e3, 2),
-        "valid": steady.lateness_p99_s <= MAX_LATENESS_S,
-    }
+        run = generator.open_loop(arrivals.constant(rate, self._lengths.overload))
+        span = Between(before, scrape(server.metrics_url))
+        self._check("overload", run)
+        refused = run.of("RESOURCE_EXHAUSTED")
+        bound = span.quantile_bound("sightline_refusal_seconds", 0.99, reason="overloaded")
+        self.details["refusal_p99_at_server_at_most_ms"] = bound * 1e3
+        self.details["goodput_over_served"] = round(completed_per_s(run, RAMP_S, self._lengths.overload) / served, 3)
+        unanswered = int(run.of("UNANSWERED").sum())
+        self.sound &= unanswered == 0
+        return {
+            "overload": {
+                "offered_per_s": round(rate, 2),
+                "goodput_per_s": round(completed_per_s(run, RAMP_S, self._lengths.overload), 3),
+                "accepted_p99_ms": milliseconds(run.latency_s[run.good], 99),
+                "rejected": int(refused.sum()),
+                "rejected_p99_ms": milliseconds(run.latency_s[refused], 99),
+                "unanswered": unanswered,
+            }
+        }
+
+    def _check(self, name: str, run: Run) -> None:
+        self.details[name] = {
+            "codes": run.codes,
+            "lateness_p99_ms": round(run.lateness_p99_s * 1e3, 2),
+            "generator_cpu_s": round(run.cpu_s, 2),
+            "valid": run.valid,
+        }
+        self.sound &= run.valid
 
 
-def latency_ms(run: Run, rank: float) -> float:
-    """A percentile of the good calls' latency."""
-    return round(percentile([outcome.latency_s for outcome in run.good()], rank) * 1e3, 2)
+def completed_per_s(run: Run, start_s: float, end_s: float) -> float:
+    """Good calls a second that ended between the two instants; what ends outside says nothing of the pace."""
+    ended = run.ended[run.good]
+    return float(np.count_nonzero((ended >= start_s) & (ended < end_s))) / (end_s - start_s)
 
 
-def scrape(url: str) -> dict[tuple[str, str], float]:
-    """Sums and counts of the batch-size histograms, by (sample name, batcher)."""
-    with urllib.request.urlopen(url, timeout=5.0) as answer:
-        families = list(text_string_to_metric_families(answer.read().decode()))
-    return {
-        (sample.name, sample.labels["batcher"]): sample.value
-        for family in families
-        for sample in family.samples
-        if sample.name in ("sightline_batch_size_sum", "sightline_batch_size_count")
-    }
-
-
-def mean_batch(before: dict[tuple[str, str], float], after: dict[tuple[str, str], float], batcher: str) -> float:
-    """Items per batch between two scrapes."""
-
-    def grown(name: str) -> float:
-        return after.get((name, batcher), 0.0) - before.get((name, batcher), 0.0)
-
-    return round(grown("sightline_batch_size_sum") / max(1.0, grown("sightline_batch_size_count")), 2)
+def rounded(values: Sequence[float]) -> list[float]:
+    """To three places."""
+    return [round(value, 3) for value in values]
 
 
 def say(text: str) -> None:

@@ -1,134 +1,179 @@
-"""Sends calls over real channels and records what became of each.
+"""The generator: a process of its own that sends calls on a schedule and returns what became of them.
 
-Rule: the generator reports its own lateness; a run in which it sent later than `MAX_LATENESS_S` at p99 measured the
-generator and not the server, and is invalid.
+Rule: it reports its own CPU seconds and lateness. On a machine of two cores it shares them with the server, so it is a
+process of its own with a higher priority where the system allows it (`priority` says which it got).
 """
 
 import asyncio
+import multiprocessing
+import os
+import random
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Self
 
-import grpc
-import numpy as np
+from load_tests.caller import PATIENT, Caller, Manner
+from load_tests.records import Run, to_run
 
-from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
-
-MAX_LATENESS_S = 0.005
-
-
-@dataclass(slots=True)
-class Outcome:
-    """One call. Instants are seconds of `time.monotonic()`; `code` is gRPC's, UNANSWERED when nothing came back."""
-
-    intended: float
-    sent: float = 0.0
-    first_result: float = 0.0
-    ended: float = 0.0
-    code: str = "UNANSWERED"
-    objects: int = 0
-    failures: int = 0
-
-    @property
-    def good(self) -> bool:
-        """Answered in full: every object searched."""
-        return self.code == "OK" and self.failures == 0
-
-    @property
-    def latency_s(self) -> float:
-        """From the intended start to the end."""
-        return self.ended - self.intended
+NICE = -10
+BACK_OFF_S = 0.02
+"""What a caller of the closed loop waits after a refusal."""
+WOUND_UP_S = 30.0
 
 
-@dataclass(slots=True)
-class Run:
-    """The calls of one run and the seconds from its first intended start to its last end."""
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One call of a schedule: seconds from the start, which request, and how its caller behaves."""
 
-    outcomes: list[Outcome] = field(default_factory=list)
-    started: float = 0.0
+    at: float
+    request: int
+    manner: Manner = PATIENT
 
-    @property
-    def seconds(self) -> float:
-        """How long it took until the last answer."""
-        return max((outcome.ended for outcome in self.outcomes), default=self.started) - self.started
 
-    @property
-    def lateness_p99_s(self) -> float:
-        """How much later than intended calls were sent."""
-        return percentile([outcome.sent - outcome.intended for outcome in self.outcomes], 99)
+@dataclass(frozen=True, slots=True)
+class OpenLoop:
+    """Calls that start when they are due, whatever the server does."""
 
-    def codes(self) -> Counter[str]:
-        """Calls by code."""
-        return Counter(outcome.code for outcome in self.outcomes)
+    calls: Sequence[Due]
 
-    def good(self) -> list[Outcome]:
-        """The calls that were answered in full."""
-        return [outcome for outcome in self.outcomes if outcome.good]
+
+@dataclass(frozen=True, slots=True)
+class ClosedLoop:
+    """`callers` calls under way for `seconds`, over the first `requests` requests in turn."""
+
+    callers: int
+    seconds: float
+    requests: int
 
 
 class Generator:
-    """Calls one server over several connections with a fixed list of photos, in turn."""
+    """A generator process as a context manager; one at a time uses it."""
 
-    def __init__(self, target: str, photos: Sequence[bytes], *, connections: int = 4, deadline_s: float = 2.0) -> None:
-        self._requests = [lens_service_pb2.SearchRequest(photo=photo) for photo in photos]
-        self._deadline_s = deadline_s
-        # A pool of its own for each channel; otherwise gRPC makes one connection of them.
-        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
-        self._channels = [grpc.aio.insecure_channel(target, options=options) for _ in range(connections)]
-        self._stubs = [lens_service_pb2_grpc.LensServiceStub(channel) for channel in self._channels]
+    def __init__(
+        self, target: str, requests: Sequence[bytes], *, connections: int = 8, deadline_s: float = 2.0
+    ) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        settings = {"connections": connections, "deadline_s": deadline_s}
+        self._process = context.Process(target=serve, args=(theirs, target, list(requests), settings), daemon=True)
+        self._requests = len(requests)
+        self.priority = 0
 
-    async def __aenter__(self) -> "Generator":
-        await asyncio.gather(*(channel.channel_ready() for channel in self._channels))
+    def __enter__(self) -> Self:
+        self._process.start()
+        self.priority = self._answer(60.0)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await asyncio.gather(*(channel.close() for channel in self._channels))
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._process.is_alive() and error is None:
+            self._pipe.send(None)
+            self._process.join(10.0)
+        self._process.kill()
+        self._process.join()
 
-    async def open_loop(self, arrivals: Iterable[float]) -> Run:
-        """Starts a call at each of `arrivals` (seconds from now) and waits for all."""
-        run = Run(started=time.monotonic())
-        calls = []
-        for place, at in enumerate(arrivals):
-            outcome = Outcome(intended=run.started + at)
-            run.outcomes.append(outcome)
-            if (wait := outcome.intended - time.monotonic()) > 0:
-                await asyncio.sleep(wait)
-            calls.append(asyncio.create_task(self._call(place, outcome)))
-        await asyncio.gather(*calls)
+    @property
+    def pid(self) -> int:
+        """The generator's process id."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def open_loop(self, arrivals: Iterable[float]) -> Run:
+        """Starts a call at each of `arrivals`, over the requests in turn, and waits for all."""
+        return self.play([Due(at, place % self._requests) for place, at in enumerate(arrivals)])
+
+    def play(self, calls: Sequence[Due]) -> Run:
+        """Starts each call when it is due and waits for all."""
+        self.start(calls)
+        return self.finish(calls[-1].at if calls else 0.0)
+
+    def start(self, calls: Sequence[Due]) -> None:
+        """Begins to play `calls`; `finish` waits."""
+        self._pipe.send(OpenLoop(calls))
+
+    def finish(self, lasts_s: float) -> Run:
+        """Waits for what `start` began, which lasts about `lasts_s`."""
+        run: Run = self._answer(lasts_s + WOUND_UP_S)
         return run
 
-    async def closed_loop(self, *, callers: int, seconds: float) -> Run:
+    @property
+    def finished(self) -> bool:
+        """Whether `finish` would return at once."""
+        return self._pipe.poll(0)
+
+    def closed_loop(self, *, callers: int, seconds: float) -> Run:
         """Keeps `callers` calls under way for `seconds`: the most that the server can do, not its latency."""
-        run = Run(started=time.monotonic())
-        places = iter(range(10**9))
-
-        async def caller() -> None:
-            while time.monotonic() - run.started < seconds:
-                outcome = Outcome(intended=time.monotonic())
-                run.outcomes.append(outcome)
-                await self._call(next(places), outcome)
-
-        await asyncio.gather(*(caller() for _ in range(callers)))
+        self._pipe.send(ClosedLoop(callers, seconds, self._requests))
+        run: Run = self._answer(seconds + WOUND_UP_S)
         return run
 
-    async def _call(self, place: int, outcome: Outcome) -> None:
-        stub = self._stubs[place % len(self._stubs)]
-        outcome.sent = time.monotonic()
-        try:
-            async for answer in stub.Search(self._requests[place % len(self._requests)], timeout=self._deadline_s):
-                event = answer.WhichOneof("event")
-                if event in ("results", "failure"):
-                    outcome.first_result = outcome.first_result or time.monotonic()
-                    outcome.objects += 1
-                    outcome.failures += event == "failure"
-                elif event == "done":
-                    outcome.code = "OK"
-        except grpc.aio.AioRpcError as error:
-            outcome.code = error.code().name
-        outcome.ended = time.monotonic()
+    def _answer(self, timeout_s: float) -> Any:
+        if not self._pipe.poll(timeout_s):
+            raise TimeoutError(f"the generator did not answer within {timeout_s:.0f} s")
+        answer = self._pipe.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
-def percentile(values: Sequence[float], rank: float) -> float:
-    """The `rank`th percentile, 0 for no values."""
-    return float(np.percentile(values, rank)) if values else 0.0
+def serve(pipe: Connection, target: str, requests: list[bytes], settings: dict[str, Any]) -> None:
+    """The generator's process: plays what comes through the pipe until None comes."""
+    asyncio.run(play_all(pipe, target, requests, settings))
+
+
+async def play_all(pipe: Connection, target: str, requests: list[bytes], settings: dict[str, Any]) -> None:
+    caller = Caller(target, requests, **settings)
+    try:
+        await asyncio.wait_for(caller.connect(), 30.0)
+        pipe.send(raise_priority())
+        while (task := await asyncio.to_thread(pipe.recv)) is not None:
+            begun = time.process_time()
+            caller.begin()
+            if isinstance(task, ClosedLoop):
+                await play_closed(caller, task)
+            else:
+                await play_open(caller, task)
+            pipe.send(to_run(caller.rows, seconds=caller.now, cpu_s=time.process_time() - begun))
+    except Exception as error:  # the other side raises it
+        pipe.send(RuntimeError(f"generator: {type(error).__name__}: {error}"))
+    finally:
+        await caller.close()
+
+
+def raise_priority() -> int:
+    """Asks for a higher priority; returns the nice value that the process has."""
+    try:
+        return os.nice(NICE)
+    except OSError:
+        return os.nice(0)
+
+
+async def play_open(caller: Caller, task: OpenLoop) -> None:
+    calls: set[asyncio.Task[str]] = set()
+    for place, due in enumerate(task.calls):
+        if (wait := due.at - caller.now) > 0:
+            await asyncio.sleep(wait)
+        call = asyncio.create_task(caller.call(place, due.request, due.at, due.manner))
+        calls.add(call)
+        call.add_done_callback(calls.discard)
+    while calls:
+        await asyncio.wait(set(calls))
+
+
+async def play_closed(caller: Caller, task: ClosedLoop) -> None:
+    places = iter(range(10**9))
+    # Callers that start together would stay together, and the server's batches would be those of a convoy.
+    source = random.Random(0)
+
+    async def one() -> None:
+        await asyncio.sleep(source.uniform(0.0, 0.2))
+        while caller.now < task.seconds:
+            place = next(places)
+            if await caller.call(place, place % task.requests, caller.now) != "OK":
+                await asyncio.sleep(BACK_OFF_S)
+
+    await asyncio.gather(*(one() for _ in range(task.callers)))

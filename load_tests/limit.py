@@ -1,0 +1,194 @@
+"""What this machine can do with no server at all: `python -m load_tests.limit --catalog DIR`.
+
+Sweeps photos per batch x threads per model call x processes over `DirectPath`, prints the grid and takes the best.
+Rule: the processes start together and are counted over the same stretch of time, on the photos of the served run.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from load_tests.direct import DirectPath
+from load_tests.photos import ROOT, SHOWROOM, Photos, read_photos
+
+BATCHES = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One way to use the machine: `batch` photos a call, `threads` a model call, `processes` at once."""
+
+    batch: int
+    threads: int
+    processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a cell gave. `cpu_ms` is CPU time of all processes per photo."""
+
+    photos_per_s: float
+    objects_per_photo: float
+    cpu_ms: float
+
+
+class Workers:
+    """`processes` processes with a `DirectPath` each; idle between readings."""
+
+    def __init__(self, repository: Path, catalog: Path, photos: Photos, *, threads: int, processes: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.threads, self.processes = threads, processes
+        self._pipes: list[Connection] = []
+        self._children = []
+        for place in range(processes):
+            ours, theirs = context.Pipe()
+            # Each begins at another photo, so that the processes do not do the same work in step.
+            first = place * len(photos.encoded) // processes
+            turned = photos.encoded[first:] + photos.encoded[:first]
+            child = context.Process(target=work, args=(theirs, repository, catalog, turned, threads), daemon=True)
+            child.start()
+            self._pipes.append(ours)
+            self._children.append(child)
+        for pipe in self._pipes:
+            answer(pipe)
+
+    def read(self, batch: int, seconds: float) -> Reading:
+        """Photos a second of all processes together over `seconds`."""
+        start = time.monotonic() + 0.05
+        for pipe in self._pipes:
+            pipe.send((batch, start, seconds))
+        parts = [answer(pipe) for pipe in self._pipes]
+        rate = sum(part["photos"] / part["seconds"] for part in parts)
+        photos = sum(part["photos"] for part in parts)
+        objects = sum(part["objects"] for part in parts)
+        return Reading(rate, objects / photos, sum(part["cpu_s"] for part in parts) / photos * 1e3)
+
+    def close(self) -> None:
+        """Ends the processes."""
+        for pipe, child in zip(self._pipes, self._children, strict=True):
+            pipe.send(None)
+            child.join(10.0)
+            child.kill()
+
+
+def answer(pipe: Connection) -> dict[str, Any]:
+    if not pipe.poll(120.0):
+        raise TimeoutError("a worker of the limit did not answer")
+    given: dict[str, Any] = pipe.recv()
+    return given
+
+
+@contextmanager
+def workers(repository: Path, catalog: Path, photos: Photos, *, threads: int, processes: int) -> Iterator[Workers]:
+    """`Workers` for the length of the block."""
+    made = Workers(repository, catalog, photos, threads=threads, processes=processes)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def work(pipe: Connection, repository: Path, catalog: Path, photos: Sequence[bytes], threads: int) -> None:
+    """One process: measures what comes through the pipe until None comes."""
+    path = DirectPath(repository, catalog, threads=threads)
+    path.run(photos[:1])
+    pipe.send({})
+    place = 0
+    while (task := pipe.recv()) is not None:
+        batch, start, seconds = task
+        time.sleep(max(0.0, start - time.monotonic()))
+        begun, cpu, done, objects = time.monotonic(), time.process_time(), 0, 0
+        while (spent := time.monotonic() - begun) < seconds:
+            chosen = [photos[(place + offset) % len(photos)] for offset in range(batch)]
+            objects += sum(len(found) for found in path.run(chosen))
+            place, done = place + batch, done + batch
+        spent = time.monotonic() - begun
+        pipe.send({"photos": done, "objects": objects, "seconds": spent, "cpu_s": time.process_time() - cpu})
+    path.close()
+
+
+def shapes() -> list[tuple[int, int]]:
+    """(threads, processes) worth trying on this machine's cores."""
+    cores = os.cpu_count() or 1
+    counts = sorted({1, 2, max(1, cores // 2), cores} & set(range(1, cores + 1)))
+    return [(threads, processes) for processes in counts for threads in counts if threads * processes <= 2 * cores]
+
+
+def sweep(
+    repository: Path, catalog: Path, photos: Photos, *, seconds: float, batches: Sequence[int] = BATCHES
+) -> dict[Cell, Reading]:
+    """Every cell's reading."""
+    grid: dict[Cell, Reading] = {}
+    for threads, processes in shapes():
+        with workers(repository, catalog, photos, threads=threads, processes=processes) as pool:
+            for batch in batches:
+                grid[Cell(batch, threads, processes)] = pool.read(batch, seconds)
+    return grid
+
+
+def best(grid: dict[Cell, Reading]) -> Cell:
+    """The cell with the most photos a second."""
+    return max(grid, key=lambda cell: grid[cell].photos_per_s)
+
+
+def table(grid: dict[Cell, Reading]) -> str:
+    """The grid as text: a row for threads x processes, a column for each batch."""
+    batches = sorted({cell.batch for cell in grid})
+    lines = ["threads x processes  " + "".join(f"batch {batch:<8}" for batch in batches)]
+    for threads, processes in dict.fromkeys((cell.threads, cell.processes) for cell in grid):
+        rates = "".join(f"{grid[Cell(batch, threads, processes)].photos_per_s:<14.2f}" for batch in batches)
+        lines.append(f"{threads:>7} x {processes:<11}  {rates}")
+    return "\n".join(lines)
+
+
+def runtimes(home: Path) -> dict[str, str]:
+    """The versions of ONNX Runtime here and in the engine's environment."""
+    engine = home / "engine" / "venv" / "bin" / "python"
+    found = {"here": str(onnxruntime.__version__)}
+    if engine.exists():
+        script = "import onnxruntime; print(onnxruntime.__version__)"
+        found["engine"] = subprocess.run([engine, "-c", script], capture_output=True, text=True).stdout.strip()
+    return found
+
+
+def main() -> int:
+    """Prints the grid on standard error and one JSON object on the last line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--catalog", type=Path, required=True)
+    parser.add_argument("--photos", type=Path, default=SHOWROOM, help="folder of JPEG photos")
+    parser.add_argument("--repository", type=Path, default=ROOT / "model_repository")
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of each reading")
+    arguments = parser.parse_args()
+    photos = read_photos(arguments.photos)
+    grid = sweep(arguments.repository, arguments.catalog, photos, seconds=arguments.seconds)
+    print(table(grid), file=sys.stderr)
+    cell = best(grid)
+    home = Path(os.environ.get("SIGHTLINE_HOME", ROOT / ".sightline"))
+    report = {
+        "limit_photos_per_s": round(grid[cell].photos_per_s, 3),
+        "batch": cell.batch,
+        "threads": cell.threads,
+        "processes": cell.processes,
+        "objects_per_photo": round(grid[cell].objects_per_photo, 3),
+        "cpu_ms_per_photo": round(grid[cell].cpu_ms, 1),
+        "photos_sha256": photos.digest,
+        "onnxruntime": runtimes(home),
+    }
+    print(json.dumps(report))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
