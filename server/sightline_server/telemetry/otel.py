@@ -5,6 +5,7 @@ more. Spans are sent by a thread of the exporter, which drops them rather than w
 """
 
 import importlib.metadata
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -22,6 +23,7 @@ from sightline_server.telemetry.tracing import CallSpan, Metadata
 SERVICE = "sightline.v1.LensService"
 PROPAGATED = ("traceparent", "tracestate")
 EXPORT_TIMEOUT_S = 3.0
+CLOSE_S = 3.0
 SERVER_FAULTS = ("INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "DATA_LOSS", "UNKNOWN")
 """Codes that make a server's span an error, by OpenTelemetry's conventions for gRPC."""
 
@@ -93,8 +95,10 @@ class OpenTelemetryTracing:
             span.end()
 
     def close(self) -> None:
-        """See `tracing.Tracing`."""
-        self._provider.shutdown()
+        """See `tracing.Tracing`. The exporter's own bound is half a minute, which a stop does not wait for traces."""
+        closing = threading.Thread(target=self._provider.shutdown, name="tracing-close", daemon=True)
+        closing.start()
+        closing.join(CLOSE_S)
 
 
 def collector_tracing(endpoint: str, sample_ratio: float) -> OpenTelemetryTracing:
