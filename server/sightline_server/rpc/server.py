@@ -5,6 +5,7 @@ and a port that others can reach needs TLS or `--insecure`.
 """
 
 import ipaddress
+import ssl
 from pathlib import Path
 
 import grpc
@@ -80,11 +81,30 @@ def server_credentials(settings: ServerSettings) -> grpc.ServerCredentials | Non
     if settings.tls_cert is None or settings.tls_key is None:
         raise SightlineError(ErrorKind.CONFIGURATION, "--tls-cert and --tls-key go together")
     client_ca = None if settings.tls_client_ca is None else read(settings.tls_client_ca)
+    key, cert = read(settings.tls_key), read(settings.tls_cert)
+    check_tls(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
     return grpc.ssl_server_credentials(
-        [(read(settings.tls_key), read(settings.tls_cert))],
+        [(key, cert)],
         root_certificates=client_ca,
         require_client_auth=client_ca is not None,
     )
+
+
+def check_tls(cert: Path, key: Path, client_ca: Path | None) -> None:
+    """Raises `SightlineError` when the files do not hold what they should; gRPC would only fail to listen."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # A key under a password would be asked for on the terminal; an empty one makes it an error.
+        context.load_cert_chain(cert, key, password="")
+    except ssl.SSLError as error:
+        raise SightlineError(
+            ErrorKind.CONFIGURATION, f"--tls-cert {cert} and --tls-key {key} are not a certificate and its key"
+        ) from error
+    try:
+        if client_ca is not None:
+            context.load_verify_locations(client_ca)
+    except ssl.SSLError as error:
+        raise SightlineError(ErrorKind.CONFIGURATION, f"--tls-client-ca {client_ca} holds no certificate") from error
 
 
 def read(path: Path) -> bytes:

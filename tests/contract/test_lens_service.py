@@ -1,0 +1,413 @@
+"""One search through a real channel: the events in their order, what fails alone and what ends the call."""
+
+import asyncio
+import logging
+import random
+import time
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from sightline.v1 import geometry_pb2, lens_service_pb2
+from sightline_server.errors import ErrorKind, SightlineError
+from tests.support.lens import details_of, detections, failed, serving, two_objects, until
+from tests.support.pictures import encode, gradient
+
+PHOTO = encode(gradient(96, 96))
+
+
+def asked(**fields: Any) -> lens_service_pb2.SearchRequest:
+    return lens_service_pb2.SearchRequest(**{"photo": PHOTO, **fields})
+
+
+def box(*corners: float) -> geometry_pb2.Region:
+    names = ("x_min", "y_min", "x_max", "y_max")
+    return geometry_pb2.Region(box=geometry_pb2.BoundingBox(**dict(zip(names, corners, strict=True))))
+
+
+async def events_of(call: Any) -> list[lens_service_pb2.SearchResponse]:
+    """What is left of the stream; raises its error. One by one, as gRPC allows one way of reading a call only."""
+    events = []
+    while (event := await call.read()) is not grpc.aio.EOF:
+        events.append(event)
+    return events
+
+
+def kinds(events: list[lens_service_pb2.SearchResponse]) -> list[str]:
+    return [event.WhichOneof("event") or "" for event in events]
+
+
+async def test_the_events_come_in_their_order_and_say_what_was_found() -> None:
+    async with serving() as served:
+        call = served.search(asked())
+        events = await events_of(call)
+        assert await call.code() is grpc.StatusCode.OK
+        assert kinds(events) == ["accepted", "detected", "results", "results", "done"]
+        objects = events[1].detected.objects
+        assert [(each.object_id, each.label, each.score) for each in objects] == [
+            ("o1", "chair", 0.75),
+            ("o2", "vase", 0.5),
+        ]
+        assert (objects[0].box.x_min, objects[0].box.y_max) == (0.125, 0.75)
+        assert [event.results.object_id for event in events[2:4]] == ["o1", "o2"]
+        assert [each.product.id for each in events[2].results.products] == ["p0", "p1", "p2", "p3", "p4"]
+        assert [each.rank for each in events[2].results.products] == [1, 2, 3, 4, 5]
+        done = events[4].done
+        assert (done.catalog_revision, done.detector, done.embedder) == (
+            "rev-1",
+            f"tiny-detector@{'d' * 12}",
+            f"tiny-embedder@{'e' * 12}",
+        )
+        assert done.request_id == events[0].accepted.request_id != ""
+        assert done.timings.total_ms >= done.timings.decode_ms > 0
+        assert served.value("requests_total", method="Search", code="OK") == 1
+        assert served.value("first_result_seconds_count") == 1
+        assert served.value("objects_total", outcome="searched") == 2
+        assert served.value("in_flight") == 0
+        # One call to each model: the objects of a photo share a batch.
+        assert [served.engine.models[model].batches for model in ("detector", "embedder")] == [[1], [2]]
+        assert served.index.queries == [2]
+
+
+async def test_detected_is_sent_before_anything_is_looked_up() -> None:
+    async with serving() as served:
+        embedder = served.engine.models["embedder"]
+        embedder.gate.clear()
+        call = served.search(asked())
+        assert [(await call.read()).WhichOneof("event") for _ in range(2)] == ["accepted", "detected"]
+        embedder.gate.set()
+        assert kinds(await events_of(call)) == ["results", "results", "done"]
+
+
+async def test_nothing_detected_means_the_whole_photo() -> None:
+    async with serving() as served:
+        served.engine.models["detector"].replies = [lambda batch: detections(batch)]
+        events = await events_of(served.search(asked()))
+        (only,) = events[1].detected.objects
+        assert only.source == lens_service_pb2.OBJECT_SOURCE_WHOLE_PHOTO
+        assert kinds(events) == ["accepted", "detected", "results", "done"]
+
+
+async def test_boxes_skip_the_detector_and_taps_do_not() -> None:
+    async with serving() as served:
+        events = await events_of(served.search(asked(regions=[box(0.1, 0.1, 0.9, 0.9)])))
+        assert [each.source for each in events[1].detected.objects] == [lens_service_pb2.OBJECT_SOURCE_BOX]
+        assert served.engine.models["detector"].batches == []
+        tap = geometry_pb2.Region(tap=geometry_pb2.Point(x=0.3, y=0.5))
+        events = await events_of(served.search(asked(regions=[tap])))
+        assert [each.label for each in events[1].detected.objects] == ["chair"]
+        assert served.engine.models["detector"].batches == [1]
+
+
+async def test_numbers_asked_for_are_kept() -> None:
+    async with serving() as served:
+        events = await events_of(served.search(asked(max_objects=1, max_products=2, min_similarity=0.85)))
+        assert len(events[1].detected.objects) == 1
+        assert [each.product.id for each in events[2].results.products] == ["p0"]
+        events = await events_of(served.search(asked(max_products=2)))
+        assert [len(event.results.products) for event in events[2:4]] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ({"EMBEDDINGS": np.full((2, 4), np.nan, np.float32)}, lens_service_pb2.FAILURE_REASON_MODEL_ANSWER),
+        (
+            {"EMBEDDINGS": np.array([[1, 0, 0, 0], [np.inf, 0, 0, 0]], np.float32)},
+            lens_service_pb2.FAILURE_REASON_MODEL_ANSWER,
+        ),
+        ({"EMBEDDINGS": np.ones((1, 4), np.float32)}, lens_service_pb2.FAILURE_REASON_MODEL_ANSWER),
+        ({"EMBEDDINGS": np.ones((3, 4), np.float32)}, lens_service_pb2.FAILURE_REASON_MODEL_ANSWER),
+        ({"EMBEDDINGS": np.ones((2, 5), np.float32)}, lens_service_pb2.FAILURE_REASON_MODEL_ANSWER),
+        ({}, lens_service_pb2.FAILURE_REASON_INTERNAL),
+        (RuntimeError("secret words"), lens_service_pb2.FAILURE_REASON_INTERNAL),
+        (SightlineError(ErrorKind.INTERNAL, "the model could not run"), lens_service_pb2.FAILURE_REASON_INTERNAL),
+    ],
+    ids=["nan", "inf", "too few", "too many", "too long", "nothing", "raises", "refused"],
+)
+async def test_a_bad_answer_of_the_embedder_fails_its_objects_and_the_loop_goes_on(reply: Any, reason: int) -> None:
+    async with serving() as served:
+        served.engine.models["embedder"].replies = [reply]
+        events = await events_of(served.search(asked()))
+        assert kinds(events) == ["accepted", "detected", "failure", "failure", "done"]
+        assert [(event.failure.object_id, event.failure.reason) for event in events[2:4]] == [
+            ("o1", reason),
+            ("o2", reason),
+        ]
+        assert all(event.failure.message and "secret" not in event.failure.message for event in events[2:4])
+        assert kinds(await events_of(served.search(asked())))[2:] == ["results", "results", "done"]
+
+
+async def test_each_member_of_a_bad_batch_hears_of_it() -> None:
+    async with serving() as served:
+        embedder = served.engine.models["embedder"]
+        embedder.gate.clear()
+        first = asyncio.create_task(events_of(served.search(asked())))
+        await embedder.started.wait()
+        others = [asyncio.create_task(events_of(served.search(asked()))) for _ in range(2)]
+        await until(lambda: served.pipeline._crops.waiting == 4)
+        embedder.replies = [
+            {"EMBEDDINGS": np.eye(2, 4, dtype=np.float32)},
+            {"EMBEDDINGS": np.full((4, 4), np.nan, np.float32)},
+        ]
+        embedder.gate.set()
+        assert kinds(await first)[2:] == ["results", "results", "done"]
+        for other in others:
+            assert kinds(await other)[2:] == ["failure", "failure", "done"]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {**two_objects(1), "BOXES": np.full((1, 2, 4), np.nan, np.float32)},
+        two_objects(2),
+        {"BOXES": np.zeros((1, 2, 4), np.float32)},
+        RuntimeError("secret words"),
+        SightlineError(ErrorKind.INTERNAL, "the model engine could not run the model"),
+    ],
+    ids=["nan", "wrong length", "nothing", "raises", "refused"],
+)
+async def test_a_bad_answer_of_the_detector_is_internal_and_the_loop_goes_on(reply: Any) -> None:
+    async with serving() as served:
+        served.engine.models["detector"].replies = [reply]
+        error = await failed(served.search(asked()))
+        assert (error.events, error.code) == (["accepted"], grpc.StatusCode.INTERNAL)
+        assert set(error.details) == {"ErrorInfo"}
+        assert "secret" not in error.message
+        assert kinds(await events_of(served.search(asked())))[-1] == "done"
+
+
+@pytest.mark.parametrize(("model", "before"), [("detector", ["accepted"]), ("embedder", ["accepted", "detected"])])
+async def test_an_engine_that_goes_ends_the_stream_with_unavailable(model: str, before: list[str]) -> None:
+    async with serving() as served:
+        gone = SightlineError(ErrorKind.ENGINE_UNAVAILABLE, "the model engine is not available", retry_after_s=2.5)
+        served.engine.models[model].replies = [gone]
+        error = await failed(served.search(asked()))
+        assert (error.events, error.code) == (before, grpc.StatusCode.UNAVAILABLE)
+        assert error.reason == "ENGINE_UNAVAILABLE"
+        assert error.details["RetryInfo"].retry_delay.ToTimedelta().total_seconds() == 2.5
+
+
+async def test_an_index_that_goes_ends_the_stream_with_unavailable() -> None:
+    async with serving() as served:
+        served.index.failure = SightlineError(ErrorKind.INDEX_UNAVAILABLE, "the catalog cannot be searched now")
+        error = await failed(served.search(asked()))
+        assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "INDEX_UNAVAILABLE")
+        assert {"ErrorInfo", "RetryInfo"} == set(error.details)
+
+
+async def test_an_unknown_exception_is_internal_and_keeps_its_words_to_itself(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fall_over(*_: object) -> None:
+        raise RuntimeError("secret words")
+
+    monkeypatch.setattr("sightline_server.pipeline.choose", fall_over)
+    async with serving() as served:
+        error = await failed(served.search(asked()))
+    assert (error.code, error.message) == (grpc.StatusCode.INTERNAL, "internal error")
+    request_id = error.details["ErrorInfo"].metadata["request_id"]
+    assert "secret" not in str(error.details)
+    told = [record for record in caplog.records if record.exc_info and "secret" in str(record.exc_info[1])]
+    assert [getattr(record, "request_id", None) for record in told] == [request_id]
+
+
+async def test_the_deadline_of_the_caller_ends_the_work() -> None:
+    async with serving() as served:
+        served.engine.models["detector"].gate.clear()
+        error = await failed(served.search(asked(), timeout=0.3))
+        assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
+        await served.gone()
+        await until(lambda: served.value("requests_total", method="Search", code="DEADLINE_EXCEEDED") == 1)
+        assert served.value("in_flight") == 0
+
+
+async def test_a_caller_without_a_deadline_gets_the_servers() -> None:
+    async with serving(limits={"default_deadline_s": 0.2}) as served:
+        served.engine.models["embedder"].gate.clear()
+        begun = time.monotonic()
+        error = await failed(served.search(asked()))
+        assert (error.code, error.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+        assert error.events == ["accepted", "detected"]
+        assert 0.15 < time.monotonic() - begun < 5
+
+
+async def test_a_deadline_far_away_is_capped_and_reaches_the_engine() -> None:
+    async with serving(limits={"max_deadline_s": 7.0}) as served:
+        begun = time.monotonic()
+        await events_of(served.search(asked(), timeout=3600))
+        for model in ("detector", "embedder"):
+            (deadline,) = served.engine.models[model].deadlines
+            assert deadline is not None and begun < deadline <= begun + 8
+
+
+async def test_a_caller_who_leaves_frees_the_queue() -> None:
+    async with serving() as served:
+        detector = served.engine.models["detector"]
+        detector.gate.clear()
+        running = served.search(asked())
+        await running.read()
+        await detector.started.wait()
+        waiting = [served.search(asked()) for _ in range(4)]
+        for call in waiting:
+            await call.read()
+        await until(lambda: served.pipeline._frames.waiting == 4)
+        for call in waiting:
+            call.cancel()
+        await until(lambda: served.pipeline._frames.waiting == 0)
+        assert served.value("dropped_items_total", batcher="frames", reason="cancelled") == 4
+        detector.gate.set()
+        assert kinds(await events_of(running))[-1] == "done"
+        assert detector.batches == [1], "nobody's photo was run in vain"
+        await until(lambda: served.value("requests_total", method="Search", code="CANCELLED") == 4)
+        assert served.value("in_flight") == 0
+
+
+async def test_a_caller_who_leaves_while_running_leaves_its_batch_mates_answered() -> None:
+    async with serving() as served:
+        detector = served.engine.models["detector"]
+        detector.gate.clear()
+        first = served.search(asked())
+        await first.read()
+        await detector.started.wait()
+        stay, leave = served.search(asked()), served.search(asked())
+        for call in (stay, leave):
+            await call.read()
+        await until(lambda: served.pipeline._frames.waiting == 2)
+        detector.gate.set()
+        detector.gate.clear()
+        await until(lambda: detector.batches == [1, 2])
+        leave.cancel()
+        await until(lambda: served.value("requests_total", method="Search", code="CANCELLED") == 1)
+        detector.gate.set()
+        for call in (first, stay):
+            assert kinds(await events_of(call))[-1] == "done"
+        assert served.value("wasted_items_total", batcher="frames") == 1
+
+
+async def test_callers_who_leave_at_any_moment_leave_no_trace(caplog: pytest.LogCaptureFixture) -> None:
+    chance = random.Random(5)
+    async with serving() as served:
+        for _ in range(40):
+            calls = [served.search(asked()) for _ in range(6)]
+            await asyncio.gather(*(leave(call, chance.randrange(7)) for call in calls))
+        await served.gone()
+        await until(lambda: served.value("in_flight") == 0)
+        assert served.pipeline._frames.waiting == served.pipeline._crops.waiting == 0
+        ends = {code: served.value("requests_total", method="Search", code=code) for code in ("OK", "CANCELLED")}
+        refused = served.value("requests_total", method="Search", code="RESOURCE_EXHAUSTED")
+        assert sum(ends.values()) + refused <= 240
+        for code in ("INTERNAL", "UNKNOWN", "UNAVAILABLE"):
+            assert served.value("requests_total", method="Search", code=code) == 0
+        assert kinds(await events_of(served.search(asked())))[-1] == "done"
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def leave(call: Any, after: int) -> None:
+    """Reads `after` events and cancels."""
+    try:
+        for _ in range(after):
+            await call.read()
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+            raise
+    call.cancel()
+
+
+async def test_photos_of_many_callers_share_calls_and_answers_stay_apart() -> None:
+    async with serving(limits={"max_concurrent_calls": 8}) as served:
+        detector = served.engine.models["detector"]
+        detector.gate.clear()
+        first = asyncio.create_task(events_of(served.search(asked())))
+        await detector.started.wait()
+        detector.replies = [two_objects, lambda batch: each_its_own(batch)]
+        others = [asyncio.create_task(events_of(served.search(asked()))) for _ in range(6)]
+        await until(lambda: served.pipeline._frames.waiting == 6)
+        detector.gate.set()
+        await first
+        found = [events[1].detected.objects[0].score for events in await asyncio.gather(*others)]
+        assert detector.batches == [1, 6]
+        assert sorted(found) == [0.5 + n / 16 for n in range(6)]
+
+
+def each_its_own(batch: int) -> Any:
+    """One chair a picture, with another score in each."""
+    answer = dict(detections(batch, ((0.1, 0.1, 0.9, 0.9), 0.0, 0)))
+    answer["SCORES"] = np.array([[0.5 + n / 16] for n in range(batch)], np.float32)
+    return answer
+
+
+async def test_interactive_calls_go_before_batch_callers() -> None:
+    async with serving(batching={"frames": {"max_batch": 1}}) as served:
+        detector = served.engine.models["detector"]
+        detector.gate.clear()
+
+        async def run(grey: int, lane: int) -> None:
+            photo = encode(np.full((64, 64, 3), grey, np.uint8), "PNG")
+            await events_of(served.search(asked(photo=photo, lane=lane)))
+
+        first = asyncio.create_task(run(10, 1))
+        await detector.started.wait()
+        patient = asyncio.create_task(run(20, 2))
+        await until(lambda: served.pipeline._frames.waiting == 1)
+        urgent = asyncio.create_task(run(30, 1))
+        await until(lambda: served.pipeline._frames.waiting == 2)
+        detector.gate.set()
+        await asyncio.gather(first, patient, urgent)
+        assert [int(part.mean()) for part in detector.parts] == [10, 30, 20]
+
+
+async def test_a_full_house_refuses_at_once_and_takes_the_next_when_one_has_left() -> None:
+    async with serving(limits={"max_concurrent_calls": 2}) as served:
+        detector = served.engine.models["detector"]
+        detector.gate.clear()
+        inside = [served.search(asked()) for _ in range(2)]
+        for call in inside:
+            await call.read()
+        for _ in range(20):
+            error = await failed(served.search(asked()))
+            assert (error.events, error.code, error.reason) == ([], grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+            assert set(error.details) == {"ErrorInfo", "RetryInfo", "QuotaFailure"}
+            assert error.details["RetryInfo"].retry_delay.ToTimedelta().total_seconds() > 0
+            assert error.details["QuotaFailure"].violations[0].description == error.message
+        # Seconds from the handler's entry; a busy test machine may take a core away once or twice.
+        assert served.value("refusal_seconds_count", reason="OVERLOADED") == 20
+        assert served.value("refusal_seconds_bucket", reason="OVERLOADED", le="0.01") >= 18
+        detector.gate.set()
+        for call in inside:
+            assert kinds(await events_of(call))[-1] == "done"
+        assert kinds(await events_of(served.search(asked())))[-1] == "done"
+
+
+async def test_a_full_queue_behind_the_door_refuses_too() -> None:
+    queues = {"frames": {"max_batch": 1, "max_waiting": 1}}
+    async with serving(batching=queues) as served:
+        detector = served.engine.models["detector"]
+        detector.gate.clear()
+        running = served.search(asked())
+        await detector.started.wait()
+        waiting = served.search(asked())
+        await until(lambda: served.pipeline._frames.waiting == 1)
+        error = await failed(served.search(asked()))
+        assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+        assert set(error.details) == {"ErrorInfo", "RetryInfo", "QuotaFailure"}
+        detector.gate.set()
+        for call in (running, waiting):
+            assert kinds(await events_of(call))[-1] == "done"
+
+
+async def test_an_error_names_the_request_that_the_log_names(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        async with serving() as served:
+            error = await failed(served.search(asked(photo=b"no picture")))
+            await served.gone()
+    request_id = error.details["ErrorInfo"].metadata["request_id"]
+    lines = [record for record in caplog.records if getattr(record, "request_id", "") == request_id]
+    assert [getattr(record, "code", "") for record in lines] == ["INVALID_ARGUMENT"]
+
+
+def test_details_of_an_error_without_any() -> None:
+    bare = grpc.aio.AioRpcError(grpc.StatusCode.CANCELLED, grpc.aio.Metadata(), grpc.aio.Metadata())
+    assert details_of(bare) == {}

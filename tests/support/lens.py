@@ -1,0 +1,269 @@
+"""The server's own gRPC side and pipeline over fakes of its two seams, for contract tests.
+
+`serving(...)` is the real composition: door, admission, batchers, stages, a real port. Only `FakeEngine` and
+`FakeIndex` stand where Triton and FAISS would, and both do what a test tells them.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import numpy as np
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from numpy.typing import NDArray
+
+from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
+from sightline_server.app.door import Door
+from sightline_server.app.pipeline import build_pipeline
+from sightline_server.domain.items import Neighbour, Product
+from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.rpc import server as rpc_server
+from sightline_server.settings import Settings
+from sightline_server.telemetry.metrics import EngineMetrics, Metrics
+
+Answer = Mapping[str, NDArray[Any]]
+Reply = Answer | Exception | Callable[[int], Answer]
+CHAIR, VASE = (0.125, 0.25, 0.5, 0.75), (0.625, 0.25, 0.875, 0.75)
+"""Boxes that the fake detector sees, in the letterboxed frame, which is the photo where that is square."""
+
+
+def detections(batch: int, *rows: tuple[tuple[float, ...], float, int]) -> Answer:
+    """The detector's answer with the same (box, score, label) rows for each of `batch` pictures."""
+    boxes = np.array([box for box, _, _ in rows], np.float32).reshape(-1, 4)
+    return {
+        "BOXES": np.tile(boxes, (batch, 1, 1)),
+        "SCORES": np.tile(np.array([score for _, score, _ in rows], np.float32), (batch, 1)),
+        "LABELS": np.tile(np.array([label for _, _, label in rows], np.int32), (batch, 1)),
+    }
+
+
+def two_objects(batch: int) -> Answer:
+    """A chair and a vase in each picture."""
+    return detections(batch, (CHAIR, 0.75, 0), (VASE, 0.5, 1))
+
+
+@dataclass
+class FakeRunner:
+    """A model that does what it is told: `replies`, then `usual`; while `gate` is closed it waits for the deadline."""
+
+    usual: Callable[[Sequence[NDArray[np.uint8]]], Answer]
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    replies: list[Reply] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
+    parts: list[NDArray[np.uint8]] = field(default_factory=list)
+    deadlines: list[float | None] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    async def infer(self, parts: Sequence[NDArray[np.uint8]], *, deadline: float | None) -> Answer:
+        self.batches.append(len(parts))
+        self.parts.extend(parts)
+        self.deadlines.append(deadline)
+        self.started.set()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self.gate.wait()
+        except TimeoutError:
+            raise SightlineError(
+                ErrorKind.DEADLINE_EXCEEDED, "the deadline passed before the engine answered"
+            ) from None
+        reply = self.replies.pop(0) if self.replies else self.usual(parts)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply(len(parts)) if callable(reply) else reply
+
+
+class FakeEngine:
+    """Satisfies `ports.Engine`."""
+
+    def __init__(self) -> None:
+        self.detector = DetectorSpec("tiny-detector", "1", 64, 64, 8, ("chair", "vase", "person"), sha256="d" * 64)
+        self.embedder = EmbedderSpec("tiny-embedder", "1", 16, 16, 4, sha256="e" * 64)
+        self.models = {
+            "detector": FakeRunner(lambda parts: two_objects(len(parts))),
+            "embedder": FakeRunner(embeddings),
+        }
+        self._ready = True
+        self._listeners: list[Callable[[bool], None]] = []
+
+    @property
+    def ready(self) -> bool:
+        return self._ready
+
+    @ready.setter
+    def ready(self, ready: bool) -> None:
+        self._ready = ready
+        for listener in self._listeners:
+            listener(ready)
+
+    def runner(self, model: str) -> FakeRunner:
+        return self.models[model]
+
+    def on_change(self, listener: Callable[[bool], None]) -> None:
+        self._listeners.append(listener)
+
+    async def start(self) -> None:
+        """Nothing to start."""
+
+    async def stop(self) -> None:
+        """Nothing to stop."""
+
+
+def embeddings(parts: Sequence[NDArray[np.uint8]]) -> Answer:
+    """Mean colour and one, of length one: what looks alike lies near."""
+    raw = np.array([[*part.reshape(-1, 3).mean(axis=0), 1.0] for part in parts], np.float32)
+    return {"EMBEDDINGS": raw / np.linalg.norm(raw, axis=1, keepdims=True)}
+
+
+@dataclass
+class FakeIndex:
+    """Satisfies `ports.ProductIndex`: raises `failure` if set, else gives the same products, most similar first."""
+
+    name: str = "default"
+    revision: str = "rev-1"
+    dimension: int = 4
+    products: int = 5
+    failure: Exception | None = None
+    queries: list[int] = field(default_factory=list)
+
+    async def search(self, queries: NDArray[np.float32], k: int) -> list[list[Neighbour]]:
+        self.queries.append(len(queries))
+        if self.failure is not None:
+            raise self.failure
+        every = [
+            Neighbour(Product(f"p{n}", title=f"Product {n}", category="Chairs"), 0.9 - n / 10, f"p{n}.jpg")
+            for n in range(self.products)
+        ]
+        return [every[:k] for _ in queries]
+
+    async def close(self) -> None:
+        """Nothing to free."""
+
+
+@dataclass
+class Served:
+    """A server on a real port and what a test needs of it."""
+
+    door: Door
+    engine: FakeEngine
+    index: FakeIndex
+    metrics: Metrics
+    address: str
+    channel: grpc.aio.Channel
+
+    def search(self, request: lens_service_pb2.SearchRequest, **options: Any) -> Any:
+        """The call's stream."""
+        return lens_service_pb2_grpc.LensServiceStub(self.channel).Search(request, **options)
+
+    def value(self, name: str, **labels: str) -> float:
+        """A metric's value; 0 where it has none yet."""
+        return self.metrics.registry.get_sample_value(f"sightline_{name}", labels) or 0.0
+
+    async def gone(self) -> None:
+        """Returns when no call is inside."""
+        await self.door.admission._empty.wait()
+
+    def open(self) -> None:
+        """Lets calls in."""
+        self.door.open(self.engine, self.pipeline, EngineMetrics(self.metrics))
+
+    pipeline: Any = None
+
+
+@asynccontextmanager
+async def serving(
+    *,
+    opened: bool = True,
+    engine: FakeEngine | None = None,
+    channel_options: Sequence[tuple[str, Any]] = (),
+    credentials: grpc.ChannelCredentials | None = None,
+    **parts: Mapping[str, Any],
+) -> AsyncIterator[Served]:
+    """The server with `parts` of the settings on a free port, and a channel to it."""
+    async with AsyncExitStack() as stack:
+        found = Settings(
+            **{**parts, "server": {"listen": "127.0.0.1:0", **parts.get("server", {})}}  # type: ignore[arg-type]
+        )
+        metrics, engine, index = Metrics(), engine or FakeEngine(), FakeIndex()
+        door = Door(found, metrics)
+        address = rpc_server.bind(door.server, found.server)
+        await door.health.publish()
+        await door.server.start()
+        stack.push_async_callback(door.server.stop, None)
+        pipeline = await build_pipeline(stack, found, engine, index, metrics)
+        target = address.replace("127.0.0.1", "localhost") if credentials else address
+        made = (
+            grpc.aio.secure_channel(target, credentials, options=channel_options)
+            if credentials
+            else grpc.aio.insecure_channel(target, options=channel_options)
+        )
+        channel = await stack.enter_async_context(made)
+        served = Served(door, engine, index, metrics, address, channel, pipeline)
+        if opened:
+            served.open()
+            await door.health.publish()
+        yield served
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Returns when `holds`; what happens in gRPC's own threads gives no event to wait for."""
+    while not holds():  # noqa: ASYNC110
+        await asyncio.sleep(0.002)
+
+
+@dataclass
+class Failed:
+    """How a call ended: the events before its error, and the error with its details by name."""
+
+    events: list[str]
+    code: grpc.StatusCode
+    message: str
+    details: dict[str, Any]
+
+    @property
+    def reason(self) -> str:
+        """The reason of the ErrorInfo."""
+        return str(self.details["ErrorInfo"].reason)
+
+
+async def failed(call: Any) -> Failed:
+    """Reads a stream that must fail."""
+    events: list[str] = []
+    try:
+        while (response := await call.read()) is not grpc.aio.EOF:
+            events.append(response.WhichOneof("event"))
+    except grpc.aio.AioRpcError as error:
+        return Failed(events, error.code(), error.details() or "", details_of(error))
+    raise AssertionError(f"the call succeeded: {events}")
+
+
+def details_of(error: grpc.aio.AioRpcError) -> dict[str, Any]:
+    """Name -> message of the `google.rpc.Status` in the error's trailing metadata; empty without one."""
+    packed = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
+    if packed is None:
+        return {}
+    status = status_pb2.Status.FromString(packed)
+    assert status.code == error.code().value[0]
+    assert status.message == error.details()
+    kinds: list[type[Message]] = [
+        error_details_pb2.ErrorInfo,
+        error_details_pb2.BadRequest,
+        error_details_pb2.RetryInfo,
+        error_details_pb2.QuotaFailure,
+    ]
+    found: dict[str, Any] = {}
+    for detail in status.details:
+        for kind in kinds:
+            if detail.Is(kind.DESCRIPTOR):
+                message = kind()
+                detail.Unpack(message)
+                found[kind.__name__] = message
+    assert len(found) == len(status.details)
+    return found
