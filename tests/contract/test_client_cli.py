@@ -170,6 +170,18 @@ async def test_eval_counts_failures_as_misses_and_exits_1(tmp_path: Path) -> Non
     assert allowed.returncode == 0
 
 
+async def test_eval_steps_back_from_a_busy_server_and_asks_again(tmp_path: Path) -> None:
+    queries = write_queries(tmp_path, ["a"])
+    retry = error_details_pb2.RetryInfo()
+    retry.retry_delay.FromNanoseconds(1_000_000)
+    busy = status_of(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls at once", retry)
+    fake = FakeLens(lambda call: [busy] if call < 3 else answer_with("a"))
+    async with serving(fake) as target:
+        ran = await sightline("eval", str(queries), "--target", target, "--json")
+    assert ran.returncode == 0, ran.stderr
+    assert (json.loads(ran.stdout)["hit@1"], len(fake.requests)) == (1.0, 3)
+
+
 async def test_eval_needs_a_server_of_some_kind(tmp_path: Path) -> None:
     queries = write_queries(tmp_path, ["a"])
     ran = await sightline("eval", str(queries))

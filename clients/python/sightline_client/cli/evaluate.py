@@ -5,7 +5,9 @@ Rule: what is measured is the served path; with `--catalog` the command starts a
 
 import asyncio
 import json
+import random
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,9 +19,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from sightline_client.aio import AsyncClient
+from sightline_client.answers import Answer
 from sightline_client.cli import connection
 from sightline_client.cli.external import NEEDS_SERVER
-from sightline_client.errors import SightlineError
+from sightline_client.errors import OverloadedError, SightlineError
 from sightline_client.evaluation import (
     DEPTH,
     Outcome,
@@ -31,11 +34,13 @@ from sightline_client.evaluation import (
     read_queries,
     report,
 )
-from sightline_client.events import Lane
+from sightline_client.events import Lane, Region
 from sightline_client.local_server import LocalServer
 from sightline_client.options import ClientOptions
 
 SHOWN_FAILURES = 5
+PATIENCE_S = 120.0
+"""How long a query goes on asking a server that is too busy for it."""
 
 
 def evaluate(
@@ -107,9 +112,7 @@ async def run_queries(
 async def _ask(client: AsyncClient, query: Query, kind: Regions, max_objects: int) -> Outcome:
     try:
         photo = await asyncio.to_thread(query.image.read_bytes)
-        answer = await client.find(
-            photo, regions=query.regions(kind), max_objects=max_objects, max_products=DEPTH, lane=Lane.BATCH
-        )
+        answer = await _find(client, photo, query.regions(kind), max_objects)
     except OSError as error:
         return Outcome(error=f"cannot read {query.image}: {error.strerror}")
     except SightlineError as error:
@@ -119,6 +122,21 @@ async def _ask(client: AsyncClient, query: Query, kind: Regions, max_objects: in
     if failure is not None:
         return Outcome(timings=timings, error=failure.message or failure.reason.value)
     return Outcome(best_rank(answer, query.product_id), timings)
+
+
+async def _find(client: AsyncClient, photo: bytes, regions: Sequence[Region], max_objects: int) -> Answer:
+    """One search that steps back when the server is busy, for nobody waits for an evaluation."""
+    give_up = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return await client.find(
+                photo, regions=regions, max_objects=max_objects, max_products=DEPTH, lane=Lane.BATCH
+            )
+        except OverloadedError as error:
+            wait_s = (error.retry_after_s or 1.0) * random.uniform(0.5, 1.5)  # noqa: S311  (spreads the callers)
+            if time.monotonic() + wait_s > give_up:
+                raise
+            await asyncio.sleep(wait_s)
 
 
 async def _with_progress(
