@@ -124,13 +124,19 @@ async def test_a_graceful_stop_finishes_who_is_inside_and_refuses_who_comes() ->
 
 async def test_a_graceful_stop_is_bounded() -> None:
     async with serving() as served:
-        served.engine.models["detector"].gate.clear()
-        call = served.search(asked(), timeout=20)
-        await call.read()
+        detector = served.engine.models["detector"]
+        detector.gate.clear()
+        calls = [served.search(asked(), timeout=20) for _ in range(2)]
+        for call in calls:
+            await call.read()
         await asyncio.wait_for(served.door.close(0.05), 5)
-        with pytest.raises((grpc.aio.AioRpcError, asyncio.CancelledError)):
-            await kinds(call)
-        served.engine.models["detector"].gate.set()
+        for call in calls:
+            error = await failed(call)
+            assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "STOPPING")
+            assert error.details["RetryInfo"].retry_delay.ToTimedelta().total_seconds() > 0
+        assert served.value("requests_total", method="Search", code="UNAVAILABLE") == 2
+        assert not detector.gate.is_set()
+        # What runs at the device is given up when the batchers close, at the end of this block.
 
 
 def free_port() -> int:

@@ -358,6 +358,19 @@ async def test_close_fails_those_who_wait_and_waits_for_those_who_run() -> None:
     assert bench.device.calls == [[100]]
 
 
+async def test_close_does_not_wait_for_a_device_that_nobody_waits_for() -> None:
+    bench = Bench()
+    running = await bench.busy()
+    waiting = bench.submit(1)
+    await turns()
+    running.cancel()
+    await turns()
+    await asyncio.wait_for(bench.batcher.close(), 5)
+    assert await kind_of(waiting) is ErrorKind.STOPPING
+    assert bench.device.running == 0
+    assert bench.heard.wastes == [1]
+
+
 async def test_a_thousand_callers_half_of_whom_leave_anywhere() -> None:
     """No answer is lost and none goes to the wrong caller; nothing stays in the room or at the device."""
     bench = Bench(max_batch=8, max_waiting=4000, slots=2)

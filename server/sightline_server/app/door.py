@@ -1,6 +1,7 @@
 """The gRPC side, which stands, and refuses, before there is anything behind it."""
 
 import asyncio
+import contextlib
 import logging
 
 import grpc
@@ -20,6 +21,9 @@ from sightline_server.telemetry.tracing import OFF, Tracing
 
 log = logging.getLogger(__name__)
 
+LAST_WORDS_S = 1.0
+"""What calls that a stop ends may take to say so."""
+
 
 class Door:
     """The gRPC side, which stands before there is anything behind it."""
@@ -35,8 +39,9 @@ class Door:
             on_limit=metrics.concurrency_limit.set,
         )
         self.health = Health(self.admission)
+        self._calls = Calls(limits=settings.limits, metrics=metrics, clock=clock, tracing=tracing)
         self.service = LensService(
-            calls=Calls(limits=settings.limits, metrics=metrics, clock=clock, tracing=tracing),
+            calls=self._calls,
             admission=self.admission,
             limits=settings.limits,
             catalog=settings.catalog.name,
@@ -54,7 +59,7 @@ class Door:
         engine.on_change(lambda _ready: self.health.publish_soon())
 
     async def close(self, grace_s: float) -> None:
-        """Lets nobody in any more, and waits for those inside for at most `grace_s`."""
+        """Lets nobody in any more, waits for those inside for at most `grace_s`, and ends the calls of the others."""
         drained = asyncio.ensure_future(self.admission.drain())
         await asyncio.sleep(0)
         await self.health.publish()
@@ -63,3 +68,6 @@ class Door:
             await asyncio.wait_for(drained, grace_s)
         except TimeoutError:
             log.warning("stopping: %d calls did not end in time", self.admission.inside)
+            self._calls.end_all()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.admission.drain(), LAST_WORDS_S)

@@ -106,10 +106,16 @@ class MicroBatcher(Generic[ItemT, ResultT]):
                 self._observer.dropped("cancelled", entry.cost)
 
     async def close(self) -> None:
-        """Fails what waits with STOPPING and returns when the running calls have ended."""
+        """Fails what waits with STOPPING and returns when the running calls have ended.
+
+        Calls whose callers have all left are given up: a device that does not answer must not hold a stop up.
+        """
         self._closed = True
         for entry in self._window.close():
             self._settle(entry, stopping())
+        if all(answer.done() for answer in self._answers.values()):
+            for task in self._running:
+                task.cancel()
         while self._running:
             await asyncio.wait(self._running)
 

@@ -54,6 +54,8 @@ class Calls:
         self._metrics = metrics
         self._clock = clock
         self._tracing = tracing
+        self._open: set[asyncio.Timeout] = set()
+        self._ending = False
         # A counter that appears with its first call hides that call from rate(): it never was 0.
         for code in {grpc.StatusCode.OK, *CODES.values()}:
             metrics.requests.labels(SEARCH, code.name)
@@ -68,14 +70,18 @@ class Calls:
         with self._metrics.in_flight.track_inprogress(), traced as span:
             try:
                 # The loop's clock is the monotonic clock that deadlines are made of.
-                async with asyncio.timeout_at(call.deadline):
-                    yield call
+                async with asyncio.timeout_at(call.deadline) as limit:
+                    self._open.add(limit)
+                    try:
+                        yield call
+                    finally:
+                        self._open.discard(limit)
             except asyncio.CancelledError:
                 late = self._clock() >= call.deadline
                 code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
                 raise
             except Exception as error:
-                failure = to_failure(error, call.request_id)
+                failure = self._to_failure(error, call.request_id)
                 status = to_status(failure, call.request_id)
                 code = status.code
                 if not call.accepted:
@@ -84,6 +90,19 @@ class Calls:
             finally:
                 self._close(method, call, code)
                 span.ended_with(code.name)
+
+    def end_all(self) -> None:
+        """Ends every call now; their callers hear that the server is stopping."""
+        self._ending = True
+        now = asyncio.get_running_loop().time()
+        for limit in self._open:
+            if not limit.expired():
+                limit.reschedule(now)
+
+    def _to_failure(self, error: Exception, request_id: str) -> SightlineError:
+        if isinstance(error, TimeoutError) and self._ending:
+            return SightlineError(ErrorKind.STOPPING, "the server is stopping", retry_after_s=1.0)
+        return to_failure(error, request_id)
 
     def _seconds_left(self, context: Context) -> float:
         """What the caller allows, or the default for callers who set nothing; capped."""
