@@ -25,6 +25,7 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.rpc import server as rpc_server
 from sightline_server.settings import Settings
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
+from sightline_server.telemetry.tracing import OFF, Tracing
 
 Answer = Mapping[str, NDArray[Any]]
 Reply = Answer | Exception | Callable[[int], Answer]
@@ -184,6 +185,7 @@ async def serving(
     engine: FakeEngine | None = None,
     channel_options: Sequence[tuple[str, Any]] = (),
     credentials: grpc.ChannelCredentials | None = None,
+    tracing: Tracing = OFF,
     **parts: Mapping[str, Any],
 ) -> AsyncIterator[Served]:
     """The server with `parts` of the settings on a free port, and a channel to it."""
@@ -192,12 +194,12 @@ async def serving(
             **{**parts, "server": {"listen": "127.0.0.1:0", **parts.get("server", {})}}  # type: ignore[arg-type]
         )
         metrics, engine, index = Metrics(), engine or FakeEngine(), FakeIndex()
-        door = Door(found, metrics)
+        door = Door(found, metrics, tracing)
         address = rpc_server.bind(door.server, found.server)
         await door.health.publish()
         await door.server.start()
         stack.push_async_callback(door.server.stop, None)
-        pipeline = await build_pipeline(stack, found, engine, index, metrics)
+        pipeline = await build_pipeline(stack, found, engine, index, metrics, tracing)
         target = address.replace("127.0.0.1", "localhost") if credentials else address
         made = (
             grpc.aio.secure_channel(target, credentials, options=channel_options)
