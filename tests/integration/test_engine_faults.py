@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import pytest_asyncio
 
@@ -24,7 +26,7 @@ from sightline_server.triton.hosts import EmbeddedHost
 from sightline_server.triton.install import install
 from sightline_server.triton.process import Ports, TritonProcess, free_ports
 from tests.support.engine import CHECKOUT, embedded_config, sightline_home, tiny_repository, wait_until_it_listens
-from tests.support.tiny_models import EMBEDDER_SIZE, expected_embeddings
+from tests.support.tiny_models import EMBEDDER_SIZE, build_repository, expected_embeddings
 
 __all__ = ["tiny_repository"]
 
@@ -88,7 +90,7 @@ class Embedded:
 @pytest_asyncio.fixture
 async def embedded(tiny_repository: Path) -> AsyncIterator[Embedded]:
     events = Events()
-    config = embedded_config(tiny_repository, probe_interval_s=0.2, probe_timeout_s=1.5, reload_timeout_s=8.0)
+    config = embedded_config(tiny_repository, probe_interval_s=0.2, probe_timeout_s=3.0, reload_timeout_s=15.0)
     engine = make_engine(config, events)
     readiness = Readiness(engine)
     await engine.start()
@@ -245,6 +247,40 @@ async def test_a_caller_who_leaves_does_not_free_the_memory_of_his_call(tiny_rep
         await asyncio.wait(others, timeout=0.3)
         os.kill(stub, signal.SIGCONT)
         await asyncio.gather(*others)
+    finally:
+        await engine.stop()
+
+
+async def test_an_engine_that_comes_back_with_another_model_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = asyncio.Event()
+    log = logging.getLogger("sightline.engine")
+    listener = logging.Handler()
+    monkeypatch.setattr(listener, "emit", lambda record: "another embedder" in record.getMessage() and said.set())
+    monkeypatch.setattr(log, "handlers", [listener])
+    repository = build_repository(tmp_path)
+    model = repository / "embedder" / "1" / "model.onnx"
+    first = model.read_bytes()
+    engine = make_engine(embedded_config(repository, probe_interval_s=0.2, restart_backoff_s=(0.0,)))
+    readiness = Readiness(engine)
+    await engine.start()
+    try:
+        assert isinstance(engine.host, EmbeddedHost)
+        changed = onnx.load_from_string(first)
+        changed.doc_string = "not the one that the catalog was built with"
+        model.write_bytes(changed.SerializeToString())
+        os.kill(engine.host.pid, signal.SIGKILL)
+        await readiness.until(True, False)
+        async with asyncio.timeout(BACK_WITHIN_S):
+            await said.wait()
+        assert not engine.ready
+        with pytest.raises(SightlineError) as caught:
+            await embed(engine)
+        assert caught.value.kind is ErrorKind.ENGINE_UNAVAILABLE
+        model.write_bytes(first)
+        await readiness.until(True, False, True)
+        await both(engine)
     finally:
         await engine.stop()
 

@@ -49,6 +49,9 @@ class Host(Protocol):
     def gone(self) -> bool:
         """Whether the engine's process has ended."""
 
+    def tend(self) -> None:
+        """Puts right what stands beside the engine."""
+
     def sick_models(self) -> list[str]:
         """Models with a process that is dead or stopped."""
 
@@ -143,10 +146,13 @@ class EmbeddedHost:
                 )
 
     def gone(self) -> bool:
-        """Whether tritonserver has ended. Looks after the reaper too: somebody may have killed it."""
+        """Whether tritonserver has ended."""
+        return self._process is None or not self._process.running
+
+    def tend(self) -> None:
+        """Starts the reaper again if somebody killed it."""
         if self._reaper and not self._reaper.running:
             self._reaper.start()
-        return self._process is None or not self._process.running
 
     async def begin_again(self) -> bool:
         """Starts on other ports when somebody else had taken one."""
@@ -226,6 +232,9 @@ class RemoteHost:
     def gone(self) -> bool:
         """Only its answers can tell."""
         return False
+
+    def tend(self) -> None:
+        """Nothing stands beside it."""
 
     def sick_models(self) -> list[str]:
         """Only their answers can tell."""

@@ -77,6 +77,7 @@ class Watch:
                     await self._wake.wait()
             self._wake.clear()
             try:
+                self._host.tend()
                 if sick := await self._look():
                     self._set_ready(False)
                     await self._mend(sick)

@@ -1,0 +1,220 @@
+"""The watch over stand-ins: what makes it suspicious, how it mends, and that it outlives every fault."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.triton.config import EngineConfig
+from sightline_server.triton.faults import Cause, EngineError
+from sightline_server.triton.lifecycle import Lifecycle
+from sightline_server.triton.watch import Watch
+
+
+class FakeEngine:
+    """Host, connection, client and lifecycle of an engine that fails as the test says."""
+
+    mends = True
+
+    def __init__(self) -> None:
+        self.host = self.connection = self.client = self
+        self.dead = False
+        self.sick: list[str] = []
+        self.starts_that_fail = 0
+        self.reload_fails = False
+        self.probe_error: Exception | None = None
+        self.tried: list[str] = []
+        self.done: list[str] = []
+
+    def gone(self) -> bool:
+        return self.dead
+
+    def tend(self) -> None:
+        pass
+
+    def sick_models(self) -> list[str]:
+        return self.sick
+
+    def log_tail(self) -> list[str]:
+        return ["what Triton said"]
+
+    async def model_ready(self, model: str, timeout_s: float) -> bool:
+        if self.probe_error:
+            raise self.probe_error
+        return True
+
+    async def tiny_infer(self, model: str, timeout_s: float) -> None:
+        self.tried.append(model)
+
+    async def reload(self, models: set[str]) -> None:
+        self.done.append("reload")
+        if self.reload_fails:
+            raise EngineError(Cause.MODEL_DOWN, "no")
+        self.sick = []
+
+    async def take_down(self, grace_s: float) -> None:
+        self.done.append("down")
+
+    async def raise_up(self) -> None:
+        self.done.append("up")
+        if self.starts_that_fail:
+            self.starts_that_fail -= 1
+            raise SightlineError(ErrorKind.ENGINE_UNAVAILABLE, "not yet")
+        self.dead, self.sick, self.probe_error = False, [], None
+
+
+class Recorder:
+    """Readiness and mends as they come; lets a test wait for one."""
+
+    def __init__(self) -> None:
+        self.ready: list[bool] = []
+        self.mends: list[str] = []
+        self.came = asyncio.Event()
+
+    def set_ready(self, ready: bool) -> None:
+        self.ready.append(ready)
+        self.came.set()
+
+    def restarted(self, kind: str, /) -> None:
+        self.mends.append(kind)
+
+    def transport(self, model: str, name: str, /) -> None:
+        pass
+
+    def provider(self, model: str, name: str, /) -> None:
+        pass
+
+    async def becomes(self, ready: bool) -> None:
+        self.ready.clear()
+        async with asyncio.timeout(5):
+            while ready not in self.ready:
+                self.came.clear()
+                await self.came.wait()
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@asynccontextmanager
+async def watching(
+    fake: FakeEngine, recorder: Recorder, clock: Clock | None = None, **changes: Any
+) -> AsyncIterator[Watch]:
+    changes = {"probe_interval_s": 0.001, "restart_backoff_s": (0.0, 0.001), **changes}
+    config = EngineConfig(Path(), Path(), **changes)
+    watch = Watch(cast(Lifecycle, fake), config, recorder, clock or Clock(), recorder.set_ready)
+    task = asyncio.create_task(watch.run())
+    try:
+        yield watch
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+def fake() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+async def recorder() -> Recorder:
+    return Recorder()
+
+
+async def test_a_well_engine_is_only_asked_and_never_tried(fake: FakeEngine, recorder: Recorder) -> None:
+    async with watching(fake, recorder):
+        await recorder.becomes(True)
+        await recorder.becomes(True)
+    assert fake.tried == fake.done == []
+
+
+async def test_one_sick_model_is_reloaded(fake: FakeEngine, recorder: Recorder) -> None:
+    fake.sick = ["embedder"]
+    async with watching(fake, recorder):
+        await recorder.becomes(True)
+    assert (fake.done, recorder.mends) == (["reload"], ["reload"])
+
+
+async def test_a_reload_that_fails_becomes_a_restart(fake: FakeEngine, recorder: Recorder) -> None:
+    fake.sick, fake.reload_fails = ["embedder"], True
+    async with watching(fake, recorder):
+        await recorder.becomes(True)
+    assert (fake.done, recorder.mends) == (["reload", "down", "up"], ["restart"])
+
+
+async def test_a_dead_engine_is_started_until_it_comes_up(fake: FakeEngine, recorder: Recorder) -> None:
+    fake.dead, fake.starts_that_fail = True, 5
+    async with watching(fake, recorder):
+        await recorder.becomes(True)
+    assert fake.done == ["down", "up"] * 6
+    assert recorder.mends == ["restart"] * 6
+
+
+@pytest.mark.parametrize("error", [EngineError(Cause.FROZEN, ""), EngineError(Cause.GONE, ""), RuntimeError("odd")])
+async def test_the_watch_outlives_what_it_meets(fake: FakeEngine, recorder: Recorder, error: Exception) -> None:
+    fake.probe_error = error
+    async with watching(fake, recorder):
+        await recorder.becomes(False)
+        fake.probe_error = None
+        await recorder.becomes(True)
+
+
+async def test_a_failed_call_turns_readiness_off_at_once_and_the_model_is_tried(
+    fake: FakeEngine, recorder: Recorder
+) -> None:
+    async with watching(fake, recorder, probe_interval_s=60.0) as watch:
+        watch.failed("embedder", EngineError(Cause.GONE, "refused"))
+        assert recorder.ready == [False]
+        await recorder.becomes(True)
+    assert fake.tried == ["embedder"]
+
+
+async def test_a_lost_region_means_a_new_connection(fake: FakeEngine, recorder: Recorder) -> None:
+    async with watching(fake, recorder, probe_interval_s=60.0) as watch:
+        watch.failed("embedder", EngineError(Cause.REGION_LOST, ""))
+        await recorder.becomes(True)
+    assert fake.done == ["down", "up"]
+
+
+async def test_a_model_that_refuses_a_call_stays_in_service(fake: FakeEngine, recorder: Recorder) -> None:
+    async with watching(fake, recorder, probe_interval_s=60.0) as watch:
+        watch.failed("embedder", EngineError(Cause.REFUSED, "bad shape"))
+        assert recorder.ready == []
+
+
+async def test_a_missed_deadline_is_suspicious_only_when_nobody_was_answered_since(
+    fake: FakeEngine, recorder: Recorder
+) -> None:
+    clock = Clock()
+    async with watching(fake, recorder, clock) as watch:
+        clock.now = 110.0
+        watch.answered("embedder")
+        watch.kept_waiting("embedder", since=109.0)
+        await recorder.becomes(True)
+        assert fake.tried == []
+        watch.kept_waiting("embedder", since=111.0)
+        await recorder.becomes(True)
+        await recorder.becomes(True)
+    assert fake.tried == ["embedder"]
+
+
+async def test_an_idle_remote_engine_is_tried_now_and_then(fake: FakeEngine, recorder: Recorder) -> None:
+    fake.mends = False
+    clock = Clock()
+    async with watching(fake, recorder, clock, idle_infer_interval_s=10.0) as watch:
+        await recorder.becomes(True)
+        assert fake.tried == []
+        clock.now = 111.0
+        watch.answered("detector")
+        await recorder.becomes(True)
+        await recorder.becomes(True)
+    assert fake.tried == ["embedder"]
