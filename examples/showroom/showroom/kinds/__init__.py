@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .bedroom import bed, teddy
-from .devices import clock, laptop, suitcase, tv
+from .clocks import clock
+from .devices import laptop, suitcase, tv
 from .greenery import plant
 from .seating import chair, couch
 from .tableware import bottle, bowl, cup, vase, wine_glass

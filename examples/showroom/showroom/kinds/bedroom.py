@@ -9,7 +9,8 @@ import bpy
 
 from ..finish import linear
 from ..materials import make
-from ..mesh import ball, box, pillow, rounded, slab, soft_box, tube
+from ..mesh import ball, box, pillow, rounded, slab, soft_box
+from ..turned import tube
 
 
 def bed(look: Mapping[str, Any]) -> list[Any]:

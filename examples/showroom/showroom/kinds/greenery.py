@@ -11,7 +11,8 @@ from mathutils import Euler, Matrix, Vector
 
 from ..finish import Finish, tinted
 from ..materials import make
-from ..mesh import ball, lathe, leaves, tube, vessel
+from ..mesh import ball
+from ..turned import lathe, leaves, tube, vessel
 
 _POTS: dict[str, list[tuple[float, float]]] = {
     "taper": [(0, 0), (0.075, 0), (0.077, 0.004), (0.09, 0.08), (0.105, 0.155), (0.105, 0.17)],

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..materials import make
-from ..mesh import box, link, mesh_of, pillow, rounded, slab, soft_box, tube
+from ..mesh import box, link, mesh_of, pillow, rounded, slab, soft_box
+from ..turned import tube
 
 
 def chair(look: Mapping[str, Any]) -> list[Any]:

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from .. import patterns
+from .. import artwork
 from ..materials import make, printed
-from ..mesh import lathe, tube, vessel
+from ..turned import lathe, tube, vessel
 
 _VASES: dict[str, list[tuple[float, float]]] = {
     "amphora": [
@@ -210,7 +210,7 @@ def bottle(look: Mapping[str, Any]) -> list[Any]:
         title, line = look["words"]
         radius = max(r for r, _ in profile) + 0.0004
         low, high = look["span"]
-        paper = printed(patterns.label(look["label"], title, line, look.get("motif", "sun")), 0.55)
+        paper = printed(artwork.label(look["label"], title, line, look.get("motif", "sun")), 0.55)
         parts.append(lathe([(radius, low), (radius, high)], paper, steps=1))
     neck, top = profile[-1]
     cap, tall = make(look["cap"]), look.get("cap_height", 0.03)
