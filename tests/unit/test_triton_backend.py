@@ -153,6 +153,20 @@ def test_a_gpu_instance_that_would_run_on_the_cpu_is_refused(backend: ModuleType
         loaded(backend, repository / "embedder", kind="GPU")
 
 
+@pytest.mark.parametrize(
+    ("instances", "given", "threads"), [(1, "0", 8), (2, "0", 4), (3, "0", 2), (9, "0", 1), (2, "5", 5)]
+)
+def test_instances_share_the_cores_unless_told_otherwise(
+    backend: ModuleType, monkeypatch: pytest.MonkeyPatch, instances: int, given: str, threads: int
+) -> None:
+    monkeypatch.setattr(backend.os, "sched_getaffinity", lambda pid: set(range(8)))
+    config = {
+        "instance_group": [{"count": instances, "kind": "KIND_CPU"}],
+        "parameters": {"intra_op_thread_count": {"string_value": given}},
+    }
+    assert backend.threads_per_call(config) == threads
+
+
 def test_names_types_and_dims_come_from_the_file(backend: ModuleType) -> None:
     config = backend.TritonPythonModel.auto_complete_config(Config(max_batch_size=16))
     assert config.inputs == [{"name": "IMAGES", "data_type": "TYPE_UINT8", "dims": [64, 64, 3]}]

@@ -64,11 +64,18 @@ def providers(kind: str, device_id: str) -> list[Any]:
     return ["CPUExecutionProvider"]
 
 
+def threads_per_call(config: dict[str, Any]) -> int:
+    """What the configuration says; 0 there is an equal share of the cores for each instance of the model."""
+    instances = max(1, sum(int(group.get("count", 1)) for group in config.get("instance_group", [])))
+    share = max(1, len(os.sched_getaffinity(0)) // instances)
+    return int(parameter(config, "intra_op_thread_count", "0")) or share
+
+
 def session_options(config: dict[str, Any]) -> Any:
-    """Options under the names that the native backend reads; 0 threads means all cores."""
+    """Options under the names that the native backend reads."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = int(parameter(config, "intra_op_thread_count", "0"))
+    options.intra_op_num_threads = threads_per_call(config)
     options.inter_op_num_threads = int(parameter(config, "inter_op_thread_count", "0"))
     # Threads that spin between calls take the cores from the other model: nearly half of the CPU time, measured.
     spin = parameter(config, "intra_op_allow_spinning", "0")
