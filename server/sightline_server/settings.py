@@ -138,11 +138,14 @@ class RankingSettings(Part):
 
 
 class BatchSettings(Part):
-    """One batcher: `max_batch` items a call, `max_waiting` items in its queue, `slots` calls at once."""
+    """One batcher: `max_batch` items a call, `max_waiting` items in its queue, `slots` calls at once.
+
+    0 slots are as many as the model has instances.
+    """
 
     max_batch: Positive = 16
     max_waiting: Positive = 256
-    slots: Positive = 1
+    slots: Annotated[int, Field(ge=0)] = 0
 
 
 class BatchingSettings(Part):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -27,6 +28,18 @@ from sightline_server.telemetry.tracing import OFF, Tracing
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What runs batches: items that it takes in one call (0: any number), and calls that it runs at once."""
+
+    max_batch: int
+    instances: int
+
+
+INDEX = Device(max_batch=0, instances=1)
+"""One owner thread, whatever the batch."""
 
 
 async def build_pipeline(
@@ -54,9 +67,10 @@ async def build_pipeline(
     async def look_up(items: Sequence[VectorQuery], *, deadline: float) -> list[list[Neighbour]]:
         return await search(index, items)
 
-    frames = batcher(stack, "frames", detect, part.frames, engine.detector.max_batch_size, metrics)
-    crops = batcher(stack, "crops", embed, part.crops, engine.embedder.max_batch_size, metrics)
-    queries = batcher(stack, "queries", look_up, part.queries, 0, metrics)
+    detector, embedder = (Device(spec.max_batch_size, spec.instances) for spec in (engine.detector, engine.embedder))
+    frames = batcher(stack, "frames", detect, part.frames, detector, metrics)
+    crops = batcher(stack, "crops", embed, part.crops, embedder, metrics)
+    queries = batcher(stack, "queries", look_up, part.queries, INDEX, metrics)
     objects = max(limits.max_objects, limits.max_regions)
     room = min(crops.max_batch, queries.max_batch, part.crops.max_waiting, part.queries.max_waiting)
     if objects > room:
@@ -88,12 +102,13 @@ def batcher(
     name: str,
     run: BatchFunction[ItemT, ResultT],
     settings: BatchSettings,
-    device_max_batch: int,
+    device: Device,
     metrics: Metrics,
 ) -> MicroBatcher[ItemT, ResultT]:
-    """A batcher that closes with `stack`. `device_max_batch` caps its batches where it is not 0."""
-    max_batch = min(settings.max_batch, device_max_batch) if device_max_batch else settings.max_batch
+    """A batcher that closes with `stack`, with the settings as far as `device` allows them."""
+    max_batch = min(settings.max_batch, device.max_batch) if device.max_batch else settings.max_batch
     window: Window[ItemT] = Window(max_batch=max_batch, max_waiting=settings.max_waiting, lanes=len(Lane))
-    made = MicroBatcher(run, window, slots=settings.slots, clock=clock, observer=BatcherMetrics(metrics, name))
+    slots = settings.slots or device.instances
+    made = MicroBatcher(run, window, slots=slots, clock=clock, observer=BatcherMetrics(metrics, name))
     stack.push_async_callback(made.close)
     return made

@@ -9,7 +9,7 @@ class DetectorSpec:
     """The detector behind the engine: input uint8 [B,height,width,3], at most `max_detections` answers a picture.
 
     `labels[i]` is the word for label i. `preprocess` are the facts of its recipe. `sha256` is the digest of the model
-    file where the engine knows it, else empty.
+    file where the engine knows it, else empty. `instances` of it run at once.
     """
 
     name: str
@@ -21,6 +21,7 @@ class DetectorSpec:
     preprocess: Mapping[str, object] = field(default_factory=dict)
     sha256: str = ""
     max_batch_size: int = 0
+    instances: int = 1
 
     @property
     def identity(self) -> str:
@@ -40,6 +41,7 @@ class EmbedderSpec:
     preprocess: Mapping[str, object] = field(default_factory=dict)
     sha256: str = ""
     max_batch_size: int = 0
+    instances: int = 1
 
     @property
     def identity(self) -> str:

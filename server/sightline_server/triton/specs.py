@@ -78,6 +78,7 @@ def read_detector(name: str, metadata: Mapping[str, Any], config: Mapping[str, A
         preprocess=parameter(name, config, "preprocess", {}),
         sha256=sha256 or parameter(name, config, "sha256", ""),
         max_batch_size=int(config.get("max_batch_size", 0)),
+        instances=instances(config),
     )
 
 
@@ -93,6 +94,7 @@ def read_embedder(name: str, metadata: Mapping[str, Any], config: Mapping[str, A
         preprocess=parameter(name, config, "preprocess", {}),
         sha256=sha256 or parameter(name, config, "sha256", ""),
         max_batch_size=int(config.get("max_batch_size", 0)),
+        instances=instances(config),
     )
 
 
@@ -128,6 +130,12 @@ def version_of(metadata: Mapping[str, Any]) -> str:
     """The version that Triton serves; the highest of several."""
     versions = [str(version) for version in metadata.get("versions", ())]
     return max(versions, key=lambda version: (len(version), version), default="")
+
+
+def instances(config: Mapping[str, Any]) -> int:
+    """How many copies of the model run at once: a group's count on each of its GPUs, or on the CPU."""
+    groups = config.get("instance_group", ())
+    return max(1, sum(int(group.get("count", 1)) * max(1, len(group.get("gpus", ()))) for group in groups))
 
 
 def labels(model: str, config: Mapping[str, Any]) -> tuple[str, ...]:
