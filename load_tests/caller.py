@@ -5,7 +5,6 @@ of the `oneof`, says which event it is.
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,7 +88,7 @@ class Caller:
             watch.code = LEFT
         ended = self.now
         instants = (intended, sent, watch.seen["accepted"], watch.seen["detected"], watch.seen["results"], ended)
-        self.rows.append((*instants, CODES.index(watch.code), watch.objects, watch.failures))
+        self.rows.append((*instants, CODES.index(watch.code), watch.objects, watch.failures, request))
         return watch.code
 
 
@@ -136,9 +135,3 @@ def code_of(error: grpc.aio.AioRpcError) -> str:
     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and not any(key == DETAILS_KEY for key, _ in metadata):
         return UNANSWERED
     return str(error.code().name)
-
-
-def random_moment(source: random.Random, stages: Sequence[tuple[str, float]]) -> Manner:
-    """A caller who leaves at a random moment after one of `stages`: (event, seconds until the next one)."""
-    event, lasts_s = source.choice(stages)
-    return Manner(leave_after=event, leave_s=source.uniform(0.0, lasts_s))

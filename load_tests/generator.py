@@ -1,7 +1,8 @@
 """The generator: a process of its own that sends calls on a schedule and returns what became of them.
 
 Rule: it reports its own CPU seconds and lateness. On a machine of two cores it shares them with the server, so it is a
-process of its own with a higher priority where the system allows it (`priority` says which it got).
+process of its own, in a session of its own, with a higher priority where the system allows it (`priority` says which it
+got): without one, its lateness on a saturated machine is that of the run queue.
 """
 
 import asyncio
@@ -10,13 +11,15 @@ import os
 import random
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from load_tests.caller import PATIENT, Caller, Manner
-from load_tests.records import Run, to_run
+from load_tests.records import LEFT, Run, to_run
 
 NICE = -10
 BACK_OFF_S = 0.02
@@ -34,6 +37,19 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """When a caller leaves: at most `within_s` after the event `after` ("" is its start); one of `weight` callers."""
+
+    after: str
+    within_s: float
+    weight: float
+
+    def draw(self, source: random.Random) -> Manner:
+        """A caller who leaves then."""
+        return Manner(leave_after=self.after, leave_s=source.uniform(0.0, self.within_s))
+
+
+@dataclass(frozen=True, slots=True)
 class OpenLoop:
     """Calls that start when they are due, whatever the server does."""
 
@@ -47,6 +63,17 @@ class ClosedLoop:
     callers: int
     seconds: float
     requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Abandonment:
+    """`callers` who call and leave until `calls` calls were left; others that ended before do not count."""
+
+    callers: int
+    calls: int
+    requests: int
+    moments: Sequence[Moment]
+    seed: int
 
 
 class Generator:
@@ -105,10 +132,19 @@ class Generator:
         """Whether `finish` would return at once."""
         return self._pipe.poll(0)
 
-    def closed_loop(self, *, callers: int, seconds: float) -> Run:
-        """Keeps `callers` calls under way for `seconds`: the most that the server can do, not its latency."""
-        self._pipe.send(ClosedLoop(callers, seconds, self._requests))
+    def closed_loop(self, *, callers: int, seconds: float, requests: int = 0) -> Run:
+        """Keeps `callers` calls under way for `seconds`: the most that the server can do, not its latency.
+
+        Takes the first `requests` requests in turn, all for 0.
+        """
+        self._pipe.send(ClosedLoop(callers, seconds, requests or self._requests))
         run: Run = self._answer(seconds + WOUND_UP_S)
+        return run
+
+    def abandon(self, task: Abandonment, *, at_least_per_s: float = 10.0) -> Run:
+        """Plays `task`; at fewer calls a second than `at_least_per_s` it counts as stuck."""
+        self._pipe.send(task)
+        run: Run = self._answer(task.calls / at_least_per_s + WOUND_UP_S)
         return run
 
     def _answer(self, timeout_s: float) -> Any:
@@ -135,6 +171,8 @@ async def play_all(pipe: Connection, target: str, requests: list[bytes], setting
             caller.begin()
             if isinstance(task, ClosedLoop):
                 await play_closed(caller, task)
+            elif isinstance(task, Abandonment):
+                await play_abandonment(caller, task)
             else:
                 await play_open(caller, task)
             pipe.send(to_run(caller.rows, seconds=caller.now, cpu_s=time.process_time() - begun))
@@ -145,11 +183,17 @@ async def play_all(pipe: Connection, target: str, requests: list[bytes], setting
 
 
 def raise_priority() -> int:
-    """Asks for a higher priority; returns the nice value that the process has."""
-    try:
-        return os.nice(NICE)
-    except OSError:
-        return os.nice(0)
+    """Asks for a higher priority; returns the nice value that the process has.
+
+    Linux shares the cores among sessions first (autogroups), so the session's own value is set too.
+    """
+    with suppress(OSError):
+        os.setsid()
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(NICE))
+    with suppress(OSError):
+        os.nice(NICE)
+    return os.nice(0)
 
 
 async def play_open(caller: Caller, task: OpenLoop) -> None:
@@ -174,6 +218,25 @@ async def play_closed(caller: Caller, task: ClosedLoop) -> None:
         while caller.now < task.seconds:
             place = next(places)
             if await caller.call(place, place % task.requests, caller.now) != "OK":
+                await asyncio.sleep(BACK_OFF_S)
+
+    await asyncio.gather(*(one() for _ in range(task.callers)))
+
+
+async def play_abandonment(caller: Caller, task: Abandonment) -> None:
+    source = random.Random(task.seed)
+    weights = [moment.weight for moment in task.moments]
+    left = 0
+
+    async def one() -> None:
+        nonlocal left
+        while left < task.calls:
+            moment = source.choices(task.moments, weights)[0]
+            code = await caller.call(
+                source.randrange(10**6), source.randrange(task.requests), caller.now, moment.draw(source)
+            )
+            left += code == LEFT
+            if code not in (LEFT, "OK"):
                 await asyncio.sleep(BACK_OFF_S)
 
     await asyncio.gather(*(one() for _ in range(task.callers)))

@@ -34,6 +34,7 @@ class Run:
     code: NDArray[np.int64]
     objects: NDArray[np.int64]
     failures: NDArray[np.int64]
+    request: NDArray[np.int64]
     seconds: float = 0.0
     """From the start until the last call had ended."""
     cpu_s: float = 0.0
@@ -76,8 +77,8 @@ class Run:
         return Run(**columns, seconds=end_s - start_s, cpu_s=self.cpu_s)
 
 
-COLUMNS = ("intended", "sent", "accepted", "detected", "first", "ended", "code", "objects", "failures")
-WHOLE_NUMBERS = ("code", "objects", "failures")
+COLUMNS = ("intended", "sent", "accepted", "detected", "first", "ended", "code", "objects", "failures", "request")
+WHOLE_NUMBERS = ("code", "objects", "failures", "request")
 
 
 def to_run(rows: list[tuple[float, ...]], *, seconds: float, cpu_s: float) -> Run:

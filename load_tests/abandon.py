@@ -1,0 +1,95 @@
+"""Callers who leave: thousands of cancelled calls, and what of them stays. Part of `load_tests.run abandon`.
+
+Rule: only calls that the caller cancelled count. Where each of them was is told by the server's own counters; after
+them nothing may be in flight, nothing may have grown, and a good call must be answered.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from load_tests import figures, report
+from load_tests.generator import Abandonment, Generator
+from load_tests.observe import Server, observed, settle
+from load_tests.processes import growth, look, rss_slopes
+from load_tests.records import LEFT, Run
+from load_tests.scenario import Departures
+from load_tests.scrapes import STAGES, Between
+
+REST_S = 3.0
+
+
+def play(
+    scenario: Departures, server: Server, generator: Generator, good: int, calls: int | None, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Plays it against `server`; with `calls` instead of the scenario's number, and a warm-up in proportion."""
+    wanted = calls or scenario.calls
+    warm_up = max(1, scenario.warm_up * wanted // scenario.calls)
+    say(f"warm-up: {warm_up} calls that are left")
+    generator.abandon(Abandonment(scenario.callers, warm_up, good, scenario.moments, seed=1))
+    rest(server)
+    before = look(server.pid, generator.pid) if server.pid else None
+    say(f"{wanted} calls that are left")
+    with observed(server, generator, wanted / 150) as seen:
+        run = generator.abandon(Abandonment(scenario.callers, wanted, good, scenario.moments, seed=2))
+        rest(server)
+    after = look(server.pid, generator.pid) if server.pid else None
+    span = Between(seen.scrapes[0], seen.scrapes[-1])
+    found: dict[str, float] = {
+        "calls": float(len(run.code)),
+        "left": float(run.of(LEFT).sum()),
+        "unanswered": float(run.of("UNANSWERED").sum()),
+        "left_per_s": round(float(run.of(LEFT).sum()) / run.seconds, 1),
+        "in_flight_after": seen.scrapes[-1].sum("sightline_in_flight"),
+        "good_answer_after": good_answers(generator),
+    }
+    processes: dict[str, Any] = {}
+    if before is not None and after is not None:
+        found |= figures.of_processes([before, after])
+        looks = seen.watch.looks if seen.watch else []
+        processes = {"growth": growth(before, after), "rss_mb_per_minute": rss_slopes(looks, 1 / 3)}
+    return {
+        "figures": found,
+        "valid": True,
+        "codes": run.codes,
+        "places": places(run, span),
+        "machine": seen.quiet,
+        "stages_ms": span.stage_shares(),
+        "processes": processes,
+        "charts": report.process_charts(seen.watch.looks if seen.watch else []),
+    }
+
+
+def rest(server: Server) -> None:
+    """Lets the server come to rest: nothing in flight, and the last frees done."""
+    settle(server.metrics_url)
+    time.sleep(REST_S)
+
+
+def good_answers(generator: Generator) -> float:
+    """1 when one call after all of this is answered in full."""
+    return float(generator.open_loop([0.0]).good.sum())
+
+
+def places(run: Run, span: Between) -> dict[str, int]:
+    """Where the callers left: by the server's counters, and by the last event that the caller had seen."""
+    left = run.of(LEFT)
+    last: Counter[str] = Counter()
+    for accepted, detected, first in zip(run.accepted[left], run.detected[left], run.first[left], strict=True):
+        last["results" if first else "detected" if detected else "accepted" if accepted else "nothing"] += 1
+    found = {f"caller had seen {event}": last[event] for event in ("nothing", "accepted", "detected", "results")}
+    cancelled = span.grown("sightline_requests_total", code="CANCELLED")
+    found["server: calls that ended as cancelled"] = round(cancelled)
+    for stage in STAGES:
+        for moment in ("in", "after"):
+            found[f"server: left {moment} {stage}"] = round(
+                span.grown("sightline_left_calls_total", stage=stage, moment=moment)
+            )
+    found["server: left before decode"] = round(cancelled - span.grown("sightline_left_calls_total"))
+    for batcher in ("frames", "crops", "queries"):
+        waiting = span.grown("sightline_dropped_items_total", batcher=batcher, reason="cancelled")
+        found[f"server: items of {batcher} taken out of the queue"] = round(waiting)
+        running = span.grown("sightline_wasted_items_total", batcher=batcher)
+        found[f"server: items of {batcher} run for nobody"] = round(running)
+    return found
