@@ -24,11 +24,10 @@ from scripts.dashboard_panels import GPU
 from sightline_client import Client, InvalidRequestError
 from sightline_client.local_server import LocalServer
 from tests.support.engine import CHECKOUT, sightline_home, tiny_repository  # noqa: F401 (fixture)
-from tests.support.prometheus import Prometheus
+from tests.support.prometheus import Prometheus, filled_in, shipped_config
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(90)]
 
-DEPLOY = CHECKOUT / "deploy" / "prometheus"
 TRAFFIC_S = 12.0
 CALLERS = 3
 SELECTOR = re.compile(r'(?<!["\w:])((?:sightline_|nv_|process_|job:|batcher:|up\b)[\w:]*(?:\{[^}]*\})?)')
@@ -51,23 +50,11 @@ def observed(tiny_repository: Path, tmp_path_factory: pytest.TempPathFactory) ->
     with LocalServer(catalog=catalog, env=environment, log=log) as server:
         triton = re.search(r"http://(127\.0\.0\.1:\d+)/metrics", log.read_text())
         assert triton, log.read_text()
-        with Prometheus(config(server.metrics_url, triton[1]), folder) as prometheus:
+        # As if a GPU had been asked for, which is not there.
+        with Prometheus(shipped_config(server.metrics_url, triton[1], accelerator="gpu"), folder) as prometheus:
             wait_for(prometheus, 'sightline_requests_total{code="OK"} and on () up{job="triton"} == 1')
             send_traffic(server.target)
             yield Observed(prometheus, time.time())
-
-
-def config(metrics_url: str, triton: str) -> str:
-    """The configuration that we ship, with this run's targets, each second, and a GPU asked for that is not there."""
-    text = (DEPLOY / "prometheus.yml").read_text()
-    server = metrics_url.removeprefix("http://").removesuffix("/metrics")
-    text = text.replace("rules/", f"{DEPLOY}/rules/").replace("15s", "1s").replace("10s", "1s")
-    text = text.replace("127.0.0.1:9464", server).replace("127.0.0.1:8002", triton)
-    # The part for a Triton of one's own is there as a comment.
-    text = re.sub(r"(?m)^  # (- job_name: triton|  .*)$", r"  \1", text)
-    assert server in text
-    assert f'"{triton}"' in text
-    return text.replace("accelerator: cpu", "accelerator: gpu")
 
 
 def build_catalog(folder: Path, environment: dict[str, str]) -> Path:
@@ -137,11 +124,6 @@ def dashboard_queries() -> list[tuple[str, str]]:
         found += [(row, target["expr"]) for target in panel.get("targets", ())]
     assert len(found) > 30
     return found
-
-
-def filled_in(expression: str) -> str:
-    """The expression as Grafana sends it."""
-    return expression.replace("$__rate_interval", "20s").replace("$instance", ".+")
 
 
 def test_every_expression_of_the_dashboard_returns_figures(observed: Observed) -> None:

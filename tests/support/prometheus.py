@@ -6,6 +6,7 @@ unless SIGHTLINE_REQUIRE_PROMETHEUS is set, as our own CI does. `scripts/prometh
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -20,8 +21,9 @@ from typing import Any, Self
 
 import pytest
 
-from tests.support.engine import sightline_home
+from tests.support.engine import CHECKOUT, sightline_home
 
+DEPLOY = CHECKOUT / "deploy" / "prometheus"
 START_S = 20.0
 
 
@@ -37,12 +39,40 @@ def program(name: str) -> Path:
     return Path(found)
 
 
+def shipped_config(metrics_url: str, triton: str, *, accelerator: str) -> str:
+    """The configuration in `deploy/prometheus` with a run's targets, scraped each second.
+
+    `triton` is HOST:PORT of Triton's metrics; its part of the file is there as a comment.
+    """
+    text = (DEPLOY / "prometheus.yml").read_text()
+    server = metrics_url.removeprefix("http://").removesuffix("/metrics")
+    text = text.replace("rules/", f"{DEPLOY}/rules/").replace("15s", "1s").replace("10s", "1s")
+    text = text.replace("127.0.0.1:9464", server).replace("127.0.0.1:8002", triton)
+    text = re.sub(r"(?m)^  # (- job_name: triton|  .*)$", r"  \1", text)
+    assert f'"{server}"' in text
+    assert f'"{triton}"' in text
+    return re.sub(r"accelerator: \w+", f"accelerator: {accelerator}", text)
+
+
+def filled_in(expression: str, rate_interval: str = "20s") -> str:
+    """A dashboard's expression as Grafana sends it, for all replicas."""
+    return expression.replace("$__rate_interval", rate_interval).replace("$instance", ".+")
+
+
 @dataclass(frozen=True)
 class Sample:
     """One sample of an instant query."""
 
     labels: dict[str, str]
     value: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a range query: instants in Unix time, and values."""
+
+    labels: dict[str, str]
+    points: list[tuple[float, float]]
 
 
 class Prometheus:
@@ -87,6 +117,12 @@ class Prometheus:
         if data["resultType"] == "scalar":
             return [Sample({}, float(data["result"][1]))]
         return [Sample(each["metric"], float(each["value"][1])) for each in data["result"]]
+
+    def query_range(self, expression: str, start: float, end: float, step_s: float) -> list[Line]:
+        """The lines of a range query. Raises `ValueError` with Prometheus' words."""
+        span = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step_s:g}"}
+        data = self.get("query_range", query=expression, **span)
+        return [Line(each["metric"], [(at, float(value)) for at, value in each["values"]]) for each in data["result"]]
 
     def rules(self) -> list[dict[str, Any]]:
         """Every rule, with its state."""
