@@ -58,6 +58,7 @@ def read_state(data: bytes) -> dict[str, Array]:
         AttributeError,
         IndexError,
         OverflowError,
+        MemoryError,
     ) as error:
         raise ModelError(f"checkpoint: cannot be read ({type(error).__name__}: {error})") from error
 
