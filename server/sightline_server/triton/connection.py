@@ -21,6 +21,7 @@ from sightline_server.triton.specs import (
     Contract,
     read_detector,
     read_embedder,
+    version_of,
 )
 from sightline_server.triton.tensors import Region, RegionPool
 
@@ -152,15 +153,15 @@ class Connection:
 async def connect(
     client: TritonClient, config: EngineConfig, events: EngineEvents, digest: Digest, timeout_s: float
 ) -> Connection:
-    """Reads and checks the models behind `client`, then runs each for real; the caller bounds the whole."""
-    specs: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {}
-    for model in MODELS:
-        metadata = await client.metadata(model, timeout_s)
-        live = await client.config(model, timeout_s)
-        version = max((str(found) for found in metadata.get("versions", ["1"])), key=int)
-        specs[model] = metadata, live, await asyncio.to_thread(digest, model, version)
-    detector = read_detector(DETECTOR, *specs[DETECTOR])
-    embedder = read_embedder(EMBEDDER, *specs[EMBEDDER])
+    """Reads and checks the models behind `client`, then runs each for real; the caller bounds the whole.
+
+    The connection owns `client`, which is closed when this fails.
+    """
+    try:
+        detector, embedder = await read_specs(client, digest, timeout_s)
+    except BaseException:
+        await client.close()
+        raise
     made = Connection(client, config, detector, embedder)
     try:
         for model in MODELS:
@@ -169,3 +170,13 @@ async def connect(
         await made.close()
         raise
     return made
+
+
+async def read_specs(client: TritonClient, digest: Digest, timeout_s: float) -> tuple[DetectorSpec, EmbedderSpec]:
+    """What Triton and the model files say of both models."""
+    facts: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {}
+    for model in MODELS:
+        metadata = await client.metadata(model, timeout_s)
+        live = await client.config(model, timeout_s)
+        facts[model] = metadata, live, await asyncio.to_thread(digest, model, version_of(metadata))
+    return read_detector(DETECTOR, *facts[DETECTOR]), read_embedder(EMBEDDER, *facts[EMBEDDER])

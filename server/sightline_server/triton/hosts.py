@@ -198,8 +198,9 @@ class EmbeddedHost:
         """Ends tritonserver and its stubs, and removes their shared memory."""
         if self._process is None:
             return
-        process, self._process, self._stubs = self._process, None, []
-        await asyncio.to_thread(process.end, grace_s)
+        # Kept until it is over: who cancels this and ends again must find it.
+        await asyncio.to_thread(self._process.end, grace_s)
+        self._process, self._stubs = None, []
         if self._reaper:
             self._reaper.watch(0)
 

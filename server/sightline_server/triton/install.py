@@ -238,6 +238,7 @@ def libpython_dir() -> str:
         if place and Path(place, name).exists():
             return place
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    # Where the loader finds it by itself, any folder will do.
     return "/usr/lib" if find_library(version) else ""
 
 

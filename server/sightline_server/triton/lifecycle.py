@@ -6,6 +6,7 @@ other models than the server was built for is not taken.
 
 import asyncio
 import contextlib
+import logging
 
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
@@ -15,6 +16,7 @@ from sightline_server.triton.connection import Connection, connect
 from sightline_server.triton.faults import EngineError
 from sightline_server.triton.hosts import Host
 
+log = logging.getLogger("sightline.engine")
 POLL_S = 0.05
 
 
@@ -43,13 +45,21 @@ class Lifecycle:
             async with asyncio.timeout(limit_s):
                 await self.host.begin()
                 client = await self._first_contact()
-                self.connection = await connect(client, self._config, self._events, self.host.digest, limit_s)
+                connection = await connect(client, self._config, self._events, self.host.digest, limit_s)
         except TimeoutError as error:
             raise self._failure(f"did not answer within {limit_s:g} s") from error
         except EngineError as error:
             raise self._failure(f"failed its first calls: {error.detail}") from error
-        self._check_same_models(self.connection)
+        try:
+            self._check_same_models(connection)
+        except SightlineError:
+            await connection.close()
+            raise
+        self.connection = connection
         self.host.settled()
+        detector, embedder = self.specs
+        log.info("engine: %s on %s and %s", self.host.name, detector.identity, embedder.identity)
+        log.info("engine: gRPC on %s, metrics on %s", self.host.address, self.host.metrics_url or "its own address")
 
     async def _first_contact(self) -> TritonClient:
         """A client of a Triton that says it is ready."""
