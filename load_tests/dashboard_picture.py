@@ -37,6 +37,7 @@ PANELS = (
 )
 COLUMNS = 3
 STEP_S = 2.0
+RATE_INTERVAL = "10s"
 BAD_EVERY = 25
 FACTORS = {"bytes": (1 / 2**20, "MiB"), "s": (1e3, "ms"), "µs": (1e-3, "ms"), "percentunit": (100.0, "%")}
 UNITS = {"reqps": "calls/s", "cps": "per second", "short": ""}
@@ -71,6 +72,8 @@ def observe(catalog: Path, photos: Path, minute: float, folder: Path) -> tuple[d
         ):
             rate = capacity(server.target, requests)
             say(f"{rate:.1f} photos/s; the run")
+            # What was measured just now shall not stand in the first rates.
+            time.sleep(float(RATE_INTERVAL.removesuffix("s")))
             phases = [
                 Phase("half", minute, rate / 2, rate / 2),
                 Phase("ramp", minute, rate / 2, rate),
@@ -82,7 +85,7 @@ def observe(catalog: Path, photos: Path, minute: float, folder: Path) -> tuple[d
             say(str(run.codes))
             lines = {
                 panel.title: [
-                    prometheus.query_range(filled_in(query.expr, "10s"), started, time.time(), STEP_S)
+                    prometheus.query_range(filled_in(query.expr, RATE_INTERVAL), started, time.time(), STEP_S)
                     for query in panel.queries
                 ]
                 for panel in chosen()
@@ -150,14 +153,17 @@ def draw_panel(axis: Any, panel: Panel, queries: list[list[Line]], start: float)
     if panel.red_from is not None and panel.red_from * factor < axis.get_ylim()[1] * 1.5:
         axis.axhline(panel.red_from * factor, color="red", linewidth=0.8, linestyle="--")
     axis.set_title(f"{panel.title}{f' [{unit}]' if unit else ''}", fontsize=9, loc="left")
-    axis.set_ylim(bottom=0)
+    # Room for the legend above the lines.
+    axis.set_ylim(0, axis.get_ylim()[1] * 1.3)
     axis.grid(alpha=0.25)
     axis.legend(fontsize=6.5, frameon=False, loc="upper left", ncols=2)
 
 
 def name_of(legend: str, labels: dict[str, str]) -> str:
     """Grafana's legend for a line."""
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: labels.get(match[1], ""), legend) or "server"
+    return re.sub(
+        r"\{\{(\w+)\}\}", lambda match: "server" if match[1] == "instance" else labels.get(match[1], ""), legend
+    )
 
 
 def say(text: str) -> None:

@@ -416,6 +416,14 @@ INDEX = Row(
             width=4,
         ),
         Panel(
+            "Recall of the index",
+            "recall@10 against exact search, on probes at the start: the share of right neighbours that it finds.",
+            "percentunit",
+            (Query(f"min by (catalog) (sightline_index_recall{{{OURS}}})", "{{catalog}}"),),
+            kind="stat",
+            width=4,
+        ),
+        Panel(
             "Search of a call",
             "Seconds of a call in the search stage, waiting included.",
             "s",
@@ -426,6 +434,7 @@ INDEX = Row(
                 )
                 for rank in (0.5, 0.99)
             ),
+            width=6,
         ),
         Panel(
             "Queries in one search of the index",
@@ -438,6 +447,7 @@ INDEX = Row(
                     "mean",
                 ),
             ),
+            width=6,
         ),
     ),
 )
