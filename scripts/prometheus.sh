@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Puts Debian's prometheus and promtool where the tests find them: $SIGHTLINE_HOME/tools/prometheus. Needs no root and
-# starts no service, as `apt-get install prometheus` would; needs apt's package lists (`apt-get update`) and 300 MB.
+# starts no service, as `apt-get install prometheus` would; needs apt's package lists (`apt-get update`) and 100 MB.
 set -euo pipefail
 home=${SIGHTLINE_HOME:-$(cd "$(dirname "$0")/.." && pwd)/.sightline}
 tools=$home/tools/prometheus
