@@ -1,127 +1,53 @@
-"""What the processes of a run hold: memory, descriptors, threads, CPU, and shared memory on the machine.
+"""Which processes stand below a server, and what of it is left when it is gone. Linux.
 
-Rule: reads `/proc` through psutil and touches nothing. Only a server on this machine can be looked at.
+Rule: processes are found by their parent and told apart by their command line; nothing is ended here.
 """
 
 import os
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from statistics import linear_regression
-from threading import Event, Thread
 
 import psutil
 
+ROLES = ("tritonserver", "detector", "embedder", "other")
 SHARED_MEMORY = Path("/dev/shm")
-STUB = "triton_python_backend_stub"
-MEGABYTE = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """One process at one instant."""
-
-    rss: int
-    descriptors: int
-    threads: int
-    cpu_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """All processes by role, and the bytes in `/dev/shm`, at one instant of the monotonic clock."""
-
-    at: float
-    held: Mapping[str, Holding]
-    shm_bytes: int
-
-
-def look(server: int, generator: int) -> Look:
-    """Looks at the server, its engine's processes and the generator, by their process ids."""
-    held: dict[str, Holding] = {}
-    parent = psutil.Process(server)
-    for process in (parent, *parent.children(recursive=True), psutil.Process(generator)):
+def below(pid: int) -> dict[str, list[psutil.Process]]:
+    """Every process below `pid` by its role: the engine, the stub of each model, and others."""
+    found: dict[str, list[psutil.Process]] = {role: [] for role in ROLES}
+    for child in psutil.Process(pid).children(recursive=True):
         try:
-            role = role_of(process, server, generator)
-            holding = hold(process)
+            found[role_of(child.cmdline())].append(child)
         except psutil.Error:
-            # It ended while it was looked at.
             continue
-        name, place = role, 2
-        while name in held:
-            name, place = f"{role} {place}", place + 1
-        held[name] = holding
-    usage = os.statvfs(SHARED_MEMORY)
-    return Look(time.monotonic(), held, (usage.f_blocks - usage.f_bfree) * usage.f_frsize)
+    return found
 
 
-def role_of(process: psutil.Process, server: int, generator: int) -> str:
-    """What a process is for."""
-    if process.pid == server:
-        return "server"
-    if process.pid == generator:
-        return "generator"
-    words = process.cmdline()
-    if words and words[0].endswith(STUB):
-        return f"stub {Path(words[1]).parts[-3]}"
-    return "tritonserver" if words and words[0].endswith("tritonserver") else "reaper"
+def role_of(command: list[str]) -> str:
+    """What the process of this command line is to the engine."""
+    name = Path(command[0]).name if command else ""
+    if name == "tritonserver":
+        return name
+    if "triton_python_backend_stub" in name:
+        return next(
+            (model for model in ("detector", "embedder") if any(f"/{model}/" in part for part in command)), "other"
+        )
+    return "other"
 
 
-def hold(process: psutil.Process) -> Holding:
-    """What a process holds now."""
-    with process.oneshot():
-        times = process.cpu_times()
-        return Holding(process.memory_info().rss, process.num_fds(), process.num_threads(), times.user + times.system)
+def shared_files(pid: int) -> list[str]:
+    """Names in `/dev/shm` that belong to the server `pid`."""
+    return [name for name in os.listdir(SHARED_MEMORY) if name.startswith(f"sightline-{pid}-")]
 
 
-class Watch:
-    """Looks every `every_s` seconds in a thread of its own, as a context manager; `looks` are what it saw."""
-
-    def __init__(self, server: int, generator: int, every_s: float) -> None:
-        self._ids = (server, generator)
-        self._every_s = every_s
-        self._over = Event()
-        self._thread = Thread(target=self._run, name="processes", daemon=True)
-        self.looks: list[Look] = []
-
-    def __enter__(self) -> "Watch":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while True:
-            self.looks.append(look(*self._ids))
-            if self._over.wait(self._every_s):
-                return
+def living(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run; one that only waits to be reaped does not."""
+    return [process for process in processes if runs(process)]
 
 
-def growth(before: Look, after: Look) -> dict[str, dict[str, float]]:
-    """Per process what it holds more after than before: RSS in MB, descriptors, threads."""
-    return {
-        role: {
-            "rss_mb": round((now.rss - before.held[role].rss) / MEGABYTE, 2),
-            "descriptors": now.descriptors - before.held[role].descriptors,
-            "threads": now.threads - before.held[role].threads,
-        }
-        for role, now in after.held.items()
-        if role in before.held
-    }
-
-
-def rss_slopes(looks: Sequence[Look], skip: float) -> dict[str, float]:
-    """MB a minute by which each process's RSS grows after the first `skip` of the time (least squares)."""
-    if len(looks) < 3:
-        return {}
-    start = looks[0].at + skip * (looks[-1].at - looks[0].at)
-    late = [seen for seen in looks if seen.at >= start]
-    slopes = {}
-    for role in late[-1].held:
-        points = [(seen.at / 60, seen.held[role].rss / MEGABYTE) for seen in late if role in seen.held]
-        if len(points) >= 3:
-            slopes[role] = round(linear_regression(*zip(*points, strict=True)).slope, 3)
-    return slopes
+def runs(process: psutil.Process) -> bool:
+    """Whether the process is there and no zombie."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

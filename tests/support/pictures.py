@@ -37,7 +37,7 @@ def exif(orientation: int, **more: Any) -> Image.Exif:
     block = Image.Exif()
     block[0x0112] = orientation
     gps = block.get_ifd(0x8825)
-    gps[1], gps[2], gps[3], gps[4] = "N", (59.0, 19.0, 46.321), "E", (18.0, 4.0, 7.125)
+    gps[1], gps[2], gps[3], gps[4] = "N", (59.0, 19.0, 46.321), "E", (18.02713, 4.33719, 7.12538)
     block[0x010E] = more.get("description", "a test")
     return block
 

@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 from PIL import Image, ImageDraw, ImageFilter
 
+from load_tests.processes import below
 from sightline.v1 import geometry_pb2, lens_service_pb2, lens_service_pb2_grpc
 from sightline_client.local_server import LocalServer
 from tests.support.engine import CHECKOUT, sightline_home
@@ -127,29 +128,8 @@ class RunningServer:
         return self.process.target
 
     def children(self) -> dict[str, list[psutil.Process]]:
-        """Every process below the server by its role: `tritonserver`, `detector`, `embedder`, `other`."""
-        found: dict[str, list[psutil.Process]] = {"tritonserver": [], "detector": [], "embedder": [], "other": []}
-        for child in psutil.Process(self.pid).children(recursive=True):
-            try:
-                command = child.cmdline()
-            except psutil.Error:
-                continue
-            found[role_of(command)].append(child)
-        return found
-
-
-def role_of(command: list[str]) -> str:
-    """What the process of this command line is to the engine."""
-    if not command:
-        return "other"
-    name = Path(command[0]).name
-    if name == "tritonserver":
-        return "tritonserver"
-    if "triton_python_backend_stub" in name:
-        return next(
-            (model for model in ("detector", "embedder") if any(f"/{model}/" in part for part in command)), "other"
-        )
-    return "other"
+        """Every process below the server by its role."""
+        return below(self.pid)
 
 
 @contextmanager
