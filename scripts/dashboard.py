@@ -18,7 +18,6 @@ GRAPH_HEIGHT = 8
 def dashboard() -> dict[str, Any]:
     """The dashboard in Grafana's schema."""
     return {
-        "__inputs": [],
         "title": "Sightline",
         "uid": "sightline",
         "description": "Made by scripts/dashboard.py. Alerts: deploy/prometheus. What to do: docs/runbook.md.",
