@@ -20,7 +20,7 @@ from showroom.catalogue import BY_ID, PRODUCTS, Product
 from showroom.photos import PHOTOS, Photo
 
 HERE = Path(__file__).resolve().parent
-PRODUCT_SAMPLES, PHOTO_SAMPLES, DRAFT_SAMPLES = 10, 8, 8
+PRODUCT_SAMPLES, PHOTO_SAMPLES, DRAFT_SAMPLES = 10, 6, 8
 
 
 def main() -> int:

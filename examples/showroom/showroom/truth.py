@@ -5,6 +5,7 @@ One rule: a box is measured on the renderer's own object mask, in the upright pi
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -42,7 +43,16 @@ def load(folder: Path) -> list[dict[str, Any]]:
 
 
 def keep(folder: Path, name: str, size: tuple[int, int], objects: list[dict[str, Any]]) -> None:
-    """Put the truth of photo `name`, upright `size` (width, height), into truth.json."""
+    """Put the truth of photo `name`, upright `size` (width, height), into truth.json; safe beside other renderers."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        _put(folder, name, size, objects)
+    finally:
+        os.close(handle)
+
+
+def _put(folder: Path, name: str, size: tuple[int, int], objects: list[dict[str, Any]]) -> None:
     photo = f"photos/{name}.jpg"
     others = [entry for entry in load(folder) if entry["photo"] != photo]
     entry = {"photo": photo, "width": size[0], "height": size[1], "objects": objects}
