@@ -97,7 +97,7 @@ class Bench:
             LocalServer(catalog=self._catalog) as server,
             Generator(server.target, self._photos.requests, deadline_s=DEADLINE_S) as generator,
         ):
-            self.details["generator_nice"] = generator.priority
+            self.details["generator_priority"] = generator.priority
             say("warming up")
             generator.closed_loop(callers=self._callers, seconds=4.0)
             report = self._saturated(pool, cell.batch, server, generator)
@@ -169,7 +169,7 @@ class Bench:
         span = Between(before, scrape(server.metrics_url))
         self._check("overload", run)
         refused = run.of("RESOURCE_EXHAUSTED")
-        bound = span.quantile_bound("sightline_refusal_seconds", 0.99, reason="overloaded")
+        bound = span.quantile_bound("sightline_refusal_seconds", 0.99, reason="OVERLOADED")
         self.details["refusal_p99_at_server_at_most_ms"] = bound * 1e3
         self.details["goodput_over_served"] = round(completed_per_s(run, RAMP_S, self._lengths.overload) / served, 3)
         unanswered = int(run.of("UNANSWERED").sum())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from load_tests.arrivals import Phase
-from load_tests.processes import MEGABYTE, Look, rss_slopes
+from load_tests.holdings import MEGABYTE, Look, rss_slopes
 from load_tests.records import LEFT, Run, milliseconds, percentile
 from load_tests.scenario import Threshold
 

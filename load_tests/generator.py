@@ -1,8 +1,8 @@
 """The generator: a process of its own that sends calls on a schedule and returns what became of them.
 
 Rule: it reports its own CPU seconds and lateness. On a machine of two cores it shares them with the server, so it is a
-process of its own, in a session of its own, with a higher priority where the system allows it (`priority` says which it
-got): without one, its lateness on a saturated machine is that of the run queue.
+process of its own with a higher priority where the system allows it (`priority` says which it got): without one, its
+lateness on a saturated machine is that of the run queue.
 """
 
 import asyncio
@@ -87,7 +87,7 @@ class Generator:
         settings = {"connections": connections, "deadline_s": deadline_s}
         self._process = context.Process(target=serve, args=(theirs, target, list(requests), settings), daemon=True)
         self._requests = len(requests)
-        self.priority = 0
+        self.priority = ""
 
     def __enter__(self) -> Self:
         self._process.start()
@@ -158,14 +158,17 @@ class Generator:
 
 def serve(pipe: Connection, target: str, requests: list[bytes], settings: dict[str, Any]) -> None:
     """The generator's process: plays what comes through the pipe until None comes."""
-    asyncio.run(play_all(pipe, target, requests, settings))
+    priority = raise_priority()
+    asyncio.run(play_all(pipe, target, requests, settings, priority))
 
 
-async def play_all(pipe: Connection, target: str, requests: list[bytes], settings: dict[str, Any]) -> None:
+async def play_all(
+    pipe: Connection, target: str, requests: list[bytes], settings: dict[str, Any], priority: str
+) -> None:
     caller = Caller(target, requests, **settings)
     try:
         await asyncio.wait_for(caller.connect(), 30.0)
-        pipe.send(raise_priority())
+        pipe.send(priority)
         while (task := await asyncio.to_thread(pipe.recv)) is not None:
             begun = time.process_time()
             caller.begin()
@@ -182,18 +185,20 @@ async def play_all(pipe: Connection, target: str, requests: list[bytes], setting
         await caller.close()
 
 
-def raise_priority() -> int:
-    """Asks for a higher priority; returns the nice value that the process has.
+def raise_priority() -> str:
+    """Asks for the right to run as soon as there is something to do; returns what was given, for the report.
 
-    Linux shares the cores among sessions first (autogroups), so the session's own value is set too.
+    The round-robin class, before any thread is made, so that gRPC's threads are in it too; else a nice value, and that
+    of the session with it, because Linux shares the cores among sessions first (autogroups).
     """
     with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+        return "SCHED_RR"
+    with suppress(OSError):
         os.setsid()
-    with suppress(OSError):
         Path("/proc/self/autogroup").write_text(str(NICE))
-    with suppress(OSError):
         os.nice(NICE)
-    return os.nice(0)
+    return f"nice {os.nice(0)}"
 
 
 async def play_open(caller: Caller, task: OpenLoop) -> None:

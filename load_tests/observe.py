@@ -11,7 +11,7 @@ from threading import Event, Thread
 
 from load_tests.generator import Generator
 from load_tests.machine import quiet, read_cpu
-from load_tests.processes import Watch
+from load_tests.holdings import Watch
 from load_tests.scrapes import Scrape, scrape
 
 SETTLE_S = 5.0

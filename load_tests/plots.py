@@ -47,8 +47,8 @@ class Axis:
             values = [base * 10.0**power for power in range(first, last + 1) for base in (1, 2, 5)]
             return [value for value in values if self.low <= value <= self.high]
         step = nice_step((self.high - self.low) / 6)
-        count = int((self.high - self.low) / step + 1e-9)
-        return [self.low + step * place for place in range(count + 1)]
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [step * place for place in range(first, last + 1)]
 
 
 def nice_step(rough: float) -> float:

@@ -20,7 +20,7 @@ from load_tests import abandon, figures, report
 from load_tests.generator import Generator
 from load_tests.observe import Seen, Server, observed, settle
 from load_tests.photos import ROOT, SHOWROOM, Photos, bad_requests, read_photos
-from load_tests.processes import growth, rss_slopes
+from load_tests.holdings import growth, rss_slopes
 from load_tests.records import Run
 from load_tests.scenario import Scenario, known, read_scenario
 from load_tests.scrapes import Between
@@ -113,7 +113,7 @@ def gather(scenario: Scenario, run: Run, capacity: float, good: int, seen: Seen)
     found["in_flight_after"] = seen.scrapes[-1].sum("sightline_in_flight")
     found["mean_embed_batch"] = span.mean_batch("crops")
     found["refusal_p99_at_server_at_most_ms"] = 1e3 * span.quantile_bound(
-        "sightline_refusal_seconds", 0.99, reason="overloaded"
+        "sightline_refusal_seconds", 0.99, reason="OVERLOADED"
     )
     processes: dict[str, Any] = {}
     if seen.watch is not None and len(seen.watch.looks) > 1:
