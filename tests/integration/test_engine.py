@@ -123,3 +123,11 @@ async def test_a_model_that_cannot_be_loaded_fails_the_start_with_the_log(
     with pytest.raises(SightlineError, match=r"failed to load|load failed"):
         await engine.start()
     assert not engine.ready
+
+
+async def test_a_repository_without_models_says_how_to_get_them(tmp_path: Path) -> None:
+    engine = make_engine(embedded_config(tmp_path))
+    with pytest.raises(SightlineError, match="sightline models pull") as caught:
+        await engine.start()
+    assert caught.value.kind is ErrorKind.CONFIGURATION
+    assert regions.listed(f"{regions.own_prefix()}e") == []
