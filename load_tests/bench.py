@@ -20,6 +20,7 @@ import numpy as np
 
 from load_tests import arrivals, limit
 from load_tests.generator import Generator
+from load_tests.machine import quiet, read_cpu
 from load_tests.photos import ROOT, SHOWROOM, Photos, read_photos
 from load_tests.queueing import time_in_system
 from load_tests.records import Run, milliseconds
@@ -100,10 +101,12 @@ class Bench:
             self.details["generator_priority"] = generator.priority
             say("warming up")
             generator.closed_loop(callers=self._callers, seconds=4.0)
+            before = read_cpu(os.getpid())
             report = self._saturated(pool, cell.batch, server, generator)
             report |= self._unloaded(generator)
             report |= self._steady(generator, report["served_photos_per_s"])
             report |= self._overload(server, generator, report["served_photos_per_s"])
+            self.details["machine"] = quiet(before, read_cpu(os.getpid()))
         self.details["seconds"] = round(time.monotonic() - begun, 1)
         return report
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import linear_regression
-from statistics import linear_regression
 from threading import Event, Thread
 
 import psutil

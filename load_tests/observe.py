@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 
 from load_tests.generator import Generator
-from load_tests.machine import quiet, read_cpu
 from load_tests.holdings import Watch
+from load_tests.machine import quiet, read_cpu
 from load_tests.scrapes import Scrape, scrape
 
 SETTLE_S = 5.0

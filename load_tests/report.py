@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from load_tests.plots import Series, chart
 from load_tests.holdings import MEGABYTE, Look
+from load_tests.plots import Series, chart
 from load_tests.records import Run, histogram, percentile
 from load_tests.scenario import Scenario
 from load_tests.scrapes import STAGES, Between, Scrape

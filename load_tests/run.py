@@ -18,9 +18,9 @@ from PIL import Image
 
 from load_tests import abandon, figures, report
 from load_tests.generator import Generator
+from load_tests.holdings import growth, rss_slopes
 from load_tests.observe import Seen, Server, observed, settle
 from load_tests.photos import ROOT, SHOWROOM, Photos, bad_requests, read_photos
-from load_tests.holdings import growth, rss_slopes
 from load_tests.records import Run
 from load_tests.scenario import Scenario, known, read_scenario
 from load_tests.scrapes import Between
