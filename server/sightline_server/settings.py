@@ -112,6 +112,8 @@ class DetectionSettings(Part):
     """Least confidence of a detection."""
     nms_iou: Fraction = 0.45
     """Detections of one class that overlap more than this are one object."""
+    same_box_iou: Fraction = 0.7
+    """Detections of two classes that overlap more than this are one object, named by the better one."""
     min_area: Fraction = 0.001
     """Smallest fraction of the photo that an object may cover."""
     tap_square: Annotated[float, Field(gt=0, le=1)] = 0.3

@@ -103,9 +103,15 @@ def test_equal_scores_are_ordered_by_place() -> None:
 
 
 def test_overlaps_of_one_class_are_suppressed_and_those_of_two_are_not() -> None:
-    best, double, other = (0.1, 0.1, 0.5, 0.5, 0.9, 0), (0.12, 0.1, 0.5, 0.5, 0.8, 0), (0.1, 0.1, 0.5, 0.5, 0.7, 1)
+    best, double, other = (0.1, 0.1, 0.5, 0.5, 0.9, 0), (0.2, 0.1, 0.6, 0.5, 0.8, 0), (0.2, 0.1, 0.6, 0.5, 0.7, 1)
     kept = found(double, best, other)
     assert [(each.label, round(each.score, 3)) for each in kept] == [("chair", 0.9), ("vase", 0.7)]
+
+
+def test_one_thing_with_two_words_is_one_object_with_the_better_word() -> None:
+    couch, chair = (0.1, 0.1, 0.5, 0.5, 0.9, 1), (0.12, 0.1, 0.5, 0.5, 0.8, 0)
+    assert [each.label for each in found(chair, couch)] == ["vase"]
+    assert len(found(chair, couch, settings=DetectionSettings(same_box_iou=1.0))) == 2
 
 
 @pytest.mark.parametrize("label", sorted(NOT_PRODUCTS))
@@ -173,7 +179,7 @@ def test_any_finite_answer_gives_lawful_detections(rows: list[tuple[float, ...]]
 def test_suppression_is_the_greedy_one(rows: list[tuple[float, ...]]) -> None:
     """Against non-maximum suppression as the textbook has it; a case on the edge of the threshold proves nothing."""
     corners = [(x, y, x + w, y + h, score, label) for x, y, w, h, score, label in rows]
-    candidates = sorted(found(*corners, settings=DetectionSettings(nms_iou=1.0)), key=lambda each: -each.score)
+    candidates = sorted(found(*corners, settings=DetectionSettings(nms_iou=1.0, same_box_iou=1.0)), key=lambda each: -each.score)
     if len({each.score for each in candidates}) < len(candidates):
         return
     kept: list[Detection] = []

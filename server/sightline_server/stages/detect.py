@@ -20,6 +20,9 @@ from sightline_server.settings import DetectionSettings
 PADDING = 128
 """Grey, as darknet pads."""
 
+MOST_DETECTIONS = 100
+"""More than this of one photo are not looked at."""
+
 RawDetections = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]
 """Boxes [N,4] xyxy in 0..1 of the letterboxed frame, scores [N], labels [N]: one picture's answer."""
 
@@ -56,7 +59,7 @@ def split_answer(answer: Mapping[str, NDArray[Any]], batch: int, spec: DetectorS
 def to_detections(
     raw: RawDetections, place: Letterbox, spec: DetectorSpec, settings: DetectionSettings
 ) -> tuple[Detection, ...]:
-    """The products among the detector's answers for one picture, best first, after per-class NMS."""
+    """The products among the detector's answers for one picture, best first, each thing once."""
     boxes, scores, labels = raw
     kept = np.flatnonzero(scores >= settings.min_score)
     in_picture = place.to_picture(boxes[kept])
@@ -71,7 +74,16 @@ def to_detections(
             continue
         detections.append(Detection(Box(x_min, y_min, x_max, y_max), label, float(scores[kept][index])))
     detections.sort(key=lambda found: (-found.score, found.box.x_min, found.box.y_min))
-    return tuple(detections)
+    return one_word_each(detections[:MOST_DETECTIONS], settings.same_box_iou)
+
+
+def one_word_each(detections: Sequence[Detection], same_box_iou: float) -> tuple[Detection, ...]:
+    """Of detections that are nearly the same box, the best: one sofa is found as couch and as chair."""
+    kept: list[Detection] = []
+    for found in detections:
+        if all(found.box.iou(better.box) <= same_box_iou for better in kept):
+            kept.append(found)
+    return tuple(kept)
 
 
 def suppress(
