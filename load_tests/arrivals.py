@@ -26,6 +26,8 @@ class Phase:
 
     def reached(self, calls: float) -> float:
         """Seconds from the phase's start until `calls` were due; `calls` is at most `self.calls`."""
+        if calls <= 0:
+            return 0.0
         slope = (self.end_rate - self.start_rate) / self.seconds
         if abs(slope) < 1e-9:
             return calls / self.start_rate

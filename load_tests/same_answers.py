@@ -182,8 +182,8 @@ def differing(name: str, alone: Sequence[Answer], other: Sequence[Answer]) -> li
 def difference(one: Sequence[Place], two: Sequence[Place]) -> str | None:
     """Why two rankings are not the same answer; None when they are.
 
-    A product may stand at another place only among those whose score, by which they are ordered, is within the tolerance
-    of a neighbour's.
+    A product may stand at another place only where its score, by which products are ordered, is within the tolerance of
+    a neighbour's.
     """
     if len(one) != len(two):
         return f"{len(two)} products instead of {len(one)}"
