@@ -23,10 +23,8 @@ def label(colors: Colors, title: str, line: str = "", motif: str = "sun") -> Ima
         middle = 512 + offset
         draw.rectangle((middle - 470, 30, middle + 470, 738), outline=ink, width=10)
         _motif(draw, motif, middle, 210, 110, colors[2])
-        font = ImageFont.load_default(150)
-        while draw.textlength(title, font=font) > 860:
-            font = ImageFont.load_default(font.size - 6)
-        draw.text((middle, 470), title, fill=ink, font=font, anchor="mm")
+        fits = next(s for s in range(150, 20, -6) if draw.textlength(title, font=ImageFont.load_default(s)) <= 860)
+        draw.text((middle, 470), title, fill=ink, font=ImageFont.load_default(fits), anchor="mm")
         draw.text((middle, 630), line, fill=ink, font=ImageFont.load_default(72), anchor="mm")
     return image
 
@@ -145,7 +143,7 @@ def _code(image: Image.Image, draw: Any, rng: random.Random) -> None:
     draw.rectangle((0, 0, 1280, 800), fill="#14161f")
     draw.rectangle((0, 0, 180, 800), fill="#1d2130")
     for row in range(24):
-        x = 220 + 44 * rng.choice((0, 1, 1, 2, 3))
+        x = 220.0 + 44 * rng.choice((0, 1, 1, 2, 3))
         for _ in range(rng.randint(1, 5)):
             width = rng.uniform(40, 190)
             draw.rounded_rectangle(
@@ -191,8 +189,8 @@ def outdoors() -> Image.Image:
     """What lies behind a window: sky, blurred trees, lawn."""
     image, draw = canvas("#bcd8f2", (600, 700))
     rng = random.Random(3)
-    for y in range(700):
-        draw.line((0, y, 600, y), fill=(200 + y // 14, 222 + y // 24, 246))
+    for row in range(700):
+        draw.line((0, row, 600, row), fill=(200 + row // 14, 222 + row // 24, 246))
     for _ in range(160):
         x, y, r = rng.uniform(0, 600), rng.uniform(380, 620), rng.uniform(20, 60)
         draw.ellipse((x - r, y - r, x + r, y + r), fill=rng.choice(("#6f9a55", "#86ad62", "#587f48", "#9dbd74")))
