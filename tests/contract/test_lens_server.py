@@ -139,6 +139,27 @@ async def test_a_graceful_stop_is_bounded() -> None:
         # What runs at the device is given up when the batchers close, at the end of this block.
 
 
+async def test_connections_end_at_their_age_and_no_call_with_them() -> None:
+    """Balancers on layer 4 move a client only when its connection ends."""
+    async with serving(server={"max_connection_age_s": 0.15, "max_connection_age_grace_s": 5.0}) as served:
+        states: set[grpc.ChannelConnectivity] = set()
+        watch = asyncio.create_task(changes(served.channel, states))
+        until_s = asyncio.get_running_loop().time() + 0.8
+        while asyncio.get_running_loop().time() < until_s:
+            assert (await kinds(served.search(asked())))[-1] == "done"
+        watch.cancel()
+        assert states - {grpc.ChannelConnectivity.READY}, "the connection ended at least once"
+
+
+async def changes(channel: grpc.aio.Channel, states: set[grpc.ChannelConnectivity]) -> None:
+    """Notes each state that the channel takes."""
+    state = channel.get_state()
+    while True:
+        states.add(state)
+        await channel.wait_for_state_change(state)
+        state = channel.get_state()
+
+
 def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))

@@ -1,6 +1,7 @@
 """One search through a real channel: the events in their order, what fails alone and what ends the call."""
 
 import asyncio
+import gc
 import logging
 import random
 import time
@@ -11,7 +12,10 @@ import numpy as np
 import pytest
 
 from sightline.v1 import geometry_pb2, lens_service_pb2
+from sightline_server.domain.image import Crop, DetectorInput, Frame
+from sightline_server.domain.request import SearchQuery
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.stages.search import VectorQuery
 from tests.support.lens import details_of, detections, failed, serving, two_objects, until
 from tests.support.pictures import encode, gradient
 
@@ -411,3 +415,36 @@ async def test_an_error_names_the_request_that_the_log_names(caplog: pytest.LogC
 def test_details_of_an_error_without_any() -> None:
     bare = grpc.aio.AioRpcError(grpc.StatusCode.CANCELLED, grpc.aio.Metadata(), grpc.aio.Metadata())
     assert details_of(bare) == {}
+
+
+async def test_everything_of_a_photo_is_gone_with_its_call(caplog: pytest.LogCaptureFixture) -> None:
+    """No cache, no traceback and no queue keeps a photo, a frame, a crop or an embedding."""
+    async with serving() as served:
+        embedder, detector = served.engine.models["embedder"], served.engine.models["detector"]
+        embedder.replies = [{"EMBEDDINGS": np.full((2, 4), np.nan, np.float32)}]
+        for _ in range(2):
+            await events_of(served.search(asked()))
+        detector.replies = [RuntimeError("the model fell over")]
+        await failed(served.search(asked()))
+        await failed(served.search(asked(photo=PHOTO[:-300])))
+        detector.gate.clear()
+        left = served.search(asked())
+        await left.read()
+        left.cancel()
+        await served.gone()
+        await until(lambda: served.value("in_flight") == 0)
+        detector.gate.set()
+        await until(lambda: not served.pipeline._frames._running)
+        # What the fakes, the client's call and the test's own log remember is theirs.
+        del left
+        detector.parts.clear()
+        embedder.parts.clear()
+        caplog.clear()
+        kept = (Frame, DetectorInput, Crop, SearchQuery, VectorQuery, lens_service_pb2.SearchRequest)
+        await until(lambda: collected(kept) == [])
+
+
+def collected(kinds: tuple[type, ...]) -> list[object]:
+    """What of these kinds is still alive after a collection."""
+    gc.collect()
+    return [type(found) for found in gc.get_objects() if isinstance(found, kinds)]
