@@ -73,23 +73,30 @@ def good_answers(generator: Generator) -> float:
 
 
 def places(run: Run, span: Between) -> dict[str, int]:
-    """Where the callers left: by the server's counters, and by the last event that the caller had seen."""
+    """Where the callers left: by the last event that the caller had seen, and by the server's own counters.
+
+    A call that reached a stage and not the next one left in the first or while its event was being sent; the server
+    tells the two apart where it has `sightline_left_calls_total`. What waited in a queue was taken out of it, what was
+    being run was run for nobody. Ranking takes no time that a cancellation could fall into.
+    """
     left = run.of(LEFT)
     last: Counter[str] = Counter()
     for accepted, detected, first in zip(run.accepted[left], run.detected[left], run.first[left], strict=True):
         last["results" if first else "detected" if detected else "accepted" if accepted else "nothing"] += 1
     found = {f"caller had seen {event}": last[event] for event in ("nothing", "accepted", "detected", "results")}
-    cancelled = span.grown("sightline_requests_total", code="CANCELLED")
-    found["server: calls that ended as cancelled"] = round(cancelled)
+    cancelled = round(span.grown("sightline_requests_total", code="CANCELLED"))
+    reached = [round(span.grown("sightline_stage_seconds_count", stage=stage)) for stage in STAGES]
+    found["before the server's handler"] = max(0, int(left.sum()) - cancelled)
+    for stage, here, further in zip(STAGES, reached, reached[1:], strict=False):
+        found[f"in {stage} or right after it"] = max(0, here - further)
+    answered = round(span.grown("sightline_requests_total", code="OK"))
+    found["in rank or while results were sent"] = max(0, reached[-1] - answered)
     for stage in STAGES:
         for moment in ("in", "after"):
-            found[f"server: left {moment} {stage}"] = round(
-                span.grown("sightline_left_calls_total", stage=stage, moment=moment)
-            )
-    found["server: left before decode"] = round(cancelled - span.grown("sightline_left_calls_total"))
+            count = span.grown("sightline_left_calls_total", stage=stage, moment=moment)
+            found |= {f"server: {moment} {stage}": round(count)} if count else {}
     for batcher in ("frames", "crops", "queries"):
         waiting = span.grown("sightline_dropped_items_total", batcher=batcher, reason="cancelled")
-        found[f"server: items of {batcher} taken out of the queue"] = round(waiting)
-        running = span.grown("sightline_wasted_items_total", batcher=batcher)
-        found[f"server: items of {batcher} run for nobody"] = round(running)
+        found[f"items of {batcher} taken out of the queue"] = round(waiting)
+        found[f"items of {batcher} run for nobody"] = round(span.grown("sightline_wasted_items_total", batcher=batcher))
     return found
