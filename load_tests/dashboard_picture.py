@@ -82,7 +82,9 @@ def observe(catalog: Path, photos: Path, minute: float, folder: Path) -> tuple[d
             ]
             started = time.time()
             run = generator.play(calls(phases, len(requests), len(bad)))
-            say(str(run.codes))
+            say(f"{run.codes}, sent {run.lateness_p99_s * 1e3:.1f} ms late at p99")
+            if not run.valid:
+                raise SystemExit("the machine was too busy for this run to show anything: no picture")
             lines = {
                 panel.title: [
                     prometheus.query_range(filled_in(query.expr, RATE_INTERVAL), started, time.time(), STEP_S)
