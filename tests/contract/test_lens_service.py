@@ -224,7 +224,9 @@ async def test_the_deadline_of_the_caller_ends_the_work() -> None:
         error = await failed(served.search(asked(), timeout=0.3))
         assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
         await served.gone()
-        await until(lambda: served.value("requests_total", method="Search", code="DEADLINE_EXCEEDED") == 1)
+        # The caller's clock may be the first to run out, and then the server hears of a cancellation.
+        codes = ("DEADLINE_EXCEEDED", "CANCELLED")
+        await until(lambda: sum(served.value("requests_total", method="Search", code=code) for code in codes) == 1)
         assert served.value("in_flight") == 0
 
 
@@ -417,8 +419,10 @@ def test_details_of_an_error_without_any() -> None:
     assert details_of(bare) == {}
 
 
-async def test_everything_of_a_photo_is_gone_with_its_call(caplog: pytest.LogCaptureFixture) -> None:
+async def test_everything_of_a_photo_is_gone_with_its_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """No cache, no traceback and no queue keeps a photo, a frame, a crop or an embedding."""
+    # pytest keeps every record of the log with its traceback.
+    monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)
     async with serving() as served:
         embedder, detector = served.engine.models["embedder"], served.engine.models["detector"]
         embedder.replies = [{"EMBEDDINGS": np.full((2, 4), np.nan, np.float32)}]
@@ -426,7 +430,6 @@ async def test_everything_of_a_photo_is_gone_with_its_call(caplog: pytest.LogCap
             await events_of(served.search(asked()))
         detector.replies = [RuntimeError("the model fell over")]
         await failed(served.search(asked()))
-        await failed(served.search(asked(photo=PHOTO[:-300])))
         detector.gate.clear()
         left = served.search(asked())
         await left.read()
@@ -435,11 +438,11 @@ async def test_everything_of_a_photo_is_gone_with_its_call(caplog: pytest.LogCap
         await until(lambda: served.value("in_flight") == 0)
         detector.gate.set()
         await until(lambda: not served.pipeline._frames._running)
-        # What the fakes, the client's call and the test's own log remember is theirs.
+        await failed(served.search(asked(photo=PHOTO[:-300])))
+        # What the fakes and the client's call remember is theirs.
         del left
         detector.parts.clear()
         embedder.parts.clear()
-        caplog.clear()
         kept = (Frame, DetectorInput, Crop, SearchQuery, VectorQuery, lens_service_pb2.SearchRequest)
         await until(lambda: collected(kept) == [])
 

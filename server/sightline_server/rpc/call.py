@@ -62,7 +62,7 @@ class Calls:
 
     @asynccontextmanager
     async def open(self, method: str, context: Context) -> AsyncIterator[Call]:
-        """The scope of one call of `method`; aborts it with the right status when the block raises."""
+        """The scope of one call of `method`; what the block raises becomes the call's status and ends here."""
         started = self._clock()
         call = Call(context, secrets.token_hex(8), started, started + self._seconds_left(context))
         code = grpc.StatusCode.OK
@@ -86,7 +86,10 @@ class Calls:
                 code = status.code
                 if not call.accepted:
                     self._metrics.refusal_seconds.labels(failure.kind.value).observe(self._clock() - started)
-                await context.abort(status.code, status.message, status.trailing_metadata)
+                # Not `abort`: gRPC keeps what it raises, and with it the photo, until the next call comes.
+                context.set_trailing_metadata(status.trailing_metadata)
+                context.set_code(status.code)
+                context.set_details(status.message)
             finally:
                 self._close(method, call, code)
                 span.ended_with(code.name)
