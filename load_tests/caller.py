@@ -88,7 +88,9 @@ class Caller:
             watch.code = LEFT
         ended = self.now
         instants = (intended, sent, watch.seen["accepted"], watch.seen["detected"], watch.seen["results"], ended)
-        self.rows.append((*instants, CODES.index(watch.code), watch.objects, watch.failures, request))
+        self.rows.append(
+            (*instants, CODES.index(watch.code), watch.objects, watch.failures, request, manner.pause_s > 0)
+        )
         return watch.code
 
 

@@ -23,7 +23,10 @@ MAX_LATENESS_S = 0.005
 
 @dataclass(slots=True)
 class Run:
-    """The calls of one run, one row each. Instants are seconds from the run's start; 0 means that it never came."""
+    """The calls of one run, one row each. Instants are seconds from the run's start; 0 means that it never came.
+
+    `request` is its number in the list, `slow` is 1 for a caller who reads slowly.
+    """
 
     intended: NDArray[np.float64]
     sent: NDArray[np.float64]
@@ -35,6 +38,7 @@ class Run:
     objects: NDArray[np.int64]
     failures: NDArray[np.int64]
     request: NDArray[np.int64]
+    slow: NDArray[np.int64]
     seconds: float = 0.0
     """From the start until the last call had ended."""
     cpu_s: float = 0.0
@@ -77,8 +81,11 @@ class Run:
         return Run(**columns, seconds=end_s - start_s, cpu_s=self.cpu_s)
 
 
-COLUMNS = ("intended", "sent", "accepted", "detected", "first", "ended", "code", "objects", "failures", "request")
-WHOLE_NUMBERS = ("code", "objects", "failures", "request")
+COLUMNS = (
+    *("intended", "sent", "accepted", "detected", "first", "ended"),
+    *("code", "objects", "failures", "request", "slow"),
+)
+WHOLE_NUMBERS = COLUMNS[6:]
 
 
 def to_run(rows: list[tuple[float, ...]], *, seconds: float, cpu_s: float) -> Run:

@@ -22,7 +22,7 @@ def row(
     at: float, latency_s: float, code: str = "OK", *, late_s: float = 0.0, failures: int = 0, request: int = 0
 ) -> Row:
     end = at + latency_s
-    return (at, at + late_s, at, at, end, end, CODES.index(code), 1, failures, request)
+    return (at, at + late_s, at, at, end, end, CODES.index(code), 1, failures, request, 0)
 
 
 def run_of(*rows: Row) -> Run:
@@ -30,7 +30,7 @@ def run_of(*rows: Row) -> Run:
 
 
 def test_latency_counts_from_the_intended_start() -> None:
-    run = run_of((1.0, 1.5, 1.6, 1.7, 1.8, 2.0, CODES.index("OK"), 1, 0, 0))
+    run = run_of((1.0, 1.5, 1.6, 1.7, 1.8, 2.0, CODES.index("OK"), 1, 0, 0, 0))
     assert run.latency_s.tolist() == [1.0]
 
 
@@ -57,6 +57,12 @@ def test_a_bad_request_that_was_answered_shows() -> None:
     found = of_run(run_of(row(2, 0.1), refused, answered), [Phase("steady", 4.0, 1.0, 1.0)], 1.0, good_requests=1)
     assert found["bad_refused_share"] == 0.5
     assert found["error_share"] == 0.0
+
+
+def test_slow_readers_do_not_count_as_slow_answers() -> None:
+    slow = (0.0, 0.0, 0.0, 0.0, 0.1, 9.0, CODES.index("OK"), 1, 0, 0, 1)
+    found = of_run(run_of(slow, row(1, 0.1)), [Phase("steady", 4.0, 1.0, 1.0)], 1.0, good_requests=1)
+    assert found["max_ms"] == pytest.approx(100.0)
 
 
 @pytest.mark.parametrize(("slow_until", "waited"), [(20.0, 0.0), (23.0, 3.0), (99.0, float("inf"))])

@@ -76,7 +76,9 @@ def test_good_requests_parse_and_one_bad_one_does_not() -> None:
 
 
 def test_the_page_holds_its_charts_and_nothing_from_elsewhere() -> None:
-    rows = [(t / 10, t / 10, t / 10, t / 10, t / 10 + 0.2, t / 10 + 0.2, CODES.index("OK"), 2, 0, 0) for t in range(80)]
+    rows = [
+        (t / 10, t / 10, t / 10, t / 10, t / 10 + 0.2, t / 10 + 0.2, CODES.index("OK"), 2, 0, 0, 0) for t in range(80)
+    ]
     run = to_run([(*row,) for row in rows], seconds=8.0, cpu_s=0.1)
     html = page(
         {
