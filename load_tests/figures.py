@@ -21,7 +21,7 @@ MINUTE = 60.0
 
 
 def of_run(run: Run, phases: Sequence[Phase], capacity: float, good_requests: int) -> dict[str, float]:
-    """The figures that the calls alone give. Latencies are in milliseconds, of good calls whose callers read at once."""
+    """The figures that the calls alone give. Latencies are in ms, of good calls whose callers read at once."""
     wanted = run.request < good_requests
     refused = run.of("RESOURCE_EXHAUSTED") & wanted
     fine = run.good | refused | run.of(LEFT)
