@@ -125,10 +125,21 @@ def decode_any(picture: Image.Image, max_edge: int) -> NDArray[np.uint8]:
     if picture.mode.startswith(("I", "F")):
         picture = Image.fromarray(to_eight_bits(np.asarray(picture)))
     if picture.has_transparency_data:
-        layered = picture.convert("RGBA")
-        picture = Image.new("RGBA", layered.size, "white")
-        picture.alpha_composite(layered)
-    return upright(np.array(picture.convert("RGB")), turned)
+        picture = on_white(picture)
+    return upright(np.asarray(in_mode(picture, "RGB")), turned)
+
+
+def on_white(picture: Image.Image) -> Image.Image:
+    """The picture with white where it is transparent, RGBA."""
+    layered = in_mode(picture, "RGBA")
+    ground = Image.new("RGBA", layered.size, "white")
+    ground.alpha_composite(layered)
+    return ground
+
+
+def in_mode(picture: Image.Image, mode: str) -> Image.Image:
+    """The picture in `mode`; itself when it is, because `convert` would copy up to 256 MB."""
+    return picture if picture.mode == mode else picture.convert(mode)
 
 
 def to_eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
