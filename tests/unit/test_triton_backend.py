@@ -84,12 +84,12 @@ def backend(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Modul
         yield module
 
 
-def loaded(backend: ModuleType, folder: Path, kind: str = "CPU") -> Any:
+def loaded(backend: ModuleType, folder: Path, kind: str = "CPU", threads: str = "1") -> Any:
     """An instance of the backend on the model in `folder`."""
     model = backend.TritonPythonModel()
     model.initialize(
         {
-            "model_config": json.dumps({"parameters": {"intra_op_thread_count": {"string_value": "1"}}}),
+            "model_config": json.dumps({"parameters": {"intra_op_thread_count": {"string_value": threads}}}),
             "model_instance_kind": kind,
             "model_instance_device_id": "0",
             "model_repository": str(folder),
@@ -108,8 +108,8 @@ def request(count: int, seed: int) -> dict[str, Tensor]:
 def test_requests_of_one_call_run_together_and_each_gets_its_own(backend: ModuleType, repository: Path) -> None:
     model = loaded(backend, repository / "embedder")
     runs: list[int] = []
-    run = model.session.run
-    model.session = SimpleNamespace(run=lambda outputs, feed: runs.append(len(feed["CROPS"])) or run(outputs, feed))
+    run = model.sessions.run
+    model.sessions.run = lambda arrays: runs.append(len(arrays[0])) or run(arrays)
     requests = [request(count, seed=count) for count in (1, 3, 2)]
     responses = model.execute(requests)
     assert runs == [6]
@@ -153,18 +153,31 @@ def test_a_gpu_instance_that_would_run_on_the_cpu_is_refused(backend: ModuleType
         loaded(backend, repository / "embedder", kind="GPU")
 
 
-@pytest.mark.parametrize(
-    ("instances", "given", "threads"), [(1, "0", 8), (2, "0", 4), (3, "0", 2), (9, "0", 1), (2, "5", 5)]
-)
-def test_instances_share_the_cores_unless_told_otherwise(
-    backend: ModuleType, monkeypatch: pytest.MonkeyPatch, instances: int, given: str, threads: int
+@pytest.mark.parametrize(("instances", "cores"), [(1, 8), (2, 4), (3, 2), (9, 1)])
+def test_instances_share_the_cores(
+    backend: ModuleType, monkeypatch: pytest.MonkeyPatch, instances: int, cores: int
 ) -> None:
     monkeypatch.setattr(backend.os, "sched_getaffinity", lambda pid: set(range(8)))
-    config = {
-        "instance_group": [{"count": instances, "kind": "KIND_CPU"}],
-        "parameters": {"intra_op_thread_count": {"string_value": given}},
-    }
-    assert backend.threads_per_call(config) == threads
+    assert backend.cores_of({"instance_group": [{"count": instances, "kind": "KIND_CPU"}]}) == cores
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_a_batch_dealt_to_the_cores_gives_what_its_members_give_alone(
+    backend: ModuleType, repository: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(backend.os, "sched_getaffinity", lambda pid: set(range(3)))
+    model = loaded(backend, repository / "embedder", threads="0")
+    assert model.sessions.dealers == 3
+    asked = request(count, seed=5)
+    (response,) = model.execute([asked])
+    np.testing.assert_allclose(response.output_tensors[0].array, expected_embeddings(asked["CROPS"].array), atol=1e-6)
+
+
+def test_who_states_threads_gets_one_session_with_so_many(backend: ModuleType, repository: Path) -> None:
+    path = str(repository / "embedder" / "1" / "model.onnx")
+    sessions = backend.Sessions(path, {"parameters": {"intra_op_thread_count": {"string_value": "3"}}}, "CPU", "0")
+    assert sessions.dealers == 1
+    assert sessions.joined.get_session_options().intra_op_num_threads == 3
 
 
 def test_names_types_and_dims_come_from_the_file(backend: ModuleType) -> None:

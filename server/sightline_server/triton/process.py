@@ -23,7 +23,7 @@ from sightline_server.triton.install import Installation
 
 LOG_LINES = 400
 LOG_LINE_CHARACTERS = 1000
-STUB_MEMORY_BYTES = 16 << 20
+STUB_MEMORY_BYTES = 64 << 20
 """Shared memory that a stub begins with; it grows when a batch needs more."""
 
 PROVIDER_LINE = re.compile(r"sightline provider (\S+) (\w+)")

@@ -9,6 +9,7 @@ import glob
 import json
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -64,23 +65,59 @@ def providers(kind: str, device_id: str) -> list[Any]:
     return ["CPUExecutionProvider"]
 
 
-def threads_per_call(config: dict[str, Any]) -> int:
-    """What the configuration says; 0 there is an equal share of the cores for each instance of the model."""
+def cores_of(config: dict[str, Any]) -> int:
+    """The cores that one instance of the model may use: an equal share for each."""
     instances = max(1, sum(int(group.get("count", 1)) for group in config.get("instance_group", [])))
-    share = max(1, len(os.sched_getaffinity(0)) // instances)
-    return int(parameter(config, "intra_op_thread_count", "0")) or share
+    return max(1, len(os.sched_getaffinity(0)) // instances)
 
 
-def session_options(config: dict[str, Any]) -> Any:
+def session_options(config: dict[str, Any], threads: int) -> Any:
     """Options under the names that the native backend reads."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = threads_per_call(config)
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = int(parameter(config, "inter_op_thread_count", "0"))
     # Threads that spin between calls take the cores from the other model: nearly half of the CPU time, measured.
     spin = parameter(config, "intra_op_allow_spinning", "0")
     options.add_session_config_entry("session.intra_op.allow_spinning", spin)
     return options
+
+
+class Sessions:
+    """The model in ONNX Runtime: one session, and on the CPU another of a single thread that batches are dealt to.
+
+    On a CPU a batch costs what its pictures cost one by one, so several pictures are best run on a core each, and all
+    cores are best joined for a picture alone (docs/performance.md). More instances of the model would do the same, but
+    Triton's Python backend crashes now and then with more than one (triton-inference-server/server#8882).
+    """
+
+    def __init__(self, path: str, config: dict[str, Any], kind: str, device_id: str) -> None:
+        stated = int(parameter(config, "intra_op_thread_count", "0"))
+        cores = cores_of(config)
+        chosen = providers(kind, device_id)
+        self.joined = onnxruntime.InferenceSession(path, session_options(config, stated or cores), providers=chosen)
+        self.provider = self.joined.get_providers()[0]
+        self.inputs = [node.name for node in self.joined.get_inputs()]
+        self.outputs = [node.name for node in self.joined.get_outputs()]
+        # Whoever states a number of threads gets one session with so many.
+        self.dealers = cores if kind != "GPU" and not stated else 1
+        if self.dealers > 1:
+            self.single = onnxruntime.InferenceSession(path, session_options(config, 1), providers=chosen)
+            self.threads = ThreadPoolExecutor(self.dealers)
+
+    def run(self, arrays: Arrays) -> Arrays:
+        """The outputs of one batch."""
+        parts = min(self.dealers, arrays[0].shape[0] if arrays[0].ndim else 1)
+        if parts < 2:
+            return self.run_on(self.joined, arrays)
+        dealt = zip(*(np.array_split(array, parts) for array in arrays), strict=True)
+        answers = self.threads.map(lambda part: self.run_on(self.single, part), dealt)
+        return [np.concatenate(pieces) for pieces in zip(*answers, strict=True)]
+
+    def run_on(self, session: Any, arrays: Sequence[NDArray[Any]]) -> Arrays:
+        """One call of ONNX Runtime."""
+        results: Arrays = session.run(self.outputs, dict(zip(self.inputs, arrays, strict=True)))
+        return results
 
 
 class TritonPythonModel:
@@ -107,18 +144,13 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         kind = args["model_instance_kind"]
         path = find_model(os.path.join(args["model_repository"], str(args["model_version"])))
-        self.session = onnxruntime.InferenceSession(
-            path, session_options(config), providers=providers(kind, args["model_instance_device_id"])
-        )
-        used = self.session.get_providers()[0]
-        if kind == "GPU" and used == "CPUExecutionProvider":
+        self.sessions = Sessions(path, config, kind, args["model_instance_device_id"])
+        if kind == "GPU" and self.sessions.provider == "CPUExecutionProvider":
             raise pb_utils.TritonModelException(
                 "model " + args["model_name"] + " is to run on a GPU but ONNX Runtime gave the CPU provider"
             )
-        self.inputs = [node.name for node in self.session.get_inputs()]
-        self.outputs = [node.name for node in self.session.get_outputs()]
         # The engine reads this line from Triton's log: it is how the provider in use becomes a metric.
-        pb_utils.Logger.log_info("sightline provider " + args["model_name"] + " " + used)
+        pb_utils.Logger.log_info("sightline provider " + args["model_name"] + " " + self.sessions.provider)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Runs all requests of equal sample shape as one batch; answers each, in order."""
@@ -134,13 +166,13 @@ class TritonPythonModel:
 
     def feed(self, request: Any) -> Arrays:
         """A request's arrays in the order of the model's inputs."""
-        return [pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.inputs]
+        return [pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.sessions.inputs]
 
     def run(self, members: Sequence[Arrays]) -> list[Any]:
         """One ONNX Runtime call for requests whose shapes agree beyond the batch; one response each."""
         joined = members[0] if len(members) == 1 else [np.concatenate(arrays) for arrays in zip(*members, strict=True)]
         try:
-            results = self.session.run(self.outputs, dict(zip(self.inputs, joined, strict=True)))
+            results = self.sessions.run(joined)
         except Exception as error:
             failure = pb_utils.TritonError("ONNX Runtime failed: " + type(error).__name__)
             return [pb_utils.InferenceResponse(output_tensors=[], error=failure) for _ in members]
@@ -151,6 +183,7 @@ class TritonPythonModel:
     def response(self, arrays: Sequence[NDArray[Any]]) -> Any:
         """The named arrays as Triton's response."""
         tensors = [
-            pb_utils.Tensor(name, np.ascontiguousarray(array)) for name, array in zip(self.outputs, arrays, strict=True)
+            pb_utils.Tensor(name, np.ascontiguousarray(array))
+            for name, array in zip(self.sessions.outputs, arrays, strict=True)
         ]
         return pb_utils.InferenceResponse(output_tensors=tensors)
