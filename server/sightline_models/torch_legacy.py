@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from sightline_models.errors import ModelError
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 _DTYPES: Mapping[str, str] = {"FloatStorage": "<f4", "LongStorage": "<i8"}
+_MEMO_OPERATIONS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 
 Array = npt.NDArray[Any]
 
@@ -119,6 +121,13 @@ def _refusal(what: str) -> ModelError:
 
 
 def _load(stream: io.BytesIO) -> Any:
+    """The next pickle of the stream, once no operation of it asks for memory that the file's size does not explain."""
+    start, size = stream.tell(), len(stream.getbuffer())
+    # Five bytes can ask for a memo of 16 GB, and the unpickler makes room for it before it reads on.
+    for operation, argument, _ in pickletools.genops(stream):
+        if operation.name in _MEMO_OPERATIONS and argument is not None and int(argument) > size:
+            raise ModelError("checkpoint: a memo that no state of tensors needs")
+    stream.seek(start)
     return _Unpickler(stream).load()
 
 

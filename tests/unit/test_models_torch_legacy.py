@@ -130,6 +130,13 @@ def test_another_format_is_refused(data: bytes) -> None:
         read_state(data)
 
 
+@pytest.mark.parametrize("tail", [b"Nr\xff\xff\xff\x7f.", b"Np2147483647\n."])
+def test_a_few_bytes_cannot_ask_for_gigabytes(tail: bytes) -> None:
+    head = b"".join(pickle.dumps(part, protocol=2) for part in (MAGIC, PROTOCOL, FACTS))
+    with pytest.raises(ModelError, match="no state of tensors needs"):
+        read_state(head + tail)
+
+
 @given(st.binary(max_size=64))
 def test_any_tail_after_the_header_gives_a_model_error(tail: bytes) -> None:
     head = b"".join(pickle.dumps(part, protocol=2) for part in (MAGIC, PROTOCOL, FACTS))
