@@ -45,6 +45,7 @@ check: env ## format, lint, types, import floors, generated code fresh
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/protos.py --check
 	$(BIN)/python scripts/settings_table.py --check
+	$(BIN)/python -m scripts.dashboard --check
 	cd protos && ../$(BIN)/buf lint
 
 format: env ## rewrite the code in its format
@@ -64,6 +65,7 @@ protos: env ## generate the Python contract
 
 docs: env ## write the pages that are made from code
 	$(BIN)/python scripts/settings_table.py
+	$(BIN)/python -m scripts.dashboard
 
 lock: ## resolve the dependencies anew (needs uv)
 	uv lock

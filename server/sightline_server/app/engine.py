@@ -26,6 +26,7 @@ async def engine_session(settings: Settings, events: EngineEvents | None = None)
             probe_interval_s=part.probe_interval_s,
             probe_timeout_s=part.probe_timeout_s,
             shared_memory=part.shared_memory,
+            metrics_port=part.metrics_port,
         ),
         events,
     )

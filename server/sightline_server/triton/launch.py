@@ -1,7 +1,8 @@
 """Becomes the engine: `python launch.py PARENT COMMAND...`, run by file so that it starts in a few milliseconds.
 
-Between fork and exec of tritonserver stand four settings that the server must not make in itself: die with the server
-(PR_SET_PDEATHSIG), no core dumps (a core holds pixels), private files, and a check that the server is still there.
+Between fork and exec of tritonserver stand settings that the server must not make in itself: die with the server
+(PR_SET_PDEATHSIG), no core dumps (a core holds pixels), private files, a lower priority, and a check that the server is
+still there.
 Rule: it imports nothing but the interpreter's own modules. The caller makes the process group, and starts it from its
 main thread: the death signal fires when the *thread* that forked ends.
 """
@@ -14,6 +15,8 @@ import sys
 
 PR_SET_PDEATHSIG = 1
 PARENT_GONE = 70
+NICER_BY = 5
+"""On a machine whose cores are all busy the models yield to the server's event loop, so that a refusal is not late."""
 
 
 def main(arguments: list[str]) -> None:
@@ -25,6 +28,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(PARENT_GONE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.umask(0o077)
+    os.nice(NICER_BY)
     os.execv(command[0], command)  # noqa: S606 (a list, and no shell)
 
 
