@@ -49,11 +49,12 @@ def fruit(at: Point, kind: str = "orange", count: int = 5, spread: float = 0.05,
     stalk = make(Finish("clay", "#4a3320"))
     for k in range(count):
         a = 2.4 * k + rng.random()
-        r = 0.0 if count == 1 else spread * (1 if k < count - 1 else 0.0)
+        crowning = count > 3 and k == count - 1
+        r = 0.0 if crowning or count == 1 else spread
         place = (
             at[0] + r * math.cos(a),
             at[1] + r * math.sin(a),
-            at[2] + radius * (0.92 if k < count - 1 or count == 1 else 2.1),
+            at[2] + radius * (2.1 if crowning else 0.92),
         )
         skin = make(Finish("plastic", tinted(color, rng.uniform(0.88, 1.08))))
         long = 1.25 if kind == "lemon" else 0.95
