@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 EXTRA ?= cpu
+HOURS ?= 8
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
@@ -10,7 +11,7 @@ export SIGHTLINE_HOME ?= $(CURDIR)/.sightline
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup env demo test check format serve bench protos docs lock doctor clean
+.PHONY: help setup env demo test check format serve bench soak protos docs lock doctor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +60,11 @@ serve: setup ## the server on the demo catalog, in the foreground
 bench: setup ## the hot path under load; one JSON object on the last line
 	$(BIN)/sightline demo --catalog-only
 	$(BIN)/python -m load_tests.bench --catalog $(SIGHTLINE_HOME)/catalogs/showroom
+
+soak: setup ## 70 % load for HOURS (8): memory, errors, tail
+	$(BIN)/sightline demo --catalog-only
+	$(BIN)/python -m load_tests.run soak --catalog $(SIGHTLINE_HOME)/catalogs/showroom \
+		--seconds $$(( $(HOURS) * 3600 ))
 
 protos: env ## generate the Python contract
 	$(BIN)/python scripts/protos.py
