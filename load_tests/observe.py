@@ -37,8 +37,8 @@ class Seen:
 
 @contextmanager
 def observed(server: Server, generator: Generator, seconds: float) -> Iterator[Seen]:
-    """Scrapes and looks at the processes about 60 times during the block, at least every ten seconds."""
-    every_s = min(10.0, max(1.0, seconds / 60))
+    """Scrapes and looks at the processes about 120 times during the block, but not more than once a second."""
+    every_s = max(1.0, seconds / 120)
     seen = Seen()
     over = Event()
 

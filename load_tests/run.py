@@ -35,8 +35,8 @@ def main() -> int:
     """Runs the scenario of the command line; returns the exit code."""
     arguments = parse()
     scenario = read_scenario(arguments.scenario)
-    if arguments.seconds and scenario.phases:
-        scenario = scenario.lasting(arguments.seconds)
+    if (seconds := arguments.seconds or 3600 * (arguments.hours or 0.0)) and scenario.phases:
+        scenario = scenario.lasting(seconds)
     photos = reduced(read_photos(arguments.photos), scenario.photo_edge)
     with served(arguments) as server:
         found = play(scenario, photos, server, arguments)
@@ -62,6 +62,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--photos", type=Path, default=SHOWROOM, help="folder of JPEG photos")
     parser.add_argument("--rate", type=float, help="photos/s that the server can do; else measured first")
     parser.add_argument("--seconds", type=float, help="length of the scenario; its phases keep their proportions")
+    parser.add_argument("--hours", type=float, help="the same in hours")
     parser.add_argument("--poisson", action="store_true", help="Poisson arrivals instead of even ones")
     parser.add_argument("--calls", type=int, help="abandon: cancelled calls")
     parser.add_argument("--out", type=Path, default=ROOT / "bench-out", help="folder of the report")
