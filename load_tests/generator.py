@@ -22,8 +22,8 @@ from load_tests.caller import PATIENT, Caller, Manner
 from load_tests.records import LEFT, Run, to_run
 
 NICE = -10
-BACK_OFF_S = 0.02
-"""What a caller of the closed loop waits after a refusal."""
+BACK_OFF_S = 0.1
+"""What a caller of a closed loop waits after a refusal; a tenth of what the server asks for."""
 WOUND_UP_S = 30.0
 
 

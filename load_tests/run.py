@@ -102,7 +102,7 @@ def play(scenario: Scenario, photos: Photos, server: Server, arguments: argparse
 
 def measured_capacity(generator: Generator, requests: int) -> float:
     """Photos a second with enough callers that nothing idles."""
-    callers = 4 * (os.cpu_count() or 1)
+    callers = 3 * (os.cpu_count() or 1)
     run = generator.closed_loop(callers=callers, seconds=CAPACITY_S, requests=requests)
     return float(run.good.sum()) / run.seconds
 
