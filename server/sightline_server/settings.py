@@ -127,7 +127,7 @@ class RankingSettings(Part):
 
     same_item: Fraction = 0.80
     """Similarity from which a match is SAME_ITEM."""
-    similar: Fraction = 0.55
+    similar: Fraction = 0.60
     """Similarity from which a match is SIMILAR; below it is WEAK."""
     category_bonus: Annotated[float, Field(ge=0, le=0.5)] = 0.03
     """Added when the detector's label names the product's category."""
