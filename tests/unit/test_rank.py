@@ -90,8 +90,8 @@ def test_the_label_names_the_category(label: str, category: str, expected: bool)
         (1.0, MatchLevel.SAME_ITEM),
         (0.80, MatchLevel.SAME_ITEM),
         (0.799, MatchLevel.SIMILAR),
-        (0.55, MatchLevel.SIMILAR),
-        (0.549, MatchLevel.WEAK),
+        (0.60, MatchLevel.SIMILAR),
+        (0.599, MatchLevel.WEAK),
         (-1.0, MatchLevel.WEAK),
     ],
 )
