@@ -199,10 +199,10 @@ EMPTY = (
         room=_room("#d8cbb6", PARQUET), items=(),
         props=(("table", {"size": (1.3, 0.8, 0.75), "at": (0, -0.85, 0), "top": WALNUT}), ("books", {"at": (-0.12, -0.9, 0.75), "count": 5, "seed": 21}), ("books", {"at": (0.22, -0.75, 0.75), "count": 7, "seed": 14}),
                ("fruit", {"at": (0.14, -1.08, 0.75), "kind": "pear", "count": 3, "spread": 0.05}), ("lamp", {"at": (-0.42, -0.65, 0.75), "height": 0.5, "strength": 5.0}), ("paper", {"at": (-0.2, -1.15, 0.75), "turn": 16}), ("pens", {"at": (-0.05, -1.15, 0.75)}))),
-    Photo("corner-01", (0.3, -2.6, 1.15), (0.0, -0.4, 0.8), lens=32, light="day", exif=6,
-        room=_room("#a9bcc4", PALE), items=(),
-        props=(("sideboard", {"size": (1.2, 0.42, 0.75), "at": (0, -0.03, 0), "body": OAK, "doors": 2}), ("picture", {"size": (0.5, 0.66), "at": (-0.1, 0, 1.35), "motif": "arches", "colors": ("#f3ead9", "#2b4c7e", "#c4694a", "#e3b23c")}),
-               ("lamp", {"at": (0.42, -0.24, 0.75), "height": 0.5}), ("books", {"at": (-0.3, -0.22, 0.75), "count": 4, "seed": 31}), ("rug", {"size": (1.5, 1.0), "at": (0, -1.2, 0), "finish": F("cloth", "#d9d2c2")}), ("cushion", {"at": (0.25, -1.05, 0.1), "finish": F("cloth", "#c4694a")}))),
+    Photo("baking-01", (0.1, -1.15, 1.3), (0.0, -0.34, 0.95), lens=38, light="day", exif=6,
+        room=_room("#eef1ee", TILES) | {"wall": F("tiles", "#7fa3b5")}, items=(),
+        props=(("counter", {"at": (0, 0, 0), "top": MARBLE, "front": "#e9e6de"}), ("board", {"at": (-0.02, -0.4, 0.9), "turn": 12}), ("fruit", {"at": (0.13, -0.56, 0.9), "kind": "lemon", "count": 3, "spread": 0.05}),
+               ("shelf", {"size": (1.2, 0.2, 0.03), "at": (0, 0, 1.4), "wood": OAK}), ("paper", {"at": (-0.2, -0.56, 0.9), "turn": -14, "color": "#c8d3c0", "size": (0.16, 0.22)}))),
 )
 # fmt: on
 
