@@ -35,6 +35,7 @@ def main() -> int:
         started = time.monotonic()
         if render(folder, name, what, second, draft=args.draft, force=args.force):
             print(f"[{number}/{len(wanted)}] {name} {time.monotonic() - started:.0f} s", flush=True)
+    truth.prune(folder)
     feed.write(folder, truth.load(folder))
     return 0
 

@@ -44,19 +44,22 @@ def load(folder: Path) -> list[dict[str, Any]]:
 
 def keep(folder: Path, name: str, size: tuple[int, int], objects: list[dict[str, Any]]) -> None:
     """Put the truth of photo `name`, upright `size` (width, height), into truth.json; safe beside other renderers."""
+    _rewrite(folder, [{"photo": f"photos/{name}.jpg", "width": size[0], "height": size[1], "objects": objects}])
+
+
+def prune(folder: Path) -> None:
+    """Drop what truth.json says about photos that are gone."""
+    _rewrite(folder, [])
+
+
+def _rewrite(folder: Path, new: list[dict[str, Any]]) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        _put(folder, name, size, objects)
+        entries = {entry["photo"]: entry for entry in [*load(folder), *new]}
+        lines = [json.dumps(entries[photo]) for photo in sorted(entries)]
+        partial = folder / f"truth.partial-{os.getpid()}"
+        partial.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
+        partial.replace(folder / "truth.json")
     finally:
         os.close(handle)
-
-
-def _put(folder: Path, name: str, size: tuple[int, int], objects: list[dict[str, Any]]) -> None:
-    photo = f"photos/{name}.jpg"
-    others = [entry for entry in load(folder) if entry["photo"] != photo]
-    entry = {"photo": photo, "width": size[0], "height": size[1], "objects": objects}
-    lines = [json.dumps(e) for e in sorted([*others, entry], key=lambda e: str(e["photo"]))]
-    partial = folder / f"truth.partial-{os.getpid()}"
-    partial.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
-    partial.replace(folder / "truth.json")
