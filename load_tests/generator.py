@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 
@@ -159,7 +160,16 @@ class Generator:
 def serve(pipe: Connection, target: str, requests: list[bytes], settings: dict[str, Any]) -> None:
     """The generator's process: plays what comes through the pipe until None comes."""
     priority = raise_priority()
+    Thread(target=end_with_parent, name="parent", daemon=True).start()
     asyncio.run(play_all(pipe, target, requests, settings, priority))
+
+
+def end_with_parent() -> None:
+    """Ends this process when the one that started it has ended, however that ended."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 async def play_all(

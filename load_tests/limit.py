@@ -16,11 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import onnxruntime
 
 from load_tests.direct import DirectPath
+from load_tests.generator import end_with_parent
 from load_tests.photos import ROOT, SHOWROOM, Photos, read_photos
 
 BATCHES = (1, 2, 4, 8)
@@ -102,6 +104,7 @@ def workers(repository: Path, catalog: Path, photos: Photos, *, threads: int, pr
 
 def work(pipe: Connection, repository: Path, catalog: Path, photos: Sequence[bytes], threads: int) -> None:
     """One process: measures what comes through the pipe until None comes."""
+    Thread(target=end_with_parent, name="parent", daemon=True).start()
     path = DirectPath(repository, catalog, threads=threads)
     path.run(photos[:1])
     pipe.send({})
