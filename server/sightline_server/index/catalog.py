@@ -95,24 +95,25 @@ def open_catalog(path: Path, embedder: EmbedderSpec | None = None) -> Catalog:
     wrong and what to do.
     """
     for _ in range(REOPENINGS):
-        before = inode(path)
+        before = folder_identity(path)
         try:
             catalog = read_catalog(path, embedder)
         except SightlineError:
-            if inode(path) == before:
+            if folder_identity(path) == before:
                 raise
             continue
-        if inode(path) == before:
+        if folder_identity(path) == before:
             return catalog
     raise SightlineError(ErrorKind.CONFIGURATION, f"the catalog at {path} is being replaced again and again")
 
 
-def inode(path: Path) -> int | None:
-    """Which directory stands at `path` now."""
+def folder_identity(path: Path) -> tuple[int, int] | None:
+    """Which directory stands at `path` now: its number, which is soon used again, and when it was put there."""
     try:
-        return path.stat().st_ino
+        found = path.stat()
     except OSError:
         return None
+    return found.st_ino, found.st_ctime_ns
 
 
 def open_dataset(path: Path) -> Any:
