@@ -224,7 +224,7 @@ async def test_what_waits_in_triton_past_its_deadline_is_not_run(tiny_repository
         os.kill(stub, signal.SIGCONT)
         await first
         await embed(engine)
-        # The first and the last, and perhaps already the one picture with which the watch looks after a missed deadline.
+        # The first and the last, and perhaps already the picture with which the watch looks after a missed deadline.
         run = counters(engine.metrics_url, "embedder")["nv_inference_count"] - before
         assert 2 * len(CROPS) <= run <= 2 * len(CROPS) + 1
     finally:
