@@ -6,7 +6,7 @@ Rule: frozen, read once by `load`, handed down in parts. A nested setting's vari
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
@@ -61,6 +61,8 @@ class ServerSettings(Part):
     """Connections end after it, so that balancers can move clients to new replicas."""
     max_connection_age_grace_s: Seconds = 60.0
     """What calls on such a connection have left to end."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that serve on the one port, for machines with many cores; docs/workers.md says when."""
 
 
 class LimitSettings(Part):
@@ -166,6 +168,8 @@ class EngineSettings(Part):
 
     triton_url: str | None = None
     """HOST:PORT of a running Triton's gRPC service; without it the embedded engine is started."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """What the embedded engine runs on; `gpu` refuses to start without one."""
     repository: Path | None = None
     """The Triton model repository; without it the checkout's, or that below `home`."""
     start_timeout_s: Seconds = 60.0

@@ -153,6 +153,14 @@ def test_a_gpu_instance_that_would_run_on_the_cpu_is_refused(backend: ModuleType
         loaded(backend, repository / "embedder", kind="GPU")
 
 
+def test_where_the_server_asked_for_a_gpu_an_instance_on_the_cpu_is_refused(
+    backend: ModuleType, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_ON_GPU", "1")
+    with pytest.raises(RuntimeError, match="GPU"):
+        loaded(backend, repository / "embedder", kind="CPU")
+
+
 @pytest.mark.parametrize(("instances", "cores"), [(1, 8), (2, 4), (3, 2), (9, 1)])
 def test_instances_share_the_cores(
     backend: ModuleType, monkeypatch: pytest.MonkeyPatch, instances: int, cores: int

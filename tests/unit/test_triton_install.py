@@ -1,9 +1,9 @@
 """Installing the engine: what is pinned, what is refused, and what an interruption leaves."""
 
+import json
 import platform
 import re
 import sys
-from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,10 +15,6 @@ from sightline_server.triton import install as installer
 from sightline_server.triton.cli import app
 
 
-def requirements() -> str:
-    return (resources.files("sightline_server.triton") / "requirements.txt").read_text()
-
-
 def quiet(text: str) -> None:
     """Swallows progress."""
 
@@ -28,7 +24,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Replaces fetching and assembling by leaving marks; returns the steps taken."""
     steps: list[str] = []
 
-    def fetch(python: Path) -> None:
+    def fetch(python: Path, requirements: str) -> None:
         steps.append("fetch")
 
     def assemble(made: installer.Installation, folder: Path) -> None:
@@ -40,14 +36,49 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return steps
 
 
-def test_every_requirement_is_pinned_with_hashes() -> None:
-    text = re.sub(r"#.*", "", requirements()).replace("\\\n", " ")
-    lines = [line for line in text.splitlines() if line.strip()]
-    assert [line.split("==")[0] for line in lines] == [
-        *("nvidia-pytriton", "numpy", "onnxruntime", "flatbuffers", "packaging", "protobuf")
-    ]
+def pinned(text: str) -> dict[str, str]:
+    """Package -> version, of requirements that all carry a hash."""
+    lines = [line for line in re.sub(r"#.*", "", text).replace("\\\n", " ").splitlines() if line.strip()]
     assert all(re.search(r"==\S+\s+--hash=sha256:[0-9a-f]{64}", line) for line in lines)
-    assert re.search(r"^numpy==1\.", text, re.MULTILINE)
+    return dict(line.split()[0].split("==") for line in lines)
+
+
+def test_every_requirement_is_pinned_with_hashes() -> None:
+    found = pinned(installer.requirements(installer.CPU))
+    assert list(found) == ["nvidia-pytriton", "numpy", "onnxruntime", "flatbuffers", "packaging", "protobuf"]
+    assert found["numpy"].startswith("1.")
+
+
+def test_the_build_for_a_gpu_differs_in_onnx_runtime_and_nvidias_libraries_alone() -> None:
+    cpu, cuda = pinned(installer.requirements(installer.CPU)), pinned(installer.requirements(installer.CUDA))
+    bare = pinned(installer.requirements(installer.CUDA, nvidia=False))
+    assert {name for name in cuda if name not in bare} >= {"nvidia-cublas", "nvidia-cudnn-cu13", "nvidia-cuda-runtime"}
+    assert {**bare, "onnxruntime": cpu["onnxruntime"]} == {**cpu, "onnxruntime-gpu": cuda["onnxruntime-gpu"]}
+
+
+def test_an_engine_keeps_its_build_until_another_is_asked_for(tmp_path: Path, offline: list[str]) -> None:
+    assert not installer.install(tmp_path, progress=quiet).has_cuda
+    assert installer.install(tmp_path, gpu=True, progress=quiet).has_cuda
+    assert installer.install(tmp_path, progress=quiet).has_cuda
+    assert installer.installation_of(tmp_path).has_cuda
+    assert offline == ["fetch", "assemble"] * 2
+    assert not installer.install(tmp_path, gpu=False, progress=quiet).has_cuda
+    assert offline == ["fetch", "assemble"] * 3
+
+
+def test_an_engine_without_a_build_in_its_stamp_is_the_cpus(tmp_path: Path, offline: list[str]) -> None:
+    installer.install(tmp_path, progress=quiet)
+    stamp = tmp_path / "engine" / "stamp.json"
+    stamp.write_text(json.dumps({k: v for k, v in json.loads(stamp.read_text()).items() if k != "build"}))
+    assert not installer.installation_of(tmp_path).has_cuda
+
+
+def test_nvidias_libraries_are_on_the_library_path_of_a_build_that_has_them(tmp_path: Path) -> None:
+    for name in ("cu13", "cudnn"):
+        (tmp_path / "venv/lib/python3.11/site-packages/nvidia" / name / "lib").mkdir(parents=True)
+    plain, cuda = (installer.Installation(tmp_path, "3.11", "/lib", has_cuda) for has_cuda in (False, True))
+    assert [Path(part).parts[-2] for part in cuda.library_path.split(":")[1:3]] == ["cu13", "cudnn"]
+    assert plain.library_path.split(":") == [str(plain.site_packages / "nvidia_pytriton.libs"), "/lib"]
 
 
 def test_installing_twice_does_the_work_once(tmp_path: Path, offline: list[str]) -> None:
@@ -76,7 +107,7 @@ def test_a_changed_backend_alone_is_renewed_without_fetching(
 def test_an_interrupted_installation_leaves_nothing_and_the_next_one_starts_clean(
     tmp_path: Path, offline: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(python: Path) -> None:
+    def interrupt(python: Path, requirements: str) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -95,7 +126,7 @@ def test_a_failed_reinstallation_keeps_the_engine_that_was_there(
 ) -> None:
     before = installer.install(tmp_path, progress=quiet)
 
-    def fail(python: Path) -> None:
+    def fail(python: Path, requirements: str) -> None:
         raise SightlineError(ErrorKind.CONFIGURATION, "no network")
 
     monkeypatch.setattr(installer, "fetch_packages", fail)

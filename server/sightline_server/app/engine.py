@@ -7,6 +7,7 @@ from sightline_models.places import default_repository
 from sightline_server.ports import Engine
 from sightline_server.settings import Settings
 from sightline_server.triton.config import EngineConfig, EngineEvents
+from sightline_server.triton.devices import Device
 from sightline_server.triton.engine import make_engine
 from sightline_server.triton.repository import assemble
 
@@ -22,6 +23,7 @@ async def engine_session(settings: Settings, events: EngineEvents | None = None)
             home=settings.home,
             repository=repository,
             triton_url=part.triton_url,
+            device=Device(part.device),
             start_timeout_s=part.start_timeout_s,
             probe_interval_s=part.probe_interval_s,
             probe_timeout_s=part.probe_timeout_s,

@@ -174,10 +174,11 @@ def gpus(run: Callable[..., "subprocess.CompletedProcess[str]"] = subprocess.run
 
 
 def gpu(devices: list[str]) -> Check:
-    """What the models could run on. The embedded engine runs on the CPU; a GPU wants Triton's container."""
+    """What the models could run on."""
     if not devices:
         return Check("GPU", Verdict.OK, "none; everything runs on the CPU")
-    return Check("GPU", Verdict.OK, "; ".join(devices), "Triton's GPU container is used with --triton-url HOST:PORT")
+    hint = "the embedded engine uses it after `sightline engine install --gpu`; Triton's container with --triton-url"
+    return Check("GPU", Verdict.OK, "; ".join(devices), hint)
 
 
 def faiss(*, has_gpu: bool, version_of: Callable[[str], str] = version) -> Check:

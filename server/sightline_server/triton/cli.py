@@ -24,11 +24,22 @@ def install(
     home: Annotated[
         Path, typer.Option(help="Sightline's folder for what it installs and keeps.", envvar="SIGHTLINE_HOME")
     ] = DEFAULT_HOME,
+    gpu: Annotated[
+        bool | None,
+        typer.Option("--gpu/--cpu", help="ONNX Runtime with CUDA 13, or without; unsaid, what is there, else without."),
+    ] = None,
+    nvidia: Annotated[
+        bool, typer.Option("--nvidia/--no-nvidia", help="With --gpu: bring NVIDIA's libraries, or leave them out.")
+    ] = True,
     force: Annotated[bool, typer.Option("--force", help="Make it again even if it is up to date.")] = False,
 ) -> None:
-    """Installs the embedded Triton under HOME/engine (330 MB; Linux x86-64, Python 3.11 or 3.12). Idempotent."""
+    """Installs the embedded Triton under HOME/engine (330 MB; Linux x86-64, Python 3.11 or 3.12). Idempotent.
+
+    With --gpu 3.3 GB: NVIDIA's libraries come along, unless --no-nvidia says that the loader finds them here.
+    """
+    place = home.expanduser().absolute()
     try:
-        install_engine(home.expanduser().absolute(), force=force, progress=lambda text: typer.echo(text))
+        install_engine(place, gpu=gpu, nvidia=nvidia, force=force, progress=lambda text: typer.echo(text))
     except SightlineError as error:
         typer.secho(error.message, err=True, fg=typer.colors.RED)
         raise typer.Exit(1) from error

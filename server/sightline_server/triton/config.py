@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from sightline_server.triton.devices import Device
+
 DETECTOR = "detector"
 EMBEDDER = "embedder"
 MODELS = (DETECTOR, EMBEDDER)
@@ -22,6 +24,9 @@ class EngineConfig:
 
     triton_url: str | None = None
     """HOST:PORT of the gRPC service of a running Triton; None starts the embedded one."""
+
+    device: Device = Device.AUTO
+    """Embedded engine only: `gpu` refuses to run on anything else, `auto` takes a GPU where one can be had."""
 
     start_timeout_s: float = 60.0
     """Bound on starting, from nothing to two models that answer."""

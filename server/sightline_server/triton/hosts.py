@@ -12,6 +12,7 @@ from typing import Protocol
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton import regions
 from sightline_server.triton.config import MODELS, EngineConfig
+from sightline_server.triton.devices import runs_on_gpu
 from sightline_server.triton.install import Installation, installation_of
 from sightline_server.triton.process import Ports, Reaper, Stub, TritonProcess, free_ports, kill_stub, stub_is_well
 
@@ -123,6 +124,8 @@ class EmbeddedHost:
         if self._ports is None:
             found = free_ports()
             self._ports = Ports(found.grpc, self._config.metrics_port or found.metrics)
+        # Asked at each start: a GPU may have been lost, or have come back.
+        gpu = runs_on_gpu(self._config.device, engine_has_cuda=self._installation.has_cuda)
         loop = asyncio.get_running_loop()
         self._stubs = []
         self._process = TritonProcess(
@@ -132,6 +135,7 @@ class EmbeddedHost:
             self._ports,
             f"{regions.own_prefix()}e{next(numbers)}-",
             lambda model, name: report(loop, self._on_provider, model, name),
+            gpu=gpu,
         )
         self._process.start()
         self._reaper.watch(self._process.pid)

@@ -1,6 +1,6 @@
 """`sightline engine install`: makes the engine's own environment and Triton's backend directory under the home folder.
 
-    HOME/engine/venv/                   tritonserver, ONNX Runtime and numpy below 2, pinned with hashes
+    HOME/engine/venv/                   tritonserver, ONNX Runtime (the CPU's or CUDA's) and numpy below 2, pinned
     HOME/engine/backends/python/        Triton's Python backend with the stub of this Python version
     HOME/engine/backends/onnxruntime/   our backend (backend/model.py)
     HOME/engine/stamp.json              what it was made of
@@ -13,10 +13,12 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import venv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +33,14 @@ MINIMUM_GLIBC = (2, 35)
 PYTHONS = ((3, 11), (3, 12))
 NEEDED_BYTES = 900_000_000
 """Free disk that an installation asks for: about 330 MB in place and as much again while it is made."""
+NEEDED_BYTES_CUDA = 8_000_000_000
+"""The same with CUDA: 3.3 GB in place, 1.6 GB of wheels, and room to unpack them."""
+
+CPU, CUDA = "cpu", "cuda"
+REQUIREMENTS = {CPU: "requirements.txt", CUDA: "requirements-cuda.txt"}
+"""The two builds of the engine, by what their ONNX Runtime can use."""
+NVIDIA = re.compile(r"^nvidia-(?!pytriton)")
+"""Requirements that are NVIDIA's libraries and nothing else."""
 
 ELSEWHERE = "Run Triton elsewhere and start Sightline with --triton-url HOST:PORT instead."
 
@@ -44,6 +54,7 @@ class Installation:
     root: Path
     python_version: str
     libpython_dir: str
+    has_cuda: bool = False
 
     @property
     def venv(self) -> Path:
@@ -68,7 +79,8 @@ class Installation:
     @property
     def library_path(self) -> str:
         """`LD_LIBRARY_PATH` for the server and its stubs."""
-        return f"{self.site_packages / 'nvidia_pytriton.libs'}:{self.libpython_dir}"
+        cuda = sorted(self.site_packages.glob("nvidia/*/lib")) if self.has_cuda else []
+        return ":".join(map(str, (self.site_packages / "nvidia_pytriton.libs", *cuda, self.libpython_dir)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +92,7 @@ class Stamp:
     python_version: str
     base_prefix: str
     libpython_dir: str
+    build: str = CPU
 
 
 def installation_of(home: Path) -> Installation:
@@ -89,39 +102,58 @@ def installation_of(home: Path) -> Installation:
     hint = "Run `sightline engine install`, or use a running Triton with --triton-url HOST:PORT."
     if found is None:
         raise SightlineError(ErrorKind.CONFIGURATION, f"no engine is installed in {root}. {hint}")
-    if found != wanted_stamp():
+    if found.build not in REQUIREMENTS or found != wanted_stamp(found.build):
         raise SightlineError(ErrorKind.CONFIGURATION, f"the engine in {root} is of another release or Python. {hint}")
-    return Installation(root, found.python_version, found.libpython_dir)
+    return Installation(root, found.python_version, found.libpython_dir, found.build == CUDA)
 
 
-def install(home: Path, *, force: bool = False, progress: Progress = print) -> Installation:
-    """Installs the engine under `home` if it is not there yet. Raises CONFIGURATION with what is in the way."""
+def install(
+    home: Path,
+    *,
+    gpu: bool | None = None,
+    nvidia: bool = True,
+    force: bool = False,
+    progress: Progress = print,
+) -> Installation:
+    """Installs the engine under `home` if it is not there yet. Raises CONFIGURATION with what is in the way.
+
+    `gpu` None keeps the build that is there, else takes the CPU's. Without `nvidia` its CUDA libraries are left out:
+    the loader must find others.
+    """
     root = home / "engine"
     with one_at_a_time(home):
         remove_leftovers(home)
-        wanted = wanted_stamp()
         found = read_stamp(root)
+        wanted = wanted_stamp(wanted_build(gpu, found))
         if not force and found == wanted:
             progress(f"engine: up to date in {root}")
         elif not force and found is not None and same_environment(found, wanted):
             refresh_backends(root, wanted)
             progress(f"engine: backend renewed in {root}")
         else:
-            check_machine(home)
-            build(root, wanted, progress)
+            check_machine(home, NEEDED_BYTES_CUDA if wanted.build == CUDA else NEEDED_BYTES)
+            build(root, wanted, progress, nvidia=nvidia)
             progress(f"engine: installed in {root}")
     return installation_of(home)
 
 
-def build(root: Path, wanted: Stamp, progress: Progress) -> None:
+def wanted_build(gpu: bool | None, found: Stamp | None) -> str:
+    """The build that is asked for; unasked, the one that is there."""
+    if gpu is None:
+        return found.build if found and found.build in REQUIREMENTS else CPU
+    return CUDA if gpu else CPU
+
+
+def build(root: Path, wanted: Stamp, progress: Progress, *, nvidia: bool) -> None:
     """Makes a whole engine beside `root` and puts it in place by renaming."""
     partial = root.with_name(f"engine.partial-{os.getpid()}")
     partial.mkdir(parents=True)
     try:
         progress("engine: making its environment")
         venv.EnvBuilder(with_pip=False, symlinks=True).create(partial / "venv")
-        progress("engine: fetching Triton and ONNX Runtime (about 100 MB)")
-        fetch_packages(partial / "venv" / "bin" / "python")
+        size = "100 MB" if wanted.build == CPU else "1.6 GB" if nvidia else "360 MB"
+        progress(f"engine: fetching Triton and ONNX Runtime (about {size})")
+        fetch_packages(partial / "venv" / "bin" / "python", requirements(wanted.build, nvidia=nvidia))
         progress("engine: assembling the backends")
         made = Installation(partial, wanted.python_version, wanted.libpython_dir)
         assemble_backends(made, made.backends)
@@ -131,12 +163,21 @@ def build(root: Path, wanted: Stamp, progress: Progress) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def fetch_packages(python: Path) -> None:
+def requirements(build: str, *, nvidia: bool = True) -> str:
+    """What a build is made of, in pip's format; without `nvidia` less NVIDIA's libraries."""
+    text = (resources.files("sightline_server.triton") / REQUIREMENTS[build]).read_text()
+    blocks = re.split(r"\n(?=\S)", text)
+    return "\n".join(block for block in blocks if nvidia or not NVIDIA.match(block))
+
+
+def fetch_packages(python: Path, requirements: str) -> None:
     """Installs the pinned packages into the environment of `python` with the pip of this one."""
-    with resources.as_file(resources.files("sightline_server.triton") / "requirements.txt") as requirements:
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as listed:
+        listed.write(requirements)
+        listed.flush()
         options = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--no-compile", "--no-input"]
         command = [sys.executable, "-m", "pip", "--python", str(python), "install", *options]
-        command += ["--disable-pip-version-check", "--requirement", str(requirements)]
+        command += ["--disable-pip-version-check", "--requirement", listed.name]
         shown = sys.stderr.isatty()
         done = subprocess.run(command, stdout=None if shown else subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
@@ -191,9 +232,9 @@ def one_at_a_time(home: Path) -> Iterator[None]:
         yield
 
 
-def check_machine(home: Path) -> None:
+def check_machine(home: Path, needed_bytes: int = NEEDED_BYTES) -> None:
     """Raises CONFIGURATION with every reason why the engine cannot run or be installed here."""
-    reasons = [*unfit_machine(), *unfit_place(home)]
+    reasons = [*unfit_machine(), *unfit_place(home, needed_bytes)]
     if reasons:
         text = "; ".join(reasons)
         raise SightlineError(
@@ -216,11 +257,11 @@ def unfit_machine() -> list[str]:
     return reasons
 
 
-def unfit_place(home: Path) -> list[str]:
+def unfit_place(home: Path, needed_bytes: int = NEEDED_BYTES) -> list[str]:
     """What keeps `home` from taking an installation."""
     free = shutil.disk_usage(home).free
-    if free < NEEDED_BYTES:
-        return [f"{home} has {free // 1_000_000} MB free and {NEEDED_BYTES // 1_000_000} MB are needed"]
+    if free < needed_bytes:
+        return [f"{home} has {free // 1_000_000} MB free and {needed_bytes // 1_000_000} MB are needed"]
     return []
 
 
@@ -242,15 +283,15 @@ def libpython_dir() -> str:
     return "/usr/lib" if find_library(version) else ""
 
 
-def wanted_stamp() -> Stamp:
+def wanted_stamp(build: str) -> Stamp:
     """The stamp of an engine that this release would make with this Python."""
-    requirements = (resources.files("sightline_server.triton") / "requirements.txt").read_bytes()
     return Stamp(
-        requirements=hashlib.sha256(requirements).hexdigest(),
+        requirements=hashlib.sha256(requirements(build).encode()).hexdigest(),
         backend=hashlib.sha256(backend_source()).hexdigest(),
         python_version=f"{sys.version_info.major}.{sys.version_info.minor}",
         base_prefix=sys.base_prefix,
         libpython_dir=libpython_dir(),
+        build=build,
     )
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton import regions
+from sightline_server.triton.devices import DRIVER_FOLDERS
 from sightline_server.triton.install import Installation
 
 LOG_LINES = 400
@@ -26,6 +27,7 @@ LOG_LINE_CHARACTERS = 1000
 STUB_MEMORY_BYTES = 64 << 20
 """Shared memory that a stub begins with; it grows when a batch needs more."""
 
+ON_GPU = "SIGHTLINE_ON_GPU"
 PROVIDER_LINE = re.compile(r"sightline provider (\S+) (\w+)")
 
 
@@ -65,12 +67,17 @@ class TritonProcess:
         ports: Ports,
         prefix: str,
         on_provider: Callable[[str, str], None] = lambda model, provider: None,
+        *,
+        gpu: bool = False,
     ) -> None:
-        """`prefix` begins the names of its shared memory; `on_provider(model, name)` is called from another thread."""
+        """`prefix` begins the names of its shared memory; `on_provider(model, name)` is called from another thread.
+
+        With `gpu` a model that ONNX Runtime would run on the CPU fails to load, without it no GPU is visible.
+        """
         self.ports = ports
         self.prefix = prefix
-        self._installation = installation
         self._command = command_line(installation, repository, models, ports, prefix)
+        self._environment = environment(installation, gpu=gpu)
         self._on_provider = on_provider
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._reader: threading.Thread | None = None
@@ -96,7 +103,7 @@ class TritonProcess:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=environment(self._installation),
+            env=self._environment,
             text=True,
             errors="replace",
             process_group=0,
@@ -188,14 +195,27 @@ def command_line(
     ]
 
 
-def environment(installation: Installation) -> dict[str, str]:
+def environment(installation: Installation, *, gpu: bool) -> dict[str, str]:
     """The engine's environment variables: its own Python first, nothing of ours that would lead its stubs astray."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LD_"))}
-    # What is installed runs on the CPU; on a machine with a GPU, Triton would otherwise ask for it.
-    kept["CUDA_VISIBLE_DEVICES"] = ""
-    kept["LD_LIBRARY_PATH"] = installation.library_path
+    kept["LD_LIBRARY_PATH"] = library_path(installation, gpu=gpu)
+    if gpu:
+        # Read by our backend in the stubs: whatever kind of instance Triton makes, the CPU is refused.
+        kept[ON_GPU] = "1"
+    else:
+        # On a machine with a GPU, Triton would otherwise ask for it.
+        kept["CUDA_VISIBLE_DEVICES"] = ""
     kept["PATH"] = f"{installation.venv / 'bin'}:{os.environ.get('PATH', '/usr/bin:/bin')}"
     return kept
+
+
+def library_path(installation: Installation, *, gpu: bool) -> str:
+    """`LD_LIBRARY_PATH`: the installation's folders; for a GPU also those that lead to the driver and to CUDA here."""
+    folders = [installation.library_path]
+    if gpu:
+        given = [folder for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if folder]
+        folders += [*given, *(str(folder) for folder in DRIVER_FOLDERS if folder.is_dir())]
+    return ":".join(dict.fromkeys(folders))
 
 
 class Reaper:
