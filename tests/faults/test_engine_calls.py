@@ -1,0 +1,69 @@
+"""What calls notice and keep by themselves, while no watch looks: a stub that pauses, an engine that is gone."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from sightline_server.errors import ErrorKind, SightlineError
+from tests.integration.test_engine import counters
+from tests.support.embedded import CROPS, Embedded, both, embed, embed_until_it_fails, running_engine, tiny_repository
+
+__all__ = ["tiny_repository"]
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def unwatched(tiny_repository: Path) -> AsyncIterator[Embedded]:
+    """An engine whose watch looks only after a failed call, so that a stub may pause."""
+    async with running_engine(tiny_repository, probe_interval_s=60.0) as running:
+        yield running
+
+
+async def test_what_waits_in_triton_past_its_deadline_is_not_run(unwatched: Embedded) -> None:
+    engine, stub = unwatched.engine, unwatched.stub("embedder")
+    before = counters(engine.metrics_url, "embedder")["nv_inference_count"]
+    os.kill(stub, signal.SIGSTOP)
+    runner = engine.runner("embedder")
+    # The first call occupies the stub, the second waits behind it until its time is over.
+    first = asyncio.create_task(runner.infer(list(CROPS), deadline=None))
+    await asyncio.wait([first], timeout=0.3)
+    with pytest.raises(SightlineError) as caught:
+        await runner.infer(list(CROPS), deadline=time.monotonic() + 0.3)
+    assert caught.value.kind is ErrorKind.DEADLINE_EXCEEDED
+    os.kill(stub, signal.SIGCONT)
+    await first
+    await embed(engine)
+    # The first and the last, and perhaps already the picture with which the watch looks after a missed deadline.
+    run = counters(engine.metrics_url, "embedder")["nv_inference_count"] - before
+    assert 2 * len(CROPS) <= run <= 2 * len(CROPS) + 1
+
+
+async def test_a_caller_who_leaves_does_not_free_the_memory_of_his_call(unwatched: Embedded) -> None:
+    engine, stub = unwatched.engine, unwatched.stub("embedder")
+    os.kill(stub, signal.SIGSTOP)
+    left = asyncio.create_task(engine.runner("embedder").infer(list(CROPS), deadline=None))
+    done, _ = await asyncio.wait([left], timeout=0.3)
+    assert not done
+    left.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await left
+    others = [asyncio.create_task(embed(engine)) for _ in range(4)]
+    await asyncio.wait(others, timeout=0.3)
+    os.kill(stub, signal.SIGCONT)
+    await asyncio.gather(*others)
+
+
+async def test_the_first_failed_call_turns_readiness_off(unwatched: Embedded) -> None:
+    os.kill(unwatched.host.pid, signal.SIGKILL)
+    with pytest.raises(SightlineError) as caught:
+        await embed_until_it_fails(unwatched.engine)
+    assert caught.value.kind is ErrorKind.ENGINE_UNAVAILABLE
+    assert not unwatched.engine.ready
+    await unwatched.readiness.until(False, True)
+    await both(unwatched.engine)
