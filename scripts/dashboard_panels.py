@@ -465,21 +465,21 @@ SATURATION = Row(
             ),
         ),
         Panel(
-            "CPU of the server's process",
-            "Cores. The embedded engine's processes are not in it.",
+            "CPU of the serving processes",
+            "Cores, by worker (0: the only one). The embedded engine's processes are not in it.",
             "short",
             (
                 Query(
-                    f"sum by (instance) (rate(process_cpu_seconds_total{SERVER}[$__rate_interval]))",
-                    "{{instance}}",
+                    f"sum by (instance, worker) (rate(sightline_worker_cpu_seconds_total{SERVER}[$__rate_interval]))",
+                    "{{instance}} {{worker}}",
                 ),
             ),
         ),
         Panel(
-            "Memory of the server's process",
-            "Resident. docs/architecture.md states the worst case; a steady rise is a leak.",
+            "Memory of the serving processes",
+            "Resident, by worker; the shared catalog counts in each. A steady rise is a leak.",
             "bytes",
-            (Query(f"process_resident_memory_bytes{SERVER}", "{{instance}}"),),
+            (Query(f"sightline_worker_resident_memory_bytes{SERVER}", "{{instance}} {{worker}}"),),
         ),
         Panel(
             "File descriptors in use",
@@ -487,12 +487,35 @@ SATURATION = Row(
             "percentunit",
             (
                 Query(
-                    f"process_open_fds{SERVER} / process_max_fds{SERVER}",
-                    "{{instance}}",
+                    f"sightline_worker_open_fds{SERVER} / on (instance) group_left () process_max_fds{SERVER}",
+                    "{{instance}} {{worker}}",
                 ),
             ),
             width=24,
             red_from=0.8,
+        ),
+    ),
+)
+
+WORKERS = Row(
+    "Workers (--workers N; one without it)",
+    (
+        Panel(
+            "Workers that serve",
+            "Should be as many as are wanted.",
+            "short",
+            (
+                Query(f"sum by (instance) (sightline_workers{{{OURS}}})", "{{instance}} serving"),
+                Query(f"sum by (instance) (sightline_workers_wanted{{{OURS}}})", "{{instance}} wanted"),
+            ),
+            width=12,
+        ),
+        Panel(
+            "Workers started again in the last hour",
+            "Each took its calls with it. Should be 0.",
+            "short",
+            (Query(f"sum by (instance) (increase(sightline_worker_restarts_total{{{OURS}}}[1h]))", "{{instance}}"),),
+            width=12,
         ),
     ),
 )
@@ -517,4 +540,4 @@ GPU = Row(
     ),
 )
 
-ROWS = (OVERVIEW, TRAFFIC, ERRORS, LATENCY, QUEUES, BATCHES, ENGINE, INDEX, SATURATION, GPU)
+ROWS = (OVERVIEW, TRAFFIC, ERRORS, LATENCY, QUEUES, BATCHES, ENGINE, INDEX, SATURATION, WORKERS, GPU)

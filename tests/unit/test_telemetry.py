@@ -25,7 +25,7 @@ def shown(metrics: Metrics) -> dict[str, tuple[str, tuple[str, ...]]]:
         if not name.startswith(OURS):
             continue
         kind = collector._type
-        suffix = {"counter": "_total", "info": "_info"}.get(kind, "")
+        suffix = {"counter": "_total"}.get(kind, "")
         labels = tuple(collector._labelnames)
         found[name + suffix] = (kind, labels)
     return found

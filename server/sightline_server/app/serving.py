@@ -1,5 +1,9 @@
-"""A whole server for the length of a block: what starts when, and what stops when."""
+"""A whole server for the length of a block: what starts when, and what stops when.
 
+One process; `workers/` makes several of the same parts.
+"""
+
+import asyncio
 import importlib.metadata
 import io
 import logging
@@ -8,10 +12,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from prometheus_client import start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 
 from sightline_server.app.clock import clock
 from sightline_server.app.door import Door
@@ -19,14 +24,15 @@ from sightline_server.app.engine import engine_session
 from sightline_server.app.pipeline import build_pipeline
 from sightline_server.domain.request import SearchQuery
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.index.served import open_index
+from sightline_server.index.served import ServedCatalog, open_index
 from sightline_server.pipeline import Pipeline
-from sightline_server.ports import Engine, ProductIndex
+from sightline_server.ports import Engine
 from sightline_server.rpc import server as rpc_server
 from sightline_server.rpc.admission import Admission
 from sightline_server.settings import Settings
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.tracing import make_tracing
+from sightline_server.telemetry.usage import ALONE, Usage
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +61,9 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
     async with AsyncExitStack() as stack:
         tracing = make_tracing(settings.tracing)
         stack.callback(tracing.close)
-        metrics_address = start_metrics(stack, settings.server.metrics_listen, metrics)
+        metrics_address = start_metrics(stack, settings.server.metrics_listen, metrics.registry)
+        tell_usage(stack, metrics, ALONE)
+        metrics.workers_wanted.set(1)
         door = Door(settings, metrics, tracing)
         address = rpc_server.bind(door.server, settings.server)
         # The health service would say SERVING for the server as a whole until it is told otherwise.
@@ -68,18 +76,19 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         index = await open_catalog(stack, settings, engine, metrics)
         pipeline = await build_pipeline(stack, settings, engine, index, metrics, tracing)
         await warm_up(pipeline, settings)
-        metrics.build.info(build_facts(engine))
+        metrics.build.labels(**build_facts(engine)).set(1)
+        metrics.workers.set(1)
         door.open(engine, pipeline, events)
         await door.health.publish()
         stack.push_async_callback(door.close, settings.server.grace_s)
         yield Running(address, metrics_address, door.admission, engine, metrics)
 
 
-def start_metrics(stack: AsyncExitStack, listen: str, metrics: Metrics) -> str:
-    """Serves `/metrics` on `listen`; returns the address with its real port."""
+def start_metrics(stack: AsyncExitStack, listen: str, registry: CollectorRegistry) -> str:
+    """Serves `registry` as `/metrics` on `listen`; returns the address with its real port."""
     host, _, port = listen.rpartition(":")
     try:
-        server, thread = start_http_server(int(port), host.strip("[]"), registry=metrics.registry)
+        server, thread = start_http_server(int(port), host.strip("[]"), registry=registry)
     except (OSError, ValueError) as error:
         raise SightlineError(ErrorKind.CONFIGURATION, f"cannot listen on {listen} for metrics: {error}") from error
     stack.callback(thread.join)
@@ -88,20 +97,36 @@ def start_metrics(stack: AsyncExitStack, listen: str, metrics: Metrics) -> str:
     return f"{host}:{server.server_port}"
 
 
-async def open_catalog(stack: AsyncExitStack, settings: Settings, engine: Engine, metrics: Metrics) -> ProductIndex:
+def tell_usage(stack: AsyncExitStack, metrics: Metrics, worker: str) -> None:
+    """Tells what this process takes of the machine, as `worker`, for as long as `stack` stands."""
+    telling = asyncio.create_task(Usage(metrics, worker).keep_telling(), name="usage")
+    stack.callback(telling.cancel)
+
+
+async def open_catalog(stack: AsyncExitStack, settings: Settings, engine: Engine, metrics: Metrics) -> ServedCatalog:
     """The catalog of the settings as an index of the engine's embedder."""
+    index = await open_index(catalog_path(settings), settings.catalog.name, engine.embedder)
+    stack.push_async_callback(index.close)
+    show_catalog(index, metrics)
+    return index
+
+
+def catalog_path(settings: Settings) -> Path:
+    """Where the catalog is. Raises `SightlineError` of kind CONFIGURATION when none was given."""
     if settings.catalog.path is None:
         raise SightlineError(
             ErrorKind.CONFIGURATION, "no catalog given: --catalog DIR, built by `sightline catalog build`"
         )
-    index = await open_index(settings.catalog.path, settings.catalog.name, engine.embedder)
-    stack.push_async_callback(index.close)
+    return settings.catalog.path
+
+
+def show_catalog(index: ServedCatalog, metrics: Metrics) -> None:
+    """Sets the metrics of the served revision."""
     metrics.catalog_products.labels(index.name).set(index.products)
     metrics.index_recall.labels(index.name).set(index.self_check_recall)
     metrics.catalog_info.labels(index.name, index.revision).set(1)
     metrics.catalog_built.labels(index.name).set(datetime.fromisoformat(index.built_at).timestamp())
     log.info("catalog %s revision %s: %d products", index.name, index.revision, index.products)
-    return index
 
 
 async def warm_up(pipeline: Pipeline, settings: Settings) -> None:

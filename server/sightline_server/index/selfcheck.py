@@ -7,7 +7,7 @@ plain matrix product over all of them.
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline_server.index.vectors import VectorIndex
+from sightline_server.index.vectors import VectorIndex, Vectors
 
 PROBES = 16
 NEAREST = 10
@@ -16,7 +16,7 @@ TOLERANCE = 2e-3
 """Of a similarity, for indexes that store float16."""
 
 
-def recall(index: VectorIndex, vectors: NDArray[np.float16]) -> float:
+def recall(index: VectorIndex, vectors: Vectors) -> float:
     """Recall@10 of `index` against exact search, over 16 probes spread through `vectors` [V,D]; 0..1.
 
     A found vector counts when it is as near as the tenth truly nearest, so equal vectors may stand for each other; a
@@ -34,7 +34,7 @@ def recall(index: VectorIndex, vectors: NDArray[np.float16]) -> float:
     return float(np.mean(found & itself))
 
 
-def nearest_similarities(probes: NDArray[np.float32], vectors: NDArray[np.float16], k: int) -> NDArray[np.float32]:
+def nearest_similarities(probes: NDArray[np.float32], vectors: Vectors, k: int) -> NDArray[np.float32]:
     """The `k` highest similarities of each probe, descending, float32 [B,k]."""
     best = np.empty((len(probes), 0), np.float32)
     for start in range(0, len(vectors), PART_ROWS):

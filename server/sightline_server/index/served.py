@@ -21,7 +21,7 @@ from sightline_server.index.faiss_index import FaissIndex, library_facts
 from sightline_server.index.neighbours import Hit, distinct_products, first_attempt
 from sightline_server.index.products import ProductTable
 from sightline_server.index.selfcheck import recall
-from sightline_server.index.vectors import VectorIndex
+from sightline_server.index.vectors import VectorIndex, Vectors
 
 logger = logging.getLogger(__name__)
 
@@ -50,17 +50,23 @@ def load(path: Path, name: str, embedder: EmbedderSpec, owner: Executor) -> "Ser
     catalog = open_catalog(path, embedder)
     library = library_facts()
     index = FaissIndex(catalog.vectors, use_gpu=library.gpus > 0)
-    found = recall(index, catalog.vectors)
+    found = checked(name, index, catalog.vectors)
     logger.info("%s; it cannot: %s", library, "; ".join(library.cannot))
     logger.info(
         "catalog %s: revision %s, %d products; %s; self-check recall@10 %.3f",
         *(name, catalog.revision, catalog.facts.products, index.description, found),
     )
+    return ServedCatalog(name, catalog, index, owner, self_check_recall=found)
+
+
+def checked(name: str, index: VectorIndex, vectors: Vectors) -> float:
+    """The self-check's recall. Raises `SightlineError`, and closes the index, when that is too low."""
+    found = recall(index, vectors)
     if found < LEAST_RECALL:
         index.close()
         message = f"the index of catalog {name} finds only {found:.0%} of what it should"
         raise SightlineError(ErrorKind.INDEX_UNAVAILABLE, message)
-    return ServedCatalog(name, catalog, index, owner, self_check_recall=found)
+    return found
 
 
 class ServedCatalog:

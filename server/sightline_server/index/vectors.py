@@ -9,6 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+Vectors = NDArray[np.float16] | NDArray[np.float32]
+"""V vectors of D numbers."""
+
 
 @dataclass(frozen=True, slots=True)
 class LibraryFacts:

@@ -1,10 +1,12 @@
 """Every metric of the server; `docs/metrics.md` is its table.
 
 Rule: histograms and counters that can be summed over replicas, labels of few values, and nothing that depends on what
-a photo shows.
+a photo shows. Each gauge states what becomes of it where several workers have it: their sum, the least, or the most.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -12,6 +14,10 @@ from prometheus_client.process_collector import ProcessCollector
 STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 QUEUE_BUCKETS = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+BUILD_LABELS = ("sightline", "grpcio", "protobuf", "numpy", "tritonclient", "pylance", "detector", "embedder")
+
+OverWorkers = Literal["livesum", "livemin", "livemax"]
+"""How a gauge of several workers becomes one; workers that have ended count no more."""
 
 
 class Metrics:
@@ -28,9 +34,9 @@ class Metrics:
         self.refusal_seconds = self._histogram(
             "refusal_seconds", "Seconds from the handler's entry to a refusal before Accepted.", QUEUE_BUCKETS, "reason"
         )
-        self.in_flight = self._gauge("in_flight", "Calls that the handler works on.")
+        self.in_flight = self._gauge("in_flight", "Calls that the handler works on.", over_workers="livesum")
         self.concurrency_limit = self._gauge(
-            "concurrency_limit", "Calls that may be inside at once; adapts to the load."
+            "concurrency_limit", "Calls that may be inside at once; adapts to the load.", over_workers="livesum"
         )
         self.first_result_seconds = self._histogram(
             "first_result_seconds", "Seconds from the handler's entry to the first object's event.", STAGE_BUCKETS
@@ -43,36 +49,70 @@ class Metrics:
             "queue_seconds", "Seconds that an entry waited for its place in a batch.", QUEUE_BUCKETS, "batcher"
         )
         self.batch_size = self._histogram("batch_size", "Items in a batch.", BATCH_BUCKETS, "batcher")
-        self.queue_items = self._gauge("queue_items", "Items that waited when the latest batch was formed.", "batcher")
+        self.queue_items = self._gauge(
+            "queue_items", "Items that waited when the latest batch was formed.", "batcher", over_workers="livesum"
+        )
         self.dropped_items = self._counter(
             "dropped_items", "Items that left a queue without being run.", "batcher", "reason"
         )
         self.wasted_items = self._counter(
             "wasted_items", "Items that were run although their caller had left.", "batcher"
         )
-        self.engine_ready = self._gauge("engine_ready", "1 while both models answer their probes.")
+        self.engine_ready = self._gauge(
+            "engine_ready", "1 while both models answer every worker.", over_workers="livemin"
+        )
         self.engine_restarts = self._counter("engine_restarts", "Mends of the engine by kind.", "kind")
         self.engine_provider = self._gauge(
-            "engine_provider", "1 for the execution provider that runs a model.", "model", "provider"
+            "engine_provider",
+            "1 for the execution provider that runs a model.",
+            *("model", "provider"),
+            over_workers="livemax",
         )
         self.triton_transport = self._gauge(
-            "triton_transport", "1 for the way in which tensors reach a model.", "model", "transport"
+            "triton_transport",
+            "1 for the way in which tensors reach a model.",
+            *("model", "transport"),
+            over_workers="livemax",
         )
-        self.catalog_products = self._gauge("catalog_products", "Products of the served revision.", "catalog")
+        self.catalog_products = self._gauge(
+            "catalog_products", "Products of the served revision.", "catalog", over_workers="livemin"
+        )
         self.index_recall = self._gauge(
-            "index_recall", "recall@10 of the index against exact search, on probes at the start.", "catalog"
+            "index_recall",
+            "recall@10 of the index against exact search, on probes at the start.",
+            "catalog",
+            over_workers="livemin",
         )
-        self.catalog_info = self._gauge("catalog_info", "1 for the served revision.", "catalog", "revision")
+        self.catalog_info = self._gauge(
+            "catalog_info", "1 for the served revision.", "catalog", "revision", over_workers="livemax"
+        )
         self.catalog_built = self._gauge(
-            "catalog_built_timestamp_seconds", "When the served revision was built, in Unix time.", "catalog"
+            "catalog_built_timestamp_seconds",
+            "When the served revision was built, in Unix time.",
+            "catalog",
+            over_workers="livemin",
         )
-        self.build = Info("sightline_build", "Versions and models of this process.", registry=self.registry)
+        self.build = self._gauge(
+            "build_info", "1, with the versions of the packages and the models.", *BUILD_LABELS, over_workers="livemax"
+        )
+        self.workers_wanted = self._gauge(
+            "workers_wanted", "Processes that should serve on the port.", over_workers="livemax"
+        )
+        self.workers = self._gauge("workers", "Processes that serve on the port.", over_workers="livemax")
+        self.worker_restarts = self._counter("worker_restarts", "Workers that ended unasked and were started again.")
+        self.worker_cpu = self._counter("worker_cpu_seconds", "CPU seconds of a worker's process.", "worker")
+        self.worker_memory = self._gauge(
+            "worker_resident_memory_bytes", "Resident memory of a worker.", "worker", over_workers="livemax"
+        )
+        self.worker_descriptors = self._gauge(
+            "worker_open_fds", "File descriptors that a worker has open.", "worker", over_workers="livemax"
+        )
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"sightline_{name}", text, labels, registry=self.registry)
 
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"sightline_{name}", text, labels, registry=self.registry)
+    def _gauge(self, name: str, text: str, *labels: str, over_workers: OverWorkers) -> Gauge:
+        return Gauge(f"sightline_{name}", text, labels, registry=self.registry, multiprocess_mode=over_workers)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(f"sightline_{name}", text, labels, buckets=buckets, registry=self.registry)

@@ -1,0 +1,156 @@
+"""One checked catalog in memory that several processes map: made by the parent, opened by each worker.
+
+    share_catalog (parent)  Lance -> checked -> index -> three files in memory: vectors, products, pictures
+    open_shared (worker)    the files, mapped -> ServedCatalog
+Rule: the files are anonymous (memfd): they have no name that could stay behind, cost their size once however many map
+them, and every worker of one parent serves the same revision, also one that is started later.
+"""
+
+import asyncio
+import logging
+import os
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from sightline_server.domain.models import EmbedderSpec
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.catalog import Catalog, open_catalog
+from sightline_server.index.faiss_index import FaissIndex, MappedIndex, can_map, library_facts
+from sightline_server.index.schema import CatalogFacts
+from sightline_server.index.served import ServedCatalog, checked
+from sightline_server.index.vectors import VectorIndex
+
+logger = logging.getLogger(__name__)
+
+OWNERS, IMAGE_LINKS = "owners", "image_links"
+
+
+@dataclass(frozen=True, slots=True)
+class SharedCatalog:
+    """Descriptors of the three files, valid in every process that inherited them, and what else a worker must know."""
+
+    name: str
+    revision: str
+    path: str
+    recall: float
+    vectors: int
+    """FAISS's own format, float32."""
+    products: int
+    """Arrow: the display columns, P rows, with the catalog's facts as metadata."""
+    pictures: int
+    """Arrow: the product row and the link of each vector, V rows."""
+
+    @property
+    def descriptors(self) -> tuple[int, int, int]:
+        """What a worker must inherit."""
+        return self.vectors, self.products, self.pictures
+
+    def facts(self) -> dict[str, Any]:
+        """All fields, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def parse(cls, facts: dict[str, Any]) -> Self:
+        """The reverse of `facts`."""
+        return cls(**facts)
+
+    def close(self) -> None:
+        """Lets go of the files; they are freed when the last process that maps them has ended."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+
+async def share_catalog(path: Path, name: str, embedder: EmbedderSpec) -> SharedCatalog:
+    """Opens and checks the catalog at `path` as `open_index` does, and lays it out for workers. Errors as there."""
+    return await asyncio.to_thread(share, path, name, embedder)
+
+
+def share(path: Path, name: str, embedder: EmbedderSpec) -> SharedCatalog:
+    """`share_catalog`, blocking."""
+    if not can_map():
+        raise SightlineError(ErrorKind.CONFIGURATION, "workers share one index, which takes FAISS 1.11 or newer")
+    catalog = open_catalog(path, embedder)
+    files = [os.memfd_create(f"sightline-{what}") for what in ("vectors", "products", "pictures")]
+    vectors, products, pictures = files
+    try:
+        built = FaissIndex(catalog.vectors, use_gpu=False)
+        built.write(place_of(vectors))
+        built.close()
+        write_table(products, catalog.display.replace_schema_metadata(catalog.facts.metadata()))
+        write_table(pictures, pa.table({OWNERS: catalog.owners, IMAGE_LINKS: catalog.image_links}))
+        # What is checked is what the workers map, not what was built.
+        mapped = MappedIndex(place_of(vectors), sharers=1)
+        found = checked(name, mapped, catalog.vectors)
+        logger.info(
+            "catalog %s: revision %s, %d products; %s; shared by the workers; self-check recall@10 %.3f",
+            *(name, catalog.revision, catalog.facts.products, mapped.description, found),
+        )
+        mapped.close()
+    except BaseException:
+        for descriptor in files:
+            os.close(descriptor)
+        raise
+    return SharedCatalog(name, catalog.revision, str(path), found, vectors, products, pictures)
+
+
+async def open_shared(shared: SharedCatalog, *, sharers: int) -> ServedCatalog:
+    """The catalog of `shared`, whose descriptors this process has inherited; `sharers` workers search in it.
+
+    With a GPU the vectors are copied to it once more for each worker: FAISS shares no memory of a GPU.
+    """
+    owner = ThreadPoolExecutor(1, thread_name_prefix=f"index-{shared.name}")
+    try:
+        return await asyncio.get_running_loop().run_in_executor(owner, map_shared, shared, sharers, owner)
+    except BaseException:
+        owner.shutdown(wait=False)
+        raise
+
+
+def map_shared(shared: SharedCatalog, sharers: int, owner: Executor) -> ServedCatalog:
+    """The part of `open_shared` that runs on the owner thread."""
+    display, pictures = read_table(shared.products), read_table(shared.pictures)
+    mapped = MappedIndex(place_of(shared.vectors), sharers=sharers)
+    index: VectorIndex = mapped
+    found = shared.recall
+    if library_facts().gpus > 0:
+        index = FaissIndex(mapped.vectors(), use_gpu=True, sharers=sharers)
+        found = checked(shared.name, index, mapped.vectors())
+        mapped.close()
+    catalog = Catalog(
+        path=Path(shared.path),
+        revision=shared.revision,
+        facts=CatalogFacts.parse(display.schema.metadata),
+        display=display,
+        image_links=single(pictures[IMAGE_LINKS]),
+        owners=single(pictures[OWNERS]).to_numpy(),
+        vectors=np.empty((0, 0), np.float16),
+    )
+    logger.info("catalog %s: revision %s; %s", shared.name, shared.revision, index.description)
+    return ServedCatalog(shared.name, catalog, index, owner, self_check_recall=found)
+
+
+def place_of(descriptor: int) -> Path:
+    """The path by which this process opens an inherited file."""
+    return Path(f"/proc/self/fd/{descriptor}")
+
+
+def write_table(descriptor: int, table: pa.Table) -> None:
+    """Writes `table` as one piece, in Arrow's file format, which is laid out as it is in memory."""
+    with pa.OSFile(str(place_of(descriptor)), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+
+
+def read_table(descriptor: int) -> pa.Table:
+    """The table of `write_table`; its columns lie in the mapped file."""
+    with pa.memory_map(str(place_of(descriptor))) as file:
+        return pa.ipc.open_file(file).read_all()
+
+
+def single(column: pa.ChunkedArray) -> pa.Array:
+    """A column that was written as one piece."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

@@ -1,0 +1,67 @@
+"""One `/metrics` for several processes: each writes its values into mapped files, the parent reads them all.
+
+Rule: a process joins before it makes its first metric, under a name of its own (a worker's number, so that a worker
+that is started again goes on counting where the one before it ended). The folder belongs to one parent, is empty when
+it begins, and goes with it; folders of parents that were killed go with the next start.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, values
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+PREFIX = "sightline-metrics-"
+
+
+@contextmanager
+def metrics_folder() -> Iterator[Path]:
+    """An empty folder of this process for the length of the block."""
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        if not process_lives(left.name.removeprefix(PREFIX).partition("-")[0]):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def process_lives(pid: str) -> bool:
+    """Whether there is a process of this number; True for what is no number, which is not ours to judge."""
+    return not pid.isdigit() or Path(f"/proc/{pid}").exists()
+
+
+@contextmanager
+def joined(folder: Path, name: str) -> Iterator[None]:
+    """Every metric made within the block, and in this process, has its values in `folder` under `name`."""
+    alone = values.ValueClass
+    os.environ[FOLDER_VARIABLE] = str(folder)
+    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: name)  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        values.ValueClass = alone
+        del os.environ[FOLDER_VARIABLE]
+
+
+def of_all(folder: Path) -> CollectorRegistry:
+    """What `/metrics` shows: the values of every process in `folder`, and this process's own memory and CPU."""
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
+    return registry
+
+
+def forget_gauges(folder: Path, name: str) -> None:
+    """The process called `name` has ended: its gauges are no more, its counters stay."""
+    mark_process_dead(name, path=str(folder))  # type: ignore[no-untyped-call]

@@ -1,0 +1,117 @@
+"""A shared catalog: another process maps it and finds what its own copy would find, in memory that is not its own."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sightline_server.errors import SightlineError
+from sightline_server.index import faiss_index, shared
+from sightline_server.index.served import open_index
+from sightline_server.index.shared import SharedCatalog, open_shared, share_catalog
+from tests.support.catalogs import SPEC, row, unit_vectors, write_catalog
+
+ROWS = [row(f"p{number:03}", unit_vectors(1 + number % 3, number)) for number in range(60)]
+
+WORKER = """
+import asyncio, json, sys
+import numpy as np
+from sightline_server.index.shared import SharedCatalog, open_shared
+
+async def main():
+    index = await open_shared(SharedCatalog.parse(json.loads(sys.argv[1])), sharers=2)
+    queries = np.array(json.loads(sys.stdin.read()), np.float32)
+    found = await index.search(queries, 5)
+    print(json.dumps([[[n.product.id, n.matched_image, n.similarity] for n in neighbours] for neighbours in found]))
+    await index.close()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_worker_finds_in_the_shared_catalog_what_it_finds_in_one_of_its_own(tmp_path: Path) -> None:
+    write_catalog(tmp_path / "shop", ROWS)
+    queries = unit_vectors(6, seed=77)
+    own = await open_index(tmp_path / "shop", "shop", SPEC)
+    expected = await own.search(queries, 5)
+    catalog = await share_catalog(tmp_path / "shop", "shop", SPEC)
+    assert (catalog.revision, catalog.recall) == (own.revision, 1.0)
+    found = found_by_a_worker(catalog, queries)
+    for ours, theirs in zip(expected, found, strict=True):
+        assert [[one.product.id, one.matched_image] for one in ours] == [one[:2] for one in theirs]
+        assert [one.similarity for one in ours] == pytest.approx([one[2] for one in theirs], abs=1e-6)
+    await own.close()
+    catalog.close()
+
+
+def found_by_a_worker(catalog: SharedCatalog, queries: NDArray[np.float32]) -> Any:
+    """The answers of another process that inherited the catalog's files."""
+    ran = subprocess.run(
+        [sys.executable, "-c", WORKER, json.dumps(catalog.facts())],
+        input=json.dumps(queries.tolist()),
+        pass_fds=catalog.descriptors,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+async def test_what_is_served_says_what_the_catalog_said(tmp_path: Path) -> None:
+    write_catalog(tmp_path / "shop", ROWS)
+    own = await open_index(tmp_path / "shop", "shop", SPEC)
+    catalog = await share_catalog(tmp_path / "shop", "shop", SPEC)
+    opened = await open_shared(SharedCatalog.parse(catalog.facts()), sharers=1)
+    for fact in ("name", "revision", "dimension", "products", "built_at", "self_check_recall"):
+        assert getattr(opened, fact) == getattr(own, fact)
+    await opened.close()
+    await own.close()
+    catalog.close()
+
+
+async def test_the_vectors_are_mapped_and_not_copied(tmp_path: Path) -> None:
+    write_catalog(tmp_path / "shop", ROWS)
+    catalog = await share_catalog(tmp_path / "shop", "shop", SPEC)
+    index = faiss_index.MappedIndex(shared.place_of(catalog.vectors), sharers=1)
+    address = index.vectors().__array_interface__["data"][0]
+    assert "memfd:sightline-vectors" in mapping_of(address)
+    assert np.allclose(np.linalg.norm(index.vectors(), axis=1), 1.0, atol=1e-6)
+    index.close()
+    catalog.close()
+
+
+def mapping_of(address: int) -> str:
+    """The line of this process's memory map that holds `address`."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        start, end = (int(edge, 16) for edge in line.split()[0].split("-"))
+        if start <= address < end:
+            return line
+    return ""
+
+
+async def test_nothing_is_left_open_when_a_catalog_cannot_be_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_catalog(tmp_path / "shop", ROWS)
+    monkeypatch.setattr("sightline_server.index.served.recall", lambda index, vectors: 0.5)
+    before = memory_files()
+    with pytest.raises(SightlineError, match="finds only 50%"):
+        await share_catalog(tmp_path / "shop", "shop", SPEC)
+    assert memory_files() == before
+
+
+def memory_files() -> int:
+    """Anonymous files of ours that this process has open."""
+    links = []
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # the descriptor of this very listing is gone by now
+            links.append(os.readlink(f"/proc/self/fd/{name}"))
+    return sum("memfd:sightline" in link for link in links)
