@@ -1,0 +1,1 @@
+"""The hot path on a GPU machine, and the same scripts in a small CPU mode."""
