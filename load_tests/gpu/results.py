@@ -1,0 +1,85 @@
+"""What every script here ends with: one JSON object, on the last line and in a file, that says where it was made.
+
+Rule: a figure never stands without its date, its hardware, its device and its command.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+DEFAULT_OUT = Path("gpu-results")
+NVIDIA_SMI = "name,memory.total,driver_version,clocks.max.sm,clocks.max.mem"
+
+
+def out_folder(given: Path | None) -> Path:
+    """Where results go: what was given, `$OUT`, or `gpu-results`."""
+    return given or Path(os.environ.get("OUT") or DEFAULT_OUT)
+
+
+def common_options(parser: argparse.ArgumentParser) -> None:
+    """The options that every script here has."""
+    parser.add_argument("--cpu", action="store_true", help="small sizes on the CPU: shows that the script works")
+    parser.add_argument("--out", type=Path, help="folder for the JSON file; default $OUT, else gpu-results")
+
+
+def publish(name: str, figures: Mapping[str, Any], *, cpu: bool, out: Path | None) -> None:
+    """Writes OUT/NAME.json and prints the same object as the last line."""
+    record = {
+        "script": name,
+        "device": "cpu" if cpu else "gpu",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]]),
+        "hardware": hardware(),
+        **figures,
+    }
+    folder = out_folder(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+    print(json.dumps(record), flush=True)
+
+
+def hardware() -> dict[str, Any]:
+    """The machine: processor, cores, memory, and each GPU's name, memory, driver and highest clocks."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory / (1 << 30), 1),
+        "python": platform.python_version(),
+        "gpus": gpus(),
+    }
+
+
+def processor() -> str:
+    """The processor's name."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def gpus() -> list[dict[str, str]]:
+    """What nvidia-smi says of each GPU; empty without it."""
+    command = ["nvidia-smi", f"--query-gpu={NVIDIA_SMI}", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    if done.returncode != 0:
+        return []
+    return [
+        dict(zip(NVIDIA_SMI.split(","), map(str.strip, line.split(",")), strict=True))
+        for line in done.stdout.splitlines()
+        if line.strip()
+    ]
+
+
+def say(text: str) -> None:
+    """Progress, away from the result."""
+    print(text, file=sys.stderr, flush=True)
