@@ -10,9 +10,10 @@ import multiprocessing
 import os
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Thread
@@ -78,15 +79,24 @@ class Abandonment:
 
 
 class Generator:
-    """A generator process as a context manager; one at a time uses it."""
+    """A generator process as a context manager; one at a time uses it.
+
+    `caller` makes what speaks to `target`; it must be picklable.
+    """
 
     def __init__(
-        self, target: str, requests: Sequence[bytes], *, connections: int = 8, deadline_s: float = 2.0
+        self,
+        target: str,
+        requests: Sequence[bytes],
+        *,
+        connections: int = 8,
+        deadline_s: float = 2.0,
+        caller: Callable[..., Caller] = Caller,
     ) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        settings = {"connections": connections, "deadline_s": deadline_s}
-        self._process = context.Process(target=serve, args=(theirs, target, list(requests), settings), daemon=True)
+        made = partial(caller, target, list(requests), connections=connections, deadline_s=deadline_s)
+        self._process = context.Process(target=serve, args=(theirs, made), daemon=True)
         self._requests = len(requests)
         self.priority = ""
 
@@ -157,11 +167,11 @@ class Generator:
         return answer
 
 
-def serve(pipe: Connection, target: str, requests: list[bytes], settings: dict[str, Any]) -> None:
+def serve(pipe: Connection, make: Callable[[], Caller]) -> None:
     """The generator's process: plays what comes through the pipe until None comes."""
     priority = raise_priority()
     Thread(target=end_with_parent, name="parent", daemon=True).start()
-    asyncio.run(play_all(pipe, target, requests, settings, priority))
+    asyncio.run(play_all(pipe, make, priority))
 
 
 def end_with_parent() -> None:
@@ -172,10 +182,8 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
-async def play_all(
-    pipe: Connection, target: str, requests: list[bytes], settings: dict[str, Any], priority: str
-) -> None:
-    caller = Caller(target, requests, **settings)
+async def play_all(pipe: Connection, make: Callable[[], Caller], priority: str) -> None:
+    caller = make()
     try:
         await asyncio.wait_for(caller.connect(), 30.0)
         pipe.send(priority)
