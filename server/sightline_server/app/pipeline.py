@@ -20,7 +20,7 @@ from sightline_server.ports import Engine, ProductIndex
 from sightline_server.settings import BatchSettings, Settings
 from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.detect import RawDetections, split_answer
-from sightline_server.stages.embed import check_embeddings
+from sightline_server.stages.embed import split_embeddings
 from sightline_server.stages.search import VectorQuery, search
 from sightline_server.telemetry.metrics import BatcherMetrics, Metrics
 from sightline_server.telemetry.tracing import OFF, Tracing
@@ -62,7 +62,7 @@ async def build_pipeline(
 
     async def embed(items: Sequence[Pixels], *, deadline: float) -> list[NDArray[np.float32]]:
         answer = await engine.runner("embedder").infer(items, deadline=deadline)
-        return list(check_embeddings(answer, len(items), engine.embedder))
+        return list(split_embeddings(answer, len(items), engine.embedder))
 
     async def look_up(items: Sequence[VectorQuery], *, deadline: float) -> list[list[Neighbour]]:
         return await search(index, items)

@@ -34,6 +34,10 @@ def serve(
     metrics_listen: Annotated[
         str | None, typer.Option(help="HOST:PORT for /metrics. [default: 127.0.0.1:9464]")
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes that serve on the one port; for machines with many cores. [default: 1]"),
+    ] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate chain of the server.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM key of the server.")] = None,
     tls_client_ca: Annotated[Path | None, typer.Option(help="PEM CA of the clients: makes TLS mutual.")] = None,
@@ -56,6 +60,7 @@ def serve(
                 "tls_key": tls_key,
                 "tls_client_ca": tls_client_ca,
                 "insecure": insecure or None,
+                "workers": workers,
             },
             engine={"triton_url": triton_url},
             catalog={"path": catalog},
@@ -77,6 +82,7 @@ async def serve_until_signal(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. A second signal, or one during the start, does not wait for anything."""
     # Late, so that `--help` and `--print-config` do not load the models' and the index's libraries.
     from sightline_server.app import serving
+    from sightline_server.workers import serving_with_workers
 
     stop, started = asyncio.Event(), asyncio.Event()
     task = asyncio.current_task()
@@ -92,7 +98,7 @@ async def serve_until_signal(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number.name)
     try:
-        async with serving(settings) as server:
+        async with serving_with_workers(settings) if settings.server.workers > 1 else serving(settings) as server:
             started.set()
             log.info("serving on %s, metrics on http://%s/metrics", server.address, server.metrics_address)
             await stop.wait()

@@ -1,7 +1,7 @@
 """The gRPC server: its options, its port, its TLS.
 
-Rule: a taken port is an error that names it (`so_reuseport` is off: two servers would share the port without a word),
-and a port that others can reach needs TLS or `--insecure`.
+Rule: a taken port is an error that names it (`so_reuseport` is off: two servers would share the port without a word;
+workers share one, which their parent has taken for them), and a port that others can reach needs TLS or `--insecure`.
 """
 
 import ipaddress
@@ -35,7 +35,7 @@ def build(service: LensService, health: Health, server: ServerSettings, limits: 
 def options(server: ServerSettings, limits: LimitSettings) -> list[tuple[str, int]]:
     """The channel arguments of the server."""
     return [
-        ("grpc.so_reuseport", 0),
+        ("grpc.so_reuseport", int(server.workers > 1)),
         ("grpc.max_receive_message_length", limits.max_photo_bytes + MESSAGE_ALLOWANCE),
         # Balancers on layer 4 never move a connection; ending it now and then does.
         ("grpc.max_connection_age_ms", int(server.max_connection_age_s * 1000)),
@@ -53,23 +53,33 @@ def bind(built: grpc.aio.Server, settings: ServerSettings) -> str:
 
     Raises `SightlineError` of kind CONFIGURATION.
     """
-    host, _, _ = settings.listen.rpartition(":")
-    credentials = server_credentials(settings)
-    if credentials is None and not settings.insecure and not is_loopback(host):
-        raise SightlineError(
-            ErrorKind.CONFIGURATION,
-            f"{settings.listen} can be reached by others: give --tls-cert and --tls-key, or --insecure",
-        )
+    credentials = allowed_credentials(settings)
     try:
         if credentials is None:
             port = built.add_insecure_port(settings.listen)
         else:
             port = built.add_secure_port(settings.listen, credentials)
     except RuntimeError as error:
+        raise cannot_listen(settings.listen) from error
+    return f"{settings.listen.rpartition(':')[0]}:{port}"
+
+
+def cannot_listen(listen: str) -> SightlineError:
+    """The error of a port that somebody else has."""
+    return SightlineError(
+        ErrorKind.CONFIGURATION, f"cannot listen on {listen}: the port is taken or the address is not ours"
+    )
+
+
+def allowed_credentials(settings: ServerSettings) -> grpc.ServerCredentials | None:
+    """`server_credentials`. Raises `SightlineError` also where others could reach the port without TLS."""
+    credentials = server_credentials(settings)
+    if credentials is None and not settings.insecure and not is_loopback(settings.listen.rpartition(":")[0]):
         raise SightlineError(
-            ErrorKind.CONFIGURATION, f"cannot listen on {settings.listen}: the port is taken or the address is not ours"
-        ) from error
-    return f"{host}:{port}"
+            ErrorKind.CONFIGURATION,
+            f"{settings.listen} can be reached by others: give --tls-cert and --tls-key, or --insecure",
+        )
+    return credentials
 
 
 def server_credentials(settings: ServerSettings) -> grpc.ServerCredentials | None:

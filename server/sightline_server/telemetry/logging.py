@@ -8,7 +8,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-FIELDS = ("request_id", "code", "reason", "seconds")
+FIELDS = ("worker", "request_id", "code", "reason", "seconds")
 
 
 class JsonFormatter(logging.Formatter):
@@ -40,9 +40,24 @@ class PlainFormatter(logging.Formatter):
         return super().format(record) + extras
 
 
-def configure(level: str, *, json_lines: bool) -> None:
-    """Sends every record of `level` and above to standard error."""
+class WorkerField(logging.Filter):
+    """Lets every record pass, with the number of the worker that writes it."""
+
+    def __init__(self, worker: str) -> None:
+        super().__init__()
+        self._worker = worker
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Adds the field."""
+        record.worker = self._worker
+        return True
+
+
+def configure(level: str, *, json_lines: bool, worker: str = "") -> None:
+    """Sends every record of `level` and above to standard error, with the number of the `worker` where it has one."""
     handler = logging.StreamHandler(sys.stderr)
+    if worker:
+        handler.addFilter(WorkerField(worker))
     handler.setFormatter(JsonFormatter() if json_lines else PlainFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # Libraries that log requests or payloads stay quiet whatever our own level is.

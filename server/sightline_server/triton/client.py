@@ -92,6 +92,12 @@ class TritonClient:
         async with self._translated():
             await self._client.register_system_shared_memory(region, f"/{region}", size, client_timeout=timeout_s)
 
+    async def registered(self, timeout_s: float) -> list[str]:
+        """The names of all regions that Triton maps, whoever made them."""
+        async with self._translated():
+            found = await self._client.get_system_shared_memory_status(as_json=True, client_timeout=timeout_s)
+        return list(found.get("regions", ()))
+
     async def unregister(self, region: str, timeout_s: float) -> None:
         """Makes Triton unmap a region."""
         async with self._translated():

@@ -1,6 +1,7 @@
 """How the engine is started and watched; handed down by `app.py`. Rule: values only."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -61,6 +62,9 @@ class EngineConfig:
 
     metrics_port: int = 0
     """Port of the embedded Triton's own metrics on 127.0.0.1; 0 takes a free one."""
+
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Remote engines only: SHA-256 of each model's file, where whoever runs that Triton has told them."""
 
 
 class EngineEvents(Protocol):

@@ -6,6 +6,7 @@ Rule: whatever the fault, a caller has an answer or an error by its deadline, an
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ from numpy.typing import NDArray
 
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.ports import Clock
-from sightline_server.triton.config import MODELS, EngineConfig, EngineEvents, NoEvents
+from sightline_server.triton.config import DETECTOR, EMBEDDER, MODELS, EngineConfig, EngineEvents, NoEvents
 from sightline_server.triton.faults import Cause, EngineError
 from sightline_server.triton.hosts import EmbeddedHost, Host, RemoteHost
 from sightline_server.triton.lifecycle import Lifecycle
 from sightline_server.triton.watch import Watch
+
+REGIONS_TIMEOUT_S = 2.0
 
 
 class TritonEngine:
@@ -79,6 +82,27 @@ class TritonEngine:
             self._ready = ready
             for listener in self._listeners:
                 listener(ready)
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """Model -> SHA-256 of its file; empty where that is not known."""
+        return {DETECTOR: self.detector.sha256, EMBEDDER: self.embedder.sha256}
+
+    async def forget_regions(self, prefix: str) -> int:
+        """Makes Triton let go of the regions of another process that has ended, by their names' `prefix`.
+
+        Their last pixels would stay mapped until the engine ends. Returns how many there were; an engine that does not
+        answer is one that is being restarted, and forgets them so.
+        """
+        connection = self._lifecycle.connection
+        found: list[str] = []
+        with suppress(EngineError):
+            if connection is not None:
+                every = await connection.client.registered(REGIONS_TIMEOUT_S)
+                found = [name for name in every if name.startswith(prefix)]
+                for name in found:
+                    await connection.client.unregister(name, REGIONS_TIMEOUT_S)
+        return len(found)
 
     async def start(self) -> None:
         """Returns when each model has answered. Raises `SightlineError` with the engine's log when that fails."""
@@ -148,5 +172,5 @@ def make_engine(
     """The engine that `config` asks for: embedded (after `engine install`, from the main thread), or `triton_url`'s."""
     heard = events or NoEvents()
     url = config.triton_url
-    host: Host = RemoteHost(url, heard.provider) if url else EmbeddedHost(config, heard.provider)
+    host: Host = RemoteHost(url, heard.provider, config.digests) if url else EmbeddedHost(config, heard.provider)
     return TritonEngine(host, config, heard, clock)

@@ -5,7 +5,7 @@ Rule: a host starts, inspects and ends what it runs; it never talks to Triton an
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Protocol
 
@@ -221,11 +221,12 @@ class RemoteHost:
     metrics_url = ""
     mends = False
 
-    def __init__(self, url: str, on_provider: ProviderListener) -> None:
-        """`url` is HOST:PORT of its gRPC service."""
+    def __init__(self, url: str, on_provider: ProviderListener, digests: Mapping[str, str] | None = None) -> None:
+        """`url` is HOST:PORT of its gRPC service; `digests` are those of its models' files, where they were told."""
         self.address = url.removeprefix("grpc://")
         self.name = f"the Triton at {self.address}"
         self._on_provider = on_provider
+        self._digests = digests or {}
 
     async def begin(self) -> None:
         """Nothing to start."""
@@ -254,8 +255,8 @@ class RemoteHost:
             self._on_provider(model, "remote")
 
     def digest(self, model: str, version: str) -> str:
-        """Its files are not at hand; a `sha256` parameter in config.pbtxt names the model instead."""
-        return ""
+        """What was told; its files are not at hand. A `sha256` parameter in config.pbtxt names the model instead."""
+        return self._digests.get(model, "")
 
     def log_tail(self) -> list[str]:
         """Its log is elsewhere."""

@@ -22,14 +22,19 @@ NICER_BY = 5
 def main(arguments: list[str]) -> None:
     """Ties this process to PARENT and becomes COMMAND; exits with 70 when PARENT is already gone."""
     parent, command = int(arguments[0]), arguments[1:]
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    # The parent may have died before the line above took effect; then no signal will ever come.
-    if os.getppid() != parent:
-        sys.exit(PARENT_GONE)
+    die_with(parent)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.umask(0o077)
     os.nice(NICER_BY)
     os.execv(command[0], command)  # noqa: S606 (a list, and no shell)
+
+
+def die_with(parent: int) -> None:
+    """This process is killed when the thread of `parent` that started it ends; exits with 70 when it is gone."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # The parent may have died before the line above took effect; then no signal will ever come.
+    if os.getppid() != parent:
+        sys.exit(PARENT_GONE)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,125 @@
+"""Keeps N workers: starts them, starts those again that end, replaces them one by one, stops them all.
+
+    hired -> serves -> ended -> hired again, at once when it was asked to end, else after a wait that grows
+Rule: what happens to one worker happens to no other; each number has a task of its own that minds it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from sightline_server.errors import SightlineError
+from sightline_server.telemetry.metrics import Metrics
+from sightline_server.workers.process import WorkerProcess, how
+
+log = logging.getLogger(__name__)
+
+BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Waits before the first, second, ... start after an end unasked; the last one repeats."""
+SOUND_S = 60.0
+"""A worker that has served so long starts again without a wait."""
+MORE_THAN_GRACE_S = 5.0
+"""What a worker may take beyond the grace of its calls to end by itself."""
+
+Hire = Callable[[int], Awaitable[WorkerProcess]]
+Tidy = Callable[[WorkerProcess], Awaitable[None]]
+
+
+class Crew:
+    """The workers 1..count. `hire` starts one, `tidy` cleans up after one that has ended, however that came."""
+
+    def __init__(self, count: int, hire: Hire, tidy: Tidy, metrics: Metrics) -> None:
+        self._numbers = range(1, count + 1)
+        self._hire = hire
+        self._tidy = tidy
+        self._metrics = metrics
+        self._workers: dict[int, WorkerProcess] = {}
+        self._keepers: list[asyncio.Task[None]] = []
+        self._complete = False
+        self._stopping = asyncio.Event()
+        self._replacing = asyncio.Lock()
+        metrics.workers_wanted.set(count)
+
+    @property
+    def workers(self) -> list[WorkerProcess]:
+        """The present workers."""
+        return list(self._workers.values())
+
+    async def start(self) -> None:
+        """Returns when every worker serves. Raises `SightlineError` when one cannot; `stop` is still to be called."""
+        for number in self._numbers:
+            self._workers[number] = await self._hire(number)
+        self._keepers = [asyncio.create_task(self._keep(number), name=f"keep-{number}") for number in self._numbers]
+        await asyncio.gather(*(worker.until_serving() for worker in self.workers))
+        self._complete = True
+
+    async def _keep(self, number: int) -> None:
+        failures = 0
+        while True:
+            worker = self._workers[number]
+            seconds = await self._attend(worker)
+            await self._tidy(worker)
+            if self._stopping.is_set() or not self._complete:
+                worker.successor.cancel()
+                return
+            if not worker.dismissed:
+                failures = 1 if seconds >= SOUND_S else failures + 1
+                self._metrics.worker_restarts.inc()
+                await self._pause(BACKOFF_S[min(failures, len(BACKOFF_S)) - 1])
+            successor = await self._hire(number)
+            self._workers[number] = successor
+            worker.successor.set_result(successor)
+            if self._stopping.is_set():
+                successor.kill()
+
+    async def _attend(self, worker: WorkerProcess) -> float:
+        """Stays with a worker to its end; the seconds for which it served."""
+        seconds = 0.0
+        try:
+            await worker.until_serving()
+            self._count()
+            log.info("worker %d serves, process %d", worker.number, worker.pid)
+            began = asyncio.get_running_loop().time()
+            code = await worker.ended()
+            seconds = asyncio.get_running_loop().time() - began
+        except SightlineError as error:
+            log.error("worker %d: %s", worker.number, error.message)
+            code = await worker.ended()
+        self._count()
+        log.log(logging.INFO if worker.dismissed else logging.ERROR, "worker %d %s", worker.number, how(code))
+        return seconds
+
+    def _count(self) -> None:
+        self._metrics.workers.set(sum(worker.serving for worker in self.workers))
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def replace(self) -> None:
+        """Replaces every worker, one after the other, each when the one before it serves.
+
+        Stops at the first that cannot be replaced; the others stay as they are. Raises its `SightlineError`.
+        """
+        async with self._replacing:
+            for number in self._numbers:
+                old = self._workers[number]
+                old.dismiss()
+                successor = await old.successor
+                await successor.until_serving()
+
+    async def stop(self, grace_s: float) -> None:
+        """Lets every worker finish the calls that it has accepted, for at most `grace_s`; cancelled, it kills them."""
+        self._stopping.set()
+        for worker in self.workers:
+            worker.dismiss()
+        try:
+            if self._keepers:
+                await asyncio.wait(self._keepers, timeout=grace_s + MORE_THAN_GRACE_S)
+        finally:
+            for worker in self.workers:
+                worker.kill()
+            await asyncio.gather(*(worker.ended() for worker in self.workers))
+            await asyncio.gather(*self._keepers, return_exceptions=True)

@@ -1,0 +1,52 @@
+"""The one port of all workers, taken by the parent.
+
+Rule: taken before anything else and without sharing, so that a foreign server is noticed; then opened to sharing while
+it is held (Linux looks at the flag of now, not at that of binding), so that there is no moment at which it is nobody's.
+The parent's sockets never listen: the kernel gives connections to the workers only.
+"""
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.rpc.server import cannot_listen
+
+
+@contextmanager
+def held_port(listen: str) -> Iterator[str]:
+    """Holds HOST:PORT for the length of the block; gives it with the real port in place of 0.
+
+    Only processes of this user that ask for sharing, as workers do, may listen there meanwhile. Raises `SightlineError`
+    of kind CONFIGURATION when the port is taken or the address cannot be shared.
+    """
+    host, _, port = listen.rpartition(":")
+    if host.startswith("unix") or not port.isdigit():
+        raise SightlineError(ErrorKind.CONFIGURATION, f"workers share a TCP port HOST:PORT, not {listen}")
+    number = int(port)
+    with ExitStack() as stack:
+        try:
+            for family, address in addresses(host.strip("[]"), number):
+                held = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+                number = take(held, (address[0], number, *address[2:]))
+        except OSError as error:
+            raise cannot_listen(listen) from error
+        yield f"{host}:{number}"
+
+
+def addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
+    """Every address of `host` that a server would listen on."""
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+
+
+def take(held: socket.socket, address: tuple[Any, ...]) -> int:
+    """Binds `held` where nobody else is bound, then lets workers join it; returns its port."""
+    # Without it, connections of a server that has just ended would keep the port for a minute.
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(address)
+    # With it, somebody else with the same flag could bind the port too, for as long as nobody listens.
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    return int(held.getsockname()[1])

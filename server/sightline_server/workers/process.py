@@ -1,0 +1,111 @@
+"""The parent's handle of one worker process, from its start to its end.
+
+Rule: started from the main thread (it dies with the thread that started it), in a process group of its own (a Ctrl-C on
+the terminal is the parent's alone), with its task on a pipe and the catalog's files inherited.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.triton import regions
+from sightline_server.workers.task import Task, parse_line
+
+COMMAND = ("-P", "-m", "sightline_server.workers.worker")
+"""-P: nothing in the working directory is taken for a module of ours."""
+
+
+class WorkerProcess:
+    """One worker, made by `start_worker`."""
+
+    def __init__(self, task: Task, process: asyncio.subprocess.Process) -> None:
+        self.number = task.number
+        self.pid = process.pid
+        self.regions = regions.prefix_of(process.pid, regions.start_time(process.pid))
+        """What the names of its shared memory begin with."""
+        self.dismissed = False
+        """Whether it was asked to end."""
+        self.successor: asyncio.Future[WorkerProcess] = asyncio.get_running_loop().create_future()
+        self._process = process
+        self._settled = asyncio.Event()
+        self._failure: SightlineError | None = None
+        self._serving_since: float | None = None
+        self._following = asyncio.create_task(self._follow(task), name=f"worker-{task.number}")
+
+    async def _follow(self, task: Task) -> int:
+        """Hands over the task, hears how the start went, and waits for the end."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(ConnectionError):
+            self._process.stdin.write(task.encode())
+            await self._process.stdin.drain()
+            self._process.stdin.close()
+        if line := await self._process.stdout.readline():
+            self._failure = parse_line(line)
+            self._serving_since = None if self._failure else time.monotonic()
+            self._settled.set()
+        code = await self._process.wait()
+        self._serving_since = None
+        if not self._settled.is_set():
+            self._failure = SightlineError(ErrorKind.INTERNAL, f"worker {self.number} {how(code)} while it started")
+            self._settled.set()
+        return code
+
+    @property
+    def serving(self) -> bool:
+        """Whether it serves now."""
+        return self._serving_since is not None
+
+    @property
+    def served_s(self) -> float:
+        """For how long it has served; 0 when it does not."""
+        return 0.0 if self._serving_since is None else time.monotonic() - self._serving_since
+
+    async def until_serving(self) -> None:
+        """Returns when it serves. Raises `SightlineError` with its own words when it cannot."""
+        await self._settled.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    async def ended(self) -> int:
+        """Waits for its end; the exit code, or the negative number of the signal that ended it."""
+        return await asyncio.shield(self._following)
+
+    def dismiss(self) -> None:
+        """Asks it to finish what it has accepted and to end; one that does not serve yet is killed."""
+        self.dismissed = True
+        if self.serving:
+            self._signal(signal.SIGTERM)
+        else:
+            self.kill()
+
+    def kill(self) -> None:
+        """Ends it now."""
+        self.dismissed = True
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+
+async def start_worker(task: Task) -> WorkerProcess:
+    """Starts a worker; returns before it serves."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, *COMMAND, str(os.getpid())),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        pass_fds=task.catalog.descriptors,
+        process_group=0,
+    )
+    return WorkerProcess(task, process)
+
+
+def how(code: int) -> str:
+    """An exit code in words."""
+    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

@@ -1,0 +1,136 @@
+"""The parent for the length of a block: what it owns, in which order it starts, and in which it stops."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sightline_server.app.engine import engine_session
+from sightline_server.app.serving import build_facts, catalog_path, start_metrics
+from sightline_server.errors import SightlineError
+from sightline_server.index.shared import SharedCatalog, share_catalog
+from sightline_server.rpc import server as rpc_server
+from sightline_server.settings import Settings
+from sightline_server.telemetry.metrics import EngineMetrics, Metrics
+from sightline_server.telemetry.shared import forget_gauges, joined, metrics_folder, of_all
+from sightline_server.triton import regions
+from sightline_server.triton.engine import TritonEngine
+from sightline_server.workers.crew import Crew
+from sightline_server.workers.port import held_port
+from sightline_server.workers.process import WorkerProcess, start_worker
+from sightline_server.workers.task import Task, share_of
+
+log = logging.getLogger(__name__)
+
+PARENT = "parent"
+"""The parent's name among the metrics' files."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningCrew:
+    """Workers that serve, and where."""
+
+    address: str
+    metrics_address: str
+    crew: Crew
+
+
+@asynccontextmanager
+async def serving_with_workers(settings: Settings) -> AsyncIterator[RunningCrew]:
+    """`settings.server.workers` processes that serve, from their warm-up to a graceful stop. Raises `SightlineError`.
+
+    SIGHUP within the block opens the catalog anew and replaces the workers one by one.
+    """
+    path = catalog_path(settings)
+    rpc_server.allowed_credentials(settings.server)
+    async with AsyncExitStack() as stack:
+        address = stack.enter_context(held_port(settings.server.listen))
+        folder = stack.enter_context(metrics_folder())
+        stack.enter_context(joined(folder, PARENT))
+        metrics = Metrics()
+        metrics_address = start_metrics(stack, settings.server.metrics_listen, of_all(folder))
+        events = EngineMetrics(metrics)
+        engine = await stack.enter_async_context(engine_session(settings, events))
+        events.ready(engine.ready)
+        engine.on_change(events.ready)
+        metrics.build.labels(**build_facts(engine)).set(1)
+        parent = Parent(settings, address, folder, engine)
+        parent.catalog = await share_catalog(path, settings.catalog.name, engine.embedder)
+        stack.callback(parent.close)
+        crew = Crew(settings.server.workers, parent.hire, parent.tidy, metrics)
+        stack.push_async_callback(crew.stop, settings.server.grace_s)
+        await crew.start()
+        replacing_on_hangup(stack, parent, crew)
+        yield RunningCrew(address, metrics_address, crew)
+
+
+class Parent:
+    """What a worker is started with and what is done after its end."""
+
+    catalog: SharedCatalog
+
+    def __init__(self, settings: Settings, address: str, folder: Path, engine: TritonEngine) -> None:
+        self._settings = settings
+        self._address = address
+        self._folder = folder
+        self._engine = engine
+
+    async def hire(self, number: int) -> WorkerProcess:
+        """Starts worker `number` on the engine's address and the catalog of now."""
+        embedded = self._settings.engine.triton_url is None
+        task = Task(
+            number=number,
+            settings=share_of(self._settings, address=self._address, engine=self._engine.address),
+            digests=dict(self._engine.digests) if embedded else {},
+            metrics_folder=str(self._folder),
+            catalog=self.catalog,
+        )
+        return await start_worker(task)
+
+    async def tidy(self, worker: WorkerProcess) -> None:
+        """Its gauges count no more, and its pixels are kept by nobody."""
+        forget_gauges(self._folder, str(worker.number))
+        regions.remove(worker.regions)
+        await self._engine.forget_regions(worker.regions)
+
+    async def reopen(self) -> None:
+        """Lays the catalog out anew for the workers to come. Raises `SightlineError` and keeps the old one."""
+        path = catalog_path(self._settings)
+        opened = await share_catalog(path, self._settings.catalog.name, self._engine.embedder)
+        before, self.catalog = self.catalog, opened
+        before.close()
+
+    def close(self) -> None:
+        """Lets go of the catalog."""
+        self.catalog.close()
+
+
+def replacing_on_hangup(stack: AsyncExitStack, parent: Parent, crew: Crew) -> None:
+    """On SIGHUP: the catalog anew, then the workers one by one, for as long as `stack` stands."""
+    loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def replace() -> None:
+        try:
+            await parent.reopen()
+            await crew.replace()
+            log.info("workers replaced")
+        except SightlineError as error:
+            log.error("workers not replaced: %s", error.message)
+
+    def on_hangup() -> None:
+        log.info("SIGHUP: replacing the workers")
+        task = loop.create_task(replace())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    def end() -> None:
+        loop.remove_signal_handler(signal.SIGHUP)
+        for task in tasks:
+            task.cancel()
+
+    loop.add_signal_handler(signal.SIGHUP, on_hangup)
+    stack.callback(end)

@@ -1,0 +1,78 @@
+"""What a parent tells a worker, once, on its standard input, and what it hears on the worker's standard output.
+
+Rule: plain JSON, no pickles; descriptors travel by inheritance and are named by their numbers.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.shared import SharedCatalog
+from sightline_server.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One worker's part: its number from 1 on, and everything that it does not find out itself."""
+
+    number: int
+    settings: Settings
+    digests: dict[str, str]
+    """Digests of the models' files when the parent watches their engine; empty when the engine is nobody's here."""
+    metrics_folder: str
+    catalog: SharedCatalog
+
+    def encode(self) -> bytes:
+        """The task as JSON."""
+        facts = {
+            "number": self.number,
+            "settings": self.settings.model_dump(mode="json"),
+            "digests": self.digests,
+            "metrics_folder": self.metrics_folder,
+            "catalog": self.catalog.facts(),
+        }
+        return json.dumps(facts).encode()
+
+    @classmethod
+    def decode(cls, text: bytes) -> "Task":
+        """The reverse of `encode`; no variable and no file changes the settings that the parent has read."""
+        facts = json.loads(text)
+        return cls(
+            number=facts["number"],
+            settings=Settings(**facts["settings"]),
+            digests=facts["digests"],
+            metrics_folder=facts["metrics_folder"],
+            catalog=SharedCatalog.parse(facts["catalog"]),
+        )
+
+
+def share_of(settings: Settings, *, address: str, engine: str) -> Settings:
+    """One worker's settings: the parent's real `address` and `engine`, and its share of what is bounded in all.
+
+    Calls inside are bounded because photos take memory, so the ceiling is divided.
+    """
+    calls = max(1, settings.limits.max_concurrent_calls // settings.server.workers)
+    return settings.model_copy(
+        update={
+            "server": settings.server.model_copy(update={"listen": address}),
+            "engine": settings.engine.model_copy(update={"triton_url": engine}),
+            "limits": settings.limits.model_copy(update={"max_concurrent_calls": calls}),
+        }
+    )
+
+
+def serving_line() -> bytes:
+    """What a worker says when it serves."""
+    return b'{"serving": true}\n'
+
+
+def failed_line(error: SightlineError) -> bytes:
+    """What a worker says when it cannot serve."""
+    return json.dumps({"kind": error.kind.value, "message": error.message}).encode() + b"\n"
+
+
+def parse_line(line: bytes) -> SightlineError | None:
+    """None when the worker serves, else why it cannot."""
+    said: dict[str, Any] = json.loads(line)
+    return None if said.get("serving") else SightlineError(ErrorKind(said["kind"]), said["message"])

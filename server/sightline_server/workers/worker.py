@@ -1,0 +1,113 @@
+"""The worker's program: `python -m sightline_server.workers.worker PARENT`, with its task on standard input.
+
+Rule: it listens when everything behind the door is warm and stops listening first when it ends, so that connections go
+to workers that serve. SIGTERM, once or often, lets accepted calls finish; the parent kills what must not wait. It dies
+with its parent, whose engine it uses.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from sightline_server.app.door import Door
+from sightline_server.app.engine import engine_session
+from sightline_server.app.pipeline import build_pipeline
+from sightline_server.app.serving import show_catalog, tell_usage, warm_up
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.shared import open_shared
+from sightline_server.rpc import server as rpc_server
+from sightline_server.telemetry import logging as server_logging
+from sightline_server.telemetry.metrics import EngineMetrics, Metrics
+from sightline_server.telemetry.shared import joined
+from sightline_server.telemetry.tracing import make_tracing
+from sightline_server.triton.launch import die_with
+from sightline_server.workers.task import Task, failed_line, serving_line
+
+FAILED, MISCONFIGURED = 1, 2
+
+
+class WorkerEngineMetrics(EngineMetrics):
+    """What a worker reports of the engine: whether and how it reaches it. The rest is the parent's to tell, once."""
+
+    def restarted(self, kind: str, /) -> None:
+        """A connection made again; the parent counts what was mended."""
+
+    def provider(self, model: str, name: str, /) -> None:
+        """Always `remote` from here."""
+
+
+def main() -> None:
+    """Serves until SIGTERM; exits with 1, or 2 where the settings are wrong, when it cannot."""
+    die_with(int(sys.argv[1]))
+    say = words_to_parent()
+    task = Task.decode(sys.stdin.buffer.read())
+    log = task.settings.log
+    server_logging.configure(log.level, json_lines=log.json_lines, worker=str(task.number))
+    try:
+        with joined(Path(task.metrics_folder), str(task.number)):
+            asyncio.run(serve(task, say))
+    except SightlineError as error:
+        say(failed_line(error))
+        sys.exit(MISCONFIGURED if error.kind is ErrorKind.CONFIGURATION else FAILED)
+
+
+def words_to_parent() -> Callable[[bytes], object]:
+    """Keeps the pipe to the parent for itself: what any library prints goes to standard error from now on."""
+    pipe = os.dup(1)
+    os.dup2(2, 1)
+    return lambda line: os.write(pipe, line)
+
+
+async def serve(task: Task, say: Callable[[bytes], object]) -> None:
+    """Serves from warm-up to a graceful stop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    # Ctrl-C is for the parent, which tells its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    async with standing(task):
+        say(serving_line())
+        await stop.wait()
+
+
+@asynccontextmanager
+async def standing(task: Task) -> AsyncIterator[None]:
+    """One worker for the length of the block. Raises `SightlineError`."""
+    settings, metrics = task.settings, Metrics()
+    async with AsyncExitStack() as stack:
+        tracing = make_tracing(settings.tracing)
+        stack.callback(tracing.close)
+        tell_usage(stack, metrics, str(task.number))
+        door = Door(settings, metrics, tracing)
+        stack.push_async_callback(door.server.stop, None)
+        events = WorkerEngineMetrics(metrics)
+        engine = await stack.enter_async_context(engine_session(settings, events, watched=task.digests))
+        index = await open_shared(task.catalog, sharers=settings.server.workers)
+        stack.push_async_callback(index.close)
+        show_catalog(index, metrics)
+        pipeline = await build_pipeline(stack, settings, engine, index, metrics, tracing)
+        await warm_up(pipeline, settings)
+        rpc_server.bind(door.server, settings.server)
+        door.open(engine, pipeline, events)
+        await door.health.publish()
+        await door.server.start()
+        stack.push_async_callback(leave, door, settings.server.grace_s)
+        yield
+
+
+async def leave(door: Door, grace_s: float) -> None:
+    """Stops listening and tells clients to connect anew, and then lets those inside finish, as a whole server does."""
+    ending = asyncio.create_task(door.server.stop(2 * grace_s), name="stop-listening")
+    await asyncio.sleep(0)
+    await door.close(grace_s)
+    # Ends what is no call of ours, such as a balancer that watches the health; the first stop returns with it.
+    await door.server.stop(None)
+    await ending
+
+
+if __name__ == "__main__":
+    main()
