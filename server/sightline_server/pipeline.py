@@ -35,6 +35,7 @@ from sightline_server.stages.choose import choose
 from sightline_server.stages.crop import crop
 from sightline_server.stages.decode import DecodeLimits, decode
 from sightline_server.stages.detect import RawDetections, letterbox, to_detections
+from sightline_server.stages.embed import usable
 from sightline_server.stages.rank import rank
 from sightline_server.stages.search import VectorQuery
 from sightline_server.telemetry.metrics import Metrics
@@ -137,29 +138,36 @@ class Pipeline:
         with watch.stage("detect"):
             try:
                 answer = await self._frames.submit([seen.pixels], deadline=query.deadline, lane=query.lane)
+                watch.queue += answer.waited_s
+                return to_detections(answer.results[0], seen.letterbox, self._engine.detector, self._settings.detection)
             except SightlineError as error:
                 if error.kind is ErrorKind.MODEL_ANSWER:
                     raise SightlineError(ErrorKind.INTERNAL, "internal error") from error
                 raise
-            watch.queue += answer.waited_s
-            return to_detections(answer.results[0], seen.letterbox, self._engine.detector, self._settings.detection)
 
     async def _look_up(
         self, query: SearchQuery, frame: Frame, objects: tuple[PhotoObject, ...], watch: Stopwatch
     ) -> AsyncGenerator[ObjectResults | ObjectFailure, None]:
         try:
             embeddings = await self._embed(query, frame, objects, watch)
-            found = await self._search(query, embeddings, watch)
+            sound = [usable(embedding) for embedding in embeddings]
+            wanted = [embedding for embedding, good in zip(embeddings, sound, strict=True) if good]
+            found = iter(await self._search(query, wanted, watch) if wanted else ())
         except SightlineError as error:
             reason = OBJECT_FAULTS.get(error.kind)
             if reason is None:
                 raise
             log.error("objects not searched", exc_info=error, extra={"request_id": query.request_id})
-            self._metrics.objects.labels(reason.value).inc(len(objects))
             for item in objects:
-                yield ObjectFailure(item.object_id, reason, "this object could not be searched")
+                yield self._failure(item, reason)
             return
-        for item, neighbours in zip(objects, found, strict=True):
+        if not all(sound):
+            log.error("objects without a usable embedding", extra={"request_id": query.request_id})
+        for item, good in zip(objects, sound, strict=True):
+            if not good:
+                yield self._failure(item, FailureReason.MODEL_ANSWER)
+                continue
+            neighbours = next(found)
             with watch.stage("rank"):
                 products = rank(
                     neighbours,
@@ -170,6 +178,10 @@ class Pipeline:
                 )
             self._metrics.objects.labels("searched").inc()
             yield ObjectResults(item.object_id, products)
+
+    def _failure(self, item: PhotoObject, reason: FailureReason) -> ObjectFailure:
+        self._metrics.objects.labels(reason.value).inc()
+        return ObjectFailure(item.object_id, reason, "this object could not be searched")
 
     async def _embed(
         self, query: SearchQuery, frame: Frame, objects: tuple[PhotoObject, ...], watch: Stopwatch

@@ -118,10 +118,7 @@ async def test_numbers_asked_for_are_kept() -> None:
     ("reply", "reason"),
     [
         ({"EMBEDDINGS": np.full((2, 4), np.nan, np.float32)}, lens_service_pb2.FAILURE_REASON_MODEL_ANSWER),
-        (
-            {"EMBEDDINGS": np.array([[1, 0, 0, 0], [np.inf, 0, 0, 0]], np.float32)},
-            lens_service_pb2.FAILURE_REASON_MODEL_ANSWER,
-        ),
+        ({"EMBEDDINGS": np.full((2, 4), np.inf, np.float32)}, lens_service_pb2.FAILURE_REASON_MODEL_ANSWER),
         ({"EMBEDDINGS": np.ones((1, 4), np.float32)}, lens_service_pb2.FAILURE_REASON_MODEL_ANSWER),
         ({"EMBEDDINGS": np.ones((3, 4), np.float32)}, lens_service_pb2.FAILURE_REASON_MODEL_ANSWER),
         ({"EMBEDDINGS": np.ones((2, 5), np.float32)}, lens_service_pb2.FAILURE_REASON_MODEL_ANSWER),
@@ -142,6 +139,17 @@ async def test_a_bad_answer_of_the_embedder_fails_its_objects_and_the_loop_goes_
         ]
         assert all(event.failure.message and "secret" not in event.failure.message for event in events[2:4])
         assert kinds(await events_of(served.search(asked())))[2:] == ["results", "results", "done"]
+
+
+async def test_an_embedding_that_is_not_finite_fails_its_own_object_only() -> None:
+    async with serving() as served:
+        served.engine.models["embedder"].replies = [
+            {"EMBEDDINGS": np.array([[np.inf, 0, 0, 0], [1, 0, 0, 0]], np.float32)}
+        ]
+        events = await events_of(served.search(asked()))
+        assert kinds(events) == ["accepted", "detected", "failure", "results", "done"]
+        assert [events[2].failure.object_id, events[3].results.object_id] == ["o1", "o2"]
+        assert served.value("objects_total", outcome="model_answer") == 1
 
 
 async def test_each_member_of_a_bad_batch_hears_of_it() -> None:

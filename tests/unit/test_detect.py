@@ -66,6 +66,11 @@ def test_a_right_answer_is_split_by_picture() -> None:
     assert to_detections(split_answer(empty, 2, SPEC)[0], SQUARE, SPEC, SETTINGS) == ()
 
 
+def judged(whole: dict[str, object]) -> list[object]:
+    """What each picture's caller makes of the answer to a batch of two."""
+    return [to_detections(raw, SQUARE, SPEC, SETTINGS) for raw in split_answer(whole, 2, SPEC)]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -86,8 +91,16 @@ def test_a_right_answer_is_split_by_picture() -> None:
 )
 def test_an_answer_that_is_off_is_a_model_answer_error(changes: dict[str, object]) -> None:
     with pytest.raises(SightlineError) as caught:
-        split_answer(answer(**changes), 2, SPEC)
+        judged(answer(**changes))
     assert caught.value.kind is ErrorKind.MODEL_ANSWER
+
+
+def test_values_that_cannot_be_harm_no_other_picture_of_the_batch() -> None:
+    scores = np.array([[0.5, 0.5, 0.5], [0.5, np.nan, 0.5]], np.float32)
+    right, wrong = split_answer(answer(SCORES=scores), 2, SPEC)
+    assert to_detections(right, SQUARE, SPEC, SETTINGS)
+    with pytest.raises(SightlineError):
+        to_detections(wrong, SQUARE, SPEC, SETTINGS)
 
 
 def test_scores_boxes_and_labels_come_through_best_first() -> None:

@@ -41,25 +41,34 @@ def letterbox(frame: Frame, spec: DetectorSpec) -> DetectorInput:
 
 
 def split_answer(answer: Mapping[str, NDArray[Any]], batch: int, spec: DetectorSpec) -> list[RawDetections]:
-    """The detector's output tensors as one answer a picture.
+    """The detector's output tensors as one answer a picture, whatever their values; `to_detections` judges those.
 
-    Raises `SightlineError` of kind MODEL_ANSWER when shapes are off or a value is not finite.
+    Raises `SightlineError` of kind MODEL_ANSWER when shapes are off.
     """
     boxes, scores, labels = answer["BOXES"], answer["SCORES"], answer["LABELS"]
     count = scores.shape[-1] if scores.ndim == 2 else -1
     if boxes.shape != (batch, count, 4) or scores.shape != (batch, count) or labels.shape != (batch, count):
         raise SightlineError(ErrorKind.MODEL_ANSWER, "the detector's answer has the wrong shape")
+    return list(zip(boxes, scores, labels, strict=True))
+
+
+def check_values(raw: RawDetections, spec: DetectorSpec) -> None:
+    """Raises `SightlineError` of kind MODEL_ANSWER when a value for one picture cannot be."""
+    boxes, scores, labels = raw
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
         raise SightlineError(ErrorKind.MODEL_ANSWER, "the detector's answer is not finite")
     if labels.size and not (int(labels.min()) >= 0 and int(labels.max()) < len(spec.labels)):
         raise SightlineError(ErrorKind.MODEL_ANSWER, "the detector's answer has an unknown label")
-    return list(zip(boxes, scores, labels, strict=True))
 
 
 def to_detections(
     raw: RawDetections, place: Letterbox, spec: DetectorSpec, settings: DetectionSettings
 ) -> tuple[Detection, ...]:
-    """The products among the detector's answers for one picture, best first, each thing once."""
+    """The products among the detector's answers for one picture, best first, each thing once.
+
+    Raises `SightlineError` of kind MODEL_ANSWER when a value is not finite or a label unknown.
+    """
+    check_values(raw, spec)
     boxes, scores, labels = raw
     kept = np.flatnonzero(scores >= settings.min_score)
     in_picture = place.to_picture(boxes[kept])

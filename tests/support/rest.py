@@ -1,0 +1,105 @@
+"""A server at rest, before a fault and after it: nothing in flight, nothing waiting, and nothing held that was not held
+before.
+
+    async with unharmed(server):
+        ...  # the fault
+
+Rule: `/metrics` and `/proc` are asked, not the server's own objects; whoever frees something late has `REST_WITHIN_S`.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import grpc
+
+from load_tests.holdings import Look, look
+from load_tests.scrapes import scrape
+from tests.support.small_shop import PHOTO
+from tests.support.world import RunningServer, asked, search
+
+REST_WITHIN_S = 10.0
+GOOD_WITHIN_S = 5.0
+SLACK_THREADS = 2
+"""gRPC lets threads of its pools come and go."""
+SLACK_DESCRIPTORS = 2
+"""A connection that is being closed, or that of `/metrics`."""
+SLACK_SHARED_BYTES = 2 << 20
+"""Two regions of the smallest size, which the pool keeps for the next batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What a server says and holds at one instant."""
+
+    in_flight: float
+    waiting: float
+    ready: float
+    held: Look
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nobody is inside and nothing waits."""
+        return self.in_flight == 0 and self.waiting == 0 and self.ready == 1
+
+    def more_than(self, before: "Rest") -> dict[str, tuple[float, float]]:
+        """What is held beyond what `before` held, by what it is: then and now. Roles that were replaced count too."""
+        found: dict[str, tuple[float, float]] = {}
+        for role, now in self.held.held.items():
+            was = before.held.held.get(role)
+            if role == "generator":
+                continue
+            if was is None:
+                found[role] = (0, 1)
+                continue
+            if now.descriptors > was.descriptors + SLACK_DESCRIPTORS:
+                found[f"descriptors of {role}"] = (was.descriptors, now.descriptors)
+            if now.threads > was.threads + SLACK_THREADS:
+                found[f"threads of {role}"] = (was.threads, now.threads)
+        if self.held.shm_bytes > before.held.shm_bytes + SLACK_SHARED_BYTES:
+            found["/dev/shm"] = (before.held.shm_bytes, self.held.shm_bytes)
+        return found
+
+
+def seen(server: RunningServer) -> Rest:
+    """What the server says and holds now."""
+    found = scrape(server.process.metrics_url)
+    return Rest(
+        found.sum("sightline_in_flight"),
+        found.sum("sightline_queue_items"),
+        found.sum("sightline_engine_ready"),
+        look(server.pid, os.getpid()),
+    )
+
+
+async def at_rest(server: RunningServer, before: Rest | None = None) -> Rest:
+    """The server once it is quiet and, with `before`, holds no more than it did then; fails when that takes long."""
+    deadline = time.monotonic() + REST_WITHIN_S
+    while True:
+        now = await asyncio.to_thread(seen, server)
+        more = now.more_than(before) if before else {}
+        if now.quiet and not more:
+            return now
+        assert time.monotonic() < deadline, (now.in_flight, now.waiting, now.ready, more)
+        await asyncio.sleep(0.1)
+
+
+async def good_answer(server: RunningServer) -> None:
+    """One photo gets its whole answer."""
+    async with grpc.aio.insecure_channel(server.target) as channel:
+        answer = await search(channel, asked(PHOTO, max_products=3), GOOD_WITHIN_S)
+    assert answer.objects
+    assert answer.failures == {}
+
+
+@asynccontextmanager
+async def unharmed(server: RunningServer) -> AsyncIterator[None]:
+    """What happens in the block leaves the server as it was, and the next call succeeds."""
+    before = await at_rest(server)
+    yield
+    await at_rest(server, before)
+    await good_answer(server)
+    await at_rest(server, before)
