@@ -11,10 +11,10 @@ export SIGHTLINE_HOME ?= $(CURDIR)/.sightline
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup env demo test check format serve bench soak protos docs lock doctor clean
+.PHONY: help setup env demo test check format serve bench bench-peers soak protos docs lock doctor clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: env ## the environment, the engine's environment, the models; does nothing that is done
 	@$(BIN)/sightline engine install
@@ -60,6 +60,10 @@ serve: setup ## the server on the demo catalog, in the foreground
 bench: setup ## the hot path under load; one JSON object on the last line
 	$(BIN)/sightline demo --catalog-only
 	$(BIN)/python -m load_tests.bench --catalog $(SIGHTLINE_HOME)/catalogs/showroom
+
+bench-peers: setup ## the same beside LitServe, Ray Serve and BentoML; about 20 minutes; one JSON object on the last line
+	$(BIN)/sightline demo --catalog-only
+	$(BIN)/python -m load_tests.peers.bench --catalog $(SIGHTLINE_HOME)/catalogs/showroom
 
 soak: setup ## 70 % load for HOURS (8): memory, errors, tail
 	$(BIN)/sightline demo --catalog-only
