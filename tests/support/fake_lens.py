@@ -88,6 +88,7 @@ class FakeLens(lens_service_pb2_grpc.LensServiceServicer):
     script: Callable[[int], Sequence[Step]] = lambda _: ANSWER
     requests: list[lens_service_pb2.SearchRequest] = field(default_factory=list)
     remaining_s: list[float | None] = field(default_factory=list)
+    peers: list[str] = field(default_factory=list)
     hanging: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -98,6 +99,7 @@ class FakeLens(lens_service_pb2_grpc.LensServiceServicer):
     ) -> AsyncIterator[lens_service_pb2.SearchResponse]:
         self.requests.append(request)
         self.remaining_s.append(context.time_remaining())
+        self.peers.append(context.peer())
         for step in self.script(len(self.requests)):
             if isinstance(step, status_pb2.Status):
                 await context.abort_with_status(rpc_status.to_status(step))

@@ -1,4 +1,4 @@
-"""The asynchronous client: one channel, one typed stream per photo.
+"""The asynchronous client: one channel or some, one typed stream per photo.
 
 Rule: a call that its caller leaves is cancelled and then read to its end by a task of the client's own. A read that is
 cancelled halfway leaks memory inside gRPC (grpc/grpc#43360), and a call that nobody ends stays in flight.
@@ -6,8 +6,9 @@ cancelled halfway leaks memory inside gRPC (grpc/grpc#43360), and a call that no
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
+from itertools import cycle
 from types import TracebackType
 from typing import Self, TypedDict, Unpack
 
@@ -60,8 +61,10 @@ class AsyncClient:
         self._sleep = sleep
         self._retrier = Retrier(self._options.retry, RetryThrottle())
         self._draining: set[asyncio.Task[None]] = set()
-        self._channel = _open(self._options)
-        self._stub: lens_service_pb2_grpc.LensServiceAsyncStub = lens_service_pb2_grpc.LensServiceStub(self._channel)
+        self._channels = [_open(self._options) for _ in range(self._options.channels)]
+        self._stubs: Iterator[lens_service_pb2_grpc.LensServiceAsyncStub] = cycle(
+            [lens_service_pb2_grpc.LensServiceStub(channel) for channel in self._channels]
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -72,10 +75,10 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Ends calls that still run and closes the channel."""
+        """Ends calls that still run and closes every channel."""
         while self._draining:
             await asyncio.wait(self._draining)
-        await self._channel.close()
+        await asyncio.gather(*(channel.close() for channel in self._channels))
 
     async def search(
         self, photo: bytes, *, timeout_s: float | None = None, **parameters: Unpack[SearchParameters]
@@ -89,7 +92,8 @@ class AsyncClient:
         attempt = 0
         while True:
             attempt += 1
-            stream = _Stream(self._stub.Search(request, timeout=max(0.0, deadline - self._clock())))
+            # A second attempt goes over another connection, where there is one.
+            stream = _Stream(next(self._stubs).Search(request, timeout=max(0.0, deadline - self._clock())))
             try:
                 while (event := await stream.read()) is not None:
                     yield event

@@ -56,11 +56,13 @@ class ClientOptions:
     """Larger photos are refused before anything is sent."""
     max_answer_bytes: int = 16 * MIB
     """Largest single event that is taken."""
+    channels: int = 1
+    """Connections, over which calls go in turn. A server with workers spreads connections over them, not calls."""
     retry: RetryOptions = field(default_factory=RetryOptions)
 
     def __post_init__(self) -> None:
-        if self.timeout_s <= 0 or self.retry.attempts < 1 or self.max_photo_bytes < 1:
-            raise ConfigurationError("timeout_s, retry.attempts and max_photo_bytes must be positive")
+        if self.timeout_s <= 0 or min(self.retry.attempts, self.max_photo_bytes, self.channels) < 1:
+            raise ConfigurationError("timeout_s, retry.attempts, max_photo_bytes and channels must be positive")
 
     def channel_arguments(self) -> list[tuple[str, str | int]]:
         """What the gRPC channel is made with.
@@ -78,6 +80,8 @@ class ClientOptions:
             ("grpc.max_reconnect_backoff_ms", 5_000),
             ("grpc.keepalive_time_ms", 300_000),
             ("grpc.keepalive_timeout_ms", 20_000),
+            # Without a pool of its own each, gRPC makes one connection of all channels to one target.
+            ("grpc.use_local_subchannel_pool", int(self.channels > 1)),
         ]
 
 

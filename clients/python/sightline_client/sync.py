@@ -50,7 +50,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Ends calls that still run and closes the channel."""
+        """Ends calls that still run and closes every channel."""
         if not self._loop.is_closed():
             self._run(self._client.close())
             self._stop()
