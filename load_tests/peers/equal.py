@@ -1,0 +1,93 @@
+"""Whether a peer's answers are Sightline's: the same objects, the same products in the same order.
+
+Rule: similarities within 1e-4; where two scores are nearer than that to each other, either order is right.
+"""
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import httpx
+
+from load_tests.peers.peers import Peer
+from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
+
+TOLERANCE = 1e-4
+BOX_TOLERANCE = 1e-3
+DEADLINE_S = 30.0
+
+Answer = dict[str, Any]
+"""As `pipeline.Answer`."""
+
+
+def ask_sightline(target: str, photos: Sequence[bytes]) -> list[Answer]:
+    """Sightline's answers, one photo at a time."""
+    with grpc.insecure_channel(target) as channel:
+        stub = lens_service_pb2_grpc.LensServiceStub(channel)
+        return [
+            to_answer(stub.Search(lens_service_pb2.SearchRequest(photo=photo), timeout=DEADLINE_S)) for photo in photos
+        ]
+
+
+def to_answer(events: Any) -> Answer:
+    """A stream of events as a peer would write it. Raises RuntimeError for an object that could not be searched."""
+    objects: dict[str, Answer] = {}
+    for event in events:
+        if event.HasField("failure"):
+            raise RuntimeError("an object could not be searched")
+        for item in event.detected.objects:
+            box = [item.box.x_min, item.box.y_min, item.box.x_max, item.box.y_max]
+            objects[item.object_id] = {"object_id": item.object_id, "label": item.label, "box": box}
+        if event.HasField("results"):
+            objects[event.results.object_id]["products"] = [
+                {"id": ranked.product.id, "similarity": ranked.similarity, "score": ranked.score}
+                for ranked in event.results.products
+            ]
+    return {"objects": list(objects.values())}
+
+
+def ask_peer(peer: Peer, url: str, photos: Sequence[bytes], *, at_once: int) -> list[Answer]:
+    """A peer's answers, `at_once` under way, so that they come out of batches. Raises httpx.HTTPError."""
+
+    def one(photo: bytes) -> Answer:
+        headers = {"content-type": peer.content_type}
+        answer = httpx.post(url, content=peer.body(photo), headers=headers, timeout=DEADLINE_S).raise_for_status()
+        found = json.loads(answer.content)
+        first: Answer = found[0] if isinstance(found, list) else found
+        return first
+
+    with ThreadPoolExecutor(at_once) as threads:
+        return list(threads.map(one, photos))
+
+
+def differences(names: Sequence[str], ours: Sequence[Answer], theirs: Sequence[Answer]) -> list[str]:
+    """What of `theirs` is not as in `ours`, in words; one line a photo at most."""
+    found = ((name, difference(*pair)) for name, *pair in zip(names, ours, theirs, strict=True))
+    return [f"{name}: {what}" for name, what in found if what]
+
+
+def difference(ours: Answer, theirs: Answer) -> str:
+    """The first thing in which two answers differ; empty when they are the same."""
+    kinds = [[(item["object_id"], item["label"]) for item in answer["objects"]] for answer in (ours, theirs)]
+    if kinds[0] != kinds[1]:
+        return f"objects {kinds[1]} instead of {kinds[0]}"
+    for mine, other in zip(ours["objects"], theirs["objects"], strict=True):
+        if any(abs(a - b) > BOX_TOLERANCE for a, b in zip(mine["box"], other["box"], strict=True)):
+            return f"{mine['object_id']} has another box"
+        if what := ranking_difference(mine["products"], other["products"]):
+            return f"{mine['object_id']}: {what}"
+    return ""
+
+
+def ranking_difference(ours: Sequence[Answer], theirs: Sequence[Answer]) -> str:
+    """The first thing in which two rankings differ; empty when they are the same."""
+    if len(ours) != len(theirs):
+        return f"{len(theirs)} products instead of {len(ours)}"
+    for rank, (mine, other) in enumerate(zip(ours, theirs, strict=True), start=1):
+        if mine["id"] != other["id"] and abs(mine["score"] - other["score"]) > TOLERANCE:
+            return f"{other['id']} instead of {mine['id']} at place {rank}"
+        if mine["id"] == other["id"] and abs(mine["similarity"] - other["similarity"]) > TOLERANCE:
+            return f"similarity {other['similarity']} instead of {mine['similarity']} for {mine['id']}"
+    return ""

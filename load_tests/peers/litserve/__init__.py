@@ -1,0 +1,1 @@
+"""The same search as an application of LitServe."""
