@@ -66,6 +66,9 @@ class Crew:
                 failures = 1 if seconds >= SOUND_S else failures + 1
                 self._metrics.worker_restarts.inc()
                 await self._pause(BACKOFF_S[min(failures, len(BACKOFF_S)) - 1])
+            if self._stopping.is_set():
+                worker.successor.cancel()
+                return
             successor = await self._hire(number)
             self._workers[number] = successor
             worker.successor.set_result(successor)

@@ -1,0 +1,109 @@
+"""One `/metrics` of several processes: sums go on over a worker's end, gauges count living workers only."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import values
+
+from sightline_server.telemetry.metrics import Metrics
+from sightline_server.telemetry.shared import PREFIX, forget_gauges, joined, metrics_folder, of_all
+from sightline_server.telemetry.usage import Usage
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with metrics_folder() as made:
+        yield made
+
+
+def shown(folder: Path, name: str, **labels: str) -> float | None:
+    return of_all(folder).get_sample_value(f"sightline_{name}", labels)
+
+
+def test_counters_and_histograms_are_summed(folder: Path) -> None:
+    for worker, calls in (("1", 2), ("2", 3)):
+        with joined(folder, worker):
+            metrics = Metrics()
+            for _ in range(calls):
+                metrics.requests.labels("Search", "OK").inc()
+                metrics.batch_size.labels("crops").observe(4)
+    assert shown(folder, "requests_total", method="Search", code="OK") == 5
+    assert shown(folder, "batch_size_sum", batcher="crops") == 20
+    assert shown(folder, "batch_size_bucket", batcher="crops", le="4.0") == 5
+
+
+def test_a_worker_that_starts_again_goes_on_counting(folder: Path) -> None:
+    for _ in range(2):
+        with joined(folder, "1"):
+            Metrics().requests.labels("Search", "OK").inc()
+        forget_gauges(folder, "1")
+    assert shown(folder, "requests_total", method="Search", code="OK") == 2
+
+
+def test_calls_inside_are_summed_and_readiness_is_that_of_the_least_ready(folder: Path) -> None:
+    for worker, ready in (("1", 1), ("2", 0)):
+        with joined(folder, worker):
+            metrics = Metrics()
+            metrics.in_flight.inc(3)
+            metrics.engine_ready.set(ready)
+            metrics.catalog_info.labels("shop", f"rev-{worker}").set(1)
+    assert shown(folder, "in_flight") == 6
+    assert shown(folder, "engine_ready") == 0
+    forget_gauges(folder, "2")
+    assert shown(folder, "in_flight") == 3
+    assert shown(folder, "engine_ready") == 1
+    assert shown(folder, "catalog_info", catalog="shop", revision="rev-2") is None
+
+
+def test_every_gauge_says_how_workers_become_one() -> None:
+    gauges = [each for each in Metrics().registry._collector_to_names if getattr(each, "_type", "") == "gauge"]
+    assert len(gauges) > 10
+    assert {gauge._multiprocess_mode for gauge in gauges} == {"livesum", "livemin", "livemax"}
+
+
+def test_nothing_is_shown_twice(folder: Path) -> None:
+    for worker in ("parent", "1", "2"):
+        with joined(folder, worker):
+            Metrics()
+    names = [family.name for family in of_all(folder).collect()]
+    assert len(names) == len(set(names))
+    assert {"sightline_in_flight", "process_resident_memory_bytes", "python_info"} <= set(names)
+
+
+def test_outside_of_the_block_metrics_are_the_process_own_again(folder: Path) -> None:
+    alone = values.ValueClass
+    with joined(folder, "1"):
+        assert values.ValueClass is not alone
+    assert values.ValueClass is alone
+    assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
+    Metrics().in_flight.inc()
+    assert not list(folder.glob("*.db"))
+
+
+def test_a_folder_is_new_and_goes_with_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left, kept = tmp_path / f"{PREFIX}{2**22 + 1}-x", tmp_path / f"{PREFIX}{os.getpid()}-other"
+    for each in (left, kept):
+        each.mkdir()
+    (left / "gauge_livesum_1.db").write_bytes(b"old")
+    with metrics_folder() as made:
+        assert list(made.iterdir()) == []
+        assert made.stat().st_mode & 0o777 == 0o700
+        assert sorted(tmp_path.iterdir()) == sorted([kept, made])
+    assert list(tmp_path.iterdir()) == [kept]
+
+
+def test_a_process_tells_what_it_takes() -> None:
+    metrics = Metrics()
+    usage = Usage(metrics, "3")
+    usage.tell()
+    spent = sum(number * number for number in range(200_000))
+    usage.tell()
+    value = metrics.registry.get_sample_value
+    assert spent
+    assert 10e6 < (value("sightline_worker_resident_memory_bytes", {"worker": "3"}) or 0) < 100e9
+    assert (value("sightline_worker_open_fds", {"worker": "3"}) or 0) >= 3
+    cpu = value("sightline_worker_cpu_seconds_total", {"worker": "3"}) or 0
+    assert cpu == pytest.approx(sum(os.times()[:2]), abs=0.5)

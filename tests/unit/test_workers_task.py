@@ -1,0 +1,55 @@
+"""What travels between parent and worker: the settings whole, with each worker's share of what is bounded."""
+
+import json
+
+import pytest
+
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.shared import SharedCatalog
+from sightline_server.settings import Settings
+from sightline_server.workers.task import Task, failed_line, parse_line, serving_line, share_of
+
+CATALOG = SharedCatalog("shop", "1-abc", "/catalogs/shop", 1.0, vectors=7, products=8, pictures=9)
+
+
+def settings(**parts: object) -> Settings:
+    return Settings(**{"server": {"workers": 4}, **parts})  # type: ignore[arg-type]
+
+
+def test_a_task_arrives_as_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = Task(2, settings(limits={"max_regions": 5}), {"detector": "d" * 64}, "/tmp/metrics", CATALOG)
+    text = sent.encode()
+    # The worker inherits the variables that the parent has read; what it was told goes before them.
+    monkeypatch.setenv("SIGHTLINE_LIMITS__MAX_REGIONS", "9")
+    monkeypatch.setenv("SIGHTLINE_SERVER__WORKERS", "1")
+    assert Task.decode(text) == sent
+
+
+def test_a_task_names_the_files_that_the_worker_inherits() -> None:
+    assert Task.decode(Task(1, settings(), {}, "/tmp/metrics", CATALOG).encode()).catalog.descriptors == (7, 8, 9)
+
+
+@pytest.mark.parametrize(("workers", "ceiling", "share"), [(4, 64, 16), (3, 64, 21), (8, 4, 1), (1, 64, 64)])
+def test_the_ceiling_of_calls_is_divided(workers: int, ceiling: int, share: int) -> None:
+    whole = settings(server={"workers": workers}, limits={"max_concurrent_calls": ceiling})
+    part = share_of(whole, address="127.0.0.1:5", engine="127.0.0.1:6")
+    assert part.limits.max_concurrent_calls == share
+    assert part.server.workers == workers
+
+
+def test_a_worker_is_sent_to_the_parents_port_and_engine() -> None:
+    part = share_of(settings(), address="127.0.0.1:5", engine="127.0.0.1:6")
+    assert (part.server.listen, part.engine.triton_url) == ("127.0.0.1:5", "127.0.0.1:6")
+
+
+def test_a_worker_says_that_it_serves_or_why_it_cannot() -> None:
+    assert parse_line(serving_line()) is None
+    failed = parse_line(failed_line(SightlineError(ErrorKind.CONFIGURATION, 'no "catalog"\nhere')))
+    assert failed is not None
+    assert (failed.kind, failed.message) == (ErrorKind.CONFIGURATION, 'no "catalog"\nhere')
+
+
+def test_each_line_to_the_parent_is_one_line() -> None:
+    for line in (serving_line(), failed_line(SightlineError(ErrorKind.INTERNAL, "a\nb"))):
+        assert line.count(b"\n") == 1
+        json.loads(line)
