@@ -32,7 +32,7 @@ def prepare(peer: Peer) -> Path:
     print(f"{peer.name}: making its environment", file=sys.stderr, flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [str(folder / "bin/python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
+    pip = [str(folder / "bin/python"), "-m", "pip", "--disable-pip-version-check", "install", "-qq", "--no-deps"]
     subprocess.run([*pip, "--requirement", str(peer.requirements)], check=True, stdout=sys.stderr)
     stamp.write_text(wanted)
     return folder

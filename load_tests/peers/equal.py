@@ -85,9 +85,14 @@ def ranking_difference(ours: Sequence[Answer], theirs: Sequence[Answer]) -> str:
     """The first thing in which two rankings differ; empty when they are the same."""
     if len(ours) != len(theirs):
         return f"{len(theirs)} products instead of {len(ours)}"
+    known = {mine["id"]: mine["similarity"] for mine in ours}
     for rank, (mine, other) in enumerate(zip(ours, theirs, strict=True), start=1):
-        if mine["id"] != other["id"] and abs(mine["score"] - other["score"]) > TOLERANCE:
+        # Of two that tie for the last place, one is missing from the other's list.
+        tied = abs(mine["score"] - other["score"]) <= TOLERANCE
+        cut = abs(other["score"] - ours[-1]["score"]) <= TOLERANCE
+        if mine["id"] != other["id"] and not (tied and (other["id"] in known or cut)):
             return f"{other['id']} instead of {mine['id']} at place {rank}"
-        if mine["id"] == other["id"] and abs(mine["similarity"] - other["similarity"]) > TOLERANCE:
-            return f"similarity {other['similarity']} instead of {mine['similarity']} for {mine['id']}"
+        similarity = known.get(other["id"], other["similarity"])
+        if abs(similarity - other["similarity"]) > TOLERANCE:
+            return f"similarity {other['similarity']} instead of {similarity} for {other['id']}"
     return ""

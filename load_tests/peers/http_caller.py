@@ -21,13 +21,21 @@ class HttpCaller(Caller):
     """Posts a fixed list of bodies to the URL `target`. `connections` says nothing here: each call makes its own."""
 
     def __init__(
-        self, target: str, requests: Sequence[bytes], *, connections: int, deadline_s: float, content_type: str
+        self,
+        target: str,
+        requests: Sequence[bytes],
+        *,
+        connections: int,
+        deadline_s: float,
+        content_type: str,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._url, self._requests, self._deadline_s = target, requests, deadline_s
         self._client = httpx.AsyncClient(
             headers={"content-type": content_type},
             timeout=None,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            transport=transport,
         )
         self.rows = []
         self.started = 0.0
