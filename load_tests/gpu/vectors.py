@@ -1,4 +1,4 @@
-"""Unit vectors by the million, made in chunks where the index lives, with the exact answer for a few queries beside them.
+"""Unit vectors by the million, made in chunks where the index lives, and the exact answer for a few queries.
 
 Rule: nothing of a collection is kept but what the index keeps. On a GPU the chunks are made by CuPy where that is
 installed and handed over by address; else by numpy on the host, on all cores. Which it was stands in the results.
@@ -83,7 +83,7 @@ def chunks(rows: int, dimension: int, *, on_gpu: bool, seed: int = 1) -> HostChu
     """The vectors of a collection; on a GPU made there if CuPy works."""
     if on_gpu:
         try:
-            import cupy
+            import cupy  # type: ignore[import-not-found]
 
             cupy.zeros(1).sum()
             return DeviceChunks(rows, dimension, seed, cupy)
