@@ -83,3 +83,27 @@ def gpus() -> list[dict[str, str]]:
 def say(text: str) -> None:
     """Progress, away from the result."""
     print(text, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Puts the steps of `run.sh` together: OUT/run.json, and the same object on the last line."""
+    parser = argparse.ArgumentParser(prog="python -m load_tests.gpu.results", description=main.__doc__)
+    common_options(parser)
+    parser.add_argument("steps", nargs="*", metavar="NAME=CODE", help="each step's exit code; 124 is out of time")
+    arguments = parser.parse_args()
+    codes = {name: int(code) for name, _, code in (step.partition("=") for step in arguments.steps)}
+    folder = out_folder(arguments.out)
+    found = {name: folder / f"{name}.json" for name, code in codes.items() if code == 0}
+    figures = {name: without_header(json.loads(path.read_text())) for name, path in found.items()}
+    failed = {name: code for name, code in codes.items() if code}
+    publish("run", {"failed": failed, **figures}, cpu=arguments.cpu, out=arguments.out)
+    return 1 if failed or not codes else 0
+
+
+def without_header(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A step's own figures; the header stands once, in the run's."""
+    return {name: value for name, value in record.items() if name not in {"script", "device", "date", "hardware"}}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
