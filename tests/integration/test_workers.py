@@ -1,0 +1,168 @@
+"""Workers: one port, one engine, one catalog in memory, one `/metrics`; and each answers as a server alone does."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client.parser import text_string_to_metric_families
+
+from load_tests.processes import below, living, shared_files
+from tests.e2e.test_canary import read_url
+from tests.support.crew import OPTIONS, callers, until_all_serve, value, worker_of, workers_of
+from tests.support.pictures import encode
+from tests.support.world import RunningServer, World, asked, draw_photo, environment, running, search
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(240)]
+PHOTOS = [encode(draw_photo(seed), quality=92) for seed in range(3)]
+CONNECTIONS = 12
+
+
+@pytest.fixture(scope="module")
+def crew(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server with two workers."""
+    with running(world, tmp_path_factory.mktemp("crew") / "server.log", SIGHTLINE_SERVER__WORKERS="2") as made:
+        asyncio.run(until_all_serve(made))
+        yield made
+
+
+async def test_every_worker_answers_and_the_figures_are_those_of_all(crew: RunningServer) -> None:
+    before = value(crew, "requests_total", code="OK")
+    async with callers(crew, CONNECTIONS) as made:
+        calls = await asyncio.gather(*(caller.call(PHOTOS[0]) for caller in made))
+    assert {call.code for call in calls} <= {"OK", "RESOURCE_EXHAUSTED"}
+    good = [call for call in calls if call.code == "OK"]
+    assert {worker_of(crew, call) for call in good} == {1, 2}
+    assert value(crew, "requests_total", code="OK") == before + len(good)
+    assert value(crew, "in_flight") == 0
+
+
+async def test_a_worker_answers_as_a_server_alone_does(crew: RunningServer, server: RunningServer) -> None:
+    for photo in PHOTOS:
+        answers = []
+        for each in (crew, server):
+            async with grpc.aio.insecure_channel(each.target) as channel:
+                answers.append(await search(channel, asked(photo)))
+        ours, alone = answers
+        assert [found.object_id for found in ours.objects] == [found.object_id for found in alone.objects]
+        for object_id, products in alone.products.items():
+            assert [one.product.id for one in ours.products[object_id]] == [one.product.id for one in products]
+        assert (ours.done.catalog_revision, ours.done.detector, ours.done.embedder) == (
+            alone.done.catalog_revision,
+            alone.done.detector,
+            alone.done.embedder,
+        )
+        assert "@" in ours.done.embedder, "the digest reaches the workers"
+
+
+def test_there_is_one_engine_below_the_parent_and_the_workers_beside_it(crew: RunningServer) -> None:
+    assert {role: len(found) for role, found in crew.children().items() if role != "other"} == {
+        "tritonserver": 1,
+        "detector": 1,
+        "embedder": 1,
+    }
+    assert len(workers_of(crew)) == 2
+    assert value(crew, "workers") == value(crew, "workers_wanted") == 2
+
+
+def test_the_vectors_are_in_memory_once(crew: RunningServer) -> None:
+    inodes = set()
+    for worker in workers_of(crew):
+        lines = [line.split() for line in Path(f"/proc/{worker.pid}/maps").read_text().splitlines()]
+        found = {words[4] for words in lines if len(words) > 5 and words[5] == "/memfd:sightline-vectors"}
+        assert len(found) == 1
+        inodes |= found
+    assert len(inodes) == 1
+
+
+async def test_health_is_answered_by_every_worker(crew: RunningServer) -> None:
+    for _ in range(CONNECTIONS):
+        async with grpc.aio.insecure_channel(crew.target, options=OPTIONS) as channel:
+            answer = await health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(service="sightline.v1.LensService"), timeout=5
+            )
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_metrics_name_each_worker_and_say_nothing_twice(crew: RunningServer) -> None:
+    families = list(text_string_to_metric_families(read_url(crew.process.metrics_url).decode()))
+    names = [family.name for family in families]
+    assert len(names) == len(set(names))
+    by_name = {family.name: family for family in families}
+    for name in ("worker_resident_memory_bytes", "worker_open_fds", "worker_cpu_seconds"):
+        samples = [each for each in by_name[f"sightline_{name}"].samples if each.value > 0]
+        assert sorted(sample.labels["worker"] for sample in samples) == ["1", "2"]
+    (build,) = by_name["sightline_build_info"].samples
+    assert "@" in build.labels["embedder"]
+    (transport, _) = by_name["sightline_triton_transport"].samples
+    assert (transport.value, transport.labels["transport"]) == (1, "shm")
+    assert {each.labels["provider"] for each in by_name["sightline_engine_provider"].samples} == {
+        "CPUExecutionProvider"
+    }
+    assert value(crew, "engine_restarts_total") == 0
+
+
+@pytest.mark.parametrize("more", [(), ("--workers", "2")])
+def test_a_second_server_on_the_port_is_refused_by_its_name(
+    crew: RunningServer, world: World, more: tuple[str, ...]
+) -> None:
+    ended = serve(world, "--listen", crew.target, *more)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].startswith(f"sightline: cannot listen on {crew.target}")
+
+
+def test_what_is_wrong_with_the_catalog_is_said_once_and_exits_2(world: World, tmp_path: Path) -> None:
+    ended = serve(world, "--listen", "127.0.0.1:0", "--workers", "2", "--catalog", str(tmp_path / "nowhere"))
+    assert ended.returncode == 2
+    assert ended.stderr.count("there is no catalog at") == 1
+
+
+def serve(world: World, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """`sightline serve` to its end, which is to come soon."""
+    command = [sys.executable, "-m", "sightline_server", "serve", "--catalog", str(world.catalog)]
+    return subprocess.run(
+        [*command, "--metrics-listen", "127.0.0.1:0", *arguments],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+async def test_sighup_replaces_the_workers_and_loses_no_accepted_call(crew: RunningServer) -> None:
+    before = {worker.pid for worker in workers_of(crew)}
+    over = asyncio.Event()
+    async with callers(crew, 4) as made:
+        calling = [asyncio.create_task(caller.call_on(PHOTOS[0], over)) for caller in made]
+        crew.process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(60):
+            while "workers replaced" not in crew.log.read_text():  # noqa: ASYNC110 (another process)
+                await asyncio.sleep(0.05)
+        over.set()
+        await asyncio.gather(*calling)
+        calls = [call for caller in made for call in caller.calls]
+    assert [call for call in calls if call.lost] == []
+    assert sum(call.code == "OK" for call in calls) > 4
+    assert not before & {worker.pid for worker in workers_of(crew)}
+    assert value(crew, "worker_restarts_total") == 0
+    await until_all_serve(crew)
+
+
+def test_a_stop_leaves_nothing(world: World, tmp_path: Path) -> None:
+    with running(world, tmp_path / "server.log", SIGHTLINE_SERVER__WORKERS="2") as made:
+        pid = made.pid
+        processes = [process for found in below(pid).values() for process in found]
+        numbers = [worker.pid for worker in workers_of(made)]
+        made.process.send_signal(signal.SIGTERM)
+        assert made.process.wait(30) == 0
+    assert len(numbers) == 2
+    assert living(processes) == []
+    assert [name for number in (pid, *numbers) for name in shared_files(number)] == []
+    assert not list(Path("/tmp").glob(f"sightline-metrics-{pid}-*"))
+    assert "Traceback" not in (tmp_path / "server.log").read_text()
