@@ -13,6 +13,7 @@ Groups, each in parts of its own:
   engine      tritonserver, ONNX Runtime, numpy 1: the embedded engine's own packages
   libs-cu12   NVIDIA's CUDA 12 libraries, for faiss-gpu
   libs-cu13   NVIDIA's CUDA 13 libraries, for ONNX Runtime and faiss-gpu-cuvs
+  libs-cuvs   cuVS and what it is made of, for faiss-gpu-cuvs
   models      model_repository/*/1
   catalog     the showroom's catalog
   python      this machine's interpreter with its shared library (only with --interpreter)
@@ -81,7 +82,8 @@ sort_wheels() {
             faiss*) group=faiss ;;
             nvidia_pytriton*) group=$2 ;;
             nvidia_*_cu12-*) group=libs-cu12 ;;
-            nvidia_* | libcuvs* | libraft* | librmm* | rapids* | cuda_*) group=libs-cu13 ;;
+            libcuvs* | libraft* | librmm* | rapids*) group=libs-cuvs ;;
+            nvidia_* | cuda_*) group=libs-cu13 ;;
             *) group=$2 ;;
         esac
         mkdir -p "$work/$group"
@@ -89,7 +91,7 @@ sort_wheels() {
     done
 }
 
-if wanted server || wanted faiss || wanted libs-cu12 || wanted libs-cu13; then
+if wanted server || wanted faiss || wanted libs-cu12 || wanted libs-cu13 || wanted libs-cuvs; then
     echo "pack.sh: Sightline[$extra] for Python $python_version" >&2
     "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work/own" "$root"
     own=$(echo "$work"/own/sightline-*.whl)
@@ -128,7 +130,7 @@ if [[ $interpreter == yes ]] && wanted python; then
 fi
 
 groups=()
-for name in server faiss engine libs-cu12 libs-cu13 models catalog python; do
+for name in server faiss engine libs-cu12 libs-cu13 libs-cuvs models catalog python; do
     if [[ -d $work/$name ]] && wanted "$name"; then
         groups+=("$name=$work/$name")
     fi

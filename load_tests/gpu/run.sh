@@ -14,6 +14,7 @@ usage: load_tests/gpu/run.sh [options]
   --pack DIR         the pack (pack.sh made it); default gpu-pack
   --also-pack DIR    with --join: a second pack with another FAISS (groups faiss and its libs), checked for what works
   --nvidia-from DIR  a site-packages with NVIDIA's libraries (nvidia/), in place of the groups libs-cu12 and libs-cu13
+  --cupy-from DIR    a site-packages with CuPy for the same Python; without it the vectors are made on the host
   --limit-s N        seconds for all steps together; what is under way then is stopped; default 560
   --catalog DIR      default: the pack's, else $SIGHTLINE_HOME/catalogs/showroom
   --out DIR          default $OUT, else gpu-results (ignored by git)
@@ -42,6 +43,7 @@ while (($#)); do
         --pack) pack=${2:?--pack DIR}; shift 2 ;;
         --also-pack) also_pack=${2:?--also-pack DIR}; shift 2 ;;
         --nvidia-from) nvidia_from=${2:?--nvidia-from DIR}; shift 2 ;;
+        --cupy-from) export CUPY_SITE=${2:?--cupy-from DIR}; shift 2 ;;
         --limit-s) limit_s=${2:?--limit-s N}; shift 2 ;;
         --catalog) catalog=${2:?--catalog DIR}; shift 2 ;;
         --out) out=${2:?--out DIR}; shift 2 ;;
@@ -111,7 +113,7 @@ join_pack() {
     python3 -m load_tests.gpu.parts join --parts "$pack" --out "$place" >&2 || fail "the pack in $pack cannot be joined"
     bare_python
     check_driver --wheels "$place"
-    mapfile -t wheels < <(wheels_of "$place/server" "$place/faiss" "$place/libs-cu12" "$place/libs-cu13")
+    mapfile -t wheels < <(wheels_of "$place/server" "$place/faiss" "$place"/libs-*)
     make_venv "$pack/venv" "${wheels[@]}"
     export SIGHTLINE_HOME=$pack/home
     PIP_NO_INDEX=1 PIP_FIND_LINKS=$place/engine "$pack/venv/bin/sightline" engine install "--$device" --no-nvidia >&2 ||

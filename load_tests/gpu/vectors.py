@@ -5,6 +5,7 @@ installed and handed over by address; else by numpy on the host, on all cores. W
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -82,13 +83,15 @@ class DeviceChunks:
 def chunks(rows: int, dimension: int, *, on_gpu: bool, seed: int = 1) -> HostChunks | DeviceChunks:
     """The vectors of a collection; on a GPU made there if CuPy works."""
     if on_gpu:
+        # A site-packages beside this environment's, only for CuPy (run.sh --cupy-from).
+        sys.path += [site for site in (os.environ.get("CUPY_SITE"),) if site]
         try:
             import cupy  # type: ignore[import-not-found]
 
             cupy.zeros(1).sum()
             return DeviceChunks(rows, dimension, seed, cupy)
         except Exception as error:  # whatever keeps CuPy from working, the host can do it
-            print(f"vectors: made on the host, because CuPy does not work: {type(error).__name__}", flush=True)
+            print(f"vectors: made on the host, because CuPy does not work: {type(error).__name__}", file=sys.stderr)
     return HostChunks(rows, dimension, seed)
 
 

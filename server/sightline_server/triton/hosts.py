@@ -118,14 +118,14 @@ class EmbeddedHost:
             self._installation = installation_of(self._config.home)
             self._check_repository()
             regions.remove_orphans()
+        # Asked at each start: a GPU may have been lost, or have come back.
+        gpu = runs_on_gpu(self._config.device, engine_has_cuda=self._installation.has_cuda)
         if self._reaper is None:
             self._reaper = Reaper(regions.own_prefix())
             self._reaper.start()
         if self._ports is None:
             found = free_ports()
             self._ports = Ports(found.grpc, self._config.metrics_port or found.metrics)
-        # Asked at each start: a GPU may have been lost, or have come back.
-        gpu = runs_on_gpu(self._config.device, engine_has_cuda=self._installation.has_cuda)
         loop = asyncio.get_running_loop()
         self._stubs = []
         self._process = TritonProcess(
