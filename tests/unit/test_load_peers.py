@@ -1,21 +1,19 @@
 """The comparison with the peers: answers told apart, cells carried, readings summed up. No peer is started."""
 
+import asyncio
 import base64
 import json
-from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 
-from load_tests.caller import PATIENT
 from load_tests.peers import equal
 from load_tests.peers.cells import COMPOSED, WHOLE, Cell, Seat, seat
 from load_tests.peers.http_caller import HttpCaller
 from load_tests.peers.peers import PEERS, bentoml_serve, chosen
 from load_tests.peers.summary import Latency, Readings, against, latency, losses, of_rate, spread
-from load_tests.records import CODES, to_run
+from load_tests.records import CODES, Run, to_run
 
 RATE = "at_half_of_slowest"
 
@@ -116,39 +114,45 @@ def test_spread_is_median_least_and_most() -> None:
     assert spread([3.0, 1.0, 2.0]) == {"median": 2.0, "min": 1.0, "max": 3.0}
 
 
-def http_caller(bodies: list[bytes], serve: Callable[[httpx.Request], httpx.Response]) -> HttpCaller:
-    transport = httpx.MockTransport(serve)
-    return HttpCaller(
-        "http://peer/", bodies, connections=1, deadline_s=2.0, content_type="image/jpeg", transport=transport
-    )
+async def called(answer: bytes) -> tuple[str, Run, bytes]:
+    """What a caller makes of a server that answers with these bytes, and what that server was sent."""
+    asked = bytearray()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.extend(await reader.readuntil(b"\r\n\r\n"))
+        asked.extend(await reader.readexactly(3))
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        url = f"http://127.0.0.1:{port}/search"
+        caller = HttpCaller(url, [b"one", b"two"], connections=1, deadline_s=5.0, content_type="image/jpeg")
+        caller.begin()
+        code = await caller.call(0, 1, 0.0)
+    return code, to_run(caller.rows, seconds=1.0, cpu_s=0.0), bytes(asked)
+
+
+TWO_OBJECTS = b'{"objects": [{"object_id": "o1"}, {"object_id": "o2"}]}'
 
 
 @pytest.mark.parametrize(
     ("status", "code", "objects"), [(200, "OK", 2), (503, "RESOURCE_EXHAUSTED", 0), (418, "INTERNAL", 0)]
 )
 async def test_an_http_call_leaves_a_row_like_a_grpc_call(status: int, code: str, objects: int) -> None:
-    asked: list[bytes] = []
-
-    def serve(request: httpx.Request) -> httpx.Response:
-        asked.append(request.content)
-        return httpx.Response(status, content=b'{"objects": [{"object_id": "o1"}, {"object_id": "o2"}]}')
-
-    caller = http_caller([b"one", b"two"], serve)
-    caller.begin()
-    assert await caller.call(0, 1, 0.0, PATIENT) == code
-    run = to_run(caller.rows, seconds=1.0, cpu_s=0.0)
-    await caller.close()
-    assert asked == [b"two"]
+    head = b"HTTP/1.1 %d Said\r\ncontent-length: %d\r\n\r\n" % (status, len(TWO_OBJECTS))
+    found, run, asked = await called(head + TWO_OBJECTS)
+    assert found == code
+    assert asked.startswith(b"POST /search HTTP/1.1\r\n")
+    assert b"content-type: image/jpeg\r\n" in asked
+    assert asked.endswith(b"two")
     assert run.objects.tolist() == [objects]
     assert run.good.tolist() == [code == "OK"]
     assert run.request.tolist() == [1]
 
 
-async def test_a_refused_connection_is_unavailable() -> None:
-    def refuse(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("refused", request=request)
-
-    caller = http_caller([b"one"], refuse)
-    caller.begin()
-    assert await caller.call(0, 0, 0.0) == "UNAVAILABLE"
-    await caller.close()
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf"])
+async def test_a_connection_that_breaks_is_unavailable(answer: bytes) -> None:
+    found, run, _ = await called(answer)
+    assert found == "UNAVAILABLE"
+    assert not run.good.any()
