@@ -20,7 +20,8 @@ from tests.support.world import RunningServer, World, asked, draw_photo, environ
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(240)]
 PHOTOS = [encode(draw_photo(seed), quality=92) for seed in range(3)]
-CONNECTIONS = 12
+CONNECTIONS = 16
+"""So many that the kernel gives both workers some, but for one time in 30,000."""
 
 
 @pytest.fixture(scope="module")
