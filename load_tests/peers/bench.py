@@ -11,6 +11,7 @@ import os
 import platform
 import signal
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,9 +29,11 @@ from load_tests.peers.cells import Cell
 from load_tests.peers.equal import Answer, differences
 from load_tests.peers.pack import pack
 from load_tests.peers.peers import chosen
+from load_tests.peers.server import PeerError
 from load_tests.peers.subjects import SIGHTLINE, Started, Subject, peer_subject, sightline
 from load_tests.peers.summary import Latency, Readings, against, latency, losses, of_rate, spread
 from load_tests.photos import ROOT, SHOWROOM, Photos, read_photos
+from sightline_client.local_server import LocalServerError
 
 HALF, SEVENTY = "at_half_of_slowest", "at_70pct_of_sightline"
 SHARES = {HALF: 0.5, SEVENTY: 0.7}
@@ -81,14 +84,19 @@ def main() -> int:
     signal.signal(signal.SIGTERM, stopped)
     lengths = Lengths(saturated=max(3.0, arguments.seconds / 2), steady=arguments.seconds, rounds=arguments.rounds)
     photos = read_photos(arguments.photos)
+    peers = chosen(arguments.peers)
     with tempfile.TemporaryDirectory(prefix="world-") as folder:
         world = Path(folder)
         say(f"{len(photos.names)} photos {photos.digest}; preparing")
         pack(arguments.repository, arguments.catalog, world)
         subjects = [sightline(arguments.catalog, photos, own_versions())]
-        subjects += [peer_subject(peer, photos, world) for peer in chosen(arguments.peers)]
-        bench = Bench(subjects, photos, lengths)
-        report = bench.run()
+        try:
+            subjects += [peer_subject(peer, photos, world) for peer in peers]
+            bench = Bench(subjects, photos, lengths)
+            report = bench.run()
+        except (NotEqualError, PeerError, LocalServerError, subprocess.CalledProcessError) as error:
+            say(f"nothing was measured: {error}")
+            return 1
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps({**report, "details": bench.details}, indent=2) + "\n")

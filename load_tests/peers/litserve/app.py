@@ -10,7 +10,7 @@ from typing import Annotated
 import litserve
 from fastapi import Body
 
-from load_tests.peers.cells import Cell, Seat, seat
+from load_tests.peers.cells import Seat, seat
 from load_tests.peers.pipeline import Answer, Search
 
 BATCH_TIMEOUT_S = 0.01
@@ -55,11 +55,10 @@ class LensAPI(litserve.LitAPI):
 def main() -> None:
     """Serves until it is told to stop."""
     place = seat()
-    cell: Cell = place.cell
     server = litserve.LitServer(
-        LensAPI(place), accelerator="cpu", devices=1, workers_per_device=cell.workers, timeout=CALL_TIMEOUT_S
+        LensAPI(place), accelerator="cpu", devices=1, workers_per_device=place.cell.workers, timeout=CALL_TIMEOUT_S
     )
-    server.run(host="127.0.0.1", port=place.port, num_api_servers=1, log_level="warning", generate_client_file=False)
+    server.run(host="127.0.0.1", port=place.port, log_level="warning", generate_client_file=False)
 
 
 if __name__ == "__main__":
