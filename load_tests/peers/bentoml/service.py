@@ -20,7 +20,13 @@ CELL = PLACE.cell
 TIMEOUT_S = 10
 MAX_LATENCY_MS = 1000 * TIMEOUT_S
 """BentoML refuses what it expects to take longer. The callers' own deadline of 2 s here made it slower, not calmer."""
-BATCHED = {"batchable": True, "batch_dim": 0, "max_batch_size": CELL.batch, "max_latency_ms": MAX_LATENCY_MS}
+
+
+def batched(largest: int) -> dict[str, Any]:
+    """The options of an API that takes up to `largest` at once; BentoML has no batches of one."""
+    if CELL.batch == 1:
+        return {}
+    return {"batchable": True, "batch_dim": 0, "max_batch_size": largest, "max_latency_ms": MAX_LATENCY_MS}
 
 
 @bentoml.service(workers=CELL.workers, traffic={"timeout": TIMEOUT_S})
@@ -30,7 +36,7 @@ class Lens:
     def __init__(self) -> None:
         self._search = Search(PLACE.world, CELL.threads)
 
-    @bentoml.api(**BATCHED)
+    @bentoml.api(**batched(CELL.batch))
     def search(self, photos: list[str]) -> list[dict[str, Any]]:
         """One answer for each photo, which comes in base64: a batchable API takes a list, and a list is JSON."""
         return self._search.run([base64.b64decode(photo) for photo in photos])
@@ -43,7 +49,7 @@ class DetectorService:
     def __init__(self) -> None:
         self._detector = Detector(PLACE.world, CELL.threads)
 
-    @bentoml.api(**BATCHED)
+    @bentoml.api(**batched(CELL.batch))
     def detect(self, pictures: np.ndarray) -> list[Any]:
         """One answer for each of uint8 [B,h,w,3]."""
         return self._detector.run(pictures)
@@ -56,7 +62,7 @@ class EmbedderService:
     def __init__(self) -> None:
         self._embedder = Embedder(PLACE.world, CELL.threads)
 
-    @bentoml.api(**{**BATCHED, "max_batch_size": 8 * CELL.batch})
+    @bentoml.api(**batched(8 * CELL.batch))
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """The embeddings [B,D] of crops uint8 [B,h,w,3]."""
         return self._embedder.run(crops)
