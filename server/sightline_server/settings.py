@@ -144,7 +144,7 @@ class RankingSettings(Part):
 class BatchSettings(Part):
     """One batcher: `max_batch` items a call, `max_waiting` items in its queue, `slots` calls at once.
 
-    0 slots are as many as the model has instances.
+    0 slots are one more than the model has instances: then a batch is at the engine when the one before it ends.
     """
 
     max_batch: Positive = 16

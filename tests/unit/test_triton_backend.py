@@ -75,8 +75,11 @@ def repository(tmp_path: Path) -> Path:
 @pytest.fixture
 def backend(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", pb_utils(repository / "detector" / "1"))
-    with resources.as_file(resources.files("sightline_server.triton") / "backend" / "model.py") as path:
-        spec = importlib.util.spec_from_file_location("backend_model", path)
+    with resources.as_file(resources.files("sightline_server.triton") / "backend") as folder:
+        monkeypatch.syspath_prepend(folder)
+        monkeypatch.delenv("SIGHTLINE_CORES", raising=False)
+        monkeypatch.delitem(sys.modules, "onnx_sessions", raising=False)
+        spec = importlib.util.spec_from_file_location("backend_model", folder / "model.py")
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -159,33 +162,6 @@ def test_where_the_server_asked_for_a_gpu_an_instance_on_the_cpu_is_refused(
     monkeypatch.setenv("SIGHTLINE_ON_GPU", "1")
     with pytest.raises(RuntimeError, match="GPU"):
         loaded(backend, repository / "embedder", kind="CPU")
-
-
-@pytest.mark.parametrize(("instances", "cores"), [(1, 8), (2, 4), (3, 2), (9, 1)])
-def test_instances_share_the_cores(
-    backend: ModuleType, monkeypatch: pytest.MonkeyPatch, instances: int, cores: int
-) -> None:
-    monkeypatch.setattr(backend.os, "sched_getaffinity", lambda pid: set(range(8)))
-    assert backend.cores_of({"instance_group": [{"count": instances, "kind": "KIND_CPU"}]}) == cores
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 7])
-def test_a_batch_dealt_to_the_cores_gives_what_its_members_give_alone(
-    backend: ModuleType, repository: Path, monkeypatch: pytest.MonkeyPatch, count: int
-) -> None:
-    monkeypatch.setattr(backend.os, "sched_getaffinity", lambda pid: set(range(3)))
-    model = loaded(backend, repository / "embedder", threads="0")
-    assert model.sessions.dealers == 3
-    asked = request(count, seed=5)
-    (response,) = model.execute([asked])
-    np.testing.assert_allclose(response.output_tensors[0].array, expected_embeddings(asked["CROPS"].array), atol=1e-6)
-
-
-def test_who_states_threads_gets_one_session_with_so_many(backend: ModuleType, repository: Path) -> None:
-    path = str(repository / "embedder" / "1" / "model.onnx")
-    sessions = backend.Sessions(path, {"parameters": {"intra_op_thread_count": {"string_value": "3"}}}, "CPU", "0")
-    assert sessions.dealers == 1
-    assert sessions.joined.get_session_options().intra_op_num_threads == 3
 
 
 def test_names_types_and_dims_come_from_the_file(backend: ModuleType) -> None:

@@ -96,7 +96,7 @@ def test_a_changed_backend_alone_is_renewed_without_fetching(
     tmp_path: Path, offline: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installer.install(tmp_path, progress=quiet)
-    monkeypatch.setattr(installer, "backend_source", lambda: b"# newer")
+    monkeypatch.setattr(installer, "backend_sources", lambda: {"model.py": b"# newer"})
     with pytest.raises(SightlineError, match="another release"):
         installer.installation_of(tmp_path)
     installer.install(tmp_path, progress=quiet)

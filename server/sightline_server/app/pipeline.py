@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from sightline_server.app.clock import clock
 from sightline_server.batching.batcher import BatchFunction, MicroBatcher
 from sightline_server.batching.window import Window
 from sightline_server.domain.items import Neighbour
+from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.pipeline import Pipeline, PipelineSettings
@@ -32,13 +33,18 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What runs batches: items that it takes in one call (0: any number), and calls that it runs at once."""
+    """What runs batches: items that it takes in one call (0: any number), and calls that keep it busy."""
 
     max_batch: int
-    instances: int
+    slots: int
+
+    @classmethod
+    def of(cls, spec: DetectorSpec | EmbedderSpec) -> Self:
+        """A model: one call for each instance, and one that is there already when the first of them ends."""
+        return cls(spec.max_batch_size, spec.instances + 1)
 
 
-INDEX = Device(max_batch=0, instances=1)
+INDEX = Device(max_batch=0, slots=1)
 """One owner thread, whatever the batch."""
 
 
@@ -67,7 +73,7 @@ async def build_pipeline(
     async def look_up(items: Sequence[VectorQuery], *, deadline: float) -> list[list[Neighbour]]:
         return await search(index, items)
 
-    detector, embedder = (Device(spec.max_batch_size, spec.instances) for spec in (engine.detector, engine.embedder))
+    detector, embedder = Device.of(engine.detector), Device.of(engine.embedder)
     frames = batcher(stack, "frames", detect, part.frames, detector, metrics)
     crops = batcher(stack, "crops", embed, part.crops, embedder, metrics)
     queries = batcher(stack, "queries", look_up, part.queries, INDEX, metrics)
@@ -108,7 +114,7 @@ def batcher(
     """A batcher that closes with `stack`, with the settings as far as `device` allows them."""
     max_batch = min(settings.max_batch, device.max_batch) if device.max_batch else settings.max_batch
     window: Window[ItemT] = Window(max_batch=max_batch, max_waiting=settings.max_waiting, lanes=len(Lane))
-    slots = settings.slots or device.instances
+    slots = settings.slots or device.slots
     made = MicroBatcher(run, window, slots=slots, clock=clock, observer=BatcherMetrics(metrics, name))
     stack.push_async_callback(made.close)
     return made

@@ -195,7 +195,8 @@ def assemble_backends(made: Installation, folder: Path) -> None:
     stub.chmod(0o755)
     made.tritonserver.chmod(0o755)
     (folder / "onnxruntime").mkdir()
-    (folder / "onnxruntime" / "model.py").write_bytes(backend_source())
+    for name, source in backend_sources().items():
+        (folder / "onnxruntime" / name).write_bytes(source)
 
 
 def refresh_backends(root: Path, wanted: Stamp) -> None:
@@ -287,7 +288,7 @@ def wanted_stamp(build: str) -> Stamp:
     """The stamp of an engine that this release would make with this Python."""
     return Stamp(
         requirements=hashlib.sha256(requirements(build).encode()).hexdigest(),
-        backend=hashlib.sha256(backend_source()).hexdigest(),
+        backend=hashlib.sha256(b"".join(backend_sources().values())).hexdigest(),
         python_version=f"{sys.version_info.major}.{sys.version_info.minor}",
         base_prefix=sys.base_prefix,
         libpython_dir=libpython_dir(),
@@ -300,9 +301,10 @@ def same_environment(found: Stamp, wanted: Stamp) -> bool:
     return asdict(found) | {"backend": ""} == asdict(wanted) | {"backend": ""}
 
 
-def backend_source() -> bytes:
-    """Our backend, as shipped."""
-    return (resources.files("sightline_server.triton") / "backend" / "model.py").read_bytes()
+def backend_sources() -> dict[str, bytes]:
+    """Our backend's files, as shipped."""
+    folder = resources.files("sightline_server.triton") / "backend"
+    return {name: (folder / name).read_bytes() for name in ("model.py", "onnx_sessions.py")}
 
 
 def read_stamp(root: Path) -> Stamp | None:

@@ -77,7 +77,7 @@ class TritonProcess:
         self.ports = ports
         self.prefix = prefix
         self._command = command_line(installation, repository, models, ports, prefix)
-        self._environment = environment(installation, gpu=gpu)
+        self._environment = environment(installation, prefix, gpu=gpu)
         self._on_provider = on_provider
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._reader: threading.Thread | None = None
@@ -195,9 +195,11 @@ def command_line(
     ]
 
 
-def environment(installation: Installation, *, gpu: bool) -> dict[str, str]:
+def environment(installation: Installation, prefix: str, *, gpu: bool) -> dict[str, str]:
     """The engine's environment variables: its own Python first, nothing of ours that would lead its stubs astray."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LD_"))}
+    # Where the models' processes agree on who runs on which core (backend/onnx_sessions.py).
+    kept["SIGHTLINE_CORES"] = str(regions.FOLDER / f"{prefix}core")
     kept["LD_LIBRARY_PATH"] = library_path(installation, gpu=gpu)
     if gpu:
         # Read by our backend in the stubs: whatever kind of instance Triton makes, the CPU is refused.

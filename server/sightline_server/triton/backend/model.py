@@ -1,7 +1,8 @@
 """Triton's backend `onnxruntime`, written for its Python backend: the embedded engine's stand-in for the native one.
 
-It is copied beside `python/` in the engine's backend directory and runs in Triton's stub processes, in the engine's
-own environment: so it imports numpy, ONNX Runtime and `triton_python_backend_utils` and nothing of Sightline.
+Both files of this folder are copied beside `python/` in the engine's backend directory and run in Triton's stub
+processes, in the engine's own environment: they import numpy, ONNX Runtime and `triton_python_backend_utils` and nothing
+of Sightline. This one is Triton's side, onnx_sessions.py is ONNX Runtime's.
 Rule: one `config.pbtxt` means the same here and on the native backend, parameter names included.
 """
 
@@ -9,16 +10,13 @@ import glob
 import json
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
-
-Arrays = list[NDArray[Any]]
-"""One request's inputs, or one answer's outputs, in the order of the model."""
+from onnx_sessions import Arrays, Sessions
 
 TYPES = {
     "tensor(bool)": "TYPE_BOOL",
@@ -43,11 +41,6 @@ def find_model(version_dir: str) -> str:
     return found[0]
 
 
-def parameter(config: dict[str, Any], key: str, default: str) -> str:
-    """A string parameter of a model's configuration."""
-    return str(config.get("parameters", {}).get(key, {}).get("string_value", default))
-
-
 def tensor_entry(node: Any, batched: bool) -> dict[str, Any]:
     """What config.pbtxt would say of one ONNX input or output: name, type, dims without the batch."""
     dims = [d if isinstance(d, int) and d > 0 else -1 for d in node.shape]
@@ -56,70 +49,6 @@ def tensor_entry(node: Any, batched: bool) -> dict[str, Any]:
     if batched and (not dims or dims[0] != -1):
         raise pb_utils.TritonModelException("tensor " + node.name + " has no dynamic batch dimension")
     return {"name": node.name, "data_type": TYPES[node.type], "dims": dims[1:] if batched else dims}
-
-
-def providers(kind: str, device_id: str) -> list[Any]:
-    """ONNX Runtime's providers for an instance of `kind`, first choice first."""
-    if kind == "GPU":
-        # The default tries every algorithm of every convolution anew for each size of batch: seconds, while calls wait.
-        options = {"device_id": int(device_id), "cudnn_conv_algo_search": "HEURISTIC"}
-        return [("CUDAExecutionProvider", options), "CPUExecutionProvider"]
-    return ["CPUExecutionProvider"]
-
-
-def cores_of(config: dict[str, Any]) -> int:
-    """The cores that one instance of the model may use: an equal share for each."""
-    instances = max(1, sum(int(group.get("count", 1)) for group in config.get("instance_group", [])))
-    return max(1, len(os.sched_getaffinity(0)) // instances)
-
-
-def session_options(config: dict[str, Any], threads: int) -> Any:
-    """Options under the names that the native backend reads."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = int(parameter(config, "inter_op_thread_count", "0"))
-    # Threads that spin between calls take the cores from the other model: nearly half of the CPU time, measured.
-    spin = parameter(config, "intra_op_allow_spinning", "0")
-    options.add_session_config_entry("session.intra_op.allow_spinning", spin)
-    return options
-
-
-class Sessions:
-    """The model in ONNX Runtime: one session, and on the CPU another of a single thread that batches are dealt to.
-
-    On a CPU a batch costs what its pictures cost one by one, so several pictures are best run on a core each, and all
-    cores are best joined for a picture alone (docs/performance.md). More instances of the model would do the same, but
-    Triton's Python backend crashes now and then with more than one (triton-inference-server/server#8882).
-    """
-
-    def __init__(self, path: str, config: dict[str, Any], kind: str, device_id: str) -> None:
-        stated = int(parameter(config, "intra_op_thread_count", "0"))
-        cores = cores_of(config)
-        chosen = providers(kind, device_id)
-        self.joined = onnxruntime.InferenceSession(path, session_options(config, stated or cores), providers=chosen)
-        self.provider = self.joined.get_providers()[0]
-        self.inputs = [node.name for node in self.joined.get_inputs()]
-        self.outputs = [node.name for node in self.joined.get_outputs()]
-        # Whoever states a number of threads gets one session with so many.
-        self.dealers = cores if kind != "GPU" and not stated else 1
-        if self.dealers > 1:
-            self.single = onnxruntime.InferenceSession(path, session_options(config, 1), providers=chosen)
-            self.threads = ThreadPoolExecutor(self.dealers)
-
-    def run(self, arrays: Arrays) -> Arrays:
-        """The outputs of one batch."""
-        parts = min(self.dealers, arrays[0].shape[0] if arrays[0].ndim else 1)
-        if parts < 2:
-            return self.run_on(self.joined, arrays)
-        dealt = zip(*(np.array_split(array, parts) for array in arrays), strict=True)
-        answers = self.threads.map(lambda part: self.run_on(self.single, part), dealt)
-        return [np.concatenate(pieces) for pieces in zip(*answers, strict=True)]
-
-    def run_on(self, session: Any, arrays: Sequence[NDArray[Any]]) -> Arrays:
-        """One call of ONNX Runtime."""
-        results: Arrays = session.run(self.outputs, dict(zip(self.inputs, arrays, strict=True)))
-        return results
 
 
 class TritonPythonModel:
