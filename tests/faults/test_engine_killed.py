@@ -35,21 +35,26 @@ async def test_a_killed_tritonserver_comes_back(embedded: Embedded) -> None:
 
 
 @pytest.mark.parametrize("model", ["detector", "embedder"])
-async def test_a_killed_stub_is_loaded_again(embedded: Embedded, model: str) -> None:
-    server, before = embedded.host.pid, embedded.stub(model)
+async def test_a_stub_that_is_killed_under_load_comes_back(embedded: Embedded, model: str) -> None:
+    before = embedded.stub(model)
     os.kill(before, signal.SIGKILL)
     failures = await failures_until_ready(embedded)
     await both(embedded.engine)
     assert embedded.stub(model) != before
-    assert embedded.host.pid == server
     assert {error.kind for error in failures} <= {ErrorKind.ENGINE_UNAVAILABLE}
-    assert embedded.events.mends == ["reload"]
+    # Triton never ends unloading a model whose stub died at work; what would stay of it goes with a restart.
+    assert embedded.events.mends in (["reload"], ["restart"])
 
 
-async def test_a_dead_stub_is_noticed_without_any_call(embedded: Embedded) -> None:
+async def test_an_idle_stub_that_is_killed_is_noticed_without_any_call_and_loaded_again(embedded: Embedded) -> None:
+    server = psutil.Process(embedded.host.pid)
+    threads = server.num_threads()
     os.kill(embedded.stub("embedder"), signal.SIGKILL)
     await embedded.readiness.until(False, True)
     await both(embedded.engine)
+    assert embedded.events.mends == ["reload"]
+    assert embedded.host.pid == server.pid
+    assert server.num_threads() <= threads + 2
 
 
 async def test_a_killed_reaper_is_replaced(embedded: Embedded) -> None:

@@ -95,6 +95,18 @@ async def good_answer(server: RunningServer) -> None:
     assert answer.failures == {}
 
 
+async def until_inside(server: RunningServer, calls: int) -> None:
+    """Returns when the handler works on exactly so many calls; fails when that takes long."""
+    async with asyncio.timeout(REST_WITHIN_S):
+        while await counted(server, "in_flight") != calls:  # noqa: ASYNC110 (another process gives no event)
+            await asyncio.sleep(0.02)
+
+
+async def counted(server: RunningServer, name: str, **labels: str) -> float:
+    """A metric of the server, summed over what `labels` leave open."""
+    return (await asyncio.to_thread(scrape, server.process.metrics_url)).sum(f"sightline_{name}", **labels)
+
+
 @asynccontextmanager
 async def unharmed(server: RunningServer) -> AsyncIterator[None]:
     """What happens in the block leaves the server as it was, and the next call succeeds."""

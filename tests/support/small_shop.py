@@ -6,6 +6,7 @@ a user starts it; what a test changes is its settings, its limits and its surrou
 
 import csv
 import io
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,8 +23,8 @@ from tests.support.fault_models import build_fault_repository
 from tests.support.world import RunningServer, environment
 
 PRODUCTS = 40
-TITLE_CHARACTERS = 3000
-"""So long that the answer to one photo does not fit into what HTTP/2 sends to somebody who reads nothing."""
+TITLE_CHARACTERS = 25_000
+"""So long that a whole answer, 5 MB, does not fit into what gRPC and HTTP/2 take for somebody who reads nothing."""
 
 Colour = tuple[int, int, int]
 SLOW: Colour = (120, 255, 0)
@@ -91,11 +92,15 @@ PHOTO = photo_of_cells(99)
 
 @contextmanager
 def serving(
-    shop: SmallShop, log: Path, *arguments: str, catalog: Path | None = None, **variables: str
+    shop: SmallShop, log: Path, *arguments: str, prefix: Sequence[str] = (), **variables: str
 ) -> Iterator[RunningServer]:
-    """A server on the shop for the length of the block; `arguments` go to `sightline serve`."""
+    """A server on the shop for the length of the block.
+
+    `arguments` go to `sightline serve`; `prefix` is the program that becomes the server.
+    """
     process = LocalServer(
-        catalog=catalog or shop.catalog,
+        catalog=shop.catalog,
+        prefix=prefix,
         extra_args=arguments,
         env=shop.variables(**variables),
         log=log,
@@ -105,7 +110,18 @@ def serving(
         yield RunningServer(process, log)
 
 
-def serve_command(shop: SmallShop, before: Sequence[str] = ()) -> list[str]:
-    """The command of a server on free ports, behind the words of another program that starts it."""
+def serve_command(shop: SmallShop) -> list[str]:
+    """The command of a server on free ports."""
     serve = [sys.executable, "-m", "sightline_server", "serve", "--catalog", str(shop.catalog)]
-    return [*before, *serve, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]
+    return [*serve, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]
+
+
+@contextmanager
+def paused_engine(server: RunningServer) -> Iterator[None]:
+    """The server's tritonserver does not run for the length of the block; calls wait for it, or for their deadline."""
+    (engine,) = server.children()["tritonserver"]
+    engine.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        engine.send_signal(signal.SIGCONT)

@@ -35,7 +35,8 @@ class LocalServer:
     """A server process as a context manager; `target`, `metrics_url` and `pid` are valid inside.
 
     `extra_args` go to `serve` as they are, `env` is added to this process's environment. The server's output goes to
-    `log` if given, else to a temporary file that is shown when the start fails.
+    `log` if given, else to a temporary file that is shown when the start fails. `prefix` is another program with its
+    arguments, by its full path, that becomes the server: `("/usr/bin/nice", "-n", "5")`.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class LocalServer:
         stop_timeout_s: float = 30.0,
         log: Path | None = None,
         attempts: int = 3,
+        prefix: Sequence[str] = (),
     ) -> None:
         self._arguments = [*(("--catalog", str(catalog)) if catalog is not None else ()), *extra_args]
         self._environment = {**os.environ, **(env or {})}
@@ -55,6 +57,7 @@ class LocalServer:
         self._stop_timeout_s = stop_timeout_s
         self._log_path = log
         self._attempts = attempts
+        self._prefix = list(prefix)
         self._log: IO[bytes] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.target = ""
@@ -116,7 +119,7 @@ class LocalServer:
         serve += ["--metrics-listen", f"127.0.0.1:{metrics_port}", *self._arguments]
         launcher = Path(__file__).with_name("bound_launch.py")
         self._process = subprocess.Popen(
-            [sys.executable, str(launcher), str(os.getpid()), *serve],
+            [sys.executable, str(launcher), str(os.getpid()), *self._prefix, *serve],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,

@@ -59,7 +59,10 @@ class Door:
         engine.on_change(lambda _ready: self.health.publish_soon())
 
     async def close(self, grace_s: float) -> None:
-        """Lets nobody in any more, waits for those inside for at most `grace_s`, and ends the calls of the others."""
+        """Lets nobody in any more, waits for those inside for at most `grace_s`, and ends the calls of the others.
+
+        Cancelling it, as a second signal does, ends the calls at once.
+        """
         drained = asyncio.ensure_future(self.admission.drain())
         await asyncio.sleep(0)
         await self.health.publish()
@@ -67,7 +70,14 @@ class Door:
         try:
             await asyncio.wait_for(drained, grace_s)
         except TimeoutError:
-            log.warning("stopping: %d calls did not end in time", self.admission.inside)
-            self._calls.end_all()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.admission.drain(), LAST_WORDS_S)
+            await self._end_calls()
+        except asyncio.CancelledError:
+            # What stops next waits for the batches that run, and those wait for their callers.
+            await self._end_calls()
+            raise
+
+    async def _end_calls(self) -> None:
+        log.warning("stopping: %d calls did not end in time", self.admission.inside)
+        self._calls.end_all()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.admission.drain(), LAST_WORDS_S)

@@ -7,17 +7,24 @@ other models than the server was built for is not taken.
 import asyncio
 import contextlib
 import logging
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.triton import folders
 from sightline_server.triton.client import TritonClient
-from sightline_server.triton.config import MODELS, EngineConfig, EngineEvents
+from sightline_server.triton.config import EMBEDDER, MODELS, EngineConfig, EngineEvents
 from sightline_server.triton.connection import Connection, connect
 from sightline_server.triton.faults import EngineError
 from sightline_server.triton.hosts import Host
 
 log = logging.getLogger("sightline.engine")
 POLL_S = 0.05
+SAME_EMBEDDER = 0.99
+"""Least cosine between two embeddings of one picture by one model; another device moves it by far less."""
 
 
 class Lifecycle:
@@ -30,6 +37,8 @@ class Lifecycle:
         self._config = config
         self._events = events
         self._specs: tuple[DetectorSpec, EmbedderSpec] | None = None
+        self._sample_embedding: NDArray[np.float32] | None = None
+        self._folder: Path | None = None
 
     @property
     def specs(self) -> tuple[DetectorSpec, EmbedderSpec]:
@@ -41,6 +50,8 @@ class Lifecycle:
     async def raise_up(self) -> None:
         """From nothing to two models that answer. Raises `SightlineError` with the engine's log when that fails."""
         limit_s = self._config.start_timeout_s
+        folders.remove_orphans()
+        others = folders.present()
         try:
             async with asyncio.timeout(limit_s):
                 await self.host.begin()
@@ -57,6 +68,8 @@ class Lifecycle:
             raise
         self.connection = connection
         self.host.settled()
+        if self.host.mends:
+            self._folder = folders.mark(others)
         detector, embedder = self.specs
         log.info("engine: %s on %s and %s", self.host.name, detector.identity, embedder.identity)
         log.info("engine: gRPC on %s, metrics on %s", self.host.address, self.host.metrics_url or "its own address")
@@ -81,11 +94,14 @@ class Lifecycle:
 
     def _check_same_models(self, connection: Connection) -> None:
         found = connection.detector, connection.embedder
-        if self._specs is None:
-            self._specs = found
-        if self._specs != found:
-            changed = [name for name, now, was in zip(MODELS, found, self._specs, strict=True) if now != was]
-            text = f"the engine now has another {' and another '.join(changed)}; restart the server"
+        if self._specs is None or self._sample_embedding is None:
+            self._specs, self._sample_embedding = found, connection.sample_embedding
+        changed = {name for name, now, was in zip(MODELS, found, self._specs, strict=True) if now != was}
+        # A remote engine's files are not at hand: its embedder is told by what it answers, too.
+        if not same_direction(connection.sample_embedding, self._sample_embedding):
+            changed.add(EMBEDDER)
+        if changed:
+            text = f"the engine now has another {' and another '.join(sorted(changed))}; restart the server"
             raise SightlineError(ErrorKind.CONFIGURATION, text)
 
     def _failure(self, what: str) -> SightlineError:
@@ -99,11 +115,13 @@ class Lifecycle:
         if connection:
             await connection.close()
         await self.host.end(grace_s)
+        if self._folder:
+            folders.remove(self._folder)
 
     async def reload(self, models: set[str]) -> None:
         """Unloads and loads models whose stub is dead, and tries them; loading alone would do nothing.
 
-        Raises `EngineError`, or `TimeoutError` after `reload_timeout_s`.
+        Raises `EngineError`, or `TimeoutError` after `reload_timeout_s` or when a model does not go.
         """
         connection, limit_s = self.connection, self._config.reload_timeout_s
         if connection is None:
@@ -118,9 +136,20 @@ class Lifecycle:
         self.host.settled()
 
     async def _put_away(self, client: TritonClient, model: str) -> None:
-        """Waits a while for the end of unloading; a model whose stub died at work stays, and loads all the same."""
+        """Waits for the end of unloading. Raises `TimeoutError` for a model that stays: its stub died at work.
+
+        It could be loaded all the same, but Triton would keep what the dead one held for ever: 36 threads, 64 MiB of
+        shared memory. Starting Triton again takes no longer.
+        """
         limit_s = self._config.unload_timeout_s
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(limit_s):
-                while not await client.unloaded(model, limit_s):  # noqa: ASYNC110 (Triton has no event for it)
-                    await asyncio.sleep(POLL_S)
+        async with asyncio.timeout(limit_s):
+            while not await client.unloaded(model, limit_s):  # noqa: ASYNC110 (Triton has no event for it)
+                await asyncio.sleep(POLL_S)
+
+
+def same_direction(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    """Whether two embeddings float32 [D] can be those of one picture by one model."""
+    if one.shape != other.shape:
+        return False
+    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(one @ other) >= SAME_EMBEDDER * lengths

@@ -2,7 +2,8 @@
 
 A server killed with SIGKILL cannot unlink its shared memory, where the last photo lies, nor end its engine's stubs. The
 reaper holds the reading end of a pipe from the server, which tells it `watch PID` and `forget PID`; when the pipe ends
-or the server is gone it kills the engine's process group, unlinks all that begins with PREFIX, and ends.
+or the server is gone it kills the engine's process group, unlinks all that begins with PREFIX, removes the engine's
+folder in `/tmp`, and ends.
 Rule: standard library only, no state but the engine's pid, and it never kills a process that it was not told of.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 
 # Run by file and isolated, so that it starts in a few milliseconds; our own package is still where this file is.
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from sightline_server.triton import regions
+from sightline_server.triton import folders, regions
 
 CHECK_PARENT_S = 1.0
 GIVE_UP_S = 10.0
@@ -62,6 +63,7 @@ def reap(prefix: str, engines: dict[int, str]) -> None:
     while True:
         alive = [pid for pid, start in engines.items() if kill_group(pid, start)]
         regions.remove(prefix)
+        folders.remove_of(prefix)
         if (not alive and not regions.listed(prefix)) or time.monotonic() > deadline:
             return
         time.sleep(0.05)

@@ -5,27 +5,28 @@ from collections.abc import Iterator
 import pytest
 
 from load_tests.faults import kill_server, kill_under_load
-from tests.support.pictures import encode
-from tests.support.world import RunningServer, World, draw_photo, running
+from tests.support.rest import unharmed
+from tests.support.small_shop import PHOTO, SmallShop, serving
+from tests.support.world import RunningServer
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(240)]
-PHOTO = encode(draw_photo(3), quality=92)
-RATE = 3.0
+pytestmark = pytest.mark.engine
+RATE = 10.0
 
 
 @pytest.fixture(scope="module")
-def victim(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def victim(shop: SmallShop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server that these tests harm, one after the other; the last of them ends it."""
-    with running(world, tmp_path_factory.mktemp("victim") / "server.log") as made:
+    with serving(shop, tmp_path_factory.mktemp("victim") / "server.log") as made:
         yield made
 
 
 @pytest.mark.parametrize("role", ["embedder", "detector", "tritonserver"])
 async def test_a_killed_part_of_the_engine_comes_back(role: str, victim: RunningServer) -> None:
-    found = await kill_under_load(victim.process, role, PHOTO, rate=RATE, seconds=35, kill_at=1.0, early=True)
-    assert found.broken == []
-    assert found.failed > 0, "the fault was felt"
-    assert found.succeeded > 0
+    async with unharmed(victim):
+        found = await kill_under_load(victim.process, role, PHOTO, rate=RATE, seconds=35, kill_at=1.0, early=True)
+        assert found.broken == []
+        assert found.failed > 0, "the fault was felt"
+        assert found.succeeded > 0
 
 
 def test_nothing_is_left_of_a_killed_server(victim: RunningServer) -> None:
