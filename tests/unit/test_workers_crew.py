@@ -20,17 +20,27 @@ class FakeWorker:
         self.number, self.pid = number, pid
         self.dismissed = self.serving = self.killed = False
         self.obedient = True
+        self.listens = False
         self.successor: asyncio.Future[FakeWorker] = asyncio.get_running_loop().create_future()
+        self._warm = asyncio.Event()
         self._settled = asyncio.Event()
         self._failure: SightlineError | None = None
         self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
+    def warms(self) -> None:
+        self._warm.set()
+
     def serves(self) -> None:
         self.serving = True
+        self._warm.set()
         self._settled.set()
+
+    def listen(self) -> None:
+        self.listens = True
 
     def fails(self, message: str) -> None:
         self._failure = SightlineError(ErrorKind.CONFIGURATION, message)
+        self._warm.set()
         self._settled.set()
         self.ends(2)
 
@@ -38,9 +48,15 @@ class FakeWorker:
         self.serving = False
         if not self._settled.is_set():
             self._failure = SightlineError(ErrorKind.INTERNAL, how(code))
+            self._warm.set()
             self._settled.set()
         if not self._end.done():
             self._end.set_result(code)
+
+    async def until_warm(self) -> None:
+        await self._warm.wait()
+        if self._failure:
+            raise self._failure
 
     async def until_serving(self) -> None:
         await self._settled.wait()
@@ -101,6 +117,8 @@ async def test_it_has_started_when_every_worker_serves() -> None:
     stage = Stage(3)
     starting = asyncio.create_task(stage.crew.start())
     await stage.until(lambda: len(stage.hired) == 3)
+    for worker in stage.hired:
+        worker.warms()
     for worker in stage.hired[:2]:
         worker.serves()
     await stage.until(lambda: stage.value("workers") == 2)
@@ -109,6 +127,26 @@ async def test_it_has_started_when_every_worker_serves() -> None:
     await starting
     await stage.until(lambda: stage.value("workers") == 3)
     assert stage.value("workers_wanted") == 3
+    await stage.crew.stop(1)
+
+
+async def test_the_first_workers_listen_when_all_of_them_could() -> None:
+    stage = Stage(2)
+    starting = asyncio.create_task(stage.crew.start())
+    await stage.until(lambda: len(stage.hired) == 2)
+    stage.hired[0].warms()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not stage.hired[0].listens
+    stage.hired[1].warms()
+    await stage.until(lambda: stage.hired[0].listens and stage.hired[1].listens)
+    for worker in stage.hired:
+        worker.serves()
+    await starting
+    stage.hired[0].ends(1)
+    await stage.until(lambda: len(stage.hired) == 3)
+    stage.hired[2].warms()
+    await stage.until(lambda: stage.hired[2].listens)
     await stage.crew.stop(1)
 
 

@@ -7,7 +7,7 @@ import pytest
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.shared import SharedCatalog
 from sightline_server.settings import Settings
-from sightline_server.workers.task import Task, failed_line, parse_line, serving_line, share_of
+from sightline_server.workers.task import LISTEN, SERVING, WARM, Task, failed_line, failure_of, share_of
 
 CATALOG = SharedCatalog("shop", "1-abc", "/catalogs/shop", 1.0, vectors=7, products=8, pictures=9)
 
@@ -43,13 +43,14 @@ def test_a_worker_is_sent_to_the_parents_port_and_engine() -> None:
 
 
 def test_a_worker_says_that_it_serves_or_why_it_cannot() -> None:
-    assert parse_line(serving_line()) is None
-    failed = parse_line(failed_line(SightlineError(ErrorKind.CONFIGURATION, 'no "catalog"\nhere')))
+    assert failure_of(WARM) is failure_of(SERVING) is None
+    failed = failure_of(failed_line(SightlineError(ErrorKind.CONFIGURATION, 'no "catalog"\nhere')))
     assert failed is not None
     assert (failed.kind, failed.message) == (ErrorKind.CONFIGURATION, 'no "catalog"\nhere')
 
 
-def test_each_line_to_the_parent_is_one_line() -> None:
-    for line in (serving_line(), failed_line(SightlineError(ErrorKind.INTERNAL, "a\nb"))):
+def test_everything_said_is_one_line() -> None:
+    task = Task(1, settings(), {}, "/tmp/metrics", CATALOG)
+    for line in (task.encode(), LISTEN, WARM, SERVING, failed_line(SightlineError(ErrorKind.INTERNAL, "a\nb"))):
         assert line.count(b"\n") == 1
         json.loads(line)

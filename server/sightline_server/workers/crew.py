@@ -35,6 +35,7 @@ class Crew:
         self._metrics = metrics
         self._workers: dict[int, WorkerProcess] = {}
         self._keepers: list[asyncio.Task[None]] = []
+        self._all_warm = asyncio.Event()
         self._complete = False
         self._stopping = asyncio.Event()
         self._replacing = asyncio.Lock()
@@ -46,10 +47,15 @@ class Crew:
         return list(self._workers.values())
 
     async def start(self) -> None:
-        """Returns when every worker serves. Raises `SightlineError` when one cannot; `stop` is still to be called."""
+        """Returns when every worker serves. Raises `SightlineError` when one cannot; `stop` is still to be called.
+
+        They begin to listen at once, or the first one would get the connections of everybody who has waited.
+        """
         for number in self._numbers:
             self._workers[number] = await self._hire(number)
         self._keepers = [asyncio.create_task(self._keep(number), name=f"keep-{number}") for number in self._numbers]
+        await asyncio.gather(*(worker.until_warm() for worker in self.workers))
+        self._all_warm.set()
         await asyncio.gather(*(worker.until_serving() for worker in self.workers))
         self._complete = True
 
@@ -79,6 +85,9 @@ class Crew:
         """Stays with a worker to its end; the seconds for which it served."""
         seconds = 0.0
         try:
+            await worker.until_warm()
+            await self._all_warm.wait()
+            worker.listen()
             await worker.until_serving()
             self._count()
             log.info("worker %d serves, process %d", worker.number, worker.pid)
@@ -116,6 +125,7 @@ class Crew:
     async def stop(self, grace_s: float) -> None:
         """Lets every worker finish the calls that it has accepted, for at most `grace_s`; cancelled, it kills them."""
         self._stopping.set()
+        self._all_warm.set()
         for worker in self.workers:
             worker.dismiss()
         try:

@@ -8,12 +8,11 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from contextlib import suppress
 
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton import regions
-from sightline_server.workers.task import Task, parse_line
+from sightline_server.workers.task import LISTEN, SERVING, Task, failure_of
 
 COMMAND = ("-P", "-m", "sightline_server.workers.worker")
 """-P: nothing in the working directory is taken for a module of ours."""
@@ -27,13 +26,15 @@ class WorkerProcess:
         self.pid = process.pid
         self.regions = regions.prefix_of(process.pid, regions.start_time(process.pid))
         """What the names of its shared memory begin with."""
+        self.serving = False
+        """Whether it serves now."""
         self.dismissed = False
         """Whether it was asked to end."""
         self.successor: asyncio.Future[WorkerProcess] = asyncio.get_running_loop().create_future()
         self._process = process
+        self._warm = asyncio.Event()
         self._settled = asyncio.Event()
         self._failure: SightlineError | None = None
-        self._serving_since: float | None = None
         self._following = asyncio.create_task(self._follow(task), name=f"worker-{task.number}")
 
     async def _follow(self, task: Task) -> int:
@@ -43,27 +44,31 @@ class WorkerProcess:
         with suppress(ConnectionError):
             self._process.stdin.write(task.encode())
             await self._process.stdin.drain()
-            self._process.stdin.close()
-        if line := await self._process.stdout.readline():
-            self._failure = parse_line(line)
-            self._serving_since = None if self._failure else time.monotonic()
-            self._settled.set()
+        async for line in self._process.stdout:
+            self._failure = failure_of(line)
+            self.serving = line == SERVING
+            self._warm.set()
+            if self.serving or self._failure:
+                self._settled.set()
         code = await self._process.wait()
-        self._serving_since = None
+        self.serving = False
         if not self._settled.is_set():
             self._failure = SightlineError(ErrorKind.INTERNAL, f"worker {self.number} {how(code)} while it started")
-            self._settled.set()
+        self._warm.set()
+        self._settled.set()
         return code
 
-    @property
-    def serving(self) -> bool:
-        """Whether it serves now."""
-        return self._serving_since is not None
+    async def until_warm(self) -> None:
+        """Returns when it could listen. Raises `SightlineError` with its own words when it cannot serve."""
+        await self._warm.wait()
+        if self._failure is not None:
+            raise self._failure
 
-    @property
-    def served_s(self) -> float:
-        """For how long it has served; 0 when it does not."""
-        return 0.0 if self._serving_since is None else time.monotonic() - self._serving_since
+    def listen(self) -> None:
+        """Lets a warm worker listen."""
+        assert self._process.stdin is not None
+        with suppress(ConnectionError):
+            self._process.stdin.write(LISTEN)
 
     async def until_serving(self) -> None:
         """Returns when it serves. Raises `SightlineError` with its own words when it cannot."""

@@ -1,15 +1,20 @@
-"""What a parent tells a worker, once, on its standard input, and what it hears on the worker's standard output.
+"""What a parent tells a worker on its standard input, and what it hears on the worker's standard output.
 
-Rule: plain JSON, no pickles; descriptors travel by inheritance and are named by their numbers.
+    parent -> worker   the task, then LISTEN
+    worker -> parent   WARM, then SERVING; or instead of either, why it cannot
+Rule: one line of plain JSON each, no pickles; descriptors travel by inheritance and are named by their numbers.
 """
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.shared import SharedCatalog
 from sightline_server.settings import Settings
+
+LISTEN = b'{"listen": true}\n'
+WARM = b'{"warm": true}\n'
+SERVING = b'{"serving": true}\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,7 @@ class Task:
     catalog: SharedCatalog
 
     def encode(self) -> bytes:
-        """The task as JSON."""
+        """The task as a line."""
         facts = {
             "number": self.number,
             "settings": self.settings.model_dump(mode="json"),
@@ -32,7 +37,7 @@ class Task:
             "metrics_folder": self.metrics_folder,
             "catalog": self.catalog.facts(),
         }
-        return json.dumps(facts).encode()
+        return json.dumps(facts).encode() + b"\n"
 
     @classmethod
     def decode(cls, text: bytes) -> "Task":
@@ -62,17 +67,14 @@ def share_of(settings: Settings, *, address: str, engine: str) -> Settings:
     )
 
 
-def serving_line() -> bytes:
-    """What a worker says when it serves."""
-    return b'{"serving": true}\n'
-
-
 def failed_line(error: SightlineError) -> bytes:
     """What a worker says when it cannot serve."""
     return json.dumps({"kind": error.kind.value, "message": error.message}).encode() + b"\n"
 
 
-def parse_line(line: bytes) -> SightlineError | None:
-    """None when the worker serves, else why it cannot."""
-    said: dict[str, Any] = json.loads(line)
-    return None if said.get("serving") else SightlineError(ErrorKind(said["kind"]), said["message"])
+def failure_of(line: bytes) -> SightlineError | None:
+    """Why the worker that said `line` cannot serve; None for WARM and SERVING."""
+    if line in (WARM, SERVING):
+        return None
+    said = json.loads(line)
+    return SightlineError(ErrorKind(said["kind"]), said["message"])

@@ -1,8 +1,8 @@
 """The worker's program: `python -m sightline_server.workers.worker PARENT`, with its task on standard input.
 
-Rule: it listens when everything behind the door is warm and stops listening first when it ends, so that connections go
-to workers that serve. SIGTERM, once or often, lets accepted calls finish; the parent kills what must not wait. It dies
-with its parent, whose engine it uses.
+Rule: it listens when everything behind the door is warm and its parent says so, and stops listening first when it ends,
+so that connections go to workers that serve. SIGTERM, once or often, lets accepted calls finish; the parent kills what
+must not wait. It dies with its parent, whose engine it uses.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.shared import joined
 from sightline_server.telemetry.tracing import make_tracing
 from sightline_server.triton.launch import die_with
-from sightline_server.workers.task import Task, failed_line, serving_line
+from sightline_server.workers.task import SERVING, WARM, Task, failed_line
 
 FAILED, MISCONFIGURED = 1, 2
 
@@ -44,7 +44,7 @@ def main() -> None:
     """Serves until SIGTERM; exits with 1, or 2 where the settings are wrong, when it cannot."""
     die_with(int(sys.argv[1]))
     say = words_to_parent()
-    task = Task.decode(sys.stdin.buffer.read())
+    task = Task.decode(sys.stdin.buffer.readline())
     log = task.settings.log
     server_logging.configure(log.level, json_lines=log.json_lines, worker=str(task.number))
     try:
@@ -69,14 +69,19 @@ async def serve(task: Task, say: Callable[[bytes], object]) -> None:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     # Ctrl-C is for the parent, which tells its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    async with standing(task):
-        say(serving_line())
+    async with standing(task) as door:
+        say(WARM)
+        # The parent lets all of its first workers listen at once; one that is replaced it lets listen as it comes.
+        await asyncio.to_thread(sys.stdin.buffer.readline)
+        rpc_server.bind(door.server, task.settings.server)
+        await door.server.start()
+        say(SERVING)
         await stop.wait()
 
 
 @asynccontextmanager
-async def standing(task: Task) -> AsyncIterator[None]:
-    """One worker for the length of the block. Raises `SightlineError`."""
+async def standing(task: Task) -> AsyncIterator[Door]:
+    """One worker for the length of the block, all but listening. Raises `SightlineError`."""
     settings, metrics = task.settings, Metrics()
     async with AsyncExitStack() as stack:
         tracing = make_tracing(settings.tracing)
@@ -91,12 +96,10 @@ async def standing(task: Task) -> AsyncIterator[None]:
         show_catalog(index, metrics)
         pipeline = await build_pipeline(stack, settings, engine, index, metrics, tracing)
         await warm_up(pipeline, settings)
-        rpc_server.bind(door.server, settings.server)
         door.open(engine, pipeline, events)
         await door.health.publish()
-        await door.server.start()
         stack.push_async_callback(leave, door, settings.server.grace_s)
-        yield
+        yield door
 
 
 async def leave(door: Door, grace_s: float) -> None:
