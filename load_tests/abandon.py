@@ -15,7 +15,8 @@ from load_tests.holdings import growth, look, rss_slopes
 from load_tests.observe import Server, observed, settle
 from load_tests.records import LEFT, Run
 from load_tests.scenario import Departures
-from load_tests.scrapes import STAGES, Between
+from load_tests.scrapes import Between
+from sightline_server.telemetry.stopwatch import PLACES
 
 REST_S = 3.0
 FULL_HOUSE = 32
@@ -48,6 +49,7 @@ def play(
         "left_per_s": round(float(run.of(LEFT).sum()) / run.seconds, 1),
         "in_flight_after": seen.scrapes[-1].sum("sightline_in_flight"),
         "good_answer_after": good_answers(generator),
+        "places_that_nobody_left": float(sum(count == 0 for count in left_at(span).values())),
     }
     processes: dict[str, Any] = {}
     if before is not None and after is not None:
@@ -80,28 +82,29 @@ def good_answers(generator: Generator) -> float:
 def places(run: Run, span: Between) -> dict[str, int]:
     """Where the callers left: by the last event that the caller had seen, and by the server's own counters.
 
-    A call that reached a stage and not the next one left in the first or while its event was being sent; the server
-    tells the two apart where it has `sightline_left_calls_total`. What waited in a queue was taken out of it, what was
-    being run was run for nobody. Ranking takes no time that a cancellation could fall into.
+    `before` a stage is while it waits for its thread or its place in a batch, `in` it while it runs, `after` it while
+    its event is being sent. What waited in a queue was taken out of it, what was being run was run for nobody.
     """
     left = run.of(LEFT)
     last: Counter[str] = Counter()
     for accepted, detected, first in zip(run.accepted[left], run.detected[left], run.first[left], strict=True):
         last["results" if first else "detected" if detected else "accepted" if accepted else "nothing"] += 1
     found = {f"caller had seen {event}": last[event] for event in ("nothing", "accepted", "detected", "results")}
+    at_server = left_at(span)
     cancelled = round(span.grown("sightline_requests_total", code="CANCELLED"))
-    reached = [round(span.grown("sightline_stage_seconds_count", stage=stage)) for stage in STAGES]
     found["before the server's handler"] = max(0, int(left.sum()) - cancelled)
-    for stage, here, further in zip(STAGES, reached, reached[1:], strict=False):
-        found[f"in {stage} or right after it"] = max(0, here - further)
-    answered = round(span.grown("sightline_requests_total", code="OK"))
-    found["in rank or while results were sent"] = max(0, reached[-1] - answered)
-    for stage in STAGES:
-        for moment in ("in", "after"):
-            count = span.grown("sightline_left_calls_total", stage=stage, moment=moment)
-            found |= {f"server: {moment} {stage}": round(count)} if count else {}
+    found["before the first stage"] = max(0, cancelled - sum(at_server.values()))
+    found |= at_server
     for batcher in ("frames", "crops", "queries"):
         waiting = span.grown("sightline_dropped_items_total", batcher=batcher, reason="cancelled")
         found[f"items of {batcher} taken out of the queue"] = round(waiting)
         found[f"items of {batcher} run for nobody"] = round(span.grown("sightline_wasted_items_total", batcher=batcher))
     return found
+
+
+def left_at(span: Between) -> dict[str, int]:
+    """Calls that the server saw left, by moment and stage."""
+    return {
+        f"{moment} {stage}": round(span.grown("sightline_left_calls_total", stage=stage, moment=moment))
+        for stage, moment in PLACES
+    }

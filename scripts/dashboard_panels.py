@@ -306,6 +306,12 @@ BATCHES = Row(
             ),
             red_from=0.1,
         ),
+        Panel(
+            "Calls that were left",
+            "Cancelled by their caller or their deadline, by the stage that they were waiting for, in, or just past.",
+            "cps",
+            (Query(rate("sightline_left_calls_total", "stage", "moment"), "{{moment}} {{stage}}"),),
+        ),
     ),
 )
 

@@ -39,7 +39,7 @@ from sightline_server.stages.embed import usable
 from sightline_server.stages.rank import rank
 from sightline_server.stages.search import VectorQuery
 from sightline_server.telemetry.metrics import Metrics
-from sightline_server.telemetry.stopwatch import Stopwatch
+from sightline_server.telemetry.stopwatch import PLACES, Stopwatch
 from sightline_server.telemetry.tracing import OFF, Tracing
 
 log = logging.getLogger(__name__)
@@ -96,6 +96,8 @@ class Pipeline:
         self._tracing = tracing
         for outcome in ("searched", *(reason.value for reason in OBJECT_FAULTS.values())):
             metrics.objects.labels(outcome)
+        for place in PLACES:
+            metrics.left_calls.labels(*place)
 
     async def run(self, query: SearchQuery) -> AsyncGenerator[Event, None]:
         """Streams the events of one search.
@@ -114,6 +116,9 @@ class Pipeline:
                 async for event in events:
                     yield event
             yield self._done(query, watch)
+        except GeneratorExit:
+            watch.left_after()
+            raise
         finally:
             watch.report(self._metrics)
 
@@ -128,6 +133,7 @@ class Pipeline:
 
     async def _decode(self, query: SearchQuery, watch: Stopwatch) -> tuple[Frame, DetectorInput | None]:
         def work() -> tuple[Frame, DetectorInput | None]:
+            watch.runs()
             frame = decode(query.photo, self._settings.decode)
             return frame, letterbox(frame, self._engine.detector) if query.needs_detector else None
 
@@ -137,7 +143,9 @@ class Pipeline:
     async def _detect(self, query: SearchQuery, seen: DetectorInput, watch: Stopwatch) -> tuple[Detection, ...]:
         with watch.stage("detect"):
             try:
-                answer = await self._frames.submit([seen.pixels], deadline=query.deadline, lane=query.lane)
+                answer = await self._frames.submit(
+                    [seen.pixels], deadline=query.deadline, lane=query.lane, on_start=watch.runs
+                )
                 watch.queue += answer.waited_s
                 return to_detections(answer.results[0], seen.letterbox, self._engine.detector, self._settings.detection)
             except SightlineError as error:
@@ -187,10 +195,15 @@ class Pipeline:
         self, query: SearchQuery, frame: Frame, objects: tuple[PhotoObject, ...], watch: Stopwatch
     ) -> list[Embedding]:
         spec = self._engine.embedder
+
+        def work() -> list[Pixels]:
+            watch.runs()
+            return [crop(frame, item.box, spec).pixels for item in objects]
+
         with watch.stage("crop"):
-            crops = await self._in_thread(lambda: [crop(frame, item.box, spec).pixels for item in objects])
+            crops = await self._in_thread(work)
         with watch.stage("embed"):
-            answer = await self._crops.submit(crops, deadline=query.deadline, lane=query.lane)
+            answer = await self._crops.submit(crops, deadline=query.deadline, lane=query.lane, on_start=watch.runs)
             watch.queue += answer.waited_s
             return list(answer.results)
 
@@ -198,7 +211,7 @@ class Pipeline:
         k = query.max_products + self._settings.ranking.extra_candidates
         with watch.stage("search"):
             asked = [VectorQuery(embedding, k) for embedding in embeddings]
-            answer = await self._queries.submit(asked, deadline=query.deadline, lane=query.lane)
+            answer = await self._queries.submit(asked, deadline=query.deadline, lane=query.lane, on_start=watch.runs)
             watch.queue += answer.waited_s
             return list(answer.results)
 

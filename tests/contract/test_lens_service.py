@@ -16,6 +16,7 @@ from sightline_server.domain.image import Crop, DetectorInput, Frame
 from sightline_server.domain.request import SearchQuery
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.stages.search import VectorQuery
+from sightline_server.telemetry.stopwatch import PLACES
 from tests.support.lens import details_of, detections, failed, serving, two_objects, until
 from tests.support.pictures import encode, gradient
 
@@ -277,6 +278,45 @@ async def test_a_caller_who_leaves_frees_the_queue() -> None:
         assert detector.batches == [1], "nobody's photo was run in vain"
         await until(lambda: served.value("requests_total", method="Search", code="CANCELLED") == 4)
         assert served.value("in_flight") == 0
+
+
+async def test_where_a_caller_leaves_is_counted() -> None:
+    async with serving() as served:
+        detector, embedder = served.engine.models["detector"], served.engine.models["embedder"]
+        detector.gate.clear()
+        running, waiting = served.search(asked()), served.search(asked())
+        for call in (running, waiting):
+            await call.read()
+        await until(lambda: served.pipeline._frames.waiting == 1)
+        for call in (running, waiting):
+            call.cancel()
+        await until(lambda: served.value("left_calls_total", stage="detect", moment="in") == 1)
+        await until(lambda: served.value("left_calls_total", stage="detect", moment="before") == 1)
+        detector.gate.set()
+        embedder.gate.clear()
+        embedding = served.search(asked())
+        await embedder.started.wait()
+        embedding.cancel()
+        await until(lambda: served.value("left_calls_total", stage="embed", moment="in") == 1)
+        embedder.gate.set()
+        await events_of(served.search(asked()))
+        assert sum(served.value("left_calls_total", stage=stage, moment=moment) for stage, moment in PLACES) == 3
+
+
+async def test_the_next_batch_is_at_the_engine_before_the_first_ends() -> None:
+    async with serving(batching={}) as served:
+        detector = served.engine.models["detector"]
+        detector.gate.clear()
+        calls = []
+        for at_engine in (1, 2, 2):
+            calls.append(served.search(asked()))
+            await calls[-1].read()
+            await until(lambda wanted=at_engine: len(detector.batches) == wanted)
+        await until(lambda: served.pipeline._frames.waiting == 1)
+        assert detector.batches == [1, 1]
+        detector.gate.set()
+        for call in calls:
+            assert kinds(await events_of(call))[-1] == "done"
 
 
 async def test_a_caller_who_leaves_while_running_leaves_its_batch_mates_answered() -> None:

@@ -188,11 +188,14 @@ async def serving(
     tracing: Tracing = OFF,
     **parts: Mapping[str, Any],
 ) -> AsyncIterator[Served]:
-    """The server with `parts` of the settings on a free port, and a channel to it."""
+    """The server with `parts` of the settings on a free port, and a channel to it.
+
+    Each model runs one batch at a time unless `batching` says otherwise, so that a test can fill the queue behind it.
+    """
     async with AsyncExitStack() as stack:
-        found = Settings(
-            **{**parts, "server": {"listen": "127.0.0.1:0", **parts.get("server", {})}}  # type: ignore[arg-type]
-        )
+        given: dict[str, Any] = {"batching": {"frames": {"slots": 1}, "crops": {"slots": 1}}, **parts}
+        given["server"] = {"listen": "127.0.0.1:0", **parts.get("server", {})}
+        found = Settings(**given)
         metrics, engine, index = Metrics(), engine or FakeEngine(), FakeIndex()
         door = Door(found, metrics, tracing)
         address = rpc_server.bind(door.server, found.server)

@@ -1,5 +1,6 @@
 """Metrics stand in `docs/metrics.md` and only there; logs hold what they are given and nothing more."""
 
+import asyncio
 import json
 import logging
 import re
@@ -112,6 +113,35 @@ def test_the_stopwatch_adds_up_stages_even_when_they_fail() -> None:
     assert {stage: value(metrics, "sightline_stage_seconds_count", stage=stage) for stage in STAGES} == {
         "decode": 1, "rank": 1, "detect": None, "crop": None, "embed": None, "search": None,
     }  # fmt: skip
+
+
+def be_cancelled(watch: Stopwatch, running: bool) -> None:
+    if running:
+        watch.runs()
+    raise asyncio.CancelledError
+
+
+def test_the_stopwatch_tells_where_a_call_was_left() -> None:
+    def left(stage: str, *, running: bool) -> tuple[str, str] | None:
+        watch = Stopwatch(lambda: 0.0)
+        with watch.stage("decode"):
+            watch.runs()
+        with pytest.raises(asyncio.CancelledError), watch.stage(stage):
+            be_cancelled(watch, running)
+        return watch.left
+
+    assert left("detect", running=False) == ("detect", "before")
+    assert left("embed", running=True) == ("embed", "in")
+    finished = Stopwatch(lambda: 0.0)
+    finished.left_after()
+    assert finished.left is None
+    with finished.stage("decode"):
+        finished.runs()
+    finished.left_after()
+    assert finished.left == ("decode", "after")
+    metrics = Metrics()
+    finished.report(metrics)
+    assert value(metrics, "sightline_left_calls_total", stage="decode", moment="after") == 1
 
 
 def record(**extra: object) -> logging.LogRecord:

@@ -7,11 +7,11 @@ themselves.
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from sightline_server.batching.window import Batch, Entry, Window, WindowFull
+from sightline_server.batching.window import Batch, Entry, Window, WindowFull, nothing
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Clock
 
@@ -84,16 +84,19 @@ class MicroBatcher(Generic[ItemT, ResultT]):
         """Items that wait for a place."""
         return self._window.waiting
 
-    async def submit(self, items: Sequence[ItemT], *, deadline: float, lane: int = 0) -> Answer[ResultT]:
+    async def submit(
+        self, items: Sequence[ItemT], *, deadline: float, lane: int = 0, on_start: Callable[[], None] = nothing
+    ) -> Answer[ResultT]:
         """Runs `items` together in one batch, with those of others; returns one result each, in order.
 
+        `on_start` is called when they have their place and the batch begins.
         Raises `SightlineError`: OVERLOADED when the room is full, DEADLINE_EXCEEDED when `deadline` passed while
         waiting, MODEL_ANSWER when the batch's answer has the wrong length, STOPPING after `close`, or whatever `run`
         raised. Cancelling takes waiting items out of the room.
         """
         if self._closed:
             raise stopping()
-        entry = Entry(items, deadline, self._clock(), lane)
+        entry = Entry(items, deadline, self._clock(), lane, on_start)
         self._admit(entry)
         answer: asyncio.Future[Answer[ResultT]] = asyncio.get_running_loop().create_future()
         self._answers[entry] = answer
@@ -159,6 +162,7 @@ class MicroBatcher(Generic[ItemT, ResultT]):
             self._observer.batch_started(len(items), self._window.waiting)
             for entry in batch.entries:
                 self._observer.entry_waited(started - entry.offered_at)
+                entry.on_start()
             results = await self._run(items, deadline=batch.deadline)
             if len(results) != len(items):
                 raise SightlineError(ErrorKind.MODEL_ANSWER, "the model's answer has the wrong length")

@@ -5,7 +5,7 @@ a lane order is kept. Entries are never split, so that the items of one photo sh
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Generic, TypeVar
@@ -22,14 +22,22 @@ class EntryState(Enum):
     WITHDRAWN = auto()
 
 
+def nothing() -> None:
+    """What happens when an entry starts whose caller does not ask."""
+
+
 @dataclass(eq=False, slots=True)
 class Entry(Generic[ItemT]):
-    """Items of one caller that go together. `deadline` and `offered_at` are instants of one monotonic clock."""
+    """Items of one caller that go together. `deadline` and `offered_at` are instants of one monotonic clock.
+
+    `on_start` is called when they get their place.
+    """
 
     items: Sequence[ItemT]
     deadline: float
     offered_at: float
     lane: int = 0
+    on_start: Callable[[], None] = nothing
     state: EntryState = field(default=EntryState.WAITING, init=False)
 
     @property

@@ -44,6 +44,9 @@ class Metrics:
         self.stage_seconds = self._histogram(
             "stage_seconds", "Seconds of a call in a stage, waiting for its batch included.", STAGE_BUCKETS, "stage"
         )
+        self.left_calls = self._counter(
+            "left_calls", "Calls that were cancelled, by their caller or their deadline.", "stage", "moment"
+        )
         self.objects = self._counter("objects", "Objects by outcome.", "outcome")
         self.queue_seconds = self._histogram(
             "queue_seconds", "Seconds that an entry waited for its place in a batch.", QUEUE_BUCKETS, "batcher"
