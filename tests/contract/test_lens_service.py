@@ -394,7 +394,7 @@ def each_its_own(batch: int) -> Any:
 
 
 async def test_interactive_calls_go_before_batch_callers() -> None:
-    async with serving(batching={"frames": {"max_batch": 1}}) as served:
+    async with serving(batching={"frames": {"max_batch": 1, "slots": 1}}) as served:
         detector = served.engine.models["detector"]
         detector.gate.clear()
 
@@ -436,7 +436,7 @@ async def test_a_full_house_refuses_at_once_and_takes_the_next_when_one_has_left
 
 
 async def test_a_full_queue_behind_the_door_refuses_too() -> None:
-    queues = {"frames": {"max_batch": 1, "max_waiting": 1}}
+    queues = {"frames": {"max_batch": 1, "max_waiting": 1, "slots": 1}}
     async with serving(batching=queues) as served:
         detector = served.engine.models["detector"]
         detector.gate.clear()
