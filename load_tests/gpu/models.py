@@ -22,6 +22,7 @@ from load_tests.gpu.results import common_options, publish, say
 from load_tests.photos import ROOT
 from sightline_server.errors import SightlineError
 from sightline_server.settings import default_home
+from sightline_server.triton import regions
 from sightline_server.triton.config import MODELS
 from sightline_server.triton.install import Installation, installation_of
 from sightline_server.triton.process import environment
@@ -77,7 +78,7 @@ def time_model(
     command = [str(installation.venv / "bin" / "python"), str(TIMER), str(path), provider, str(seconds)]
     done = subprocess.run(
         [*command, *map(str, batches)],
-        env=environment(installation, gpu=not cpu),
+        env=environment(installation, regions.own_prefix(), gpu=not cpu),
         capture_output=True,
         text=True,
         timeout=TIMER_LIMIT_S,
