@@ -32,11 +32,15 @@ WARM_UP_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one server did: `memory_mb` is the proportional share of all its processes but the engine's."""
+    """What one server did: `memory_mb` is the proportional share of all its processes but the engine's.
+
+    `other_cores` is what others used of the machine meanwhile.
+    """
 
     photos_per_s: float
     mean_embed_batch: float
     memory_mb: float
+    other_cores: float
     codes: dict[str, int]
 
 
@@ -54,7 +58,6 @@ def main() -> int:
     photos = read_photos(arguments.photos)
     callers = arguments.callers or 3 * (os.cpu_count() or 1)
     readings: dict[int, list[Reading]] = {number: [] for number in numbers}
-    before = read_cpu(os.getpid())
     for turn in range(1, arguments.turns + 1):
         for number in numbers:
             readings[number].append(read(arguments.catalog, photos, number, callers, arguments.seconds))
@@ -62,8 +65,9 @@ def main() -> int:
     facts = {
         "callers": callers,
         "connections": CONNECTIONS,
+        "cores": os.cpu_count(),
         "photos_sha256": photos.digest,
-        "machine": quiet(before, read_cpu(os.getpid())),
+        "other_cores": max(reading.other_cores for every in readings.values() for reading in every),
     }
     print(json.dumps(report(readings) | facts))
     ended = {code for every in readings.values() for reading in every for code in reading.codes}
@@ -77,13 +81,14 @@ def read(catalog: Path, photos: Photos, workers: int, callers: int, seconds: flo
         Generator(server.target, photos.requests, connections=CONNECTIONS, deadline_s=DEADLINE_S) as generator,
     ):
         generator.closed_loop(callers=callers, seconds=WARM_UP_S)
-        start = scrape(server.metrics_url)
+        start, cpu = scrape(server.metrics_url), read_cpu(os.getpid())
         run = generator.closed_loop(callers=callers, seconds=seconds)
         span = Between(start, scrape(server.metrics_url))
         return Reading(
             photos_per_s=round(completed_per_s(run, RAMP_S, seconds), 3),
             mean_embed_batch=span.mean_batch("crops"),
             memory_mb=round(serving_memory(server.pid) / 1e6, 1),
+            other_cores=quiet(cpu, read_cpu(os.getpid()))["other_cores"],
             codes=run.codes,
         )
 

@@ -18,7 +18,7 @@ class FakeWorker:
 
     def __init__(self, number: int, pid: int) -> None:
         self.number, self.pid = number, pid
-        self.dismissed = self.serving = self.killed = False
+        self.dismissed = self.serving = self.killed = self.hurried = False
         self.obedient = True
         self.listens = False
         self.successor: asyncio.Future[FakeWorker] = asyncio.get_running_loop().create_future()
@@ -72,6 +72,11 @@ class FakeWorker:
             self.kill()
         elif self.obedient:
             self.ends(0)
+
+    def hurry(self) -> None:
+        self.hurried = True
+        if self.obedient:
+            self.ends(1)
 
     def kill(self) -> None:
         self.dismissed = True
@@ -258,7 +263,8 @@ async def test_workers_that_do_not_end_in_time_are_killed(monkeypatch: pytest.Mo
     assert sorted(stage.tidied) == [100, 101]
 
 
-async def test_a_cancelled_stop_kills_at_once_and_still_tidies() -> None:
+async def test_a_cancelled_stop_hurries_then_kills_and_still_tidies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew_module, "LAST_WORDS_S", 0.0)
     stage = Stage(2)
     await stage.started()
     for worker in stage.hired:
@@ -268,7 +274,7 @@ async def test_a_cancelled_stop_kills_at_once_and_still_tidies() -> None:
     stopping.cancel()
     with pytest.raises(asyncio.CancelledError):
         await stopping
-    assert all(worker.killed for worker in stage.hired)
+    assert all(worker.hurried and worker.killed for worker in stage.hired)
     assert sorted(stage.tidied) == [100, 101]
 
 

@@ -20,6 +20,8 @@ SOUND_S = 60.0
 """A worker that has served so long starts again without a wait."""
 MORE_THAN_GRACE_S = 5.0
 """What a worker may take beyond the grace of its calls to end by itself."""
+LAST_WORDS_S = 2.0
+"""What a worker may take to tell its callers, and to end, when nobody is to wait for them."""
 
 Hire = Callable[[int], Awaitable[WorkerProcess]]
 Tidy = Callable[[WorkerProcess], Awaitable[None]]
@@ -123,7 +125,10 @@ class Crew:
                 await successor.until_serving()
 
     async def stop(self, grace_s: float) -> None:
-        """Lets every worker finish the calls that it has accepted, for at most `grace_s`; cancelled, it kills them."""
+        """Lets every worker finish the calls that it has accepted, for at most `grace_s`.
+
+        Cancelled, it ends the calls, and kills the workers that take longer than `LAST_WORDS_S` for it.
+        """
         self._stopping.set()
         self._all_warm.set()
         for worker in self.workers:
@@ -131,6 +136,12 @@ class Crew:
         try:
             if self._keepers:
                 await asyncio.wait(self._keepers, timeout=grace_s + MORE_THAN_GRACE_S)
+        except asyncio.CancelledError:
+            for worker in self.workers:
+                worker.hurry()
+            if self._keepers:
+                await asyncio.wait(self._keepers, timeout=LAST_WORDS_S)
+            raise
         finally:
             for worker in self.workers:
                 worker.kill()

@@ -1,8 +1,8 @@
 """The worker's program: `python -m sightline_server.workers.worker PARENT`, with its task on standard input.
 
 Rule: it listens when everything behind the door is warm and its parent says so, and stops listening first when it ends,
-so that connections go to workers that serve. SIGTERM, once or often, lets accepted calls finish; the parent kills what
-must not wait. It dies with its parent, whose engine it uses.
+so that connections go to workers that serve. SIGTERM, once or often, lets accepted calls finish; SIGINT, which is the
+parent's alone, ends them with a word to their callers. It dies with its parent, whose engine it uses.
 """
 
 import asyncio
@@ -50,6 +50,8 @@ def main() -> None:
     try:
         with joined(Path(task.metrics_folder), str(task.number)):
             asyncio.run(serve(task, say))
+    except asyncio.CancelledError:
+        sys.exit(FAILED)
     except SightlineError as error:
         say(failed_line(error))
         sys.exit(MISCONFIGURED if error.kind is ErrorKind.CONFIGURATION else FAILED)
@@ -65,10 +67,10 @@ def words_to_parent() -> Callable[[bytes], object]:
 async def serve(task: Task, say: Callable[[bytes], object]) -> None:
     """Serves from warm-up to a graceful stop."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    loop, serving = asyncio.get_running_loop(), asyncio.current_task()
+    assert serving is not None
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    # Ctrl-C is for the parent, which tells its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    loop.add_signal_handler(signal.SIGINT, serving.cancel)
     async with standing(task) as door:
         say(WARM)
         # The parent lets all of its first workers listen at once; one that is replaced it lets listen as it comes.
@@ -106,10 +108,12 @@ async def leave(door: Door, grace_s: float) -> None:
     """Stops listening and tells clients to connect anew, and then lets those inside finish, as a whole server does."""
     ending = asyncio.create_task(door.server.stop(2 * grace_s), name="stop-listening")
     await asyncio.sleep(0)
-    await door.close(grace_s)
-    # Ends what is no call of ours, such as a balancer that watches the health; the first stop returns with it.
-    await door.server.stop(None)
-    await ending
+    try:
+        await door.close(grace_s)
+    finally:
+        # Ends what is no call of ours, such as a balancer that watches the health; the first stop returns with it.
+        await door.server.stop(None)
+        await ending
 
 
 if __name__ == "__main__":
