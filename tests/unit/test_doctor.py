@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from sightline_server.cli import doctor
 from sightline_server.cli.doctor import Verdict
+from sightline_server.settings import ServerSettings, Settings
 
 
 def versions(**installed: str) -> Callable[[str], str]:
@@ -81,3 +82,9 @@ def test_a_model_that_was_tampered_with_fails(tmp_path: Path, monkeypatch: pytes
     ran = CliRunner().invoke(doctor.app, [])
     assert ran.exit_code == 1
     assert "FAIL" in ran.output
+
+
+@pytest.mark.parametrize(("workers", "cores", "verdicts"), [(1, 2, []), (4, 16, ["OK"]), (4, 8, ["WARN"])])
+def test_workers_are_weighed_against_the_cores(workers: int, cores: int, verdicts: list[str]) -> None:
+    settings = Settings(server=ServerSettings(workers=workers))
+    assert [check.verdict.value for check in doctor.workers(settings, cores)] == verdicts

@@ -161,3 +161,14 @@ def test_two_loads_share_nothing(config: Path) -> None:
 
 def test_what_is_printed_can_be_read_back() -> None:
     assert Settings.model_validate_json(load().model_dump_json()).model_dump() == load().model_dump()
+
+
+@pytest.mark.parametrize("workers", [0, 65])
+def test_workers_are_at_least_one_and_not_hundreds(workers: int) -> None:
+    assert "server.workers" in refusal(server={"workers": workers})
+
+
+def test_workers_are_told_by_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_SERVER__WORKERS", "3")
+    assert load().server.workers == 3
+    assert load(server={"workers": 2}).server.workers == 2

@@ -48,6 +48,8 @@ FAISS = {"faiss-cpu": "cpu", "faiss-gpu": "gpu", "faiss-gpu-cuvs": "gpu-cuvs"}
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (the kernel's, not a temporary file of ours)
 MIN_SHARED_MEMORY = 64 * 1024 * 1024
 GOOD_SHARED_MEMORY = 256 * 1024 * 1024
+CORES_A_WORKER = 4
+"""Fewer cores for each worker leave too few to decoding, search and models."""
 
 
 class Verdict(Enum):
@@ -100,6 +102,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield gpu(devices)
     yield faiss(has_gpu=bool(devices))
     yield engine(settings)
+    yield from workers(settings, os.cpu_count() or 1)
     yield from models(settings)
 
 
@@ -208,6 +211,16 @@ def engine(settings: Settings) -> Check:
     except SightlineError as error:
         return Check("engine", Verdict.WARN, error.message.split(". ")[0], "sightline engine install")
     return Check("engine", Verdict.OK, f"embedded Triton in {installed.root}")
+
+
+def workers(settings: Settings, cores: int) -> Iterator[Check]:
+    """Whether several processes make sense here; nothing for one."""
+    count = settings.server.workers
+    if count > 1:
+        found = f"{count} on {cores} cores"
+        few = count * CORES_A_WORKER > cores
+        hint = "they take from the models what they need; docs/workers.md says when they pay" if few else ""
+        yield Check("workers", Verdict.WARN if few else Verdict.OK, found, hint)
 
 
 def models(settings: Settings) -> Iterator[Check]:
