@@ -52,7 +52,7 @@ class Lengths:
 
     sweep: float = 4.0
     saturated: float = 10.0
-    steady: float = 20.0
+    steady: float = 18.0
     rounds: int = 3
 
 
@@ -97,6 +97,9 @@ def main() -> int:
         except (NotEqualError, PeerError, LocalServerError, subprocess.CalledProcessError) as error:
             say(f"nothing was measured: {error}")
             return 1
+        except KeyboardInterrupt:
+            say("stopped")
+            return 130
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps({**report, "details": bench.details}, indent=2) + "\n")
