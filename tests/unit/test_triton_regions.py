@@ -1,6 +1,7 @@
 """The names of our shared memory, and whose they are."""
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -63,3 +64,13 @@ def test_a_process_name_with_brackets_and_blanks_does_not_shift_the_fields(tmp_p
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_lack_of_descriptors_does_not_mean_that_a_process_is_gone() -> None:
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, usual[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            regions.stat_fields(os.getpid())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, usual)

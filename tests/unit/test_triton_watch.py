@@ -1,6 +1,7 @@
 """The watch over stand-ins: what makes it suspicious, how it mends, and that it outlives every fault."""
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ class FakeEngine:
         self.starts_that_fail = 0
         self.reload_fails = False
         self.probe_error: Exception | None = None
+        self.blind: OSError | None = None
         self.tried: list[str] = []
         self.done: list[str] = []
 
@@ -37,6 +39,8 @@ class FakeEngine:
         pass
 
     def sick_models(self) -> list[str]:
+        if self.blind:
+            raise self.blind
         return self.sick
 
     def log_tail(self) -> list[str]:
@@ -218,3 +222,13 @@ async def test_an_idle_remote_engine_is_tried_now_and_then(fake: FakeEngine, rec
         await recorder.becomes(True)
         await recorder.becomes(True)
     assert fake.tried == ["embedder"]
+
+
+async def test_without_a_descriptor_to_look_with_an_engine_that_answers_is_left_alone() -> None:
+    fake, recorder = FakeEngine(), Recorder()
+    fake.blind = OSError(errno.EMFILE, "Too many open files")
+    async with watching(fake, recorder):
+        await recorder.becomes(True)
+        await recorder.becomes(True)
+    assert False not in recorder.ready
+    assert fake.done == []

@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from sightline_server.cli.limits import check_descriptors
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import Settings, load
 from sightline_server.telemetry import logging as server_logging
@@ -51,6 +52,7 @@ def serve(
     Settings come from SIGHTLINE_* variables over --config over defaults; the options here go before all of them.
     """
     try:
+        check_descriptors()
         settings = load(
             config,
             server={

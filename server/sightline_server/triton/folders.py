@@ -2,8 +2,8 @@
 
 Triton's Python backend makes an empty `/tmp/python_env_XXXXXX`, whatever TMPDIR says, and removes it only when it ends
 by itself: a killed engine leaves it behind. Nothing in its name tells whose it is, so the one that appeared while an
-engine of ours started gets a file in it that does, called as our regions are. Rule: where two appeared, neither is taken
-for ours; a folder with anything else in it is left alone; standard library only, because the reaper loads this file.
+engine of ours started gets a file in it that does, called as our regions are. Rule: where two appeared, neither counts
+as ours; a folder with anything else in it is left alone; standard library only, because the reaper loads this file.
 """
 
 import os

@@ -5,6 +5,7 @@ process id and its start time, so that a reused id is not taken for a living own
 the reaper loads this file by itself.
 """
 
+import errno
 import os
 from pathlib import Path
 
@@ -29,10 +30,15 @@ def start_time(pid: int) -> str:
 
 
 def stat_fields(pid: int) -> list[str]:
-    """`/proc/PID/stat` from the state on: [0] state, [1] parent, [2] group, [19] start; empty when it is gone."""
+    """`/proc/PID/stat` from the state on: [0] state, [1] parent, [2] group, [19] start; empty when it is gone.
+
+    Raises `OSError` when this process has no descriptor left to look with, which says nothing of the other.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
         return []
     # The name before the last ")" may hold blanks and brackets.
     return text.rpartition(")")[2].split()

@@ -92,7 +92,7 @@ class Watch:
         connection = self._lifecycle.connection
         if connection is None or self._stale or self._host.gone():
             return set(MODELS)
-        if sick := set(self._host.sick_models()):
+        if sick := self._sick_processes():
             return sick
         for model in MODELS:
             try:
@@ -107,6 +107,14 @@ class Watch:
                 log.warning("engine: %s did not answer its probe in time", model)
                 sick.add(model)
         return sick
+
+    def _sick_processes(self) -> set[str]:
+        try:
+            return set(self._host.sick_models())
+        except OSError as error:
+            # No descriptor is left to look with; that is no reason to end an engine that answers.
+            log.warning("engine: cannot look at its processes: %s", error.strerror)
+            return set()
 
     async def _answers(self, connection: Connection, model: str) -> bool:
         if not await connection.client.model_ready(model, self._config.probe_timeout_s):
