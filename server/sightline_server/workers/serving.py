@@ -63,7 +63,7 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[RunningCrew]
         crew = Crew(settings.server.workers, parent.hire, parent.tidy, metrics)
         stack.push_async_callback(crew.stop, settings.server.grace_s)
         await crew.start()
-        replacing_on_hangup(stack, parent, crew)
+        replace_when_asked(stack, Replacing(parent, crew, engine), engine)
         yield RunningCrew(address, metrics_address, crew)
 
 
@@ -108,29 +108,52 @@ class Parent:
         self.catalog.close()
 
 
-def replacing_on_hangup(stack: AsyncExitStack, parent: Parent, crew: Crew) -> None:
-    """On SIGHUP: the catalog anew, then the workers one by one, for as long as `stack` stands."""
-    loop = asyncio.get_running_loop()
-    tasks: set[asyncio.Task[None]] = set()
+class Replacing:
+    """Replaces the workers when that is asked for; a failure leaves those that serve as they are."""
 
-    async def replace() -> None:
+    def __init__(self, parent: Parent, crew: Crew, engine: TritonEngine) -> None:
+        self._parent = parent
+        self._crew = crew
+        self._engine = engine
+        self._address = engine.address
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def on_hangup(self) -> None:
+        """SIGHUP: the catalog anew, then the workers one by one."""
+        log.info("SIGHUP: opening the catalog anew and replacing the workers")
+        self._begin(reopen=True)
+
+    def on_engine(self, ready: bool) -> None:
+        """An engine that came back on another port, because somebody took the old one, is unknown to the workers."""
+        if ready and self._engine.address != self._address:
+            log.warning("the engine is at %s now: replacing the workers", self._engine.address)
+            self._address = self._engine.address
+            self._begin(reopen=False)
+
+    def _begin(self, *, reopen: bool) -> None:
+        task = asyncio.get_running_loop().create_task(self._replace(reopen=reopen))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _replace(self, *, reopen: bool) -> None:
         try:
-            await parent.reopen()
-            await crew.replace()
+            if reopen:
+                await self._parent.reopen()
+            await self._crew.replace()
             log.info("workers replaced")
         except SightlineError as error:
             log.error("workers not replaced: %s", error.message)
 
-    def on_hangup() -> None:
-        log.info("SIGHUP: replacing the workers")
-        task = loop.create_task(replace())
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    def end() -> None:
-        loop.remove_signal_handler(signal.SIGHUP)
-        for task in tasks:
+    def end(self) -> None:
+        """Nothing is replaced any more."""
+        for task in self._tasks:
             task.cancel()
 
-    loop.add_signal_handler(signal.SIGHUP, on_hangup)
-    stack.callback(end)
+
+def replace_when_asked(stack: AsyncExitStack, replacing: Replacing, engine: TritonEngine) -> None:
+    """Listens for SIGHUP and to the engine for as long as `stack` stands."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, replacing.on_hangup)
+    engine.on_change(replacing.on_engine)
+    stack.callback(replacing.end)
+    stack.callback(loop.remove_signal_handler, signal.SIGHUP)
