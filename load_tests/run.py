@@ -9,7 +9,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def main() -> int:
     if (seconds := arguments.seconds or 3600 * (arguments.hours or 0.0)) and scenario.phases:
         scenario = scenario.lasting(seconds)
     photos = reduced(read_photos(arguments.photos), scenario.photo_edge)
-    with served(arguments) as server:
+    with served(arguments, scenario.environment) as server:
         found = play(scenario, photos, server, arguments)
     found.update(scenario=scenario.name, about=scenario.about, photos_sha256=photos.digest)
     found["thresholds"] = figures.verdicts(found["figures"], scenario.thresholds)
@@ -73,12 +73,12 @@ def parse() -> argparse.Namespace:
 
 
 @contextmanager
-def served(arguments: argparse.Namespace) -> Iterator[Server]:
+def served(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Iterator[Server]:
     """The server of the command line: a running one, or one of its own for the length of the block."""
     if arguments.target:
         yield Server(arguments.target, arguments.metrics)
         return
-    with LocalServer(catalog=arguments.catalog) as server:
+    with LocalServer(catalog=arguments.catalog, env=environment) as server:
         yield Server(server.target, server.metrics_url, server.pid)
 
 

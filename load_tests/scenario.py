@@ -5,8 +5,8 @@ Rule: loads are fractions of what the server can do, so that a file means the sa
 
 import random
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,8 @@ class Scenario:
     abandon: Departures | None = None
     photo_edge: int = 0
     """Photos are reduced to this longer edge; 0 leaves them as they are."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Settings of a server of the scenario's own, as environment variables."""
 
     @property
     def seconds(self) -> float:
@@ -75,7 +77,7 @@ class Scenario:
         """The same with its phases stretched or shortened to `seconds` in all."""
         factor = seconds / self.seconds
         phases = tuple(Phase(p.name, p.seconds * factor, p.start_rate, p.end_rate) for p in self.phases)
-        return Scenario(self.name, self.about, phases, self.callers, self.thresholds, self.deadline_s)
+        return replace(self, phases=phases)
 
     def calls(self, capacity: float, good: int, bad: int, *, seed: int | None = None) -> list[Due]:
         """The schedule for a server that does `capacity` photos a second.
