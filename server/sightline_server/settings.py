@@ -84,6 +84,8 @@ class LimitSettings(Part):
     """Products per object that a request may ask for."""
     max_concurrent_calls: Positive = 64
     """Ceiling of the adaptive limit on calls inside; it bounds the memory that photos may take."""
+    max_open_calls: Positive = 512
+    """Calls open at once, uploads and health watches included; gRPC refuses more before it reads their photos."""
     target_first_result_s: Seconds = 1.0
     """The time to the first result that the adaptive limit keeps to; beyond it calls are refused, not queued."""
     default_deadline_s: Seconds = 10.0

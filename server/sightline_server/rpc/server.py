@@ -24,7 +24,8 @@ MESSAGE_ALLOWANCE = 1024 * 1024
 
 def build(service: LensService, health: Health, server: ServerSettings, limits: LimitSettings) -> grpc.aio.Server:
     """The server with the lens service, health and reflection, not yet listening."""
-    built = grpc.aio.server(options=options(server, limits))
+    # Admission sees a call when its photo has been read: what bounds the photos that are being read is gRPC itself.
+    built = grpc.aio.server(options=options(server, limits), maximum_concurrent_rpcs=limits.max_open_calls)
     lens_service_pb2_grpc.add_LensServiceServicer_to_server(service, built)
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, built)
     health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
