@@ -104,3 +104,13 @@ def test_what_cannot_be_shared_is_refused(listen: str) -> None:
 
 def test_an_address_that_is_not_ours_is_refused() -> None:
     assert "not ours" in refused("192.0.2.1:50051")
+
+
+def test_a_name_may_stand_for_an_address_that_this_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))
+    elsewhere = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [elsewhere, here])
+    with held_port("shop:0") as address:
+        port = int(address.removeprefix("shop:"))
+        with pytest.raises(OSError, match="in use"):
+            listener(("127.0.0.1", port))

@@ -5,13 +5,17 @@ it is held (Linux looks at the flag of now, not at that of binding), so that the
 The parent's sockets never listen: the kernel gives connections to the workers only.
 """
 
+import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.rpc.server import cannot_listen
+
+NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""An address that this machine does not have."""
 
 
 @contextmanager
@@ -24,15 +28,35 @@ def held_port(listen: str) -> Iterator[str]:
     host, _, port = listen.rpartition(":")
     if host.startswith("unix") or not port.isdigit():
         raise SightlineError(ErrorKind.CONFIGURATION, f"workers share a TCP port HOST:PORT, not {listen}")
-    number = int(port)
     with ExitStack() as stack:
         try:
-            for family, address in addresses(host.strip("[]"), number):
-                held = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
-                number = take(held, (address[0], number, *address[2:]))
+            number = take_all(stack, addresses(host.strip("[]"), int(port)), int(port))
         except OSError as error:
             raise cannot_listen(listen) from error
         yield f"{host}:{number}"
+
+
+def take_all(stack: ExitStack, wanted: Sequence[tuple[socket.AddressFamily, tuple[Any, ...]]], number: int) -> int:
+    """Holds one port on every address of this machine among `wanted` until `stack` ends; returns it.
+
+    A name such as localhost may stand for IPv6 where there is none; a server alone passes over that too. Raises
+    `OSError` when the port is taken on one of them, or none is this machine's.
+    """
+    absent: OSError | None = None
+    held = False
+    for family, address in wanted:
+        try:
+            with ExitStack() as attempt:
+                number = take(attempt.enter_context(socket.socket(family)), (address[0], number, *address[2:]))
+                stack.push(attempt.pop_all())
+            held = True
+        except OSError as error:
+            if error.errno not in NOT_HERE:
+                raise
+            absent = error
+    if absent is not None and not held:
+        raise absent
+    return number
 
 
 def addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
