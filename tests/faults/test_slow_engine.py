@@ -41,5 +41,7 @@ async def test_calls_to_an_engine_that_does_not_move_end_at_their_deadlines(shop
             began = loop.time()
             calls = [refused(channel, asked(photo_of(SLOW)), timeout_s=0.5 + 0.1 * n) for n in range(4)]
             codes = {error.code for error in await asyncio.gather(*calls)}
-            assert codes == {grpc.StatusCode.DEADLINE_EXCEEDED}
+            # Some may be told at the door already that their time will not do.
+            assert grpc.StatusCode.DEADLINE_EXCEEDED in codes
+            assert codes <= {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
             assert loop.time() - began < 2.0

@@ -15,7 +15,7 @@ from tests.support.world import RunningServer, asked
 pytestmark = pytest.mark.engine
 READERS = 4
 GOOD = 10
-DEADLINE_S = 3.0
+DEADLINE_S = 5.0
 MORE_RSS = 40 << 20
 
 

@@ -25,8 +25,8 @@ REST_WITHIN_S = 10.0
 GOOD_WITHIN_S = 5.0
 SLACK_THREADS = 2
 """gRPC lets threads of its pools come and go."""
-SLACK_DESCRIPTORS = 2
-"""A connection that is being closed, or that of `/metrics`."""
+SLACK_DESCRIPTORS = 4
+"""Connections that are being closed, which gRPC's client does when it likes; a test makes more of them than this."""
 SLACK_SHARED_BYTES = 2 << 20
 """Two regions of the smallest size, which the pool keeps for the next batches."""
 
