@@ -6,7 +6,8 @@ them nothing may be in flight, nothing may have grown, and a good call must be a
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 from load_tests import figures, report
@@ -16,7 +17,7 @@ from load_tests.observe import Server, observed, settle
 from load_tests.records import LEFT, Run
 from load_tests.scenario import Departures
 from load_tests.scrapes import Between
-from sightline_server.telemetry.stopwatch import PLACES
+from sightline_server.telemetry.stopwatch import PLACES, STAGES
 
 REST_S = 3.0
 FULL_HOUSE = 32
@@ -49,7 +50,7 @@ def play(
         "left_per_s": round(float(run.of(LEFT).sum()) / run.seconds, 1),
         "in_flight_after": seen.scrapes[-1].sum("sightline_in_flight"),
         "good_answer_after": good_answers(generator),
-        "places_that_nobody_left": float(sum(count == 0 for count in left_at(span).values())),
+        "places_that_nobody_left": float(sum(count == 0 for count in around(left_at(span)).values())),
     }
     processes: dict[str, Any] = {}
     if before is not None and after is not None:
@@ -82,19 +83,16 @@ def good_answers(generator: Generator) -> float:
 def places(run: Run, span: Between) -> dict[str, int]:
     """Where the callers left: by the last event that the caller had seen, and by the server's own counters.
 
-    `before` a stage is while it waits for its thread or its place in a batch, `in` it while it runs, `after` it while
-    its event is being sent. What waited in a queue was taken out of it, what was being run was run for nobody.
+    What waited in a queue was taken out of it, what was being run was run for nobody.
     """
     left = run.of(LEFT)
     last: Counter[str] = Counter()
     for accepted, detected, first in zip(run.accepted[left], run.detected[left], run.first[left], strict=True):
         last["results" if first else "detected" if detected else "accepted" if accepted else "nothing"] += 1
     found = {f"caller had seen {event}": last[event] for event in ("nothing", "accepted", "detected", "results")}
-    at_server = left_at(span)
     cancelled = round(span.grown("sightline_requests_total", code="CANCELLED"))
     found["before the server's handler"] = max(0, int(left.sum()) - cancelled)
-    found["before the first stage"] = max(0, cancelled - sum(at_server.values()))
-    found |= at_server
+    found |= around(left_at(span))
     for batcher in ("frames", "crops", "queries"):
         waiting = span.grown("sightline_dropped_items_total", batcher=batcher, reason="cancelled")
         found[f"items of {batcher} taken out of the queue"] = round(waiting)
@@ -102,9 +100,26 @@ def places(run: Run, span: Between) -> dict[str, int]:
     return found
 
 
-def left_at(span: Between) -> dict[str, int]:
-    """Calls that the server saw left, by moment and stage."""
+def left_at(span: Between) -> dict[tuple[str, str], int]:
+    """Calls that the server saw left, by stage and moment."""
     return {
-        f"{moment} {stage}": round(span.grown("sightline_left_calls_total", stage=stage, moment=moment))
+        (stage, moment): round(span.grown("sightline_left_calls_total", stage=stage, moment=moment))
         for stage, moment in PLACES
     }
+
+
+def around(left: Mapping[tuple[str, str], int]) -> dict[str, int]:
+    """Calls left before (waiting for a thread or for a place in a batch), in and after each stage.
+
+    A stage that sends no event is followed by the wait for the next one: after it is before that one. Ranking takes no
+    time that a caller could leave in, so what comes after a search is the sending of its results.
+    """
+    found = {}
+    for stage, following in pairwise(STAGES):
+        after = left.get((stage, "after"), 0) + left.get((following, "before"), left.get((following, "after"), 0))
+        found |= {
+            f"before {stage}": left[stage, "before"],
+            f"in {stage}": left[stage, "in"],
+            f"after {stage}": after,
+        }
+    return found

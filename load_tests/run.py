@@ -9,14 +9,15 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from load_tests import abandon, figures, report
+from load_tests import abandon, figures, large_catalog, report
 from load_tests.generator import Generator
 from load_tests.holdings import growth, rss_slopes
 from load_tests.observe import Seen, Server, observed, settle
@@ -38,7 +39,7 @@ def main() -> int:
     if (seconds := arguments.seconds or 3600 * (arguments.hours or 0.0)) and scenario.phases:
         scenario = scenario.lasting(seconds)
     photos = reduced(read_photos(arguments.photos), scenario.photo_edge)
-    with served(arguments, scenario.environment) as server:
+    with served(arguments, scenario) as server:
         found = play(scenario, photos, server, arguments)
     found.update(scenario=scenario.name, about=scenario.about, photos_sha256=photos.digest)
     found["thresholds"] = figures.verdicts(found["figures"], scenario.thresholds)
@@ -73,13 +74,18 @@ def parse() -> argparse.Namespace:
 
 
 @contextmanager
-def served(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Iterator[Server]:
+def served(arguments: argparse.Namespace, scenario: Scenario) -> Iterator[Server]:
     """The server of the command line: a running one, or one of its own for the length of the block."""
     if arguments.target:
         yield Server(arguments.target, arguments.metrics)
         return
-    with LocalServer(catalog=arguments.catalog, env=environment) as server:
-        yield Server(server.target, server.metrics_url, server.pid)
+    with tempfile.TemporaryDirectory(prefix="sightline-load-") as folder:
+        catalog: Path = arguments.catalog
+        if scenario.products:
+            catalog = Path(folder) / "catalog"
+            large_catalog.write(catalog, ROOT / "model_repository", scenario.products)
+        with LocalServer(catalog=catalog, env=scenario.environment) as server:
+            yield Server(server.target, server.metrics_url, server.pid)
 
 
 def play(scenario: Scenario, photos: Photos, server: Server, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -67,6 +67,8 @@ class Scenario:
     """Photos are reduced to this longer edge; 0 leaves them as they are."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Settings of a server of the scenario's own, as environment variables."""
+    products: int = 0
+    """A server of the scenario's own serves so many random products; 0: the catalog of the command line."""
 
     @property
     def seconds(self) -> float:
