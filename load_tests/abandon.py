@@ -114,7 +114,7 @@ def around(left: Mapping[tuple[str, str], int]) -> dict[str, int]:
     A stage that sends no event is followed by the wait for the next one: after it is before that one. Ranking takes no
     time that a caller could leave in, so what comes after a search is the sending of its results.
     """
-    found = {}
+    found: dict[str, int] = {}
     for stage, following in pairwise(STAGES):
         after = left.get((stage, "after"), 0) + left.get((following, "before"), left.get((following, "after"), 0))
         found |= {
