@@ -310,7 +310,7 @@ BATCHES = Row(
             "Calls that were left",
             "Cancelled by their caller or their deadline, by the stage that they were waiting for, in, or just past.",
             "cps",
-            (Query(rate("sightline_left_calls_total", "stage", "moment"), "{{moment}} {{stage}}"),),
+            (Query(rate("sightline_left_calls_total", "stage, moment"), "{{moment}} {{stage}}"),),
         ),
     ),
 )
