@@ -32,8 +32,8 @@ PANELS = (
     "Triton: items and executions",
     "Triton: compute per execution",
     "Queries in one search of the index",
-    "CPU of the server's process",
-    "Memory of the server's process",
+    "CPU of the serving processes",
+    "Memory of the serving processes",
 )
 COLUMNS = 3
 STEP_S = 2.0

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from load_tests import dashboard_picture
 from scripts import dashboard
 from scripts.dashboard_panels import ROWS
 from sightline_server.telemetry.metrics import Metrics
@@ -84,3 +85,8 @@ def test_every_metric_of_the_server_is_used_by_dashboard_or_rules() -> None:
     names = {family.name for family in Metrics().registry.collect() if family.name.startswith("sightline_")}
     # What the process was built from is read, not watched.
     assert {name for name in names if name not in used} == {"sightline_build_info"}
+
+
+def test_the_picture_shows_panels_that_there_are() -> None:
+    titles = {panel["title"] for panel in json.loads(dashboard.text())["panels"]}
+    assert set(dashboard_picture.PANELS) <= titles
