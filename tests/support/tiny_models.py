@@ -11,7 +11,9 @@ normalises to length 1.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -44,7 +46,7 @@ def build_repository(folder: Path) -> Path:
 
 
 def write_model(
-    folder: Path, name: str, model: onnx.ModelProto, facts: dict[str, object], *, max_batch_size: int
+    folder: Path, name: str, model: onnx.ModelProto, facts: Mapping[str, object], *, max_batch_size: int
 ) -> None:
     """Writes one model folder: config.pbtxt with `facts` as JSON parameters, and `1/model.onnx`."""
     version = folder / name / "1"
@@ -72,7 +74,7 @@ def detector_model() -> onnx.ModelProto:
         helper.make_node("Cast", ["zeros"], ["zero_labels"], to=TensorProto.INT32),
         helper.make_node("Add", ["zero_labels", "cell_labels"], ["LABELS"]),
     ]
-    constants = {
+    constants: dict[str, NDArray[Any]] = {
         "zero": np.array([0], np.int64),
         "one": np.array([1], np.int64),
         "last_axis": np.array([3], np.int64),
@@ -103,7 +105,7 @@ def embedder_model() -> onnx.ModelProto:
         helper.make_node("Add", ["flat", "one"], ["positive"]),
         helper.make_node("LpNormalization", ["positive"], ["EMBEDDINGS"], axis=1, p=2),
     ]
-    constants = {
+    constants: dict[str, NDArray[Any]] = {
         "patch_shape": np.array([-1, 4, 8, 2, 16, 3], np.int64),
         "flat_shape": np.array([-1, EMBEDDER_DIMENSION], np.int64),
         "one": np.array(1.0, np.float32),
