@@ -1,8 +1,8 @@
 """Triton's backend `onnxruntime`, written for its Python backend: the embedded engine's stand-in for the native one.
 
 Both files of this folder are copied beside `python/` in the engine's backend directory and run in Triton's stub
-processes, in the engine's own environment: they import numpy, ONNX Runtime and `triton_python_backend_utils` and nothing
-of Sightline. This one is Triton's side, onnx_sessions.py is ONNX Runtime's.
+processes, in the engine's own environment: so they import numpy, ONNX Runtime and `triton_python_backend_utils` and
+nothing of Sightline. This one is Triton's side, onnx_sessions.py is ONNX Runtime's.
 Rule: one `config.pbtxt` means the same here and on the native backend, parameter names included.
 """
 
