@@ -31,11 +31,11 @@ async def test_what_waits_in_triton_past_its_deadline_is_not_run(unwatched: Embe
     os.kill(stub, signal.SIGSTOP)
     runner = engine.runner("embedder")
     # The first call occupies the stub, the second waits behind it until its time is over. On a machine with other work
-    # the first needs a while to get there; if they met, they would share a batch.
+    # the first needs a while to get there, and they would share a batch; after a second Triton gives the stub up.
     first = asyncio.create_task(runner.infer(list(CROPS), deadline=None))
-    await asyncio.wait([first], timeout=1.5)
+    await asyncio.wait([first], timeout=0.5)
     with pytest.raises(SightlineError) as caught:
-        await runner.infer(list(CROPS), deadline=time.monotonic() + 0.3)
+        await runner.infer(list(CROPS), deadline=time.monotonic() + 0.2)
     assert caught.value.kind is ErrorKind.DEADLINE_EXCEEDED
     os.kill(stub, signal.SIGCONT)
     await first
