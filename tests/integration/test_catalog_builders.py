@@ -15,11 +15,14 @@ CHECKOUT = Path(__file__).parents[2]
 
 # Writes fragments that are on the disk, says so, and waits for its end with the catalog not yet committed.
 BUILDER = """
+import signal
 import sys
 from pathlib import Path
 from sightline_server.index.writer import CatalogWriter
 from tests.support.catalogs import SPEC, row, unit_vectors
 
+# Tests that run in the background of a shell inherit from it that Ctrl-C is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with CatalogWriter(Path(sys.argv[1]), SPEC, replace=True) as writer:
     writer.add([row(f"p{number}", unit_vectors(1, number)) for number in range(50)])
     writer._flush()
