@@ -121,7 +121,11 @@ def test_info_on_nothing(tmp_path: Path) -> None:
     assert "there is no catalog" in result.stderr
 
 
-COMMAND = "from sightline_server.cli.catalog import app; app()"
+# Tests that run in the background of a shell inherit from it that Ctrl-C is ignored.
+COMMAND = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from sightline_server.cli.catalog import app; app()"
+)
 
 
 @pytest.fixture
