@@ -24,10 +24,11 @@ from sightline_client import (
     PhotoTooLargeError,
     Point,
     RetryOptions,
+    SearchCancelledError,
     StreamBrokenError,
     UnavailableError,
 )
-from tests.support.fake_lens import ANSWER, UNKNOWN_LEVEL, FakeLens, Hang, serving, status_of, unavailable
+from tests.support.fake_lens import ANSWER, UNKNOWN_LEVEL, FakeLens, Hang, cancelled, serving, status_of, unavailable
 
 PHOTO = b"\xff\xd8 a photo"
 
@@ -124,6 +125,23 @@ async def test_unavailable_is_tried_again_and_the_servers_delay_is_kept() -> Non
         assert tuple(await collect(client)) == ANSWER
     assert len(fake.requests) == 3
     assert sleeps.delays == [1.5, 1.5]
+
+
+async def test_a_call_that_a_stopping_server_never_took_is_tried_again() -> None:
+    fake = FakeLens(lambda call: [cancelled()] if call == 1 else ANSWER)
+    async with serving(fake) as target, AsyncClient(target, sleep=Sleeps()) as client:
+        assert tuple(await collect(client)) == ANSWER
+    assert len(fake.requests) == 2
+
+
+async def test_a_cancellation_that_the_server_explains_or_that_comes_later_is_final() -> None:
+    explained = cancelled(error_details_pb2.ErrorInfo(reason="CANCELLED", domain="sightline"))
+    for script in ([explained], [ANSWER[0], cancelled()]):
+        fake = FakeLens(lambda _, script=script: script)  # type: ignore[misc]
+        async with serving(fake) as target, AsyncClient(target, sleep=Sleeps()) as client:
+            with pytest.raises(SearchCancelledError):
+                await collect(client)
+        assert len(fake.requests) == 1
 
 
 async def test_attempts_are_bounded() -> None:

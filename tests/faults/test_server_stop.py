@@ -90,7 +90,8 @@ async def test_sigterm_under_load_loses_no_accepted_call(shop: SmallShop, tmp_pa
             await asyncio.gather(*busy, *inside)
     assert held.accepted == {"OK"}
     assert ends.accepted == {"OK"}
-    assert ends.refused <= {"UNAVAILABLE", "RESOURCE_EXHAUSTED"}
+    # What no handler has taken when gRPC stops, gRPC ends as CANCELLED (grpc/grpc#41785); our client makes it again.
+    assert ends.refused <= {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"}
 
 
 async def until_counted(server: RunningServer, calls: int) -> None:

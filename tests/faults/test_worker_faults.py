@@ -21,7 +21,9 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(120)]
 CONNECTIONS = 16
 """So many that the kernel gives both workers some, but for one time in 30,000."""
 CALLERS = 3
-"""Of each worker; so few that none is refused."""
+"""Of each worker."""
+PATIENT = {"SIGHTLINE_LIMITS__TARGET_FIRST_RESULT_S": "20"}
+"""So that none is refused when one worker, on a busy machine, has the callers of both."""
 GONE_WITHIN_S = 25.0
 WITHIN_S = 40.0
 
@@ -29,7 +31,7 @@ WITHIN_S = 40.0
 @pytest.fixture(scope="module")
 def crew(shop: SmallShop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server with two workers that tests harm, one after the other; it mends itself."""
-    with serving(shop, tmp_path_factory.mktemp("crew") / "server.log", "--workers", "2") as made:
+    with serving(shop, tmp_path_factory.mktemp("crew") / "server.log", "--workers", "2", **PATIENT) as made:
         asyncio.run(until_all_serve(made))
         yield made
 
@@ -37,7 +39,7 @@ def crew(shop: SmallShop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture
 def mortal(shop: SmallShop, tmp_path: Path) -> Iterator[RunningServer]:
     """A server with two workers of a test's own, which ends it."""
-    with serving(shop, tmp_path / "server.log", "--workers", "2") as made:
+    with serving(shop, tmp_path / "server.log", "--workers", "2", **PATIENT) as made:
         asyncio.run(until_all_serve(made))
         yield made
 
@@ -138,7 +140,8 @@ async def test_sigterm_under_load_loses_no_accepted_call(mortal: RunningServer) 
         await asyncio.gather(*calling)
     calls = [call for caller in made for call in caller.calls]
     assert [call for call in calls if call.lost] == []
-    assert {call.code for call in calls} <= {"OK", "UNAVAILABLE", "RESOURCE_EXHAUSTED"}
+    # What no handler has taken when gRPC stops, gRPC ends as CANCELLED (grpc/grpc#41785); our client makes it again.
+    assert {call.code for call in calls} <= {"OK", "UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"}
     assert living(processes) == []
 
 

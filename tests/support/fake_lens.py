@@ -73,6 +73,11 @@ def unavailable(retry_after_s: float | None = None) -> status_pb2.Status:
     return status_of(grpc.StatusCode.UNAVAILABLE, "the engine is not ready", *details)
 
 
+def cancelled(*details: Message) -> status_pb2.Status:
+    """What gRPC says for a server that stops; with details it would be the server's own word."""
+    return status_of(grpc.StatusCode.CANCELLED, "CANCELLED", *details)
+
+
 @dataclass
 class Hang:
     """A step that waits until the call is cancelled."""

@@ -1,6 +1,6 @@
 """Whether and when a refused call is made again.
 
-Rule: sans-IO. Only UNAVAILABLE before the first event is tried again; a throttle stops retries while most calls fail,
+Rule: sans-IO. Only `UnavailableError` before the first event is tried again; a throttle stops retries while most calls fail,
 so that clients do not hold down a server that is coming back (gRFC A6, "Throttling Retry Attempts").
 """
 
@@ -21,7 +21,7 @@ class RetryThrottle:
     tokens: float = 10.0
 
     def failed(self) -> None:
-        """Notes a call that was UNAVAILABLE."""
+        """Notes a call that the server did not take."""
         self.tokens = max(0.0, self.tokens - 1.0)
 
     def succeeded(self) -> None:

@@ -56,7 +56,10 @@ def error_from_call(failed: grpc.aio.AioRpcError, arrived: Sequence[Event] = ())
     message = failed.details() or code.name
     if code is grpc.StatusCode.DEADLINE_EXCEEDED and not details.reason:
         message = "the answer did not come within the deadline"  # gRPC's own words are about streams and tags
-    return _kind(code, message, details, bool(arrived))(
+    kind = _kind(code, message, details, bool(arrived))
+    if code is grpc.StatusCode.CANCELLED and kind is errors.UnavailableError:
+        message = "the server stopped before it took the call"
+    return kind(
         message,
         code=code.name,
         reason=details.reason,
@@ -81,6 +84,10 @@ def _kind(code: grpc.StatusCode, message: str, details: _Details, broken: bool) 
     # gRPC's own refusal of a message over the server's limit bears the code of overload and no details.
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and not details.reason and "larger than max" in message:
         return errors.PhotoTooLargeError
+    # A server that stops lets gRPC end what no handler has taken yet, with this code (grpc/grpc#41785). What the caller
+    # itself cancels never comes here.
+    if code is grpc.StatusCode.CANCELLED and not details.reason and not broken:
+        return errors.UnavailableError
     return ERRORS[code]
 
 
