@@ -17,7 +17,8 @@ from typing import Any
 from load_tests.arrivals import Phase, schedule
 from load_tests.generator import Due, Generator
 from load_tests.photos import SHOWROOM, bad_requests, read_photos
-from scripts.dashboard_panels import ROWS, Panel
+from scripts.dashboard_panels import ROWS
+from scripts.dashboard_panels.panel import Panel
 from sightline_client.local_server import LocalServer
 from tests.support.prometheus import Line, Prometheus, filled_in, shipped_config
 

@@ -1,4 +1,4 @@
-"""Makes `deploy/grafana/sightline.json` of `dashboard_panels.py`; `--check` says whether the file is up to date."""
+"""Makes `deploy/grafana/sightline.json` of `dashboard_panels/`; `--check` says whether the file is up to date."""
 
 import argparse
 import json
@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from scripts.dashboard_panels import OURS, ROWS, Panel, Query, Row
+from scripts.dashboard_panels import ROWS
+from scripts.dashboard_panels.panel import OURS, Panel, Query, Row
 
 OUT = Path(__file__).parents[1] / "deploy" / "grafana" / "sightline.json"
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}

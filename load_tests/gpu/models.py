@@ -24,7 +24,7 @@ from sightline_server.errors import SightlineError
 from sightline_server.settings import default_home
 from sightline_server.triton import regions
 from sightline_server.triton.config import MODELS
-from sightline_server.triton.install import Installation, installation_of
+from sightline_server.triton.installation import Installation, installation_of
 from sightline_server.triton.process import environment
 
 TIMER = Path(__file__).with_name("time_model.py")

@@ -10,7 +10,7 @@ import pytest
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import Settings
 from sightline_server.triton.devices import LIBRARY, Device, Driver, find_driver, runs_on_gpu
-from sightline_server.triton.install import Installation
+from sightline_server.triton.installation import Installation
 from sightline_server.triton.process import ON_GPU, environment
 
 

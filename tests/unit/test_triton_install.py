@@ -11,8 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.triton import fitness, installation
 from sightline_server.triton import install as installer
 from sightline_server.triton.cli import app
+from sightline_server.triton.installation import CPU, CUDA, Installation, installation_of, requirements
 
 
 def quiet(text: str) -> None:
@@ -24,10 +26,10 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Replaces fetching and assembling by leaving marks; returns the steps taken."""
     steps: list[str] = []
 
-    def fetch(python: Path, requirements: str) -> None:
+    def fetch(python: Path, listed: str) -> None:
         steps.append("fetch")
 
-    def assemble(made: installer.Installation, folder: Path) -> None:
+    def assemble(made: Installation, folder: Path) -> None:
         steps.append("assemble")
         folder.mkdir(parents=True)
 
@@ -44,14 +46,14 @@ def pinned(text: str) -> dict[str, str]:
 
 
 def test_every_requirement_is_pinned_with_hashes() -> None:
-    found = pinned(installer.requirements(installer.CPU))
+    found = pinned(requirements(CPU))
     assert list(found) == ["nvidia-pytriton", "numpy", "onnxruntime", "flatbuffers", "packaging", "protobuf"]
     assert found["numpy"].startswith("1.")
 
 
 def test_the_build_for_a_gpu_differs_in_onnx_runtime_and_nvidias_libraries_alone() -> None:
-    cpu, cuda = pinned(installer.requirements(installer.CPU)), pinned(installer.requirements(installer.CUDA))
-    bare = pinned(installer.requirements(installer.CUDA, nvidia=False))
+    cpu, cuda = pinned(requirements(CPU)), pinned(requirements(CUDA))
+    bare = pinned(requirements(CUDA, nvidia=False))
     assert {name for name in cuda if name not in bare} >= {"nvidia-cublas", "nvidia-cudnn-cu13", "nvidia-cuda-runtime"}
     assert {**bare, "onnxruntime": cpu["onnxruntime"]} == {**cpu, "onnxruntime-gpu": cuda["onnxruntime-gpu"]}
 
@@ -60,7 +62,7 @@ def test_an_engine_keeps_its_build_until_another_is_asked_for(tmp_path: Path, of
     assert not installer.install(tmp_path, progress=quiet).has_cuda
     assert installer.install(tmp_path, gpu=True, progress=quiet).has_cuda
     assert installer.install(tmp_path, progress=quiet).has_cuda
-    assert installer.installation_of(tmp_path).has_cuda
+    assert installation_of(tmp_path).has_cuda
     assert offline == ["fetch", "assemble"] * 2
     assert not installer.install(tmp_path, gpu=False, progress=quiet).has_cuda
     assert offline == ["fetch", "assemble"] * 3
@@ -70,13 +72,13 @@ def test_an_engine_without_a_build_in_its_stamp_is_the_cpus(tmp_path: Path, offl
     installer.install(tmp_path, progress=quiet)
     stamp = tmp_path / "engine" / "stamp.json"
     stamp.write_text(json.dumps({k: v for k, v in json.loads(stamp.read_text()).items() if k != "build"}))
-    assert not installer.installation_of(tmp_path).has_cuda
+    assert not installation_of(tmp_path).has_cuda
 
 
 def test_nvidias_libraries_are_on_the_library_path_of_a_build_that_has_them(tmp_path: Path) -> None:
     for name in ("cu13", "cudnn"):
         (tmp_path / "venv/lib/python3.11/site-packages/nvidia" / name / "lib").mkdir(parents=True)
-    plain, cuda = (installer.Installation(tmp_path, "3.11", "/lib", has_cuda) for has_cuda in (False, True))
+    plain, cuda = (Installation(tmp_path, "3.11", "/lib", has_cuda) for has_cuda in (False, True))
     assert [Path(part).parts[-2] for part in cuda.library_path.split(":")[1:3]] == ["cu13", "cudnn"]
     assert plain.library_path.split(":") == [str(plain.site_packages / "nvidia_pytriton.libs"), "/lib"]
 
@@ -84,7 +86,7 @@ def test_nvidias_libraries_are_on_the_library_path_of_a_build_that_has_them(tmp_
 def test_installing_twice_does_the_work_once(tmp_path: Path, offline: list[str]) -> None:
     first = installer.install(tmp_path, progress=quiet)
     told: list[str] = []
-    assert installer.install(tmp_path, progress=told.append) == first == installer.installation_of(tmp_path)
+    assert installer.install(tmp_path, progress=told.append) == first == installation_of(tmp_path)
     assert offline == ["fetch", "assemble"]
     assert told == [f"engine: up to date in {tmp_path / 'engine'}"]
     installer.install(tmp_path, force=True, progress=quiet)
@@ -96,9 +98,9 @@ def test_a_changed_backend_alone_is_renewed_without_fetching(
     tmp_path: Path, offline: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installer.install(tmp_path, progress=quiet)
-    monkeypatch.setattr(installer, "backend_sources", lambda: {"model.py": b"# newer"})
+    monkeypatch.setattr(installation, "backend_sources", lambda: {"model.py": b"# newer"})
     with pytest.raises(SightlineError, match="another release"):
-        installer.installation_of(tmp_path)
+        installation_of(tmp_path)
     installer.install(tmp_path, progress=quiet)
     assert offline == ["fetch", "assemble", "assemble"]
     assert sorted(path.name for path in (tmp_path / "engine").iterdir()) == ["backends", "stamp.json", "venv"]
@@ -107,7 +109,7 @@ def test_a_changed_backend_alone_is_renewed_without_fetching(
 def test_an_interrupted_installation_leaves_nothing_and_the_next_one_starts_clean(
     tmp_path: Path, offline: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(python: Path, requirements: str) -> None:
+    def interrupt(python: Path, listed: str) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -126,13 +128,13 @@ def test_a_failed_reinstallation_keeps_the_engine_that_was_there(
 ) -> None:
     before = installer.install(tmp_path, progress=quiet)
 
-    def fail(python: Path, requirements: str) -> None:
+    def fail(python: Path, listed: str) -> None:
         raise SightlineError(ErrorKind.CONFIGURATION, "no network")
 
     monkeypatch.setattr(installer, "fetch_packages", fail)
     with pytest.raises(SightlineError, match="no network"):
         installer.install(tmp_path, force=True, progress=quiet)
-    assert installer.installation_of(tmp_path) == before
+    assert installation_of(tmp_path) == before
 
 
 @pytest.mark.parametrize(
@@ -141,9 +143,9 @@ def test_a_failed_reinstallation_keeps_the_engine_that_was_there(
         (sys, "platform", "darwin", "Linux on x86-64"),
         (platform, "machine", lambda: "aarch64", "Linux on x86-64"),
         (sys, "version_info", SimpleNamespace(major=3, minor=13), "Python 3.11 or 3.12"),
-        (installer, "glibc_version", lambda: (2, 31), r"glibc 2\.35"),
-        (installer, "libpython_dir", lambda: "", "shared library"),
-        (installer.shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000), "1 MB free"),
+        (fitness, "glibc_version", lambda: (2, 31), r"glibc 2\.35"),
+        (fitness, "libpython_dir", lambda: "", "shared library"),
+        (fitness.shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000), "1 MB free"),
     ],
 )
 def test_what_is_in_the_way_is_named_with_the_way_around(
@@ -153,14 +155,14 @@ def test_what_is_in_the_way_is_named_with_the_way_around(
         value = type("Version", (tuple,), {"major": 3, "minor": 13})((3, 13, 0))
     monkeypatch.setattr(target, name, value)
     with pytest.raises(SightlineError, match=words) as caught:
-        installer.check_machine(tmp_path)
+        fitness.check_machine(tmp_path)
     assert caught.value.kind is ErrorKind.CONFIGURATION
     assert "--triton-url" in caught.value.message
 
 
 def test_without_an_engine_the_message_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(SightlineError, match="sightline engine install"):
-        installer.installation_of(tmp_path)
+        installation_of(tmp_path)
 
 
 def test_the_command_installs_and_reports_failures_with_exit_code_1(
@@ -173,7 +175,7 @@ def test_the_command_installs_and_reports_failures_with_exit_code_1(
     def unfit() -> list[str]:
         return ["it has no wheels"]
 
-    monkeypatch.setattr(installer, "unfit_machine", unfit)
+    monkeypatch.setattr(fitness, "unfit_machine", unfit)
     failed = CliRunner().invoke(app, ["install", "--force"], env={"SIGHTLINE_HOME": str(tmp_path)})
     assert failed.exit_code == 1
     assert "it has no wheels" in failed.output

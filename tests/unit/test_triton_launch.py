@@ -11,7 +11,7 @@ import pytest
 
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton import launch
-from sightline_server.triton.install import Installation
+from sightline_server.triton.installation import Installation
 from sightline_server.triton.process import Ports, TritonProcess
 
 SHOW = """

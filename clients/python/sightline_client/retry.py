@@ -1,7 +1,7 @@
 """Whether and when a refused call is made again.
 
-Rule: sans-IO. Only `UnavailableError` before the first event is tried again; a throttle stops retries while most calls fail,
-so that clients do not hold down a server that is coming back (gRFC A6, "Throttling Retry Attempts").
+Rule: sans-IO. Only `UnavailableError` before the first event is tried again; a throttle stops retries while most calls
+fail, so that clients do not hold down a server that is coming back (gRFC A6, "Throttling Retry Attempts").
 """
 
 import random

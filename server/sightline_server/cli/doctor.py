@@ -31,14 +31,8 @@ from sightline_models.places import default_repository
 from sightline_models.store import State, inspect
 from sightline_server.errors import SightlineError
 from sightline_server.settings import Settings, load
-from sightline_server.triton.install import (
-    ELSEWHERE,
-    MINIMUM_GLIBC,
-    NEEDED_BYTES,
-    PYTHONS,
-    glibc_version,
-    installation_of,
-)
+from sightline_server.triton.fitness import ELSEWHERE, MINIMUM_GLIBC, NEEDED_BYTES, PYTHONS, glibc_version
+from sightline_server.triton.installation import installation_of
 
 app = typer.Typer(help="Say what fits on this machine and what is missing.", add_completion=False)
 

@@ -13,7 +13,7 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton import regions
 from sightline_server.triton.config import MODELS, EngineConfig
 from sightline_server.triton.devices import runs_on_gpu
-from sightline_server.triton.install import Installation, installation_of
+from sightline_server.triton.installation import Installation, installation_of
 from sightline_server.triton.process import Ports, Reaper, Stub, TritonProcess, free_ports, kill_stub, stub_is_well
 
 PORT_TAKEN = ("already in use", "failed to bind")

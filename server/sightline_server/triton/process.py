@@ -20,7 +20,7 @@ from pathlib import Path
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton import regions
 from sightline_server.triton.devices import DRIVER_FOLDERS
-from sightline_server.triton.install import Installation
+from sightline_server.triton.installation import Installation
 
 LOG_LINES = 400
 LOG_LINE_CHARACTERS = 1000

@@ -1,0 +1,25 @@
+"""What stands on the SRE's dashboard; `scripts/dashboard.py` makes the file of it.
+
+Rule: a panel answers one question that an SRE asks, its description says what is good, and every expression is a metric
+of `docs/metrics.md`, of Triton, or a recording rule. `tests/integration/test_prometheus.py` runs each of them.
+"""
+
+from scripts.dashboard_panels.batching import BATCHES, QUEUES
+from scripts.dashboard_panels.calls import ERRORS, LATENCY, OVERVIEW, TRAFFIC
+from scripts.dashboard_panels.engine import ENGINE, INDEX
+from scripts.dashboard_panels.machine import GPU, SATURATION, WORKERS
+from scripts.dashboard_panels.panel import Row
+
+ROWS: tuple[Row, ...] = (
+    OVERVIEW,
+    TRAFFIC,
+    ERRORS,
+    LATENCY,
+    QUEUES,
+    BATCHES,
+    ENGINE,
+    INDEX,
+    SATURATION,
+    WORKERS,
+    GPU,
+)

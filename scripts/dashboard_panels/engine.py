@@ -1,0 +1,146 @@
+"""Triton and the index."""
+
+from scripts.dashboard_panels.panel import OURS, QUERIES, SEARCH, Panel, Query, Row, rate
+
+ENGINE = Row(
+    "Engine",
+    (
+        Panel(
+            "Ready",
+            "1 while both models answer.",
+            "short",
+            (Query(f"sightline_engine_ready{{{OURS}}}", "{{instance}}"),),
+            kind="stat",
+            width=6,
+            good=True,
+        ),
+        Panel(
+            "Mends in the last hour",
+            "reload: one model was loaded again; restart: the whole engine was started again. Should be 0.",
+            "short",
+            (Query(f"sum by (kind) (increase(sightline_engine_restarts_total{{{OURS}}}[1h]))", "{{kind}}"),),
+            kind="stat",
+            width=6,
+        ),
+        Panel(
+            "Provider",
+            "What runs each model; `remote` for a Triton of your own, which says it itself.",
+            "short",
+            (
+                Query(
+                    f"count by (model, provider) (sightline_engine_provider{{{OURS}}} == 1)",
+                    "{{model}}: {{provider}}",
+                ),
+            ),
+            kind="stat",
+            width=6,
+        ),
+        Panel(
+            "Transport",
+            "shm on one machine. inline there means that shared memory was refused: see the start of the log.",
+            "short",
+            (
+                Query(
+                    f"count by (model, transport) (sightline_triton_transport{{{OURS}}} == 1)",
+                    "{{model}}: {{transport}}",
+                ),
+            ),
+            kind="stat",
+            width=6,
+        ),
+        Panel(
+            "Triton: items and executions",
+            "Items per execution is the batch that the model really saw.",
+            "cps",
+            (
+                Query("sum by (model) (rate(nv_inference_count[$__rate_interval]))", "{{model}} items"),
+                Query("sum by (model) (rate(nv_inference_exec_count[$__rate_interval]))", "{{model}} executions"),
+            ),
+        ),
+        Panel(
+            "Triton: compute per execution",
+            "Without any waiting. Grows with the batch and with what else uses the device.",
+            "µs",
+            (
+                Query(
+                    "sum by (model) (rate(nv_inference_compute_infer_duration_us[$__rate_interval]))"
+                    " / sum by (model) (rate(nv_inference_exec_count[$__rate_interval]))",
+                    "{{model}}",
+                ),
+            ),
+        ),
+        Panel(
+            "Triton: wait per request",
+            "Should stay near 0: the one waiting room is in Sightline.",
+            "µs",
+            (
+                Query(
+                    "sum by (model) (rate(nv_inference_queue_duration_us[$__rate_interval]))"
+                    " / sum by (model) (rate(nv_inference_request_success[$__rate_interval]))",
+                    "{{model}}",
+                ),
+            ),
+        ),
+    ),
+)
+
+INDEX = Row(
+    "Index",
+    (
+        Panel(
+            "Products",
+            "Products of the served revision.",
+            "short",
+            (Query(f"max by (catalog) (sightline_catalog_products{{{OURS}}})", "{{catalog}}"),),
+            kind="stat",
+            width=4,
+        ),
+        Panel(
+            "Replicas by revision",
+            "One revision, but for the minutes of a roll-out.",
+            "short",
+            (
+                Query(
+                    f"count by (catalog, revision) (sightline_catalog_info{{{OURS}}} == 1)",
+                    "{{catalog}} {{revision}}",
+                ),
+            ),
+            kind="stat",
+            width=4,
+        ),
+        Panel(
+            "Recall of the index",
+            "recall@10 against exact search, on probes at the start: the share of right neighbours that it finds.",
+            "percentunit",
+            (Query(f"min by (catalog) (sightline_index_recall{{{OURS}}})", "{{catalog}}"),),
+            kind="stat",
+            width=4,
+        ),
+        Panel(
+            "Search of a call",
+            "Seconds of a call in the search stage, waiting included.",
+            "s",
+            tuple(
+                Query(
+                    f"histogram_quantile({rank}, {rate('sightline_stage_seconds_bucket', 'le', SEARCH)})",
+                    f"p{rank * 100:g}",
+                )
+                for rank in (0.5, 0.99)
+            ),
+            width=6,
+        ),
+        Panel(
+            "Queries in one search of the index",
+            "Queries of different photos share one search.",
+            "short",
+            (
+                Query(
+                    f"sum({rate('sightline_batch_size_sum', 'job', QUERIES)})"
+                    f" / sum({rate('sightline_batch_size_count', 'job', QUERIES)})",
+                    "mean",
+                ),
+            ),
+            width=6,
+        ),
+    ),
+)

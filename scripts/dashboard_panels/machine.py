@@ -1,0 +1,94 @@
+"""What the machine still has: processor, memory, descriptors, workers, GPU."""
+
+from scripts.dashboard_panels.panel import OURS, SERVER, Panel, Query, Row
+
+GPU_ROW = "GPU (a Triton of your own)"
+"""The only row that is empty on a machine without a GPU."""
+
+SATURATION = Row(
+    "Saturation",
+    (
+        Panel(
+            "Calls inside, and how many may be",
+            "The limit adapts so that first results keep to the target; at the limit calls are refused.",
+            "short",
+            (
+                Query(f"sum(sightline_in_flight{{{OURS}}})", "inside"),
+                Query(f"sum(sightline_concurrency_limit{{{OURS}}})", "limit"),
+            ),
+        ),
+        Panel(
+            "CPU of the serving processes",
+            "Cores, by worker (0: the only one). The embedded engine's processes are not in it.",
+            "short",
+            (
+                Query(
+                    f"sum by (instance, worker) (rate(sightline_worker_cpu_seconds_total{SERVER}[$__rate_interval]))",
+                    "{{instance}} {{worker}}",
+                ),
+            ),
+        ),
+        Panel(
+            "Memory of the serving processes",
+            "Resident, by worker; the shared catalog counts in each. A steady rise is a leak.",
+            "bytes",
+            (Query(f"sightline_worker_resident_memory_bytes{SERVER}", "{{instance}} {{worker}}"),),
+        ),
+        Panel(
+            "File descriptors in use",
+            "Of those that the process may have.",
+            "percentunit",
+            (
+                Query(
+                    f"sightline_worker_open_fds{SERVER} / on (instance) group_left () process_max_fds{SERVER}",
+                    "{{instance}} {{worker}}",
+                ),
+            ),
+            width=24,
+            red_from=0.8,
+        ),
+    ),
+)
+
+WORKERS = Row(
+    "Workers (--workers N; one without it)",
+    (
+        Panel(
+            "Workers that serve",
+            "Should be as many as are wanted.",
+            "short",
+            (
+                Query(f"sum by (instance) (sightline_workers{{{OURS}}})", "{{instance}} serving"),
+                Query(f"sum by (instance) (sightline_workers_wanted{{{OURS}}})", "{{instance}} wanted"),
+            ),
+            width=12,
+        ),
+        Panel(
+            "Workers started again in the last hour",
+            "Each took its calls with it. Should be 0.",
+            "short",
+            (Query(f"sum by (instance) (increase(sightline_worker_restarts_total{{{OURS}}}[1h]))", "{{instance}}"),),
+            width=12,
+        ),
+    ),
+)
+
+GPU = Row(
+    GPU_ROW,
+    (
+        Panel(
+            "GPU at work",
+            "From Triton. Low under load means that the device waits for the server.",
+            "percentunit",
+            (Query("nv_gpu_utilization", "{{gpu_uuid}}"),),
+            width=12,
+        ),
+        Panel(
+            "GPU memory in use",
+            "Of the device's, by everybody on it.",
+            "percentunit",
+            (Query("nv_gpu_memory_used_bytes / nv_gpu_memory_total_bytes", "{{gpu_uuid}}"),),
+            width=12,
+        ),
+    ),
+)
