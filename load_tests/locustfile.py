@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 import grpc.experimental.gevent
-from locust import User, between, task  # type: ignore[import-not-found]
+from locust import User, between, task
 
 from load_tests.photos import SHOWROOM, read_photos
 
@@ -25,7 +25,7 @@ REQUESTS = read_photos(Path(os.environ.get("SIGHTLINE_LOAD_PHOTOS", SHOWROOM))).
 grpc.experimental.gevent.init_gevent()
 
 
-class LensUser(User):  # type: ignore[misc]
+class LensUser(User):
     """A person who searches a photo every second or two."""
 
     wait_time = between(1.0, 2.0)
@@ -43,7 +43,7 @@ class LensUser(User):  # type: ignore[misc]
         """Ends the connection."""
         self.channel.close()
 
-    @task  # type: ignore[untyped-decorator]
+    @task
     def search(self) -> None:
         """One search, to its last event."""
         begun, size, error = time.perf_counter(), 0, None

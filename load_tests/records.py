@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import numpy as np
-from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]
+from hdrh.histogram import HdrHistogram
 from numpy.typing import NDArray
 
 UNANSWERED, LEFT = "UNANSWERED", "LEFT"

@@ -86,7 +86,7 @@ def chunks(rows: int, dimension: int, *, on_gpu: bool, seed: int = 1) -> HostChu
         # A site-packages beside this environment's, only for CuPy (run.sh --cupy-from).
         sys.path += [site for site in (os.environ.get("CUPY_SITE"),) if site]
         try:
-            import cupy  # type: ignore[import-not-found]
+            import cupy
 
             cupy.zeros(1).sum()
             return DeviceChunks(rows, dimension, seed, cupy)

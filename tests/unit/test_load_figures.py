@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]
+from hdrh.histogram import HdrHistogram
 
 from load_tests.arrivals import Phase
 from load_tests.figures import of_run, recovery_s, verdicts

@@ -45,7 +45,7 @@ def joined(folder: Path, name: str) -> Iterator[None]:
     """Every metric made within the block, and in this process, has its values in `folder` under `name`."""
     alone = values.ValueClass
     os.environ[FOLDER_VARIABLE] = str(folder)
-    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: name)  # type: ignore[no-untyped-call]
+    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: name)
     try:
         yield
     finally:
@@ -58,10 +58,10 @@ def of_all(folder: Path) -> CollectorRegistry:
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
-    MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
+    MultiProcessCollector(registry, path=str(folder))
     return registry
 
 
 def forget_gauges(folder: Path, name: str) -> None:
     """The process called `name` has ended: its gauges are no more, its counters stay."""
-    mark_process_dead(name, path=str(folder))  # type: ignore[no-untyped-call]
+    mark_process_dead(name, path=str(folder))
