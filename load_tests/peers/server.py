@@ -24,6 +24,7 @@ import sightline_client
 from load_tests.peers.cells import Cell, Seat
 from load_tests.peers.peers import Peer
 from load_tests.photos import ROOT
+from sightline_client.local_server import last_lines
 
 MARK = "SIGHTLINE_PEER_RUN"
 QUIET = {
@@ -86,10 +87,7 @@ class PeerServer:
 
     def log_tail(self, lines: int = 30) -> str:
         """The last lines that the peer wrote."""
-        if self._log is None:
-            return ""
-        self._log.seek(0)
-        return b"\n".join(self._log.read().splitlines()[-lines:]).decode(errors="replace")
+        return "" if self._log is None else last_lines(self._log, lines)
 
     def _start(self) -> None:
         port = free_port()

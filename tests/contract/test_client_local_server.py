@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sightline_client.local_server import LocalServer, LocalServerError
+from sightline_client.local_server import LocalServer, LocalServerError, last_lines
 
 STAND_IN = """
 import os, signal, sys
@@ -72,6 +72,18 @@ def test_it_is_gone_after_an_error_too(environment: dict[str, str]) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert not alive(*pids)
+
+
+def test_reading_a_log_does_not_move_the_place_where_the_server_writes(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb+") as log:
+        writer = os.dup(log.fileno())
+        for word in (b"one\n", b"two\n", b"three\n"):
+            os.write(writer, word)
+            assert last_lines(log, 1) == word.decode().strip()
+        os.lseek(writer, 4, os.SEEK_SET)
+        assert last_lines(log, 2) == "two\nthree"
+        assert os.lseek(writer, 0, os.SEEK_CUR) == 4
+        os.close(writer)
 
 
 def test_a_server_that_fails_shows_its_last_words(environment: dict[str, str], tmp_path: Path) -> None:

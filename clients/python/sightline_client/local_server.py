@@ -25,6 +25,8 @@ from sightline_client.errors import SightlineError
 SERVICE = "sightline.v1.LensService"
 PORT_TAKEN = 2
 """The exit code of `serve` when a port is taken, and of usage errors."""
+TAIL_BYTES = 64 * 1024
+"""How far back the last lines of a log are looked for."""
 
 
 class LocalServerError(SightlineError):
@@ -107,10 +109,7 @@ class LocalServer:
 
     def log_tail(self, lines: int = 20) -> str:
         """The last lines that the server wrote."""
-        if self._log is None:
-            return ""
-        self._log.seek(0)
-        return b"\n".join(self._log.read().splitlines()[-lines:]).decode(errors="replace")
+        return "" if self._log is None else last_lines(self._log, lines)
 
     def _start(self, *, last: bool) -> bool:
         port, metrics_port = _free_ports(2)
@@ -176,6 +175,13 @@ class _Health:
         except grpc.RpcError:
             return False
         return bool(answer.status == self._messages.HealthCheckResponse.SERVING)
+
+
+def last_lines(log: IO[bytes], lines: int) -> str:
+    """The last lines of a file to which another process writes through the same descriptor."""
+    # Where this process reads is where that one would write next, so the file's place is left alone.
+    start = max(0, os.fstat(log.fileno()).st_size - TAIL_BYTES)
+    return b"\n".join(os.pread(log.fileno(), TAIL_BYTES, start).splitlines()[-lines:]).decode(errors="replace")
 
 
 def _free_ports(count: int) -> list[int]:
