@@ -12,6 +12,7 @@ from threading import Event, Thread
 from load_tests.generator import Generator
 from load_tests.holdings import Watch
 from load_tests.machine import quiet, read_cpu
+from load_tests.pace import Pace, look_at_pace
 from load_tests.scrapes import Scrape, scrape
 
 SETTLE_S = 5.0
@@ -31,6 +32,7 @@ class Seen:
     """What was looked at while a run went on."""
 
     scrapes: list[Scrape] = field(default_factory=list)
+    paces: list[Pace] = field(default_factory=list)
     watch: Watch | None = None
     quiet: dict[str, float] = field(default_factory=dict)
 
@@ -45,6 +47,7 @@ def observed(server: Server, generator: Generator, seconds: float) -> Iterator[S
     def follow() -> None:
         while True:
             seen.scrapes.append(scrape(server.metrics_url))
+            seen.paces.append(look_at_pace())
             if over.wait(every_s):
                 seen.scrapes.append(scrape(server.metrics_url))
                 return

@@ -21,6 +21,7 @@ from load_tests import abandon, figures, large_catalog, report
 from load_tests.generator import Generator
 from load_tests.holdings import growth, rss_slopes
 from load_tests.observe import Seen, Server, observed, settle
+from load_tests.pace import of_host
 from load_tests.photos import ROOT, SHOWROOM, Photos, bad_requests, read_photos
 from load_tests.records import Run
 from load_tests.scenario import Scenario, known, read_scenario
@@ -117,6 +118,7 @@ def gather(scenario: Scenario, run: Run, capacity: float, good: int, seen: Seen)
     """Everything that the report shows of an open-loop run."""
     span = Between(seen.scrapes[0], seen.scrapes[-1])
     found = figures.of_run(run, scenario.phases, capacity, good)
+    found |= of_host(seen.paces)
     found["in_flight_after"] = seen.scrapes[-1].sum("sightline_in_flight")
     found["mean_embed_batch"] = span.mean_batch("crops")
     found["refusal_p99_at_server_at_most_ms"] = 1e3 * span.quantile_bound(

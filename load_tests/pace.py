@@ -1,0 +1,75 @@
+"""How fast the host itself was while a run went on.
+
+Rule: what is read of a fixed piece of work is its CPU time, not how long it took. A machine that we keep busy does not
+lengthen it much; a host that gives less does (neighbours on the core's other thread and in its caches, a lower clock).
+Beside a latency that grew it says whose doing that was.
+"""
+
+import math
+import statistics
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+
+MINUTE = 60.0
+WORK = np.random.default_rng(0).integers(0, 16, 200_000, np.uint8).tobytes()
+"""Compressing it takes about 6 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """One look: CPU milliseconds of the fixed work, and CPU seconds that the host has taken away since its start."""
+
+    at: float
+    work_ms: float
+    stolen_s: float
+
+
+def look_at_pace() -> Pace:
+    """Does the fixed work once, in this thread."""
+    began = time.thread_time()
+    zlib.compress(WORK, 6)
+    spent = time.thread_time() - began
+    return Pace(time.monotonic(), spent * 1e3, float(getattr(psutil.cpu_times(), "steal", 0.0)))
+
+
+def of_host(paces: Sequence[Pace]) -> dict[str, float]:
+    """The host's last minute beside its second one; nothing of runs shorter than three minutes."""
+    if not paces or paces[-1].at - paces[0].at < 3 * MINUTE:
+        return {}
+    begun, ended = paces[0].at, paces[-1].at
+    second, last = within(paces, begun + MINUTE, begun + 2 * MINUTE), within(paces, ended - MINUTE, ended)
+    return {
+        "host_work_last_over_second_minute": round(work_ms(last) / work_ms(second), 3),
+        "host_work_worst_over_best_minute": round(worst_over_best(paces), 3),
+        "stolen_cores_second_minute": stolen_cores(second),
+        "stolen_cores_last_minute": stolen_cores(last),
+    }
+
+
+def within(paces: Sequence[Pace], start: float, end: float) -> list[Pace]:
+    """The looks of a span of time."""
+    return [pace for pace in paces if start <= pace.at <= end]
+
+
+def work_ms(paces: Sequence[Pace]) -> float:
+    """The middle one of the looks."""
+    return statistics.median(pace.work_ms for pace in paces)
+
+
+def worst_over_best(paces: Sequence[Pace]) -> float:
+    """The slowest minute over the fastest."""
+    begun, minutes = paces[0].at, math.ceil((paces[-1].at - paces[0].at) / MINUTE)
+    each = [within(paces, begun + n * MINUTE, begun + (n + 1) * MINUTE) for n in range(minutes)]
+    found = [work_ms(minute) for minute in each if minute]
+    return max(found) / min(found)
+
+
+def stolen_cores(paces: Sequence[Pace]) -> float:
+    """Cores that the host took away between the first look and the last."""
+    span = paces[-1].at - paces[0].at
+    return round((paces[-1].stolen_s - paces[0].stolen_s) / span, 3) if span else 0.0
