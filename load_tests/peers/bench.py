@@ -40,7 +40,7 @@ SHARES = {HALF: 0.5, SEVENTY: 0.7}
 ROOM = 0.95
 """A peer is asked for a rate up to this share of what it can do; above it its queue would only grow."""
 CHECKED_AT_ONCE = 8
-FIRST_LOOK, SECOND_LOOK = (4,), (3, 6)
+FIRST_LOOK, SECOND_LOOK = (4,), (3, 4, 6)
 """Callers for each core, in the two passes of the sweep."""
 LEADERS = 2
 """Cells that get a second look."""
