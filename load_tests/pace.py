@@ -51,6 +51,15 @@ def of_host(paces: Sequence[Pace]) -> dict[str, float]:
     }
 
 
+def by_minute(paces: Sequence[Pace]) -> list[dict[str, float]]:
+    """Minute by minute: CPU milliseconds of the fixed work, and the cores that the host took away."""
+    if not paces:
+        return []
+    begun, minutes = paces[0].at, math.ceil((paces[-1].at - paces[0].at) / MINUTE)
+    each = [within(paces, begun + n * MINUTE, begun + (n + 1) * MINUTE) for n in range(minutes)]
+    return [{"work_ms": round(work_ms(one), 2), "stolen_cores": stolen_cores(one)} for one in each if one]
+
+
 def within(paces: Sequence[Pace], start: float, end: float) -> list[Pace]:
     """The looks of a span of time."""
     return [pace for pace in paces if start <= pace.at <= end]
@@ -63,9 +72,7 @@ def work_ms(paces: Sequence[Pace]) -> float:
 
 def worst_over_best(paces: Sequence[Pace]) -> float:
     """The slowest minute over the fastest."""
-    begun, minutes = paces[0].at, math.ceil((paces[-1].at - paces[0].at) / MINUTE)
-    each = [within(paces, begun + n * MINUTE, begun + (n + 1) * MINUTE) for n in range(minutes)]
-    found = [work_ms(minute) for minute in each if minute]
+    found = [minute["work_ms"] for minute in by_minute(paces)]
     return max(found) / min(found)
 
 

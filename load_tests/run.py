@@ -21,7 +21,7 @@ from load_tests import abandon, figures, large_catalog, report
 from load_tests.generator import Generator
 from load_tests.holdings import growth, rss_slopes
 from load_tests.observe import Seen, Server, observed, settle
-from load_tests.pace import of_host
+from load_tests.pace import by_minute, of_host
 from load_tests.photos import ROOT, SHOWROOM, Photos, bad_requests, read_photos
 from load_tests.records import Run
 from load_tests.scenario import Scenario, known, read_scenario
@@ -135,6 +135,7 @@ def gather(scenario: Scenario, run: Run, capacity: float, good: int, seen: Seen)
         "codes": run.codes,
         "capacity_per_s": round(capacity, 3),
         "machine": seen.quiet,
+        "host_by_minute": by_minute(seen.paces),
         "stages_ms": span.stage_shares(),
         "processes": processes,
         "charts": report.charts(scenario, run, seen.scrapes, seen.watch.looks if seen.watch else []),

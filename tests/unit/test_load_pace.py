@@ -2,7 +2,7 @@
 
 import pytest
 
-from load_tests.pace import Pace, look_at_pace, of_host
+from load_tests.pace import Pace, by_minute, look_at_pace, of_host
 
 
 def test_a_look_takes_the_cpu_time_of_its_work() -> None:
@@ -22,6 +22,12 @@ def test_a_host_that_slows_down_shows_in_the_last_minute() -> None:
         },
         abs=0.02,
     )
+
+
+def test_each_minute_says_what_the_host_took() -> None:
+    paces = [Pace(float(second), 6.0, 0.25 * max(0, second - 60)) for second in range(150)]
+    assert [round(minute["stolen_cores"], 1) for minute in by_minute(paces)] == [0.0, 0.2, 0.2]
+    assert by_minute([]) == []
 
 
 def test_one_slow_look_is_not_a_slow_minute() -> None:
