@@ -25,10 +25,11 @@ REST_WITHIN_S = 20.0
 GOOD_WITHIN_S = 5.0
 SLACK_THREADS = 2
 """gRPC lets threads of its pools come and go."""
-SLACK_DESCRIPTORS = 4
-"""Connections that are being closed, which gRPC's client does when it likes; a test makes more of them than this."""
-SLACK_SHARED_BYTES = 2 << 20
-"""Two regions of the smallest size, which the pool keeps for the next batches."""
+SLACK_SHARED_BYTES = 6 << 20
+"""Six regions of the smallest size: the pool keeps for the next batches what it once needed, and after the engine was
+mended it may have needed more at once than before."""
+SLACK_DESCRIPTORS = 8
+"""One for each of those regions, and connections that are being closed, which gRPC's client does when it likes."""
 
 
 @dataclass(frozen=True, slots=True)
