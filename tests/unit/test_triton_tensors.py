@@ -1,5 +1,6 @@
 """Shared memory regions: filled, overwritten, used again only when that is safe, and never under a name."""
 
+import asyncio
 import errno
 import os
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from sightline_server.triton import regions, tensors
 from sightline_server.triton.client import TritonClient
 from sightline_server.triton.faults import Cause, EngineError
-from sightline_server.triton.tensors import RegionPool
+from sightline_server.triton.tensors import KEPT_IDLE_S, RegionPool
+from tests.support.clock import HandClock
 
 MIB = 1 << 20
 
@@ -38,8 +40,13 @@ def registrar() -> Registrar:
 
 
 @pytest.fixture
-def pool(registrar: Registrar) -> RegionPool:
-    return RegionPool(cast(TritonClient, registrar), 8 * MIB)
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def pool(registrar: Registrar, clock: HandClock) -> RegionPool:
+    return RegionPool(cast(TritonClient, registrar), 8 * MIB, clock)
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +131,45 @@ async def test_beyond_its_bound_it_gives_none_but_trades_idle_regions_for_a_larg
     assert await pool.acquire(8 * MIB) is not None
     assert pool.mapped_bytes == 8 * MIB
     assert await pool.acquire(1) is None
+
+
+async def test_what_no_call_has_needed_for_a_while_is_given_back(
+    pool: RegionPool, registrar: Registrar, clock: HandClock
+) -> None:
+    often, once, busy = [await pool.acquire(size) for size in (1, 2 * MIB, 1)]
+    assert often is not None
+    assert once is not None
+    assert busy is not None
+    pool.release(once)
+    clock.now += KEPT_IDLE_S - 1
+    pool.release(often)
+    await pool.give_back_idle()
+    assert set(registrar.registered) == {often.name, once.name, busy.name}
+    clock.now += 1
+    await pool.give_back_idle()
+    assert set(registrar.registered) == {often.name, busy.name}
+    assert pool.mapped_bytes == 2 * MIB
+    assert await pool.acquire(1) is often
+    pool.release(often)
+    clock.now += KEPT_IDLE_S
+    await pool.give_back_idle()
+    assert set(registrar.registered) == {busy.name}
+
+
+async def test_a_region_that_is_being_given_back_is_not_given_out(
+    pool: RegionPool, registrar: Registrar, clock: HandClock
+) -> None:
+    idle = [await pool.acquire(1) for _ in range(3)]
+    for region in idle:
+        assert region is not None
+        pool.release(region)
+    clock.now += KEPT_IDLE_S
+    giving = asyncio.create_task(pool.give_back_idle())
+    await asyncio.sleep(0)
+    assert pool.mapped_bytes == 0
+    assert await pool.acquire(1) not in idle
+    await giving
+    assert len(registrar.registered) == 1
 
 
 async def test_a_full_dev_shm_gives_none(pool: RegionPool, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

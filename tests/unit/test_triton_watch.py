@@ -14,6 +14,7 @@ from sightline_server.triton.config import EngineConfig
 from sightline_server.triton.faults import Cause, EngineError
 from sightline_server.triton.lifecycle import Lifecycle
 from sightline_server.triton.watch import Watch
+from tests.support.clock import HandClock
 
 
 class FakeEngine:
@@ -31,6 +32,7 @@ class FakeEngine:
         self.blind: OSError | None = None
         self.tried: list[str] = []
         self.done: list[str] = []
+        self.tidied = 0
 
     def gone(self) -> bool:
         return self.dead
@@ -53,6 +55,9 @@ class FakeEngine:
 
     async def tiny_infer(self, model: str, timeout_s: float) -> None:
         self.tried.append(model)
+
+    def tidy(self) -> None:
+        self.tidied += 1
 
     async def reload(self, models: set[str]) -> None:
         self.done.append("reload")
@@ -100,22 +105,13 @@ class Recorder:
                 await self.came.wait()
 
 
-class Clock:
-    """A clock that a test sets."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @asynccontextmanager
 async def watching(
-    fake: FakeEngine, recorder: Recorder, clock: Clock | None = None, **changes: Any
+    fake: FakeEngine, recorder: Recorder, clock: HandClock | None = None, **changes: Any
 ) -> AsyncIterator[Watch]:
     changes = {"probe_interval_s": 0.001, "restart_backoff_s": (0.0, 0.001), **changes}
     config = EngineConfig(Path(), Path(), **changes)
-    watch = Watch(cast(Lifecycle, fake), config, recorder, clock or Clock(), recorder.set_ready)
+    watch = Watch(cast(Lifecycle, fake), config, recorder, clock or HandClock(), recorder.set_ready)
     task = asyncio.create_task(watch.run())
     try:
         yield watch
@@ -139,6 +135,7 @@ async def test_a_well_engine_is_only_asked_and_never_tried(fake: FakeEngine, rec
         await recorder.becomes(True)
         await recorder.becomes(True)
     assert fake.tried == fake.done == []
+    assert fake.tidied > 0
 
 
 async def test_one_sick_model_is_reloaded(fake: FakeEngine, recorder: Recorder) -> None:
@@ -198,7 +195,7 @@ async def test_a_model_that_refuses_a_call_stays_in_service(fake: FakeEngine, re
 async def test_a_missed_deadline_is_suspicious_only_when_nobody_was_answered_since(
     fake: FakeEngine, recorder: Recorder
 ) -> None:
-    clock = Clock()
+    clock = HandClock()
     async with watching(fake, recorder, clock) as watch:
         clock.now = 110.0
         watch.answered("embedder")
@@ -213,7 +210,7 @@ async def test_a_missed_deadline_is_suspicious_only_when_nobody_was_answered_sin
 
 async def test_an_idle_remote_engine_is_tried_now_and_then(fake: FakeEngine, recorder: Recorder) -> None:
     fake.mends = False
-    clock = Clock()
+    clock = HandClock()
     async with watching(fake, recorder, clock, idle_infer_interval_s=10.0) as watch:
         await recorder.becomes(True)
         assert fake.tried == []

@@ -4,8 +4,8 @@ Rule: a connection belongs to one incarnation of the engine; after a restart the
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ CLOSE_TIMEOUT_S = 1.0
 SAME_ANSWER = 1e-3
 """How far apart two answers to one input may lie in the probe of shared memory; a GPU need not repeat itself."""
 
+T = TypeVar("T")
 Digest = Callable[[str, str], str]
 """(model, version) -> SHA-256 of the model's file, empty where it is not at hand."""
 
@@ -61,7 +62,10 @@ class Connection:
         self, model: str, parts: Sequence[NDArray[np.uint8]], queue_timeout_s: float | None
     ) -> asyncio.Task[Mapping[str, NDArray[Any]]]:
         """Begins a batch that runs to its end in Triton whether or not somebody still waits for it."""
-        call = asyncio.create_task(self._infer(model, parts, queue_timeout_s))
+        return self._begin(self._infer(model, parts, queue_timeout_s))
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        call = asyncio.create_task(work)
         self._calls.add(call)
         call.add_done_callback(self._ended)
         return call
@@ -145,6 +149,10 @@ class Connection:
         except SightlineError:
             # A Triton on another host cannot map the region and says so in words of its own choice.
             return None
+
+    def tidy(self) -> None:
+        """Begins to free the shared memory that no call has needed for some seconds."""
+        self._begin(self._pool.give_back_idle())
 
     async def close(self) -> None:
         """Ends the connection; calls under way fail with `Cause.GONE`."""

@@ -2,11 +2,13 @@
 
 A region is a file in `/dev/shm` that Triton maps when it is registered. The file is unlinked right after, so that its
 pixels never stand under a name: whoever is killed, and when, nothing stays behind. Rule: a region is overwritten when
-it is released, and used again only after Triton itself has ended the call that read it.
+it is released, and used again only after Triton itself has ended the call that read it. A server without work holds no
+region: `give_back_idle` unmaps what no call has needed for some seconds, on both sides.
 """
 
 import mmap
 import os
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
@@ -14,11 +16,13 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline_server.ports import Clock
 from sightline_server.triton import regions
 from sightline_server.triton.client import TritonClient
 from sightline_server.triton.faults import EngineError
 
 SMALLEST_BYTES = 1 << 20
+KEPT_IDLE_S = 10.0
 REGISTER_TIMEOUT_S = 5.0
 
 numbers = count()
@@ -34,6 +38,8 @@ class Region:
         self._memory = memory
         self._view: NDArray[np.uint8] = np.frombuffer(memory, np.uint8)
         self._used = 0
+        self.idle_since = 0.0
+        """The instant of the pool's clock at which it was released last."""
 
     def fill(self, parts: Sequence[NDArray[np.uint8]]) -> int:
         """Copies equal-shaped parts one after the other to the region's start; returns the bytes used."""
@@ -58,10 +64,11 @@ class Region:
 class RegionPool:
     """The regions of one connection to one engine."""
 
-    def __init__(self, client: TritonClient, max_bytes: int) -> None:
+    def __init__(self, client: TritonClient, max_bytes: int, clock: Clock = time.monotonic) -> None:
         """At most `max_bytes` are mapped at a time; beyond, `acquire` gives None."""
         self._client = client
         self._max_bytes = max_bytes
+        self._clock = clock
         self._mapped = 0
         self._free: list[Region] = []
         self._closed = False
@@ -98,17 +105,31 @@ class RegionPool:
         if self._closed:
             self._forget(region)
         else:
+            region.idle_since = self._clock()
             self._free.append(region)
 
     async def discard(self, region: Region) -> None:
         """Gives up a region that Triton may still be reading: it is overwritten here and never used again."""
         self._forget(region)
-        with suppress(EngineError):
-            await self._client.unregister(region.name, REGISTER_TIMEOUT_S)
+        await self._unregister(region)
+
+    async def give_back_idle(self) -> None:
+        """Lets go of the regions that no call has needed for `KEPT_IDLE_S`: what a burst took does not stay."""
+        latest = self._clock() - KEPT_IDLE_S
+        idle = [region for region in self._free if region.idle_since <= latest]
+        self._free = [region for region in self._free if region.idle_since > latest]
+        for region in idle:
+            self._forget(region)
+        for region in idle:
+            await self._unregister(region)
 
     async def _drop_free(self) -> None:
         while self._free:
             await self.discard(self._free.pop())
+
+    async def _unregister(self, region: Region) -> None:
+        with suppress(EngineError):
+            await self._client.unregister(region.name, REGISTER_TIMEOUT_S)
 
     def _forget(self, region: Region) -> None:
         self._mapped -= region.size

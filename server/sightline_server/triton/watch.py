@@ -82,10 +82,15 @@ class Watch:
                     self._set_ready(False)
                     await self._mend(sick)
                 self._set_ready(True)
+                self._tidy()
             except Exception:
                 # Whatever this was, the next round looks again.
                 log.exception("engine: the watch failed")
                 self._set_ready(False)
+
+    def _tidy(self) -> None:
+        if connection := self._lifecycle.connection:
+            connection.tidy()
 
     async def _look(self) -> set[str]:
         """The models that do not answer; both of them when it is the engine itself."""
