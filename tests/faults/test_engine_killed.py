@@ -1,20 +1,27 @@
 """Parts of the engine are killed: each comes back, callers hear UNAVAILABLE with a time to retry, and nobody hangs."""
 
+import asyncio
 import os
 import signal
+import time
+from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
-from sightline_server.errors import ErrorKind
+from sightline_server.errors import ErrorKind, SightlineError
 from tests.support.embedded import (
+    BACK_WITHIN_S,
     Embedded,
     both,
     embedded,
     failures_until_ready,
+    running_engine,
     shared_engine,
     tiny_repository,
 )
+from tests.support.fault_models import build_fault_repository
 
 __all__ = ["embedded", "shared_engine", "tiny_repository"]
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
@@ -44,6 +51,25 @@ async def test_a_stub_that_is_killed_under_load_comes_back(embedded: Embedded, m
     assert {error.kind for error in failures} <= {ErrorKind.ENGINE_UNAVAILABLE}
     # Triton never ends unloading a model whose stub died at work; what would stay of it goes with a restart.
     assert embedded.events.mends in (["reload"], ["restart"])
+
+
+async def test_a_stub_that_dies_between_the_call_and_its_answer_leaves_nobody_waiting(tmp_path: Path) -> None:
+    # A picture for each core: Triton's call into the stub is over while they run, so Triton does not look at it.
+    slow = [np.full((64, 64, 3), (0, 255, 0), np.uint8)] * len(os.sched_getaffinity(0))
+    async with running_engine(build_fault_repository(tmp_path)) as running:
+        call = asyncio.create_task(running.engine.runner("detector").infer(slow, deadline=time.monotonic() + 60.0))
+        await asyncio.sleep(0.5)
+        assert not call.done()
+        began = time.monotonic()
+        os.kill(running.stub("detector"), signal.SIGKILL)
+        with pytest.raises(SightlineError) as failure:
+            await call
+        assert time.monotonic() - began < BACK_WITHIN_S
+        assert failure.value.kind is ErrorKind.ENGINE_UNAVAILABLE
+        await running.readiness.until(False, True)
+        await both(running.engine)
+        # Triton does not end unloading a model with an answer outstanding, so this is a restart and not a reload.
+        assert running.events.mends == ["restart"]
 
 
 async def test_an_idle_stub_that_is_killed_is_noticed_without_any_call_and_loaded_again(embedded: Embedded) -> None:

@@ -96,7 +96,10 @@ async def test_a_killed_worker_harms_nobody_elses_calls_and_leaves_nothing(crew:
     assert value(crew, "requests_total", code="OK") > before + 3 * len(made), (
         "what the dead worker counted still counts"
     )
-    assert await registered(crew, victim.pid) == []
+    # Triton keeps a region for as long as a call reads it, and is asked again after that.
+    async with asyncio.timeout(WITHIN_S):
+        while await registered(crew, victim.pid):  # noqa: ASYNC110 (Triton has no event for it)
+            await asyncio.sleep(0.1)
     assert shared_files(victim.pid) == []
 
 

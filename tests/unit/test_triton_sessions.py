@@ -16,24 +16,33 @@ import pytest
 from tests.support.tiny_models import build_repository, expected_embeddings
 
 CORES = 3
+MODULES = ("onnx_sessions", "model_cores")
 
 
 @pytest.fixture
 def sessions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleType]:
     """The backend's module on a machine of three cores, which models share through files in `tmp_path`."""
     monkeypatch.setenv("SIGHTLINE_CORES", str(tmp_path / "core"))
-    monkeypatch.delitem(sys.modules, "onnx_sessions", raising=False)
+    for name in MODULES:
+        monkeypatch.delitem(sys.modules, name, raising=False)
     with resources.as_file(resources.files("sightline_server.triton") / "backend") as folder:
         monkeypatch.syspath_prepend(folder)
         module = importlib.import_module("onnx_sessions")
         monkeypatch.setattr(module.os, "sched_getaffinity", lambda pid: set(range(CORES)))
         yield module
-        del sys.modules["onnx_sessions"]
+        for name in MODULES:
+            del sys.modules[name]
 
 
 @pytest.fixture
 def embedder(sessions: ModuleType, tmp_path: Path) -> Any:
     return sessions.Sessions(str(build_repository(tmp_path) / "embedder" / "1" / "model.onnx"), {}, "CPU", "0")
+
+
+def result(model: Any, arrays: list[Any]) -> list[Any]:
+    """The outputs of a batch once all of it has ended."""
+    outputs: list[Any] = model.submit(arrays).result(10.0)
+    return outputs
 
 
 def crops(count: int) -> np.ndarray[Any, Any]:
@@ -47,7 +56,7 @@ def test_instances_share_the_cores(sessions: ModuleType, instances: int, cores: 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 7])
 def test_a_batch_dealt_to_the_cores_gives_what_its_members_give_alone(embedder: Any, count: int) -> None:
-    (answer,) = embedder.run([crops(count)])
+    (answer,) = result(embedder, [crops(count)])
     np.testing.assert_allclose(answer, expected_embeddings(crops(count)), atol=1e-6)
 
 
@@ -55,12 +64,12 @@ def test_a_picture_alone_on_the_machine_gets_all_cores(sessions: ModuleType, emb
     used: list[Any] = []
     run = embedder.run_on
     embedder.run_on = lambda session, arrays: used.append(session) or run(session, arrays)
-    embedder.run([crops(1)])
+    result(embedder, [crops(1)])
     others = sessions.open_cores(CORES)
     others[0].take()
-    embedder.run([crops(1)])
+    result(embedder, [crops(1)])
     others[1].take()
-    embedder.run([crops(1)])
+    result(embedder, [crops(1)])
     assert used == [embedder.joined, embedder.joined, embedder.single]
 
 
@@ -71,7 +80,7 @@ def test_while_another_model_has_all_cores_nothing_runs(sessions: ModuleType, em
     ran, answered = threading.Event(), threading.Event()
     run = embedder.run_on
     embedder.run_on = lambda session, arrays: ran.set() or run(session, arrays)
-    batch = threading.Thread(target=lambda: embedder.run([crops(4)]) and answered.set())
+    batch = threading.Thread(target=lambda: result(embedder, [crops(4)]) and answered.set())
     batch.start()
     assert not ran.wait(0.2)
     others[1].give()
@@ -114,10 +123,27 @@ def test_a_picture_that_fails_fails_the_batch_when_all_others_have_ended(session
     embedder.run_on = fail_the_first
     pictures = np.stack([np.full((32, 32, 3), value, np.uint8) for value in (1, 2, 3, 4, 5)])
     with pytest.raises(RuntimeError, match="this one"):
-        embedder.run([pictures])
+        result(embedder, [pictures])
     assert sorted(ended) == [2, 3, 4, 5]
-    (answer,) = embedder.run([pictures[1:]])
+    (answer,) = result(embedder, [pictures[1:]])
     assert len(answer) == 4
+
+
+def test_the_next_batch_runs_beside_the_last_pictures_of_the_one_before(embedder: Any) -> None:
+    slow, last = threading.Event(), np.full((1, 32, 32, 3), 9, np.uint8)
+    run = embedder.run_on
+
+    def hold_the_last(session: Any, arrays: list[Any]) -> Any:
+        if (arrays[0] == last).all():
+            assert slow.wait(10.0)
+        return run(session, arrays)
+
+    embedder.run_on = hold_the_last
+    first = embedder.submit([np.concatenate([crops(4), last])])
+    np.testing.assert_allclose(result(embedder, [crops(3)])[0], expected_embeddings(crops(3)), atol=1e-6)
+    assert not first.done()
+    slow.set()
+    np.testing.assert_allclose(first.result(10.0)[0][:4], expected_embeddings(crops(4)), atol=1e-6)
 
 
 def test_who_states_threads_gets_one_session_with_so_many(sessions: ModuleType, tmp_path: Path) -> None:

@@ -22,16 +22,22 @@ class Registrar:
     """Stands for Triton: maps what is registered, as Triton does, and may refuse."""
 
     def __init__(self) -> None:
-        self.registered: dict[str, int] = {}
+        self.mapped: dict[str, int] = {}
         self.refuses = False
+        self.in_use: set[str] = set()
 
     async def register(self, region: str, size: int, timeout_s: float) -> None:
         if self.refuses:
             raise EngineError(Cause.REFUSED, "cannot map")
-        self.registered[region] = os.stat(regions.FOLDER / region).st_mode & 0o777
+        self.mapped[region] = os.stat(regions.FOLDER / region).st_mode & 0o777
 
     async def unregister(self, region: str, timeout_s: float) -> None:
-        del self.registered[region]
+        if region in self.in_use:
+            raise EngineError(Cause.REFUSED, "in use")
+        del self.mapped[region]
+
+    async def registered(self, timeout_s: float) -> list[str]:
+        return list(self.mapped)
 
 
 @pytest.fixture
@@ -75,7 +81,7 @@ async def test_no_name_is_left_once_triton_has_mapped_it(pool: RegionPool, regis
     region = await pool.acquire(100)
     assert region is not None
     assert os.listdir(folder) == []
-    assert registrar.registered == {region.name: 0o600}
+    assert registrar.mapped == {region.name: 0o600}
     assert region.name.startswith(regions.own_prefix())
 
 
@@ -105,7 +111,7 @@ async def test_a_discarded_region_is_never_used_again(pool: RegionPool, registra
     first = await pool.acquire(300)
     assert first is not None
     await pool.discard(first)
-    assert registrar.registered == {}
+    assert registrar.mapped == {}
     assert pool.mapped_bytes == 0
     again = await pool.acquire(300)
     assert again is not None
@@ -143,17 +149,17 @@ async def test_what_no_call_has_needed_for_a_while_is_given_back(
     pool.release(once)
     clock.now += KEPT_IDLE_S - 1
     pool.release(often)
-    await pool.give_back_idle()
-    assert set(registrar.registered) == {often.name, once.name, busy.name}
+    await pool.tidy()
+    assert set(registrar.mapped) == {often.name, once.name, busy.name}
     clock.now += 1
-    await pool.give_back_idle()
-    assert set(registrar.registered) == {often.name, busy.name}
+    await pool.tidy()
+    assert set(registrar.mapped) == {often.name, busy.name}
     assert pool.mapped_bytes == 2 * MIB
     assert await pool.acquire(1) is often
     pool.release(often)
     clock.now += KEPT_IDLE_S
-    await pool.give_back_idle()
-    assert set(registrar.registered) == {busy.name}
+    await pool.tidy()
+    assert set(registrar.mapped) == {busy.name}
 
 
 async def test_a_region_that_is_being_given_back_is_not_given_out(
@@ -164,12 +170,38 @@ async def test_a_region_that_is_being_given_back_is_not_given_out(
         assert region is not None
         pool.release(region)
     clock.now += KEPT_IDLE_S
-    giving = asyncio.create_task(pool.give_back_idle())
+    giving = asyncio.create_task(pool.tidy())
     await asyncio.sleep(0)
     assert pool.mapped_bytes == 0
     assert await pool.acquire(1) not in idle
     await giving
-    assert len(registrar.registered) == 1
+    assert len(registrar.mapped) == 1
+
+
+async def test_a_region_that_triton_still_reads_leaves_later(pool: RegionPool, registrar: Registrar) -> None:
+    region = await pool.acquire(1)
+    assert region is not None
+    registrar.in_use = {region.name}
+    await pool.discard(region)
+    await pool.tidy()
+    assert list(registrar.mapped) == [region.name]
+    registrar.in_use = set()
+    await pool.tidy()
+    assert registrar.mapped == {}
+
+
+async def test_the_regions_of_a_process_that_has_ended_are_let_go_as_soon_as_they_can_be(
+    pool: RegionPool, registrar: Registrar
+) -> None:
+    own = await pool.acquire(1)
+    assert own is not None
+    registrar.mapped |= {"other-c0": 0o600, "other-c1": 0o600, "third-c0": 0o600}
+    registrar.in_use = {"other-c1"}
+    await pool.forget_others("other-")
+    assert set(registrar.mapped) == {own.name, "other-c1", "third-c0"}
+    registrar.in_use = set()
+    await pool.tidy()
+    assert set(registrar.mapped) == {own.name, "third-c0"}
 
 
 async def test_a_full_dev_shm_gives_none(pool: RegionPool, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

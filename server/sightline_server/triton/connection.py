@@ -152,7 +152,14 @@ class Connection:
 
     def tidy(self) -> None:
         """Begins to free the shared memory that no call has needed for some seconds."""
-        self._begin(self._pool.give_back_idle())
+        self._begin(self._pool.tidy())
+
+    def forget_regions(self, prefix: str) -> asyncio.Task[None]:
+        """Begins to make Triton let go of the regions of another process that has ended, by their names' `prefix`.
+
+        Their last pixels would stay mapped until the engine ends. What a call still reads goes with a later `tidy`.
+        """
+        return self._begin(self._pool.forget_others(prefix))
 
     async def close(self) -> None:
         """Ends the connection; calls under way fail with `Cause.GONE`."""

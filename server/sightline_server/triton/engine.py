@@ -6,7 +6,6 @@ Rule: whatever the fault, a caller has an answer or an error by its deadline, an
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,6 @@ from sightline_server.triton.faults import Cause, EngineError
 from sightline_server.triton.hosts import EmbeddedHost, Host, RemoteHost
 from sightline_server.triton.lifecycle import Lifecycle
 from sightline_server.triton.watch import Watch
-
-REGIONS_TIMEOUT_S = 2.0
 
 
 class TritonEngine:
@@ -88,21 +85,10 @@ class TritonEngine:
         """Model -> SHA-256 of its file; empty where that is not known."""
         return {DETECTOR: self.detector.sha256, EMBEDDER: self.embedder.sha256}
 
-    async def forget_regions(self, prefix: str) -> int:
-        """Makes Triton let go of the regions of another process that has ended, by their names' `prefix`.
-
-        Their last pixels would stay mapped until the engine ends. Returns how many there were; an engine that does not
-        answer is one that is being restarted, and forgets them so.
-        """
-        connection = self._lifecycle.connection
-        found: list[str] = []
-        with suppress(EngineError):
-            if connection is not None:
-                every = await connection.client.registered(REGIONS_TIMEOUT_S)
-                found = [name for name in every if name.startswith(prefix)]
-                for name in found:
-                    await connection.client.unregister(name, REGIONS_TIMEOUT_S)
-        return len(found)
+    async def forget_regions(self, prefix: str) -> None:
+        """See `Connection.forget_regions`; an engine that does not answer is being restarted, and forgets them so."""
+        if connection := self._lifecycle.connection:
+            await connection.forget_regions(prefix)
 
     async def start(self) -> None:
         """Returns when each model has answered. Raises `SightlineError` with the engine's log when that fails."""

@@ -112,7 +112,7 @@ def requirements(build: str, *, nvidia: bool = True) -> str:
 def backend_sources() -> dict[str, bytes]:
     """Our backend's files, as shipped."""
     folder = resources.files("sightline_server.triton") / "backend"
-    return {name: (folder / name).read_bytes() for name in ("model.py", "onnx_sessions.py")}
+    return {name: (folder / name).read_bytes() for name in ("model.py", "onnx_sessions.py", "model_cores.py")}
 
 
 def read_stamp(root: Path) -> Stamp | None:

@@ -198,7 +198,7 @@ def command_line(
 def environment(installation: Installation, prefix: str, *, gpu: bool) -> dict[str, str]:
     """The engine's environment variables: its own Python first, nothing of ours that would lead its stubs astray."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LD_"))}
-    # Where the models' processes agree on who runs on which core (backend/onnx_sessions.py).
+    # Where the models' processes agree on who runs on which core (backend/model_cores.py).
     kept["SIGHTLINE_CORES"] = str(regions.FOLDER / f"{prefix}core")
     kept["LD_LIBRARY_PATH"] = library_path(installation, gpu=gpu)
     if gpu:

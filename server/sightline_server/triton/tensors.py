@@ -3,7 +3,7 @@
 A region is a file in `/dev/shm` that Triton maps when it is registered. The file is unlinked right after, so that its
 pixels never stand under a name: whoever is killed, and when, nothing stays behind. Rule: a region is overwritten when
 it is released, and used again only after Triton itself has ended the call that read it. A server without work holds no
-region: `give_back_idle` unmaps what no call has needed for some seconds, on both sides.
+region: `tidy` unmaps what no call has needed for some seconds, on both sides.
 """
 
 import mmap
@@ -71,6 +71,8 @@ class RegionPool:
         self._clock = clock
         self._mapped = 0
         self._free: list[Region] = []
+        self._leaving: set[str] = set()
+        """Names that Triton is to let go of."""
         self._closed = False
 
     @property
@@ -111,28 +113,41 @@ class RegionPool:
     async def discard(self, region: Region) -> None:
         """Gives up a region that Triton may still be reading: it is overwritten here and never used again."""
         self._forget(region)
-        await self._unregister(region)
+        await self._unregister()
 
-    async def give_back_idle(self) -> None:
+    async def tidy(self) -> None:
         """Lets go of the regions that no call has needed for `KEPT_IDLE_S`: what a burst took does not stay."""
         latest = self._clock() - KEPT_IDLE_S
         idle = [region for region in self._free if region.idle_since <= latest]
         self._free = [region for region in self._free if region.idle_since > latest]
         for region in idle:
             self._forget(region)
-        for region in idle:
-            await self._unregister(region)
+        await self._unregister()
+
+    async def forget_others(self, prefix: str) -> None:
+        """Makes Triton let go of the regions of another process that has ended, by their names' `prefix`."""
+        with suppress(EngineError):
+            every = await self._client.registered(REGISTER_TIMEOUT_S)
+            self._leaving |= {name for name in every if name.startswith(prefix)}
+        await self._unregister()
+
+    async def _unregister(self) -> None:
+        """Tells Triton what is leaving. It refuses where a call still reads: `tidy` tries again."""
+        names, self._leaving = self._leaving, set()
+        for name in names:
+            try:
+                await self._client.unregister(name, REGISTER_TIMEOUT_S)
+            except EngineError:
+                self._leaving.add(name)
 
     async def _drop_free(self) -> None:
         while self._free:
-            await self.discard(self._free.pop())
-
-    async def _unregister(self, region: Region) -> None:
-        with suppress(EngineError):
-            await self._client.unregister(region.name, REGISTER_TIMEOUT_S)
+            self._forget(self._free.pop())
+        await self._unregister()
 
     def _forget(self, region: Region) -> None:
         self._mapped -= region.size
+        self._leaving.add(region.name)
         region.close()
 
     async def close(self) -> None:

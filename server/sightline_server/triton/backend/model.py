@@ -1,8 +1,9 @@
 """Triton's backend `onnxruntime`, written for its Python backend: the embedded engine's stand-in for the native one.
 
-Both files of this folder are copied beside `python/` in the engine's backend directory and run in Triton's stub
+The files of this folder are copied beside `python/` in the engine's backend directory and run in Triton's stub
 processes, in the engine's own environment: so they import numpy, ONNX Runtime and `triton_python_backend_utils` and
-nothing of Sightline. This one is Triton's side, onnx_sessions.py is ONNX Runtime's.
+nothing of Sightline. This one is Triton's side, onnx_sessions.py is ONNX Runtime's, model_cores.py deals pictures to
+cores.
 Rule: one `config.pbtxt` means the same here and on the native backend, parameter names included.
 """
 
@@ -10,13 +11,16 @@ import glob
 import json
 import os
 from collections.abc import Sequence
+from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import triton_python_backend_utils as pb_utils
+from model_cores import Arrays
 from numpy.typing import NDArray
-from onnx_sessions import Arrays, Sessions
+from onnx_sessions import Sessions
 
 TYPES = {
     "tensor(bool)": "TYPE_BOOL",
@@ -49,6 +53,11 @@ def tensor_entry(node: Any, batched: bool) -> dict[str, Any]:
     if batched and (not dims or dims[0] != -1):
         raise pb_utils.TritonModelException("tensor " + node.name + " has no dynamic batch dimension")
     return {"name": node.name, "data_type": TYPES[node.type], "dims": dims[1:] if batched else dims}
+
+
+def joined(members: Sequence[Arrays]) -> Arrays:
+    """The inputs of several requests one after the other; those of a single one as they are."""
+    return members[0] if len(members) == 1 else [np.concatenate(arrays) for arrays in zip(*members, strict=True)]
 
 
 class TritonPythonModel:
@@ -86,26 +95,41 @@ class TritonPythonModel:
         pb_utils.Logger.log_info("sightline provider " + args["model_name"] + " " + self.sessions.provider)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """Runs all requests of equal sample shape as one batch; answers each, in order."""
+        """Runs all requests of equal sample shape as one batch; answers each, in order.
+
+        None stands for an answer that is sent later: Triton brings the next batch when this returns, and pictures of
+        this one may still be running then.
+        """
         feeds = [self.feed(request) for request in requests]
         groups: dict[tuple[Any, ...], list[int]] = {}
         for position, arrays in enumerate(feeds):
             groups.setdefault(tuple(a.shape[1:] for a in arrays), []).append(position)
         responses: list[Any] = [None] * len(requests)
-        for members in groups.values():
-            for position, response in zip(members, self.run([feeds[m] for m in members]), strict=True):
-                responses[position] = response
+        for places in groups.values():
+            members = [feeds[place] for place in places]
+            outcome = self.sessions.submit(joined(members))
+            if outcome.done():
+                for place, response in zip(places, self.responses(members, outcome), strict=True):
+                    responses[place] = response
+            else:
+                # The requests go with it: their arrays are views of memory that is theirs.
+                outcome.add_done_callback(partial(self.send, [requests[place] for place in places], members))
         return responses
 
     def feed(self, request: Any) -> Arrays:
         """A request's arrays in the order of the model's inputs."""
         return [pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.sessions.inputs]
 
-    def run(self, members: Sequence[Arrays]) -> list[Any]:
-        """One ONNX Runtime call for requests whose shapes agree beyond the batch; one response each."""
-        joined = members[0] if len(members) == 1 else [np.concatenate(arrays) for arrays in zip(*members, strict=True)]
+    def send(self, requests: Sequence[Any], members: Sequence[Arrays], outcome: "Future[Arrays]") -> None:
+        """Answers requests whose `execute` has returned."""
+        final = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+        for request, response in zip(requests, self.responses(members, outcome), strict=True):
+            request.get_response_sender().send(response, flags=final)
+
+    def responses(self, members: Sequence[Arrays], outcome: "Future[Arrays]") -> list[Any]:
+        """One response for each of the requests that were run together."""
         try:
-            results = self.sessions.run(joined)
+            results = outcome.result()
         except Exception as error:
             failure = pb_utils.TritonError("ONNX Runtime failed: " + type(error).__name__)
             return [pb_utils.InferenceResponse(output_tensors=[], error=failure) for _ in members]

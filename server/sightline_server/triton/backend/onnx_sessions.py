@@ -1,24 +1,11 @@
-"""A model in ONNX Runtime, and which core runs what. The backend's other half; model.py is Triton's side.
+"""A model in ONNX Runtime: its sessions, their options, and how a batch goes through them."""
 
-Rule: on a CPU no more model threads run than there are cores, whatever models they belong to. Threads that outnumber
-the cores take turns, and each turn finds the core's caches full of another model's weights (docs/performance.md).
-"""
-
-import fcntl
 import os
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from concurrent.futures import Future
 from typing import Any
 
-import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
-
-Arrays = list[NDArray[Any]]
-"""One request's inputs, or one answer's outputs, in the order of the model."""
+from model_cores import Arrays, Core, Dealer, most_of, open_cores
 
 
 def parameter(config: dict[str, Any], key: str, default: str) -> str:
@@ -53,95 +40,6 @@ def session_options(config: dict[str, Any], threads: int) -> Any:
     return options
 
 
-class Core:
-    """The right to run a model on one core, which all models of the engine share; free again when its owner dies.
-
-    A lock of the file system, because the models are processes of their own. Without a path there is nobody to share
-    with.
-    """
-
-    def __init__(self, path: str | None) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) if path else None
-
-    def take(self) -> None:
-        """Waits until the core is free."""
-        if self._file is not None:
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-
-    def take_now(self) -> bool:
-        """Takes the core if it is free."""
-        if self._file is not None:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-        return True
-
-    def give(self) -> None:
-        """Lets the next one have it."""
-        if self._file is not None:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-
-
-def open_cores(count: int) -> list[Core]:
-    """The cores of this machine; each call's are rivals of every other's. `SIGHTLINE_CORES` is the engine's word."""
-    shared = os.environ.get("SIGHTLINE_CORES")
-    return [Core(shared and f"{shared}{place}") for place in range(count)]
-
-
-@contextmanager
-def most_of(cores: list[Core]) -> Iterator[bool]:
-    """Holds the cores that are free for the length of the block; whether they are more than half of all."""
-    taken = [core for core in cores if core.take_now()]
-    try:
-        yield len(taken) > len(cores) // 2
-    finally:
-        for core in taken:
-            core.give()
-
-
-class Dealer:
-    """Deals the pictures of a batch to the cores, one at a time; a thread for each core."""
-
-    def __init__(self, cores: list[Core], run: Callable[[Arrays], Arrays]) -> None:
-        self._run = run
-        self._due: deque[tuple[Arrays, Future[Arrays]]] = deque()
-        self._changed = threading.Condition()
-        for core in cores:
-            threading.Thread(target=self._work, args=(core,), daemon=True).start()
-
-    def deal(self, pictures: list[Arrays]) -> list[Arrays]:
-        """The outputs of each."""
-        tasks: list[tuple[Arrays, Future[Arrays]]] = [(picture, Future()) for picture in pictures]
-        with self._changed:
-            self._due.extend(tasks)
-            self._changed.notify_all()
-        # All of them, also when one fails: the pictures lie in memory that is only theirs until the answer.
-        wait([future for _, future in tasks])
-        return [future.result() for _, future in tasks]
-
-    def _work(self, core: Core) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._due)
-            core.take()
-            try:
-                self._next()
-            finally:
-                core.give()
-
-    def _next(self) -> None:
-        with self._changed:
-            # Another core may have been free earlier.
-            if not self._due:
-                return
-            picture, future = self._due.popleft()
-        try:
-            future.set_result(self._run(picture))
-        except Exception as error:  # it belongs to whoever waits for the batch
-            future.set_exception(error)
-
-
 class Sessions:
     """The model in ONNX Runtime: one session of all cores, and on a CPU another of a single thread.
 
@@ -164,19 +62,28 @@ class Sessions:
             self.single = onnxruntime.InferenceSession(path, session_options(config, 1), providers=chosen)
             self.dealer = Dealer(open_cores(count), lambda arrays: self.run_on(self.single, arrays))
 
-    def run(self, arrays: Arrays) -> Arrays:
-        """The outputs of one batch."""
+    def submit(self, arrays: Arrays) -> "Future[Arrays]":
+        """The outputs of one batch: there on return, or, where its pictures run on a core each, a little later."""
         count = arrays[0].shape[0] if arrays[0].ndim else 0
         if not self.cores or not count:
-            return self.run_on(self.joined, arrays)
+            return self._joined_run(arrays)
         if count == 1:
             with most_of(self.cores) as free:
                 if free:
-                    return self.run_on(self.joined, arrays)
-        answers = self.dealer.deal([[array[place : place + 1] for array in arrays] for place in range(count)])
-        return [np.concatenate(pieces) for pieces in zip(*answers, strict=True)]
+                    return self._joined_run(arrays)
+        pictures = [[array[place : place + 1] for array in arrays] for place in range(count)]
+        outcome: Future[Arrays] = self.dealer.deal(pictures)
+        return outcome
 
-    def run_on(self, session: Any, arrays: Sequence[NDArray[Any]]) -> Arrays:
+    def _joined_run(self, arrays: Arrays) -> "Future[Arrays]":
+        outcome: Future[Arrays] = Future()
+        try:
+            outcome.set_result(self.run_on(self.joined, arrays))
+        except Exception as error:  # it belongs to whoever asks for the outcome
+            outcome.set_exception(error)
+        return outcome
+
+    def run_on(self, session: Any, arrays: Arrays) -> Arrays:
         """One call of ONNX Runtime."""
         results: Arrays = session.run(self.outputs, dict(zip(self.inputs, arrays, strict=True)))
         return results
