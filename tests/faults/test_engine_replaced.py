@@ -15,10 +15,10 @@ import onnx
 import pytest
 
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.triton.command import Ports, free_ports
 from sightline_server.triton.config import EngineConfig
+from sightline_server.triton.embedded import EmbeddedHost
 from sightline_server.triton.engine import TritonEngine, make_engine
-from sightline_server.triton.hosts import EmbeddedHost
-from sightline_server.triton.process import Ports, free_ports
 from tests.support.embedded import BACK_WITHIN_S, Readiness, both, embed, running_engine, tiny_repository
 from tests.support.engine import embedded_config, sightline_home
 from tests.support.remote_triton import RemoteTriton, remote_triton

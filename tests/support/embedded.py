@@ -19,8 +19,8 @@ import pytest_asyncio
 
 from sightline_server.errors import SightlineError
 from sightline_server.triton import regions
+from sightline_server.triton.embedded import EmbeddedHost
 from sightline_server.triton.engine import TritonEngine, make_engine
-from sightline_server.triton.hosts import EmbeddedHost
 from tests.support.engine import embedded_config, tiny_repository
 from tests.support.tiny_models import EMBEDDER_SIZE, expected_embeddings
 

@@ -22,10 +22,12 @@ import pytest
 import pytest_asyncio
 
 from sightline_server.triton import regions
+from sightline_server.triton.command import free_ports
 from sightline_server.triton.config import EngineConfig
 from sightline_server.triton.engine import TritonEngine, make_engine
 from sightline_server.triton.install import install
-from sightline_server.triton.process import Reaper, TritonProcess, free_ports
+from sightline_server.triton.process import TritonProcess
+from sightline_server.triton.reaping import Reaper
 from tests.support.tiny_models import build_repository
 
 CHECKOUT = Path(__file__).parents[2]

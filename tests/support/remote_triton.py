@@ -9,8 +9,9 @@ from itertools import count
 from pathlib import Path
 
 from sightline_server.triton import regions
+from sightline_server.triton.command import Ports, free_ports
 from sightline_server.triton.install import install
-from sightline_server.triton.process import Ports, TritonProcess, free_ports
+from sightline_server.triton.process import TritonProcess
 from tests.support.engine import sightline_home, wait_until_it_listens
 
 numbers = count()

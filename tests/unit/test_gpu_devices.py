@@ -9,9 +9,9 @@ import pytest
 
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import Settings
+from sightline_server.triton.command import ON_GPU, environment
 from sightline_server.triton.devices import LIBRARY, Device, Driver, find_driver, runs_on_gpu
 from sightline_server.triton.installation import Installation
-from sightline_server.triton.process import ON_GPU, environment
 
 
 def libcuda(*, version: int, gpus: int, initialised: int = 0) -> SimpleNamespace:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from sightline_server.cli.loading import load
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.settings import LimitSettings, ServerSettings, Settings, load
+from sightline_server.settings import LimitSettings, ServerSettings, Settings
 
 TOML = """
 [server]

@@ -11,8 +11,9 @@ import pytest
 
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton import launch
+from sightline_server.triton.command import Ports
 from sightline_server.triton.installation import Installation
-from sightline_server.triton.process import Ports, TritonProcess
+from sightline_server.triton.process import TritonProcess
 
 SHOW = """
 import ctypes, os, resource

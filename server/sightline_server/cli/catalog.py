@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from sightline_server.cli.loading import load
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.settings import Settings, load
+from sightline_server.settings import Settings
 from sightline_server.telemetry import logging as server_logging
 
 if TYPE_CHECKING:

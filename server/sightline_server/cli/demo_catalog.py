@@ -16,8 +16,9 @@ from sightline_models.places import default_repository
 from sightline_models.pull import pull
 from sightline_models.store import inspect
 from sightline_server.cli.catalog import build_with_engine
+from sightline_server.cli.loading import load
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.settings import Settings, load
+from sightline_server.settings import Settings
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 

@@ -29,8 +29,9 @@ from sightline_models.defaults import DEFAULT_MODELS
 from sightline_models.errors import ModelError
 from sightline_models.places import default_repository
 from sightline_models.store import State, inspect
+from sightline_server.cli.loading import load
 from sightline_server.errors import SightlineError
-from sightline_server.settings import Settings, load
+from sightline_server.settings import Settings
 from sightline_server.triton.fitness import ELSEWHERE, MINIMUM_GLIBC, NEEDED_BYTES, PYTHONS, glibc_version
 from sightline_server.triton.installation import installation_of
 

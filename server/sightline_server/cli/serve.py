@@ -15,8 +15,9 @@ from typing import Annotated
 import typer
 
 from sightline_server.cli.limits import check_descriptors
+from sightline_server.cli.loading import load
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.settings import Settings, load
+from sightline_server.settings import Settings
 from sightline_server.telemetry import logging as server_logging
 
 log = logging.getLogger(__name__)

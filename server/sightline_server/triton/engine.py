@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.ports import Clock
 from sightline_server.triton.config import DETECTOR, EMBEDDER, MODELS, EngineConfig, EngineEvents, NoEvents
+from sightline_server.triton.embedded import EmbeddedHost
 from sightline_server.triton.faults import Cause, EngineError
-from sightline_server.triton.hosts import EmbeddedHost, Host, RemoteHost
+from sightline_server.triton.hosts import Host
 from sightline_server.triton.lifecycle import Lifecycle
+from sightline_server.triton.remote import RemoteHost
 from sightline_server.triton.watch import Watch
 
 

@@ -1,0 +1,78 @@
+"""What tritonserver is started with: its ports, its command line and its environment."""
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from sightline_server.triton import regions
+from sightline_server.triton.devices import DRIVER_FOLDERS
+from sightline_server.triton.installation import Installation
+
+STUB_MEMORY_BYTES = 64 << 20
+"""Shared memory that a stub begins with; it grows when a batch needs more."""
+
+ON_GPU = "SIGHTLINE_ON_GPU"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the engine listens, on 127.0.0.1."""
+
+    grpc: int
+    metrics: int
+
+
+def free_ports() -> Ports:
+    """Two ports that are free now; somebody may take one before the engine does, then starting is tried again."""
+    with socket.socket() as first, socket.socket() as second:
+        first.bind(("127.0.0.1", 0))
+        second.bind(("127.0.0.1", 0))
+        return Ports(first.getsockname()[1], second.getsockname()[1])
+
+
+def command_line(
+    installation: Installation, repository: Path, models: tuple[str, ...], ports: Ports, prefix: str
+) -> list[str]:
+    """The command of tritonserver: these models only, everything on 127.0.0.1, no HTTP."""
+    return [
+        str(installation.tritonserver),
+        f"--model-repository={repository}",
+        f"--backend-directory={installation.backends}",
+        "--model-control-mode=explicit",
+        *(f"--load-model={model}" for model in models),
+        "--allow-http=false",
+        "--grpc-address=127.0.0.1",
+        f"--grpc-port={ports.grpc}",
+        "--metrics-address=127.0.0.1",
+        f"--metrics-port={ports.metrics}",
+        "--exit-timeout-secs=2",
+        f"--backend-config=python,shm-region-prefix-name={prefix}",
+        f"--backend-config=python,shm-default-byte-size={STUB_MEMORY_BYTES}",
+        f"--backend-config=python,shm-growth-byte-size={STUB_MEMORY_BYTES}",
+    ]
+
+
+def environment(installation: Installation, prefix: str, *, gpu: bool) -> dict[str, str]:
+    """The engine's environment variables: its own Python first, nothing of ours that would lead its stubs astray."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LD_"))}
+    # Where the models' processes agree on who runs on which core (backend/model_cores.py).
+    kept["SIGHTLINE_CORES"] = str(regions.FOLDER / f"{prefix}core")
+    kept["LD_LIBRARY_PATH"] = library_path(installation, gpu=gpu)
+    if gpu:
+        # Read by our backend in the stubs: whatever kind of instance Triton makes, the CPU is refused.
+        kept[ON_GPU] = "1"
+    else:
+        # On a machine with a GPU, Triton would otherwise ask for it.
+        kept["CUDA_VISIBLE_DEVICES"] = ""
+    kept["PATH"] = f"{installation.venv / 'bin'}:{os.environ.get('PATH', '/usr/bin:/bin')}"
+    return kept
+
+
+def library_path(installation: Installation, *, gpu: bool) -> str:
+    """`LD_LIBRARY_PATH`: the installation's folders; for a GPU also those that lead to the driver and to CUDA here."""
+    folders = [installation.library_path]
+    if gpu:
+        given = [folder for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if folder]
+        folders += [*given, *(str(folder) for folder in DRIVER_FOLDERS if folder.is_dir())]
+    return ":".join(dict.fromkeys(folders))

@@ -1,0 +1,167 @@
+"""An engine on this machine: tritonserver, its stubs and the reaper."""
+
+import asyncio
+import hashlib
+from itertools import count
+
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.triton import regions
+from sightline_server.triton.command import Ports, free_ports
+from sightline_server.triton.config import MODELS, EngineConfig
+from sightline_server.triton.devices import runs_on_gpu
+from sightline_server.triton.hosts import ProviderListener
+from sightline_server.triton.installation import Installation, installation_of
+from sightline_server.triton.process import TritonProcess
+from sightline_server.triton.reaping import Reaper
+from sightline_server.triton.stubs import Stub, kill_stub, stub_is_well, stubs_of
+
+PORT_TAKEN = ("already in use", "failed to bind")
+MOST_PORT_RACES = 3
+numbers = count()
+"""Engines started by this process; each has region names of its own."""
+
+
+class EmbeddedHost:
+    """tritonserver, its stubs and the reaper, on this machine."""
+
+    name = "the embedded Triton"
+    mends = True
+
+    def __init__(self, config: EngineConfig, on_provider: ProviderListener) -> None:
+        """`on_provider` is called in the event loop that runs `begin`."""
+        self._config = config
+        self._on_provider = on_provider
+        self._installation: Installation | None = None
+        self._ports: Ports | None = None
+        self._process: TritonProcess | None = None
+        self._reaper: Reaper | None = None
+        self._stubs: list[Stub] = []
+        self._port_races = 0
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT of Triton's gRPC service."""
+        return f"127.0.0.1:{self._ports.grpc}" if self._ports else ""
+
+    @property
+    def metrics_url(self) -> str:
+        """Triton's metrics; the port stays the same over restarts where it can."""
+        return f"http://127.0.0.1:{self._ports.metrics}/metrics" if self._ports else ""
+
+    @property
+    def pid(self) -> int:
+        """tritonserver's process id."""
+        return self._process.pid if self._process else 0
+
+    @property
+    def stubs(self) -> list[Stub]:
+        """The processes that run the models."""
+        return list(self._stubs)
+
+    async def begin(self) -> None:
+        """Starts tritonserver, after removing what dead servers left."""
+        if self._installation is None:
+            self._installation = installation_of(self._config.home)
+            self._check_repository()
+            regions.remove_orphans()
+        # Asked at each start: a GPU may have been lost, or have come back.
+        gpu = runs_on_gpu(self._config.device, engine_has_cuda=self._installation.has_cuda)
+        if self._reaper is None:
+            self._reaper = Reaper(regions.own_prefix())
+            self._reaper.start()
+        if self._ports is None:
+            found = free_ports()
+            self._ports = Ports(found.grpc, self._config.metrics_port or found.metrics)
+        loop = asyncio.get_running_loop()
+        self._stubs = []
+        self._process = TritonProcess(
+            self._installation,
+            self._config.repository,
+            MODELS,
+            self._ports,
+            f"{regions.own_prefix()}e{next(numbers)}-",
+            lambda model, name: report(loop, self._on_provider, model, name),
+            gpu=gpu,
+        )
+        self._process.start()
+        self._reaper.watch(self._process.pid)
+
+    def _check_repository(self) -> None:
+        for model in MODELS:
+            folder = self._config.repository / model
+            if not (folder / "config.pbtxt").is_file() or not list(folder.glob("*/*.onnx")):
+                raise SightlineError(
+                    ErrorKind.CONFIGURATION,
+                    f"no model in {folder}: it needs config.pbtxt and 1/model.onnx. Run `sightline models pull`.",
+                )
+
+    def gone(self) -> bool:
+        """Whether tritonserver has ended."""
+        return self._process is None or not self._process.running
+
+    def tend(self) -> None:
+        """Starts the reaper again if somebody killed it."""
+        if self._reaper and not self._reaper.running:
+            self._reaper.start()
+
+    async def begin_again(self) -> bool:
+        """Starts on other ports when somebody else had taken one."""
+        taken = any(words in line.lower() for line in self.log_tail() for words in PORT_TAKEN)
+        if not taken or self._port_races >= MOST_PORT_RACES:
+            return False
+        self._port_races += 1
+        await self.end(0)
+        self._ports = None
+        await self.begin()
+        return True
+
+    def sick_models(self) -> list[str]:
+        """Models with a stub that is dead or stopped."""
+        return sorted({stub.model for stub in self._stubs if not stub_is_well(stub)})
+
+    def kill_models(self, models: set[str]) -> None:
+        """Kills the stubs of `models`: Triton cannot put a stopped one away."""
+        for stub in self._stubs:
+            if stub.model in models:
+                kill_stub(stub)
+
+    def settled(self) -> None:
+        """Notes the stubs, and unlinks their shared memory: mapped as it is, it needs no name any more."""
+        self._port_races = 0
+        if self._process:
+            self._stubs = stubs_of(self._process.pid)
+            regions.remove(self._process.prefix)
+
+    def digest(self, model: str, version: str) -> str:
+        """SHA-256 of a model's ONNX file."""
+        folder = self._config.repository / model / version
+        usual = folder / "model.onnx"
+        path = usual if usual.exists() else next(iter(sorted(folder.glob("*.onnx"))))
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def log_tail(self) -> list[str]:
+        """The engine's latest words."""
+        return self._process.log_tail() if self._process else []
+
+    async def end(self, grace_s: float) -> None:
+        """Ends tritonserver and its stubs, and removes their shared memory."""
+        if self._process is None:
+            return
+        # Kept until it is over: who cancels this and ends again must find it.
+        await asyncio.to_thread(self._process.end, grace_s)
+        self._process, self._stubs = None, []
+        if self._reaper:
+            self._reaper.watch(0)
+
+    async def close(self) -> None:
+        """Ends the reaper."""
+        if self._reaper:
+            reaper, self._reaper = self._reaper, None
+            await asyncio.to_thread(reaper.end)
+
+
+def report(loop: asyncio.AbstractEventLoop, listener: ProviderListener, model: str, name: str) -> None:
+    """Hands what the log's thread read to the event loop, if that still runs."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(listener, model, name)
