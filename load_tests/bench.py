@@ -11,7 +11,8 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,8 @@ class Bench:
         self._catalog, self._repository, self._photos = catalog, repository, photos
         self._callers, self._lengths = callers, lengths
         self.details: dict[str, Any] = {"photos_sha256": photos.digest, "photos": len(photos.names), "callers": callers}
+        self._stolen: dict[str, float] = {}
+        self.details["stolen_cores"] = self._stolen
         self.sound = True
         """Whether every run was sent on time and every call was answered."""
 
@@ -116,9 +119,11 @@ class Bench:
         objects: list[float] = []
         spans: list[tuple[Scrape, Scrape]] = []
         for turn in range(1, self._lengths.turns + 1):
-            limits.append(pool.read(batch, self._lengths.limit))
+            with self._watched(f"limit {turn}"):
+                limits.append(pool.read(batch, self._lengths.limit))
             before = scrape(server.metrics_url)
-            run = generator.closed_loop(callers=self._callers, seconds=self._lengths.served)
+            with self._watched(f"served {turn}"):
+                run = generator.closed_loop(callers=self._callers, seconds=self._lengths.served)
             spans.append((before, scrape(server.metrics_url)))
             served.append(completed_per_s(run, RAMP_S, self._lengths.served))
             objects.append(float(run.objects[run.good].mean()) if run.good.any() else 0.0)
@@ -143,7 +148,8 @@ class Bench:
 
     def _unloaded(self, generator: Generator) -> dict[str, Any]:
         say("one call at a time")
-        run = generator.closed_loop(callers=1, seconds=self._lengths.unloaded)
+        with self._watched("unloaded"):
+            run = generator.closed_loop(callers=1, seconds=self._lengths.unloaded)
         return {
             "unloaded_p50_ms": milliseconds(run.latency_s[run.good], 50),
             "first_result_p50_ms": milliseconds((run.first - run.intended)[run.good], 50),
@@ -152,9 +158,11 @@ class Bench:
     def _steady(self, generator: Generator, served: float) -> dict[str, Any]:
         rate, seconds = served * LOAD, self._lengths.steady
         say(f"constant arrivals, {rate:.2f} photos/s")
-        even = generator.open_loop(arrivals.constant(rate, seconds))
+        with self._watched("70 %"):
+            even = generator.open_loop(arrivals.constant(rate, seconds))
         say(f"Poisson arrivals, {rate:.2f} photos/s")
-        uneven = generator.open_loop(arrivals.poisson(rate, seconds, seed=20))
+        with self._watched("70 % Poisson"):
+            uneven = generator.open_loop(arrivals.poisson(rate, seconds, seed=20))
         self._check("70 %", even)
         self._check("70 % Poisson", uneven)
         self.details["p50_ms_at_70pct"] = milliseconds(even.latency_s[even.good], 50)
@@ -168,7 +176,8 @@ class Bench:
         rate = served * OVERLOAD
         say(f"overload, {rate:.2f} photos/s")
         before = scrape(server.metrics_url)
-        run = generator.open_loop(arrivals.constant(rate, self._lengths.overload))
+        with self._watched("overload"):
+            run = generator.open_loop(arrivals.constant(rate, self._lengths.overload))
         span = Between(before, scrape(server.metrics_url))
         self._check("overload", run)
         refused = run.of("RESOURCE_EXHAUSTED")
@@ -187,6 +196,13 @@ class Bench:
                 "unanswered": unanswered,
             }
         }
+
+    @contextmanager
+    def _watched(self, part: str) -> Iterator[None]:
+        """Notes the cores that the host took away during a part: a ratio needs the same machine in both."""
+        before = read_cpu()
+        yield
+        self._stolen[part] = quiet(before, read_cpu())["stolen_cores"]
 
     def _check(self, name: str, run: Run) -> None:
         self.details[name] = {
