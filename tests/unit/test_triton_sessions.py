@@ -4,6 +4,8 @@ import importlib
 import subprocess
 import sys
 import threading
+import time
+import weakref
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -144,6 +146,29 @@ def test_the_next_batch_runs_beside_the_last_pictures_of_the_one_before(embedder
     assert not first.done()
     slow.set()
     np.testing.assert_allclose(first.result(10.0)[0][:4], expected_embeddings(crops(4)), atol=1e-6)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("count", [1, 4])
+def test_nothing_of_a_batch_outlives_its_answer(embedder: Any, count: int, fails: bool) -> None:
+    run = embedder.run_on
+
+    def run_or_fail(session: Any, arrays: list[Any]) -> Any:
+        if fails:
+            raise RuntimeError("this one")
+        return run(session, arrays)
+
+    embedder.run_on = run_or_fail
+    pictures = crops(count)
+    left = weakref.ref(pictures)
+    outcome = embedder.submit([pictures])
+    assert (outcome.exception(10.0) is not None) == fails
+    del pictures, outcome
+    # The thread that told the outcome may not have left its call yet; no garbage collection is needed.
+    deadline = time.monotonic() + 5.0
+    while left() is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_who_states_threads_gets_one_session_with_so_many(sessions: ModuleType, tmp_path: Path) -> None:

@@ -84,24 +84,27 @@ class Batch:
         try:
             self._answers[place] = model(self._pictures[place])
         except Exception as error:  # it belongs to whoever waits for the batch
-            self._error = error
+            self._error = without_frames(error)
         with self._lock:
             self._running -= 1
             return self._running == 0
 
     def tell(self) -> None:
         """Sets the outcome once all have ended, also when one failed: they are views of memory that goes with it."""
-        try:
-            outputs = self._joined()
-        except Exception as error:  # as above
-            self.outcome.set_exception(error)
-        else:
+        if self._error is None:
+            try:
+                outputs = [np.concatenate(pieces) for pieces in zip(*self._answers, strict=True)]
+            except Exception as error:  # as above
+                self._error = without_frames(error)
+        if self._error is None:
             self.outcome.set_result(outputs)
+        else:
+            self.outcome.set_exception(self._error)
 
-    def _joined(self) -> Arrays:
-        if self._error:
-            raise self._error
-        return [np.concatenate(pieces) for pieces in zip(*self._answers, strict=True)]
+
+def without_frames(error: Exception) -> Exception:
+    """The error alone: the frames of its traceback would keep the pictures alive in a circle."""
+    return error.with_traceback(None)
 
 
 class Dealer:
@@ -131,14 +134,18 @@ class Dealer:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._due)
-            core.take()
-            try:
-                ended = self._next()
-            finally:
-                core.give()
-            if ended:
-                # Whoever hears of it takes its time, and the core is another model's meanwhile.
-                ended.tell()
+            self._run_one(core)
+
+    def _run_one(self, core: Core) -> None:
+        """Runs a picture when the core is free. Nothing of its batch stays in the thread, however long that idles."""
+        core.take()
+        try:
+            ended = self._next()
+        finally:
+            core.give()
+        if ended:
+            # Whoever hears of it takes its time, and the core is another model's meanwhile.
+            ended.tell()
 
     def _next(self) -> Batch | None:
         """Runs the picture that waited longest; its batch when that is over."""

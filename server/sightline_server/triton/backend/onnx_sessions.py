@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import onnxruntime
-from model_cores import Arrays, Core, Dealer, most_of, open_cores
+from model_cores import Arrays, Core, Dealer, most_of, open_cores, without_frames
 
 
 def parameter(config: dict[str, Any], key: str, default: str) -> str:
@@ -80,7 +80,7 @@ class Sessions:
         try:
             outcome.set_result(self.run_on(self.joined, arrays))
         except Exception as error:  # it belongs to whoever asks for the outcome
-            outcome.set_exception(error)
+            outcome.set_exception(without_frames(error))
         return outcome
 
     def run_on(self, session: Any, arrays: Arrays) -> Arrays:
