@@ -22,7 +22,6 @@ from load_tests.gpu.results import common_options, publish, say
 from load_tests.photos import ROOT
 from sightline_server.errors import SightlineError
 from sightline_server.settings import default_home
-from sightline_server.triton import regions
 from sightline_server.triton.command import environment
 from sightline_server.triton.config import MODELS
 from sightline_server.triton.installation import Installation, installation_of
@@ -78,7 +77,7 @@ def time_model(
     command = [str(installation.venv / "bin" / "python"), str(TIMER), str(path), provider, str(seconds)]
     done = subprocess.run(
         [*command, *map(str, batches)],
-        env=environment(installation, regions.own_prefix(), gpu=not cpu),
+        env=environment(installation, gpu=not cpu),
         capture_output=True,
         text=True,
         timeout=TIMER_LIMIT_S,

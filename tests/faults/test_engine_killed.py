@@ -81,6 +81,8 @@ async def test_an_idle_stub_that_is_killed_is_noticed_without_any_call_and_loade
     assert embedded.events.mends == ["reload"]
     assert embedded.host.pid == server.pid
     assert server.num_threads() <= threads + 2
+    # A model that came back shares the cores with the one that stayed.
+    assert locked_files(embedded.stub("embedder")) == locked_files(embedded.stub("detector")) != set()
 
 
 async def test_a_killed_reaper_is_replaced(embedded: Embedded) -> None:
@@ -89,6 +91,12 @@ async def test_a_killed_reaper_is_replaced(embedded: Embedded) -> None:
     os.kill(embedded.stub("embedder"), signal.SIGKILL)
     await embedded.readiness.until(False, True)
     assert len(reapers()) == 1
+
+
+def locked_files(pid: int) -> set[int]:
+    """The inodes of the files by which a model's process shares the cores."""
+    opened = Path(f"/proc/{pid}/fd").iterdir()
+    return {file.stat().st_ino for file in opened if "sightline-core" in os.readlink(file)}
 
 
 def reapers() -> list[psutil.Process]:

@@ -54,7 +54,7 @@ def write_model(
     config = CONFIG.format(max_batch_size=max_batch_size)
     for key, value in facts.items():
         config += f'parameters {{ key: "{key}" value {{ string_value: {json.dumps(json.dumps(value))} }} }}\n'
-    config += 'parameters { key: "intra_op_thread_count" value { string_value: "1" } }\n'
+    config += 'parameters { key: "intra_op_thread_count" value { string_value: "0" } }\n'
     (folder / name / "config.pbtxt").write_text(config)
     onnx.save(model, version / "model.onnx")
 

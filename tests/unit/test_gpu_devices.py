@@ -94,7 +94,7 @@ def test_every_device_of_the_settings_is_one_of_the_engine() -> None:
 
 def test_an_engine_on_the_cpu_sees_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    told = environment(Installation(tmp_path, "3.11", "/lib"), "sightline-1-1-", gpu=False)
+    told = environment(Installation(tmp_path, "3.11", "/lib"), gpu=False)
     assert told["CUDA_VISIBLE_DEVICES"] == ""
     assert ON_GPU not in told
 
@@ -103,7 +103,7 @@ def test_an_engine_on_a_gpu_is_told_so_and_finds_the_driver(tmp_path: Path, monk
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     monkeypatch.setenv("LD_LIBRARY_PATH", "/usr/local/nvidia/lib64::/opt/cuda")
     installation = Installation(tmp_path, "3.11", "/lib", has_cuda=True)
-    told = environment(installation, "sightline-1-1-", gpu=True)
+    told = environment(installation, gpu=True)
     assert told["CUDA_VISIBLE_DEVICES"] == "1"
     assert told[ON_GPU]
     assert told["LD_LIBRARY_PATH"].startswith(installation.library_path)

@@ -56,13 +56,15 @@ class Config:
 def pb_utils(model_dir: Path) -> ModuleType:
     """The part of `triton_python_backend_utils` that the backend uses."""
     module = ModuleType("triton_python_backend_utils")
+    said: list[str] = []
     module.__dict__.update(
         Tensor=Tensor,
         InferenceResponse=Response,
         TritonError=str,
         TritonModelException=RuntimeError,
         TRITONSERVER_RESPONSE_COMPLETE_FINAL="final",
-        Logger=SimpleNamespace(log_info=lambda text: None),
+        Logger=SimpleNamespace(log_info=lambda text: None, log_error=said.append),
+        said=said,
         get_model_dir=lambda: str(model_dir),
         get_input_tensor_by_name=lambda request, name: request[name],
     )
@@ -189,6 +191,33 @@ def test_what_fails_after_the_call_is_an_error_for_each_request(backend: ModuleT
     for asked in requests:
         [(response, _)] = asked.sent
         assert (response.output_tensors, response.error) == ([], "ONNX Runtime failed: RuntimeError")
+
+
+def test_an_answer_that_cannot_be_sent_takes_no_other_with_it(backend: ModuleType, repository: Path) -> None:
+    model = loaded(backend, repository / "embedder")
+    submit, outcome = model.sessions.submit, Future[Any]()
+    model.sessions.submit = lambda arrays: outcome
+    first, second = request(1, seed=1), request(1, seed=2)
+
+    def broken() -> SimpleNamespace:
+        raise RuntimeError("no shared memory")
+
+    first.get_response_sender = broken  # type: ignore[method-assign]
+    model.execute([first, second])
+    outcome.set_result(submit([np.concatenate([each["CROPS"].array for each in (first, second)])]).result())
+    assert [response.error for response, _ in second.sent] == [None]
+    assert backend.pb_utils.said == ["sightline answer lost: RuntimeError"]
+
+
+def test_an_answer_that_cannot_be_built_is_an_error(backend: ModuleType, repository: Path) -> None:
+    model = loaded(backend, repository / "embedder")
+
+    def no_memory(share: Any) -> Any:
+        raise MemoryError("what the pictures showed")
+
+    model.response = no_memory
+    [response] = model.execute([request(1, seed=1)])
+    assert (response.output_tensors, response.error) == ([], "ONNX Runtime failed: MemoryError")
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")

@@ -24,7 +24,10 @@ MODULES = ("onnx_sessions", "model_cores")
 @pytest.fixture
 def sessions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleType]:
     """The backend's module on a machine of three cores, which models share through files in `tmp_path`."""
-    monkeypatch.setenv("SIGHTLINE_CORES", str(tmp_path / "core"))
+    cores = [tmp_path / f"core{place}" for place in range(CORES)]
+    for core in cores:
+        core.touch()
+    monkeypatch.setenv("SIGHTLINE_CORES", ":".join(map(str, cores)))
     for name in MODULES:
         monkeypatch.delitem(sys.modules, name, raising=False)
     with resources.as_file(resources.files("sightline_server.triton") / "backend") as folder:

@@ -24,6 +24,8 @@ class Registrar:
     def __init__(self) -> None:
         self.mapped: dict[str, int] = {}
         self.refuses = False
+        self.silent = False
+        self.asked = 0
         self.in_use: set[str] = set()
 
     async def register(self, region: str, size: int, timeout_s: float) -> None:
@@ -32,11 +34,17 @@ class Registrar:
         self.mapped[region] = os.stat(regions.FOLDER / region).st_mode & 0o777
 
     async def unregister(self, region: str, timeout_s: float) -> None:
+        self.asked += 1
+        if self.silent:
+            raise EngineError(Cause.FROZEN, "no answer")
         if region in self.in_use:
-            raise EngineError(Cause.REFUSED, "in use")
+            raise EngineError(Cause.MODEL_DOWN, "in use")
         del self.mapped[region]
 
     async def registered(self, timeout_s: float) -> list[str]:
+        self.asked += 1
+        if self.silent:
+            raise EngineError(Cause.FROZEN, "no answer")
         return list(self.mapped)
 
 
@@ -110,9 +118,10 @@ async def test_a_region_in_use_is_not_given_out_twice(pool: RegionPool) -> None:
 async def test_a_discarded_region_is_never_used_again(pool: RegionPool, registrar: Registrar) -> None:
     first = await pool.acquire(300)
     assert first is not None
-    await pool.discard(first)
-    assert registrar.mapped == {}
+    pool.discard(first)
     assert pool.mapped_bytes == 0
+    await pool.tidy()
+    assert registrar.mapped == {}
     again = await pool.acquire(300)
     assert again is not None
     assert again.name != first.name
@@ -182,7 +191,7 @@ async def test_a_region_that_triton_still_reads_leaves_later(pool: RegionPool, r
     region = await pool.acquire(1)
     assert region is not None
     registrar.in_use = {region.name}
-    await pool.discard(region)
+    pool.discard(region)
     await pool.tidy()
     assert list(registrar.mapped) == [region.name]
     registrar.in_use = set()
@@ -197,11 +206,60 @@ async def test_the_regions_of_a_process_that_has_ended_are_let_go_as_soon_as_the
     assert own is not None
     registrar.mapped |= {"other-c0": 0o600, "other-c1": 0o600, "third-c0": 0o600}
     registrar.in_use = {"other-c1"}
-    await pool.forget_others("other-")
+    pool.forget_others("other-")
+    await pool.tidy()
     assert set(registrar.mapped) == {own.name, "other-c1", "third-c0"}
     registrar.in_use = set()
     await pool.tidy()
     assert set(registrar.mapped) == {own.name, "third-c0"}
+
+
+async def test_what_a_burst_took_is_given_back_under_light_load_too(pool: RegionPool, clock: HandClock) -> None:
+    burst = [await pool.acquire(1) for _ in range(6)]
+    for region in burst:
+        assert region is not None
+        pool.release(region)
+    for _ in range(int(KEPT_IDLE_S) + 1):
+        clock.now += 1
+        region = await pool.acquire(1)
+        assert region is not None
+        pool.release(region)
+        await pool.tidy()
+    assert pool.mapped_bytes == 1 * MIB
+
+
+async def test_a_triton_that_does_not_answer_is_asked_once_and_again_later(
+    pool: RegionPool, registrar: Registrar
+) -> None:
+    for region in [await pool.acquire(1) for _ in range(4)]:
+        assert region is not None
+        pool.discard(region)
+    registrar.mapped["other-c0"] = 0o600
+    pool.forget_others("other-")
+    registrar.silent = True
+    await pool.tidy()
+    assert registrar.asked == 1
+    assert len(registrar.mapped) == 5
+    registrar.silent = False
+    await pool.tidy()
+    assert registrar.mapped == {}
+
+
+async def test_what_triton_may_have_mapped_without_an_answer_is_taken_back(
+    pool: RegionPool, registrar: Registrar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register = registrar.register
+
+    async def done_but_not_said(region: str, size: int, timeout_s: float) -> None:
+        await register(region, size, timeout_s)
+        raise EngineError(Cause.FROZEN, "no answer")
+
+    monkeypatch.setattr(registrar, "register", done_but_not_said)
+    with pytest.raises(EngineError):
+        await pool.acquire(1)
+    assert len(registrar.mapped) == 1
+    await pool.tidy()
+    assert registrar.mapped == {}
 
 
 async def test_a_full_dev_shm_gives_none(pool: RegionPool, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -5,7 +5,6 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from sightline_server.triton import regions
 from sightline_server.triton.devices import DRIVER_FOLDERS
 from sightline_server.triton.installation import Installation
 
@@ -53,11 +52,13 @@ def command_line(
     ]
 
 
-def environment(installation: Installation, prefix: str, *, gpu: bool) -> dict[str, str]:
-    """The engine's environment variables: its own Python first, nothing of ours that would lead its stubs astray."""
+def environment(installation: Installation, cores: str = "", *, gpu: bool) -> dict[str, str]:
+    """The engine's environment variables: its own Python first, nothing of ours that would lead its stubs astray.
+
+    `cores` are the `SharedCores.paths` of models that share the machine.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LD_"))}
-    # Where the models' processes agree on who runs on which core (backend/model_cores.py).
-    kept["SIGHTLINE_CORES"] = str(regions.FOLDER / f"{prefix}core")
+    kept["SIGHTLINE_CORES"] = cores
     kept["LD_LIBRARY_PATH"] = library_path(installation, gpu=gpu)
     if gpu:
         # Read by our backend in the stubs: whatever kind of instance Triton makes, the CPU is refused.

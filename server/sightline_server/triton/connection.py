@@ -5,6 +5,7 @@ Rule: a connection belongs to one incarnation of the engine; after a restart the
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -105,7 +106,7 @@ class Connection:
             if ended:
                 self._pool.release(region)
             else:
-                await self._pool.discard(region)
+                self._pool.discard(region)
 
     async def _call(
         self, model: str, data: InRegion | NDArray[np.uint8], batch: int, queue_timeout_s: float | None
@@ -154,16 +155,20 @@ class Connection:
         """Begins to free the shared memory that no call has needed for some seconds."""
         self._begin(self._pool.tidy())
 
-    def forget_regions(self, prefix: str) -> asyncio.Task[None]:
-        """Begins to make Triton let go of the regions of another process that has ended, by their names' `prefix`.
+    def forget_regions(self, prefix: str) -> None:
+        """Makes Triton let go of the regions of another process that has ended, by their names' `prefix`.
 
         Their last pixels would stay mapped until the engine ends. What a call still reads goes with a later `tidy`.
         """
-        return self._begin(self._pool.forget_others(prefix))
+        self._pool.forget_others(prefix)
+        self.tidy()
 
     async def close(self) -> None:
         """Ends the connection; calls under way fail with `Cause.GONE`."""
-        await self._pool.close()
+        with suppress(TimeoutError):
+            # A frozen engine is to be killed, and does not answer before that.
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._pool.close()
         await self.client.close()
         if self._calls:
             await asyncio.wait(self._calls, timeout=CLOSE_TIMEOUT_S)

@@ -87,10 +87,10 @@ class TritonEngine:
         """Model -> SHA-256 of its file; empty where that is not known."""
         return {DETECTOR: self.detector.sha256, EMBEDDER: self.embedder.sha256}
 
-    async def forget_regions(self, prefix: str) -> None:
+    def forget_regions(self, prefix: str) -> None:
         """See `Connection.forget_regions`; an engine that does not answer is being restarted, and forgets them so."""
         if connection := self._lifecycle.connection:
-            await connection.forget_regions(prefix)
+            connection.forget_regions(prefix)
 
     async def start(self) -> None:
         """Returns when each model has answered. Raises `SightlineError` with the engine's log when that fails."""

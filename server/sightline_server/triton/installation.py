@@ -2,7 +2,7 @@
 
 HOME/engine/venv/                   tritonserver, ONNX Runtime (the CPU's or CUDA's) and numpy below 2, pinned
 HOME/engine/backends/python/        Triton's Python backend with the stub of this Python version
-HOME/engine/backends/onnxruntime/   our backend (backend/model.py)
+HOME/engine/backends/onnxruntime/   our backend (backend/)
 HOME/engine/stamp.json              what it was made of
 """
 

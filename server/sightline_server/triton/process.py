@@ -1,7 +1,7 @@
 """tritonserver as a process.
 
-Rule: no asyncio here and no policy; `engine.py` decides when to start, stop and mend. The engine's log lives in a
-bounded buffer and never on disk.
+Rule: no asyncio here and no policy; lifecycle.py and watch.py decide when to start, stop and mend. The engine's log
+lives in a bounded buffer and never on disk.
 """
 
 import os
@@ -18,6 +18,7 @@ from pathlib import Path
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton import regions
 from sightline_server.triton.command import Ports, command_line, environment
+from sightline_server.triton.cores import SharedCores
 from sightline_server.triton.installation import Installation
 
 LOG_LINES = 400
@@ -46,7 +47,8 @@ class TritonProcess:
         self.ports = ports
         self.prefix = prefix
         self._command = command_line(installation, repository, models, ports, prefix)
-        self._environment = environment(installation, prefix, gpu=gpu)
+        self._installation, self._gpu = installation, gpu
+        self._cores: SharedCores | None = None
         self._on_provider = on_provider
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._reader: threading.Thread | None = None
@@ -66,13 +68,14 @@ class TritonProcess:
         """Starts it. Only from the main thread, whose end would otherwise end the engine."""
         if threading.current_thread() is not threading.main_thread():
             raise SightlineError(ErrorKind.CONFIGURATION, "the embedded engine must be started from the main thread")
+        self._cores = SharedCores()
         launcher = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), str(os.getpid())]
         self._process = subprocess.Popen(
             launcher + self._command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=self._environment,
+            env=environment(self._installation, self._cores.paths, gpu=self._gpu),
             text=True,
             errors="replace",
             process_group=0,
@@ -111,3 +114,5 @@ class TritonProcess:
             self._reader.join(2.0)
         if self._process.stdout:
             self._process.stdout.close()
+        if self._cores:
+            self._cores.close()

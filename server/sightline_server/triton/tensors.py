@@ -10,7 +10,6 @@ import mmap
 import os
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import count
 
 import numpy as np
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from sightline_server.ports import Clock
 from sightline_server.triton import regions
 from sightline_server.triton.client import TritonClient
-from sightline_server.triton.faults import EngineError
+from sightline_server.triton.leaving import Leaving
 
 SMALLEST_BYTES = 1 << 20
 KEPT_IDLE_S = 10.0
@@ -71,8 +70,7 @@ class RegionPool:
         self._clock = clock
         self._mapped = 0
         self._free: list[Region] = []
-        self._leaving: set[str] = set()
-        """Names that Triton is to let go of."""
+        self._leaving = Leaving(client)
         self._closed = False
 
     @property
@@ -84,7 +82,8 @@ class RegionPool:
         """A region of at least `size` bytes for one call; None where shared memory has no room for it."""
         fitting = [region for region in self._free if region.size >= size]
         if fitting:
-            region = min(fitting, key=lambda candidate: candidate.size)
+            # Of equal ones the latest used, so that those which a burst made are idle when it is over.
+            region = min(fitting, key=lambda candidate: (candidate.size, -candidate.idle_since))
             self._free.remove(region)
             return region
         whole = max(SMALLEST_BYTES, 1 << (size - 1).bit_length())
@@ -93,27 +92,31 @@ class RegionPool:
         if self._closed or self._mapped + whole > self._max_bytes:
             return None
         self._mapped += whole
+        name = f"{regions.own_prefix()}c{next(numbers)}"
         try:
-            return await create_region(self._client, whole)
+            return await create_region(self._client, name, whole)
         except BaseException as error:
             self._mapped -= whole
             if isinstance(error, OSError):
                 return None
+            # Triton may have done what it did not answer.
+            self._leaving.add(name)
             raise
 
     def release(self, region: Region) -> None:
         """Takes a region back whose call has ended in Triton."""
         region.wipe()
         if self._closed:
-            self._forget(region)
+            self.discard(region)
         else:
             region.idle_since = self._clock()
             self._free.append(region)
 
-    async def discard(self, region: Region) -> None:
-        """Gives up a region that Triton may still be reading: it is overwritten here and never used again."""
-        self._forget(region)
-        await self._unregister()
+    def discard(self, region: Region) -> None:
+        """Gives up a region, also one that Triton may still be reading: it is overwritten here and never used again."""
+        self._mapped -= region.size
+        self._leaving.add(region.name)
+        region.close()
 
     async def tidy(self) -> None:
         """Lets go of the regions that no call has needed for `KEPT_IDLE_S`: what a burst took does not stay."""
@@ -121,34 +124,17 @@ class RegionPool:
         idle = [region for region in self._free if region.idle_since <= latest]
         self._free = [region for region in self._free if region.idle_since > latest]
         for region in idle:
-            self._forget(region)
-        await self._unregister()
+            self.discard(region)
+        await self._leaving.ask()
 
-    async def forget_others(self, prefix: str) -> None:
-        """Makes Triton let go of the regions of another process that has ended, by their names' `prefix`."""
-        with suppress(EngineError):
-            every = await self._client.registered(REGISTER_TIMEOUT_S)
-            self._leaving |= {name for name in every if name.startswith(prefix)}
-        await self._unregister()
-
-    async def _unregister(self) -> None:
-        """Tells Triton what is leaving. It refuses where a call still reads: `tidy` tries again."""
-        names, self._leaving = self._leaving, set()
-        for name in names:
-            try:
-                await self._client.unregister(name, REGISTER_TIMEOUT_S)
-            except EngineError:
-                self._leaving.add(name)
+    def forget_others(self, prefix: str) -> None:
+        """Regions of another process that has ended, by their names' `prefix`: the next `tidy` lets go of them."""
+        self._leaving.add_others(prefix)
 
     async def _drop_free(self) -> None:
         while self._free:
-            self._forget(self._free.pop())
-        await self._unregister()
-
-    def _forget(self, region: Region) -> None:
-        self._mapped -= region.size
-        self._leaving.add(region.name)
-        region.close()
+            self.discard(self._free.pop())
+        await self._leaving.ask()
 
     async def close(self) -> None:
         """Overwrites and unmaps all free regions; those in use follow when they are released."""
@@ -156,9 +142,8 @@ class RegionPool:
         await self._drop_free()
 
 
-async def create_region(client: TritonClient, size: int) -> Region:
+async def create_region(client: TritonClient, name: str, size: int) -> Region:
     """Makes, registers and unlinks a region. Raises `OSError` when `/dev/shm` is full, `EngineError` for Triton's."""
-    name = f"{regions.own_prefix()}c{next(numbers)}"
     path = regions.FOLDER / name
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
     try:

@@ -94,7 +94,7 @@ class Parent:
         """Its gauges count no more, and its pixels are kept by nobody."""
         forget_gauges(self._folder, str(worker.number))
         regions.remove(worker.regions)
-        await self._engine.forget_regions(worker.regions)
+        self._engine.forget_regions(worker.regions)
 
     async def reopen(self) -> None:
         """Lays the catalog out anew for the workers to come. Raises `SightlineError` and keeps the old one."""

@@ -104,16 +104,18 @@ class TritonPythonModel:
         groups: dict[tuple[Any, ...], list[int]] = {}
         for position, arrays in enumerate(feeds):
             groups.setdefault(tuple(a.shape[1:] for a in arrays), []).append(position)
+        members = {shape: [feeds[place] for place in places] for shape, places in groups.items()}
+        outcomes = {shape: self.sessions.submit(joined(arrays)) for shape, arrays in members.items()}
         responses: list[Any] = [None] * len(requests)
-        for places in groups.values():
-            members = [feeds[place] for place in places]
-            outcome = self.sessions.submit(joined(members))
-            if outcome.done():
-                for place, response in zip(places, self.responses(members, outcome), strict=True):
+        # From here on nothing may fail: what Triton has been answered for it must not hear of again.
+        for shape, places in groups.items():
+            if outcomes[shape].done():
+                for place, response in zip(places, self.responses(members[shape], outcomes[shape]), strict=True):
                     responses[place] = response
             else:
-                # The requests go with it: their arrays are views of memory that is theirs.
-                outcome.add_done_callback(partial(self.send, [requests[place] for place in places], members))
+                # The requests go with it, and so does whatever their arrays are views of.
+                later = [requests[place] for place in places]
+                outcomes[shape].add_done_callback(partial(self.send, later, members[shape]))
         return responses
 
     def feed(self, request: Any) -> Arrays:
@@ -124,15 +126,28 @@ class TritonPythonModel:
         """Answers requests whose `execute` has returned."""
         final = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
         for request, response in zip(requests, self.responses(members, outcome), strict=True):
-            request.get_response_sender().send(response, flags=final)
+            try:
+                request.get_response_sender().send(response, flags=final)
+            except Exception as error:  # one caller's answer is lost; the others' are not
+                pb_utils.Logger.log_error("sightline answer lost: " + type(error).__name__)
 
     def responses(self, members: Sequence[Arrays], outcome: "Future[Arrays]") -> list[Any]:
-        """One response for each of the requests that were run together."""
-        # Not raised here: its traceback would keep these frames, and the pictures in them, alive in a circle.
+        """One response for each of the requests that were run together; raises nothing."""
+        # Its error is not raised here: a traceback would keep these frames and the pictures in them alive in a circle.
         if (error := outcome.exception()) is not None:
-            failure = pb_utils.TritonError("ONNX Runtime failed: " + type(error).__name__)
-            return [pb_utils.InferenceResponse(output_tensors=[], error=failure) for _ in members]
-        results = outcome.result()
+            return self.refusals(members, type(error).__name__)
+        try:
+            return self.shares(members, outcome.result())
+        except Exception as error:  # no memory for Triton's tensors, for one
+            return self.refusals(members, type(error).__name__)
+
+    def refusals(self, members: Sequence[Arrays], what: str) -> list[Any]:
+        """An error for each request."""
+        error = pb_utils.TritonError("ONNX Runtime failed: " + what)
+        return [pb_utils.InferenceResponse(output_tensors=[], error=error) for _ in members]
+
+    def shares(self, members: Sequence[Arrays], results: Arrays) -> list[Any]:
+        """Each request's part of the outputs, as its response."""
         ends = np.cumsum([arrays[0].shape[0] for arrays in members])[:-1]
         shares = zip(*(np.split(result, ends) for result in results), strict=True)
         return [self.response(share) for share in shares]

@@ -23,12 +23,11 @@ Arrays = list[NDArray[Any]]
 class Core:
     """The right to run a model on one core, which all models of the engine share; free again when its owner dies.
 
-    A lock of the file system, because the models are processes of their own. Without a path there is nobody to share
-    with.
+    A lock on a file, because the models are processes of their own. Without a path there is nobody to share with.
     """
 
     def __init__(self, path: str | None) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) if path else None
+        self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC) if path else None
 
     def take(self) -> None:
         """Waits until the core is free."""
@@ -52,8 +51,8 @@ class Core:
 
 def open_cores(count: int) -> list[Core]:
     """The cores of this machine; each call's are rivals of every other's. `SIGHTLINE_CORES` is the engine's word."""
-    shared = os.environ.get("SIGHTLINE_CORES")
-    return [Core(shared and f"{shared}{place}") for place in range(count)]
+    shared = os.environ.get("SIGHTLINE_CORES", "").split(":")
+    return [Core(shared[place] if place < len(shared) else None) for place in range(count)]
 
 
 @contextmanager

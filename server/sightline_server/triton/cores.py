@@ -1,0 +1,26 @@
+"""What the models' processes lock to share the machine's cores (backend/model_cores.py).
+
+One file without a name for each core, which this process keeps open. Rule: nothing else may need to know them: a model
+that is loaded again finds the files that the other one locks, and when this process ends they are gone.
+"""
+
+import os
+
+
+class SharedCores:
+    """The files, open until `close`."""
+
+    def __init__(self) -> None:
+        """One for each core that this process may use."""
+        count = len(os.sched_getaffinity(0))
+        self._files = [os.memfd_create(f"sightline-core-{place}", os.MFD_CLOEXEC) for place in range(count)]
+
+    @property
+    def paths(self) -> str:
+        """Where other processes of this user open them, separated by colons."""
+        return ":".join(f"/proc/{os.getpid()}/fd/{file}" for file in self._files)
+
+    def close(self) -> None:
+        """Lets go of them."""
+        while self._files:
+            os.close(self._files.pop())
