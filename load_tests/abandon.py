@@ -50,6 +50,7 @@ def play(
         "left_per_s": round(float(run.of(LEFT).sum()) / run.seconds, 1),
         "in_flight_after": seen.scrapes[-1].sum("sightline_in_flight"),
         "good_answer_after": good_answers(generator),
+        "engine_restarts": span.grown("sightline_engine_restarts_total"),
         "places_that_nobody_left": float(sum(count == 0 for count in around(left_at(span)).values())),
     }
     processes: dict[str, Any] = {}

@@ -1,7 +1,8 @@
 """One scenario against a server: `python -m load_tests.run SCENARIO (--catalog DIR | --target HOST:PORT)`.
 
-Prints the figures and the thresholds, writes `bench-out/SCENARIO.json` and `.html`, and exits 1 when a threshold does
-not hold, 3 when the generator was late and the run says nothing of the server.
+Prints the figures and the thresholds, writes `bench-out/SCENARIO.json` and `.html` and, of a server of its own, the log
+beside them, and exits 1 when a threshold does not hold, 3 when the generator was late and the run says nothing of the
+server.
 """
 
 import argparse
@@ -40,11 +41,11 @@ def main() -> int:
     if (seconds := arguments.seconds or 3600 * (arguments.hours or 0.0)) and scenario.phases:
         scenario = scenario.lasting(seconds)
     photos = reduced(read_photos(arguments.photos), scenario.photo_edge)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     with served(arguments, scenario) as server:
         found = play(scenario, photos, server, arguments)
     found.update(scenario=scenario.name, about=scenario.about, photos_sha256=photos.digest)
     found["thresholds"] = figures.verdicts(found["figures"], scenario.thresholds)
-    arguments.out.mkdir(parents=True, exist_ok=True)
     report.write(arguments.out / scenario.name, found)
     say(report.text(found))
     print(json.dumps({"scenario": scenario.name, **found["figures"]}))
@@ -85,7 +86,8 @@ def served(arguments: argparse.Namespace, scenario: Scenario) -> Iterator[Server
         if scenario.products:
             catalog = Path(folder) / "catalog"
             large_catalog.write(catalog, ROOT / "model_repository", scenario.products)
-        with LocalServer(catalog=catalog, env=scenario.environment) as server:
+        log: Path = arguments.out / f"{scenario.name}.log"
+        with LocalServer(catalog=catalog, env=scenario.environment, log=log) as server:
             yield Server(server.target, server.metrics_url, server.pid)
 
 
@@ -120,6 +122,7 @@ def gather(scenario: Scenario, run: Run, capacity: float, good: int, seen: Seen)
     found = figures.of_run(run, scenario.phases, capacity, good)
     found |= of_host(seen.paces)
     found["in_flight_after"] = seen.scrapes[-1].sum("sightline_in_flight")
+    found["engine_restarts"] = span.grown("sightline_engine_restarts_total")
     found["mean_embed_batch"] = span.mean_batch("crops")
     found["refusal_p99_at_server_at_most_ms"] = 1e3 * span.quantile_bound(
         "sightline_refusal_seconds", 0.99, reason="OVERLOADED"
