@@ -58,6 +58,25 @@ def of_run(run: Run, phases: Sequence[Phase], capacity: float, good_requests: in
     return found
 
 
+def by_minute(run: Run, seconds: float) -> list[dict[str, float]]:
+    """Each whole minute of a run of three or more: how its calls ended, and how late they were sent."""
+    minutes = [run.between(start, start + MINUTE) for start in np.arange(0.0, seconds - MINUTE + 1e-6, MINUTE)]
+    return [of_minute(minute) for minute in minutes] if len(minutes) >= 3 else []
+
+
+def of_minute(minute: Run) -> dict[str, float]:
+    """The figures of one minute; errors are calls without an answer in time, refusals are answers."""
+    good, refused = minute.latency_s[minute.good], minute.of("RESOURCE_EXHAUSTED")
+    return {
+        "calls": float(len(minute.code)),
+        "errors": float((~(minute.good | refused)).sum()),
+        "refused": float(refused.sum()),
+        "p50_ms": milliseconds(good, 50),
+        "p99_ms": milliseconds(good, 99),
+        "lateness_p99_ms": round(minute.lateness_p99_s * 1e3, 2),
+    }
+
+
 def bad_refused_share(run: Run, good_requests: int) -> float:
     """Share of the bad requests that were refused, and nothing else."""
     bad = run.request >= good_requests

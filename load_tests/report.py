@@ -212,6 +212,8 @@ def text(found: Mapping[str, Any]) -> str:
     lines = [f"{name:38} {number(value)}" for name, value in found["figures"].items()]
     lines += [f"{name:60} {count}" for name, count in found.get("places", {}).items()]
     lines += [f"codes: {found['codes']}", f"machine: {found['machine']}"]
+    for place, minute in enumerate(found.get("minutes", ()), start=1):
+        lines.append(f"minute {place:3}  " + "  ".join(f"{name} {number(value)}" for name, value in minute.items()))
     for role, gained in found["processes"].get("growth", {}).items():
         lines.append(f"{role:20} {gained}")
     lines += [

@@ -18,11 +18,10 @@ from typing import Any
 
 from PIL import Image
 
-from load_tests import abandon, figures, large_catalog, report
+from load_tests import abandon, figures, large_catalog, pace, report
 from load_tests.generator import Generator
 from load_tests.holdings import growth, rss_slopes
 from load_tests.observe import Seen, Server, observed, settle
-from load_tests.pace import by_minute, of_host
 from load_tests.photos import ROOT, SHOWROOM, Photos, bad_requests, read_photos
 from load_tests.records import Run
 from load_tests.scenario import Scenario, known, read_scenario
@@ -120,7 +119,7 @@ def gather(scenario: Scenario, run: Run, capacity: float, good: int, seen: Seen)
     """Everything that the report shows of an open-loop run."""
     span = Between(seen.scrapes[0], seen.scrapes[-1])
     found = figures.of_run(run, scenario.phases, capacity, good)
-    found |= of_host(seen.paces)
+    found |= pace.of_host(seen.paces)
     found["in_flight_after"] = seen.scrapes[-1].sum("sightline_in_flight")
     found["engine_restarts"] = span.grown("sightline_engine_restarts_total")
     found["mean_embed_batch"] = span.mean_batch("crops")
@@ -138,12 +137,18 @@ def gather(scenario: Scenario, run: Run, capacity: float, good: int, seen: Seen)
         "codes": run.codes,
         "capacity_per_s": round(capacity, 3),
         "machine": seen.quiet,
-        "host_by_minute": by_minute(seen.paces),
+        "minutes": minutes(run, scenario.seconds, seen),
         "stages_ms": span.stage_shares(),
         "processes": processes,
         "charts": report.charts(scenario, run, seen.scrapes, seen.watch.looks if seen.watch else []),
         "hdr_histogram_us": report.encoded(run),
     }
+
+
+def minutes(run: Run, seconds: float, seen: Seen) -> list[dict[str, float]]:
+    """Minute by minute what the calls found, and beside it how fast the host was; nothing of short runs."""
+    calls = figures.by_minute(run, seconds)
+    return [{**of_calls, **of_host} for of_calls, of_host in zip(calls, pace.by_minute(seen.paces), strict=False)]
 
 
 def reduced(photos: Photos, edge: int) -> Photos:

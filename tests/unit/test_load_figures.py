@@ -7,7 +7,7 @@ import pytest
 from hdrh.histogram import HdrHistogram
 
 from load_tests.arrivals import Phase
-from load_tests.figures import of_run, recovery_s, verdicts
+from load_tests.figures import by_minute, of_run, recovery_s, verdicts
 from load_tests.queueing import time_in_system, wait_cdf
 from load_tests.records import CODES, Run, histogram, milliseconds, to_run
 from load_tests.report import encoded
@@ -70,6 +70,16 @@ def test_recovery_is_counted_from_the_end_of_the_spike(slow_until: float, waited
     at = np.arange(0.0, 40.0, 0.1)
     rows = [row(float(t), 1.0 if 10.0 <= t < slow_until else 0.1) for t in at]
     assert recovery_s(run_of(*rows), 10.0, 20.0) == waited
+
+
+def test_each_minute_says_how_its_calls_ended() -> None:
+    slow, lost = [row(at, 0.3) for at in range(60, 119)], row(119, 2.0, "UNANSWERED")
+    run = run_of(*(row(at, 0.1) for at in range(60)), *slow, lost, row(125, 0.1, "RESOURCE_EXHAUSTED", late_s=0.02))
+    first, second, third = by_minute(run, 180.0)
+    assert (first["calls"], first["errors"], first["p99_ms"]) == (60, 0, pytest.approx(100.0))
+    assert (second["errors"], second["p50_ms"]) == (1, pytest.approx(300.0))
+    assert (third["refused"], third["errors"], third["lateness_p99_ms"]) == (1, 0, pytest.approx(20.0))
+    assert by_minute(run, 170.0) == []
 
 
 def test_a_threshold_without_its_figure_does_not_hold() -> None:
