@@ -4,7 +4,6 @@ import importlib.util
 import json
 import sys
 from collections.abc import Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -56,15 +55,12 @@ class Config:
 def pb_utils(model_dir: Path) -> ModuleType:
     """The part of `triton_python_backend_utils` that the backend uses."""
     module = ModuleType("triton_python_backend_utils")
-    said: list[str] = []
     module.__dict__.update(
         Tensor=Tensor,
         InferenceResponse=Response,
         TritonError=str,
         TritonModelException=RuntimeError,
-        TRITONSERVER_RESPONSE_COMPLETE_FINAL="final",
-        Logger=SimpleNamespace(log_info=lambda text: None, log_error=said.append),
-        said=said,
+        Logger=SimpleNamespace(log_info=lambda text: None),
         get_model_dir=lambda: str(model_dir),
         get_input_tensor_by_name=lambda request, name: request[name],
     )
@@ -108,27 +104,16 @@ def loaded(backend: ModuleType, folder: Path, kind: str = "CPU", threads: str = 
     return model
 
 
-class Request(dict[str, Tensor]):
-    """Its tensors by name; what was sent for it after `execute` had returned."""
-
-    def __init__(self, tensors: dict[str, Tensor]) -> None:
-        super().__init__(tensors)
-        self.sent: list[tuple[Response, str]] = []
-
-    def get_response_sender(self) -> SimpleNamespace:
-        return SimpleNamespace(send=lambda response, flags: self.sent.append((response, flags)))
-
-
-def request(count: int, seed: int) -> Request:
+def request(count: int, seed: int) -> dict[str, Tensor]:
     crops = np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3), np.uint8)
-    return Request({"CROPS": Tensor("CROPS", crops)})
+    return {"CROPS": Tensor("CROPS", crops)}
 
 
 def test_requests_of_one_call_run_together_and_each_gets_its_own(backend: ModuleType, repository: Path) -> None:
     model = loaded(backend, repository / "embedder")
     runs: list[int] = []
-    submit = model.sessions.submit
-    model.sessions.submit = lambda arrays: runs.append(len(arrays[0])) or submit(arrays)
+    run = model.sessions.run
+    model.sessions.run = lambda arrays: runs.append(len(arrays[0])) or run(arrays)
     requests = [request(count, seed=count) for count in (1, 3, 2)]
     responses = model.execute(requests)
     assert runs == [6]
@@ -158,66 +143,12 @@ def test_requests_of_different_shapes_run_apart_and_stay_in_order(backend: Modul
 
 def test_a_failing_run_answers_each_request_with_an_error_and_no_values(backend: ModuleType, repository: Path) -> None:
     model = loaded(backend, repository / "embedder")
-    good, wrong = request(1, seed=1), Request({"CROPS": Tensor("CROPS", np.full((1, 9, 9, 3), 77, np.uint8))})
+    good, wrong = request(1, seed=1), {"CROPS": Tensor("CROPS", np.full((1, 9, 9, 3), 77, np.uint8))}
     first, second = model.execute([good, wrong])
     assert first.error is None
     assert second.output_tensors == []
     assert str(second.error).startswith("ONNX Runtime failed: ")
     assert "77" not in str(second.error)
-
-
-def test_what_ends_after_the_call_is_sent_to_each_request_once(backend: ModuleType, repository: Path) -> None:
-    model = loaded(backend, repository / "embedder")
-    submit, outcome = model.sessions.submit, Future[Any]()
-    model.sessions.submit = lambda arrays: outcome
-    requests = [request(count, seed=count) for count in (2, 1)]
-    assert model.execute(requests) == [None, None]
-    assert requests[0].sent == requests[1].sent == []
-    outcome.set_result(submit([np.concatenate([asked["CROPS"].array for asked in requests])]).result())
-    for asked in requests:
-        [(response, flags)] = asked.sent
-        assert flags == "final"
-        expected = expected_embeddings(asked["CROPS"].array)
-        np.testing.assert_allclose(response.output_tensors[0].array, expected, atol=1e-6)
-
-
-def test_what_fails_after_the_call_is_an_error_for_each_request(backend: ModuleType, repository: Path) -> None:
-    model = loaded(backend, repository / "embedder")
-    outcome: Future[Any] = Future()
-    model.sessions.submit = lambda arrays: outcome
-    requests = [request(1, seed=1), request(1, seed=2)]
-    model.execute(requests)
-    outcome.set_exception(RuntimeError("what the pictures showed"))
-    for asked in requests:
-        [(response, _)] = asked.sent
-        assert (response.output_tensors, response.error) == ([], "ONNX Runtime failed: RuntimeError")
-
-
-def test_an_answer_that_cannot_be_sent_takes_no_other_with_it(backend: ModuleType, repository: Path) -> None:
-    model = loaded(backend, repository / "embedder")
-    submit, outcome = model.sessions.submit, Future[Any]()
-    model.sessions.submit = lambda arrays: outcome
-    first, second = request(1, seed=1), request(1, seed=2)
-
-    def broken() -> SimpleNamespace:
-        raise RuntimeError("no shared memory")
-
-    first.get_response_sender = broken  # type: ignore[method-assign]
-    model.execute([first, second])
-    outcome.set_result(submit([np.concatenate([each["CROPS"].array for each in (first, second)])]).result())
-    assert [response.error for response, _ in second.sent] == [None]
-    assert backend.pb_utils.said == ["sightline answer lost: RuntimeError"]
-
-
-def test_an_answer_that_cannot_be_built_is_an_error(backend: ModuleType, repository: Path) -> None:
-    model = loaded(backend, repository / "embedder")
-
-    def no_memory(share: Any) -> Any:
-        raise MemoryError("what the pictures showed")
-
-    model.response = no_memory
-    [response] = model.execute([request(1, seed=1)])
-    assert (response.output_tensors, response.error) == ([], "ONNX Runtime failed: MemoryError")
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")

@@ -44,12 +44,6 @@ def embedder(sessions: ModuleType, tmp_path: Path) -> Any:
     return sessions.Sessions(str(build_repository(tmp_path) / "embedder" / "1" / "model.onnx"), {}, "CPU", "0")
 
 
-def result(model: Any, arrays: list[Any]) -> list[Any]:
-    """The outputs of a batch once all of it has ended."""
-    outputs: list[Any] = model.submit(arrays).result(10.0)
-    return outputs
-
-
 def crops(count: int) -> np.ndarray[Any, Any]:
     return np.random.default_rng(count).integers(0, 256, (count, 32, 32, 3), np.uint8)
 
@@ -61,7 +55,7 @@ def test_instances_share_the_cores(sessions: ModuleType, instances: int, cores: 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 7])
 def test_a_batch_dealt_to_the_cores_gives_what_its_members_give_alone(embedder: Any, count: int) -> None:
-    (answer,) = result(embedder, [crops(count)])
+    (answer,) = embedder.run([crops(count)])
     np.testing.assert_allclose(answer, expected_embeddings(crops(count)), atol=1e-6)
 
 
@@ -69,12 +63,12 @@ def test_a_picture_alone_on_the_machine_gets_all_cores(sessions: ModuleType, emb
     used: list[Any] = []
     run = embedder.run_on
     embedder.run_on = lambda session, arrays: used.append(session) or run(session, arrays)
-    result(embedder, [crops(1)])
+    embedder.run([crops(1)])
     others = sessions.open_cores(CORES)
     others[0].take()
-    result(embedder, [crops(1)])
+    embedder.run([crops(1)])
     others[1].take()
-    result(embedder, [crops(1)])
+    embedder.run([crops(1)])
     assert used == [embedder.joined, embedder.joined, embedder.single]
 
 
@@ -85,7 +79,7 @@ def test_while_another_model_has_all_cores_nothing_runs(sessions: ModuleType, em
     ran, answered = threading.Event(), threading.Event()
     run = embedder.run_on
     embedder.run_on = lambda session, arrays: ran.set() or run(session, arrays)
-    batch = threading.Thread(target=lambda: result(embedder, [crops(4)]) and answered.set())
+    batch = threading.Thread(target=lambda: embedder.run([crops(4)]) and answered.set())
     batch.start()
     assert not ran.wait(0.2)
     others[1].give()
@@ -128,46 +122,19 @@ def test_a_picture_that_fails_fails_the_batch_when_all_others_have_ended(session
     embedder.run_on = fail_the_first
     pictures = np.stack([np.full((32, 32, 3), value, np.uint8) for value in (1, 2, 3, 4, 5)])
     with pytest.raises(RuntimeError, match="this one"):
-        result(embedder, [pictures])
+        embedder.run([pictures])
     assert sorted(ended) == [2, 3, 4, 5]
-    (answer,) = result(embedder, [pictures[1:]])
+    (answer,) = embedder.run([pictures[1:]])
     assert len(answer) == 4
 
 
-def test_the_next_batch_runs_beside_the_last_pictures_of_the_one_before(embedder: Any) -> None:
-    slow, last = threading.Event(), np.full((1, 32, 32, 3), 9, np.uint8)
-    run = embedder.run_on
-
-    def hold_the_last(session: Any, arrays: list[Any]) -> Any:
-        if (arrays[0] == last).all():
-            assert slow.wait(10.0)
-        return run(session, arrays)
-
-    embedder.run_on = hold_the_last
-    first = embedder.submit([np.concatenate([crops(4), last])])
-    np.testing.assert_allclose(result(embedder, [crops(3)])[0], expected_embeddings(crops(3)), atol=1e-6)
-    assert not first.done()
-    slow.set()
-    np.testing.assert_allclose(first.result(10.0)[0][:4], expected_embeddings(crops(4)), atol=1e-6)
-
-
-@pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("count", [1, 4])
-def test_nothing_of_a_batch_outlives_its_answer(embedder: Any, count: int, fails: bool) -> None:
-    run = embedder.run_on
-
-    def run_or_fail(session: Any, arrays: list[Any]) -> Any:
-        if fails:
-            raise RuntimeError("this one")
-        return run(session, arrays)
-
-    embedder.run_on = run_or_fail
+def test_nothing_of_a_batch_outlives_its_answer(embedder: Any, count: int) -> None:
     pictures = crops(count)
     left = weakref.ref(pictures)
-    outcome = embedder.submit([pictures])
-    assert (outcome.exception(10.0) is not None) == fails
-    del pictures, outcome
-    # The thread that told the outcome may not have left its call yet; no garbage collection is needed.
+    embedder.run([pictures])
+    del pictures
+    # A thread may not have left its last call yet; no garbage collection is needed.
     deadline = time.monotonic() + 5.0
     while left() is not None:
         assert time.monotonic() < deadline

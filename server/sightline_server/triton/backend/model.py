@@ -11,8 +11,6 @@ import glob
 import json
 import os
 from collections.abc import Sequence
-from concurrent.futures import Future
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,11 +53,6 @@ def tensor_entry(node: Any, batched: bool) -> dict[str, Any]:
     return {"name": node.name, "data_type": TYPES[node.type], "dims": dims[1:] if batched else dims}
 
 
-def joined(members: Sequence[Arrays]) -> Arrays:
-    """The inputs of several requests one after the other; those of a single one as they are."""
-    return members[0] if len(members) == 1 else [np.concatenate(arrays) for arrays in zip(*members, strict=True)]
-
-
 class TritonPythonModel:
     """One instance of one ONNX model."""
 
@@ -95,59 +88,29 @@ class TritonPythonModel:
         pb_utils.Logger.log_info("sightline provider " + args["model_name"] + " " + self.sessions.provider)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """Runs all requests of equal sample shape as one batch; answers each, in order.
-
-        None stands for an answer that is sent later: Triton brings the next batch when this returns, and pictures of
-        this one may still be running then.
-        """
+        """Runs all requests of equal sample shape as one batch; answers each, in order."""
         feeds = [self.feed(request) for request in requests]
         groups: dict[tuple[Any, ...], list[int]] = {}
         for position, arrays in enumerate(feeds):
             groups.setdefault(tuple(a.shape[1:] for a in arrays), []).append(position)
-        members = {shape: [feeds[place] for place in places] for shape, places in groups.items()}
-        outcomes = {shape: self.sessions.submit(joined(arrays)) for shape, arrays in members.items()}
         responses: list[Any] = [None] * len(requests)
-        # From here on nothing may fail: what Triton has been answered for it must not hear of again.
-        for shape, places in groups.items():
-            if outcomes[shape].done():
-                for place, response in zip(places, self.responses(members[shape], outcomes[shape]), strict=True):
-                    responses[place] = response
-            else:
-                # The requests go with it, and so does whatever their arrays are views of.
-                later = [requests[place] for place in places]
-                outcomes[shape].add_done_callback(partial(self.send, later, members[shape]))
+        for members in groups.values():
+            for position, response in zip(members, self.run([feeds[m] for m in members]), strict=True):
+                responses[position] = response
         return responses
 
     def feed(self, request: Any) -> Arrays:
         """A request's arrays in the order of the model's inputs."""
         return [pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.sessions.inputs]
 
-    def send(self, requests: Sequence[Any], members: Sequence[Arrays], outcome: "Future[Arrays]") -> None:
-        """Answers requests whose `execute` has returned."""
-        final = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
-        for request, response in zip(requests, self.responses(members, outcome), strict=True):
-            try:
-                request.get_response_sender().send(response, flags=final)
-            except Exception as error:  # one caller's answer is lost; the others' are not
-                pb_utils.Logger.log_error("sightline answer lost: " + type(error).__name__)
-
-    def responses(self, members: Sequence[Arrays], outcome: "Future[Arrays]") -> list[Any]:
-        """One response for each of the requests that were run together; raises nothing."""
-        # Its error is not raised here: a traceback would keep these frames and the pictures in them alive in a circle.
-        if (error := outcome.exception()) is not None:
-            return self.refusals(members, type(error).__name__)
+    def run(self, members: Sequence[Arrays]) -> list[Any]:
+        """One ONNX Runtime call for requests whose shapes agree beyond the batch; one response each."""
+        joined = members[0] if len(members) == 1 else [np.concatenate(arrays) for arrays in zip(*members, strict=True)]
         try:
-            return self.shares(members, outcome.result())
-        except Exception as error:  # no memory for Triton's tensors, for one
-            return self.refusals(members, type(error).__name__)
-
-    def refusals(self, members: Sequence[Arrays], what: str) -> list[Any]:
-        """An error for each request."""
-        error = pb_utils.TritonError("ONNX Runtime failed: " + what)
-        return [pb_utils.InferenceResponse(output_tensors=[], error=error) for _ in members]
-
-    def shares(self, members: Sequence[Arrays], results: Arrays) -> list[Any]:
-        """Each request's part of the outputs, as its response."""
+            results = self.sessions.run(joined)
+        except Exception as error:
+            failure = pb_utils.TritonError("ONNX Runtime failed: " + type(error).__name__)
+            return [pb_utils.InferenceResponse(output_tensors=[], error=failure) for _ in members]
         ends = np.cumsum([arrays[0].shape[0] for arrays in members])[:-1]
         shares = zip(*(np.split(result, ends) for result in results), strict=True)
         return [self.response(share) for share in shares]

@@ -9,11 +9,10 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 Arrays = list[NDArray[Any]]
@@ -66,93 +65,43 @@ def most_of(cores: list[Core]) -> Iterator[bool]:
             core.give()
 
 
-class Batch:
-    """The pictures of one batch while they are run one by one."""
-
-    def __init__(self, pictures: list[Arrays]) -> None:
-        self.outcome: Future[Arrays] = Future()
-        """The outputs of all, joined; the error of one of them where that failed."""
-        self._pictures = pictures
-        self._answers: list[Arrays] = [[] for _ in pictures]
-        self._error: Exception | None = None
-        self._running = len(pictures)
-        self._lock = threading.Lock()
-
-    def run(self, place: int, model: Callable[[Arrays], Arrays]) -> bool:
-        """Runs one picture; whether it was the last one to end."""
-        try:
-            self._answers[place] = model(self._pictures[place])
-        except Exception as error:  # it belongs to whoever waits for the batch
-            self._error = without_frames(error)
-        with self._lock:
-            self._running -= 1
-            return self._running == 0
-
-    def tell(self) -> None:
-        """Sets the outcome once all have ended, also when one failed: they are views of memory that goes with it."""
-        if self._error is None:
-            try:
-                outputs = [np.concatenate(pieces) for pieces in zip(*self._answers, strict=True)]
-            except Exception as error:  # as above
-                self._error = without_frames(error)
-        if self._error is None:
-            self.outcome.set_result(outputs)
-        else:
-            self.outcome.set_exception(self._error)
-
-
-def without_frames(error: Exception) -> Exception:
-    """The error alone: the frames of its traceback would keep the pictures alive in a circle."""
-    return error.with_traceback(None)
-
-
 class Dealer:
-    """Deals the pictures of batches to the cores, one at a time; a thread for each core."""
+    """Deals the pictures of a batch to the cores, one at a time; a thread for each core."""
 
-    def __init__(self, cores: list[Core], model: Callable[[Arrays], Arrays]) -> None:
-        self._model = model
-        self._due: deque[tuple[Batch, int]] = deque()
+    def __init__(self, cores: list[Core], run: Callable[[Arrays], Arrays]) -> None:
+        self._run = run
+        self._due: deque[tuple[Arrays, Future[Arrays]]] = deque()
         self._changed = threading.Condition()
         for core in cores:
             threading.Thread(target=self._work, args=(core,), daemon=True).start()
 
-    def deal(self, pictures: list[Arrays]) -> "Future[Arrays]":
-        """Returns when the last picture has been taken; the outputs follow.
-
-        So whoever brings batches learns that a core will soon have nothing to do, and the pictures of the next one are
-        there before that.
-        """
-        batch = Batch(pictures)
+    def deal(self, pictures: list[Arrays]) -> list[Arrays]:
+        """The outputs of each."""
+        tasks: list[tuple[Arrays, Future[Arrays]]] = [(picture, Future()) for picture in pictures]
         with self._changed:
-            self._due.extend((batch, place) for place in range(len(pictures)))
+            self._due.extend(tasks)
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._due)
-        return batch.outcome
+        # All of them, also when one fails: the pictures lie in memory that is only theirs until the answer.
+        wait([future for _, future in tasks])
+        return [future.result() for _, future in tasks]
 
     def _work(self, core: Core) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._due)
-            self._run_one(core)
+            core.take()
+            try:
+                self._next()
+            finally:
+                core.give()
 
-    def _run_one(self, core: Core) -> None:
-        """Runs a picture when the core is free. Nothing of its batch stays in the thread, however long that idles."""
-        core.take()
-        try:
-            ended = self._next()
-        finally:
-            core.give()
-        if ended:
-            # Whoever hears of it takes its time, and the core is another model's meanwhile.
-            ended.tell()
-
-    def _next(self) -> Batch | None:
-        """Runs the picture that waited longest; its batch when that is over."""
+    def _next(self) -> None:
         with self._changed:
             # Another core may have been free earlier.
             if not self._due:
-                return None
-            batch, place = self._due.popleft()
-            if not self._due:
-                self._changed.notify_all()
-        return batch if batch.run(place, self._model) else None
+                return
+            picture, future = self._due.popleft()
+        try:
+            future.set_result(self._run(picture))
+        except Exception as error:  # it belongs to whoever waits for the batch
+            future.set_exception(error)

@@ -1,11 +1,11 @@
 """A model in ONNX Runtime: its sessions, their options, and how a batch goes through them."""
 
 import os
-from concurrent.futures import Future
 from typing import Any
 
+import numpy as np
 import onnxruntime
-from model_cores import Arrays, Core, Dealer, most_of, open_cores, without_frames
+from model_cores import Arrays, Core, Dealer, most_of, open_cores
 
 
 def parameter(config: dict[str, Any], key: str, default: str) -> str:
@@ -62,26 +62,17 @@ class Sessions:
             self.single = onnxruntime.InferenceSession(path, session_options(config, 1), providers=chosen)
             self.dealer = Dealer(open_cores(count), lambda arrays: self.run_on(self.single, arrays))
 
-    def submit(self, arrays: Arrays) -> "Future[Arrays]":
-        """The outputs of one batch: there on return, or, where its pictures run on a core each, a little later."""
+    def run(self, arrays: Arrays) -> Arrays:
+        """The outputs of one batch."""
         count = arrays[0].shape[0] if arrays[0].ndim else 0
         if not self.cores or not count:
-            return self._joined_run(arrays)
+            return self.run_on(self.joined, arrays)
         if count == 1:
             with most_of(self.cores) as free:
                 if free:
-                    return self._joined_run(arrays)
-        pictures = [[array[place : place + 1] for array in arrays] for place in range(count)]
-        outcome: Future[Arrays] = self.dealer.deal(pictures)
-        return outcome
-
-    def _joined_run(self, arrays: Arrays) -> "Future[Arrays]":
-        outcome: Future[Arrays] = Future()
-        try:
-            outcome.set_result(self.run_on(self.joined, arrays))
-        except Exception as error:  # it belongs to whoever asks for the outcome
-            outcome.set_exception(without_frames(error))
-        return outcome
+                    return self.run_on(self.joined, arrays)
+        answers = self.dealer.deal([[array[place : place + 1] for array in arrays] for place in range(count)])
+        return [np.concatenate(pieces) for pieces in zip(*answers, strict=True)]
 
     def run_on(self, session: Any, arrays: Arrays) -> Arrays:
         """One call of ONNX Runtime."""
