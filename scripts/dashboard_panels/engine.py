@@ -59,7 +59,7 @@ ENGINE = Row(
         ),
         Panel(
             "Triton: compute per execution",
-            "Grows with the batch and with what else uses the device. On a CPU until the last picture is on a core.",
+            "Without any waiting. Grows with the batch and with what else uses the device.",
             "µs",
             (
                 Query(
