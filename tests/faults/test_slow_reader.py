@@ -26,10 +26,10 @@ async def test_readers_who_read_nothing_harm_nobody_else(shop_server: RunningSer
         process = psutil.Process(shop_server.pid)
         before = process.memory_info().rss
         calls = [await unread(channel) for _ in range(READERS)]
+        await until_inside(shop_server, READERS)
         for _ in range(GOOD):
             await good_answer(shop_server)
         # All that they asked for has been found long ago; what they do not take is not sent.
-        await until_inside(shop_server, READERS)
         assert process.memory_info().rss < before + MORE_RSS
         await until_inside(shop_server, 0)
         assert await counted(shop_server, "requests_total", code="OK") == served + GOOD
