@@ -16,7 +16,7 @@ pytestmark = pytest.mark.engine
 READERS = 4
 GOOD = 5
 DEADLINE_S = 12.0
-"""Much longer than the good calls take, also on a busy machine; `until_inside` waits for the end of it."""
+"""Longer than it takes all of them to be inside, also on a busy machine; `until_inside` waits for the end of it."""
 MORE_RSS = 40 << 20
 
 

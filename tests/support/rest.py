@@ -22,7 +22,8 @@ from tests.support.small_shop import PHOTO
 from tests.support.world import RunningServer, asked, search
 
 REST_WITHIN_S = 20.0
-GOOD_WITHIN_S = 5.0
+GOOD_WITHIN_S = 15.0
+"""Of a call on a machine that may be busy with something else; that it succeeds is the question, not how fast."""
 SLACK_THREADS = 2
 """gRPC lets threads of its pools come and go."""
 SLACK_SHARED_BYTES = 6 << 20
