@@ -11,12 +11,13 @@ from itertools import pairwise
 from typing import Any
 
 from load_tests import figures, report
-from load_tests.generator import Abandonment, Generator
+from load_tests.generator import Generator
 from load_tests.holdings import growth, look, rss_slopes
 from load_tests.observe import Server, observed, settle
 from load_tests.records import LEFT, Run
 from load_tests.scenario import Departures
 from load_tests.scrapes import Between
+from load_tests.tasks import Abandonment
 from sightline_server.telemetry.stopwatch import PLACES, STAGES
 
 REST_S = 25.0

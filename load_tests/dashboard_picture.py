@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from load_tests.arrivals import Phase, schedule
-from load_tests.generator import Due, Generator
+from load_tests.generator import Generator
 from load_tests.photos import SHOWROOM, bad_requests, read_photos
+from load_tests.tasks import Due
 from scripts.dashboard_panels import ROWS
 from scripts.dashboard_panels.panel import Panel
 from sightline_client.local_server import LocalServer

@@ -3,9 +3,10 @@
     python -m load_tests.faults --catalog DIR [--photo FILE] [--rate 1] [--seconds 60] [--kill-at 10]
 
 No retries. Prints one JSON object per fault and one on the last line; exits 1 when a promise was not kept: no call
-hangs, every failure is UNAVAILABLE with RetryInfo, health says NOT_SERVING within 2 s of the first failure, a photo
-succeeds within 30 s of the kill, the server's process stays the same; and 10 s after the server itself was killed
-nothing of it is left.
+hangs, every failure is UNAVAILABLE with RetryInfo (a refusal at the door, where a busy machine has more waiting than it
+can do, is no failure and has RetryInfo too), health says NOT_SERVING within 2 s of the first failure, a photo succeeds
+within 30 s of the kill, the server's process stays the same; and 10 s after the server itself was killed nothing of it
+is left.
 """
 
 import argparse
@@ -53,6 +54,7 @@ class Report:
     calls: int
     succeeded: int
     failed: int
+    refused: int
     hung: int
     other_codes: list[str]
     without_retry_info: int
@@ -163,7 +165,8 @@ def recovered(ended: list[Ended], killed: float) -> bool:
 
 def report(fault: str, stream: Stream, killed: float, *, same_pid: bool) -> Report:
     """What the calls of the stream say about the fault."""
-    failures = [call for call in stream.ended if call.code != "OK"]
+    refused = [call for call in stream.ended if call.code == "RESOURCE_EXHAUSTED"]
+    failures = [call for call in stream.ended if call.code not in ("OK", "RESOURCE_EXHAUSTED")]
     others = [call.code for call in failures if call.code not in ("UNAVAILABLE", "DEADLINE_EXCEEDED")]
     first = min((call.ended for call in failures), default=None)
     # Calls that were under way when the kill came and had passed the engine do not show that it is back.
@@ -173,11 +176,14 @@ def report(fault: str, stream: Stream, killed: float, *, same_pid: bool) -> Repo
     return Report(
         fault=fault,
         calls=len(stream.ended),
-        succeeded=len(stream.ended) - len(failures),
+        succeeded=len(stream.ended) - len(failures) - len(refused),
         failed=len(failures),
+        refused=len(refused),
         hung=sum(call.code == "DEADLINE_EXCEEDED" or call.ended - call.started > DEADLINE_S for call in stream.ended),
         other_codes=sorted(set(others)),
-        without_retry_info=sum(call.code == "UNAVAILABLE" and not call.retry_info for call in failures),
+        without_retry_info=sum(
+            call.code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED") and not call.retry_info for call in stream.ended
+        ),
         not_serving_after_first_failure_s=None if first is None or not seen else round(max(0.0, seen[0] - first), 3),
         first_success_after_kill_s=round(min(back) - killed, 3) if back else None,
         same_pid=same_pid,

@@ -22,8 +22,8 @@ from typing import Any
 import onnxruntime
 
 from load_tests.direct import DirectPath
-from load_tests.generator import end_with_parent
 from load_tests.photos import ROOT, SHOWROOM, Photos, read_photos
+from load_tests.playing import end_with_parent
 
 BATCHES = (1, 2, 4, 8)
 

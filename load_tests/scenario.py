@@ -12,7 +12,7 @@ from typing import Any
 
 from load_tests.arrivals import Phase, schedule
 from load_tests.caller import PATIENT, Manner
-from load_tests.generator import Due, Moment
+from load_tests.tasks import Due, Moment
 
 FOLDER = Path(__file__).with_name("scenarios")
 

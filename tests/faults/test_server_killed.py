@@ -24,7 +24,7 @@ def victim(shop: SmallShop, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 async def test_a_killed_part_of_the_engine_comes_back(role: str, victim: RunningServer) -> None:
     async with unharmed(victim):
         found = await kill_under_load(victim.process, role, PHOTO, rate=RATE, seconds=35, kill_at=1.0, early=True)
-        assert found.broken == []
+        assert found.broken == [], found
         assert found.failed > 0, "the fault was felt"
         assert found.succeeded > 0
 

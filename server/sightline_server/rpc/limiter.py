@@ -1,9 +1,9 @@
 """How many calls may be inside at once: an adaptive limit in the manner of TCP (AIMD with slow start). Sans-IO.
 
 Rule: the operator states the time to the first result that callers should see, and the limit is what keeps to it. It
-grows by half until that time was first missed, then by one for each window of calls that kept to it while the limit was
-reached, and shrinks by a tenth for each window that did not (Chiu and Jain, "Analysis of the increase and decrease
-algorithms for congestion avoidance", 1989).
+grows by half as long as calls that took half as long again would still keep to that time, then by one for each window
+of calls that kept to it while the limit was reached, and shrinks by a tenth for each window that did not (Chiu and
+Jain, "Analysis of the increase and decrease algorithms for congestion avoidance", 1989).
 """
 
 from collections import deque
@@ -54,9 +54,11 @@ class AdaptiveLimit:
             self._adapt()
 
     def _adapt(self) -> None:
-        late = quantiles(self._window, n=10, method="inclusive")[-1] > self.target_s
-        if late:
+        slowest = quantiles(self._window, n=10, method="inclusive")[-1]
+        if slowest * SLOW_START > self.target_s:
+            # Grown by half it would let in more than it should before the first of them can tell.
             self._slow_start = False
+        if slowest > self.target_s:
             self._limit = max(self._floor, self._limit * DECREASE)
         elif self._most_inside >= self.calls:
             grown = self._limit * SLOW_START if self._slow_start else self._limit + 1
