@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.triton.faults import EngineError
 from sightline_server.triton.specs import DETECTOR_CONTRACT, EMBEDDER_CONTRACT, read_detector, read_embedder
 
 
@@ -100,6 +101,15 @@ def test_an_answer_of_the_wrong_type_or_rank_is_internal() -> None:
         with pytest.raises(SightlineError) as caught:
             EMBEDDER_CONTRACT.check_answer({"EMBEDDINGS": bad})
         assert caught.value.kind is ErrorKind.INTERNAL
+
+
+def test_an_answer_without_one_of_its_outputs_is_the_engines_failure() -> None:
+    boxes, labels = np.zeros((1, 2, 4), np.float32), np.zeros((1, 2), np.int32)
+    with pytest.raises(EngineError) as caught:
+        DETECTOR_CONTRACT.check_answer({"BOXES": boxes, "SCORES": None, "LABELS": labels})
+    assert caught.value.kind is ErrorKind.ENGINE_UNAVAILABLE
+    assert caught.value.retry_after_s
+    assert not caught.value.ended, "whether Triton still reads the call's memory is not known"
 
 
 def test_sizes_and_values_of_an_answer_are_the_callers_to_judge() -> None:

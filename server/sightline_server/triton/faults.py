@@ -25,6 +25,8 @@ class Cause(Enum):
     """Triton lives, but the model's stub is dead or the model is not loaded."""
     REGION_LOST = auto()
     """Triton does not know the shared memory region: it was started anew."""
+    CUT_SHORT = auto()
+    """The answer lacks an output of the model: its stub, or Triton itself, broke down while it answered."""
     EXPIRED = auto()
     """The request's time was over before it ran."""
     REFUSED = auto()
@@ -36,6 +38,7 @@ KINDS = {
     Cause.FROZEN: ErrorKind.ENGINE_UNAVAILABLE,
     Cause.MODEL_DOWN: ErrorKind.ENGINE_UNAVAILABLE,
     Cause.REGION_LOST: ErrorKind.ENGINE_UNAVAILABLE,
+    Cause.CUT_SHORT: ErrorKind.ENGINE_UNAVAILABLE,
     Cause.EXPIRED: ErrorKind.DEADLINE_EXCEEDED,
     Cause.REFUSED: ErrorKind.INTERNAL,
 }

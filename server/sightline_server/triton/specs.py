@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.triton.faults import Cause, EngineError
 
 Shape = tuple[int | str, ...]
 """Sizes; a word stands for a size that is the model's own, "B" for the batch."""
@@ -42,12 +43,17 @@ class Contract:
     input: Tensor
     outputs: tuple[Tensor, ...]
 
-    def check_answer(self, answer: Mapping[str, NDArray[Any]]) -> None:
-        """Raises INTERNAL for an output of the wrong type or rank; sizes and values are the caller's to judge."""
+    def check_answer(self, answer: Mapping[str, NDArray[Any] | None]) -> None:
+        """Raises INTERNAL for an output of the wrong type or rank; sizes and values are the caller's to judge.
+
+        An output that is missing raises `EngineError`: the model has it, so the engine broke down.
+        """
         for tensor in self.outputs:
             found = answer[tensor.name]
-            if found is None or found.dtype != DTYPES[tensor.datatype] or found.ndim != len(tensor.shape):
-                what = "nothing" if found is None else f"{found.dtype} of rank {found.ndim}"
+            if found is None:
+                raise EngineError(Cause.CUT_SHORT, f"an answer without {tensor.name}")
+            if found.dtype != DTYPES[tensor.datatype] or found.ndim != len(tensor.shape):
+                what = f"{found.dtype} of rank {found.ndim}"
                 raise SightlineError(ErrorKind.INTERNAL, f"the model answered {what} where {tensor} was due")
 
 
