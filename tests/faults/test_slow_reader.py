@@ -19,7 +19,7 @@ DEADLINE_S = 12.0
 """Longer than it takes all of them to be inside, also on a busy machine; `until_inside` waits for the end of it."""
 MORE_RSS = 40 << 20
 FIXED_WINDOW = [("grpc.http2.bdp_probe", 0)]
-"""A client that measures the bandwidth lets its window grow, after a pause of the machine so far that all answers fit."""
+"""A client that measures bandwidth lets its window grow: after a pause of the machine so far that all answers fit."""
 
 
 async def test_readers_who_read_nothing_harm_nobody_else(shop_server: RunningServer) -> None:
