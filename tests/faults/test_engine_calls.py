@@ -1,28 +1,41 @@
 """What calls notice and keep by themselves, while no watch looks: a stub that pauses, an engine that is gone."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytest_asyncio
 
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.triton.engine import TritonEngine
 from tests.integration.test_engine import counters
 from tests.support.embedded import CROPS, Embedded, both, embed, embed_until_it_fails, running_engine, tiny_repository
+from tests.support.tiny_models import DETECTOR_SIZE, EMBEDDER_SIZE, expected_detections, expected_embeddings
 
 __all__ = ["tiny_repository"]
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def unwatched(tiny_repository: Path) -> AsyncIterator[Embedded]:
+async def unwatched_engine(tiny_repository: Path) -> AsyncIterator[Embedded]:
     """An engine whose watch looks only after a failed call, so that a stub may pause."""
     async with running_engine(tiny_repository, probe_interval_s=60.0) as running:
         yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def unwatched(unwatched_engine: Embedded) -> Embedded:
+    """The file's engine, whatever it has been through."""
+    assert unwatched_engine.engine.ready
+    unwatched_engine.readiness.seen.clear()
+    unwatched_engine.events.mends.clear()
+    return unwatched_engine
 
 
 async def test_what_waits_in_triton_past_its_deadline_is_not_run(unwatched: Embedded) -> None:
@@ -73,6 +86,42 @@ async def test_a_caller_who_leaves_does_not_free_the_memory_of_his_call(unwatche
     await asyncio.wait(others, timeout=0.3)
     os.kill(stub, signal.SIGCONT)
     await asyncio.gather(*others)
+
+
+@pytest.mark.parametrize("model", ["detector", "embedder"])
+async def test_nobody_gets_the_answer_of_another_when_the_machine_stood_still(unwatched: Embedded, model: str) -> None:
+    engine, stub = unwatched.engine, unwatched.stub(model)
+    # Triton hands the stub a call that it cannot take, and gives it up after a second although it lives.
+    os.kill(stub, signal.SIGSTOP)
+    lost = asyncio.create_task(right_answer(engine, model, 0))
+    await asyncio.wait([lost], timeout=0.2)
+    waiting = [asyncio.create_task(right_answer(engine, model, seed)) for seed in (1, 2)]
+    await asyncio.wait(waiting, timeout=0.1)
+    # The whole machine stands still, the watch included: when it looks again, the stub runs.
+    time.sleep(1.2)  # noqa: ASYNC251
+    os.kill(stub, signal.SIGCONT)
+    with pytest.raises(SightlineError) as caught:
+        await lost
+    assert caught.value.kind is ErrorKind.ENGINE_UNAVAILABLE
+    for result in await asyncio.gather(*waiting, return_exceptions=True):
+        assert result is None or getattr(result, "kind", result) is ErrorKind.ENGINE_UNAVAILABLE
+    for seed in range(3, 20):
+        with contextlib.suppress(SightlineError):
+            await right_answer(engine, model, seed)
+    await unwatched.readiness.until(False, True)
+    assert unwatched.events.mends
+    await both(engine)
+
+
+async def right_answer(engine: TritonEngine, model: str, seed: int) -> None:
+    """One call with a picture of its own, which must be answered as that picture is."""
+    size = EMBEDDER_SIZE if model == "embedder" else DETECTOR_SIZE
+    picture = np.random.default_rng(seed).integers(0, 256, (1, size, size, 3), np.uint8)
+    answer = await engine.runner(model).infer(list(picture), deadline=time.monotonic() + 10.0)
+    if model == "embedder":
+        np.testing.assert_allclose(answer["EMBEDDINGS"], expected_embeddings(picture), atol=1e-6)
+    else:
+        np.testing.assert_allclose(answer["SCORES"][0], expected_detections(picture[0])[1], atol=1e-6)
 
 
 async def test_the_first_failed_call_turns_readiness_off(unwatched: Embedded) -> None:

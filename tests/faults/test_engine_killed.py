@@ -53,7 +53,7 @@ async def test_a_stub_that_is_killed_under_load_comes_back(embedded: Embedded, m
     assert embedded.events.mends in (["reload"], ["restart"])
 
 
-async def test_a_stub_that_dies_while_each_core_runs_a_picture_leaves_nobody_waiting(tmp_path: Path) -> None:
+async def test_a_stub_that_dies_between_the_call_and_its_answer_leaves_nobody_waiting(tmp_path: Path) -> None:
     slow = [np.full((64, 64, 3), (0, 255, 0), np.uint8)] * len(os.sched_getaffinity(0))
     async with running_engine(build_fault_repository(tmp_path)) as running:
         call = asyncio.create_task(running.engine.runner("detector").infer(slow, deadline=time.monotonic() + 60.0))

@@ -3,10 +3,13 @@
 import importlib.util
 import json
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from queue import SimpleQueue
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -55,12 +58,15 @@ class Config:
 def pb_utils(model_dir: Path) -> ModuleType:
     """The part of `triton_python_backend_utils` that the backend uses."""
     module = ModuleType("triton_python_backend_utils")
+    said: list[str] = []
     module.__dict__.update(
         Tensor=Tensor,
         InferenceResponse=Response,
         TritonError=str,
         TritonModelException=RuntimeError,
-        Logger=SimpleNamespace(log_info=lambda text: None),
+        TRITONSERVER_RESPONSE_COMPLETE_FINAL="final",
+        Logger=SimpleNamespace(log_info=lambda text: None, log_error=said.append),
+        said=said,
         get_model_dir=lambda: str(model_dir),
         get_input_tensor_by_name=lambda request, name: request[name],
     )
@@ -104,23 +110,50 @@ def loaded(backend: ModuleType, folder: Path, kind: str = "CPU", threads: str = 
     return model
 
 
-def request(count: int, seed: int) -> dict[str, Tensor]:
+class Request(dict[str, Tensor]):
+    """Its tensors by name, and what was sent for it."""
+
+    def __init__(self, tensors: dict[str, Tensor], timeout_us: int = 0) -> None:
+        super().__init__(tensors)
+        self.sent: SimpleQueue[tuple[Response, str]] = SimpleQueue()
+        self.timeout_us = timeout_us
+
+    def timeout(self) -> int:
+        return self.timeout_us
+
+    def get_response_sender(self) -> SimpleNamespace:
+        return SimpleNamespace(send=lambda response, flags: self.sent.put((response, flags)))
+
+    def answer(self) -> Response:
+        """The one response that was sent, and it was the last."""
+        response, flags = self.sent.get(timeout=10.0)
+        assert flags == "final"
+        assert self.sent.empty()
+        return response
+
+
+def request(count: int, seed: int, timeout_us: int = 0) -> Request:
     crops = np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3), np.uint8)
-    return {"CROPS": Tensor("CROPS", crops)}
+    return Request({"CROPS": Tensor("CROPS", crops)}, timeout_us)
+
+
+def answers(model: Any, requests: list[Request]) -> list[Response]:
+    """What each request is answered."""
+    assert model.execute(requests) == [None] * len(requests)
+    return [asked.answer() for asked in requests]
 
 
 def test_requests_of_one_call_run_together_and_each_gets_its_own(backend: ModuleType, repository: Path) -> None:
     model = loaded(backend, repository / "embedder")
     runs: list[int] = []
-    run = model.sessions.run
-    model.sessions.run = lambda arrays: runs.append(len(arrays[0])) or run(arrays)
+    submit = model.sessions.submit
+    model.sessions.submit = lambda arrays, limit: runs.append(len(arrays[0])) or submit(arrays, limit)
     requests = [request(count, seed=count) for count in (1, 3, 2)]
-    responses = model.execute(requests)
-    assert runs == [6]
-    for asked, response in zip(requests, responses, strict=True):
+    for asked, response in zip(requests, answers(model, requests), strict=True):
         [tensor] = response.output_tensors
         assert tensor.name == "EMBEDDINGS"
         np.testing.assert_allclose(tensor.array, expected_embeddings(asked["CROPS"].array), atol=1e-6)
+    assert runs == [6]
 
 
 def test_requests_of_different_shapes_run_apart_and_stay_in_order(backend: ModuleType, tmp_path: Path) -> None:
@@ -137,18 +170,103 @@ def test_requests_of_different_shapes_run_apart_and_stay_in_order(backend: Modul
     )
     model = loaded(backend, folder)
     arrays = [np.full((1, width), value, np.float32) for width, value in ((2, 1), (5, 2), (2, 3))]
-    responses = model.execute([{"X": Tensor("X", array)} for array in arrays])
-    assert [float(response.output_tensors[0].array[0, 0]) for response in responses] == [1, 2, 3]
+    found = answers(model, [Request({"X": Tensor("X", array)}) for array in arrays])
+    assert [float(response.output_tensors[0].array[0, 0]) for response in found] == [1, 2, 3]
 
 
 def test_a_failing_run_answers_each_request_with_an_error_and_no_values(backend: ModuleType, repository: Path) -> None:
     model = loaded(backend, repository / "embedder")
-    good, wrong = request(1, seed=1), {"CROPS": Tensor("CROPS", np.full((1, 9, 9, 3), 77, np.uint8))}
-    first, second = model.execute([good, wrong])
+    good, wrong = request(1, seed=1), Request({"CROPS": Tensor("CROPS", np.full((1, 9, 9, 3), 77, np.uint8))})
+    first, second = answers(model, [good, wrong])
     assert first.error is None
     assert second.output_tensors == []
     assert str(second.error).startswith("ONNX Runtime failed: ")
     assert "77" not in str(second.error)
+
+
+def test_nothing_runs_before_triton_has_its_thread_back(backend: ModuleType, repository: Path) -> None:
+    model = loaded(backend, repository / "embedder")
+    may_run = threading.Event()
+    run = model.sessions.run_on
+    model.sessions.run_on = lambda session, arrays: may_run.wait(10.0) and run(session, arrays)
+    first, second = request(2, seed=1), request(1, seed=2)
+    assert model.execute([first]) == [None]
+    assert model.execute([second]) == [None]
+    assert first.sent.empty()
+    may_run.set()
+    for asked in (first, second):
+        expected = expected_embeddings(asked["CROPS"].array)
+        np.testing.assert_allclose(asked.answer().output_tensors[0].array, expected, atol=1e-6)
+
+
+def test_what_nobody_waits_for_any_more_is_not_run(backend: ModuleType, repository: Path) -> None:
+    model = loaded(backend, repository / "embedder")
+    may_run = threading.Event()
+    ran: list[int] = []
+    run = model.sessions.run_on
+
+    def held(session: Any, arrays: Any) -> Any:
+        assert may_run.wait(10.0)
+        ran.append(len(arrays[0]))
+        return run(session, arrays)
+
+    model.sessions.run_on = held
+    patient, late, mixed = request(1, seed=1), request(2, seed=2, timeout_us=1000), request(3, seed=3, timeout_us=1000)
+    model.execute([patient])
+    model.execute([late])
+    # Who goes with somebody patient is run, too.
+    model.execute([mixed, request(1, seed=4, timeout_us=60_000_000)])
+    time.sleep(0.01)
+    may_run.set()
+    refusal = late.answer()
+    assert (refusal.output_tensors, refusal.error) == ([], "Request timeout expired")
+    assert patient.answer().error is None
+    assert mixed.answer().error is None
+    assert ran == [1, 4]
+
+
+def test_an_answer_that_cannot_be_sent_takes_no_other_with_it(backend: ModuleType, repository: Path) -> None:
+    model = loaded(backend, repository / "embedder")
+    first, second = request(1, seed=1), request(1, seed=2)
+
+    def broken() -> SimpleNamespace:
+        raise RuntimeError("no shared memory")
+
+    first.get_response_sender = broken  # type: ignore[method-assign]
+    model.execute([first, second])
+    assert second.answer().error is None
+    assert backend.pb_utils.said == ["sightline answer lost: RuntimeError"]
+
+
+def test_an_answer_that_cannot_be_built_is_an_error(backend: ModuleType, repository: Path) -> None:
+    model = loaded(backend, repository / "embedder")
+
+    def no_memory(share: Any) -> Any:
+        raise MemoryError("what the pictures showed")
+
+    model.response = no_memory
+    [response] = answers(model, [request(1, seed=1)])
+    assert (response.output_tensors, response.error) == ([], "ONNX Runtime failed: MemoryError")
+
+
+def test_a_call_that_cannot_be_taken_as_a_whole_is_answered_by_triton_alone(
+    backend: ModuleType, repository: Path
+) -> None:
+    model = loaded(backend, repository / "embedder")
+    submit, calls = model.sessions.submit, []
+
+    def no_memory_for_the_second(arrays: Any, limit: float) -> Any:
+        calls.append(arrays)
+        if len(calls) == 2:
+            raise MemoryError
+        return submit(arrays, limit)
+
+    model.sessions.submit = no_memory_for_the_second
+    good, other_shape = request(1, seed=1), Request({"CROPS": Tensor("CROPS", np.zeros((1, 9, 9, 3), np.uint8))})
+    with pytest.raises(MemoryError):
+        model.execute([good, other_shape])
+    answers(model, [request(1, seed=2)])
+    assert good.sent.empty()
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")

@@ -19,7 +19,8 @@ def test_the_tables_are_total() -> None:
         ("StatusCode.UNAVAILABLE", "Server is stopping, scheduler has stopped accepting", Cause.GONE),
         ("StatusCode.UNAVAILABLE", "Request timeout expired", Cause.EXPIRED),
         ("StatusCode.DEADLINE_EXCEEDED", "Deadline Exceeded", Cause.FROZEN),
-        ("StatusCode.INTERNAL", "Stub process 'embedder_0_0' is not healthy.", Cause.MODEL_DOWN),
+        ("StatusCode.INTERNAL", "Stub process 'embedder_0_0' is not healthy.", Cause.GIVEN_UP),
+        ("StatusCode.INTERNAL", "Failed to obtain the health mutex.", Cause.GIVEN_UP),
         ("StatusCode.INTERNAL", "some words nobody has seen yet", Cause.MODEL_DOWN),
         ("StatusCode.NOT_FOUND", "Request for unknown model: 'x' has no available versions", Cause.MODEL_DOWN),
         ("StatusCode.UNAVAILABLE", "Request for unknown model: 'x' version 1 is not ready", Cause.MODEL_DOWN),
@@ -47,5 +48,6 @@ def test_memory_is_free_only_after_an_end_that_triton_reported() -> None:
     assert {cause for cause in Cause if not EngineError(cause, "").ended} == {
         Cause.GONE,
         Cause.FROZEN,
+        Cause.GIVEN_UP,
         Cause.CUT_SHORT,
     }

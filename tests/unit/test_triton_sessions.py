@@ -44,6 +44,12 @@ def embedder(sessions: ModuleType, tmp_path: Path) -> Any:
     return sessions.Sessions(str(build_repository(tmp_path) / "embedder" / "1" / "model.onnx"), {}, "CPU", "0")
 
 
+def result(model: Any, arrays: list[Any]) -> list[Any]:
+    """The outputs of a batch once all of it has ended."""
+    outputs: list[Any] = model.submit(arrays).result(10.0)
+    return outputs
+
+
 def crops(count: int) -> np.ndarray[Any, Any]:
     return np.random.default_rng(count).integers(0, 256, (count, 32, 32, 3), np.uint8)
 
@@ -55,7 +61,7 @@ def test_instances_share_the_cores(sessions: ModuleType, instances: int, cores: 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 7])
 def test_a_batch_dealt_to_the_cores_gives_what_its_members_give_alone(embedder: Any, count: int) -> None:
-    (answer,) = embedder.run([crops(count)])
+    (answer,) = result(embedder, [crops(count)])
     np.testing.assert_allclose(answer, expected_embeddings(crops(count)), atol=1e-6)
 
 
@@ -63,12 +69,12 @@ def test_a_picture_alone_on_the_machine_gets_all_cores(sessions: ModuleType, emb
     used: list[Any] = []
     run = embedder.run_on
     embedder.run_on = lambda session, arrays: used.append(session) or run(session, arrays)
-    embedder.run([crops(1)])
+    result(embedder, [crops(1)])
     others = sessions.open_cores(CORES)
     others[0].take()
-    embedder.run([crops(1)])
+    result(embedder, [crops(1)])
     others[1].take()
-    embedder.run([crops(1)])
+    result(embedder, [crops(1)])
     assert used == [embedder.joined, embedder.joined, embedder.single]
 
 
@@ -79,7 +85,7 @@ def test_while_another_model_has_all_cores_nothing_runs(sessions: ModuleType, em
     ran, answered = threading.Event(), threading.Event()
     run = embedder.run_on
     embedder.run_on = lambda session, arrays: ran.set() or run(session, arrays)
-    batch = threading.Thread(target=lambda: embedder.run([crops(4)]) and answered.set())
+    batch = threading.Thread(target=lambda: result(embedder, [crops(4)]) and answered.set())
     batch.start()
     assert not ran.wait(0.2)
     others[1].give()
@@ -122,19 +128,95 @@ def test_a_picture_that_fails_fails_the_batch_when_all_others_have_ended(session
     embedder.run_on = fail_the_first
     pictures = np.stack([np.full((32, 32, 3), value, np.uint8) for value in (1, 2, 3, 4, 5)])
     with pytest.raises(RuntimeError, match="this one"):
-        embedder.run([pictures])
+        result(embedder, [pictures])
     assert sorted(ended) == [2, 3, 4, 5]
-    (answer,) = embedder.run([pictures[1:]])
+    (answer,) = result(embedder, [pictures[1:]])
     assert len(answer) == 4
 
 
+def test_the_next_batch_runs_beside_the_last_pictures_of_the_one_before(embedder: Any) -> None:
+    slow, last = threading.Event(), np.full((1, 32, 32, 3), 9, np.uint8)
+    run = embedder.run_on
+
+    def hold_the_last(session: Any, arrays: list[Any]) -> Any:
+        if (arrays[0] == last).all():
+            assert slow.wait(10.0)
+        return run(session, arrays)
+
+    embedder.run_on = hold_the_last
+    first = embedder.submit([np.concatenate([crops(4), last])])
+    np.testing.assert_allclose(result(embedder, [crops(3)])[0], expected_embeddings(crops(3)), atol=1e-6)
+    assert not first.done()
+    slow.set()
+    np.testing.assert_allclose(first.result(10.0)[0][:4], expected_embeddings(crops(4)), atol=1e-6)
+
+
+def test_pictures_whose_time_is_over_are_not_run(sessions: ModuleType, embedder: Any) -> None:
+    others = sessions.open_cores(CORES)
+    for core in others:
+        core.take()
+    ran: list[int] = []
+    run = embedder.run_on
+    embedder.run_on = lambda session, arrays: ran.append(len(arrays[0])) or run(session, arrays)
+    late = embedder.submit([crops(4)], time.monotonic() + 0.05)
+    time.sleep(0.1)
+    patient = embedder.submit([crops(2)], time.monotonic() + 60.0)
+    for core in others:
+        core.give()
+    assert isinstance(late.exception(10.0), TimeoutError)
+    assert len(patient.result(10.0)[0]) == 2
+    assert ran == [1, 1]
+
+
+def test_a_second_picture_waits_for_a_core_while_one_has_them_all(sessions: ModuleType, embedder: Any) -> None:
+    may_run, used = threading.Event(), []
+    run = embedder.run_on
+
+    def held(session: Any, arrays: Any) -> Any:
+        used.append(session)
+        assert may_run.wait(10.0)
+        return run(session, arrays)
+
+    embedder.run_on = held
+    first, second = embedder.submit([crops(1)]), embedder.submit([crops(1)])
+    time.sleep(0.1)
+    assert used == [embedder.joined]
+    may_run.set()
+    for outcome in (first, second):
+        np.testing.assert_allclose(outcome.result(10.0)[0], expected_embeddings(crops(1)), atol=1e-6)
+    assert used == [embedder.joined, embedder.single]
+
+
+def test_joined_cores_are_free_before_the_answer_is_told(sessions: ModuleType, embedder: Any) -> None:
+    may_run, told, free = threading.Event(), threading.Event(), []
+    run = embedder.run_on
+    embedder.run_on = lambda session, arrays: may_run.wait(10.0) and run(session, arrays)
+    others = sessions.open_cores(CORES)
+    outcome = embedder.submit([crops(1)])
+    assert not any(core.take_now() for core in others)
+    outcome.add_done_callback(lambda _: free.extend(core.take_now() for core in others) or told.set())
+    may_run.set()
+    assert told.wait(10.0)
+    assert free == [True] * CORES
+
+
+@pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("count", [1, 4])
-def test_nothing_of_a_batch_outlives_its_answer(embedder: Any, count: int) -> None:
+def test_nothing_of_a_batch_outlives_its_answer(embedder: Any, count: int, fails: bool) -> None:
+    run = embedder.run_on
+
+    def run_or_fail(session: Any, arrays: list[Any]) -> Any:
+        if fails:
+            raise RuntimeError("this one")
+        return run(session, arrays)
+
+    embedder.run_on = run_or_fail
     pictures = crops(count)
     left = weakref.ref(pictures)
-    embedder.run([pictures])
-    del pictures
-    # A thread may not have left its last call yet; no garbage collection is needed.
+    outcome = embedder.submit([pictures])
+    assert (outcome.exception(10.0) is not None) == fails
+    del pictures, outcome
+    # The thread that told the outcome may not have left its call yet; no garbage collection is needed.
     deadline = time.monotonic() + 5.0
     while left() is not None:
         assert time.monotonic() < deadline
@@ -144,5 +226,5 @@ def test_nothing_of_a_batch_outlives_its_answer(embedder: Any, count: int) -> No
 def test_who_states_threads_gets_one_session_with_so_many(sessions: ModuleType, tmp_path: Path) -> None:
     path = str(build_repository(tmp_path) / "embedder" / "1" / "model.onnx")
     stated = sessions.Sessions(path, {"parameters": {"intra_op_thread_count": {"string_value": "3"}}}, "CPU", "0")
-    assert stated.cores == []
+    assert not stated.dealt
     assert stated.joined.get_session_options().intra_op_num_threads == 3

@@ -173,7 +173,7 @@ async def test_a_failed_call_turns_readiness_off_at_once_and_the_model_is_tried(
     fake: FakeEngine, recorder: Recorder
 ) -> None:
     async with watching(fake, recorder, probe_interval_s=60.0) as watch:
-        watch.failed("embedder", EngineError(Cause.GONE, "refused"))
+        watch.failed("embedder", EngineError(Cause.GONE, "refused"), 100.0)
         assert recorder.ready == [False]
         await recorder.becomes(True)
     assert fake.tried == ["embedder"]
@@ -181,14 +181,37 @@ async def test_a_failed_call_turns_readiness_off_at_once_and_the_model_is_tried(
 
 async def test_a_lost_region_means_a_new_connection(fake: FakeEngine, recorder: Recorder) -> None:
     async with watching(fake, recorder, probe_interval_s=60.0) as watch:
-        watch.failed("embedder", EngineError(Cause.REGION_LOST, ""))
+        watch.failed("embedder", EngineError(Cause.REGION_LOST, ""), 100.0)
         await recorder.becomes(True)
     assert fake.done == ["down", "up"]
 
 
+async def test_an_engine_that_gave_a_model_up_is_started_again_however_well_it_looks(
+    fake: FakeEngine, recorder: Recorder
+) -> None:
+    async with watching(fake, recorder, probe_interval_s=60.0) as watch:
+        watch.failed("embedder", EngineError(Cause.GIVEN_UP, ""), 100.0)
+        assert (watch.given_up("embedder"), watch.given_up("detector")) == (True, False)
+        await recorder.becomes(True)
+        assert not watch.given_up("embedder")
+    assert (fake.done, fake.tried) == (["down", "up"], [])
+
+
+async def test_a_late_word_of_an_engine_that_was_mended_since_is_not_held_against_it(
+    fake: FakeEngine, recorder: Recorder
+) -> None:
+    clock = HandClock()
+    async with watching(fake, recorder, clock, probe_interval_s=60.0) as watch:
+        clock.now = 110.0
+        watch.failed("embedder", EngineError(Cause.GIVEN_UP, ""), 105.0)
+        await recorder.becomes(True)
+        watch.failed("embedder", EngineError(Cause.GIVEN_UP, ""), 109.0)
+        assert not watch.given_up("embedder")
+
+
 async def test_a_model_that_refuses_a_call_stays_in_service(fake: FakeEngine, recorder: Recorder) -> None:
     async with watching(fake, recorder, probe_interval_s=60.0) as watch:
-        watch.failed("embedder", EngineError(Cause.REFUSED, "bad shape"))
+        watch.failed("embedder", EngineError(Cause.REFUSED, "bad shape"), 100.0)
         assert recorder.ready == []
 
 

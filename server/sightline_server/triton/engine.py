@@ -123,6 +123,7 @@ class TritonEngine:
         connection = self._lifecycle.connection
         if connection is None:
             raise EngineError(Cause.GONE, "not connected")
+        self._check_believable(model)
         # The call goes on when its caller leaves: only Triton's own end of it frees the memory that it reads.
         call = connection.submit(model, parts, remaining_s)
         try:
@@ -132,10 +133,15 @@ class TritonEngine:
             self._watch.kept_waiting(model, began)
             raise EngineError(Cause.EXPIRED, "no answer before the deadline") from None
         except EngineError as error:
-            self._watch.failed(model, error)
+            self._watch.failed(model, error, began)
             raise
+        self._check_believable(model)
         self._watch.answered(model)
         return answer
+
+    def _check_believable(self, model: str) -> None:
+        if self._watch.given_up(model):
+            raise EngineError(Cause.GIVEN_UP, "Triton gave up the model, which is being mended")
 
 
 class TritonRunner:

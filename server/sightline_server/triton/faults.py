@@ -22,7 +22,9 @@ class Cause(Enum):
     FROZEN = auto()
     """No answer within the bound on any call."""
     MODEL_DOWN = auto()
-    """Triton lives, but the model's stub is dead or the model is not loaded."""
+    """Triton lives, but the model is not loaded or not well."""
+    GIVEN_UP = auto()
+    """Triton gave up the model's stub, dead or alive; answers of one that lives may be those of others (engine.md)."""
     REGION_LOST = auto()
     """Triton does not know the shared memory region: it was started anew."""
     CUT_SHORT = auto()
@@ -37,6 +39,7 @@ KINDS = {
     Cause.GONE: ErrorKind.ENGINE_UNAVAILABLE,
     Cause.FROZEN: ErrorKind.ENGINE_UNAVAILABLE,
     Cause.MODEL_DOWN: ErrorKind.ENGINE_UNAVAILABLE,
+    Cause.GIVEN_UP: ErrorKind.ENGINE_UNAVAILABLE,
     Cause.REGION_LOST: ErrorKind.ENGINE_UNAVAILABLE,
     Cause.CUT_SHORT: ErrorKind.ENGINE_UNAVAILABLE,
     Cause.EXPIRED: ErrorKind.DEADLINE_EXCEEDED,
@@ -74,7 +77,9 @@ def cause_of(status: str, text: str) -> Cause:
         return Cause.FROZEN
     if "shared memory" in said and ("unable to find" in said or "not registered" in said):
         return Cause.REGION_LOST
-    if code == "NOT_FOUND" or "not ready" in said or "unknown model" in said or "not healthy" in said:
+    if "not healthy" in said or "health mutex" in said:
+        return Cause.GIVEN_UP
+    if code == "NOT_FOUND" or "not ready" in said or "unknown model" in said:
         return Cause.MODEL_DOWN
     if code == "INVALID_ARGUMENT" or (code == "INTERNAL" and "onnx" in said):
         return Cause.REFUSED

@@ -40,6 +40,8 @@ class Watch:
         self._set_ready = set_ready
         self._wake = asyncio.Event()
         self._suspects: set[str] = set()
+        self._given_up: set[str] = set()
+        self._mended_at = clock()
         self._stale = False
         self._last_answer = dict.fromkeys(MODELS, clock())
 
@@ -49,14 +51,21 @@ class Watch:
         """A call got its answer."""
         self._last_answer[model] = self._clock()
 
-    def failed(self, model: str, error: EngineError) -> None:
-        """A call failed in the engine."""
+    def failed(self, model: str, error: EngineError, since: float) -> None:
+        """A call begun at `since` failed in the engine."""
         if error.kind is ErrorKind.ENGINE_UNAVAILABLE:
             self._set_ready(False)
             self._stale |= error.cause is Cause.REGION_LOST
+            # What an engine did before it was mended says nothing of it now.
+            if error.cause is Cause.GIVEN_UP and since >= self._mended_at:
+                self._given_up.add(model)
             self._suspect(model)
         elif error.cause is Cause.REFUSED:
             log.error("engine: %s failed: %s", model, error.detail)
+
+    def given_up(self, model: str) -> bool:
+        """Whether Triton has lost the thread of what `model` answers, so that no answer can be believed."""
+        return model in self._given_up
 
     def kept_waiting(self, model: str, since: float) -> None:
         """A call begun at `since` had no answer at its deadline; suspicious only if nobody else had one either."""
@@ -97,7 +106,8 @@ class Watch:
         connection = self._lifecycle.connection
         if connection is None or self._stale or self._host.gone():
             return set(MODELS)
-        if sick := self._sick_processes():
+        # A stub that Triton gave up is no better for answering a probe: it is out of step with Triton for good.
+        if sick := self._sick_processes() | self._given_up:
             return sick
         for model in MODELS:
             try:
@@ -142,7 +152,8 @@ class Watch:
         """Returns when both models answer again, however often it has to try."""
         words = "\n".join(self._host.log_tail())
         log.error("engine: %s not answering%s", " and ".join(sorted(sick)), f"; its log:\n{words}" if words else "")
-        one_model_only = self._host.mends and not self._host.gone() and sick < set(MODELS)
+        # Triton never ends unloading a model that it gave up.
+        one_model_only = self._host.mends and not self._host.gone() and sick < set(MODELS) and not self._given_up
         if not (one_model_only and await self._reloaded(sick)):
             waits = self._config.restart_backoff_s
             attempt = 0
@@ -150,7 +161,9 @@ class Watch:
                 attempt += 1
             self._stale = False
         self._suspects.clear()
-        self._last_answer = dict.fromkeys(MODELS, self._clock())
+        self._given_up.clear()
+        self._mended_at = self._clock()
+        self._last_answer = dict.fromkeys(MODELS, self._mended_at)
 
     async def _reloaded(self, sick: set[str]) -> bool:
         try:

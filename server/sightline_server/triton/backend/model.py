@@ -9,8 +9,12 @@ Rule: one `config.pbtxt` means the same here and on the native backend, paramete
 
 import glob
 import json
+import math
 import os
+import time
 from collections.abc import Sequence
+from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,6 +57,25 @@ def tensor_entry(node: Any, batched: bool) -> dict[str, Any]:
     return {"name": node.name, "data_type": TYPES[node.type], "dims": dims[1:] if batched else dims}
 
 
+def joined(members: Sequence[Arrays]) -> Arrays:
+    """The inputs of several requests one after the other; those of a single one as they are."""
+    return members[0] if len(members) == 1 else [np.concatenate(arrays) for arrays in zip(*members, strict=True)]
+
+
+def patience_s(requests: Sequence[Any]) -> float:
+    """How long the most patient of the requests waits; those without a timeout wait for ever."""
+    return max(request.timeout() / 1e6 or math.inf for request in requests)
+
+
+def refusals(count: int, error: BaseException) -> list[Any]:
+    """An error for each of `count` requests, in Triton's own words where their time was over."""
+    words = (
+        "Request timeout expired" if isinstance(error, TimeoutError) else "ONNX Runtime failed: " + type(error).__name__
+    )
+    refusal = pb_utils.TritonError(words)
+    return [pb_utils.InferenceResponse(output_tensors=[], error=refusal) for _ in range(count)]
+
+
 class TritonPythonModel:
     """One instance of one ONNX model."""
 
@@ -88,32 +111,53 @@ class TritonPythonModel:
         pb_utils.Logger.log_info("sightline provider " + args["model_name"] + " " + self.sessions.provider)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """Runs all requests of equal sample shape as one batch; answers each, in order."""
+        """Takes the requests and returns; each has its answer when its pictures have run.
+
+        Triton gives up a stub whose `execute` takes longer than a second while no sign of life comes, in error where
+        the machine itself stood still, and then gives the late answers to the wrong requests (docs/engine.md). An
+        answer that is sent later can reach only its own request. And the next batch is here when a core becomes free.
+        """
         feeds = [self.feed(request) for request in requests]
         groups: dict[tuple[Any, ...], list[int]] = {}
         for position, arrays in enumerate(feeds):
             groups.setdefault(tuple(a.shape[1:] for a in arrays), []).append(position)
-        responses: list[Any] = [None] * len(requests)
-        for members in groups.values():
-            for position, response in zip(members, self.run([feeds[m] for m in members]), strict=True):
-                responses[position] = response
-        return responses
+        now = time.monotonic()
+        outcomes = []
+        for places in groups.values():
+            members = [requests[place] for place in places]
+            inputs = joined([feeds[place] for place in places])
+            outcomes.append((members, self.sessions.submit(inputs, now + patience_s(members))))
+        # From here on nothing may fail: what Triton has been told of here it must not hear of again.
+        for (members, outcome), places in zip(outcomes, groups.values(), strict=True):
+            sizes = [feeds[place][0].shape[0] for place in places]
+            # The requests go with it, and so does the memory that their arrays are views of.
+            outcome.add_done_callback(partial(self.send, members, sizes))
+        return [None] * len(requests)
 
     def feed(self, request: Any) -> Arrays:
         """A request's arrays in the order of the model's inputs."""
         return [pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.sessions.inputs]
 
-    def run(self, members: Sequence[Arrays]) -> list[Any]:
-        """One ONNX Runtime call for requests whose shapes agree beyond the batch; one response each."""
-        joined = members[0] if len(members) == 1 else [np.concatenate(arrays) for arrays in zip(*members, strict=True)]
+    def send(self, requests: Sequence[Any], sizes: Sequence[int], outcome: "Future[Arrays]") -> None:
+        """Answers requests of `sizes` samples that ran together."""
+        final = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+        for request, response in zip(requests, self.responses(sizes, outcome), strict=True):
+            try:
+                request.get_response_sender().send(response, flags=final)
+            except Exception as error:  # one caller's answer is lost; the others' are not
+                pb_utils.Logger.log_error("sightline answer lost: " + type(error).__name__)
+
+    def responses(self, sizes: Sequence[int], outcome: "Future[Arrays]") -> list[Any]:
+        """One response for each request; raises nothing."""
+        # Its error is not raised here: a traceback would keep these frames and the pictures in them alive in a circle.
+        if (failure := outcome.exception()) is not None:
+            return refusals(len(sizes), failure)
         try:
-            results = self.sessions.run(joined)
-        except Exception as error:
-            failure = pb_utils.TritonError("ONNX Runtime failed: " + type(error).__name__)
-            return [pb_utils.InferenceResponse(output_tensors=[], error=failure) for _ in members]
-        ends = np.cumsum([arrays[0].shape[0] for arrays in members])[:-1]
-        shares = zip(*(np.split(result, ends) for result in results), strict=True)
-        return [self.response(share) for share in shares]
+            ends = np.cumsum(sizes)[:-1]
+            shares = zip(*(np.split(result, ends) for result in outcome.result()), strict=True)
+            return [self.response(share) for share in shares]
+        except Exception as error:  # no memory for Triton's tensors, for one
+            return refusals(len(sizes), error)
 
     def response(self, arrays: Sequence[NDArray[Any]]) -> Any:
         """The named arrays as Triton's response."""

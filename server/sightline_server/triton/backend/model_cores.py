@@ -5,14 +5,16 @@ the cores take turns, and each turn finds the core's caches full of another mode
 """
 
 import fcntl
+import math
 import os
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 Arrays = list[NDArray[Any]]
@@ -54,54 +56,114 @@ def open_cores(count: int) -> list[Core]:
     return [Core(shared[place] if place < len(shared) else None) for place in range(count)]
 
 
-@contextmanager
-def most_of(cores: list[Core]) -> Iterator[bool]:
-    """Holds the cores that are free for the length of the block; whether they are more than half of all."""
-    taken = [core for core in cores if core.take_now()]
-    try:
-        yield len(taken) > len(cores) // 2
-    finally:
-        for core in taken:
+class Together:
+    """All cores at once, for a picture that is alone on the machine. One thread takes, any one gives."""
+
+    def __init__(self, cores: list[Core]) -> None:
+        self._cores = cores
+        self._taken: list[Core] = []
+
+    def take_now(self) -> bool:
+        """Takes the cores that are free, if those are more than half of all and nobody has them already."""
+        # A lock that this process holds would seem free to it.
+        if self._taken:
+            return False
+        self._taken = [core for core in self._cores if core.take_now()]
+        if len(self._taken) > len(self._cores) // 2:
+            return True
+        self.give()
+        return False
+
+    def give(self) -> None:
+        """Lets the next ones have them."""
+        for core in self._taken:
             core.give()
+        self._taken = []
+
+
+class Batch:
+    """The pieces of one batch while they are run one by one."""
+
+    def __init__(self, pieces: list[Arrays], limit: float) -> None:
+        self.outcome: Future[Arrays] = Future()
+        """The outputs of all, joined; the error of one of them where that failed."""
+        self._pieces = pieces
+        self._limit = limit
+        self._answers: list[Arrays] = [[] for _ in pieces]
+        self._error: Exception | None = None
+        self._running = len(pieces)
+        self._lock = threading.Lock()
+
+    def run(self, place: int, model: Callable[[Arrays], Arrays]) -> bool:
+        """Runs one piece, unless nobody waits for it any more; whether it was the last one to end."""
+        try:
+            if time.monotonic() > self._limit:
+                raise TimeoutError
+            self._answers[place] = model(self._pieces[place])
+        except Exception as error:  # it belongs to whoever waits for the batch
+            self._error = without_frames(error)
+        with self._lock:
+            self._running -= 1
+            return self._running == 0
+
+    def tell(self) -> None:
+        """Sets the outcome once all have ended, also when one failed: they are views of memory that goes with it."""
+        if self._error is None:
+            try:
+                outputs = [np.concatenate(pieces) for pieces in zip(*self._answers, strict=True)]
+            except Exception as error:  # as above
+                self._error = without_frames(error)
+        if self._error is None:
+            self.outcome.set_result(outputs)
+        else:
+            self.outcome.set_exception(self._error)
+
+
+def without_frames(error: Exception) -> Exception:
+    """The error alone: the frames of its traceback would keep the pictures alive in a circle."""
+    return error.with_traceback(None)
 
 
 class Dealer:
-    """Deals the pictures of a batch to the cores, one at a time; a thread for each core."""
+    """Deals the pieces of batches to the cores, one at a time and in order; a thread for each core."""
 
-    def __init__(self, cores: list[Core], run: Callable[[Arrays], Arrays]) -> None:
-        self._run = run
-        self._due: deque[tuple[Arrays, Future[Arrays]]] = deque()
+    def __init__(self, cores: list[Core], model: Callable[[Arrays], Arrays]) -> None:
+        self._model = model
+        self._due: deque[tuple[Batch, int]] = deque()
         self._changed = threading.Condition()
         for core in cores:
             threading.Thread(target=self._work, args=(core,), daemon=True).start()
 
-    def deal(self, pictures: list[Arrays]) -> list[Arrays]:
-        """The outputs of each."""
-        tasks: list[tuple[Arrays, Future[Arrays]]] = [(picture, Future()) for picture in pictures]
+    def deal(self, pieces: list[Arrays], limit: float = math.inf) -> "Future[Arrays]":
+        """Returns at once; the outputs follow. At the instant `limit` of the monotonic clock nobody waits any more."""
+        batch = Batch(pieces, limit)
         with self._changed:
-            self._due.extend(tasks)
+            self._due.extend((batch, place) for place in range(len(pieces)))
             self._changed.notify_all()
-        # All of them, also when one fails: the pictures lie in memory that is only theirs until the answer.
-        wait([future for _, future in tasks])
-        return [future.result() for _, future in tasks]
+        return batch.outcome
 
     def _work(self, core: Core) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._due)
-            core.take()
-            try:
-                self._next()
-            finally:
-                core.give()
+            self._run_one(core)
 
-    def _next(self) -> None:
+    def _run_one(self, core: Core) -> None:
+        """Runs a piece when the core is free. Nothing of its batch stays in the thread, however long that idles."""
+        core.take()
+        try:
+            ended = self._next()
+        finally:
+            core.give()
+        if ended:
+            # Whoever hears of it takes its time, and the core is another model's meanwhile.
+            ended.tell()
+
+    def _next(self) -> Batch | None:
+        """Runs the piece that waited longest; its batch when that is over."""
         with self._changed:
             # Another core may have been free earlier.
             if not self._due:
-                return
-            picture, future = self._due.popleft()
-        try:
-            future.set_result(self._run(picture))
-        except Exception as error:  # it belongs to whoever waits for the batch
-            future.set_exception(error)
+                return None
+            batch, place = self._due.popleft()
+        return batch if batch.run(place, self._model) else None

@@ -1,11 +1,12 @@
 """A model in ONNX Runtime: its sessions, their options, and how a batch goes through them."""
 
+import math
 import os
+from concurrent.futures import Future
 from typing import Any
 
-import numpy as np
 import onnxruntime
-from model_cores import Arrays, Core, Dealer, most_of, open_cores
+from model_cores import Arrays, Core, Dealer, Together, open_cores
 
 
 def parameter(config: dict[str, Any], key: str, default: str) -> str:
@@ -55,24 +56,31 @@ class Sessions:
         self.provider = self.joined.get_providers()[0]
         self.inputs = [node.name for node in self.joined.get_inputs()]
         self.outputs = [node.name for node in self.joined.get_outputs()]
+        self.whole = Dealer([Core(None)], lambda arrays: self.run_on(self.joined, arrays))
         # Whoever states a number of threads gets one session with so many.
-        self.cores: list[Core] = []
-        if count > 1 and kind != "GPU" and not stated:
-            self.cores = open_cores(count)
+        self.dealt = count > 1 and kind != "GPU" and not stated
+        if self.dealt:
+            self.together = Together(open_cores(count))
             self.single = onnxruntime.InferenceSession(path, session_options(config, 1), providers=chosen)
             self.dealer = Dealer(open_cores(count), lambda arrays: self.run_on(self.single, arrays))
 
-    def run(self, arrays: Arrays) -> Arrays:
-        """The outputs of one batch."""
+    def submit(self, arrays: Arrays, limit: float = math.inf) -> "Future[Arrays]":
+        """The outputs of one batch, which follow: nothing runs in the calling thread.
+
+        From the instant `limit` of the monotonic clock on nobody waits for them, and what has not begun does not begin:
+        the outcome is then a `TimeoutError`.
+        """
+        outcome: Future[Arrays]
         count = arrays[0].shape[0] if arrays[0].ndim else 0
-        if not self.cores or not count:
-            return self.run_on(self.joined, arrays)
-        if count == 1:
-            with most_of(self.cores) as free:
-                if free:
-                    return self.run_on(self.joined, arrays)
-        answers = self.dealer.deal([[array[place : place + 1] for array in arrays] for place in range(count)])
-        return [np.concatenate(pieces) for pieces in zip(*answers, strict=True)]
+        if self.dealt and count == 1 and self.together.take_now():
+            outcome = self.whole.deal([arrays], limit)
+            outcome.add_done_callback(lambda _: self.together.give())
+        elif self.dealt and count:
+            pictures = [[array[place : place + 1] for array in arrays] for place in range(count)]
+            outcome = self.dealer.deal(pictures, limit)
+        else:
+            outcome = self.whole.deal([arrays], limit)
+        return outcome
 
     def run_on(self, session: Any, arrays: Arrays) -> Arrays:
         """One call of ONNX Runtime."""
