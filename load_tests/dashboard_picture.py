@@ -32,7 +32,7 @@ PANELS = (
     "Mean items in a batch",
     "Items that ran for nobody",
     "Triton: items and executions",
-    "Triton: compute per execution",
+    "Time of a batch",
     "Queries in one search of the index",
     "CPU of the serving processes",
     "Memory of the serving processes",

@@ -43,6 +43,12 @@ BATCHES = Row(
             (Query(rate("sightline_batch_size_count", "batcher"), "{{batcher}}"),),
         ),
         Panel(
+            "Time of a batch",
+            "From its forming to its answer: the model or the index at work, and the batch before it there.",
+            "s",
+            quantiles("sightline_batch_seconds", 0.5, 0.9, by="batcher", legend="{{batcher}}"),
+        ),
+        Panel(
             "Items that ran for nobody",
             "Their callers had left. A device that works for nobody is capacity lost.",
             "percentunit",

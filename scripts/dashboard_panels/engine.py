@@ -50,23 +50,12 @@ ENGINE = Row(
         ),
         Panel(
             "Triton: items and executions",
-            "Items per execution is the batch that the model really saw.",
+            "Items per execution is the batch that the model really saw. Triton's compute times say little here: the"
+            " embedded engine's answers are sent after the execution. See the time of a batch.",
             "cps",
             (
                 Query("sum by (model) (rate(nv_inference_count[$__rate_interval]))", "{{model}} items"),
                 Query("sum by (model) (rate(nv_inference_exec_count[$__rate_interval]))", "{{model}} executions"),
-            ),
-        ),
-        Panel(
-            "Triton: compute per execution",
-            "Without any waiting. Grows with the batch and with what else uses the device.",
-            "µs",
-            (
-                Query(
-                    "sum by (model) (rate(nv_inference_compute_infer_duration_us[$__rate_interval]))"
-                    " / sum by (model) (rate(nv_inference_exec_count[$__rate_interval]))",
-                    "{{model}}",
-                ),
             ),
         ),
         Panel(

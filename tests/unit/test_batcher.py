@@ -47,6 +47,7 @@ class Heard:
     def __init__(self) -> None:
         self.batches: list[tuple[int, int]] = []
         self.waits: list[float] = []
+        self.took: list[float] = []
         self.drops: list[tuple[str, int]] = []
         self.wastes: list[int] = []
         self.deaf = False
@@ -55,6 +56,9 @@ class Heard:
         if self.deaf:
             raise RuntimeError("the observer fell over")
         self.batches.append((size, waiting))
+
+    def batch_ended(self, seconds: float) -> None:
+        self.took.append(seconds)
 
     def entry_waited(self, seconds: float) -> None:
         self.waits.append(seconds)
@@ -339,6 +343,7 @@ async def test_waiting_is_measured_on_the_clock() -> None:
     assert (await first).waited_s == 0.0
     assert (await later).waited_s == 0.25
     assert bench.heard.waits == [0.0, 0.25]
+    assert bench.heard.took == [0.25, 0.0]
 
 
 async def test_close_fails_those_who_wait_and_waits_for_those_who_run() -> None:

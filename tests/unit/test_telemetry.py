@@ -64,12 +64,14 @@ def test_a_batcher_reports_under_its_name() -> None:
     heard = BatcherMetrics(metrics, "crops")
     heard.batch_started(5, 3)
     heard.entry_waited(0.02)
+    heard.batch_ended(0.3)
     for reason in ("cancelled", "expired", "full"):
         heard.dropped(reason, 2)
     heard.wasted(4)
     assert value(metrics, "sightline_batch_size_sum", batcher="crops") == 5
     assert value(metrics, "sightline_queue_items", batcher="crops") == 3
     assert value(metrics, "sightline_queue_seconds_count", batcher="crops") == 1
+    assert value(metrics, "sightline_batch_seconds_sum", batcher="crops") == 0.3
     assert value(metrics, "sightline_dropped_items_total", batcher="crops", reason="expired") == 2
     assert value(metrics, "sightline_wasted_items_total", batcher="crops") == 4
 

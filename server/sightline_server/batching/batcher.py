@@ -34,6 +34,9 @@ class BatchObserver(Protocol):
     def batch_started(self, size: int, waiting: int) -> None:
         """A batch of `size` items goes to the device, `waiting` items stay behind."""
 
+    def batch_ended(self, seconds: float) -> None:
+        """The device answered or failed, `seconds` after the batch was formed."""
+
     def entry_waited(self, seconds: float) -> None:
         """An entry got its place after `seconds`."""
 
@@ -163,7 +166,7 @@ class MicroBatcher(Generic[ItemT, ResultT]):
             for entry in batch.entries:
                 self._observer.entry_waited(started - entry.offered_at)
                 entry.on_start()
-            results = await self._run(items, deadline=batch.deadline)
+            results = await self._timed(items, batch.deadline)
             if len(results) != len(items):
                 raise SightlineError(ErrorKind.MODEL_ANSWER, "the model's answer has the wrong length")
         except Exception as error:  # whatever the device raised belongs to the callers; the loop goes on
@@ -179,6 +182,13 @@ class MicroBatcher(Generic[ItemT, ResultT]):
             mine = results[position : position + entry.cost]
             position += entry.cost
             self._settle(entry, Answer(mine, started - entry.offered_at))
+
+    async def _timed(self, items: Sequence[ItemT], deadline: float) -> Sequence[ResultT]:
+        began = self._clock()
+        try:
+            return await self._run(items, deadline=deadline)
+        finally:
+            self._observer.batch_ended(self._clock() - began)
 
     def _settle(self, entry: Entry[ItemT], outcome: Answer[ResultT] | Exception) -> None:
         answer = self._answers.get(entry)

@@ -52,6 +52,9 @@ class Metrics:
             "queue_seconds", "Seconds that an entry waited for its place in a batch.", QUEUE_BUCKETS, "batcher"
         )
         self.batch_size = self._histogram("batch_size", "Items in a batch.", BATCH_BUCKETS, "batcher")
+        self.batch_seconds = self._histogram(
+            "batch_seconds", "Seconds from a batch's forming to its answer.", STAGE_BUCKETS, "batcher"
+        )
         self.queue_items = self._gauge(
             "queue_items", "Items that waited when the latest batch was formed.", "batcher", over_workers="livesum"
         )
@@ -126,6 +129,7 @@ class BatcherMetrics:
 
     def __init__(self, metrics: Metrics, batcher: str) -> None:
         self._size = metrics.batch_size.labels(batcher)
+        self._took = metrics.batch_seconds.labels(batcher)
         self._waiting = metrics.queue_items.labels(batcher)
         self._seconds = metrics.queue_seconds.labels(batcher)
         self._wasted = metrics.wasted_items.labels(batcher)
@@ -137,6 +141,10 @@ class BatcherMetrics:
         """A batch of `size` items goes to the device, `waiting` items stay behind."""
         self._size.observe(size)
         self._waiting.set(waiting)
+
+    def batch_ended(self, seconds: float) -> None:
+        """The device answered or failed, `seconds` after the batch was formed."""
+        self._took.observe(seconds)
 
     def entry_waited(self, seconds: float) -> None:
         """An entry got its place after `seconds`."""
