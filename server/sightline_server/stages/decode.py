@@ -30,6 +30,8 @@ START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 # Our own limit is lower than Pillow's and is an error of the caller, not a warning.
 Image.MAX_IMAGE_PIXELS = None
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+# Pictures share the cores already; OpenCV's own threads look for work in a busy loop between its calls.
+cv2.setNumThreads(1)
 
 REDUCED = {
     1: cv2.IMREAD_COLOR_RGB,
