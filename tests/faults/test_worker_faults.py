@@ -116,6 +116,26 @@ async def test_the_engine_killed_is_felt_by_every_worker_and_mended_once(crew: R
     assert {call.code for caller in made for call in caller.calls} == {"OK"}
 
 
+async def test_what_a_worker_hears_of_the_engine_its_parent_mends(crew: RunningServer) -> None:
+    mends = value(crew, "engine_restarts_total", kind="restart")
+    parent, stub = psutil.Process(crew.pid), crew.children()["detector"][0]
+    async with callers(crew, 1) as (caller,):
+        # The parent does not see that the stub stands still, and when it looks again, nothing is to be seen.
+        parent.suspend()
+        try:
+            stub.suspend()
+            call = await caller.call(PHOTO)
+        finally:
+            stub.resume()
+            parent.resume()
+        assert call.code == "UNAVAILABLE"
+        await until(lambda: value(crew, "engine_restarts_total", kind="restart") > mends)
+        await until_all_serve(crew)
+        assert (await caller.call(PHOTO)).code == "OK"
+    lines = [line for line in crew.log.read_text().splitlines() if "Triton gave up detector" in line]
+    assert [line for line in lines if "worker=" not in line], "the parent heard of it"
+
+
 async def test_a_worker_that_an_operator_ends_finishes_its_calls_and_is_replaced(crew: RunningServer) -> None:
     async with both(crew) as by_worker:
         calling = [asyncio.create_task(caller.call(photo_of(SLOW))) for caller in by_worker[2][:2]]

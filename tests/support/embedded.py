@@ -48,6 +48,9 @@ class Events:
     def provider(self, model: str, name: str, /) -> None:
         self.providers[model] = name
 
+    def given_up(self, model: str, /) -> None:
+        pass
+
 
 class Readiness:
     """Lets a test wait for the engine's readiness to change."""

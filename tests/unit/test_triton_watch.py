@@ -82,6 +82,7 @@ class Recorder:
     def __init__(self) -> None:
         self.ready: list[bool] = []
         self.mends: list[str] = []
+        self.lost: list[str] = []
         self.came = asyncio.Event()
 
     def set_ready(self, ready: bool) -> None:
@@ -96,6 +97,9 @@ class Recorder:
 
     def provider(self, model: str, name: str, /) -> None:
         pass
+
+    def given_up(self, model: str, /) -> None:
+        self.lost.append(model)
 
     async def becomes(self, ready: bool) -> None:
         self.ready.clear()
@@ -191,7 +195,9 @@ async def test_an_engine_that_gave_a_model_up_is_started_again_however_well_it_l
 ) -> None:
     async with watching(fake, recorder, probe_interval_s=60.0) as watch:
         watch.failed("embedder", EngineError(Cause.GIVEN_UP, ""), 100.0)
+        watch.failed("embedder", EngineError(Cause.GIVEN_UP, "again"), 100.0)
         assert (watch.given_up("embedder"), watch.given_up("detector")) == (True, False)
+        assert recorder.lost == ["embedder"]
         await recorder.becomes(True)
         assert not watch.given_up("embedder")
     assert (fake.done, fake.tried) == (["down", "up"], [])

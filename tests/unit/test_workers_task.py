@@ -7,7 +7,17 @@ import pytest
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.shared import SharedCatalog
 from sightline_server.settings import Settings
-from sightline_server.workers.task import LISTEN, SERVING, WARM, Task, failed_line, failure_of, share_of
+from sightline_server.workers.task import (
+    LISTEN,
+    SERVING,
+    WARM,
+    Task,
+    failed_line,
+    failure_of,
+    given_up_line,
+    given_up_of,
+    share_of,
+)
 
 CATALOG = SharedCatalog("shop", "1-abc", "/catalogs/shop", 1.0, vectors=7, products=8, pictures=9)
 
@@ -49,8 +59,22 @@ def test_a_worker_says_that_it_serves_or_why_it_cannot() -> None:
     assert (failed.kind, failed.message) == (ErrorKind.CONFIGURATION, 'no "catalog"\nhere')
 
 
+def test_a_worker_says_which_model_triton_gave_up() -> None:
+    assert given_up_of(given_up_line("detector")) == "detector"
+    failed = failed_line(SightlineError(ErrorKind.INTERNAL, "no"))
+    assert given_up_of(WARM) is given_up_of(SERVING) is given_up_of(failed) is None
+
+
 def test_everything_said_is_one_line() -> None:
     task = Task(1, settings(), {}, "/tmp/metrics", CATALOG)
-    for line in (task.encode(), LISTEN, WARM, SERVING, failed_line(SightlineError(ErrorKind.INTERNAL, "a\nb"))):
+    given_up = given_up_line("detector")
+    for line in (
+        task.encode(),
+        LISTEN,
+        WARM,
+        SERVING,
+        given_up,
+        failed_line(SightlineError(ErrorKind.INTERNAL, "a\nb")),
+    ):
         assert line.count(b"\n") == 1
         json.loads(line)

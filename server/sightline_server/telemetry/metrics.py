@@ -185,6 +185,9 @@ class EngineMetrics:
         """Tensors reach `model` by `shm` or `inline`."""
         self._switch(self._metrics.triton_transport, self._transport, model, name)
 
+    def given_up(self, model: str, /) -> None:
+        """Shows as the restart that follows."""
+
     @staticmethod
     def _switch(gauge: Gauge, current: dict[str, str], model: str, name: str) -> None:
         if (old := current.get(model)) is not None and old != name:

@@ -79,6 +79,9 @@ class EngineEvents(Protocol):
     def provider(self, model: str, name: str, /) -> None:
         """What runs `model`: ONNX Runtime's provider, such as `CPUExecutionProvider`, or `remote`."""
 
+    def given_up(self, model: str, /) -> None:
+        """Triton gave up the stub of `model`, which may live and be out of step with it."""
+
 
 class NoEvents:
     """Hears nothing."""
@@ -90,4 +93,7 @@ class NoEvents:
         """Ignored."""
 
     def provider(self, model: str, name: str, /) -> None:
+        """Ignored."""
+
+    def given_up(self, model: str, /) -> None:
         """Ignored."""

@@ -92,6 +92,10 @@ class TritonEngine:
         if connection := self._lifecycle.connection:
             connection.forget_regions(prefix)
 
+    def give_up(self, model: str) -> None:
+        """Somebody else who calls this engine heard that Triton gave up the stub of `model`."""
+        self._watch.failed(model, EngineError(Cause.GIVEN_UP, "a worker heard of it"), self._clock())
+
     async def start(self) -> None:
         """Returns when each model has answered. Raises `SightlineError` with the engine's log when that fails."""
         try:

@@ -58,10 +58,18 @@ class Watch:
             self._stale |= error.cause is Cause.REGION_LOST
             # What an engine did before it was mended says nothing of it now.
             if error.cause is Cause.GIVEN_UP and since >= self._mended_at:
-                self._given_up.add(model)
+                self._give_up(model)
             self._suspect(model)
         elif error.cause is Cause.REFUSED:
             log.error("engine: %s failed: %s", model, error.detail)
+
+    def _give_up(self, model: str) -> None:
+        if model not in self._given_up:
+            self._given_up.add(model)
+            log.error(
+                "engine: Triton gave up %s and may be out of step with it; none of its answers is believed", model
+            )
+            self._events.given_up(model)
 
     def given_up(self, model: str) -> bool:
         """Whether Triton has lost the thread of what `model` answers, so that no answer can be believed."""

@@ -8,11 +8,12 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton import regions
-from sightline_server.workers.task import LISTEN, SERVING, Task, failure_of
+from sightline_server.workers.task import LISTEN, SERVING, Task, failure_of, given_up_of
 
 COMMAND = ("-P", "-m", "sightline_server.workers.worker")
 """-P: nothing in the working directory is taken for a module of ours."""
@@ -21,7 +22,7 @@ COMMAND = ("-P", "-m", "sightline_server.workers.worker")
 class WorkerProcess:
     """One worker, made by `start_worker`."""
 
-    def __init__(self, task: Task, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, task: Task, process: asyncio.subprocess.Process, on_given_up: Callable[[str], None]) -> None:
         self.number = task.number
         self.pid = process.pid
         self.regions = regions.prefix_of(process.pid, regions.start_time(process.pid))
@@ -32,6 +33,7 @@ class WorkerProcess:
         """Whether it was asked to end."""
         self.successor: asyncio.Future[WorkerProcess] = asyncio.get_running_loop().create_future()
         self._process = process
+        self._on_given_up = on_given_up
         self._warm = asyncio.Event()
         self._settled = asyncio.Event()
         self._failure: SightlineError | None = None
@@ -45,6 +47,9 @@ class WorkerProcess:
             self._process.stdin.write(task.encode())
             await self._process.stdin.drain()
         async for line in self._process.stdout:
+            if model := given_up_of(line):
+                self._on_given_up(model)
+                continue
             self._failure = failure_of(line)
             self.serving = line == SERVING
             self._warm.set()
@@ -104,8 +109,8 @@ class WorkerProcess:
                 self._process.send_signal(number)
 
 
-async def start_worker(task: Task) -> WorkerProcess:
-    """Starts a worker; returns before it serves."""
+async def start_worker(task: Task, on_given_up: Callable[[str], None]) -> WorkerProcess:
+    """Starts a worker; returns before it serves. `on_given_up` hears of models whose stubs Triton gave up."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, *COMMAND, str(os.getpid())),
         stdin=asyncio.subprocess.PIPE,
@@ -113,7 +118,7 @@ async def start_worker(task: Task) -> WorkerProcess:
         pass_fds=task.catalog.descriptors,
         process_group=0,
     )
-    return WorkerProcess(task, process)
+    return WorkerProcess(task, process, on_given_up)
 
 
 def how(code: int) -> str:

@@ -88,7 +88,7 @@ class Parent:
             metrics_folder=str(self._folder),
             catalog=self.catalog,
         )
-        return await start_worker(task)
+        return await start_worker(task, self._engine.give_up)
 
     async def tidy(self, worker: WorkerProcess) -> None:
         """Its gauges count no more, and its pixels are kept by nobody."""

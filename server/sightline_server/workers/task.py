@@ -1,7 +1,7 @@
 """What a parent tells a worker on its standard input, and what it hears on the worker's standard output.
 
     parent -> worker   the task, then LISTEN
-    worker -> parent   WARM, then SERVING; or instead of either, why it cannot
+    worker -> parent   WARM, then SERVING; or instead of either, why it cannot; later, models that Triton gave up
 Rule: one line of plain JSON each, no pickles; descriptors travel by inheritance and are named by their numbers.
 """
 
@@ -65,6 +65,17 @@ def share_of(settings: Settings, *, address: str, engine: str) -> Settings:
             "limits": settings.limits.model_copy(update={"max_concurrent_calls": calls}),
         }
     )
+
+
+def given_up_line(model: str) -> bytes:
+    """What a worker says when Triton gave up the stub of `model`: the engine is the parent's to mend."""
+    return json.dumps({"given_up": model}).encode() + b"\n"
+
+
+def given_up_of(line: bytes) -> str | None:
+    """The model that the worker that said `line` heard Triton give up; None for anything else."""
+    model: str | None = json.loads(line).get("given_up")
+    return model
 
 
 def failed_line(error: SightlineError) -> bytes:

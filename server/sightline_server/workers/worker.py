@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from sightline_server.app.door import Door
@@ -25,7 +25,7 @@ from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.shared import joined
 from sightline_server.telemetry.tracing import make_tracing
 from sightline_server.triton.launch import die_with
-from sightline_server.workers.task import SERVING, WARM, Task, failed_line
+from sightline_server.workers.task import SERVING, WARM, Task, failed_line, given_up_line
 
 FAILED, MISCONFIGURED = 1, 2
 
@@ -33,11 +33,20 @@ FAILED, MISCONFIGURED = 1, 2
 class WorkerEngineMetrics(EngineMetrics):
     """What a worker reports of the engine: whether and how it reaches it. The rest is the parent's to tell, once."""
 
+    def __init__(self, metrics: Metrics, say: Callable[[bytes], object]) -> None:
+        super().__init__(metrics)
+        self._say = say
+
     def restarted(self, kind: str, /) -> None:
         """A connection made again; the parent counts what was mended."""
 
     def provider(self, model: str, name: str, /) -> None:
         """Always `remote` from here."""
+
+    def given_up(self, model: str, /) -> None:
+        """Told to the parent, whose engine it is."""
+        with suppress(OSError):
+            self._say(given_up_line(model))
 
 
 def main() -> None:
@@ -71,7 +80,7 @@ async def serve(task: Task, say: Callable[[bytes], object]) -> None:
     assert serving is not None
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, serving.cancel)
-    async with standing(task) as door:
+    async with standing(task, say) as door:
         say(WARM)
         # The parent lets all of its first workers listen at once; one that is replaced it lets listen as it comes.
         await asyncio.to_thread(sys.stdin.buffer.readline)
@@ -82,7 +91,7 @@ async def serve(task: Task, say: Callable[[bytes], object]) -> None:
 
 
 @asynccontextmanager
-async def standing(task: Task) -> AsyncIterator[Door]:
+async def standing(task: Task, say: Callable[[bytes], object]) -> AsyncIterator[Door]:
     """One worker for the length of the block, all but listening. Raises `SightlineError`."""
     settings, metrics = task.settings, Metrics()
     async with AsyncExitStack() as stack:
@@ -91,7 +100,7 @@ async def standing(task: Task) -> AsyncIterator[Door]:
         tell_usage(stack, metrics, str(task.number))
         door = Door(settings, metrics, tracing)
         stack.push_async_callback(door.server.stop, None)
-        events = WorkerEngineMetrics(metrics)
+        events = WorkerEngineMetrics(metrics, say)
         engine = await stack.enter_async_context(engine_session(settings, events, watched=task.digests))
         index = await open_shared(task.catalog, sharers=settings.server.workers)
         stack.push_async_callback(index.close)

@@ -56,7 +56,7 @@ class Sessions:
         self.provider = self.joined.get_providers()[0]
         self.inputs = [node.name for node in self.joined.get_inputs()]
         self.outputs = [node.name for node in self.joined.get_outputs()]
-        self.whole = Dealer([Core(None)], lambda arrays: self.run_on(self.joined, arrays))
+        self.whole = Dealer([Core(None)], self.run_whole)
         # Whoever states a number of threads gets one session with so many.
         self.dealt = count > 1 and kind != "GPU" and not stated
         if self.dealt:
@@ -73,14 +73,22 @@ class Sessions:
         outcome: Future[Arrays]
         count = arrays[0].shape[0] if arrays[0].ndim else 0
         if self.dealt and count == 1 and self.together.take_now():
-            outcome = self.whole.deal([arrays], limit)
-            outcome.add_done_callback(lambda _: self.together.give())
+            # It begins now, whatever its limit: only a run gives the cores back.
+            outcome = self.whole.deal([arrays])
         elif self.dealt and count:
             pictures = [[array[place : place + 1] for array in arrays] for place in range(count)]
             outcome = self.dealer.deal(pictures, limit)
         else:
             outcome = self.whole.deal([arrays], limit)
         return outcome
+
+    def run_whole(self, arrays: Arrays) -> Arrays:
+        """One call on all cores, which are free again when its outcome is told."""
+        try:
+            return self.run_on(self.joined, arrays)
+        finally:
+            if self.dealt:
+                self.together.give()
 
     def run_on(self, session: Any, arrays: Arrays) -> Arrays:
         """One call of ONNX Runtime."""
