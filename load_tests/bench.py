@@ -93,7 +93,7 @@ class Bench:
             self._repository, self._catalog, self._photos, seconds=self._lengths.sweep, batches=QUICK_BATCHES
         )
         say(limit.table(grid))
-        cell = limit.best(grid)
+        cell, _ = limit.decide(self._repository, self._catalog, self._photos, grid, seconds=self._lengths.sweep)
         self.details["limit_cell"] = f"batch {cell.batch}, {cell.threads} threads, {cell.processes} processes"
         shape = {"threads": cell.threads, "processes": cell.processes}
         with (

@@ -1,6 +1,7 @@
 """What this machine can do with no server at all: `python -m load_tests.limit --catalog DIR`.
 
-Sweeps photos per batch x threads per model call x processes over `DirectPath`, prints the grid and takes the best.
+Sweeps photos per batch x threads per model call x processes over `DirectPath`, prints the grid, reads the best cells
+again in turn, and takes the best of them.
 Rule: the processes start together and are counted over the same stretch of time, on the photos of the served run.
 """
 
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,6 +27,7 @@ from load_tests.photos import ROOT, SHOWROOM, Photos, read_photos
 from load_tests.playing import end_with_parent
 
 BATCHES = (1, 2, 4, 8)
+FINALISTS, FINAL_TURNS = 3, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +143,34 @@ def sweep(
     return grid
 
 
-def best(grid: dict[Cell, Reading]) -> Cell:
-    """The cell with the most photos a second."""
-    return max(grid, key=lambda cell: grid[cell].photos_per_s)
+def decide(
+    repository: Path, catalog: Path, photos: Photos, grid: dict[Cell, Reading], *, seconds: float
+) -> tuple[Cell, Reading]:
+    """The best cell and its median reading.
+
+    The first few of the grid are read again, in turn: one short reading may have met a busy moment of the host.
+    """
+    first = sorted(grid, key=lambda cell: grid[cell].photos_per_s, reverse=True)[:FINALISTS]
+    readings: dict[Cell, list[Reading]] = {cell: [] for cell in first}
+    with ExitStack() as stack:
+        shapes_of_them = {(cell.threads, cell.processes) for cell in first}
+        pools = {
+            (threads, processes): stack.enter_context(
+                workers(repository, catalog, photos, threads=threads, processes=processes)
+            )
+            for threads, processes in shapes_of_them
+        }
+        for _ in range(FINAL_TURNS):
+            for cell in first:
+                readings[cell].append(pools[cell.threads, cell.processes].read(cell.batch, seconds))
+    medians = {cell: median(every) for cell, every in readings.items()}
+    best = max(first, key=lambda cell: medians[cell].photos_per_s)
+    return best, medians[best]
+
+
+def median(readings: Sequence[Reading]) -> Reading:
+    """The reading in the middle, of an odd number of them."""
+    return sorted(readings, key=lambda reading: reading.photos_per_s)[len(readings) // 2]
 
 
 def table(grid: dict[Cell, Reading]) -> str:
@@ -177,15 +204,15 @@ def main() -> int:
     photos = read_photos(arguments.photos)
     grid = sweep(arguments.repository, arguments.catalog, photos, seconds=arguments.seconds)
     print(table(grid), file=sys.stderr)
-    cell = best(grid)
+    cell, reading = decide(arguments.repository, arguments.catalog, photos, grid, seconds=arguments.seconds)
     home = Path(os.environ.get("SIGHTLINE_HOME", ROOT / ".sightline"))
     report = {
-        "limit_photos_per_s": round(grid[cell].photos_per_s, 3),
+        "limit_photos_per_s": round(reading.photos_per_s, 3),
         "batch": cell.batch,
         "threads": cell.threads,
         "processes": cell.processes,
-        "objects_per_photo": round(grid[cell].objects_per_photo, 3),
-        "cpu_ms_per_photo": round(grid[cell].cpu_ms, 1),
+        "objects_per_photo": round(reading.objects_per_photo, 3),
+        "cpu_ms_per_photo": round(reading.cpu_ms, 1),
         "photos_sha256": photos.digest,
         "onnxruntime": runtimes(home),
     }

@@ -1,0 +1,45 @@
+"""Which way of using the machine counts as its limit."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from load_tests import limit
+from load_tests.limit import Cell, Reading
+from load_tests.photos import Photos
+
+TRUE_RATES = {Cell(1, 1, 2): 15.0, Cell(4, 1, 2): 13.0, Cell(4, 2, 1): 12.0, Cell(1, 1, 1): 9.0}
+
+
+class FakeWorkers:
+    """Processes that are as fast as `TRUE_RATES` says, but for their first reading."""
+
+    def __init__(self, threads: int, processes: int) -> None:
+        self.shape = threads, processes
+        self.reads = 0
+
+    def read(self, batch: int, seconds: float) -> Reading:
+        self.reads += 1
+        rate = TRUE_RATES[Cell(batch, *self.shape)]
+        return Reading(rate / 2 if self.reads == 1 else rate, 4.5, 2000 / rate)
+
+
+def test_a_cell_that_met_a_busy_host_once_is_the_limit_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[FakeWorkers] = []
+
+    @contextmanager
+    def workers(*_: Any, threads: int, processes: int) -> Iterator[FakeWorkers]:
+        made.append(FakeWorkers(threads, processes))
+        yield made[-1]
+
+    monkeypatch.setattr(limit, "workers", workers)
+    grid = {cell: Reading(rate, 4.5, 2000 / rate) for cell, rate in TRUE_RATES.items()}
+    grid[Cell(1, 1, 2)] = Reading(10.0, 4.5, 200.0)
+    cell, reading = limit.decide(Path(), Path(), cast(Photos, None), grid, seconds=1.0)
+    assert cell == Cell(1, 1, 2)
+    assert reading.photos_per_s == 15.0
+    # Cells of one shape share their processes, and what was far behind is not read again.
+    assert sorted(workers.shape for workers in made) == [(1, 2), (2, 1)]
