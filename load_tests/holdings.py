@@ -4,11 +4,14 @@ Rule: reads `/proc` through psutil and touches nothing. Only a server on this ma
 """
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import linear_regression
 from threading import Event, Thread
+from typing import Any
 
 import psutil
 
@@ -26,6 +29,8 @@ class Holding:
     descriptors: int
     threads: int
     cpu_s: float
+    thread_names: Mapping[str, int] = field(default_factory=dict)
+    """How many threads of each name: libraries name theirs, Python's bear the program's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,17 @@ def hold(process: psutil.Process) -> Holding:
     """What a process holds now."""
     with process.oneshot():
         times = process.cpu_times()
-        return Holding(process.memory_info().rss, process.num_fds(), process.num_threads(), times.user + times.system)
+        used, names = times.user + times.system, thread_names(process.pid)
+        return Holding(process.memory_info().rss, process.num_fds(), process.num_threads(), used, names)
+
+
+def thread_names(pid: int) -> Counter[str]:
+    """How many threads of each name a process has."""
+    names: Counter[str] = Counter()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):
+            names[(task / "comm").read_text().strip()] += 1
+    return names
 
 
 class Watch:
@@ -116,17 +131,25 @@ class Watch:
                 return
 
 
-def growth(before: Look, after: Look) -> dict[str, dict[str, float]]:
-    """Per process what it holds more after than before: RSS in MB, descriptors, threads."""
+def growth(before: Look, after: Look) -> dict[str, dict[str, Any]]:
+    """Per process what it holds more after than before: RSS in MB, descriptors, threads, and whose these are."""
     return {
         role: {
             "rss_mb": round((now.rss - before.held[role].rss) / MEGABYTE, 2),
             "descriptors": now.descriptors - before.held[role].descriptors,
             "threads": now.threads - before.held[role].threads,
+            "threads_by_name": changes(before.held[role].thread_names, now.thread_names),
         }
         for role, now in after.held.items()
         if role in before.held
     }
+
+
+def changes(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    """What there is more or fewer of, by name."""
+    names = before.keys() | after.keys()
+    grown = {name: after.get(name, 0) - before.get(name, 0) for name in sorted(names)}
+    return {name: count for name, count in grown.items() if count}
 
 
 def rss_slopes(looks: Sequence[Look], skip: float) -> dict[str, float]:
