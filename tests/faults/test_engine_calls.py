@@ -35,6 +35,7 @@ async def unwatched(unwatched_engine: Embedded) -> Embedded:
     assert unwatched_engine.engine.ready
     unwatched_engine.readiness.seen.clear()
     unwatched_engine.events.mends.clear()
+    unwatched_engine.events.lost.clear()
     return unwatched_engine
 
 
@@ -110,6 +111,21 @@ async def test_nobody_gets_the_answer_of_another_when_the_machine_stood_still(un
             await right_answer(engine, model, seed)
     await unwatched.readiness.until(False, True)
     assert unwatched.events.mends
+    await both(engine)
+
+
+async def test_what_a_call_says_of_the_engine_after_its_deadline_is_heard(unwatched: Embedded) -> None:
+    engine, stub = unwatched.engine, unwatched.stub("embedder")
+    os.kill(stub, signal.SIGSTOP)
+    late = asyncio.create_task(engine.runner("embedder").infer(list(CROPS), deadline=time.monotonic() + 0.5))
+    await asyncio.wait([late], timeout=0.2)
+    # Its deadline passes and Triton gives the stub up while the machine stands still; the stub looks well afterwards.
+    time.sleep(1.5)  # noqa: ASYNC251
+    os.kill(stub, signal.SIGCONT)
+    with pytest.raises(SightlineError):
+        await late
+    await unwatched.readiness.until(False, True)
+    assert (unwatched.events.lost, unwatched.events.mends) == (["embedder"], ["restart"])
     await both(engine)
 
 

@@ -37,6 +37,8 @@ class Events:
     """What the telemetry would hear."""
 
     mends: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    """Models that Triton gave up."""
     providers: dict[str, str] = field(default_factory=dict)
 
     def restarted(self, kind: str, /) -> None:
@@ -49,7 +51,7 @@ class Events:
         self.providers[model] = name
 
     def given_up(self, model: str, /) -> None:
-        pass
+        self.lost.append(model)
 
 
 class Readiness:

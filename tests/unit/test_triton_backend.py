@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import sys
 import threading
 import time
@@ -225,7 +226,11 @@ def test_what_nobody_waits_for_any_more_is_not_run(backend: ModuleType, reposito
     assert ran == [1, 4]
 
 
-def test_an_answer_that_cannot_be_sent_takes_no_other_with_it(backend: ModuleType, repository: Path) -> None:
+def test_an_answer_that_cannot_be_sent_takes_no_other_with_it_and_ends_the_stub(
+    backend: ModuleType, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exits: SimpleQueue[int] = SimpleQueue()
+    monkeypatch.setattr(os, "_exit", exits.put)
     model = loaded(backend, repository / "embedder")
     first, second = request(1, seed=1), request(1, seed=2)
 
@@ -235,6 +240,7 @@ def test_an_answer_that_cannot_be_sent_takes_no_other_with_it(backend: ModuleTyp
     first.get_response_sender = broken  # type: ignore[method-assign]
     model.execute([first, second])
     assert second.answer().error is None
+    assert exits.get(timeout=10.0) == 1
     assert backend.pb_utils.said == ["sightline answer lost: RuntimeError"]
 
 

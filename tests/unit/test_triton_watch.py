@@ -2,7 +2,7 @@
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -33,6 +33,13 @@ class FakeEngine:
         self.tried: list[str] = []
         self.done: list[str] = []
         self.tidied = 0
+        self.heard: Callable[[], None] | None = None
+        """Called once, while it is being mended."""
+
+    async def meanwhile(self) -> None:
+        heard, self.heard = self.heard, None
+        if heard:
+            heard()
 
     def gone(self) -> bool:
         return self.dead
@@ -61,6 +68,7 @@ class FakeEngine:
 
     async def reload(self, models: set[str]) -> None:
         self.done.append("reload")
+        await self.meanwhile()
         if self.reload_fails:
             raise EngineError(Cause.MODEL_DOWN, "no")
         self.sick = []
@@ -70,6 +78,7 @@ class FakeEngine:
 
     async def raise_up(self) -> None:
         self.done.append("up")
+        await self.meanwhile()
         if self.starts_that_fail:
             self.starts_that_fail -= 1
             raise SightlineError(ErrorKind.ENGINE_UNAVAILABLE, "not yet")
@@ -213,6 +222,51 @@ async def test_a_late_word_of_an_engine_that_was_mended_since_is_not_held_agains
         await recorder.becomes(True)
         watch.failed("embedder", EngineError(Cause.GIVEN_UP, ""), 109.0)
         assert not watch.given_up("embedder")
+
+
+async def test_a_probe_that_hears_of_giving_up_passes_it_on(fake: FakeEngine, recorder: Recorder) -> None:
+    fake.probe_error = EngineError(Cause.GIVEN_UP, "")
+    async with watching(fake, recorder):
+        await recorder.becomes(True)
+    assert (recorder.lost, fake.done) == (["detector", "embedder"], ["down", "up"])
+
+
+async def test_loading_one_model_again_does_not_pardon_the_other(fake: FakeEngine, recorder: Recorder) -> None:
+    clock = HandClock()
+    async with watching(fake, recorder, clock, probe_interval_s=60.0) as watch:
+        clock.now = 110.0
+        fake.heard = lambda: watch.failed("detector", EngineError(Cause.GIVEN_UP, ""), 105.0)
+        fake.sick = ["embedder"]
+        watch.kept_waiting("embedder", 109.0)
+        await recorder.becomes(True)
+        assert fake.done == ["reload", "down", "up"]
+        # What the former stubs did is forgotten, the reloaded one's too.
+        watch.failed("embedder", EngineError(Cause.GIVEN_UP, ""), 109.0)
+        assert not watch.given_up("detector")
+        assert not watch.given_up("embedder")
+
+
+async def test_a_model_loaded_again_is_not_held_to_what_its_killed_stub_left(
+    fake: FakeEngine, recorder: Recorder
+) -> None:
+    clock = HandClock()
+    async with watching(fake, recorder, clock, probe_interval_s=60.0) as watch:
+        clock.now = 110.0
+        fake.heard = lambda: watch.failed("embedder", EngineError(Cause.GIVEN_UP, ""), 105.0)
+        fake.sick = ["embedder"]
+        watch.kept_waiting("embedder", 109.0)
+        await recorder.becomes(True)
+        assert (fake.done, watch.given_up("embedder")) == (["reload"], False)
+
+
+async def test_what_is_heard_of_the_new_engine_while_it_comes_up_is_not_forgotten(
+    fake: FakeEngine, recorder: Recorder
+) -> None:
+    fake.dead = True
+    async with watching(fake, recorder) as watch:
+        fake.heard = lambda: watch.failed("detector", EngineError(Cause.GIVEN_UP, "a worker heard of it"), 100.0)
+        await recorder.becomes(True)
+    assert fake.done == ["down", "up", "down", "up"]
 
 
 async def test_a_model_that_refuses_a_call_stays_in_service(fake: FakeEngine, recorder: Recorder) -> None:

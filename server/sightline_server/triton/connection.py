@@ -4,8 +4,8 @@ Rule: a connection belongs to one incarnation of the engine; after a restart the
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,7 +15,7 @@ from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.errors import SightlineError
 from sightline_server.triton.client import InRegion, TritonClient
 from sightline_server.triton.config import DETECTOR, EMBEDDER, MODELS, EngineConfig, EngineEvents
-from sightline_server.triton.faults import EngineError
+from sightline_server.triton.faults import Cause, EngineError
 from sightline_server.triton.specs import (
     DETECTOR_CONTRACT,
     EMBEDDER_CONTRACT,
@@ -147,7 +147,9 @@ class Connection:
         try:
             region = await self._pool.acquire(picture.nbytes)
             return await self._infer_in_region(model, [picture], region, None) if region else None
-        except SightlineError:
+        except SightlineError as error:
+            if isinstance(error, EngineError) and error.cause is Cause.GIVEN_UP:
+                raise
             # A Triton on another host cannot map the region and says so in words of its own choice.
             return None
 
@@ -189,11 +191,23 @@ async def connect(
     made = Connection(client, config, detector, embedder)
     try:
         for model in MODELS:
-            events.transport(model, await made.choose_transport(model))
+            with telling_of_giving_up(model, events):
+                events.transport(model, await made.choose_transport(model))
     except BaseException:
         await made.close()
         raise
     return made
+
+
+@contextmanager
+def telling_of_giving_up(model: str, events: EngineEvents) -> Iterator[None]:
+    """Says so when Triton turns out to have given `model` up: who only connects to it cannot start it again."""
+    try:
+        yield
+    except EngineError as error:
+        if error.cause is Cause.GIVEN_UP:
+            events.given_up(model)
+        raise
 
 
 async def read_specs(client: TritonClient, digest: Digest, timeout_s: float) -> tuple[DetectorSpec, EmbedderSpec]:

@@ -6,6 +6,7 @@ Rule: whatever the fault, a caller has an answer or an error by its deadline, an
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -130,18 +131,23 @@ class TritonEngine:
         self._check_believable(model)
         # The call goes on when its caller leaves: only Triton's own end of it frees the memory that it reads.
         call = connection.submit(model, parts, remaining_s)
+        # So does what its end says of the engine, which the watch hears before a caller does.
+        call.add_done_callback(partial(self._judge, model, began))
         try:
             async with asyncio.timeout(remaining_s):
                 answer = await asyncio.shield(call)
         except TimeoutError:
             self._watch.kept_waiting(model, began)
             raise EngineError(Cause.EXPIRED, "no answer before the deadline") from None
-        except EngineError as error:
-            self._watch.failed(model, error, began)
-            raise
         self._check_believable(model)
-        self._watch.answered(model)
         return answer
+
+    def _judge(self, model: str, began: float, call: asyncio.Task[Any]) -> None:
+        error = None if call.cancelled() else call.exception()
+        if isinstance(error, EngineError):
+            self._watch.failed(model, error, began)
+        elif error is None and not call.cancelled():
+            self._watch.answered(model)
 
     def _check_believable(self, model: str) -> None:
         if self._watch.given_up(model):

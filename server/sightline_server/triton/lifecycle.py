@@ -112,6 +112,9 @@ class Lifecycle:
     async def take_down(self, grace_s: float) -> None:
         """Ends the connection, with its calls, and the engine's processes; by force after `grace_s`."""
         connection, self.connection = self.connection, None
+        if not grace_s:
+            # At once: other processes may be calling it, too, and a model that it gave up answers them with anything.
+            await self.host.end(0)
         if connection:
             await connection.close()
         await self.host.end(grace_s)

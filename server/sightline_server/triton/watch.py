@@ -9,7 +9,7 @@ Rule: readiness goes at the first failed call and comes back only after an answe
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Clock
@@ -41,9 +41,9 @@ class Watch:
         self._wake = asyncio.Event()
         self._suspects: set[str] = set()
         self._given_up: set[str] = set()
-        self._mended_at = clock()
         self._stale = False
-        self._last_answer = dict.fromkeys(MODELS, clock())
+        self._mended_at = dict.fromkeys(MODELS, clock())
+        self._last_answer = dict(self._mended_at)
 
     # What calls tell
 
@@ -54,12 +54,13 @@ class Watch:
     def failed(self, model: str, error: EngineError, since: float) -> None:
         """A call begun at `since` failed in the engine."""
         if error.kind is ErrorKind.ENGINE_UNAVAILABLE:
-            self._set_ready(False)
-            self._stale |= error.cause is Cause.REGION_LOST
             # What an engine did before it was mended says nothing of it now.
-            if error.cause is Cause.GIVEN_UP and since >= self._mended_at:
-                self._give_up(model)
-            self._suspect(model)
+            if since >= self._mended_at[model]:
+                self._set_ready(False)
+                self._stale |= error.cause is Cause.REGION_LOST
+                if error.cause is Cause.GIVEN_UP:
+                    self._give_up(model)
+                self._suspect(model)
         elif error.cause is Cause.REFUSED:
             log.error("engine: %s failed: %s", model, error.detail)
 
@@ -98,7 +99,7 @@ class Watch:
                 if sick := await self._look():
                     self._set_ready(False)
                     await self._mend(sick)
-                self._set_ready(True)
+                self._set_ready(not self._given_up)
                 self._tidy()
             except Exception:
                 # Whatever this was, the next round looks again.
@@ -125,11 +126,14 @@ class Watch:
                 log.warning("engine: %s does not answer its probe: %s", model, error.detail)
                 if error.cause in (Cause.GONE, Cause.FROZEN):
                     return set(MODELS)
+                if error.cause is Cause.GIVEN_UP:
+                    self._give_up(model)
                 sick.add(model)
             except TimeoutError:
                 log.warning("engine: %s did not answer its probe in time", model)
                 sick.add(model)
-        return sick
+        # A call may have heard more meanwhile.
+        return sick | self._given_up
 
     def _sick_processes(self) -> set[str]:
         try:
@@ -159,19 +163,24 @@ class Watch:
     async def _mend(self, sick: set[str]) -> None:
         """Returns when both models answer again, however often it has to try."""
         words = "\n".join(self._host.log_tail())
-        log.error("engine: %s not answering%s", " and ".join(sorted(sick)), f"; its log:\n{words}" if words else "")
+        what = "given up" if self._given_up else "not answering"
+        log.error("engine: %s %s%s", " and ".join(sorted(sick)), what, f"; its log:\n{words}" if words else "")
         # Triton never ends unloading a model that it gave up.
         one_model_only = self._host.mends and not self._host.gone() and sick < set(MODELS) and not self._given_up
-        if not (one_model_only and await self._reloaded(sick)):
+        # While one is loaded again, a call may hear that the other was given up.
+        if not (one_model_only and await self._reloaded(sick)) or self._given_up:
             waits = self._config.restart_backoff_s
             attempt = 0
             while not await self._restarted(waits[min(attempt, len(waits) - 1)]):
                 attempt += 1
-            self._stale = False
-        self._suspects.clear()
-        self._given_up.clear()
-        self._mended_at = self._clock()
-        self._last_answer = dict.fromkeys(MODELS, self._mended_at)
+
+    def _begin_anew(self, models: Collection[str]) -> None:
+        """Forgets what calls told of the former stubs of `models`."""
+        now = self._clock()
+        for model in models:
+            self._suspects.discard(model)
+            self._given_up.discard(model)
+            self._mended_at[model] = self._last_answer[model] = now
 
     async def _reloaded(self, sick: set[str]) -> bool:
         try:
@@ -179,6 +188,7 @@ class Watch:
         except (EngineError, TimeoutError) as error:
             log.warning("engine: reloading failed: %s", getattr(error, "detail", "no answer in time"))
             return False
+        self._begin_anew(sick)
         self._events.restarted("reload")
         log.warning("engine: %s loaded again", " and ".join(sorted(sick)))
         return True
@@ -186,6 +196,9 @@ class Watch:
     async def _restarted(self, wait_s: float) -> bool:
         await asyncio.sleep(wait_s)
         await self._lifecycle.take_down(0)
+        # From here on a call's word is of the new engine, also where it comes before that is up.
+        self._begin_anew(MODELS)
+        self._stale = False
         self._events.restarted("restart")
         try:
             await self._lifecycle.raise_up()

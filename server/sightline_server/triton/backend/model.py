@@ -139,13 +139,21 @@ class TritonPythonModel:
         return [pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.sessions.inputs]
 
     def send(self, requests: Sequence[Any], sizes: Sequence[int], outcome: "Future[Arrays]") -> None:
-        """Answers requests of `sizes` samples that ran together."""
+        """Answers requests of `sizes` samples that ran together.
+
+        What cannot be sent, for want of shared memory, cannot be sent again: its sender counts as used. Triton would
+        wait for it for ever and its caller till the deadline, so the stub ends, which is noticed, and is replaced.
+        """
+        lost = False
         final = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
         for request, response in zip(requests, self.responses(sizes, outcome), strict=True):
             try:
                 request.get_response_sender().send(response, flags=final)
-            except Exception as error:  # one caller's answer is lost; the others' are not
+            except Exception as error:  # the others' answers go out all the same
                 pb_utils.Logger.log_error("sightline answer lost: " + type(error).__name__)
+                lost = True
+        if lost:
+            os._exit(1)
 
     def responses(self, sizes: Sequence[int], outcome: "Future[Arrays]") -> list[Any]:
         """One response for each request; raises nothing."""
@@ -156,7 +164,7 @@ class TritonPythonModel:
             ends = np.cumsum(sizes)[:-1]
             shares = zip(*(np.split(result, ends) for result in outcome.result()), strict=True)
             return [self.response(share) for share in shares]
-        except Exception as error:  # no memory for Triton's tensors, for one
+        except Exception as error:  # no memory, for one
             return refusals(len(sizes), error)
 
     def response(self, arrays: Sequence[NDArray[Any]]) -> Any:

@@ -73,8 +73,12 @@ class Sessions:
         outcome: Future[Arrays]
         count = arrays[0].shape[0] if arrays[0].ndim else 0
         if self.dealt and count == 1 and self.together.take_now():
-            # It begins now, whatever its limit: only a run gives the cores back.
-            outcome = self.whole.deal([arrays])
+            try:
+                # It begins now, whatever its limit: only a run gives the cores back.
+                outcome = self.whole.deal([arrays])
+            except BaseException:
+                self.together.give()
+                raise
         elif self.dealt and count:
             pictures = [[array[place : place + 1] for array in arrays] for place in range(count)]
             outcome = self.dealer.deal(pictures, limit)
