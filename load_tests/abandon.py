@@ -6,13 +6,9 @@ them nothing may be in flight, nothing may have grown, and a good call must be a
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from itertools import pairwise
-from threading import Event, Thread
 from typing import Any
-
-import psutil
 
 from load_tests import figures, report
 from load_tests.generator import Generator
@@ -21,6 +17,7 @@ from load_tests.observe import Server, observed, settle
 from load_tests.records import LEFT, Run
 from load_tests.scenario import Departures
 from load_tests.scrapes import Between
+from load_tests.standstill import pauses
 from load_tests.tasks import Abandonment
 from sightline_server.telemetry.stopwatch import PLACES, STAGES
 
@@ -28,7 +25,6 @@ REST_S = 25.0
 """Memory that no call has needed for 10 s is given back."""
 FULL_HOUSE = 32
 FULL_HOUSE_S = 10.0
-PAUSE_S, BETWEEN_PAUSES_S = 0.03, 0.05
 
 
 def play(
@@ -38,6 +34,8 @@ def play(
     wanted = calls or scenario.calls
     warm_up = max(1, scenario.warm_up * wanted // scenario.calls)
     say(f"warm-up: {warm_up} calls that are left")
+    # gRPC begins a thread when all of its own are at work at one of its looks. Load alone does not bring that about, a
+    # moment without the processor does, and the thread stays: what one pause in half an hour leaves is there before.
     with pauses(server.pid):
         # The largest batches that the limits allow: engine processes find their size now and not while measured.
         generator.closed_loop(callers=FULL_HOUSE, seconds=FULL_HOUSE_S, requests=good)
@@ -75,36 +73,6 @@ def play(
         "processes": processes,
         "charts": report.process_charts(seen.watch.looks if seen.watch else []),
     }
-
-
-@contextmanager
-def pauses(pid: int | None) -> Iterator[None]:
-    """Has process `pid` stand still for a moment, again and again, as a busy host does; for None nothing happens.
-
-    gRPC begins a thread when all of its own are at work at one of its looks. Load alone does not bring that about, a
-    moment without the processor does, and the thread stays: what one pause in half an hour leaves is there beforehand.
-    """
-    if pid is None:
-        yield
-        return
-    process, ended = psutil.Process(pid), Event()
-
-    def pause() -> None:
-        with suppress(psutil.NoSuchProcess):
-            while not ended.wait(BETWEEN_PAUSES_S):
-                process.suspend()
-                try:
-                    time.sleep(PAUSE_S)
-                finally:
-                    process.resume()
-
-    thread = Thread(target=pause, name="pauses", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def rest(server: Server) -> None:

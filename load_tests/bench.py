@@ -41,7 +41,7 @@ class Lengths:
 
     sweep: float = 1.5
     limit: float = 5.0
-    pace: float = 3.0
+    limit_between: float = 3.0
     served: float = 8.0
     unloaded: float = 8.0
     steady: float = 25.0
@@ -49,7 +49,7 @@ class Lengths:
     turns: int = 5
 
 
-QUICK = Lengths(sweep=1.0, limit=2.0, pace=1.0, served=4.0, unloaded=3.0, steady=8.0, overload=8.0, turns=2)
+QUICK = Lengths(sweep=1.0, limit=2.0, limit_between=1.0, served=4.0, unloaded=3.0, steady=8.0, overload=8.0, turns=2)
 
 
 def main() -> int:
@@ -83,8 +83,8 @@ class Bench:
         self.details: dict[str, Any] = {"photos_sha256": photos.digest, "photos": len(photos.names), "callers": callers}
         self._stolen: dict[str, float] = {}
         self.details["stolen_cores"] = self._stolen
-        self._paces: dict[str, float] = {}
-        self.details["limit_between_parts"] = self._paces
+        self._limits_between: dict[str, float] = {}
+        self.details["limit_between_parts"] = self._limits_between
         self.sound = True
         """Whether every run was sent on time and every call was answered."""
 
@@ -111,11 +111,11 @@ class Bench:
             report = self._saturated(pool, cell.batch, server, generator)
             served = report["served_photos_per_s"]
             report |= self._unloaded(generator)
-            self._pace("before 70 %", pool, cell.batch)
+            self._limit_now("before 70 %", pool, cell.batch)
             report |= self._steady(generator, served)
-            self._pace("before overload", pool, cell.batch)
+            self._limit_now("before overload", pool, cell.batch)
             report |= self._overload(server, generator, served)
-            self._pace("after overload", pool, cell.batch)
+            self._limit_now("after overload", pool, cell.batch)
             self.details["machine"] = quiet(before, read_cpu(os.getpid()))
         self.details["seconds"] = round(time.monotonic() - begun, 1)
         return report
@@ -211,10 +211,10 @@ class Bench:
         yield
         self._stolen[part] = quiet(before, read_cpu())["stolen_cores"]
 
-    def _pace(self, when: str, pool: limit.Workers, batch: int) -> None:
+    def _limit_now(self, when: str, pool: limit.Workers, batch: int) -> None:
         """Notes what the machine can do now: a shared one may slow down by a third without losing a core."""
-        self._paces[when] = round(pool.read(batch, self._lengths.pace).photos_per_s, 3)
-        say(f"{when}: limit {self._paces[when]:.2f} photos/s")
+        self._limits_between[when] = round(pool.read(batch, self._lengths.limit_between).photos_per_s, 3)
+        say(f"{when}: limit {self._limits_between[when]:.2f} photos/s")
 
     def _check(self, name: str, run: Run) -> None:
         self.details[name] = {

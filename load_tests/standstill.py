@@ -14,7 +14,8 @@ import random
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -30,6 +31,9 @@ CALL_DEADLINE_S = 15.0
 WARM_UP_S = 3.0
 GAP_S = 3.0
 """From one stop to the next at least; a random second is added, so that stops meet every moment of a batch."""
+
+PAUSE_S, BETWEEN_PAUSES_S = 0.03, 0.05
+"""As long as a busy host may keep a core from us, and rarely enough that the server keeps up."""
 
 
 def main() -> int:
@@ -98,6 +102,32 @@ class Stops(threading.Thread):
             for process in reversed(stopped):
                 with suppress(psutil.NoSuchProcess):
                     process.resume()
+
+
+@contextmanager
+def pauses(pid: int | None) -> Iterator[None]:
+    """Has process `pid` stand still for a moment, again and again, as a busy host does; for None nothing happens."""
+    if pid is None:
+        yield
+        return
+    process, ended = psutil.Process(pid), threading.Event()
+
+    def pause() -> None:
+        with suppress(psutil.NoSuchProcess):
+            while not ended.wait(BETWEEN_PAUSES_S):
+                process.suspend()
+                try:
+                    ended.wait(PAUSE_S)
+                finally:
+                    process.resume()
+
+    thread = threading.Thread(target=pause, name="pauses", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 if __name__ == "__main__":

@@ -1,12 +1,6 @@
-"""Where callers left: no stage is forgotten, the time between two counts for both; the pauses of the warm-up."""
+"""Where callers left: no stage is forgotten, and the time between two stages counts for both."""
 
-import subprocess
-import sys
-import time
-
-import psutil
-
-from load_tests.abandon import around, pauses
+from load_tests.abandon import around
 from sightline_server.telemetry.stopwatch import PLACES
 
 
@@ -23,23 +17,3 @@ def test_between_two_stages_is_after_the_one_and_before_the_other() -> None:
     assert shown["after decode"] == left["decode", "after"] + left["detect", "before"]
     assert shown["after search"] == left["rank", "after"]
     assert len(shown) == 15
-
-
-def test_a_process_stands_still_for_moments_and_goes_on() -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        process = psutil.Process(child.pid)
-        seen = set()
-        with pauses(child.pid):
-            until = time.monotonic() + 10.0
-            while time.monotonic() < until and psutil.STATUS_STOPPED not in seen:
-                seen.add(process.status())
-        assert psutil.STATUS_STOPPED in seen
-        assert process.status() != psutil.STATUS_STOPPED
-        child.communicate(b"\n", timeout=20)
-        assert child.returncode == 0
-
-
-def test_pauses_of_a_process_that_ended_harm_nobody() -> None:
-    with subprocess.Popen([sys.executable, "-c", ""]) as child, pauses(child.pid):
-        child.wait(timeout=20)
-    assert child.returncode == 0
