@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from google.protobuf import json_format, text_format
 from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2
 
+from sightline_models.onnx_runtime import onnxruntime
 from sightline_server.domain.items import Neighbour
 from sightline_server.domain.request import SearchQuery
 from sightline_server.index.served import load

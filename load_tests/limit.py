@@ -9,18 +9,16 @@ import argparse
 import json
 import multiprocessing
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Thread
 from typing import Any
-
-import onnxruntime
 
 from load_tests.direct import DirectPath
 from load_tests.photos import ROOT, SHOWROOM, Photos, read_photos
@@ -184,13 +182,17 @@ def table(grid: dict[Cell, Reading]) -> str:
 
 
 def runtimes(home: Path) -> dict[str, str]:
-    """The versions of ONNX Runtime here and in the engine's environment."""
-    engine = home / "engine" / "venv" / "bin" / "python"
-    found = {"here": str(onnxruntime.__version__)}
-    if engine.exists():
-        script = "import onnxruntime; print(onnxruntime.__version__)"
-        found["engine"] = subprocess.run([engine, "-c", script], capture_output=True, text=True).stdout.strip()
+    """The versions of ONNX Runtime here and in the engine's environment; read from the packages, nothing is loaded."""
+    found = {"here": runtime_version(sys.path)}
+    for packages in (home / "engine" / "venv").glob("lib/python3*/site-packages"):
+        found["engine"] = runtime_version([str(packages)])
     return found
+
+
+def runtime_version(path: list[str]) -> str:
+    """The version of the ONNX Runtime that is installed on `path`; empty when there is none."""
+    found = {one.metadata["name"].lower(): one.version for one in distributions(path=path)}
+    return found.get("onnxruntime") or found.get("onnxruntime-gpu") or ""
 
 
 def main() -> int:

@@ -7,11 +7,16 @@ of the provider are those of the engine's backend.
 """
 
 import json
+import os
 import sys
 import time
 from typing import Any
 
 import numpy as np
+
+# Nothing of Sightline can be imported here, so the switch of sightline_models.onnx_runtime is set by hand.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 import onnxruntime
 
 LEAST_CALLS = 5

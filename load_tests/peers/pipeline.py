@@ -1,7 +1,8 @@
 """The steps of a search for a peer: decode, letterbox, detector, NMS, crops, embedder, FAISS, rank. No server.
 
 Sightline's own pure stages around ONNX Runtime and FAISS, so that answers are equal and only the frameworks differ.
-Rule: it runs in the peers' environments, so it imports stages, domain and settings, and nothing that serves.
+Rule: it runs in the peers' environments, so it imports stages, domain, settings and ONNX Runtime's loader, and nothing
+that serves.
 """
 
 import json
@@ -12,9 +13,9 @@ from typing import Any
 
 import faiss
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
+from sightline_models.onnx_runtime import onnxruntime
 from sightline_server.domain.image import DetectorInput, Frame
 from sightline_server.domain.items import Neighbour, PhotoObject, Product
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec

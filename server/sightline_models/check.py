@@ -130,7 +130,7 @@ def _references(folder: str) -> dict[str, Array]:
 
 def _open(path: Path) -> Any:
     try:
-        import onnxruntime
+        from sightline_models.onnx_runtime import onnxruntime
     except ImportError as error:
         raise ModelError('onnxruntime is missing, which runs the check; pip install "sightline[cpu]"') from error
     options = onnxruntime.SessionOptions()

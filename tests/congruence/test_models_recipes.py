@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import numpy_helper
 
@@ -16,6 +15,7 @@ from sightline_models.coco import COCO_LABELS
 from sightline_models.contract import CONTRACTS
 from sightline_models.defaults import DEFAULT_MODELS, DETECTOR, EMBEDDER, DefaultModel
 from sightline_models.errors import ModelError
+from sightline_models.onnx_runtime import onnxruntime
 from sightline_models.pictures import probes
 from sightline_models.places import default_home, default_repository
 from sightline_models.pull import compile_default

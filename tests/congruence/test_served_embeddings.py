@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import pytest_asyncio
 from numpy.typing import NDArray
 
+from sightline_models.onnx_runtime import onnxruntime
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
 from sightline_server.ports import Engine

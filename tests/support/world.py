@@ -75,8 +75,8 @@ def product_id(number: int) -> str:
     return f"drawn-{number:02d}"
 
 
-def build_world(folder: Path) -> World:
-    """Draws the products, writes the feed, builds the catalog. Raises when the command fails."""
+def write_feed(folder: Path) -> Path:
+    """Draws the products into `folder/pictures` and writes `folder/feed.csv`; returns the former."""
     pictures = folder / "pictures"
     pictures.mkdir(parents=True)
     with (folder / "feed.csv").open("w", newline="") as file:
@@ -96,6 +96,12 @@ def build_world(folder: Path) -> World:
                     f"pictures/{name}.png",
                 ]
             )
+    return pictures
+
+
+def build_world(folder: Path) -> World:
+    """Draws the products, writes the feed, builds the catalog. Raises when the command fails."""
+    pictures = write_feed(folder)
     sightline = str(Path(sys.executable).with_name("sightline"))
     command = [sightline, "catalog", "build", str(folder / "feed.csv"), "--out", str(folder / "catalog")]
     built = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=200, cwd=CHECKOUT)

@@ -2,10 +2,10 @@
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 from sightline_models.graph import IR_VERSION, OPSET, Graph, fold_batch_norm
+from sightline_models.onnx_runtime import onnxruntime
 
 
 def sample(metadata: dict[str, str]) -> bytes:

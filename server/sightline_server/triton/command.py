@@ -59,6 +59,10 @@ def environment(installation: Installation, cores: str = "", *, gpu: bool) -> di
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LD_"))}
     kept["SIGHTLINE_CORES"] = cores
+    # ONNX Runtime sends telemetry otherwise, and starts to do so when a stub loads it; docs/privacy.md.
+    kept["ORT_DISABLE_TELEMETRY"] = "1"
+    # NVIDIA's DCGM, which Triton loads for the metrics of GPUs, writes /var/log/nv-hostengine.log otherwise.
+    kept["__DCGM_DBG_LVL"] = "NONE"
     kept["LD_LIBRARY_PATH"] = library_path(installation, gpu=gpu)
     if gpu:
         # Read by our backend in the stubs: whatever kind of instance Triton makes, the CPU is refused.

@@ -112,7 +112,8 @@ def requirements(build: str, *, nvidia: bool = True) -> str:
 def backend_sources() -> dict[str, bytes]:
     """Our backend's files, as shipped."""
     folder = resources.files("sightline_server.triton") / "backend"
-    return {name: (folder / name).read_bytes() for name in ("model.py", "onnx_sessions.py", "model_cores.py")}
+    names = ("model.py", "onnx_sessions.py", "onnx_runtime.py", "model_cores.py")
+    return {name: (folder / name).read_bytes() for name in names}
 
 
 def read_stamp(root: Path) -> Stamp | None:

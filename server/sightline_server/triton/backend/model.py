@@ -2,8 +2,8 @@
 
 The files of this folder are copied beside `python/` in the engine's backend directory and run in Triton's stub
 processes, in the engine's own environment: so they import numpy, ONNX Runtime and `triton_python_backend_utils` and
-nothing of Sightline. This one is Triton's side, onnx_sessions.py is ONNX Runtime's, model_cores.py deals pictures to
-cores.
+nothing of Sightline. This one is Triton's side, onnx_sessions.py is ONNX Runtime's, onnx_runtime.py loads it without
+its telemetry, model_cores.py deals pictures to cores.
 Rule: one `config.pbtxt` means the same here and on the native backend, parameter names included.
 """
 
@@ -18,10 +18,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import triton_python_backend_utils as pb_utils
 from model_cores import Arrays
 from numpy.typing import NDArray
+from onnx_runtime import onnxruntime
 from onnx_sessions import Sessions
 
 TYPES = {

@@ -5,8 +5,8 @@ import os
 from concurrent.futures import Future
 from typing import Any
 
-import onnxruntime
 from model_cores import Arrays, Core, Dealer, Together, open_cores
+from onnx_runtime import onnxruntime
 
 
 def parameter(config: dict[str, Any], key: str, default: str) -> str:
