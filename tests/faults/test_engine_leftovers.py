@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from load_tests.processes import below, living
-from sightline_server.triton import folders, regions
+from sightline_server.triton import folders, regions, runtime
 from sightline_server.triton.engine import make_engine
 from tests.support.embedded import tiny_repository
 from tests.support.engine import CHECKOUT, embedded_config
@@ -58,9 +58,11 @@ def test_a_killed_server_leaves_no_process_and_no_memory(tiny_repository: Path) 
         prefix = regions.prefix_of(server.pid, regions.start_time(server.pid))
         # An engine of somebody else that starts at the same time makes ours unknown, and it stays unmarked.
         marked = [path for path in folders.present() if any(name.startswith(prefix) for name in folders.names(path))]
+        used = [path for path in runtime.listed() if path.name.startswith(prefix)]
+        assert len(used) == 1
         server.kill()
         server.wait()
-    until(lambda: not living(processes) and not regions.listed(prefix) and not any(map(Path.exists, marked)))
+    until(lambda: not living(processes) and not regions.listed(prefix) and not any(map(Path.exists, [*marked, *used])))
 
 
 async def test_orphans_of_dead_servers_are_removed_and_no_others(tiny_repository: Path) -> None:

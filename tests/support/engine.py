@@ -24,10 +24,12 @@ import pytest_asyncio
 from sightline_server.triton import regions
 from sightline_server.triton.command import free_ports
 from sightline_server.triton.config import EngineConfig
+from sightline_server.triton.embedded import linked
 from sightline_server.triton.engine import TritonEngine, make_engine
 from sightline_server.triton.install import install
 from sightline_server.triton.process import TritonProcess
 from sightline_server.triton.reaping import Reaper
+from sightline_server.triton.runtime import RuntimeFolder
 from tests.support.tiny_models import build_repository
 
 CHECKOUT = Path(__file__).parents[2]
@@ -53,7 +55,7 @@ def embedded_config(repository: Path, **changes: Any) -> EngineConfig:
     """Settings of an embedded engine on `repository`; installs the engine first if it is not there."""
     home = sightline_home()
     install(home, progress=lambda text: None)
-    return EngineConfig(home=home, repository=repository, **changes)
+    return EngineConfig(**{"home": home, "repository": repository, **changes})
 
 
 @pytest.fixture(scope="session")
@@ -70,9 +72,15 @@ def tiny_triton(tiny_repository: Path) -> Iterator[TritonSession]:
     regions.remove_orphans()
     reaper = Reaper(regions.own_prefix())
     reaper.start()
+    folder = RuntimeFolder()
+    reaper.keep(folder.path)
     ports = free_ports()
     process = TritonProcess(
-        installation, tiny_repository, ("detector", "embedder"), ports, f"{regions.own_prefix()}session-"
+        linked(folder, installation),
+        folder.link("models", tiny_repository),
+        ("detector", "embedder"),
+        ports,
+        f"{regions.own_prefix()}session-",
     )
     process.start()
     reaper.watch(process.pid)
@@ -83,6 +91,7 @@ def tiny_triton(tiny_repository: Path) -> Iterator[TritonSession]:
         )
     finally:
         process.end(5.0)
+        folder.close()
         reaper.watch(0)
         reaper.end()
 

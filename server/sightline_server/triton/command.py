@@ -57,7 +57,7 @@ def environment(installation: Installation, cores: str = "", *, gpu: bool) -> di
 
     `cores` are the `SharedCores.paths` of models that share the machine.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LD_"))}
+    kept = {name: value for name, value in os.environ.items() if not leads_astray(name)}
     kept["SIGHTLINE_CORES"] = cores
     # ONNX Runtime sends telemetry otherwise, and starts to do so when a stub loads it; docs/privacy.md.
     kept["ORT_DISABLE_TELEMETRY"] = "1"
@@ -72,6 +72,11 @@ def environment(installation: Installation, cores: str = "", *, gpu: bool) -> di
         kept["CUDA_VISIBLE_DEVICES"] = ""
     kept["PATH"] = f"{installation.venv / 'bin'}:{os.environ.get('PATH', '/usr/bin:/bin')}"
     return kept
+
+
+def leads_astray(name: str) -> bool:
+    """Whether the engine must not inherit the variable: other Pythons, other libraries, proxies."""
+    return name.startswith(("PYTHON", "LD_")) or name.lower().endswith("_proxy")
 
 
 def library_path(installation: Installation, *, gpu: bool) -> str:

@@ -2,10 +2,12 @@
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from itertools import count
+from pathlib import Path
 
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.triton import regions
+from sightline_server.triton import regions, runtime
 from sightline_server.triton.command import Ports, free_ports
 from sightline_server.triton.config import MODELS, EngineConfig
 from sightline_server.triton.devices import runs_on_gpu
@@ -35,6 +37,7 @@ class EmbeddedHost:
         self._ports: Ports | None = None
         self._process: TritonProcess | None = None
         self._reaper: Reaper | None = None
+        self._runtime: runtime.RuntimeFolder | None = None
         self._stubs: list[Stub] = []
         self._port_races = 0
 
@@ -64,6 +67,7 @@ class EmbeddedHost:
             self._installation = installation_of(self._config.home)
             self._check_repository()
             regions.remove_orphans()
+            runtime.remove_orphans()
         # Asked at each start: a GPU may have been lost, or have come back.
         gpu = runs_on_gpu(self._config.device, engine_has_cuda=self._installation.has_cuda)
         if self._reaper is None:
@@ -74,9 +78,10 @@ class EmbeddedHost:
             self._ports = Ports(found.grpc, self._config.metrics_port or found.metrics)
         loop = asyncio.get_running_loop()
         self._stubs = []
+        installation, repository = self._plain_paths(self._installation)
         self._process = TritonProcess(
-            self._installation,
-            self._config.repository,
+            installation,
+            repository,
             MODELS,
             self._ports,
             f"{regions.own_prefix()}e{next(numbers)}-",
@@ -85,6 +90,14 @@ class EmbeddedHost:
         )
         self._process.start()
         self._reaper.watch(self._process.pid)
+
+    def _plain_paths(self, installation: Installation) -> tuple[Installation, Path]:
+        """The installation and the repository by paths that Triton can read."""
+        if self._runtime is None or not self._runtime.present:
+            self._runtime = runtime.RuntimeFolder()
+        if self._reaper:
+            self._reaper.keep(self._runtime.path)
+        return linked(self._runtime, installation), self._runtime.link("models", self._config.repository)
 
     def _check_repository(self) -> None:
         for model in MODELS:
@@ -155,10 +168,22 @@ class EmbeddedHost:
             self._reaper.watch(0)
 
     async def close(self) -> None:
-        """Ends the reaper."""
+        """Removes the runtime folder and ends the reaper."""
+        if self._runtime:
+            self._runtime.close()
+            self._runtime = None
         if self._reaper:
             reaper, self._reaper = self._reaper, None
             await asyncio.to_thread(reaper.end)
+
+
+def linked(folder: runtime.RuntimeFolder, installation: Installation) -> Installation:
+    """The installation as Triton is given it: every path leads through `folder`."""
+    return replace(
+        installation,
+        root=folder.link("engine", installation.root),
+        libpython_dir=str(folder.link("libpython", Path(installation.libpython_dir))),
+    )
 
 
 def report(loop: asyncio.AbstractEventLoop, listener: ProviderListener, model: str, name: str) -> None:

@@ -1,10 +1,11 @@
 """Outlives the server and cleans up after it: `python reaper.py PREFIX PARENT`, a process of its own.
 
 A server killed with SIGKILL cannot unlink its shared memory, where the last photo lies, nor end its engine's stubs. The
-reaper holds the reading end of a pipe from the server, which tells it `watch PID` and `forget PID`; when the pipe ends
-or the server is gone it kills the engine's process group, unlinks all that begins with PREFIX, removes the engine's
-folder in `/tmp`, and ends.
-Rule: standard library only, no state but the engine's pid, and it never kills a process that it was not told of.
+reaper holds the reading end of a pipe from the server, which tells it `watch PID`, `forget PID` and `folder PATH`; when
+the pipe ends or the server is gone it kills the engine's process group, unlinks all that begins with PREFIX, removes
+the engine's folder in `/tmp` and the runtime folder, and ends.
+Rule: standard library only, no state but the engine's pid and its folder, and it never kills a process or removes a
+folder that it was not told of.
 """
 
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 
 # Run by file and isolated, so that it starts in a few milliseconds; our own package is still where this file is.
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from sightline_server.triton import folders, regions
+from sightline_server.triton import folders, regions, runtime
 
 CHECK_PARENT_S = 1.0
 GIVE_UP_S = 10.0
@@ -28,12 +29,24 @@ def main(arguments: list[str]) -> None:
     # A signal to the whole terminal or service must not end the reaper before the server.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    reap(prefix, follow(parent))
+    left = follow(parent)
+    reap(prefix, left.engines)
+    for folder in left.folders:
+        runtime.remove(folder)
 
 
-def follow(parent: int) -> dict[int, str]:
-    """Reads the server's lines until it ends; returns the engines it left, pid -> start time."""
-    engines: dict[int, str] = {}
+class Left:
+    """What a server that ended leaves behind."""
+
+    def __init__(self) -> None:
+        """Nothing yet. `engines` are process id -> start time, `folders` runtime folders."""
+        self.engines: dict[int, str] = {}
+        self.folders: set[Path] = set()
+
+
+def follow(parent: int) -> Left:
+    """Reads the server's lines until it ends; returns what it left."""
+    left = Left()
     pending = b""
     while os.getppid() == parent:
         readable, _, _ = select.select([0], [], [], CHECK_PARENT_S)
@@ -44,17 +57,19 @@ def follow(parent: int) -> dict[int, str]:
             break
         *lines, pending = (pending + received).split(b"\n")
         for line in lines:
-            apply(line.decode(), engines)
-    return engines
+            apply(line.decode(), left)
+    return left
 
 
-def apply(line: str, engines: dict[int, str]) -> None:
+def apply(line: str, left: Left) -> None:
     """Takes one line of the server into account."""
-    verb, _, number = line.partition(" ")
+    verb, _, what = line.partition(" ")
     if verb == "watch":
-        engines[int(number)] = regions.start_time(int(number))
+        left.engines[int(what)] = regions.start_time(int(what))
     elif verb == "forget":
-        engines.pop(int(number), None)
+        left.engines.pop(int(what), None)
+    elif verb == "folder":
+        left.folders.add(Path(what))
 
 
 def reap(prefix: str, engines: dict[int, str]) -> None:

@@ -15,6 +15,7 @@ class Reaper:
         self._prefix = prefix
         self._process: subprocess.Popen[bytes] | None = None
         self._engine = 0
+        self._folder: Path | None = None
 
     @property
     def running(self) -> bool:
@@ -31,8 +32,16 @@ class Reaper:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        if self._folder:
+            self._tell(f"folder {self._folder}\n")
         if self._engine:
             self._tell(f"watch {self._engine}\n")
+
+    def keep(self, folder: Path) -> None:
+        """From now on `folder` is the runtime folder to remove."""
+        if folder != self._folder:
+            self._folder = folder
+            self._tell(f"folder {folder}\n")
 
     def watch(self, engine: int) -> None:
         """From now on the process group of `engine` is the one to kill; 0 for none."""

@@ -1,0 +1,166 @@
+"""The private folder through which the engine gets its paths, and its removal.
+
+Triton starts its stubs through a shell without quotes, reads numbers out of a repository path with a blank, and its
+embedded Python fails on letters beyond ASCII. So Triton never sees the paths of the installation or of the models: it
+gets links to them in a folder whose own path is plain. The folder has mode 0700, is named as the server's regions are,
+and has room for the engine's Unix socket. The server keeps a lock on it, which tells other servers, in other containers
+too, and cleaners of temporary files that it is in use.
+Rule: the folder holds links and sockets only; standard library only, because the reaper loads this file.
+"""
+
+import errno
+import fcntl
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.triton import regions
+
+PLAIN = re.compile(r"/[A-Za-z0-9_./@+=,-]*")
+"""Paths that shells, URIs and Triton take as they are."""
+MOST_BYTES = 100
+"""Bound on the longest path in the folder; a Unix socket's path may have 107 bytes."""
+LONGEST_NAME = "/triton:65535"
+NAME = re.compile(re.escape(regions.PREFIX) + r"\d+-\d+-run-[0-9a-f]+")
+TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 (a folder of our own is made there, never a file with a known name)
+
+
+class RuntimeFolder:
+    """One server's folder, from its making to `close`."""
+
+    def __init__(self) -> None:
+        """Makes the folder. Raises `SightlineError` of kind CONFIGURATION when no place can take it."""
+        self.path = make()
+        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    @property
+    def present(self) -> bool:
+        """Whether the folder is still there; someone who tidies the temporary directory may have removed it."""
+        return is_private(self.path)
+
+    def link(self, name: str, target: Path) -> Path:
+        """Makes `name` in the folder lead to `target`; returns the plain path."""
+        place = self.path / name
+        place.unlink(missing_ok=True)
+        place.symlink_to(target.absolute())
+        return place
+
+    def close(self) -> None:
+        """Removes the folder."""
+        if self._lock >= 0:
+            remove(self.path)
+            os.close(self._lock)
+            self._lock = -1
+
+
+def make() -> Path:
+    """An empty folder of mode 0700 with a plain path. Raises `SightlineError` when no place can take it."""
+    reasons = []
+    for place in places():
+        path = place / f"{regions.own_prefix()}run-{os.urandom(4).hex()}"
+        if reason := unfit(path):
+            reasons.append(f"{place} {reason}")
+            continue
+        try:
+            path.mkdir(mode=0o700)
+        except OSError as error:
+            reasons.append(f"{place}: {error.strerror}")
+            continue
+        if is_private(path):
+            return path
+        reasons.append(f"{place} does not keep files private")
+    raise SightlineError(
+        ErrorKind.CONFIGURATION,
+        f"no place for the engine's runtime folder: {'; '.join(reasons)}. "
+        "Set XDG_RUNTIME_DIR or TMPDIR to a writable folder with a short path of ASCII letters and no blanks.",
+    )
+
+
+def places() -> list[Path]:
+    """Where the folder may be made, best first: the user's runtime directory, then the temporary ones."""
+    own = os.environ.get("XDG_RUNTIME_DIR", "")
+    found = [Path(own)] if own and is_private(Path(own)) else []
+    temporary = [Path(name) for name in dict.fromkeys((os.environ.get("TMPDIR", ""), *TEMPORARY)) if name]
+    # Where others may rename our folder, it is only made when nothing better is there.
+    return [*found, *sorted(temporary, key=lambda place: not keeps_names(place))]
+
+
+def unfit(path: Path) -> str:
+    """Why Triton could not be given paths below `path`; empty when it could."""
+    if not PLAIN.fullmatch(str(path)):
+        return "has characters in its path that Triton cannot read"
+    if len(f"{path}{LONGEST_NAME}") > MOST_BYTES:
+        return "has too long a path"
+    return ""
+
+
+def is_private(path: Path) -> bool:
+    """Whether `path` is a folder, and no link to one, that only this user can enter."""
+    try:
+        found = path.lstat()
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+
+
+def keeps_names(place: Path) -> bool:
+    """Whether other users cannot rename what this one makes in `place`."""
+    try:
+        mode = place.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return bool(mode & stat.S_ISVTX) or not mode & 0o022
+
+
+def remove_orphans() -> None:
+    """Removes the folders of this user's servers that are no longer there."""
+    for path in listed():
+        if not regions.owner_lives(path.name) and not locked(path):
+            remove(path)
+
+
+def listed() -> Iterator[Path]:
+    """This user's runtime folders, wherever a server may have made them."""
+    for place in places():
+        try:
+            names = os.listdir(place)
+        except OSError:
+            continue
+        yield from (place / name for name in names if NAME.fullmatch(name) and is_private(place / name))
+
+
+def locked(path: Path) -> bool:
+    """Whether a server that cannot be seen from here, in another container for example, uses the folder."""
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.EWOULDBLOCK, errno.EACCES)
+    finally:
+        os.close(lock)
+    return False
+
+
+def remove(path: Path) -> None:
+    """Removes a runtime folder with the links and sockets in it; anything else stays, and the folder with it."""
+    try:
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return
+    try:
+        for name in os.listdir(folder):
+            kind = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+            if stat.S_ISLNK(kind) or stat.S_ISSOCK(kind):
+                os.unlink(name, dir_fd=folder)
+        path.rmdir()
+    except OSError:
+        return
+    finally:
+        os.close(folder)
