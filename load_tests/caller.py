@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 
 from load_tests.records import CODES, LEFT, UNANSWERED
+from sightline_client.target import proxy_option
 
 METHOD = "/sightline.v1.LensService/Search"
 ACCEPTED, DETECTED, RESULTS, FAILURE, DONE = (field << 3 | 2 for field in range(1, 6))
@@ -45,7 +46,7 @@ class Caller:
         self._requests = requests
         self._deadline_s = deadline_s
         # A pool of its own for each channel; otherwise gRPC makes one connection of them.
-        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0), proxy_option(target)]
         self._channels = [grpc.aio.insecure_channel(target, options=options) for _ in range(connections)]
         self._methods: list[Any] = [channel.unary_stream(METHOD) for channel in self._channels]
         self.rows: list[tuple[float, ...]] = []

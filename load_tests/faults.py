@@ -27,6 +27,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from load_tests.processes import below, living, shared_files
 from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
 from sightline_client.local_server import LocalServer
+from sightline_client.target import proxy_option
 
 DEADLINE_S = 15.0
 HEALTH_EVERY_S = 0.05
@@ -82,8 +83,8 @@ class Stream:
     """Photos at a constant rate, and a look at health, until `stop`."""
 
     def __init__(self, target: str, photo: bytes, rate: float) -> None:
-        self._channel = grpc.aio.insecure_channel(target)
-        self._watch = grpc.aio.insecure_channel(target)
+        self._channel = grpc.aio.insecure_channel(target, options=[proxy_option(target)])
+        self._watch = grpc.aio.insecure_channel(target, options=[proxy_option(target)])
         self._request = lens_service_pb2.SearchRequest(photo=photo)
         self._rate = rate
         self._calls: set[asyncio.Task[None]] = set()

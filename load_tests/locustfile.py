@@ -16,6 +16,7 @@ import grpc.experimental.gevent
 from locust import User, between, task
 
 from load_tests.photos import SHOWROOM, read_photos
+from sightline_client.target import proxy_option
 
 METHOD = "/sightline.v1.LensService/Search"
 DEADLINE_S = 2.0
@@ -32,7 +33,8 @@ class LensUser(User):
 
     def on_start(self) -> None:
         """A connection and a place in the list of photos of its own."""
-        self.channel = grpc.insecure_channel(self.host, options=[("grpc.use_local_subchannel_pool", 1)])
+        options = [("grpc.use_local_subchannel_pool", 1), proxy_option(self.host)]
+        self.channel = grpc.insecure_channel(self.host, options=options)
         # Bytes go and come as they are.
         self.method: Any = self.channel.unary_stream(METHOD)
         self.requests = itertools.cycle(REQUESTS)

@@ -23,6 +23,7 @@ from load_tests.photos import SHOWROOM, Photos, read_photos
 from load_tests.scrapes import Between, scrape
 from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
 from sightline_client.local_server import LocalServer
+from sightline_client.target import proxy_option
 
 TOLERANCE = 1e-5
 DEADLINE_S = 30.0
@@ -89,7 +90,7 @@ def variation(encoded: bytes, step: int) -> bytes:
 
 async def compare(server: LocalServer, photos: Sequence[bytes]) -> dict[str, Any]:
     """Asks three times and counts what differs from asking alone."""
-    async with grpc.aio.insecure_channel(server.target) as channel:
+    async with grpc.aio.insecure_channel(server.target, options=[proxy_option(server.target)]) as channel:
         stub = lens_service_pb2_grpc.LensServiceStub(channel)
         before = scrape(server.metrics_url)
         alone = [await ask(stub, photo) for photo in photos]

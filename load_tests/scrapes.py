@@ -30,9 +30,13 @@ class Scrape:
         return sum(value for (found, given), value in self.samples.items() if found == name and wanted <= set(given))
 
 
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks the server itself, whatever proxies the environment names."""
+
+
 def scrape(url: str) -> Scrape:
     """Reads `url` now."""
-    with urllib.request.urlopen(url, timeout=5.0) as answer:
+    with DIRECT.open(url, timeout=5.0) as answer:
         text = answer.read().decode()
     samples = {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value

@@ -3,6 +3,7 @@
 Importing is cheap; nothing is started before a test asks for it.
 """
 
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import grpc
@@ -10,6 +11,17 @@ import pytest
 import pytest_asyncio
 
 from tests.support.world import RunningServer, World, build_world, running
+
+LOOPBACK = "127.0.0.1,localhost,::1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loopback_without_proxies() -> Iterator[None]:
+    """The tests' own connections to servers of theirs are direct, whatever proxies the environment names."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("no_proxy", "NO_PROXY"):
+            patch.setenv(name, ",".join(filter(None, (os.environ.get(name), LOOPBACK))))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import httpx
 
 from load_tests.peers.peers import Peer
 from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
+from sightline_client.target import proxy_option
 
 TOLERANCE = 1e-4
 BOX_TOLERANCE = 1e-3
@@ -24,7 +25,7 @@ Answer = dict[str, Any]
 
 def ask_sightline(target: str, photos: Sequence[bytes]) -> list[Answer]:
     """Sightline's answers, one photo at a time."""
-    with grpc.insecure_channel(target) as channel:
+    with grpc.insecure_channel(target, options=[proxy_option(target)]) as channel:
         stub = lens_service_pb2_grpc.LensServiceStub(channel)
         return [
             to_answer(stub.Search(lens_service_pb2.SearchRequest(photo=photo), timeout=DEADLINE_S)) for photo in photos
@@ -53,8 +54,8 @@ def ask_peer(peer: Peer, url: str, photos: Sequence[bytes], *, at_once: int) -> 
 
     def one(photo: bytes) -> Answer:
         headers = {"content-type": peer.content_type}
-        answer = httpx.post(url, content=peer.body(photo), headers=headers, timeout=DEADLINE_S).raise_for_status()
-        found = json.loads(answer.content)
+        answer = httpx.post(url, content=peer.body(photo), headers=headers, timeout=DEADLINE_S, trust_env=False)
+        found = json.loads(answer.raise_for_status().content)
         first: Answer = found[0] if isinstance(found, list) else found
         return first
 

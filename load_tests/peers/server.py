@@ -119,7 +119,7 @@ class PeerServer:
         assert self._process is not None
         deadline = time.monotonic() + START_S
         body, headers = self._peer.body(self._photo), {"content-type": self._peer.content_type}
-        with httpx.Client(timeout=10.0) as client:
+        with httpx.Client(timeout=10.0, trust_env=False) as client:
             while self._process.poll() is None and time.monotonic() < deadline:
                 try:
                     if client.post(self.url, content=body, headers=headers).status_code == httpx.codes.OK:

@@ -5,20 +5,55 @@ underscores: `SIGHTLINE_LIMITS__MAX_PHOTO_BYTES`.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
+from sightline_server.domain.address import (
+    Address,
+    TcpAddress,
+    parse_endpoint,
+    parse_listener,
+    parse_target,
+    parse_tcp_listener,
+)
+
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+T = TypeVar("T")
+
+
+def checked(parse: Callable[[str], T]) -> Callable[[Any], Any]:
+    """A validator that parses what is written by `parse` and reports its `ValueError` as it is."""
+
+    def validate(value: Any) -> Any:
+        if value is None or isinstance(value, Address):
+            return value
+        try:
+            return parse(str(value))
+        except ValueError as error:
+            raise PydanticCustomError("address", "{reason}", {"reason": str(error)}) from None
+
+    return validate
+
+
+AS_TEXT = PlainSerializer(lambda address: None if address is None else str(address), return_type=str | None)
+Listener = Annotated[Address, BeforeValidator(checked(parse_listener)), AS_TEXT, NoDecode]
+TcpListener = Annotated[TcpAddress, BeforeValidator(checked(parse_tcp_listener)), AS_TEXT, NoDecode]
+Target = Annotated[Address | None, BeforeValidator(checked(parse_target)), AS_TEXT, NoDecode]
+Endpoint = Annotated[str | None, BeforeValidator(checked(parse_endpoint))]
 
 
 NOT_PRODUCTS = frozenset(
@@ -40,10 +75,10 @@ class Part(BaseModel):
 class ServerSettings(Part):
     """Where the server listens and how it stops."""
 
-    listen: str = "127.0.0.1:50051"
-    """HOST:PORT for gRPC; port 0 takes a free one."""
-    metrics_listen: str = "127.0.0.1:9464"
-    """HOST:PORT for `/metrics`."""
+    listen: Listener = TcpAddress("127.0.0.1", 50051)
+    """HOST:PORT for gRPC, or unix:PATH; port 0 takes a free one."""
+    metrics_listen: TcpListener = TcpAddress("127.0.0.1", 9464)
+    """HOST:PORT for `/metrics`; port 0 takes a free one."""
     tls_cert: Path | None = None
     """PEM certificate chain of the server."""
     tls_key: Path | None = None
@@ -165,7 +200,7 @@ class BatchingSettings(Part):
 class EngineSettings(Part):
     """The model server."""
 
-    triton_url: str | None = None
+    triton_url: Target = None
     """HOST:PORT of a running Triton's gRPC service; without it the embedded engine is started."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """What the embedded engine runs on; `gpu` refuses to start without one."""
@@ -204,7 +239,7 @@ class LogSettings(Part):
 class TracingSettings(Part):
     """Spans of calls and stages, for an OpenTelemetry collector."""
 
-    endpoint: str | None = Field(default=None, pattern="^https?://[^/]+$")
+    endpoint: Endpoint = None
     """http://HOST:PORT or https://HOST:PORT of the collector's OTLP gRPC service; without it nothing is traced."""
     sample_ratio: Fraction = 0.1
     """How many calls are traced; a caller who has a trace of its own decides for its calls."""

@@ -198,7 +198,7 @@ async def serving(
         found = Settings(**given)
         metrics, engine, index = Metrics(), engine or FakeEngine(), FakeIndex()
         door = Door(found, metrics, tracing)
-        address = rpc_server.bind(door.server, found.server)
+        address = str(stack.enter_context(rpc_server.listening(door.server, found.server)))
         await door.health.publish()
         await door.server.start()
         stack.push_async_callback(door.server.stop, None)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from sightline_server.cli import doctor
 from sightline_server.cli.doctor import Verdict
+from sightline_server.domain.address import TcpAddress
 from sightline_server.settings import ServerSettings, Settings
 
 
@@ -38,12 +39,12 @@ def test_a_taken_port_is_named_with_its_option() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        address = TcpAddress("127.0.0.1", taken.getsockname()[1])
         check = doctor.port("metrics port", address)
     assert check.verdict is Verdict.WARN
-    assert address in check.found
+    assert check.found == f"{address}: address already in use"
     assert "--metrics-listen" in check.hint
-    assert doctor.port("gRPC port", "127.0.0.1:nonsense").verdict is Verdict.WARN
+    assert doctor.port("gRPC port", address).verdict is Verdict.OK
 
 
 def test_shared_memory_that_is_missing_fails(tmp_path: Path) -> None:

@@ -53,9 +53,9 @@ def test_command_line_over_environment_over_file_over_defaults(config: Path, mon
     monkeypatch.setenv("SIGHTLINE_SERVER__GRACE_S", "22")
     monkeypatch.setenv("SIGHTLINE_SERVER__METRICS_LISTEN", "127.0.0.1:2002")
     settings = load(config, server={"metrics_listen": "127.0.0.1:3002", "listen": None})
-    assert settings.server.metrics_listen == "127.0.0.1:3002"
+    assert str(settings.server.metrics_listen) == "127.0.0.1:3002"
     assert settings.server.grace_s == 22
-    assert settings.server.listen == "127.0.0.1:1001"
+    assert str(settings.server.listen) == "127.0.0.1:1001"
     assert settings.limits.max_regions == 5
     assert settings.limits.max_products == LimitSettings().max_products
 

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from sightline_server.telemetry.otel import OpenTelemetryTracing
+from sightline_server.telemetry.otel import OpenTelemetryTracing, channel_options, collector_tracing
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 CALLER = "b7ad6b7169203331"
@@ -53,6 +53,21 @@ def run_call(tracing: OpenTelemetryTracing, traceparent: str | None = None, code
 
 def by_name(exporter: InMemorySpanExporter) -> dict[str, ReadableSpan]:
     return {span.name: span for span in exporter.get_finished_spans()}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "through_proxies"),
+    [
+        ("http://127.0.0.1:4317", 0),
+        ("http://localhost:4317", 0),
+        ("https://[::1]:4317", 0),
+        ("https://collector.example", 1),
+        ("http://10.0.0.1:4317", 1),
+    ],
+)
+def test_proxies_are_for_collectors_elsewhere(endpoint: str, through_proxies: int) -> None:
+    assert channel_options(endpoint) == (("grpc.enable_http_proxy", through_proxies),)
+    collector_tracing(endpoint, 0.0).close()
 
 
 def test_a_call_has_a_span_and_each_stage_one_below_it(exporter: InMemorySpanExporter) -> None:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from sightline_server.domain.address import TcpAddress
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.shared import SharedCatalog
 from sightline_server.settings import Settings
@@ -42,14 +43,14 @@ def test_a_task_names_the_files_that_the_worker_inherits() -> None:
 @pytest.mark.parametrize(("workers", "ceiling", "share"), [(4, 64, 16), (3, 64, 21), (8, 4, 1), (1, 64, 64)])
 def test_the_ceiling_of_calls_is_divided(workers: int, ceiling: int, share: int) -> None:
     whole = settings(server={"workers": workers}, limits={"max_concurrent_calls": ceiling})
-    part = share_of(whole, address="127.0.0.1:5", engine="127.0.0.1:6")
+    part = share_of(whole, address=TcpAddress("127.0.0.1", 5), engine=TcpAddress("127.0.0.1", 6))
     assert part.limits.max_concurrent_calls == share
     assert part.server.workers == workers
 
 
 def test_a_worker_is_sent_to_the_parents_port_and_engine() -> None:
-    part = share_of(settings(), address="127.0.0.1:5", engine="127.0.0.1:6")
-    assert (part.server.listen, part.engine.triton_url) == ("127.0.0.1:5", "127.0.0.1:6")
+    part = share_of(settings(), address=TcpAddress("127.0.0.1", 5), engine=TcpAddress("127.0.0.1", 6))
+    assert (str(part.server.listen), str(part.engine.triton_url)) == ("127.0.0.1:5", "127.0.0.1:6")
 
 
 def test_a_worker_says_that_it_serves_or_why_it_cannot() -> None:

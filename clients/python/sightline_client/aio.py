@@ -21,6 +21,7 @@ from sightline_client.answers import Answer
 from sightline_client.events import Done, Event, Lane, Region
 from sightline_client.options import ClientOptions
 from sightline_client.retry import Retrier, RetryThrottle
+from sightline_client.target import grpc_target
 
 _Call = grpc.aio.UnaryStreamCall[lens_service_pb2.SearchRequest, lens_service_pb2.SearchResponse]
 
@@ -180,6 +181,7 @@ async def _next(messages: AsyncIterator[lens_service_pb2.SearchResponse]) -> len
 
 def _open(options: ClientOptions) -> grpc.aio.Channel:
     arguments = options.channel_arguments()
+    target = grpc_target(options.target, tls=options.tls is not None)
     if options.tls is None:
-        return grpc.aio.insecure_channel(options.target, options=arguments)
-    return grpc.aio.secure_channel(options.target, options.tls.credentials(), options=arguments)
+        return grpc.aio.insecure_channel(target, options=arguments)
+    return grpc.aio.secure_channel(target, options.tls.credentials(), options=arguments)

@@ -21,6 +21,7 @@ from typing import IO, Any, Self
 import grpc
 
 from sightline_client.errors import SightlineError
+from sightline_client.target import proxy_option
 
 SERVICE = "sightline.v1.LensService"
 PORT_TAKEN = 2
@@ -137,7 +138,8 @@ class LocalServer:
     def _wait_until_serving(self) -> bool:
         """True once it serves, False when it ended first. Raises `LocalServerError` when neither happens in time."""
         deadline = time.monotonic() + self._start_timeout_s
-        with grpc.insecure_channel(self.target, options=[("grpc.max_reconnect_backoff_ms", 300)]) as channel:
+        options = [("grpc.max_reconnect_backoff_ms", 300), proxy_option(self.target)]
+        with grpc.insecure_channel(self.target, options=options) as channel:
             health = _Health(channel)
             while self._running().poll() is None:
                 if health.serving():

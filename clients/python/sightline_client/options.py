@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 
 from sightline_client.errors import ConfigurationError
+from sightline_client.target import grpc_target, proxy_option
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 MIB = 1024 * 1024
@@ -45,7 +46,7 @@ class RetryOptions:
 
 @dataclass(frozen=True, slots=True)
 class ClientOptions:
-    """Everything about a client; `target` is HOST:PORT or any gRPC target."""
+    """Everything about a client; `target` is HOST:PORT, unix:PATH or any gRPC target."""
 
     target: str = DEFAULT_TARGET
     tls: TlsOptions | None = None
@@ -63,6 +64,7 @@ class ClientOptions:
     def __post_init__(self) -> None:
         if self.timeout_s <= 0 or min(self.retry.attempts, self.max_photo_bytes, self.channels) < 1:
             raise ConfigurationError("timeout_s, retry.attempts, max_photo_bytes and channels must be positive")
+        grpc_target(self.target, tls=self.tls is not None)
 
     def channel_arguments(self) -> list[tuple[str, str | int]]:
         """What the gRPC channel is made with.
@@ -82,6 +84,7 @@ class ClientOptions:
             ("grpc.keepalive_timeout_ms", 20_000),
             # Without a pool of its own each, gRPC makes one connection of all channels to one target.
             ("grpc.use_local_subchannel_pool", int(self.channels > 1)),
+            proxy_option(self.target),
         ]
 
 

@@ -22,6 +22,7 @@ from sightline_server.app.clock import clock
 from sightline_server.app.door import Door
 from sightline_server.app.engine import engine_session
 from sightline_server.app.pipeline import build_pipeline
+from sightline_server.domain.address import TcpAddress
 from sightline_server.domain.request import SearchQuery
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.served import ServedCatalog, open_index
@@ -29,6 +30,7 @@ from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Engine
 from sightline_server.rpc import server as rpc_server
 from sightline_server.rpc.admission import Admission
+from sightline_server.rpc.listening import in_words
 from sightline_server.settings import Settings
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.tracing import make_tracing
@@ -65,7 +67,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         tell_usage(stack, metrics, ALONE)
         metrics.workers_wanted.set(1)
         door = Door(settings, metrics, tracing)
-        address = rpc_server.bind(door.server, settings.server)
+        address = stack.enter_context(rpc_server.listening(door.server, settings.server))
         # The health service would say SERVING for the server as a whole until it is told otherwise.
         await door.health.publish()
         await door.server.start()
@@ -81,20 +83,20 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         door.open(engine, pipeline, events)
         await door.health.publish()
         stack.push_async_callback(door.close, settings.server.grace_s)
-        yield Running(address, metrics_address, door.admission, engine, metrics)
+        yield Running(str(address), metrics_address, door.admission, engine, metrics)
 
 
-def start_metrics(stack: AsyncExitStack, listen: str, registry: CollectorRegistry) -> str:
+def start_metrics(stack: AsyncExitStack, listen: TcpAddress, registry: CollectorRegistry) -> str:
     """Serves `registry` as `/metrics` on `listen`; returns the address with its real port."""
-    host, _, port = listen.rpartition(":")
     try:
-        server, thread = start_http_server(int(port), host.strip("[]"), registry=registry)
-    except (OSError, ValueError) as error:
-        raise SightlineError(ErrorKind.CONFIGURATION, f"cannot listen on {listen} for metrics: {error}") from error
+        server, thread = start_http_server(listen.port, listen.host, registry=registry)
+    except OSError as error:
+        reason = in_words(error)
+        raise SightlineError(ErrorKind.CONFIGURATION, f"cannot listen on {listen} for metrics: {reason}") from error
     stack.callback(thread.join)
     stack.callback(server.server_close)
     stack.callback(server.shutdown)
-    return f"{host}:{server.server_port}"
+    return str(listen.with_port(server.server_port))
 
 
 def tell_usage(stack: AsyncExitStack, metrics: Metrics, worker: str) -> None:

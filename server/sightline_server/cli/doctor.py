@@ -8,11 +8,9 @@ import json
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
@@ -30,7 +28,9 @@ from sightline_models.errors import ModelError
 from sightline_models.places import default_repository
 from sightline_models.store import State, inspect
 from sightline_server.cli.loading import load
+from sightline_server.domain.address import Address
 from sightline_server.errors import SightlineError
+from sightline_server.rpc.listening import obstacle
 from sightline_server.settings import Settings
 from sightline_server.triton.fitness import ELSEWHERE, MINIMUM_GLIBC, NEEDED_BYTES, PYTHONS, glibc_version
 from sightline_server.triton.installation import installation_of
@@ -145,19 +145,11 @@ def shared_memory(folder: Path = SHARED_MEMORY) -> Check:
     return Check("shared memory", verdict, found, "256 MiB are good; in a container: --shm-size=256m")
 
 
-def port(name: str, address: str) -> Check:
+def port(name: str, address: Address) -> Check:
     """Whether the server could listen at `address`."""
-    host, _, number = address.rpartition(":")
-    host = host.strip("[]")
-    try:
-        family = socket.getaddrinfo(host, int(number), type=socket.SOCK_STREAM)[0][0]
-        with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, int(number)))
-    except (OSError, ValueError) as error:
-        option = "--metrics-listen" if "metrics" in name else "--listen"
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        return Check(name, Verdict.WARN, f"{address}: {reason}", f"choose another with {option} HOST:PORT")
+    if reason := obstacle(address):
+        option = "--metrics-listen HOST:PORT" if "metrics" in name else "--listen HOST:PORT"
+        return Check(name, Verdict.WARN, f"{address}: {reason}", f"choose another with {option}")
     return Check(name, Verdict.OK, f"{address} is free")
 
 

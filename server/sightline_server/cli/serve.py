@@ -32,7 +32,9 @@ def serve(
     triton_url: Annotated[
         str | None, typer.Option(help="HOST:PORT of a running Triton's gRPC service; else the embedded engine is used.")
     ] = None,
-    listen: Annotated[str | None, typer.Option(help="HOST:PORT for gRPC. [default: 127.0.0.1:50051]")] = None,
+    listen: Annotated[
+        str | None, typer.Option(help="HOST:PORT or unix:PATH for gRPC. [default: 127.0.0.1:50051]")
+    ] = None,
     metrics_listen: Annotated[
         str | None, typer.Option(help="HOST:PORT for /metrics. [default: 127.0.0.1:9464]")
     ] = None,

@@ -1,11 +1,12 @@
-"""The gRPC server: its options, its port, its TLS.
+"""The gRPC server: its options, its address, its TLS.
 
 Rule: a taken port is an error that names it (`so_reuseport` is off: two servers would share the port without a word;
 workers share one, which their parent has taken for them), and a port that others can reach needs TLS or `--insecure`.
 """
 
-import ipaddress
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -13,8 +14,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from sightline.v1 import lens_service_pb2_grpc
+from sightline_server.domain.address import Address
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.rpc.health import LENS_SERVICE, Health
+from sightline_server.rpc.listening import listening_on
 from sightline_server.rpc.service import LensService
 from sightline_server.settings import LimitSettings, ServerSettings
 
@@ -49,33 +52,27 @@ def options(server: ServerSettings, limits: LimitSettings) -> list[tuple[str, in
     ]
 
 
-def bind(built: grpc.aio.Server, settings: ServerSettings) -> str:
-    """Binds `listen` and returns the address with the port that was given for port 0.
+@contextmanager
+def listening(built: grpc.aio.Server, settings: ServerSettings) -> Iterator[Address]:
+    """Listens on `listen` for the length of the block; gives the address with the port that was given for port 0.
 
-    Raises `SightlineError` of kind CONFIGURATION.
+    Raises `SightlineError` of kind CONFIGURATION. Stop the server before the block ends.
     """
     credentials = allowed_credentials(settings)
-    try:
+
+    def add_port(target: str) -> int:
         if credentials is None:
-            port = built.add_insecure_port(settings.listen)
-        else:
-            port = built.add_secure_port(settings.listen, credentials)
-    except RuntimeError as error:
-        raise cannot_listen(settings.listen) from error
-    return f"{settings.listen.rpartition(':')[0]}:{port}"
+            return built.add_insecure_port(target)
+        return built.add_secure_port(target, credentials)
 
-
-def cannot_listen(listen: str) -> SightlineError:
-    """The error of a port that somebody else has."""
-    return SightlineError(
-        ErrorKind.CONFIGURATION, f"cannot listen on {listen}: the port is taken or the address is not ours"
-    )
+    with listening_on(settings.listen, add_port) as address:
+        yield address
 
 
 def allowed_credentials(settings: ServerSettings) -> grpc.ServerCredentials | None:
     """`server_credentials`. Raises `SightlineError` also where others could reach the port without TLS."""
     credentials = server_credentials(settings)
-    if credentials is None and not settings.insecure and not is_loopback(settings.listen.rpartition(":")[0]):
+    if credentials is None and not settings.insecure and not settings.listen.is_loopback:
         raise SightlineError(
             ErrorKind.CONFIGURATION,
             f"{settings.listen} can be reached by others: give --tls-cert and --tls-key, or --insecure",
@@ -124,13 +121,3 @@ def read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise SightlineError(ErrorKind.CONFIGURATION, f"cannot read {path}: {error.strerror}") from error
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`."""
-    if host in ("localhost", "unix", "unix-abstract"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -8,6 +8,8 @@ import importlib.metadata
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+from urllib.parse import urlsplit
 
 from opentelemetry import context as current
 from opentelemetry import trace
@@ -18,6 +20,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from sightline_server.domain.address import TcpAddress
 from sightline_server.telemetry.tracing import CallSpan, Metadata
 
 SERVICE = "sightline.v1.LensService"
@@ -101,7 +104,18 @@ class OpenTelemetryTracing:
         closing.join(CLOSE_S)
 
 
+def channel_options(endpoint: str) -> tuple[tuple[str, Any], ...]:
+    """What the channel to the collector is made with: no proxy stands before a collector on this machine."""
+    host = urlsplit(endpoint).hostname or ""
+    return (("grpc.enable_http_proxy", int(not TcpAddress(host, 0).is_loopback)),)
+
+
 def collector_tracing(endpoint: str, sample_ratio: float) -> OpenTelemetryTracing:
     """Tracing to the OTLP collector at `endpoint`, http://HOST:PORT or https://HOST:PORT, by gRPC."""
-    exporter = OTLPSpanExporter(endpoint, insecure=endpoint.startswith("http://"), timeout=EXPORT_TIMEOUT_S)
+    exporter = OTLPSpanExporter(
+        endpoint,
+        insecure=endpoint.startswith("http://"),
+        timeout=EXPORT_TIMEOUT_S,
+        channel_options=channel_options(endpoint),  # type: ignore[arg-type]  # gRPC takes integers, too
+    )
     return OpenTelemetryTracing(BatchSpanProcessor(exporter), sample_ratio)

@@ -13,6 +13,7 @@ import numpy as np
 import tritonclient.grpc.aio as triton
 from numpy.typing import NDArray
 
+from sightline_server.domain.address import parse_target
 from sightline_server.triton.faults import Cause, EngineError, cause_of
 
 CHANNEL_OPTIONS = [
@@ -24,6 +25,11 @@ CHANNEL_OPTIONS = [
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_retries", 0),
 ]
+
+
+def channel_options(address: str) -> list[tuple[str, int]]:
+    """What the channel to `address` is made with: proxies of the environment never stand before this machine."""
+    return [*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", int(not parse_target(address).is_loopback))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,7 @@ class TritonClient:
 
     def __init__(self, address: str) -> None:
         """`address` is HOST:PORT of Triton's gRPC service; nothing is sent yet."""
-        self._client = triton.InferenceServerClient(address, channel_args=CHANNEL_OPTIONS)
+        self._client = triton.InferenceServerClient(address, channel_args=channel_options(address))
         self._closed = False
 
     async def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from sightline_server.domain.address import parse_target
 from sightline_server.triton.config import MODELS
 from sightline_server.triton.hosts import ProviderListener
 
@@ -13,8 +14,8 @@ class RemoteHost:
     mends = False
 
     def __init__(self, url: str, on_provider: ProviderListener, digests: Mapping[str, str] | None = None) -> None:
-        """`url` is HOST:PORT of its gRPC service; `digests` are those of its models' files, where they were told."""
-        self.address = url.removeprefix("grpc://")
+        """`url` is the gRPC target of its service; `digests` are those of its models' files, where they were told."""
+        self.address = parse_target(url).grpc_target
         self.name = f"the Triton at {self.address}"
         self._on_provider = on_provider
         self._digests = digests or {}

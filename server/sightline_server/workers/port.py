@@ -11,29 +11,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.rpc.server import cannot_listen
+from sightline_server.domain.address import Address, TcpAddress
+from sightline_server.rpc.listening import cannot_listen, in_words
 
 NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 """An address that this machine does not have."""
 
 
 @contextmanager
-def held_port(listen: str) -> Iterator[str]:
+def held_port(listen: Address) -> Iterator[TcpAddress]:
     """Holds HOST:PORT for the length of the block; gives it with the real port in place of 0.
 
     Only processes of this user that ask for sharing, as workers do, may listen there meanwhile. Raises `SightlineError`
     of kind CONFIGURATION when the port is taken or the address cannot be shared.
     """
-    host, _, port = listen.rpartition(":")
-    if host.startswith("unix") or not port.isdigit():
-        raise SightlineError(ErrorKind.CONFIGURATION, f"workers share a TCP port HOST:PORT, not {listen}")
+    if not isinstance(listen, TcpAddress):
+        raise cannot_listen(listen, "workers share a TCP port HOST:PORT; a Unix socket needs --workers 1")
     with ExitStack() as stack:
         try:
-            number = take_all(stack, addresses(host.strip("[]"), int(port)), int(port))
+            number = take_all(stack, addresses(listen.host, listen.port), listen.port)
         except OSError as error:
-            raise cannot_listen(listen) from error
-        yield f"{host}:{number}"
+            raise cannot_listen(listen, in_words(error)) from error
+        yield listen.with_port(number)
 
 
 def take_all(stack: ExitStack, wanted: Sequence[tuple[socket.AddressFamily, tuple[Any, ...]]], number: int) -> int:

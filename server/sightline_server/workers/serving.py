@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sightline_server.app.engine import engine_session
 from sightline_server.app.serving import build_facts, catalog_path, start_metrics
+from sightline_server.domain.address import Address, parse_target
 from sightline_server.errors import SightlineError
 from sightline_server.index.shared import SharedCatalog, share_catalog
 from sightline_server.rpc import server as rpc_server
@@ -64,7 +65,7 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[RunningCrew]
         stack.push_async_callback(crew.stop, settings.server.grace_s)
         await crew.start()
         replace_when_asked(stack, Replacing(parent, crew, engine), engine)
-        yield RunningCrew(address, metrics_address, crew)
+        yield RunningCrew(str(address), metrics_address, crew)
 
 
 class Parent:
@@ -72,7 +73,7 @@ class Parent:
 
     catalog: SharedCatalog
 
-    def __init__(self, settings: Settings, address: str, folder: Path, engine: TritonEngine) -> None:
+    def __init__(self, settings: Settings, address: Address, folder: Path, engine: TritonEngine) -> None:
         self._settings = settings
         self._address = address
         self._folder = folder
@@ -83,7 +84,7 @@ class Parent:
         embedded = self._settings.engine.triton_url is None
         task = Task(
             number=number,
-            settings=share_of(self._settings, address=self._address, engine=self._engine.address),
+            settings=share_of(self._settings, address=self._address, engine=parse_target(self._engine.address)),
             digests=dict(self._engine.digests) if embedded else {},
             metrics_folder=str(self._folder),
             catalog=self.catalog,

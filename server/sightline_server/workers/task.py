@@ -8,6 +8,7 @@ Rule: one line of plain JSON each, no pickles; descriptors travel by inheritance
 import json
 from dataclasses import dataclass
 
+from sightline_server.domain.address import Address
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.shared import SharedCatalog
 from sightline_server.settings import Settings
@@ -52,7 +53,7 @@ class Task:
         )
 
 
-def share_of(settings: Settings, *, address: str, engine: str) -> Settings:
+def share_of(settings: Settings, *, address: Address, engine: Address) -> Settings:
     """One worker's settings: the parent's real `address` and `engine`, and its share of what is bounded in all.
 
     Calls inside are bounded because photos take memory, so the ceiling is divided.

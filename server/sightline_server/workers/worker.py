@@ -84,10 +84,10 @@ async def serve(task: Task, say: Callable[[bytes], object]) -> None:
         say(WARM)
         # The parent lets all of its first workers listen at once; one that is replaced it lets listen as it comes.
         await asyncio.to_thread(sys.stdin.buffer.readline)
-        rpc_server.bind(door.server, task.settings.server)
-        await door.server.start()
-        say(SERVING)
-        await stop.wait()
+        with rpc_server.listening(door.server, task.settings.server):
+            await door.server.start()
+            say(SERVING)
+            await stop.wait()
 
 
 @asynccontextmanager

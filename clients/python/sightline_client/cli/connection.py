@@ -5,8 +5,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from sightline_client.errors import SightlineError
+from sightline_client.errors import ConfigurationError, SightlineError
 from sightline_client.options import ClientOptions, TlsOptions
+from sightline_client.target import grpc_target
 
 Target = Annotated[str, typer.Option("--target", metavar="HOST:PORT", help="The server.")]
 Tls = Annotated[bool, typer.Option("--tls", help="TLS with the system's roots.")]
@@ -27,6 +28,10 @@ def options(
 ) -> ClientOptions:
     """The client's options; any TLS file turns TLS on."""
     wanted = tls or any(path is not None for path in (ca, cert, key))
+    try:
+        grpc_target(target, tls=wanted)
+    except ConfigurationError as error:
+        raise typer.BadParameter(error.message, param_hint="--target") from None
     return ClientOptions(
         target=target,
         tls=TlsOptions(root_ca=ca, client_cert=cert, client_key=key) if wanted else None,

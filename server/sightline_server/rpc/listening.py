@@ -1,0 +1,166 @@
+"""Listening on an address: TCP, a socket file, or an abstract Unix socket.
+
+Rule: nothing that a live server uses is taken over or removed. gRPC would unlink whatever is at a socket's path, at the
+start and again at the stop. So it binds a private name; that is renamed to the path, under a lock on its folder, when
+nobody listens there, and at the stop the path is removed only if it is still this server's socket.
+"""
+
+import errno
+import fcntl
+import os
+import socket
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from sightline_server.domain.address import Address, TcpAddress, UnixAddress
+from sightline_server.errors import ErrorKind, SightlineError
+
+LOCK_TIMEOUT_S = 5.0
+"""How long a start waits for another server that begins to listen in the same folder."""
+LOCK_POLL_S = 0.05
+
+AddPort = Callable[[str], int]
+"""Makes gRPC listen on a target of its own syntax; returns the port. Raises `RuntimeError`."""
+
+
+@contextmanager
+def listening_on(address: Address, add_port: AddPort) -> Iterator[Address]:
+    """Listens for the length of the block; gives the address with the real port in place of 0.
+
+    Raises `SightlineError` of kind CONFIGURATION that says what is in the way. The server must be stopped by its owner
+    before the block ends.
+    """
+    if isinstance(address, UnixAddress) and not address.abstract:
+        with socket_file(address, add_port):
+            yield address
+        return
+    try:
+        port = add_port(address.grpc_target)
+    except RuntimeError as error:
+        raise cannot_listen(address, obstacle(address)) from error
+    yield address.with_port(port) if isinstance(address, TcpAddress) else address
+
+
+def cannot_listen(address: Address, reason: str) -> SightlineError:
+    """The error of an address that cannot be used."""
+    return SightlineError(ErrorKind.CONFIGURATION, f"cannot listen on {address}: {reason}")
+
+
+def obstacle(address: Address) -> str:
+    """What keeps this process from listening at `address`; changes nothing there. Empty when nothing does."""
+    if isinstance(address, UnixAddress):
+        return occupant(address.path) if not address.abstract else abstract_obstacle(address.path)
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror:
+        return "the host name cannot be resolved"
+    for family, kind, _, _, place in found:
+        with suppress(OSError), socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(place)
+            except OSError as error:
+                return in_words(error)
+    return ""
+
+
+def abstract_obstacle(name: str) -> str:
+    """As `obstacle`, for a name in the abstract namespace."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.bind(f"\0{name}")
+        except OSError as error:
+            return in_words(error)
+    return ""
+
+
+def in_words(error: OSError) -> str:
+    """The operating system's reason, in the words of the messages here."""
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "the address is not one of this machine's"
+    return (error.strerror or str(error)).lower()
+
+
+def occupant(path: str) -> str:
+    """Why a socket at `path` would be in somebody's way; empty where there is nothing, or a dead server's socket."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return "there is a file that is not a socket"
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.setblocking(False)
+            probe.connect(path)
+    except (FileNotFoundError, ConnectionRefusedError):
+        return ""
+    except BlockingIOError:
+        return "another server listens there"
+    except OSError as error:
+        return in_words(error)
+    return "another server listens there"
+
+
+@contextmanager
+def socket_file(address: UnixAddress, add_port: AddPort) -> Iterator[None]:
+    """Listens on a socket file for the length of the block. Raises `SightlineError` of kind CONFIGURATION."""
+    folder, name = os.path.split(address.path)
+    with ExitStack() as stack:
+        try:
+            place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise cannot_listen(address, f"folder {folder}: {in_words(error)}") from error
+        stack.callback(os.close, place)
+        # By its descriptor the folder has a path that is short and plain whatever its name is.
+        within = Path(f"/proc/self/fd/{place}")
+        with locked(place, address):
+            if reason := occupant(str(within / name)):
+                raise cannot_listen(address, reason)
+            own = bind_private(address, within, add_port)
+            os.rename(own, name, src_dir_fd=place, dst_dir_fd=place)
+        made = identity(place, name)
+        stack.callback(remove_own, address, place, name, made)
+        yield
+
+
+def bind_private(address: UnixAddress, within: Path, add_port: AddPort) -> str:
+    """Makes gRPC listen on a name of this process in the folder; returns the name."""
+    own = f".sightline-{os.getpid()}"
+    try:
+        add_port(f"unix:{within / own}")
+    except RuntimeError as error:
+        folder = os.path.dirname(address.path)
+        reason = "" if os.access(folder, os.W_OK | os.X_OK) else f"folder {folder}: permission denied"
+        raise cannot_listen(address, reason or "the socket cannot be made") from error
+    return own
+
+
+def remove_own(address: UnixAddress, place: int, name: str, made: tuple[int, int]) -> None:
+    """Removes the socket file, unless another one has taken its place."""
+    with suppress(OSError, SightlineError), locked(place, address):
+        if identity(place, name) == made:
+            os.unlink(name, dir_fd=place)
+
+
+def identity(place: int, name: str) -> tuple[int, int]:
+    """Which file `name` is in the folder `place`. Raises `OSError` where it is gone."""
+    found = os.stat(name, dir_fd=place, follow_symlinks=False)
+    return found.st_dev, found.st_ino
+
+
+@contextmanager
+def locked(place: int, address: Address) -> Iterator[None]:
+    """Keeps other servers from beginning to listen in the folder. Raises `SightlineError` when one never ends."""
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
+    while True:
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise cannot_listen(address, "its folder stays locked by another process") from None
+        time.sleep(LOCK_POLL_S)
+    try:
+        yield
+    finally:
+        fcntl.flock(place, fcntl.LOCK_UN)
