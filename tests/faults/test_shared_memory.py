@@ -5,6 +5,7 @@ The server gets a `/dev/shm` of its own in a user namespace (`unshare -rm`), whi
 
 import asyncio
 import contextlib
+import io
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ from tests.support.lens import Failed
 from tests.support.remote_triton import remote_triton
 from tests.support.rest import REST_WITHIN_S, counted, good_answer, unharmed
 from tests.support.small_shop import PHOTO, SmallShop, serving
-from tests.support.world import RunningServer, asked, refused
+from tests.support.world import RunningServer, World, asked, draw_photo, patient_search, refused, running
 
 pytestmark = pytest.mark.engine
 BACK_WITHIN_S = 30.0
@@ -50,14 +51,24 @@ async def test_a_region_that_does_not_fit_leaves_tensors_on_grpc(shop: SmallShop
         assert await counted(server, "triton_transport", transport="shm") == 0
 
 
-def test_an_engine_that_does_not_fit_says_what_it_needs(shop: SmallShop, tmp_path: Path) -> None:
+async def test_the_default_size_of_containers_holds_the_default_models(world: World, tmp_path: Path) -> None:
     prefix = own_shared_memory("64m")
+    with running(world, tmp_path / "log", prefix=prefix) as server:
+        async with grpc.aio.insecure_channel(server.target) as channel:
+            photos = [asked(draw_jpeg(seed)) for seed in range(24)]
+            answers = await asyncio.gather(*(patient_search(channel, photo) for photo in photos))
+        assert all(answer.objects and not answer.failures for answer in answers)
+        assert await counted(server, "engine_restarts_total") == 0
+    assert "not answering" not in (tmp_path / "log").read_text()
+
+
+def test_an_engine_that_does_not_fit_says_what_it_needs(shop: SmallShop, tmp_path: Path) -> None:
+    prefix = own_shared_memory("40m")
     with pytest.raises(LocalServerError) as caught, serving(shop, tmp_path / "log", prefix=prefix):
         pass
     said = str(caught.value)
-    assert "(exit code 1)" in said
-    assert "Unable to initialize shared memory" in said
-    assert "No space left on device" in said
+    assert "(exit code 2)" in said
+    assert "/dev/shm has 40 of 40 MiB free and the engine needs 48" in said
 
 
 async def test_shared_memory_that_fills_up_while_it_runs(shop: SmallShop, tmp_path: Path) -> None:
@@ -101,3 +112,10 @@ async def until_ready(server: RunningServer) -> None:
     async with asyncio.timeout(BACK_WITHIN_S):
         while not await counted(server, "engine_ready"):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
+
+
+def draw_jpeg(seed: int) -> bytes:
+    """A photo with products of the shop, encoded."""
+    encoded = io.BytesIO()
+    draw_photo(seed).save(encoded, "JPEG")
+    return encoded.getvalue()

@@ -7,7 +7,7 @@ import csv
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,9 +139,11 @@ class RunningServer:
 
 
 @contextmanager
-def running(world: World, log: Path, **variables: str) -> Iterator[RunningServer]:
+def running(world: World, log: Path, *, prefix: Sequence[str] = (), **variables: str) -> Iterator[RunningServer]:
     """A server on the world's catalog for the length of the block."""
-    process = LocalServer(catalog=world.catalog, env=environment(**variables), log=log, start_timeout_s=120)
+    process = LocalServer(
+        catalog=world.catalog, env=environment(**variables), log=log, start_timeout_s=120, prefix=prefix
+    )
     with process:
         yield RunningServer(process, log)
 

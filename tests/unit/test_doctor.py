@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 from sightline_server.cli import doctor
 from sightline_server.cli.doctor import Verdict
 from sightline_server.domain.address import TcpAddress
-from sightline_server.settings import ServerSettings, Settings
+from sightline_server.settings import EngineSettings, ServerSettings, Settings
+from sightline_server.triton import sharing
+from sightline_server.triton.sharing import Room
 
 
 def versions(**installed: str) -> Callable[[str], str]:
@@ -48,7 +50,21 @@ def test_a_taken_port_is_named_with_its_option() -> None:
 
 
 def test_shared_memory_that_is_missing_fails(tmp_path: Path) -> None:
-    assert doctor.shared_memory(tmp_path / "none").verdict is Verdict.FAIL
+    assert doctor.shared_memory(Settings(), tmp_path / "none").verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("free_mib", "embedded", "remote"),
+    [(256, "OK", "OK"), (255, "WARN", "WARN"), (64, "WARN", "WARN"), (48, "WARN", "WARN"), (47, "FAIL", "WARN")],
+)
+def test_shared_memory_is_weighed_by_the_engine_that_needs_it(
+    free_mib: int, embedded: str, remote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "room", lambda folder: Room(512 << 20, free_mib << 20))
+    here, elsewhere = Settings(), Settings(engine=EngineSettings(triton_url="triton:8001"))
+    for settings, verdict in ((here, embedded), (elsewhere, remote)):
+        check = doctor.shared_memory(settings, tmp_path)
+        assert (check.verdict.value, f"{free_mib} of 512 MiB free" in check.found) == (verdict, True)
 
 
 def test_gpus_are_read_from_nvidia_smi() -> None:

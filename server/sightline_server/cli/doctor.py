@@ -32,8 +32,10 @@ from sightline_server.domain.address import Address
 from sightline_server.errors import SightlineError
 from sightline_server.rpc.listening import obstacle
 from sightline_server.settings import Settings
+from sightline_server.triton import sharing
 from sightline_server.triton.fitness import ELSEWHERE, MINIMUM_GLIBC, NEEDED_BYTES, PYTHONS, glibc_version
 from sightline_server.triton.installation import installation_of
+from sightline_server.triton.sharing import AMPLE, LEAST, MIB
 
 app = typer.Typer(help="Say what fits on this machine and what is missing.", add_completion=False)
 
@@ -41,8 +43,6 @@ FAISS = {"faiss-cpu": "cpu", "faiss-gpu": "gpu", "faiss-gpu-cuvs": "gpu-cuvs"}
 """FAISS distributions and the extra that brings each."""
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (the kernel's, not a temporary file of ours)
-MIN_SHARED_MEMORY = 64 * 1024 * 1024
-GOOD_SHARED_MEMORY = 256 * 1024 * 1024
 CORES_A_WORKER = 4
 """Fewer cores for each worker leave too few to decoding, search and models."""
 
@@ -90,7 +90,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield python()
     yield c_library()
     yield disk(settings.home)
-    yield shared_memory()
+    yield shared_memory(settings)
     yield port("gRPC port", settings.server.listen)
     yield port("metrics port", settings.server.metrics_listen)
     devices = gpus()
@@ -133,16 +133,17 @@ def disk(home: Path) -> Check:
     )
 
 
-def shared_memory(folder: Path = SHARED_MEMORY) -> Check:
-    """The shared memory through which engine and server pass tensors."""
+def shared_memory(settings: Settings, folder: Path = SHARED_MEMORY) -> Check:
+    """The shared memory through which engine and server pass tensors; only the embedded engine cannot do without."""
+    short = Verdict.FAIL if settings.engine.triton_url is None else Verdict.WARN
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
-        return Check("shared memory", Verdict.FAIL, f"no writable {folder}", "mount a tmpfs there")
-    usage = shutil.disk_usage(folder)
-    found = f"{usage.free >> 20} of {usage.total >> 20} MiB free in {folder}"
-    if usage.free >= GOOD_SHARED_MEMORY:
+        return Check("shared memory", short, f"no writable {folder}", "mount a tmpfs there")
+    room = sharing.room(folder)
+    found = f"{room.free // MIB} of {room.total // MIB} MiB free in {folder}"
+    if room.free >= AMPLE:
         return Check("shared memory", Verdict.OK, found)
-    verdict = Verdict.WARN if usage.free >= MIN_SHARED_MEMORY else Verdict.FAIL
-    return Check("shared memory", verdict, found, "256 MiB are good; in a container: --shm-size=256m")
+    hint = f"{AMPLE // MIB} MiB are good, {LEAST // MIB} the least; in a container: --shm-size=256m"
+    return Check("shared memory", Verdict.WARN if room.free >= LEAST else short, found, hint)
 
 
 def port(name: str, address: Address) -> Check:

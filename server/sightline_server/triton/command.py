@@ -7,9 +7,7 @@ from pathlib import Path
 
 from sightline_server.triton.devices import DRIVER_FOLDERS
 from sightline_server.triton.installation import Installation
-
-STUB_MEMORY_BYTES = 64 << 20
-"""Shared memory that a stub begins with; it grows when a batch needs more."""
+from sightline_server.triton.sharing import StubMemory
 
 ON_GPU = "SIGHTLINE_ON_GPU"
 
@@ -31,7 +29,12 @@ def free_ports() -> Ports:
 
 
 def command_line(
-    installation: Installation, repository: Path, models: tuple[str, ...], ports: Ports, prefix: str
+    installation: Installation,
+    repository: Path,
+    models: tuple[str, ...],
+    ports: Ports,
+    prefix: str,
+    memory: StubMemory,
 ) -> list[str]:
     """The command of tritonserver: these models only, everything on 127.0.0.1, no HTTP."""
     return [
@@ -47,8 +50,8 @@ def command_line(
         f"--metrics-port={ports.metrics}",
         "--exit-timeout-secs=2",
         f"--backend-config=python,shm-region-prefix-name={prefix}",
-        f"--backend-config=python,shm-default-byte-size={STUB_MEMORY_BYTES}",
-        f"--backend-config=python,shm-growth-byte-size={STUB_MEMORY_BYTES}",
+        f"--backend-config=python,shm-default-byte-size={memory.initial}",
+        f"--backend-config=python,shm-growth-byte-size={memory.growth}",
     ]
 
 

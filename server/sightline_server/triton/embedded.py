@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.triton import regions, runtime
+from sightline_server.triton import regions, runtime, sharing
 from sightline_server.triton.command import Ports, free_ports
 from sightline_server.triton.config import MODELS, EngineConfig
 from sightline_server.triton.devices import runs_on_gpu
@@ -68,6 +68,7 @@ class EmbeddedHost:
             self._check_repository()
             regions.remove_orphans()
             runtime.remove_orphans()
+            sharing.check_room(sharing.room())
         # Asked at each start: a GPU may have been lost, or have come back.
         gpu = runs_on_gpu(self._config.device, engine_has_cuda=self._installation.has_cuda)
         if self._reaper is None:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.triton import regions
+from sightline_server.triton import regions, sharing
 from sightline_server.triton.command import Ports, command_line, environment
 from sightline_server.triton.cores import SharedCores
 from sightline_server.triton.installation import Installation
@@ -46,7 +46,8 @@ class TritonProcess:
         """
         self.ports = ports
         self.prefix = prefix
-        self._command = command_line(installation, repository, models, ports, prefix)
+        memory = sharing.stub_memory(sharing.room().free)
+        self._command = command_line(installation, repository, models, ports, prefix, memory)
         self._installation, self._gpu = installation, gpu
         self._cores: SharedCores | None = None
         self._on_provider = on_provider

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.ports import Clock
-from sightline_server.triton import regions
+from sightline_server.triton import regions, sharing
 from sightline_server.triton.client import TritonClient
 from sightline_server.triton.leaving import Leaving
 
@@ -89,7 +89,7 @@ class RegionPool:
         whole = max(SMALLEST_BYTES, 1 << (size - 1).bit_length())
         if self._mapped + whole > self._max_bytes:
             await self._drop_free()
-        if self._closed or self._mapped + whole > self._max_bytes:
+        if self._closed or self._mapped + whole > self._max_bytes or not sharing.allows_region(whole, sharing.room()):
             return None
         self._mapped += whole
         name = f"{regions.own_prefix()}c{next(numbers)}"

@@ -1,0 +1,70 @@
+"""How `/dev/shm` is shared between the stubs, which need it, and regions for pixels, which only save copies.
+
+Rule: a stub that finds no memory for an answer must end and is replaced, and a call without a region goes over gRPC; so
+regions are made only while the stubs keep room to grow. Containers have 64 MiB unless they are given more: there the
+stubs begin with less. Sizes are in bytes.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.triton import regions
+
+MIB = 1 << 20
+AMPLE = 256 * MIB
+"""From this size on the stubs begin with what the largest batches need."""
+LEAST = 48 * MIB
+"""What two default models with their largest batches take without regions, and a little more (docs/environment.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StubMemory:
+    """The shared memory of one stub."""
+
+    initial: int
+    """What it begins with."""
+    growth: int
+    """What it takes at a time when a batch needs more."""
+
+
+LARGE = StubMemory(64 * MIB, 64 * MIB)
+SMALL = StubMemory(16 * MIB, 4 * MIB)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The state of the shared memory's file system."""
+
+    total: int
+    free: int
+
+
+def room(folder: Path = regions.FOLDER) -> Room:
+    """The size of `/dev/shm` and what is free in it; nothing where it is missing."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return Room(0, 0)
+    return Room(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+
+
+def stub_memory(free: int) -> StubMemory:
+    """What each stub gets where `free` bytes are left."""
+    return LARGE if free >= AMPLE else SMALL
+
+
+def allows_region(size: int, found: Room) -> bool:
+    """Whether a region of `size` leaves the stubs room to grow."""
+    return found.free - size >= stub_memory(found.total).initial
+
+
+def check_room(found: Room) -> None:
+    """Raises `SightlineError` of kind CONFIGURATION where the embedded engine cannot work."""
+    if found.free < LEAST:
+        raise SightlineError(
+            ErrorKind.CONFIGURATION,
+            f"{regions.FOLDER} has {found.free // MIB} of {found.total // MIB} MiB free and the engine needs "
+            f"{LEAST // MIB} ({AMPLE // MIB} are good): free some, or enlarge it (containers: --shm-size=256m)",
+        )
