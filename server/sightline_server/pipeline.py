@@ -183,6 +183,7 @@ class Pipeline:
                     limit=query.max_products,
                     min_similarity=query.min_similarity,
                     settings=self._settings.ranking,
+                    one_per_group=query.one_per_group,
                 )
             self._metrics.objects.labels("searched").inc()
             yield ObjectResults(item.object_id, products)
@@ -210,7 +211,7 @@ class Pipeline:
     async def _search(self, query: SearchQuery, embeddings: list[Embedding], watch: Stopwatch) -> list[list[Neighbour]]:
         k = query.max_products + self._settings.ranking.extra_candidates
         with watch.stage("search"):
-            asked = [VectorQuery(embedding, k) for embedding in embeddings]
+            asked = [VectorQuery(embedding, k, query.one_per_group) for embedding in embeddings]
             answer = await self._queries.submit(asked, deadline=query.deadline, lane=query.lane, on_start=watch.runs)
             watch.queue += answer.waited_s
             return list(answer.results)

@@ -82,11 +82,15 @@ class ProductIndex(Protocol):
     def self_check_recall(self) -> float:
         """recall@10 of the index against exact search, measured on probes from the catalog when it was opened."""
 
-    async def search(self, queries: NDArray[np.float32], k: int) -> list[list[Neighbour]]:
+    async def search(
+        self, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None = None
+    ) -> list[list[Neighbour]]:
         """For each of the queries [B,dimension], L2-normalised, its `k` nearest products, nearest first.
 
-        A product counts once, by its closest picture; equal similarities are ordered by product id. Fewer than `k`
-        come back only when the catalog is smaller. Raises `SightlineError` of kind INDEX_UNAVAILABLE.
+        A product counts once, by its closest image; equal similarities are ordered by product id. Fewer than `k`
+        come back only when the catalog is smaller. For a query whose `by_group` is true, `k` counts item groups: its
+        answer is every product nearer than the first one of group `k` + 1, at most 100 products of a group. Raises
+        `SightlineError` of kind INDEX_UNAVAILABLE.
         """
 
     async def close(self) -> None:

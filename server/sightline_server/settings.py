@@ -172,7 +172,10 @@ class RankingSettings(Part):
     min_similarity: Fraction = 0.0
     """Products below it are never returned; 0 keeps all."""
     extra_candidates: Annotated[int, Field(ge=0)] = 20
-    """Neighbours fetched beyond those asked for, so that a reason can lift one of them into the answer."""
+    """Neighbours fetched beyond those asked for, so that a reason can lift one of them into the answer. With
+    `one_per_group` they are item groups."""
+    one_per_group: bool = False
+    """Shows one product of each `item_group_id`, for requests that do not say whether they want that."""
 
 
 class BatchSettings(Part):

@@ -59,7 +59,7 @@ async def test_regions_and_limits_are_sent_and_the_photo_may_come_by_pipe() -> N
     async with serving(fake) as target:
         ran = await sightline(
             *("search", "-", "--target", target, "--box", "0,0.25,0.5,1", "--tap", "0.5,0.25"),
-            *("--max-objects", "2", "--max-products", "3"),
+            *("--max-objects", "2", "--max-products", "3", "--one-per-group"),
             stdin=photo,
         )
     assert ran.returncode == 0, ran.stderr
@@ -67,6 +67,7 @@ async def test_regions_and_limits_are_sent_and_the_photo_may_come_by_pipe() -> N
     assert request.photo == photo
     assert (request.regions[0].box.y_min, request.regions[1].tap.y) == (0.25, 0.25)
     assert (request.max_objects, request.max_products) == (2, 3)
+    assert request.one_per_group
 
 
 async def test_annotate_draws_on_the_upright_photo(photo: Path, tmp_path: Path) -> None:

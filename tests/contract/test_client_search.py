@@ -63,13 +63,17 @@ async def test_the_request_says_what_was_asked() -> None:
             max_products=4,
             min_similarity=0.25,
             lane=Lane.BATCH,
+            one_per_group=False,
         )
-    (request,) = fake.requests
+        await collect(client)
+    request, plain = fake.requests
     assert request.photo == PHOTO
     assert (request.catalog, request.max_objects, request.max_products, request.min_similarity) == ("shoes", 3, 4, 0.25)
     assert request.lane == lens_service_pb2.LANE_BATCH
     assert [region.WhichOneof("shape") for region in request.regions] == ["box", "tap"]
     assert (request.regions[0].box.y_min, request.regions[1].tap.x) == (0.25, 0.5)
+    assert request.HasField("one_per_group") and not request.one_per_group
+    assert not plain.HasField("one_per_group"), "the server's default"
 
 
 async def test_find_puts_the_answer_together_in_the_order_of_detected() -> None:

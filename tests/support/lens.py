@@ -134,7 +134,9 @@ class FakeIndex:
     failure: Exception | None = None
     queries: list[int] = field(default_factory=list)
 
-    async def search(self, queries: NDArray[np.float32], k: int) -> list[list[Neighbour]]:
+    async def search(
+        self, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None = None
+    ) -> list[list[Neighbour]]:
         self.queries.append(len(queries))
         if self.failure is not None:
             raise self.failure
@@ -183,6 +185,7 @@ async def serving(
     *,
     opened: bool = True,
     engine: FakeEngine | None = None,
+    index: Any = None,
     channel_options: Sequence[tuple[str, Any]] = (),
     credentials: grpc.ChannelCredentials | None = None,
     tracing: Tracing = OFF,
@@ -196,7 +199,7 @@ async def serving(
         given: dict[str, Any] = {"batching": {"frames": {"slots": 1}, "crops": {"slots": 1}}, **parts}
         given["server"] = {"listen": "127.0.0.1:0", **parts.get("server", {})}
         found = Settings(**given)
-        metrics, engine, index = Metrics(), engine or FakeEngine(), FakeIndex()
+        metrics, engine, index = Metrics(), engine or FakeEngine(), index or FakeIndex()
         door = Door(found, metrics, tracing)
         address = str(stack.enter_context(rpc_server.listening(door.server, found.server)))
         await door.health.publish()

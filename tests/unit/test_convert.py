@@ -33,9 +33,11 @@ from sightline_server.settings import LimitSettings
 LIMITS = LimitSettings(max_regions=4, default_objects=2, max_objects=3, default_products=5, max_products=7)
 
 
-def query(**fields: Any) -> SearchQuery:
+def query(*, default: bool = False, **fields: Any) -> SearchQuery:
     request = lens_service_pb2.SearchRequest(photo=b"p", **fields)
-    return convert.to_query(request, request_id="r", deadline=9.0, catalog="default", limits=LIMITS)
+    return convert.to_query(
+        request, request_id="r", deadline=9.0, catalog="default", limits=LIMITS, one_per_group=default
+    )
 
 
 def refusal(**fields: Any) -> SightlineError:
@@ -69,6 +71,13 @@ def test_everything_given_comes_through() -> None:
     )
     assert found.regions == (Box(0.25, 0.5, 0.75, 1.0), Point(0.0, 1.0))
     assert (found.max_objects, found.max_products, found.min_similarity, found.lane) == (3, 7, 0.5, Lane.BATCH)
+
+
+@pytest.mark.parametrize("default", [False, True])
+def test_one_per_group_of_the_request_goes_before_the_servers(default: bool) -> None:
+    assert query(default=default).one_per_group is default
+    assert query(default=default, one_per_group=True).one_per_group is True
+    assert query(default=default, one_per_group=False).one_per_group is False
 
 
 @pytest.mark.parametrize(("field", "cap"), [("max_objects", 3), ("max_products", 7)])

@@ -11,11 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index import served
 from sightline_server.index.catalog import open_catalog
 from sightline_server.index.faiss_index import FaissIndex, library_facts
 from sightline_server.index.schema import CatalogRow
 from sightline_server.index.selfcheck import recall
 from sightline_server.index.served import ServedCatalog, open_index
+from sightline_server.stages.search import VectorQuery, search
 from tests.support.catalogs import DIMENSION, SPEC, row, unit_vectors, write_catalog
 
 
@@ -76,6 +78,52 @@ async def test_a_product_with_many_near_pictures_does_not_crowd_out_others(tmp_p
     await index.close()
 
 
+async def test_variants_do_not_fill_an_answer_by_group(tmp_path: Path) -> None:
+    centre = unit_vectors(1, 3)
+    rows = [row(f"v{number:04}", centre, item_group_id="cup") for number in range(1500)]
+    rows += many_rows(30)
+    index = await opened(tmp_path / "shop", rows)
+    queries = np.repeat(centre, 3, axis=0)
+    plain, grouped, again = await index.search(queries, 12, [False, True, True])
+    assert [one.product.id for one in plain] == [f"v{number:04}" for number in range(12)]
+    assert [one.product.id for one in grouped][:100] == [f"v{number:04}" for number in range(100)]
+    assert len({one.product.group for one in grouped}) == 12
+    assert len(grouped) == 100 + 11
+    assert [one.product.id for one in grouped[100:]] == [
+        found for found, _, _ in brute_force(rows[1500:], centre[0], 11)
+    ]
+    assert [one.product.id for one in again] == [one.product.id for one in grouped]
+    await index.close()
+
+
+async def test_a_query_by_group_gets_in_any_batch_what_it_gets_alone(tmp_path: Path) -> None:
+    rows = [
+        row(one.product.id, one.embeddings, item_group_id="" if number % 4 == 0 else f"g{number % 17}")
+        for number, one in enumerate(many_rows(300))
+    ]
+    index = await opened(tmp_path / "shop", rows)
+    asked = [
+        VectorQuery(query, k=1 + number * 3, by_group=number % 2 == 0)
+        for number, query in enumerate(unit_vectors(12, seed=5))
+    ]
+    together = await search(index, asked)
+    for query, found in zip(asked, together, strict=True):
+        [alone] = await search(index, [query])
+        assert [one.product.id for one in found] == [one.product.id for one in alone]
+        counted = {one.product.group if query.by_group else one.product.id for one in found}
+        assert len(counted) == query.k
+    await index.close()
+
+
+async def test_fewer_groups_than_asked_for_give_every_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "CALL_HITS", 50)
+    rows = [row(one.product.id, one.embeddings, item_group_id=f"g{n % 3}") for n, one in enumerate(many_rows(60))]
+    index = await opened(tmp_path / "shop", rows)
+    for found in await index.search(unit_vectors(5, seed=5), 10, [True] * 5):
+        assert len(found) == 60
+    await index.close()
+
+
 async def test_one_picture_for_many_products_is_cut_by_id(tmp_path: Path) -> None:
     shared = unit_vectors(1, 3)
     rows = [row(f"p{number:03}", shared) for number in reversed(range(200))]
@@ -101,6 +149,8 @@ async def test_a_query_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     for queries, k in ((unit_vectors(1, dimension=5), 1), (unit_vectors(1)[0], 1), (unit_vectors(1), 0)):
         with pytest.raises(SightlineError, match="does not fit"):
             await index.search(queries, k)
+    with pytest.raises(SightlineError, match="does not fit"):
+        await index.search(unit_vectors(2), 1, [True])
     await index.close()
 
 

@@ -18,7 +18,11 @@ from sightline_server.index.served import open_index
 from sightline_server.index.shared import SharedCatalog, open_shared, share_catalog
 from tests.support.catalogs import SPEC, row, unit_vectors, write_catalog
 
-ROWS = [row(f"p{number:03}", unit_vectors(1 + number % 3, number)) for number in range(60)]
+ROWS = [
+    row(f"p{number:03}", unit_vectors(1 + number % 3, number), item_group_id=f"g{number % 20}" if number % 2 else "")
+    for number in range(60)
+]
+GROUPED = [True, False, True, False, True, False]
 
 WORKER = """
 import asyncio, json, sys
@@ -28,7 +32,7 @@ from sightline_server.index.shared import SharedCatalog, open_shared
 async def main():
     index = await open_shared(SharedCatalog.parse(json.loads(sys.argv[1])), sharers=2)
     queries = np.array(json.loads(sys.stdin.read()), np.float32)
-    found = await index.search(queries, 5)
+    found = await index.search(queries, 5, [True, False] * 3)
     print(json.dumps([[[n.product.id, n.matched_image, n.similarity] for n in neighbours] for neighbours in found]))
     await index.close()
 
@@ -40,7 +44,8 @@ async def test_a_worker_finds_in_the_shared_catalog_what_it_finds_in_one_of_its_
     write_catalog(tmp_path / "shop", ROWS)
     queries = unit_vectors(6, seed=77)
     own = await open_index(tmp_path / "shop", "shop", SPEC)
-    expected = await own.search(queries, 5)
+    expected = await own.search(queries, 5, GROUPED)
+    assert all(len({one.product.group for one in found}) == 5 for found in expected[::2])
     catalog = await share_catalog(tmp_path / "shop", "shop", SPEC)
     assert (catalog.revision, catalog.recall) == (own.revision, 1.0)
     found = found_by_a_worker(catalog, queries)

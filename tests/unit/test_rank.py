@@ -21,8 +21,9 @@ def ranked(
     limit: int = 10,
     least: float = 0.0,
     settings: RankingSettings = SETTINGS,
+    grouped: bool = False,
 ) -> tuple[RankedProduct, ...]:
-    return rank(neighbours, label, limit=limit, min_similarity=least, settings=settings)
+    return rank(neighbours, label, limit=limit, min_similarity=least, settings=settings, one_per_group=grouped)
 
 
 def ids(products: tuple[RankedProduct, ...]) -> list[str]:
@@ -117,6 +118,31 @@ def test_reasons_without_weight_are_not_given() -> None:
     silent = RankingSettings(category_bonus=0.0, unavailable_penalty=0.0)
     (only,) = ranked(near("a", 0.5, category="chair", availability="out_of_stock"), settings=silent)
     assert [reason.kind for reason in only.reasons] == [ReasonKind.VISUAL_SIMILARITY]
+
+
+def test_of_each_group_the_best_by_score_is_shown() -> None:
+    cups = [
+        near("c1", 0.9, item_group_id="cup", availability="out_of_stock"),
+        near("c2", 0.9, item_group_id="cup", availability="in_stock"),
+        near("c3", 0.9, item_group_id="cup", availability="in_stock"),
+        near("c4", 0.895, item_group_id="cup", category="Kitchen > Cups"),
+    ]
+    others = [
+        near("a", 0.7),
+        near("b", 0.6, item_group_id="bowl"),
+        near("d", 0.5, item_group_id="bowl"),
+        near("e", 0.4),
+    ]
+    assert ids(ranked(*cups[:3], *others, grouped=True)) == ["c2", "a", "b", "e"]
+    assert [each.rank for each in ranked(*cups, *others, grouped=True)] == [1, 2, 3, 4]
+    assert ids(ranked(*cups, label="cup", grouped=True)) == ["c4"], "the category lifts it above the other sizes"
+    assert ids(ranked(*cups, *others, limit=2, grouped=True)) == ["c2", "a"]
+    assert ids(ranked(*cups, *others, least=0.65, grouped=True)) == ["c2", "a"]
+    assert len(ranked(*cups, *others)) == 8
+
+
+def test_a_group_named_like_a_product_is_not_that_product() -> None:
+    assert ids(ranked(near("cup", 0.9), near("x", 0.8, item_group_id="cup"), grouped=True)) == ["cup", "x"]
 
 
 neighbours = st.lists(

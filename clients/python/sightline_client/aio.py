@@ -37,6 +37,8 @@ class SearchParameters(TypedDict, total=False):
     min_similarity: float
     """Leaves out products below this cosine similarity, 0..1."""
     lane: Lane
+    one_per_group: bool | None
+    """Shows one product of each `item_group_id`, so that the variants of one article do not fill the answer."""
 
 
 class AsyncClient:

@@ -58,8 +58,9 @@ def request_to_pb(
     max_products: int = 0,
     min_similarity: float = 0.0,
     lane: events.Lane = events.Lane.INTERACTIVE,
+    one_per_group: bool | None = None,
 ) -> lens_service_pb2.SearchRequest:
-    """The request message; its parameters are those of the contract, 0 and empty meaning the server's default."""
+    """The request message; its parameters are those of the contract; 0, empty and None mean the server's default."""
     return lens_service_pb2.SearchRequest(
         photo=photo,
         regions=[_region_to_pb(region) for region in regions],
@@ -68,6 +69,7 @@ def request_to_pb(
         max_products=max_products,
         min_similarity=min_similarity,
         lane=_LANES[lane],
+        one_per_group=one_per_group,
     )
 
 

@@ -46,6 +46,7 @@ class Door:
             limits=settings.limits,
             catalog=settings.catalog.name,
             clock=clock,
+            one_per_group=settings.ranking.one_per_group,
         )
         self.server: grpc.aio.Server = rpc_server.build(self.service, self.health, settings.server, settings.limits)
 

@@ -52,6 +52,11 @@ class Product:
     gtin: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def group(self) -> tuple[str, str]:
+        """Equal for the variants of one article; a product without `item_group_id` is a group of its own."""
+        return (self.item_group_id, "") if self.item_group_id else ("", self.id)
+
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:

@@ -20,7 +20,8 @@ class SearchQuery:
     """A photo and what is asked about it.
 
     `photo` are the encoded bytes. `deadline` is an instant of the server's monotonic clock, in seconds. A `Box` in
-    `regions` is searched as it is, a `Point` through the detector; without regions the detector decides.
+    `regions` is searched as it is, a `Point` through the detector; without regions the detector decides. With
+    `one_per_group`, `max_products` counts item groups.
     """
 
     request_id: str
@@ -31,6 +32,7 @@ class SearchQuery:
     min_similarity: float
     regions: tuple[Region, ...] = ()
     lane: Lane = Lane.INTERACTIVE
+    one_per_group: bool = False
 
     @property
     def needs_detector(self) -> bool:

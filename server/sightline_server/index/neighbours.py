@@ -5,7 +5,11 @@ similarity (the same query differs by up to 4e-7 between batch sizes), and are o
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 SAME_SIMILARITY = 1e-6
 TIE_SLACK = 16
@@ -21,6 +25,34 @@ class Hit(NamedTuple):
     """Place of the product's id among all ids in order."""
     vector: int
     """Row of the vector."""
+
+
+@dataclass(frozen=True, slots=True)
+class HitColumns:
+    """The N hits of one query, most similar first: the fields of `Hit` as arrays [N]; or [B,N] for B queries."""
+
+    similarities: NDArray[np.float32]
+    products: NDArray[np.integer[Any]]
+    id_ranks: NDArray[np.int32]
+    vectors: NDArray[np.int64]
+
+    def take(self, places: NDArray[np.intp] | slice) -> Self:
+        """The hits at `places`."""
+        return type(self)(self.similarities[places], self.products[places], self.id_ranks[places], self.vectors[places])
+
+    def of_query(self, query: int, count: int) -> Self:
+        """The first `count` hits of one of B queries."""
+        return type(self)(
+            self.similarities[query, :count],
+            self.products[query, :count],
+            self.id_ranks[query, :count],
+            self.vectors[query, :count],
+        )
+
+    def hits(self) -> list[Hit]:
+        """The hits one by one."""
+        columns = (self.similarities, self.products, self.id_ranks, self.vectors)
+        return [Hit(*hit) for hit in zip(*(column.tolist() for column in columns), strict=True)]
 
 
 def enough_vectors(k: int, max_images: int) -> int:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from sightline_server.domain.items import Product
 
@@ -21,6 +23,8 @@ class ProductTable:
         order = sorted(range(len(ids)), key=ids.__getitem__)
         self.id_ranks = np.empty(len(ids), np.int32)
         self.id_ranks[order] = np.arange(len(ids), dtype=np.int32)
+        self.groups = group_numbers(display["item_group_id"])
+        """Group of each row, int64 [P]: equal for the rows of one `item_group_id`, of its own for a row without."""
 
     def __len__(self) -> int:
         return len(self._display)
@@ -31,3 +35,14 @@ class ProductTable:
         *texts, attributes = (column.to_pylist() for column in taken.itercolumns())
         decoded = [json.loads(text) if text else {} for text in attributes]
         return [Product(*fields) for fields in zip(*texts, decoded, strict=True)]
+
+
+def group_numbers(names: pa.ChunkedArray) -> NDArray[np.int64]:
+    """A number for each of the P names, int64 [P]; an empty name has a number that no other row has."""
+    encoded = names.combine_chunks().dictionary_encode()
+    numbers: NDArray[np.int64] = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    empty = pc.index(encoded.dictionary, pa.scalar("", encoded.dictionary.type)).as_py()
+    # Both a null and, where no name is empty, `empty` are -1.
+    alone = (numbers < 0) | (numbers == empty)
+    numbers[alone] = len(encoded.dictionary) + np.flatnonzero(alone)
+    return numbers

@@ -5,7 +5,7 @@ Rule: everything that touches the index runs on its one owner thread, in the ord
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +18,8 @@ from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import Catalog, open_catalog
 from sightline_server.index.faiss_index import FaissIndex, library_facts
-from sightline_server.index.neighbours import Hit, distinct_products, first_attempt
+from sightline_server.index.groups import distinct_groups, first_attempt_for_groups
+from sightline_server.index.neighbours import Hit, HitColumns, distinct_products, first_attempt
 from sightline_server.index.products import ProductTable
 from sightline_server.index.selfcheck import recall
 from sightline_server.index.vectors import VectorIndex, Vectors
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 LEAST_RECALL = 0.95
 WIDENING = 4
+CALL_HITS = 4_000_000
+"""Hits that one call of the index returns at most, 48 MB of them, unless one query alone asks for more."""
 
 ValueT = TypeVar("ValueT")
 
@@ -89,11 +92,14 @@ class ServedCatalog:
         self._max_images = catalog.facts.max_images
         self._closed = False
 
-    async def search(self, queries: NDArray[np.float32], k: int) -> list[list[Neighbour]]:
+    async def search(
+        self, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None = None
+    ) -> list[list[Neighbour]]:
         """See `ports.ProductIndex`."""
-        if queries.ndim != 2 or queries.shape[1] != self.dimension or k < 1:
+        grouped = [False] * len(queries) if by_group is None else by_group
+        if queries.ndim != 2 or queries.shape[1] != self.dimension or k < 1 or len(grouped) != len(queries):
             raise SightlineError(ErrorKind.INTERNAL, "a query does not fit the index")
-        return await self._on_owner(lambda: self._search(queries, k))
+        return await self._on_owner(lambda: self._search(queries, k, grouped))
 
     async def close(self) -> None:
         """Waits for the search that runs, then frees the vectors. Later searches are refused."""
@@ -112,34 +118,38 @@ class ServedCatalog:
         except Exception as error:  # the vector library raises whatever its device meets
             raise SightlineError(ErrorKind.INDEX_UNAVAILABLE, "the index failed", retry_after_s=1.0) from error
 
-    def _search(self, queries: NDArray[np.float32], k: int) -> list[list[Neighbour]]:
-        return self._neighbours(self._nearest(queries, k))
+    def _search(self, queries: NDArray[np.float32], k: int, by_group: Sequence[bool]) -> list[list[Neighbour]]:
+        return self._neighbours(self._nearest(queries, k, by_group))
 
-    def _nearest(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
+    def _nearest(self, queries: NDArray[np.float32], k: int, by_group: Sequence[bool]) -> list[list[Hit]]:
         """The nearest products of each query; asks again for more vectors where the first ones do not settle it."""
         settled: dict[int, list[Hit]] = {}
         open_queries = list(range(len(queries)))
-        count = min(first_attempt(k, self._max_images), self._index.max_k)
+        first = max(first_attempt(k, self._max_images), first_attempt_for_groups(k) if any(by_group) else 0)
+        count = min(first, self._index.max_k)
         while open_queries:
             exhausted = count >= self._index.max_k
-            for query, hits in zip(open_queries, self._hits(queries[open_queries], count), strict=True):
-                chosen = distinct_products(hits, k, exhausted=exhausted)
+            for query, hits in self._hits(queries, open_queries, count):
+                if by_group[query]:
+                    chosen = distinct_groups(hits, self._table.groups[hits.products], k, exhausted=exhausted)
+                else:
+                    chosen = distinct_products(hits.hits(), k, exhausted=exhausted)
                 if chosen is not None:
                     settled[query] = chosen
             open_queries = [query for query in open_queries if query not in settled]
             count = min(count * WIDENING, self._index.max_k)
         return [settled[query] for query in range(len(queries))]
 
-    def _hits(self, queries: NDArray[np.float32], count: int) -> list[list[Hit]]:
-        similarities, vectors = self._index.search(queries, count)
-        products = self._owners[vectors]
-        columns = (np.clip(similarities, -1.0, 1.0), products, self._table.id_ranks[products], vectors)
-        found = []
-        for query, valid in enumerate((vectors >= 0).sum(axis=1).tolist()):
-            found.append(
-                [Hit(*hit) for hit in zip(*(column[query, :valid].tolist() for column in columns), strict=True)]
-            )
-        return found
+    def _hits(self, queries: NDArray[np.float32], asked: Sequence[int], count: int) -> Iterator[tuple[int, HitColumns]]:
+        """The `count` nearest vectors of the queries `asked`, in calls that the memory has room for."""
+        together = max(1, CALL_HITS // count)
+        for start in range(0, len(asked), together):
+            part = asked[start : start + together]
+            similarities, vectors = self._index.search(queries[part], count)
+            products = self._owners[vectors]
+            hits = HitColumns(np.clip(similarities, -1.0, 1.0), products, self._table.id_ranks[products], vectors)
+            for place, valid in enumerate((vectors >= 0).sum(axis=1).tolist()):
+                yield part[place], hits.of_query(place, valid)
 
     def _neighbours(self, nearest: Sequence[Sequence[Hit]]) -> list[list[Neighbour]]:
         rows = sorted({hit.product for hits in nearest for hit in hits})

@@ -52,9 +52,18 @@ FAILURES = {
 
 
 def to_query(
-    request: lens_service_pb2.SearchRequest, *, request_id: str, deadline: float, catalog: str, limits: LimitSettings
+    request: lens_service_pb2.SearchRequest,
+    *,
+    request_id: str,
+    deadline: float,
+    catalog: str,
+    limits: LimitSettings,
+    one_per_group: bool = False,
 ) -> SearchQuery:
-    """The request as a checked query. Raises `SightlineError` that names the field at fault."""
+    """The request as a checked query; `one_per_group` is the server's default for requests without that field.
+
+    Raises `SightlineError` that names the field at fault.
+    """
     if request.grant:
         raise not_built("grant")
     if request.HasField("filter") and request.filter.ByteSize():
@@ -77,6 +86,7 @@ def to_query(
         max_products=bounded("max_products", request.max_products, limits.default_products, limits.max_products),
         min_similarity=to_similarity(request.min_similarity),
         lane=lane,
+        one_per_group=request.one_per_group if request.HasField("one_per_group") else one_per_group,
     )
 
 

@@ -19,13 +19,21 @@ class LensService(lens_service_pb2_grpc.LensServiceServicer):
     """`sightline.v1.LensService`. `pipeline` is set once the engine and the index are there; admission knows."""
 
     def __init__(
-        self, *, calls: Calls, admission: Admission, limits: LimitSettings, catalog: str, clock: Clock
+        self,
+        *,
+        calls: Calls,
+        admission: Admission,
+        limits: LimitSettings,
+        catalog: str,
+        clock: Clock,
+        one_per_group: bool = False,
     ) -> None:
         self._calls = calls
         self._admission = admission
         self._limits = limits
         self._catalog = catalog
         self._clock = clock
+        self._one_per_group = one_per_group
         self.pipeline: Pipeline | None = None
 
     # A coroutine that writes, not a generator: a cancellation or a timeout must reach the code below while a message is
@@ -39,6 +47,7 @@ class LensService(lens_service_pb2_grpc.LensServiceServicer):
                 deadline=call.deadline,
                 catalog=self._catalog,
                 limits=self._limits,
+                one_per_group=self._one_per_group,
             )
             with self._admission.enter(deadline=call.deadline, lane=query.lane) as visit:
                 assert self.pipeline is not None, "admission lets nobody in before the pipeline stands"

@@ -1,10 +1,11 @@
 """Neighbours -> ranked products, each with the reasons for its place. Pure.
 
-Rule: the contributions of a product's reasons sum to its score, and equal scores are ordered by product id.
+Rule: the contributions of a product's reasons sum to its score, and equal scores are ordered by product id. The variant
+that is shown for its item group is the first one in this order: of two that look the same, the one in stock.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from sightline_server.domain.items import MatchLevel, Neighbour, Product, RankedProduct, Reason, ReasonKind
@@ -27,16 +28,31 @@ SYNONYMS = {
 """Words that mean the same to a shop and to COCO's label list."""
 
 
+Scored = tuple[Neighbour, tuple[Reason, ...], float]
+"""A neighbour, the reasons for its score, and the score."""
+
+
 def rank(
-    neighbours: Iterable[Neighbour], label: str, *, limit: int, min_similarity: float, settings: RankingSettings
+    neighbours: Iterable[Neighbour],
+    label: str,
+    *,
+    limit: int,
+    min_similarity: float,
+    settings: RankingSettings,
+    one_per_group: bool = False,
 ) -> tuple[RankedProduct, ...]:
-    """The best `limit` products of at least `min_similarity` for an object with the detector's `label`."""
+    """The best `limit` products of at least `min_similarity` for an object with the detector's `label`.
+
+    With `one_per_group`, only the best product of each item group.
+    """
     threshold = max(min_similarity, settings.min_similarity)
     # With no threshold even an opposite vector is a neighbour; whoever sets one means it.
     kept = [found for found in neighbours if threshold <= 0.0 or found.similarity >= threshold]
     reasoned = [(found, reasons_for(found, label, settings)) for found in kept]
     scored = [(found, reasons, sum(reason.contribution for reason in reasons)) for found, reasons in reasoned]
     scored.sort(key=lambda item: (-item[2], item[0].product.id))
+    if one_per_group:
+        scored = list(first_of_groups(scored))
     return tuple(
         RankedProduct(
             product=found.product,
@@ -49,6 +65,16 @@ def rank(
         )
         for place, (found, reasons, score) in enumerate(scored[:limit], start=1)
     )
+
+
+def first_of_groups(scored: Iterable[Scored]) -> Iterator[Scored]:
+    """The first product of each item group."""
+    seen: set[tuple[str, str]] = set()
+    for item in scored:
+        group = item[0].product.group
+        if group not in seen:
+            seen.add(group)
+            yield item
 
 
 def reasons_for(found: Neighbour, label: str, settings: RankingSettings) -> tuple[Reason, ...]:

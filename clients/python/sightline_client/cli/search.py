@@ -36,6 +36,13 @@ def search(
         int, typer.Option("--max-products", min=0, max=INT32_MAX, help="Products per object at most; 0 as above.")
     ] = 0,
     catalog: Annotated[str, typer.Option("--catalog", help="A catalog of the server; empty is its default.")] = "",
+    one_per_group: Annotated[
+        bool | None,
+        typer.Option(
+            "--one-per-group/--no-one-per-group",
+            help="Show one product of each item_group_id. [default: as the server is set]",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One event a line, as it arrives.")] = False,
     annotated: Annotated[
         Path | None, typer.Option("--annotate", metavar="OUT.png", help="Write the photo with its boxes drawn.")
@@ -55,7 +62,14 @@ def search(
         with (
             Client(reach) as client,
             closing(
-                client.search(data, regions=wanted, catalog=catalog, max_objects=max_objects, max_products=max_products)
+                client.search(
+                    data,
+                    regions=wanted,
+                    catalog=catalog,
+                    max_objects=max_objects,
+                    max_products=max_products,
+                    one_per_group=one_per_group,
+                )
             ) as stream,
         ):
             for event in _noting(stream, detected):

@@ -41,7 +41,7 @@ FAILURE_REASON_MODEL_ANSWER: FailureReason
 FAILURE_REASON_INTERNAL: FailureReason
 
 class SearchRequest(_message.Message):
-    __slots__ = ("photo", "regions", "filter", "catalog", "max_objects", "max_products", "min_similarity", "lane", "grant")
+    __slots__ = ("photo", "regions", "filter", "catalog", "max_objects", "max_products", "min_similarity", "lane", "grant", "one_per_group")
     PHOTO_FIELD_NUMBER: _ClassVar[int]
     REGIONS_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
@@ -51,6 +51,7 @@ class SearchRequest(_message.Message):
     MIN_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     LANE_FIELD_NUMBER: _ClassVar[int]
     GRANT_FIELD_NUMBER: _ClassVar[int]
+    ONE_PER_GROUP_FIELD_NUMBER: _ClassVar[int]
     photo: bytes
     regions: _containers.RepeatedCompositeFieldContainer[_geometry_pb2.Region]
     filter: Filter
@@ -60,7 +61,8 @@ class SearchRequest(_message.Message):
     min_similarity: float
     lane: Lane
     grant: str
-    def __init__(self, photo: _Optional[bytes] = ..., regions: _Optional[_Iterable[_Union[_geometry_pb2.Region, _Mapping]]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., catalog: _Optional[str] = ..., max_objects: _Optional[int] = ..., max_products: _Optional[int] = ..., min_similarity: _Optional[float] = ..., lane: _Optional[_Union[Lane, str]] = ..., grant: _Optional[str] = ...) -> None: ...
+    one_per_group: bool
+    def __init__(self, photo: _Optional[bytes] = ..., regions: _Optional[_Iterable[_Union[_geometry_pb2.Region, _Mapping]]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., catalog: _Optional[str] = ..., max_objects: _Optional[int] = ..., max_products: _Optional[int] = ..., min_similarity: _Optional[float] = ..., lane: _Optional[_Union[Lane, str]] = ..., grant: _Optional[str] = ..., one_per_group: _Optional[bool] = ...) -> None: ...
 
 class Filter(_message.Message):
     __slots__ = ("brands", "categories", "price", "availabilities")
