@@ -10,7 +10,6 @@ from typing import Any
 
 import grpc
 import pytest
-import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from typer.testing import CliRunner
@@ -20,7 +19,9 @@ from sightline_server.cli.serve import app as serve_command
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.rpc import server as rpc_server
 from sightline_server.rpc.admission import ServerState
+from sightline_server.rpc.tls import open_certificates
 from sightline_server.settings import ServerSettings
+from tests.support.authority import Authority
 from tests.support.lens import Served, failed, serving, until
 from tests.support.pictures import encode, gradient
 
@@ -190,28 +191,6 @@ async def test_insecure_is_a_word_that_suffices() -> None:
             assert (await kinds(served.search(asked())))[-1] == "done"
 
 
-class Authority:
-    """A certificate authority with files for a server and a client."""
-
-    def __init__(self, folder: Path) -> None:
-        self._ca, self._other = trustme.CA(), trustme.CA()
-        server = self._ca.issue_cert("localhost")
-        self.cert, self.key, self.root = folder / "server.pem", folder / "server.key", folder / "ca.pem"
-        server.private_key_pem.write_to_path(self.key)
-        for place, blob in enumerate(server.cert_chain_pems):
-            blob.write_to_path(self.cert, append=bool(place))
-        self._ca.cert_pem.write_to_path(self.root)
-
-    def credentials(self, *, client: bool = False, stranger: bool = False) -> grpc.ChannelCredentials:
-        """What a client shows: nothing, a certificate of ours, or one of somebody else's authority."""
-        leaf = (self._other if stranger else self._ca).issue_cert("client@example.com")
-        return grpc.ssl_channel_credentials(
-            self._ca.cert_pem.bytes(),
-            leaf.private_key_pem.bytes() if client or stranger else None,
-            leaf.cert_chain_pems[0].bytes() if client or stranger else None,
-        )
-
-
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("tls"))
@@ -256,7 +235,7 @@ def test_tls_settings_that_make_no_sense(authority: Authority, tmp_path: Path) -
     ]
     for settings in wrong:
         with pytest.raises(SightlineError) as caught:
-            rpc_server.server_credentials(ServerSettings(**settings))
+            open_certificates(ServerSettings(**settings))
         assert caught.value.kind is ErrorKind.CONFIGURATION
 
 

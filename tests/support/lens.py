@@ -201,7 +201,7 @@ async def serving(
         found = Settings(**given)
         metrics, engine, index = Metrics(), engine or FakeEngine(), index or FakeIndex()
         door = Door(found, metrics, tracing)
-        address = str(stack.enter_context(rpc_server.listening(door.server, found.server)))
+        address = str(stack.enter_context(rpc_server.listening(door.server, found.server, door.certificates)))
         await door.health.publish()
         await door.server.start()
         stack.push_async_callback(door.server.stop, None)

@@ -28,7 +28,9 @@ def settings(**parts: object) -> Settings:
 
 
 def test_a_task_arrives_as_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    sent = Task(2, settings(limits={"max_regions": 5}), {"detector": "d" * 64}, "/tmp/metrics", CATALOG)
+    tls = (b"certificate \xff\n", b"secret")
+    sent = Task(2, settings(limits={"max_regions": 5}), {"detector": "d" * 64}, "/tmp/metrics", CATALOG, tls)
+    assert "secret" not in repr(sent)
     text = sent.encode()
     # The worker inherits the variables that the parent has read; what it was told goes before them.
     monkeypatch.setenv("SIGHTLINE_LIMITS__MAX_REGIONS", "9")

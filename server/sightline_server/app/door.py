@@ -15,6 +15,8 @@ from sightline_server.rpc.call import Calls
 from sightline_server.rpc.health import Health
 from sightline_server.rpc.limiter import AdaptiveLimit
 from sightline_server.rpc.service import LensService
+from sightline_server.rpc.tls import open_certificates
+from sightline_server.rpc.tls_files import Contents
 from sightline_server.settings import Settings
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.tracing import OFF, Tracing
@@ -28,7 +30,13 @@ LAST_WORDS_S = 1.0
 class Door:
     """The gRPC side, which stands before there is anything behind it."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, tracing: Tracing = OFF) -> None:
+    def __init__(
+        self, settings: Settings, metrics: Metrics, tracing: Tracing = OFF, *, tls: Contents | None = None
+    ) -> None:
+        """`tls` are contents of the TLS files that were good, for a worker that starts while they are not.
+
+        Raises `SightlineError` of kind CONFIGURATION when the TLS files cannot be used.
+        """
         self._engine: Engine | None = None
         self.admission = Admission(
             limit=AdaptiveLimit(
@@ -38,6 +46,8 @@ class Door:
             clock=clock,
             on_limit=metrics.concurrency_limit.set,
         )
+        metrics.tls_files_usable.set(1)
+        self.certificates = open_certificates(settings.server, initial=tls, on_check=metrics.tls_files_usable.set)
         self.health = Health(self.admission)
         self._calls = Calls(limits=settings.limits, metrics=metrics, clock=clock, tracing=tracing)
         self.service = LensService(

@@ -67,7 +67,8 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         tell_usage(stack, metrics, ALONE)
         metrics.workers_wanted.set(1)
         door = Door(settings, metrics, tracing)
-        address = stack.enter_context(rpc_server.listening(door.server, settings.server))
+        address = stack.enter_context(rpc_server.listening(door.server, settings.server, door.certificates))
+        keep_certificates(stack, door)
         # The health service would say SERVING for the server as a whole until it is told otherwise.
         await door.health.publish()
         await door.server.start()
@@ -103,6 +104,13 @@ def tell_usage(stack: AsyncExitStack, metrics: Metrics, worker: str) -> None:
     """Tells what this process takes of the machine, as `worker`, for as long as `stack` stands."""
     telling = asyncio.create_task(Usage(metrics, worker).keep_telling(), name="usage")
     stack.callback(telling.cancel)
+
+
+def keep_certificates(stack: AsyncExitStack, door: Door) -> None:
+    """Checks the TLS files for as long as `stack` stands."""
+    if door.certificates is not None:
+        checking = asyncio.create_task(door.certificates.keep_checking(), name="tls-files")
+        stack.callback(checking.cancel)
 
 
 async def open_catalog(stack: AsyncExitStack, settings: Settings, engine: Engine, metrics: Metrics) -> ServedCatalog:

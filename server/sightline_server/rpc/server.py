@@ -1,13 +1,11 @@
-"""The gRPC server: its options, its address, its TLS.
+"""The gRPC server: its options and its address.
 
 Rule: a taken port is an error that names it (`so_reuseport` is off: two servers would share the port without a word;
 workers share one, which their parent has taken for them), and a port that others can reach needs TLS or `--insecure`.
 """
 
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -19,6 +17,7 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.rpc.health import LENS_SERVICE, Health
 from sightline_server.rpc.listening import listening_on
 from sightline_server.rpc.service import LensService
+from sightline_server.rpc.tls import Certificates, open_certificates
 from sightline_server.settings import LimitSettings, ServerSettings
 
 MESSAGE_ALLOWANCE = 1024 * 1024
@@ -53,12 +52,15 @@ def options(server: ServerSettings, limits: LimitSettings) -> list[tuple[str, in
 
 
 @contextmanager
-def listening(built: grpc.aio.Server, settings: ServerSettings) -> Iterator[Address]:
+def listening(
+    built: grpc.aio.Server, settings: ServerSettings, certificates: Certificates | None = None
+) -> Iterator[Address]:
     """Listens on `listen` for the length of the block; gives the address with the port that was given for port 0.
 
-    Raises `SightlineError` of kind CONFIGURATION. Stop the server before the block ends.
+    Without `certificates`, those of the settings are opened. Raises `SightlineError` of kind CONFIGURATION. Stop the
+    server before the block ends.
     """
-    credentials = allowed_credentials(settings)
+    credentials = allowed_credentials(settings, certificates)
 
     def add_port(target: str) -> int:
         if credentials is None:
@@ -69,55 +71,18 @@ def listening(built: grpc.aio.Server, settings: ServerSettings) -> Iterator[Addr
         yield address
 
 
-def allowed_credentials(settings: ServerSettings) -> grpc.ServerCredentials | None:
-    """`server_credentials`. Raises `SightlineError` also where others could reach the port without TLS."""
-    credentials = server_credentials(settings)
+def allowed_credentials(
+    settings: ServerSettings, certificates: Certificates | None = None
+) -> grpc.ServerCredentials | None:
+    """TLS of the settings' files, None without them; `certificates` are those files where they are open already.
+
+    Raises `SightlineError`, also where others could reach the port without TLS.
+    """
+    certificates = certificates or open_certificates(settings)
+    credentials = None if certificates is None else certificates.credentials()
     if credentials is None and not settings.insecure and not settings.listen.is_loopback:
         raise SightlineError(
             ErrorKind.CONFIGURATION,
             f"{settings.listen} can be reached by others: give --tls-cert and --tls-key, or --insecure",
         )
     return credentials
-
-
-def server_credentials(settings: ServerSettings) -> grpc.ServerCredentials | None:
-    """TLS from the settings' files, mutual when there is a client CA; None without them."""
-    if settings.tls_cert is None and settings.tls_key is None:
-        if settings.tls_client_ca is not None:
-            raise SightlineError(ErrorKind.CONFIGURATION, "--tls-client-ca needs --tls-cert and --tls-key")
-        return None
-    if settings.tls_cert is None or settings.tls_key is None:
-        raise SightlineError(ErrorKind.CONFIGURATION, "--tls-cert and --tls-key go together")
-    client_ca = None if settings.tls_client_ca is None else read(settings.tls_client_ca)
-    key, cert = read(settings.tls_key), read(settings.tls_cert)
-    check_tls(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
-    return grpc.ssl_server_credentials(
-        [(key, cert)],
-        root_certificates=client_ca,
-        require_client_auth=client_ca is not None,
-    )
-
-
-def check_tls(cert: Path, key: Path, client_ca: Path | None) -> None:
-    """Raises `SightlineError` when the files do not hold what they should; gRPC would only fail to listen."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        # A key under a password would be asked for on the terminal; an empty one makes it an error.
-        context.load_cert_chain(cert, key, password="")
-    except ssl.SSLError as error:
-        raise SightlineError(
-            ErrorKind.CONFIGURATION, f"--tls-cert {cert} and --tls-key {key} are not a certificate and its key"
-        ) from error
-    try:
-        if client_ca is not None:
-            context.load_verify_locations(client_ca)
-    except ssl.SSLError as error:
-        raise SightlineError(ErrorKind.CONFIGURATION, f"--tls-client-ca {client_ca} holds no certificate") from error
-
-
-def read(path: Path) -> bytes:
-    """The file's bytes. Raises `SightlineError` when it cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SightlineError(ErrorKind.CONFIGURATION, f"cannot read {path}: {error.strerror}") from error

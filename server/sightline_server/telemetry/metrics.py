@@ -105,6 +105,11 @@ class Metrics:
         self.build = self._gauge(
             "build_info", "1, with the versions of the packages and the models.", *BUILD_LABELS, over_workers="livemax"
         )
+        self.tls_files_usable = self._gauge(
+            "tls_files_usable",
+            "0 while the TLS files cannot be used as they are now; else 1.",
+            over_workers="livemin",
+        )
         self.workers_wanted = self._gauge(
             "workers_wanted", "Processes that should serve on the port.", over_workers="livemax"
         )

@@ -14,6 +14,8 @@ from sightline_server.domain.address import Address, parse_target
 from sightline_server.errors import SightlineError
 from sightline_server.index.shared import SharedCatalog, share_catalog
 from sightline_server.rpc import server as rpc_server
+from sightline_server.rpc.tls import Certificates, open_certificates
+from sightline_server.rpc.tls_files import Contents
 from sightline_server.settings import Settings
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.shared import forget_gauges, joined, metrics_folder, of_all
@@ -46,7 +48,8 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[RunningCrew]
     SIGHUP within the block opens the catalog anew and replaces the workers one by one.
     """
     path = catalog_path(settings)
-    rpc_server.allowed_credentials(settings.server)
+    certificates = open_certificates(settings.server)
+    rpc_server.allowed_credentials(settings.server, certificates)
     async with AsyncExitStack() as stack:
         address = stack.enter_context(held_port(settings.server.listen))
         folder = stack.enter_context(metrics_folder())
@@ -58,7 +61,7 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[RunningCrew]
         events.ready(engine.ready)
         engine.on_change(events.ready)
         metrics.build.labels(**build_facts(engine)).set(1)
-        parent = Parent(settings, address, folder, engine)
+        parent = Parent(settings, address, folder, engine, certificates)
         parent.catalog = await share_catalog(path, settings.catalog.name, engine.embedder)
         stack.callback(parent.close)
         crew = Crew(settings.server.workers, parent.hire, parent.tidy, metrics)
@@ -73,11 +76,19 @@ class Parent:
 
     catalog: SharedCatalog
 
-    def __init__(self, settings: Settings, address: Address, folder: Path, engine: TritonEngine) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        address: Address,
+        folder: Path,
+        engine: TritonEngine,
+        certificates: Certificates | None = None,
+    ) -> None:
         self._settings = settings
         self._address = address
         self._folder = folder
         self._engine = engine
+        self._certificates = certificates
 
     async def hire(self, number: int) -> WorkerProcess:
         """Starts worker `number` on the engine's address and the catalog of now."""
@@ -88,8 +99,16 @@ class Parent:
             digests=dict(self._engine.digests) if embedded else {},
             metrics_folder=str(self._folder),
             catalog=self.catalog,
+            tls=await asyncio.to_thread(self._tls),
         )
         return await start_worker(task, self._engine.give_up)
+
+    def _tls(self) -> Contents | None:
+        """What the TLS files held when they were last good."""
+        if self._certificates is None:
+            return None
+        self._certificates.check()
+        return self._certificates.used
 
     async def tidy(self, worker: WorkerProcess) -> None:
         """Its gauges count no more, and its pixels are kept by nobody."""

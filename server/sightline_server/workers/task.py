@@ -6,11 +6,12 @@ Rule: one line of plain JSON each, no pickles; descriptors travel by inheritance
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sightline_server.domain.address import Address
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.shared import SharedCatalog
+from sightline_server.rpc.tls_files import Contents
 from sightline_server.settings import Settings
 
 LISTEN = b'{"listen": true}\n'
@@ -28,6 +29,8 @@ class Task:
     """Digests of the models' files when the parent watches their engine; empty when the engine is nobody's here."""
     metrics_folder: str
     catalog: SharedCatalog
+    tls: Contents | None = field(default=None, repr=False)
+    """What the TLS files held when they were last good, for a start at which they are not."""
 
     def encode(self) -> bytes:
         """The task as a line."""
@@ -37,6 +40,8 @@ class Task:
             "digests": self.digests,
             "metrics_folder": self.metrics_folder,
             "catalog": self.catalog.facts(),
+            # One byte is one character, whatever a file holds.
+            "tls": None if self.tls is None else [content.decode("latin-1") for content in self.tls],
         }
         return json.dumps(facts).encode() + b"\n"
 
@@ -50,6 +55,7 @@ class Task:
             digests=facts["digests"],
             metrics_folder=facts["metrics_folder"],
             catalog=SharedCatalog.parse(facts["catalog"]),
+            tls=None if facts["tls"] is None else tuple(content.encode("latin-1") for content in facts["tls"]),
         )
 
 

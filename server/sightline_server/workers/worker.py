@@ -16,7 +16,7 @@ from pathlib import Path
 from sightline_server.app.door import Door
 from sightline_server.app.engine import engine_session
 from sightline_server.app.pipeline import build_pipeline
-from sightline_server.app.serving import show_catalog, tell_usage, warm_up
+from sightline_server.app.serving import keep_certificates, show_catalog, tell_usage, warm_up
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.shared import open_shared
 from sightline_server.rpc import server as rpc_server
@@ -84,7 +84,7 @@ async def serve(task: Task, say: Callable[[bytes], object]) -> None:
         say(WARM)
         # The parent lets all of its first workers listen at once; one that is replaced it lets listen as it comes.
         await asyncio.to_thread(sys.stdin.buffer.readline)
-        with rpc_server.listening(door.server, task.settings.server):
+        with rpc_server.listening(door.server, task.settings.server, door.certificates):
             await door.server.start()
             say(SERVING)
             await stop.wait()
@@ -98,7 +98,8 @@ async def standing(task: Task, say: Callable[[bytes], object]) -> AsyncIterator[
         tracing = make_tracing(settings.tracing)
         stack.callback(tracing.close)
         tell_usage(stack, metrics, str(task.number))
-        door = Door(settings, metrics, tracing)
+        door = Door(settings, metrics, tracing, tls=task.tls)
+        keep_certificates(stack, door)
         stack.push_async_callback(door.server.stop, None)
         events = WorkerEngineMetrics(metrics, say)
         engine = await stack.enter_async_context(engine_session(settings, events, watched=task.digests))

@@ -1,0 +1,155 @@
+"""TLS of the server: its files, checked before they are used and read again when they change.
+
+    file changed -> read, checked -> offered to gRPC -> every handshake from then on
+Rule: what is wrong at the start ends the start; what is wrong later is logged once and the files in use stay in use.
+Connections that exist are never touched. gRPC asks before each handshake, from threads of its own, so an unchanged file
+costs one `stat` there and nothing is read.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import grpc
+
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.rpc.tls_files import Contents, Identity, TlsFiles, identity_of, load, named
+from sightline_server.settings import ServerSettings
+
+log = logging.getLogger(__name__)
+
+CHECK_S = 5.0
+"""Seconds between checks while no client connects, so that a broken certificate is reported before it is needed."""
+SETTLED_S = 2.0
+"""Files that changed less than this before they were read are read once more: their time stamps are coarse."""
+
+
+class Certificates:
+    """The TLS files in use. Every method may be called from any thread."""
+
+    def __init__(
+        self,
+        files: TlsFiles,
+        *,
+        initial: Contents | None = None,
+        on_check: Callable[[bool], object] = lambda usable: None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Reads the files, or begins with `initial`, which were good before.
+
+        `on_check` is called with whether the files can be used, each time that they have been read again. Raises
+        `SightlineError` of kind CONFIGURATION when they are read here and cannot be used.
+        """
+        self._files = files
+        self._on_check = on_check
+        self._now = now
+        self._lock = threading.Lock()
+        self._seen: Identity = ()
+        self._read_again_at = 0.0
+        self._failure = ""
+        if initial is None:
+            self._look()
+        self._used = load(files) if initial is None else initial
+        self._offered = self._used
+
+    @property
+    def used(self) -> Contents:
+        """What new connections get."""
+        return self._used
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Credentials of one port; they follow the files."""
+        self._offered = self._used
+        return grpc.dynamic_ssl_server_credentials(
+            configuration(self._used),
+            self._newer,  # type: ignore[arg-type]  # None means no change; the stubs do not know that
+            require_client_authentication=self._files.client_ca is not None,
+        )
+
+    def check(self, *, force: bool = False) -> None:
+        """Reads the files again when they have changed, or in any case with `force`. Blocks on the disk; never raises.
+
+        Without `force` it returns at once while another thread checks.
+        """
+        if not self._lock.acquire(blocking=force):
+            return
+        try:
+            if self._look() or force:
+                self._reload(force=force)
+        finally:
+            self._lock.release()
+
+    async def keep_checking(self) -> None:
+        """Checks every `CHECK_S` seconds until it is cancelled."""
+        while True:
+            await asyncio.sleep(CHECK_S)
+            await asyncio.to_thread(self.check)
+
+    def _newer(self) -> grpc.ServerCertificateConfiguration | None:
+        """For gRPC, before each handshake: the configuration from now on, or None for no change."""
+        self.check()
+        used = self._used
+        if self._offered is used:
+            return None
+        self._offered = used
+        return configuration(used)
+
+    def _look(self) -> bool:
+        """Notes what `stat` says now; whether the files are to be read."""
+        identity, now = identity_of(self._files.paths), self._now()
+        if identity == self._seen and not 0.0 < self._read_again_at <= now:
+            return False
+        changed_at = max(times[-1] for times in identity) / 1e9
+        fresh = identity != self._seen and 0.0 <= now - changed_at < SETTLED_S
+        self._read_again_at = changed_at + SETTLED_S if fresh else 0.0
+        self._seen = identity
+        return True
+
+    def _reload(self, *, force: bool) -> None:
+        try:
+            contents = load(self._files)
+        except SightlineError as error:
+            self._refuse(error.message, force=force)
+            return
+        if contents != self._used:
+            self._used = contents
+            log.info("TLS: new connections use the files as they are now: %s", named(self._files))
+        elif force or self._failure:
+            log.info("TLS: the files hold what is in use: %s", named(self._files))
+        self._failure = ""
+        self._on_check(True)
+
+    def _refuse(self, message: str, *, force: bool) -> None:
+        # A file that is being written fails several times in the same way; that is one fault.
+        if message != self._failure or force:
+            log.error("TLS: new connections go on with the certificate in use: %s", message)
+        self._failure = message
+        self._on_check(False)
+
+
+def open_certificates(
+    settings: ServerSettings,
+    *,
+    initial: Contents | None = None,
+    on_check: Callable[[bool], object] = lambda usable: None,
+) -> Certificates | None:
+    """The certificates of the settings' files, mutual when there is a client CA; None without them.
+
+    Raises `SightlineError` of kind CONFIGURATION.
+    """
+    if settings.tls_cert is None and settings.tls_key is None:
+        if settings.tls_client_ca is not None:
+            raise SightlineError(ErrorKind.CONFIGURATION, "--tls-client-ca needs --tls-cert and --tls-key")
+        return None
+    if settings.tls_cert is None or settings.tls_key is None:
+        raise SightlineError(ErrorKind.CONFIGURATION, "--tls-cert and --tls-key go together")
+    files = TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+    return Certificates(files, initial=initial, on_check=on_check)
+
+
+def configuration(contents: Contents) -> grpc.ServerCertificateConfiguration:
+    """The contents as gRPC takes them."""
+    cert, key, *client_ca = contents
+    return grpc.ssl_server_certificate_configuration([(key, cert)], client_ca[0] if client_ca else None)

@@ -1,0 +1,101 @@
+"""The server's TLS files: read together, and checked as a TLS library would use them.
+
+Rule: what cannot be used is an error that names the file. No content of a file is part of a message.
+"""
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from sightline_server.errors import ErrorKind, SightlineError
+
+READS = 5
+"""Attempts to read files that change while they are read."""
+
+Contents = tuple[bytes, ...]
+"""Certificate chain, key and, for mutual TLS, the clients' CA; all PEM."""
+Identity = tuple[tuple[int, ...], ...]
+"""Device, inode, size and times of each file, symbolic links followed; an error number for one that is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """The paths of certificate chain, key and, for mutual TLS, the clients' CA."""
+
+    cert: Path
+    key: Path
+    client_ca: Path | None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All of them, in the order of `Contents`."""
+        return (self.cert, self.key) if self.client_ca is None else (self.cert, self.key, self.client_ca)
+
+
+def load(files: TlsFiles) -> Contents:
+    """Reads and checks the files, all of them of one moment. Raises `SightlineError`."""
+    for _ in range(READS):
+        before = identity_of(files.paths)
+        failure: SightlineError | None = None
+        try:
+            contents = tuple(read(path) for path in files.paths)
+            check_tls(files)
+        except SightlineError as error:
+            failure = error
+        if identity_of(files.paths) == before:
+            if failure is not None:
+                raise failure
+            return contents
+    raise SightlineError(ErrorKind.CONFIGURATION, f"{named(files)} changed again and again while they were read")
+
+
+def check_tls(files: TlsFiles) -> None:
+    """Raises `SightlineError` when the files do not hold what they should; gRPC would only fail to listen."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # A key under a password would be asked for on the terminal; an empty one makes it an error.
+        context.load_cert_chain(files.cert, files.key, password="")
+    except (OSError, ValueError) as error:
+        raise SightlineError(
+            ErrorKind.CONFIGURATION,
+            f"--tls-cert {files.cert} and --tls-key {files.key} are not a certificate and its key{reason_of(error)}",
+        ) from error
+    try:
+        if files.client_ca is not None:
+            context.load_verify_locations(files.client_ca)
+    except (OSError, ValueError) as error:
+        raise SightlineError(
+            ErrorKind.CONFIGURATION, f"--tls-client-ca {files.client_ca} holds no certificate{reason_of(error)}"
+        ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """OpenSSL's reason in brackets, such as ` (key values mismatch)`; empty where it gives none."""
+    reason = getattr(error, "reason", None)
+    return f" ({reason.replace('_', ' ').lower()})" if isinstance(reason, str) else ""
+
+
+def identity_of(paths: tuple[Path, ...]) -> Identity:
+    """What tells these files from those that were there before, without reading them; the last number is a time."""
+    found: list[tuple[int, ...]] = []
+    for path in paths:
+        try:
+            facts = path.stat()
+        except OSError as error:
+            found.append((error.errno or 0, 0))
+        else:
+            found.append((facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns))
+    return tuple(found)
+
+
+def named(files: TlsFiles) -> str:
+    """The paths for a message."""
+    return ", ".join(str(path) for path in files.paths)
+
+
+def read(path: Path) -> bytes:
+    """The file's bytes. Raises `SightlineError` when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SightlineError(ErrorKind.CONFIGURATION, f"cannot read {path}: {error.strerror}") from error
