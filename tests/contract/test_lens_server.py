@@ -11,7 +11,6 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from typer.testing import CliRunner
 
 from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
@@ -90,19 +89,6 @@ async def test_an_engine_that_was_lost_while_the_server_started_is_not_served() 
         served.open()
         await served.door.health.publish()
         assert await health_of(served) == [NOT_SERVING, NOT_SERVING]
-
-
-async def test_reflection_names_the_services_and_their_files() -> None:
-    async with serving() as served:
-        stub = reflection_pb2_grpc.ServerReflectionStub(served.channel)
-        asks = [
-            reflection_pb2.ServerReflectionRequest(list_services=""),
-            reflection_pb2.ServerReflectionRequest(file_containing_symbol=LENS),
-        ]
-        listed, described = [answer async for answer in stub.ServerReflectionInfo(iter(asks))]
-        names = {service.name for service in listed.list_services_response.service}
-        assert names == {LENS, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
-        assert any(b"LensService" in file for file in described.file_descriptor_response.file_descriptor_proto)
 
 
 async def test_a_graceful_stop_finishes_who_is_inside_and_refuses_who_comes() -> None:

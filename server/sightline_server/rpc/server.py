@@ -9,13 +9,13 @@ from contextlib import contextmanager
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from sightline.v1 import lens_service_pb2_grpc
 from sightline_server.domain.address import Address
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.rpc.health import LENS_SERVICE, Health
 from sightline_server.rpc.listening import listening_on
+from sightline_server.rpc.reflection import add_reflection
 from sightline_server.rpc.service import LensService
 from sightline_server.rpc.tls import Certificates, open_certificates
 from sightline_server.settings import LimitSettings, ServerSettings
@@ -31,7 +31,7 @@ def build(service: LensService, health: Health, server: ServerSettings, limits: 
     lens_service_pb2_grpc.add_LensServiceServicer_to_server(service, built)
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, built)
     health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-    reflection.enable_server_reflection((LENS_SERVICE, health_name, reflection.SERVICE_NAME), built)
+    add_reflection((LENS_SERVICE, health_name), built)
     return built
 
 
