@@ -93,6 +93,8 @@ class ServerSettings(Part):
     """Connections end after it, so that balancers can move clients to new replicas."""
     max_connection_age_grace_s: Seconds = 60.0
     """What calls on such a connection have left to end."""
+    max_metadata_bytes: Annotated[int, Field(ge=4096, le=1024 * 1024)] = 16 * 1024
+    """Largest metadata of a call, tokens and trace headers included; gRPC refuses more with RESOURCE_EXHAUSTED."""
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Processes that serve on the one port, for machines with many cores; docs/workers.md says when."""
 

@@ -40,6 +40,9 @@ def options(server: ServerSettings, limits: LimitSettings) -> list[tuple[str, in
     return [
         ("grpc.so_reuseport", int(server.workers > 1)),
         ("grpc.max_receive_message_length", limits.max_photo_bytes + MESSAGE_ALLOWANCE),
+        # Between the two limits gRPC refuses calls at random; equal, they are one.
+        ("grpc.max_metadata_size", server.max_metadata_bytes),
+        ("grpc.absolute_max_metadata_size", server.max_metadata_bytes),
         # Balancers on layer 4 never move a connection; ending it now and then does.
         ("grpc.max_connection_age_ms", int(server.max_connection_age_s * 1000)),
         ("grpc.max_connection_age_grace_ms", int(server.max_connection_age_grace_s * 1000)),
