@@ -1,6 +1,7 @@
 """The build, with a stand-in for the embedder: what gets in, what is reported, and what is left after a failure."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from sightline_server.ingest.build import (
 from sightline_server.ingest.embedding import Embed
 from sightline_server.ingest.feed import Problem, ProblemKind
 from sightline_server.ingest.images import ImageSource
+from sightline_server.ingest.links import FileLink
 from tests.support.catalogs import (
     BUILT,
     LIMITS,
@@ -162,20 +164,212 @@ async def test_the_next_pictures_are_read_while_these_are_embedded_but_not_all_o
 ) -> None:
     read, groups = [], []
     next_group_read = asyncio.Event()
-    read_file = ImageSource.read
+    use = ImageSource.use
 
-    async def watched(source: ImageSource, link: str) -> bytes:
+    async def watched(source: ImageSource, link: FileLink, work: object) -> object:
         read.append(link)
         if len(read) == 2 * GROUP_ROWS:
             next_group_read.set()
-        return await read_file(source, link)
+        return await use(source, link, work)  # type: ignore[arg-type]
 
     async def waiting(crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         await next_group_read.wait()
         groups.append((len(crops), len(read)))
         return await shade_embed(crops)
 
-    monkeypatch.setattr(ImageSource, "read", watched)
+    monkeypatch.setattr(ImageSource, "use", watched)
     await build(shop(tmp_path, 10 * GROUP_ROWS), waiting)
     assert [size for size, _ in groups] == [GROUP_ROWS] * 10
     assert all(count <= (done + 1 + GROUPS_AHEAD) * GROUP_ROWS for done, (_, count) in enumerate(groups))
+
+
+def names_of(folder: Path) -> list[str]:
+    return [str(name) for name in open_catalog(folder / "out" / "shop").display["id"].to_pylist()]
+
+
+async def old_catalog(folder: Path, products: int = 20) -> Path:
+    """A good catalog of `products`, and its feed."""
+    feed = shop(folder, products)
+    await build(feed)
+    return feed
+
+
+@pytest.mark.parametrize("broken", [3, 19, 20])
+async def test_a_replacement_that_lost_much_is_refused_and_the_old_catalog_stays(tmp_path: Path, broken: int) -> None:
+    feed = await old_catalog(tmp_path)
+    for number in range(broken):
+        (tmp_path / "pictures" / f"{number}.png").write_bytes(b"<html>no image here</html>")
+    with pytest.raises(SightlineError, match=r"was not replaced|no row") as caught:
+        await build(feed, replace=True)
+    assert caught.value.kind is ErrorKind.INVALID_REQUEST
+    if broken < 20:
+        assert f"{broken} of 20 rows were lost ({5 * broken} %), --max-lost allows 10 %" in caught.value.message
+        assert f"{broken} problems: unreadable image" in caught.value.message
+        assert "add --max-lost 100" in caught.value.message
+    assert names_of(tmp_path) == [f"p{number}" for number in range(20)]
+    assert left_behind(tmp_path) == ["shop"]
+
+
+async def test_a_replacement_that_lost_little_takes_place(tmp_path: Path) -> None:
+    feed = await old_catalog(tmp_path)
+    for number in range(2):
+        (tmp_path / "pictures" / f"{number}.png").unlink()
+    assert (await build(feed, replace=True)).products == 18
+    assert names_of(tmp_path) == [f"p{number}" for number in range(2, 20)]
+
+
+async def test_a_replacement_may_lose_what_it_is_allowed_to(tmp_path: Path) -> None:
+    feed = await old_catalog(tmp_path)
+    for number in range(10):
+        (tmp_path / "pictures" / f"{number}.png").unlink()
+    with pytest.raises(SightlineError, match="--max-shrink allows 30 %"):
+        await build(feed, replace=True, max_lost=1.0)
+    assert (await build(feed, replace=True, max_lost=0.5, max_shrink=0.5)).products == 10
+
+
+async def test_products_that_lose_most_of_their_images_count(tmp_path: Path) -> None:
+    feed = await old_catalog(tmp_path)
+    rows = [
+        {"id": f"p{n}", "image_link": f"pictures/{n}.png", "additional_image_link": f"none-{n}.png,gone-{n}.png"}
+        for n in range(20)
+    ]
+    with pytest.raises(SightlineError, match=r"40 of 60 images were lost \(66.7 %\)"):
+        await build(write_feed(feed, rows), replace=True)
+
+
+async def test_a_feed_that_was_cut_is_refused(tmp_path: Path) -> None:
+    feed = await old_catalog(tmp_path)
+    lines = feed.read_text().splitlines(keepends=True)
+    feed.write_text("".join(lines[:11]))
+    with pytest.raises(SightlineError, match=r"products: 10 instead of 20 \(50 % fewer\), --max-shrink allows 30 %"):
+        await build(feed, replace=True)
+    feed.write_text(lines[0])
+    with pytest.raises(SightlineError, match="no row"):
+        await build(feed, replace=True)
+    assert len(names_of(tmp_path)) == 20
+
+
+async def test_a_second_row_of_an_id_is_no_loss(tmp_path: Path) -> None:
+    feed = await old_catalog(tmp_path)
+    lines = feed.read_text().splitlines(keepends=True)
+    feed.write_text("".join(lines + lines[1:]))
+    report = await build(feed, replace=True)
+    assert (report.losses.rows, report.losses.rows_lost) == (20, 0)
+    assert len(report.skipped) == 20
+
+
+async def test_rows_without_a_price_or_an_image_are_losses(tmp_path: Path) -> None:
+    feed = await old_catalog(tmp_path)
+    rows = [{"id": f"p{n}", "image_link": f"pictures/{n}.png" if n > 2 else ""} for n in range(20)]
+    with pytest.raises(SightlineError, match="3 of 20 rows were lost"):
+        await build(write_feed(feed, rows), replace=True)
+
+
+async def test_a_first_build_keeps_what_there_is_unless_a_limit_is_given(tmp_path: Path) -> None:
+    feed = shop(tmp_path, 10)
+    for number in range(5):
+        (tmp_path / "pictures" / f"{number}.png").unlink()
+    with pytest.raises(SightlineError, match="was not built"):
+        await build(feed, max_lost=0.1)
+    report = await build(feed, replace=True)
+    assert (report.products, report.losses.rows_lost, report.losses.rows) == (5, 5, 10)
+
+
+async def test_an_old_catalog_that_cannot_be_read_still_guards_against_losses(tmp_path: Path) -> None:
+    feed = shop(tmp_path, 10)
+    (tmp_path / "out" / "shop" / "_versions").mkdir(parents=True)
+    (tmp_path / "pictures" / "0.png").unlink()
+    (tmp_path / "pictures" / "1.png").unlink()
+    with pytest.raises(SightlineError, match="2 of 10 rows"):
+        await build(feed, replace=True)
+    assert (await build(feed, replace=True, max_lost=0.2)).products == 8
+
+
+async def test_an_image_is_read_and_embedded_once_however_many_products_share_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_picture(tmp_path / "shared.png", 100)
+    write_picture(tmp_path / "own.png", 200)
+    read: list[object] = []
+    embedded: list[int] = []
+    use = ImageSource.use
+
+    async def counted(source: ImageSource, link: FileLink, work: object) -> object:
+        read.append(link.path)
+        return await use(source, link, work)  # type: ignore[arg-type]
+
+    async def embed(crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        embedded.append(len(crops))
+        return await shade_embed(crops)
+
+    monkeypatch.setattr(ImageSource, "use", counted)
+    count = 5 * GROUP_ROWS
+    rows = [
+        {"id": f"p{n}", "image_link": "shared.png", "additional_image_link": "own.png,none.png" if n % 2 else ""}
+        for n in range(count)
+    ]
+    report = await build(write_feed(tmp_path / "feed.csv", rows), embed)
+    assert sorted(read) == ["none.png", "own.png", "shared.png"]
+    assert embedded == [2]
+    assert (report.products, report.images) == (count, count + count // 2)
+    assert [problem.text for problem in report.problems] == ["none.png: there is no such file"] * (count // 2)
+    catalog = open_catalog(tmp_path / "out" / "shop")
+    assert len(np.unique(catalog.vectors, axis=0)) == 2
+    assert catalog.image_links.to_pylist()[:3] == ["shared.png", "shared.png", "own.png"]
+    assert left_behind(tmp_path) == ["shop"]
+
+
+async def test_an_embedding_is_the_same_for_the_first_product_and_for_a_later_one(tmp_path: Path) -> None:
+    feed = shop(tmp_path, 3 * GROUP_ROWS)
+    rows = [{"id": f"p{n}", "image_link": f"pictures/{n % GROUP_ROWS}.png"} for n in range(3 * GROUP_ROWS)]
+    await build(write_feed(feed, rows))
+    first, second, third = np.split(open_catalog(tmp_path / "out" / "shop").vectors, 3)
+    assert (first == second).all()
+    assert (first == third).all()
+
+
+async def test_an_exception_for_one_image_costs_that_image_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = shop(tmp_path, 3)
+    use = ImageSource.use
+
+    async def failing(source: ImageSource, link: FileLink, work: object) -> object:
+        if link.path.endswith("1.png"):
+            raise KeyError("secret")
+        return await use(source, link, work)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ImageSource, "use", failing)
+    report = await build(feed)
+    assert [str(problem) for problem in report.problems] == [
+        "row 3 (p1): pictures/1.png: the image cannot be read (KeyError)"
+    ]
+    assert report.products == 2
+
+
+async def test_a_row_that_the_catalog_cannot_hold_costs_that_row_only(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", 10)
+    lines = [json.dumps({"id": f"p{n}", "title": "\ud800" if n == 1 else "t", "image_link": "a.png"}) for n in range(3)]
+    (tmp_path / "feed.jsonl").write_text("\n".join(lines))
+    report = await build(tmp_path / "feed.jsonl")
+    assert [(problem.row, problem.skipped) for problem in report.problems] == [(2, True)]
+    assert names_of(tmp_path) == ["p0", "p2"]
+    assert (report.losses.rows, report.losses.rows_lost, report.losses.images_lost) == (3, 1, 1)
+
+
+async def test_no_password_of_a_link_is_reported_or_published(tmp_path: Path) -> None:
+    write_picture(tmp_path / "good.png", 10)
+    row = {
+        "id": "a",
+        "image_link": "http://user:secret@shop.example/a.jpg",
+        "additional_image_link": "good.png",
+        "link": "https://user:secret@shop.example/a",
+        "mobile_link": "https://user:secret@m.shop.example/a",
+    }
+    report = await build(write_feed(tmp_path / "feed.csv", [row]))
+    assert "--header" in report.problems[0].text
+    assert "secret" not in str(report)
+    catalog = open_catalog(tmp_path / "out" / "shop")
+    assert "secret" not in str(catalog.display.to_pylist()) + str(catalog.image_links.to_pylist())
+    assert catalog.display["image_link"].to_pylist() == ["good.png"]
+    assert catalog.display["link"].to_pylist() == ["https://shop.example/a"]

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
 from sightline_server.cli.loading import load
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import Settings
@@ -42,6 +43,32 @@ def build(
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the catalog that is at --out.")] = False,
+    max_lost: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PERCENT",
+            help="Fail and keep the old catalog when more rows or images are lost. [default: 10 with --replace]",
+        ),
+    ] = None,
+    max_shrink: Annotated[
+        str,
+        typer.Option(
+            metavar="PERCENT", help="With --replace: fail when the new catalog has fewer products or images by more."
+        ),
+    ] = "30",
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'NAME: VALUE'",
+            help="Header for requests to the hosts of image links; @FILE reads one a line. May be repeated.",
+        ),
+    ] = None,
+    user_agent: Annotated[str, typer.Option(help="User-Agent of image requests.")] = "sightline-catalog",
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps downloaded images, so that a later build can resume.", file_okay=False),
+    ] = None,
+    cache_gib: Annotated[float, typer.Option(min=0.0, max=1e6, help="Most that --cache may hold, in GiB.")] = 50.0,
     triton_url: Annotated[
         str | None, typer.Option(help="HOST:PORT of a running Triton's gRPC service; else the embedded engine is used.")
     ] = None,
@@ -49,10 +76,13 @@ def build(
 ) -> None:
     """Build a catalog from a product feed.
 
-    A bad row is reported with its row number and skipped. Without --replace an existing folder is left alone.
+    A bad row is reported with its row number and skipped. Without --replace an existing folder is left alone; with it,
+    a build that lost too much fails and the old catalog stays.
     """
     # Late, so that `--help` does not load the models' and the index's libraries.
     from sightline_server.ingest.build import BuildOptions
+    from sightline_server.ingest.clients import Requests
+    from sightline_server.ingest.image_cache import CacheLimits
     from sightline_server.ingest.images import ImageLimits
     from sightline_server.stages.decode import DecodeLimits
 
@@ -70,6 +100,11 @@ def build(
             decode=decode,
             image_limits=ImageLimits(max_bytes=limits.max_photo_bytes),
             decode_threads=settings.decode.threads,
+            max_lost=None if max_lost is None else fraction("--max-lost", max_lost),
+            max_shrink=fraction("--max-shrink", max_shrink),
+            requests=Requests(header_value("--user-agent", user_agent), parse_headers(header or [])),
+            cache=cache,
+            cache_limits=CacheLimits(max_bytes=int(cache_gib * 1024**3)),
         )
         started = time.monotonic()
         report = asyncio.run(build_with_engine(settings, options))
@@ -90,7 +125,7 @@ def info(catalog: Annotated[Path, typer.Argument(help="The catalog's folder.")])
     typer.echo(f"revision    {opened.revision}")
     typer.echo(f"built       {facts.built_at}")
     typer.echo(f"products    {facts.products}")
-    typer.echo(f"pictures    {facts.vectors} (at most {facts.max_images} of one product)")
+    typer.echo(f"images      {facts.vectors} (at most {facts.max_images} of one product)")
     typer.echo(
         f"embedder    {embedder.identity}, {embedder.dimension} numbers, input {embedder.width}x{embedder.height}"
     )
@@ -136,7 +171,11 @@ def shown_progress(total: int) -> Iterator["Progress"]:
     from sightline_server.ingest.build import Progress
 
     if not sys.stderr.isatty():
-        yield Progress(rows=plain_rows(total), problem=lambda problem: typer.echo(str(problem), err=True))
+        yield Progress(
+            rows=plain_rows(total),
+            problem=lambda problem: typer.echo(str(problem), err=True),
+            waiting=lambda text: typer.echo(text, err=True),
+        )
         return
     columns = (TextColumn("embedding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -144,6 +183,7 @@ def shown_progress(total: int) -> Iterator["Progress"]:
         yield Progress(
             rows=lambda done: bar.update(task, completed=done),
             problem=lambda problem: bar.console.print(str(problem), markup=False, highlight=False),
+            waiting=lambda text: bar.console.print(text, markup=False, highlight=False),
         )
 
 
@@ -162,11 +202,15 @@ def plain_rows(total: int) -> Callable[[int], None]:
 
 
 def summary(report: "BuildReport", out: Path, seconds: float) -> Iterator[str]:
-    """What was built and what was not, for people."""
-    yield f"{out}: {report.products} products, {report.images} pictures, {len(report.skipped)} rows skipped"
+    """Human-readable lines: what was built, and what was not."""
+    from sightline_server.ingest.guard import MAX_LOST, losses
+
+    yield f"{out}: {report.products} products, {report.images} images, {len(report.skipped)} rows skipped"
+    for line in losses(report.losses, MAX_LOST):
+        yield f"  WARNING: {line}; the catalog was built all the same"
     for kind, count in sorted(report.skipped_by_kind.items(), key=lambda item: item[0].value):
         yield f"  {count} skipped: {kind.value}"
     left_out = len(report.problems) - len(report.skipped)
     if left_out:
-        yield f"  {left_out} unreadable pictures left out of products with others"
+        yield f"  {left_out} unreadable images left out of products with others"
     yield f"  embedder {report.facts.embedder.identity}, {seconds:.1f} s"

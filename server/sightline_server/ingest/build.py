@@ -1,38 +1,56 @@
 """The build: feed rows in, one catalog out.
 
 Rule: bounded whatever the feed's length. A few groups of rows are on their way at once; while one is embedded, the
-pictures of the next are read and decoded. What fails, by a fault or by Ctrl-C, leaves no catalog behind.
+images of the next are read and decoded. What fails, by a fault, by too many losses or by Ctrl-C, leaves no catalog
+behind.
 """
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.index.schema import CatalogFacts, CatalogRow
+from sightline_server.index.catalog import read_facts
+from sightline_server.index.schema import CatalogFacts, CatalogRow, to_table
 from sightline_server.index.writer import CatalogWriter
-from sightline_server.ingest.embedding import Embed, catalog_crop
-from sightline_server.ingest.feed import FeedRow, Problem, ProblemKind, read_feed
-from sightline_server.ingest.images import ImageLimits, ImageSource, UnreadableImageError
+from sightline_server.ingest import guard
+from sightline_server.ingest.clients import Requests
+from sightline_server.ingest.embedding import Embed
+from sightline_server.ingest.feed import Problem, ProblemKind, read_feed
+from sightline_server.ingest.guard import Losses, Size
+from sightline_server.ingest.image_cache import CacheLimits, ImageCache
+from sightline_server.ingest.images import ImageLimits, ImageSource
+from sightline_server.ingest.links import shown
+from sightline_server.ingest.preparation import (
+    GROUP_ROWS,
+    GROUPS_AHEAD,
+    Group,
+    Preparation,
+    Prepared,
+    prepared_groups,
+)
+from sightline_server.ingest.seen_images import SeenImages
 from sightline_server.stages.decode import DecodeLimits
 
-GROUP_ROWS = 32
-GROUPS_AHEAD = 2
+__all__ = ["GROUPS_AHEAD", "GROUP_ROWS", "BuildOptions", "BuildReport", "Progress", "build_catalog"]
 
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """What to build from and how. Relative links lie below `images`, or below the feed's folder without it."""
+    """What to build from and how.
+
+    Relative links lie below `images`, or below the feed's folder without it. `max_lost` and `max_shrink` are shares
+    (0 to 1) that a catalog may lose when it is replaced; a `max_lost` that is given also holds for a first build.
+    `cache` is the folder of the download cache; none is kept without it.
+    """
 
     feed: Path
     out: Path
@@ -42,14 +60,20 @@ class BuildOptions:
     replace: bool = False
     image_limits: ImageLimits = field(default_factory=ImageLimits)
     decode_threads: int = 2
+    max_lost: float | None = None
+    max_shrink: float = guard.MAX_SHRINK
+    requests: Requests = field(default_factory=Requests)
+    cache: Path | None = None
+    cache_limits: CacheLimits = field(default_factory=CacheLimits)
 
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """What came of a build: products and pictures in the catalog, and every problem in the feed's order."""
+    """What came of a build: products and images in the catalog, every problem in the feed's order, and the losses."""
 
     facts: CatalogFacts
     problems: tuple[Problem, ...]
+    losses: Losses = field(default_factory=Losses)
 
     @property
     def products(self) -> int:
@@ -58,7 +82,7 @@ class BuildReport:
 
     @property
     def images(self) -> int:
-        """Pictures in the catalog."""
+        """Images in the catalog."""
         return self.facts.vectors
 
     @property
@@ -74,28 +98,11 @@ class BuildReport:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Hears how a build goes on: `rows` of the feed done so far, and each problem once."""
+    """Is told how a build goes on: `rows` of the feed done so far, each problem once, and each wait for a host."""
 
     rows: Callable[[int], None] = lambda count: None
     problem: Callable[[Problem], None] = lambda problem: None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
-    """A row whose pictures were read: `crops` uint8 [h,w,3] of `links`, equally many and at least one."""
-
-    row: FeedRow
-    links: tuple[str, ...]
-    crops: tuple[NDArray[np.uint8], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Some rows of the feed, prepared, and what was wrong with others; `rows` is their number together."""
-
-    rows: int
-    prepared: list[Prepared] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    waiting: Callable[[str], None] = lambda text: None
 
 
 async def build_catalog(
@@ -104,104 +111,167 @@ async def build_catalog(
     """Builds the catalog `options.out` and returns what came of it.
 
     Raises `SightlineError`: kind CONFIGURATION when the feed or the target cannot be used, INVALID_REQUEST when no row
-    can be, or, with `strict`, at the first problem; the engine's own kinds when it fails. `options.out` is then as it
-    was before.
+    can be, when too much was lost, or, with `strict`, at the first problem; the engine's own kinds when it fails.
+    `options.out` is then as it was before.
     """
-    progress = progress or Progress()
-    problems: list[Problem] = []
-    with CatalogWriter(options.out, embedder, replace=options.replace) as writer:
-        done = 0
-        async with aclosing(prepared_groups(options, embedder)) as groups:
-            async for group in groups:
-                for problem in sorted(group.problems, key=lambda problem: problem.row):
-                    problems.append(problem)
-                    progress.problem(problem)
-                    if options.strict:
-                        raise SightlineError(ErrorKind.INVALID_REQUEST, f"{options.feed.name}, {problem}")
-                writer.add(await embedded(group.prepared, embed))
-                done += group.rows
-                progress.rows(done)
-        if not writer.products:
-            message = f"no row of {options.feed.name} can be used ({len(problems)} problems)"
-            raise SightlineError(ErrorKind.INVALID_REQUEST, message)
+    with (
+        CatalogWriter(options.out, embedder, replace=options.replace) as writer,
+        SeenImages(options.out.resolve().parent, embedder.dimension) as seen,
+    ):
+        build = Build(options, embedder, embed, writer, seen, progress or Progress())
+        await build.run()
+        build.check()
         facts = writer.publish(built_at)
-    return BuildReport(facts, tuple(problems))
+    return BuildReport(facts, tuple(build.problems), build.losses)
 
 
-async def prepared_groups(options: BuildOptions, embedder: EmbedderSpec) -> AsyncGenerator[Group]:
-    """The feed in groups, in order, the next ones being prepared while the caller works on one."""
-    root = options.images or options.feed.parent
-    rows = read_feed(options.feed)
-    ahead: list[asyncio.Task[Group]] = []
-    with ThreadPoolExecutor(options.decode_threads, thread_name_prefix="ingest-decode") as threads:
-        async with ImageSource(root, options.image_limits) as source:
-            places = asyncio.Semaphore(options.image_limits.parallel)
-            preparation = Preparation(source, options.decode, embedder, threads, places)
-            try:
-                while True:
-                    while len(ahead) < GROUPS_AHEAD and (group := list(islice(rows, GROUP_ROWS))):
-                        ahead.append(asyncio.create_task(preparation.group(group)))
-                    if not ahead:
-                        return
-                    yield await ahead.pop(0)
-            finally:
-                for task in ahead:
-                    task.cancel()
-                await asyncio.gather(*ahead, return_exceptions=True)
+class Build:
+    """One build on its way: what was written, what was lost."""
+
+    def __init__(
+        self,
+        options: BuildOptions,
+        embedder: EmbedderSpec,
+        embed: Embed,
+        writer: CatalogWriter,
+        seen: SeenImages,
+        progress: Progress,
+    ) -> None:
+        self._options = options
+        self._embedder = embedder
+        self._embed = embed
+        self._writer = writer
+        self._seen = seen
+        self._progress = progress
+        self._old = catalog_size(options.out) if options.replace else None
+        self._images = 0
+        self._done = 0
+        self.problems: list[Problem] = []
+        self.losses = Losses()
+
+    async def run(self) -> None:
+        """Reads the feed and writes its rows."""
+        options, notify = self._options, self._progress.waiting
+        cache = ImageCache(options.cache, options.cache_limits, notify) if options.cache else None
+        root = options.images or options.feed.parent
+        source = ImageSource(root, options.image_limits, requests=options.requests, cache=cache, notify=notify)
+        async with (
+            source,
+            aclosing(
+                prepared_groups(
+                    read_feed(options.feed), source, options.decode, self._embedder, self._seen, options.decode_threads
+                )
+            ) as groups,
+        ):
+            async for group, preparation in groups:
+                await self._add(group, preparation)
+
+    def check(self) -> None:
+        """Raises `SightlineError` of kind INVALID_REQUEST when what was written may not be published."""
+        options = self._options
+        if not self._writer.products:
+            message = f"no row of {feed_name(options.feed)} can be used ({len(self.problems)} problems)"
+            raise SightlineError(ErrorKind.INVALID_REQUEST, message)
+        max_lost = options.max_lost
+        if max_lost is None and self._old is not None:
+            max_lost = guard.MAX_LOST
+        new = Size(self._writer.products, self._images)
+        lost = list(guard.losses(self.losses, max_lost)) if max_lost is not None else []
+        shrunk = list(guard.shrinking(self._old, new, options.max_shrink)) if self._old else []
+        if lost or shrunk:
+            outcome = "was not replaced, the old catalog stays" if self._old else "was not built"
+            kinds = Counter(problem.kind.value for problem in self.problems)
+            problems = "".join(f"\n  {count} problems: {kind}" for kind, count in kinds.most_common())
+            reasons = guard.refusal(lost, shrunk, max_lost or 0.0, options.max_shrink)
+            raise SightlineError(ErrorKind.INVALID_REQUEST, f"{options.out} {outcome}:{problems}{reasons}")
+
+    async def _add(self, group: Group, preparation: Preparation) -> None:
+        """Embeds and writes a group, and reports what is wrong with its rows."""
+        self._report(group.problems)
+        rows = await embedded(group.prepared, self._embed, self._seen)
+        for item in group.prepared:
+            for image in item.images:
+                preparation.embedded(image.key)
+        good, problems = storable(rows, group.prepared, self._embedder.dimension)
+        self._report(problems)
+        self._writer.add(good)
+        lost_images = sum(len(row.images) for row in rows) - sum(len(row.images) for row in good)
+        self.losses += group.losses + Losses(rows_lost=len(problems), images_lost=lost_images)
+        self._images += sum(len(row.images) for row in good)
+        self._done += group.rows
+        self._progress.rows(self._done)
+
+    def _report(self, problems: Sequence[Problem]) -> None:
+        for problem in sorted(problems, key=lambda problem: problem.row):
+            self.problems.append(problem)
+            self._progress.problem(problem)
+            if self._options.strict:
+                message = f"{feed_name(self._options.feed)}, {problem}"
+                raise SightlineError(ErrorKind.INVALID_REQUEST, message)
 
 
-@dataclass(frozen=True, slots=True)
-class Preparation:
-    """Reads and decodes the pictures of feed rows: decoding on `threads`, encoded pictures bounded by `places`."""
-
-    source: ImageSource
-    limits: DecodeLimits
-    embedder: EmbedderSpec
-    threads: Executor
-    places: asyncio.Semaphore
-
-    async def group(self, rows: Sequence[FeedRow | Problem]) -> Group:
-        """The outcome of some rows, whose pictures are read side by side."""
-        group = Group(len(rows), problems=[row for row in rows if isinstance(row, Problem)])
-        usable = [row for row in rows if isinstance(row, FeedRow)]
-        for prepared, problems in await asyncio.gather(*(self.row(row) for row in usable)):
-            group.problems.extend(problems)
-            if prepared is not None:
-                group.prepared.append(prepared)
-        return group
-
-    async def row(self, row: FeedRow) -> tuple[Prepared | None, list[Problem]]:
-        """One product with the pictures that can be read; None where none can."""
-        outcomes = await asyncio.gather(*(self.crop(link) for link in row.images))
-        pairs = list(zip(row.images, outcomes, strict=True))
-        readable = [(link, crop) for link, crop in pairs if not isinstance(crop, UnreadableImageError)]
-        failed = [f"{link}: {error}" for link, error in pairs if isinstance(error, UnreadableImageError)]
-        if not readable:
-            text = "; ".join(failed)
-            return None, [Problem(row.row, ProblemKind.UNREADABLE_IMAGE, text, row.product.id)]
-        kind = ProblemKind.UNREADABLE_IMAGE
-        problems = [Problem(row.row, kind, text, row.product.id, skipped=False) for text in failed]
-        return Prepared(row, tuple(link for link, _ in readable), tuple(crop for _, crop in readable)), problems
-
-    async def crop(self, link: str) -> NDArray[np.uint8] | UnreadableImageError:
-        """The crop of one picture, or why there is none."""
-        loop = asyncio.get_running_loop()
-        async with self.places:
-            try:
-                photo = await self.source.read(link)
-                return await loop.run_in_executor(self.threads, catalog_crop, photo, self.limits, self.embedder)
-            except UnreadableImageError as error:
-                return error
+def feed_name(feed: Path) -> str:
+    """The feed's name as messages show it."""
+    return shown(feed.name)
 
 
-async def embedded(prepared: Sequence[Prepared], embed: Embed) -> list[CatalogRow]:
-    """The catalog rows of prepared ones; their pictures go to the engine together."""
-    if not prepared:
-        return []
-    embeddings = await embed([crop for item in prepared for crop in item.crops])
-    ends = np.cumsum([len(item.links) for item in prepared])
-    parts = np.split(embeddings, ends[:-1])
+def catalog_size(out: Path) -> Size | None:
+    """What the catalog at `out` holds; None where there is none, 0 products where it cannot be read."""
+    if not (out / "_versions").is_dir():
+        return None
+    try:
+        facts = read_facts(out)
+    except SightlineError:
+        return Size(0, 0)
+    return Size(facts.products, facts.vectors)
+
+
+async def embedded(prepared: Sequence[Prepared], embed: Embed, seen: SeenImages) -> list[CatalogRow]:
+    """The catalog rows of prepared ones; their images go to the engine together, each image once."""
+    vectors: dict[str, NDArray[np.float32]] = {}
+    crops: dict[str, NDArray[np.uint8]] = {}
+    for image in (image for item in prepared for image in item.images):
+        # An earlier group may have embedded the same image since this one was prepared.
+        known = image.embedding if image.embedding is not None else seen.get(image.key)
+        if isinstance(known, np.ndarray):
+            vectors[image.key] = known
+        elif image.crop is not None:
+            crops[image.key] = image.crop
+    if crops:
+        for key, vector in zip(crops, await embed(list(crops.values())), strict=True):
+            vectors[key] = vector
+            seen.add(key, vector)
     return [
-        CatalogRow(item.row.product, item.row.price, item.links, part)
-        for item, part in zip(prepared, parts, strict=True)
+        CatalogRow(
+            item.product,
+            item.row.price,
+            tuple(image.link for image in item.images),
+            np.stack([vectors[image.key] for image in item.images]),
+        )
+        for item in prepared
     ]
+
+
+def storable(
+    rows: Sequence[CatalogRow], prepared: Sequence[Prepared], dimension: int
+) -> tuple[list[CatalogRow], list[Problem]]:
+    """The rows that the catalog's columns can hold, and a problem for each of the others."""
+    if can_be_stored(rows, dimension):
+        return list(rows), []
+    good, problems = [], []
+    for row, item in zip(rows, prepared, strict=True):
+        if can_be_stored([row], dimension):
+            good.append(row)
+        else:
+            text = "a value cannot be stored; check the row for characters that are not Unicode text"
+            problems.append(Problem(item.row.row, ProblemKind.MALFORMED_ROW, text, row.product.id))
+    return good, problems
+
+
+def can_be_stored(rows: Sequence[CatalogRow], dimension: int) -> bool:
+    """Whether `rows` fit the catalog's columns."""
+    try:
+        to_table(rows, dimension) if rows else None
+    except (pa.ArrowException, ValueError, TypeError, OverflowError):
+        return False
+    return True

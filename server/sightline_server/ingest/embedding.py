@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.ingest.images import UnreadableImageError
+from sightline_server.ingest.links import UnreadableImageError
 from sightline_server.ports import Engine
 from sightline_server.stages.crop import crop
 from sightline_server.stages.decode import DecodeLimits, decode

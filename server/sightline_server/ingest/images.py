@@ -1,48 +1,65 @@
-"""Links of a feed -> encoded pictures: files below one folder, or http(s).
+"""Links of a feed -> encoded images: files below one folder, downloads, and the download cache.
 
-Rule: every way in has a limit: bytes, seconds, redirects. A relative link never leaves the
-folder, because a slip in a feed must not publish a file that is not the shop's.
+Rule: every way in has a limit, and at most `parallel` encoded images are in memory at once, wherever they come from.
 """
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import httpx
 
-ATTEMPTS = 2
+from sightline_server.ingest.clients import Clients, Requests
+from sightline_server.ingest.downloads import Body, DownloadLimits, Downloads
+from sightline_server.ingest.hosts import RetryLimits, Waiting
+from sightline_server.ingest.image_cache import ImageCache
+from sightline_server.ingest.image_files import ImageFolder
+from sightline_server.ingest.links import FileLink, UnreadableImageError, WebLink, classify
 
+__all__ = ["ImageLimits", "ImageSource", "UnreadableImageError"]
 
-class UnreadableImageError(Exception):
-    """A picture that cannot be had; its text is for the build's report."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """`max_bytes` of one picture, `timeout_s` for all of one download, `parallel` pictures in memory at once."""
+    """`max_bytes` of one image, `timeout_s` for one attempt of a download, `parallel` images in memory at once."""
 
     max_bytes: int = 20 * 1024 * 1024
     timeout_s: float = 30.0
     connect_timeout_s: float = 5.0
     max_redirects: int = 3
     parallel: int = 8
+    retry: RetryLimits = field(default_factory=RetryLimits)
 
 
 class ImageSource:
-    """A context that reads the pictures that links name; relative ones lie below `root`."""
+    """A context that reads the images that links name; relative ones lie below `root`.
 
-    def __init__(self, root: Path, limits: ImageLimits, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self._root = root.resolve()
+    `notify` is told, in one line, of a host that is waited for. `transport` and `waiting` are for tests.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        limits: ImageLimits,
+        transport: httpx.AsyncBaseTransport | None = None,
+        *,
+        requests: Requests | None = None,
+        cache: ImageCache | None = None,
+        waiting: Waiting | None = None,
+        notify: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self._limits = limits
-        self._client = httpx.AsyncClient(
-            follow_redirects=True,
-            max_redirects=limits.max_redirects,
-            timeout=httpx.Timeout(limits.timeout_s, connect=limits.connect_timeout_s),
-            transport=transport,
-            headers={"accept": "image/*", "user-agent": "sightline-catalog"},
-        )
+        self._folder = ImageFolder(root)
+        self._cache = cache
+        self._places = asyncio.Semaphore(limits.parallel)
+        self._clients = Clients(requests or Requests(), limits.timeout_s, limits.connect_timeout_s, transport)
+        bounds = DownloadLimits(limits.max_bytes, limits.timeout_s, limits.max_redirects, limits.parallel, limits.retry)
+        self._downloads = Downloads(self._clients, bounds, self._places, waiting or Waiting(), notify)
 
     async def __aenter__(self) -> Self:
         return self
@@ -50,68 +67,57 @@ class ImageSource:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.aclose()
+        await self._clients.close()
 
     async def read(self, link: str) -> bytes:
-        """The bytes of the picture at `link`, at most `max_bytes`. Raises `UnreadableImageError`."""
-        scheme = link.partition("://")[0].lower() if "://" in link else ""
-        if not scheme:
-            return await asyncio.to_thread(self._read_file, link)
-        if scheme not in ("http", "https"):
-            raise UnreadableImageError(f"links of kind {scheme}:// are not read")
-        return await self._download(link)
+        """The bytes of the image at `link`, at most `max_bytes`. Raises `UnreadableImageError`."""
 
-    def _read_file(self, link: str) -> bytes:
-        try:
-            path = (self._root / link).resolve()
-            if not path.is_relative_to(self._root):
-                raise UnreadableImageError("the path leaves the folder of the images")
-            if not path.is_file():
-                raise UnreadableImageError("there is no such file")
-            with path.open("rb") as file:
-                return self._within_limit(file.read(self._limits.max_bytes + 1))
-        except (OSError, ValueError, RuntimeError) as error:
-            raise UnreadableImageError(f"the file cannot be read ({type(error).__name__})") from error
+        async def whole(image: bytes) -> bytes:
+            return image
 
-    async def _download(self, link: str) -> bytes:
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                async with asyncio.timeout(self._limits.timeout_s):
-                    return await self._attempt(link)
-            except TimeoutError as error:
-                raise UnreadableImageError(f"no whole answer within {self._limits.timeout_s:g} s") from error
-            except httpx.TooManyRedirects as error:
-                raise UnreadableImageError(f"more than {self._limits.max_redirects} redirects") from error
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                if attempt == ATTEMPTS or not passing(error):
-                    raise UnreadableImageError(failure_text(error)) from error
-        raise AssertionError("the last attempt returns or raises")
+        return await self.use(classify(link), whole)
 
-    async def _attempt(self, link: str) -> bytes:
-        body = bytearray()
-        async with self._client.stream("GET", link) as response:
-            response.raise_for_status()
-            async for part in response.aiter_bytes():
-                body += part
-                if len(body) > self._limits.max_bytes:
-                    break
-        return self._within_limit(bytes(body))
+    async def use(self, link: WebLink | FileLink, work: Callable[[bytes], Awaitable[T]]) -> T:
+        """What `work` makes of the image at `link`; the image counts as in memory until then.
 
-    def _within_limit(self, body: bytes) -> bytes:
-        if len(body) > self._limits.max_bytes:
+        A download is kept in the cache when `work` succeeded, so that an error page is not. Raises
+        `UnreadableImageError`, what `work` raises, and `SightlineError` of kind CONFIGURATION for a malformed proxy.
+        """
+        if isinstance(link, FileLink):
+            async with self._places:
+                image = await asyncio.to_thread(self._folder.read, link.path, self._limits.max_bytes)
+                return await work(self._within_limit(image))
+        if self._cache is None:
+            return await self._downloads.fetch(link, lambda body: work(required(body).content))
+        return await self._through_cache(link, work, self._cache)
+
+    async def _through_cache(self, link: WebLink, work: Callable[[bytes], Awaitable[T]], cache: ImageCache) -> T:
+        async with self._places:
+            kept = await asyncio.to_thread(cache.get, link.url, self._limits.max_bytes)
+            if kept is not None and kept.fresh:
+                return await work(kept.body.content)
+        # Not held while the server is asked: it would count twice against the images in memory.
+        known = Body(b"", kept.body.etag, kept.body.last_modified) if kept is not None else None
+        del kept
+
+        async def keep(body: Body | None) -> T:
+            if body is None:
+                again = await asyncio.to_thread(cache.renew, link.url, self._limits.max_bytes)
+                return await work(required(again).content)
+            result = await work(body.content)
+            await asyncio.to_thread(cache.put, link.url, body)
+            return result
+
+        return await self._downloads.fetch(link, keep, known)
+
+    def _within_limit(self, image: bytes) -> bytes:
+        if len(image) > self._limits.max_bytes:
             raise UnreadableImageError(f"larger than {self._limits.max_bytes} bytes")
-        return body
+        return image
 
 
-def passing(error: Exception) -> bool:
-    """Whether trying again makes sense: the connection broke, or the other side had a fault of its own."""
-    if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code >= 500
-    return isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol)
-
-
-def failure_text(error: Exception) -> str:
-    """What to report of a failed download."""
-    if isinstance(error, httpx.HTTPStatusError):
-        return f"the server answered {error.response.status_code}"
-    return f"the download failed ({type(error).__name__})"
+def required(body: Body | None) -> Body:
+    """`body`. Raises `UnreadableImageError` where it was removed meanwhile."""
+    if body is None:
+        raise UnreadableImageError("the image was removed from the cache during the build")
+    return body

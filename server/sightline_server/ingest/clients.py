@@ -1,0 +1,117 @@
+"""HTTP clients of a build: proxies, headers and limits of the connection.
+
+Rule: nothing is opened before the first link needs it, so that a build of local images does not depend on a proxy. The
+operator's own headers go to the host that the feed names, never to one that it redirects to.
+"""
+
+import ipaddress
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from urllib.request import getproxies
+
+import httpx
+
+from sightline_server.errors import ErrorKind, SightlineError
+
+PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+USER_AGENT = "sightline-catalog"
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """What requests carry: the `user_agent` everywhere, and `headers` (name, value) for the hosts of image links."""
+
+    user_agent: str = USER_AGENT
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Clients:
+    """The clients of one build: one that honours the environment's proxies, one for loopback, which never needs any."""
+
+    def __init__(
+        self,
+        requests: Requests,
+        timeout_s: float,
+        connect_timeout_s: float,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._requests = requests
+        self._timeout = httpx.Timeout(timeout_s, connect=connect_timeout_s)
+        self._transport = transport
+        self._clients: dict[bool, httpx.AsyncClient] = {}
+
+    def of(self, url: httpx.URL) -> httpx.AsyncClient:
+        """The client for `url`. Raises `SightlineError` of kind CONFIGURATION when proxies or certificates are bad."""
+        proxied = not is_loopback(url.host)
+        if proxied not in self._clients:
+            self._clients[proxied] = self._open(proxied)
+        return self._clients[proxied]
+
+    def headers(self, start: httpx.URL, url: httpx.URL) -> dict[str, str]:
+        """The operator's headers for a request to `url` that began at `start`: none once it left that origin."""
+        return dict(self._requests.headers) if same_origin(start, url) else {}
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        for client in self._clients.values():
+            await client.aclose()
+
+    def _open(self, proxied: bool) -> httpx.AsyncClient:
+        if proxied:
+            check_proxies()
+        headers = {"accept": "image/*", "accept-encoding": "identity", "user-agent": self._requests.user_agent}
+        try:
+            return httpx.AsyncClient(
+                follow_redirects=False,
+                timeout=self._timeout,
+                transport=self._transport,
+                trust_env=proxied,
+                headers=headers,
+                # What one server sets is not for the next request.
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            )
+        except OSError as error:
+            message = "the certificates for https cannot be read; check SSL_CERT_FILE and SSL_CERT_DIR"
+            raise SightlineError(ErrorKind.CONFIGURATION, message) from error
+        except (ValueError, ImportError, httpx.InvalidURL) as error:
+            raise SightlineError(ErrorKind.CONFIGURATION, proxy_message("a proxy variable")) from error
+
+
+def check_proxies() -> None:
+    """Raises `SightlineError` of kind CONFIGURATION that names the environment's first malformed proxy."""
+    for scheme, address in getproxies().items():
+        if scheme not in ("http", "https", "all") or not address:
+            continue
+        name = f"{scheme}_proxy"
+        try:
+            url = httpx.URL(address if "://" in address else f"http://{address}")
+        except httpx.InvalidURL as error:
+            raise SightlineError(ErrorKind.CONFIGURATION, proxy_message(name)) from error
+        if url.scheme not in PROXY_SCHEMES or not url.host:
+            raise SightlineError(ErrorKind.CONFIGURATION, proxy_message(name))
+
+
+def proxy_message(name: str) -> str:
+    """What is wrong with a proxy. Its address is left out: it may hold a password."""
+    kinds = ", ".join(f"{scheme}://" for scheme in PROXY_SCHEMES)
+    return f"{name} is not a proxy that images can be downloaded through; expected HOST:PORT after one of {kinds}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine, which no proxy can reach for us."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def same_origin(first: httpx.URL, second: httpx.URL) -> bool:
+    """Whether a credential for `first` may go to `second`: same host, same scheme and port, or http made https."""
+    if first.host != second.host:
+        return False
+    if (first.scheme, second.scheme) == ("http", "https"):
+        return (first.port or 80, second.port or 443) == (80, 443)
+    default = 443 if first.scheme == "https" else 80
+    return first.scheme == second.scheme and (first.port or default) == (second.port or default)

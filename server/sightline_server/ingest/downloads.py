@@ -1,0 +1,236 @@
+"""http(s) links -> encoded images.
+
+Rule: every way in has a limit: bytes (also after decompression), seconds, redirects, attempts, pauses. A place in
+memory is held only while an image is on its way or in use, never while a host is waited for.
+"""
+
+import asyncio
+import zlib
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+import httpx
+
+from sightline_server.ingest.clients import Clients
+from sightline_server.ingest.hosts import Host, RetryLimits, Waiting
+from sightline_server.ingest.links import UnreadableImageError, WebLink
+
+T = TypeVar("T")
+
+TRANSIENT = frozenset({408, 425, *range(500, 600)})
+NOT_MODIFIED = 304
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadLimits:
+    """`max_bytes` of one image, `timeout_s` for all of one attempt, `parallel` downloads of one host at once."""
+
+    max_bytes: int
+    timeout_s: float
+    max_redirects: int
+    parallel: int
+    retry: RetryLimits = field(default_factory=RetryLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """An image as a server sent it, with what lets it be asked for again: `etag` and `last_modified`, or empty."""
+
+    content: bytes
+    etag: str = ""
+    last_modified: str = ""
+
+
+class TryAgainError(Exception):
+    """A failure of the server that may pass.
+
+    `wait_s` is what the server asked for: None for a fault, which asks for nothing. One that is `final` counts as a
+    failure of its host but is not tried again.
+    """
+
+    def __init__(self, text: str, wait_s: float | None = None, *, final: bool = False) -> None:
+        super().__init__(text)
+        self.wait_s = wait_s
+        self.final = final
+
+
+class Downloads:
+    """Downloads images. `places` bounds how many are in memory; `notify` is told of every pause of a host."""
+
+    def __init__(
+        self,
+        clients: Clients,
+        limits: DownloadLimits,
+        places: asyncio.Semaphore,
+        waiting: Waiting,
+        notify: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._clients = clients
+        self._limits = limits
+        self._places = places
+        self._notify = notify
+        self._hosts: defaultdict[str, Host] = defaultdict(lambda: Host(limits.parallel, limits.retry, waiting))
+
+    async def fetch(self, link: WebLink, use: Callable[[Body | None], Awaitable[T]], known: Body | None = None) -> T:
+        """Downloads the image at `link` and returns what `use` makes of it while its place is held.
+
+        With `known`, an earlier answer, the server is asked whether it still holds; if so, `use` gets None.
+        Raises `UnreadableImageError`.
+        """
+        host = self._hosts[link.host]
+        faults = refusals = 0
+        while True:
+            try:
+                async with host.turn(), self._places:
+                    if host.pause_s:
+                        continue  # it asked for time while this download waited for its place
+                    if host.hopeless:
+                        raise UnreadableImageError("the server failed again and again and is not asked any more")
+                    body = await self._attempt(link, known)
+                    host.succeeded()
+                    return await use(body)
+            except TryAgainError as error:
+                faults, refusals = (faults + 1, refusals) if error.wait_s is None else (faults, refusals + 1)
+                # The turn and the place are free by now: others go on meanwhile.
+                if not await self._again(link, host, error, faults, refusals):
+                    host.failed()
+                    raise UnreadableImageError(str(error)) from error
+
+    async def _again(self, link: WebLink, host: Host, error: TryAgainError, faults: int, refusals: int) -> bool:
+        """Waits before another attempt, or returns False when there is none."""
+        retry = self._limits.retry
+        if error.wait_s is None:
+            if error.final or faults >= retry.faults:
+                return False
+            await host.sleep(host.backoff_s(faults))
+            return True
+        if refusals >= retry.refusals:
+            return False
+        running = host.pause_s > 0
+        paused = host.pause(max(error.wait_s, host.backoff_s(refusals) if not error.wait_s else 0.0))
+        if paused and not running:
+            self._notify(f"{link.host}: {error}; waiting {host.pause_s:.0f} s")
+        return paused
+
+    async def _attempt(self, link: WebLink, known: Body | None) -> Body | None:
+        try:
+            async with asyncio.timeout(self._limits.timeout_s):
+                return await self._follow(link, known)
+        except TimeoutError as error:
+            raise TryAgainError(f"no whole answer within {self._limits.timeout_s:g} s", final=True) from error
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            raise UnreadableImageError(f"the download failed ({type(error).__name__})") from error
+        except httpx.HTTPError as error:
+            raise TryAgainError(f"the download failed ({type(error).__name__})") from error
+
+    async def _follow(self, link: WebLink, known: Body | None) -> Body | None:
+        """One attempt: the request and its redirects."""
+        start = url = httpx.URL(link.url)
+        for _ in range(self._limits.max_redirects + 1):
+            client = self._clients.of(url)
+            headers = self._clients.headers(start, url) | conditions(known)
+            async with client.stream("GET", url, headers=headers) as response:
+                if not response.has_redirect_location:
+                    return await self._answer(response, known)
+                assert response.next_request is not None
+                url = response.next_request.url
+                if url.userinfo:
+                    raise UnreadableImageError("the server redirects to a link with a user name or password")
+        raise UnreadableImageError(f"more than {self._limits.max_redirects} redirects")
+
+    async def _answer(self, response: httpx.Response, known: Body | None) -> Body | None:
+        status = response.status_code
+        if status == NOT_MODIFIED and known is not None:
+            return None
+        if status != httpx.codes.OK:
+            raise refusal(response)
+        content = await body_of(response, self._limits.max_bytes)
+        return Body(content, response.headers.get("etag", ""), response.headers.get("last-modified", ""))
+
+
+def conditions(known: Body | None) -> dict[str, str]:
+    """The headers that ask whether `known` still holds (RFC 9110, section 13.1)."""
+    headers = {}
+    if known and known.etag:
+        headers["if-none-match"] = known.etag
+    if known and known.last_modified:
+        headers["if-modified-since"] = known.last_modified
+    return headers
+
+
+def refusal(response: httpx.Response) -> Exception:
+    """What an answer without an image means: one to try again, or the end of it."""
+    status, text = response.status_code, f"the server answered {response.status_code}"
+    wait_s = retry_after_s(response.headers, datetime.now(UTC))
+    if status == httpx.codes.TOO_MANY_REQUESTS or (status == httpx.codes.SERVICE_UNAVAILABLE and wait_s is not None):
+        return TryAgainError(text, wait_s or 0.0)
+    return TryAgainError(text) if status in TRANSIENT else UnreadableImageError(text)
+
+
+def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
+    """The seconds of a Retry-After header (RFC 9110, section 10.2.3); None where there is none that can be read.
+
+    A date is compared with the server's own Date where it sends one, since clocks differ.
+    """
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:12])
+    until = http_date(value)
+    if until is None:
+        return None
+    return max(0.0, (until - (http_date(headers.get("date", "")) or now)).total_seconds())
+
+
+def http_date(text: str) -> datetime | None:
+    """The instant of an HTTP date; None for anything else."""
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
+
+
+async def body_of(response: httpx.Response, max_bytes: int) -> bytes:
+    """The whole body, at most `max_bytes`, as sent and as unpacked. Raises `UnreadableImageError`.
+
+    Images are asked for without a content coding. A server that sends gzip or deflate all the same is read in bounded
+    steps; several codings on top of each other, which unpack to gigabytes, are refused.
+    """
+    unpack = Unpacker(response.headers.get("content-encoding", ""), max_bytes)
+    body, received = bytearray(), 0
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    async for part in response.stream:
+        received += len(part)
+        body += unpack(part, max_bytes + 1 - len(body))
+        if max(received, len(body)) > max_bytes:
+            raise UnreadableImageError(f"larger than {max_bytes} bytes")
+    unpack.end()
+    return bytes(body)
+
+
+class Unpacker:
+    """Undoes the content coding of a body part by part."""
+
+    def __init__(self, coding: str, max_bytes: int) -> None:
+        coding = coding.strip().lower()
+        if coding not in ("", "identity", "gzip", "x-gzip", "deflate"):
+            raise UnreadableImageError("the server sends the image compressed in a way that is not read")
+        self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 32) if coding not in ("", "identity") else None
+
+    def __call__(self, part: bytes, room: int) -> bytes:
+        """The next bytes, at most `room`, which is at least 1. Raises `UnreadableImageError`."""
+        if self._zlib is None:
+            return part
+        try:
+            return self._zlib.decompress(part, room)
+        except zlib.error as error:
+            raise UnreadableImageError("the compressed answer is corrupt") from error
+
+    def end(self) -> None:
+        """Raises `UnreadableImageError` when the compressed body stops half-way."""
+        if self._zlib is not None and not self._zlib.eof:
+            raise UnreadableImageError("the compressed answer is incomplete")

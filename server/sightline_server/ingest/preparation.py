@@ -1,0 +1,205 @@
+"""Feed rows -> rows whose images are read and decoded, in groups and ahead of the embedder.
+
+Rule: bounded whatever the feed's length, and whatever fails for a row is a `Problem` of that row. A link that was met
+before is neither read nor embedded again.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline_server.domain.items import Product
+from sightline_server.domain.models import EmbedderSpec
+from sightline_server.errors import SightlineError
+from sightline_server.ingest.embedding import catalog_crop
+from sightline_server.ingest.feed import FeedRow, Problem, ProblemKind
+from sightline_server.ingest.guard import Losses
+from sightline_server.ingest.images import ImageSource
+from sightline_server.ingest.links import (
+    FileLink,
+    UnreadableImageError,
+    WebLink,
+    classify,
+    shown,
+    user_info,
+    without_user_info,
+)
+from sightline_server.ingest.seen_images import SeenImages
+from sightline_server.stages.decode import DecodeLimits
+
+GROUP_ROWS = 32
+GROUPS_AHEAD = 2
+
+Crop = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedImage:
+    """One image: its `link` as callers get it, and its `crop` uint8 [h,w,3], or else the `embedding` float32 [D] that
+    an earlier product's row brought. `key` is equal for equal images.
+    """
+
+    link: str
+    key: str
+    crop: Crop | None = None
+    embedding: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A row with its readable images, at least one; `product` is the one to publish."""
+
+    row: FeedRow
+    product: Product
+    images: tuple[PreparedImage, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowOutcome:
+    """What became of one row: None where no image can be read, its `problems`, and how many images it lost."""
+
+    prepared: Prepared | None
+    problems: list[Problem]
+    images_lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Some rows of the feed, prepared, and what was wrong with others; `rows` is their number together."""
+
+    rows: int
+    prepared: list[Prepared] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    losses: Losses = field(default_factory=Losses)
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """Reads and decodes the images of feed rows; `running` are the images on their way, by their key."""
+
+    source: ImageSource
+    limits: DecodeLimits
+    embedder: EmbedderSpec
+    threads: Executor
+    seen: SeenImages
+    running: dict[str, asyncio.Task[Crop | UnreadableImageError]] = field(default_factory=dict)
+
+    async def group(self, rows: Sequence[FeedRow | Problem]) -> Group:
+        """The outcome of some rows, whose images are read side by side."""
+        problems = [row for row in rows if isinstance(row, Problem)]
+        usable = [row for row in rows if isinstance(row, FeedRow)]
+        outcomes = await asyncio.gather(*(self.row(row) for row in usable))
+        prepared = [outcome.prepared for outcome in outcomes if outcome.prepared is not None]
+        problems += [problem for outcome in outcomes for problem in outcome.problems]
+        lost = sum(problem.skipped and problem.kind is not ProblemKind.DUPLICATE_ID for problem in problems)
+        images = sum(len(row.images) for row in usable)
+        images_lost = sum(outcome.images_lost for outcome in outcomes)
+        return Group(len(rows), prepared, problems, Losses(len(prepared) + lost, lost, images, images_lost))
+
+    async def row(self, row: FeedRow) -> RowOutcome:
+        """One product with the images that can be read."""
+        outcomes = await asyncio.gather(*(self.image(link) for link in row.images))
+        images = {image.key: image for image in outcomes if isinstance(image, PreparedImage)}
+        failed = [
+            f"{shown(link)}: {error}"
+            for link, error in zip(row.images, outcomes, strict=True)
+            if isinstance(error, UnreadableImageError)
+        ]
+        kind, product_id = ProblemKind.UNREADABLE_IMAGE, row.product.id
+        if not images:
+            return RowOutcome(None, [Problem(row.row, kind, "; ".join(failed), product_id)], len(failed))
+        problems = [Problem(row.row, kind, text, product_id, skipped=False) for text in failed]
+        product = published(row.product, next(iter(images.values())).link)
+        return RowOutcome(Prepared(row, product, tuple(images.values())), problems, len(failed))
+
+    async def image(self, link: str) -> PreparedImage | UnreadableImageError:
+        """One image, or why there is none. Images that are read already, or right now, are not read again."""
+        try:
+            target = classify(link)
+        except UnreadableImageError as error:
+            return error
+        key = target.url if isinstance(target, WebLink) else target.path
+        published_link = target.url if isinstance(target, WebLink) else link
+        known = self.seen.get(key)
+        if isinstance(known, UnreadableImageError):
+            return known
+        if known is not None:
+            return PreparedImage(published_link, key, embedding=known)
+        task = self.running.get(key)
+        if task is None:
+            task = self.running[key] = asyncio.create_task(self.crop(target, key))
+        outcome = await task
+        return outcome if isinstance(outcome, UnreadableImageError) else PreparedImage(published_link, key, outcome)
+
+    async def crop(self, target: WebLink | FileLink, key: str) -> Crop | UnreadableImageError:
+        """The crop of one image, or why there is none, whatever its bytes or its server do.
+
+        Raises `SightlineError` for what is no fault of the image, such as a malformed proxy.
+        """
+        loop = asyncio.get_running_loop()
+
+        async def decoded(image: bytes) -> Crop:
+            return await loop.run_in_executor(self.threads, catalog_crop, image, self.limits, self.embedder)
+
+        try:
+            return await self.source.use(target, decoded)
+        except UnreadableImageError as error:
+            failure = error
+        except SightlineError:
+            raise
+        except Exception as error:  # libraries raise whatever their parsers meet; it must cost this image only
+            failure = UnreadableImageError(f"the image cannot be read ({type(error).__name__})")
+        self.seen.fail(key, str(failure))
+        self.running.pop(key, None)
+        return failure
+
+    def embedded(self, key: str) -> None:
+        """Forgets the crop of an image, whose embedding is kept by now."""
+        self.running.pop(key, None)
+
+
+def published(product: Product, first_link: str) -> Product:
+    """`product` as callers may see it: without the user info of any link, its `image_link` absolute.
+
+    `first_link` takes the place of an `image_link` that held user info.
+    """
+    image_link = product.image_link
+    start, end = user_info(image_link)
+    try:
+        target = classify(image_link)
+        image_link = target.url if isinstance(target, WebLink) else image_link
+    except UnreadableImageError:
+        image_link = first_link if start < end else image_link
+    attributes = {name: without_user_info(text) for name, text in product.attributes.items()}
+    return replace(product, image_link=image_link, link=without_user_info(product.link), attributes=attributes)
+
+
+async def prepared_groups(
+    rows: Iterator[FeedRow | Problem],
+    source: ImageSource,
+    limits: DecodeLimits,
+    embedder: EmbedderSpec,
+    seen: SeenImages,
+    decode_threads: int,
+) -> AsyncGenerator[tuple[Group, Preparation]]:
+    """The feed in groups, in order, the next ones being prepared while the caller works on one."""
+    ahead: list[asyncio.Task[Group]] = []
+    with ThreadPoolExecutor(decode_threads, thread_name_prefix="ingest-decode") as threads:
+        preparation = Preparation(source, limits, embedder, threads, seen)
+        try:
+            while True:
+                while len(ahead) < GROUPS_AHEAD and (group := list(islice(rows, GROUP_ROWS))):
+                    ahead.append(asyncio.create_task(preparation.group(group)))
+                if not ahead:
+                    return
+                yield await ahead.pop(0), preparation
+        finally:
+            tasks = [*ahead, *preparation.running.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,63 @@
+"""What became of every image of a build so far, so that a link is downloaded and embedded once.
+
+Rule: memory stays small (about 200 bytes a link). The embeddings lie in a file without a name next to the catalog,
+which the kernel removes when the build ends, however it ends.
+"""
+
+import errno
+import os
+import tempfile
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline_server.ingest.links import UnreadableImageError
+
+
+class SeenImages:
+    """A context that holds embeddings float16 [D] and failures by link. The file lies in `folder`."""
+
+    def __init__(self, folder: Path, dimension: int) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by __exit__
+        self._bytes = 2 * dimension
+        self._count = 0
+        self._outcomes: dict[bytes, int | str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def get(self, link: str) -> NDArray[np.float32] | UnreadableImageError | None:
+        """The embedding of `link`, why it has none, or None for a link that was not seen yet."""
+        outcome = self._outcomes.get(key_of(link))
+        if outcome is None:
+            return None
+        if isinstance(outcome, str):
+            return UnreadableImageError(outcome)
+        stored = os.pread(self._file.fileno(), self._bytes, outcome * self._bytes)
+        return np.frombuffer(stored, np.float16).astype(np.float32)
+
+    def add(self, link: str, embedding: NDArray[np.float32]) -> None:
+        """Keeps an embedding, as precisely as the catalog does (float16)."""
+        stored = embedding.astype(np.float16).tobytes()
+        if self._file.write(stored) != len(stored):
+            raise OSError(errno.ENOSPC, "no room for the embeddings next to the catalog")
+        self._outcomes[key_of(link)] = self._count
+        self._count += 1
+
+    def fail(self, link: str, reason: str) -> None:
+        """Keeps why a link cannot be read."""
+        self._outcomes[key_of(link)] = reason
+
+
+def key_of(link: str) -> bytes:
+    """A short name of a link that no other link shares."""
+    return blake2b(link.encode("utf-8", "surrogatepass"), digest_size=16).digest()
