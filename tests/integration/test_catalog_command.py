@@ -1,9 +1,11 @@
 """`sightline catalog` with the real Triton: from a feed on disk to a catalog that is served."""
 
+import http.server
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +27,47 @@ from tests.support.tiny_models import EMBEDDER_SIZE, expected_embeddings
 __all__ = ["tiny_engine", "tiny_repository", "tiny_triton"]
 
 PRODUCTS = 50
+
+
+class CountingWeb:
+    """A context: a server of one image, which notes what it is asked and may stop answering after some requests."""
+
+    def __init__(self, image: bytes, stall_after: int | None = None) -> None:
+        self.asked: list[str] = []
+        self.stall_after = stall_after
+        self.stalled = threading.Event()
+        self._released = threading.Event()
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def log_message(self, *arguments: object) -> None:
+                """Nothing."""
+
+            def do_GET(self) -> None:
+                outer.asked.append(self.path)
+                if outer.stall_after is not None and len(outer.asked) > outer.stall_after:
+                    outer.stalled.set()
+                    outer._released.wait(60)
+                    return
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(image)))
+                self.end_headers()
+                self.wfile.write(image)
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> "CountingWeb":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._released.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(10)
 
 
 @pytest.fixture
@@ -52,9 +95,9 @@ def test_a_feed_becomes_a_catalog_and_the_summary_counts(feed: Path, tiny_triton
     result = build(feed, tiny_triton)
     assert result.exit_code == 0, result.output
     out = feed.parent / "shop"
-    assert f"{out}: 50 products, 50 pictures, 2 rows skipped" in result.stdout
+    assert f"{out}: 50 products, 50 images, 2 rows skipped" in result.stdout
     assert "1 skipped: duplicate id" in result.stdout
-    assert "1 unreadable pictures left out" in result.stdout
+    assert "1 unreadable images left out" in result.stdout
     assert "row 9 (p7): pictures/none.png: there is no such file" in result.stderr
     assert "row 52: there is no id" in result.stderr
     assert "52 of 52 rows" in result.stderr
@@ -101,6 +144,47 @@ def test_an_existing_folder_needs_replace(feed: Path, tiny_triton: TritonSession
     assert refused.exit_code == 2
     assert "--replace" in refused.stderr
     assert build(feed, tiny_triton, "--replace").exit_code == 0
+
+
+def test_a_replacement_that_lost_much_exits_with_1_and_says_how_to_override(
+    feed: Path, tiny_triton: TritonSession
+) -> None:
+    assert build(feed, tiny_triton).exit_code == 0
+    for number in range(10):
+        (feed.parent / "pictures" / f"{number}.png").unlink()
+    refused = build(feed, tiny_triton, "--replace")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "was not replaced, the old catalog stays" in refused.stderr
+    assert "11 of 51 rows were lost (21.6 %), --max-lost allows 10 %" in refused.stderr
+    assert "add --max-lost 100" in refused.stderr
+    assert "products    50" in command("info", feed.parent / "shop").stdout
+    replaced = build(feed, tiny_triton, "--replace", "--max-lost", "25%")
+    assert replaced.exit_code == 0, replaced.output
+    assert "WARNING: 11 of 51 rows were lost" in replaced.stdout
+
+
+def test_a_killed_build_does_not_ask_again_for_what_it_has(tmp_path: Path, tiny_triton: TritonSession) -> None:
+    write_picture(tmp_path / "a.png", 3)
+    web = CountingWeb((tmp_path / "a.png").read_bytes(), stall_after=40)
+    with web:
+        rows = [{"id": f"p{n}", "image_link": f"{web.url}/{n}.png?Signature=secret"} for n in range(60)]
+        feed = write_feed(tmp_path / "feed.csv", rows)
+        arguments = ["build", feed, "--out", tmp_path / "shop", "--triton-url", tiny_triton.url]
+        arguments += ["--cache", tmp_path / "cache"]
+        process = subprocess.Popen([sys.executable, "-c", COMMAND, *arguments])
+        assert web.stalled.wait(60)
+        process.kill()
+        process.wait(30)
+        web.stall_after = None
+        kept = len(list((tmp_path / "cache").rglob("??/*")))
+        first = list(web.asked)
+        result = command(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "60 products" in result.stdout
+    again = len(web.asked) - len(first)
+    assert kept >= 32
+    assert again <= 60 - kept
+    assert "secret" not in result.output + str(list((tmp_path / "cache").rglob("*")))
 
 
 @pytest.mark.parametrize("arguments", [(), ("none.csv",), ("none.csv", "--out", "x", "--colour")])

@@ -1,4 +1,4 @@
-"""Pictures over real connections: servers that redirect, drip, stop half-way, or are not there."""
+"""Images over real connections: servers that redirect, drip, stop half-way, or are not there, and proxies."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sightline_server.ingest.hosts import RetryLimits
 from sightline_server.ingest.images import ImageLimits, ImageSource, UnreadableImageError
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -36,7 +37,8 @@ async def web(answer: Answer) -> AsyncIterator[str]:
 
 
 async def read(link: str, root: Path, **limits: float) -> bytes:
-    async with ImageSource(root, ImageLimits(max_bytes=1000, **limits)) as source:  # type: ignore[arg-type]
+    retry = RetryLimits(first_wait_s=0.01, longest_wait_s=0.01)
+    async with ImageSource(root, ImageLimits(max_bytes=1000, retry=retry, **limits)) as source:  # type: ignore[arg-type]
         return await source.read(link)
 
 
@@ -93,3 +95,86 @@ async def test_nobody_there(tmp_path: Path) -> None:
         pass
     with pytest.raises(UnreadableImageError, match="ConnectError"):
         await read(link, tmp_path)
+
+
+IMAGE = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\npicture"
+Converse = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy but those that a test sets."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@asynccontextmanager
+async def proxy(converse: Converse) -> AsyncIterator[str]:
+    """A proxy on a free port; yields its `HOST:PORT`."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await converse(reader, writer)
+        writer.write(IMAGE)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "ALL_PROXY"])
+async def test_an_http_proxy_is_asked_for_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    heads = []
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+
+    async with proxy(converse) as address:
+        monkeypatch.setenv(name, f"http://user:secret@{address}")
+        assert await read("http://cdn.shop.example/a.jpg", tmp_path) == b"picture"
+    assert heads[0].startswith(b"GET http://cdn.shop.example/a.jpg HTTP/1.1\r\n")
+    assert b"proxy-authorization: basic" in heads[0].lower()
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
+async def test_a_socks_proxy_is_asked_for_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    hosts = []
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """RFC 1928: no authentication, then CONNECT to a name."""
+        _, methods = await reader.readexactly(2)
+        await reader.readexactly(methods)
+        writer.write(b"\x05\x00")
+        *_, length = await reader.readexactly(5)
+        hosts.append(await reader.readexactly(length))
+        await reader.readexactly(2)
+        writer.write(b"\x05\x00\x00\x01" + bytes(6))
+        await reader.readuntil(b"\r\n\r\n")
+
+    async with proxy(converse) as address:
+        monkeypatch.setenv("ALL_PROXY", f"{scheme}://{address}")
+        assert await read("http://cdn.shop.example/a.jpg", tmp_path) == b"picture"
+    assert hosts == [b"cdn.shop.example"]
+
+
+async def test_a_proxy_that_is_down_is_named_and_loopback_does_not_need_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def whole(writer: asyncio.StreamWriter) -> None:
+        writer.write(IMAGE)
+        await writer.drain()
+
+    async with proxy(whole) as address:  # type: ignore[arg-type]
+        pass
+    monkeypatch.setenv("http_proxy", f"http://user:secret@{address}")
+    with pytest.raises(UnreadableImageError, match="through the proxy of http_proxy") as caught:
+        await read("http://cdn.shop.example/a.jpg", tmp_path)
+    assert "secret" not in str(caught.value)
+    async with web(whole) as link:
+        assert await read(link, tmp_path) == b"picture"

@@ -7,7 +7,7 @@ operator's own headers go to the host that the feed names, never to one that it 
 import ipaddress
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -26,7 +26,7 @@ class Requests:
 
 
 class Clients:
-    """The clients of one build: one that honours the environment's proxies, one for loopback, which never needs any."""
+    """The clients of one build: one for each proxy of the environment, and one for hosts that are asked directly."""
 
     def __init__(
         self,
@@ -38,14 +38,14 @@ class Clients:
         self._requests = requests
         self._timeout = httpx.Timeout(timeout_s, connect=connect_timeout_s)
         self._transport = transport
-        self._clients: dict[bool, httpx.AsyncClient] = {}
+        self._clients: dict[str, httpx.AsyncClient] = {}
 
     def of(self, url: httpx.URL) -> httpx.AsyncClient:
         """The client for `url`. Raises `SightlineError` of kind CONFIGURATION when proxies or certificates are bad."""
-        proxied = not is_loopback(url.host)
-        if proxied not in self._clients:
-            self._clients[proxied] = self._open(proxied)
-        return self._clients[proxied]
+        name, address = proxy_of(url)
+        if name not in self._clients:
+            self._clients[name] = self._open(name, address)
+        return self._clients[name]
 
     def headers(self, start: httpx.URL, url: httpx.URL) -> dict[str, str]:
         """The operator's headers for a request to `url` that began at `start`: none once it left that origin."""
@@ -56,17 +56,21 @@ class Clients:
         for client in self._clients.values():
             await client.aclose()
 
-    def _open(self, proxied: bool) -> httpx.AsyncClient:
-        if proxied:
-            check_proxies()
-        headers = {"accept": "image/*", "accept-encoding": "identity", "user-agent": self._requests.user_agent}
+    def _open(self, name: str, address: str) -> httpx.AsyncClient:
+        """A client through the proxy at `address`, or without one where that is empty."""
+        proxy = checked_proxy(name, address) if address else None
         try:
             return httpx.AsyncClient(
                 follow_redirects=False,
                 timeout=self._timeout,
-                transport=self._transport,
-                trust_env=proxied,
-                headers=headers,
+                proxy=proxy if self._transport is None else None,
+                # A transport of our own keeps the client from reading the proxy variables itself.
+                transport=self._transport or (httpx.AsyncHTTPTransport() if proxy is None else None),
+                headers={
+                    "accept": "image/*",
+                    "accept-encoding": "identity",
+                    "user-agent": self._requests.user_agent,
+                },
                 # What one server sets is not for the next request.
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             )
@@ -74,21 +78,32 @@ class Clients:
             message = "the certificates for https cannot be read; check SSL_CERT_FILE and SSL_CERT_DIR"
             raise SightlineError(ErrorKind.CONFIGURATION, message) from error
         except (ValueError, ImportError, httpx.InvalidURL) as error:
-            raise SightlineError(ErrorKind.CONFIGURATION, proxy_message("a proxy variable")) from error
-
-
-def check_proxies() -> None:
-    """Raises `SightlineError` of kind CONFIGURATION that names the environment's first malformed proxy."""
-    for scheme, address in getproxies().items():
-        if scheme not in ("http", "https", "all") or not address:
-            continue
-        name = f"{scheme}_proxy"
-        try:
-            url = httpx.URL(address if "://" in address else f"http://{address}")
-        except httpx.InvalidURL as error:
             raise SightlineError(ErrorKind.CONFIGURATION, proxy_message(name)) from error
-        if url.scheme not in PROXY_SCHEMES or not url.host:
-            raise SightlineError(ErrorKind.CONFIGURATION, proxy_message(name))
+
+
+def proxy_of(url: httpx.URL) -> tuple[str, str]:
+    """The environment's proxy for `url`: the variable's name and its address, both empty where there is none.
+
+    `no_proxy` lists names and their parents, `*` for all. A loopback host is never asked through a proxy.
+    """
+    proxies = getproxies()
+    if is_loopback(url.host) or proxy_bypass(url.netloc.decode("ascii")):
+        return "", ""
+    for scheme in (url.scheme, "all"):
+        if address := proxies.get(scheme, ""):
+            return f"{scheme}_proxy", address
+    return "", ""
+
+
+def checked_proxy(name: str, address: str) -> httpx.URL:
+    """The proxy at `address`. Raises `SightlineError` of kind CONFIGURATION, without the address, if malformed."""
+    try:
+        url = httpx.URL(address if "://" in address else f"http://{address}")
+    except httpx.InvalidURL as error:
+        raise SightlineError(ErrorKind.CONFIGURATION, proxy_message(name)) from error
+    if url.scheme not in PROXY_SCHEMES or not url.host:
+        raise SightlineError(ErrorKind.CONFIGURATION, proxy_message(name))
+    return url
 
 
 def proxy_message(name: str) -> str:

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import httpx
 
-from sightline_server.ingest.clients import Clients
+from sightline_server.ingest.clients import Clients, proxy_of
 from sightline_server.ingest.hosts import Host, RetryLimits, Waiting
 from sightline_server.ingest.links import UnreadableImageError, WebLink
 
@@ -125,7 +125,9 @@ class Downloads:
         except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise UnreadableImageError(f"the download failed ({type(error).__name__})") from error
         except httpx.HTTPError as error:
-            raise TryAgainError(f"the download failed ({type(error).__name__})") from error
+            proxy, _ = proxy_of(httpx.URL(link.url))
+            through = f" through the proxy of {proxy}" if proxy else ""
+            raise TryAgainError(f"the download failed{through} ({type(error).__name__})") from error
 
     async def _follow(self, link: WebLink, known: Body | None) -> Body | None:
         """One attempt: the request and its redirects."""
