@@ -373,3 +373,11 @@ async def test_no_password_of_a_link_is_reported_or_published(tmp_path: Path) ->
     assert "secret" not in str(catalog.display.to_pylist()) + str(catalog.image_links.to_pylist())
     assert catalog.display["image_link"].to_pylist() == ["good.png"]
     assert catalog.display["link"].to_pylist() == ["https://shop.example/a"]
+
+
+async def test_an_image_behind_many_links_is_counted(tmp_path: Path) -> None:
+    for number in range(300):
+        write_picture(tmp_path / f"{number}.png", 7 if number % 3 == 0 else number % 256)
+    rows = [{"id": f"p{number}", "image_link": f"{number}.png"} for number in range(300)]
+    report = await build(write_feed(tmp_path / "feed.csv", rows))
+    assert 80 <= report.same_images <= 103

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Build and inspect catalogs.", add_completion=False, no_args_is_help=True)
 
+SAME_IMAGES = 10
+"""Links to one and the same image from which on the summary mentions it."""
+
 PLAIN_LINES = 10
 """How often a build tells how far it is where there is no terminal."""
 
@@ -208,6 +211,8 @@ def summary(report: "BuildReport", out: Path, seconds: float) -> Iterator[str]:
     yield f"{out}: {report.products} products, {report.images} images, {len(report.skipped)} rows skipped"
     for line in losses(report.losses, MAX_LOST):
         yield f"  WARNING: {line}; the catalog was built all the same"
+    if report.same_images >= SAME_IMAGES and report.same_images > MAX_LOST * report.images:
+        yield f"  {report.same_images} links lead to the same image; check whether it is a placeholder"
     for kind, count in sorted(report.skipped_by_kind.items(), key=lambda item: item[0].value):
         yield f"  {count} skipped: {kind.value}"
     left_out = len(report.problems) - len(report.skipped)

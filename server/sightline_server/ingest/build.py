@@ -37,6 +37,7 @@ from sightline_server.ingest.preparation import (
     Prepared,
     prepared_groups,
 )
+from sightline_server.ingest.same_images import SameImages
 from sightline_server.ingest.seen_images import SeenImages
 from sightline_server.stages.decode import DecodeLimits
 
@@ -69,11 +70,13 @@ class BuildOptions:
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """What came of a build: products and images in the catalog, every problem in the feed's order, and the losses."""
+    """The outcome of a build: products and images in the catalog, every problem in the feed's order, and the losses."""
 
     facts: CatalogFacts
     problems: tuple[Problem, ...]
     losses: Losses = field(default_factory=Losses)
+    same_images: int = 0
+    """How many links, at least, lead to the most frequent image."""
 
     @property
     def products(self) -> int:
@@ -122,7 +125,7 @@ async def build_catalog(
         await build.run()
         build.check()
         facts = writer.publish(built_at)
-    return BuildReport(facts, tuple(build.problems), build.losses)
+    return BuildReport(facts, tuple(build.problems), build.losses, build.same.most)
 
 
 class Build:
@@ -148,6 +151,7 @@ class Build:
         self._done = 0
         self.problems: list[Problem] = []
         self.losses = Losses()
+        self.same = SameImages()
 
     async def run(self) -> None:
         """Reads the feed and writes its rows."""
@@ -155,14 +159,16 @@ class Build:
         cache = ImageCache(options.cache, options.cache_limits, notify) if options.cache else None
         root = options.images or options.feed.parent
         source = ImageSource(root, options.image_limits, requests=options.requests, cache=cache, notify=notify)
-        async with (
+        groups = prepared_groups(
+            read_feed(options.feed),
             source,
-            aclosing(
-                prepared_groups(
-                    read_feed(options.feed), source, options.decode, self._embedder, self._seen, options.decode_threads
-                )
-            ) as groups,
-        ):
+            options.decode,
+            self._embedder,
+            self._seen,
+            self.same,
+            options.decode_threads,
+        )
+        async with source, aclosing(groups):
             async for group, preparation in groups:
                 await self._add(group, preparation)
 

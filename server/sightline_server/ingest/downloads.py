@@ -82,14 +82,25 @@ class Downloads:
         Raises `UnreadableImageError`.
         """
         host = self._hosts[link.host]
+        host.users += 1
+        try:
+            return await self._fetch(link, host, use, known)
+        finally:
+            host.users -= 1
+            if host.forgettable:
+                self._hosts.pop(link.host, None)
+
+    async def _fetch(
+        self, link: WebLink, host: Host, use: Callable[[Body | None], Awaitable[T]], known: Body | None
+    ) -> T:
         faults = refusals = 0
         while True:
             try:
                 async with host.turn(), self._places:
                     if host.pause_s:
                         continue  # it asked for time while this download waited for its place
-                    if host.hopeless:
-                        raise UnreadableImageError("the server failed again and again and is not asked any more")
+                    if not faults + refusals and host.skips():
+                        raise UnreadableImageError("not downloaded, because the server failed for many images in a row")
                     body = await self._attempt(link, known)
                     host.succeeded()
                     return await use(body)
@@ -122,7 +133,7 @@ class Downloads:
                 return await self._follow(link, known)
         except TimeoutError as error:
             raise TryAgainError(f"no whole answer within {self._limits.timeout_s:g} s", final=True) from error
-        except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL, UnicodeError) as error:
             raise UnreadableImageError(f"the download failed ({type(error).__name__})") from error
         except httpx.HTTPError as error:
             proxy, _ = proxy_of(httpx.URL(link.url))
@@ -130,7 +141,7 @@ class Downloads:
             raise TryAgainError(f"the download failed{through} ({type(error).__name__})") from error
 
     async def _follow(self, link: WebLink, known: Body | None) -> Body | None:
-        """One attempt: the request and its redirects."""
+        """One attempt: the request and its redirects. The host of the link stands for those that it redirects to."""
         start = url = httpx.URL(link.url)
         for _ in range(self._limits.max_redirects + 1):
             client = self._clients.of(url)
@@ -169,7 +180,7 @@ def refusal(response: httpx.Response) -> Exception:
     status, text = response.status_code, f"the server answered {response.status_code}"
     wait_s = retry_after_s(response.headers, datetime.now(UTC))
     if status == httpx.codes.TOO_MANY_REQUESTS or (status == httpx.codes.SERVICE_UNAVAILABLE and wait_s is not None):
-        return TryAgainError(text, wait_s or 0.0)
+        return TryAgainError(f"{text} (Retry-After: {wait_s:.0f} s)" if wait_s else text, wait_s or 0.0)
     return TryAgainError(text) if status in TRANSIENT else UnreadableImageError(text)
 
 

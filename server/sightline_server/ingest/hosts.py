@@ -1,7 +1,7 @@
 """One image host: how many downloads it gets at once, when it is asked again, and when it is not asked any more.
 
 Rule: a host that asks for time gets it, for all its images at once and from nobody else's share. Every wait is bounded:
-between two images a host may pause a build for `patience_s` in all, and a host that only fails is left alone.
+between two images a host may pause a build for `patience_s` in all, and one that only fails is asked rarely.
 """
 
 import asyncio
@@ -26,7 +26,8 @@ class RetryLimits:
 
     `faults` attempts for broken connections and answers 5xx, `refusals` attempts for 429 and for 503 with Retry-After.
     Without a Retry-After the waits are `first_wait_s`, then twice that, up to `longest_wait_s`. A host may ask for
-    `patience_s` in all between two images. After `hopeless` images in a row that failed it is not asked any more.
+    `patience_s` in all between two images. After `hopeless` images in a row that failed, it is asked for one image in
+    `hopeless` only, until one arrives.
     """
 
     faults: int = 3
@@ -59,11 +60,21 @@ class Host:
         self._resumes_at = 0.0
         self._paused_s = 0.0
         self._failures = 0
+        self._skipped = 0
+        self.users = 0
+        """Downloads that wait for the host or run."""
 
     @property
-    def hopeless(self) -> bool:
-        """Whether the host failed so often in a row that it is not asked any more."""
-        return self._failures >= self._limits.hopeless
+    def forgettable(self) -> bool:
+        """Whether a new `Host` would behave alike."""
+        return not (self.users or self._failures or self._paused_s) and self._allowed == self._parallel
+
+    def skips(self) -> bool:
+        """Whether the next image is not asked for, because the host failed so often in a row."""
+        if self._failures < self._limits.hopeless:
+            return False
+        self._skipped += 1
+        return self._skipped % self._limits.hopeless != 0
 
     @property
     def pause_s(self) -> float:

@@ -7,6 +7,7 @@ the user's alone. A cache that cannot be written costs downloads, never a build.
 An entry younger than `fresh_s` is used as it is; an older one is used once its server says that it still holds.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -105,7 +106,8 @@ class ImageCache:
         if kept is None:
             return None
         now = self._now()
-        os.utime(self._path(url), (now, now))
+        with contextlib.suppress(OSError):
+            os.utime(self._path(url), (now, now))
         return kept.body
 
     def _path(self, url: str) -> Path:

@@ -29,6 +29,7 @@ from sightline_server.ingest.links import (
     user_info,
     without_user_info,
 )
+from sightline_server.ingest.same_images import SameImages
 from sightline_server.ingest.seen_images import SeenImages
 from sightline_server.stages.decode import DecodeLimits
 
@@ -87,6 +88,7 @@ class Preparation:
     embedder: EmbedderSpec
     threads: Executor
     seen: SeenImages
+    same: SameImages
     running: dict[str, asyncio.Task[Crop | UnreadableImageError]] = field(default_factory=dict)
 
     async def group(self, rows: Sequence[FeedRow | Problem]) -> Group:
@@ -144,7 +146,9 @@ class Preparation:
         loop = asyncio.get_running_loop()
 
         async def decoded(image: bytes) -> Crop:
-            return await loop.run_in_executor(self.threads, catalog_crop, image, self.limits, self.embedder)
+            pixels = await loop.run_in_executor(self.threads, catalog_crop, image, self.limits, self.embedder)
+            self.same.add(image)
+            return pixels
 
         try:
             return await self.source.use(target, decoded)
@@ -185,12 +189,13 @@ async def prepared_groups(
     limits: DecodeLimits,
     embedder: EmbedderSpec,
     seen: SeenImages,
+    same: SameImages,
     decode_threads: int,
 ) -> AsyncGenerator[tuple[Group, Preparation]]:
     """The feed in groups, in order, the next ones being prepared while the caller works on one."""
     ahead: list[asyncio.Task[Group]] = []
     with ThreadPoolExecutor(decode_threads, thread_name_prefix="ingest-decode") as threads:
-        preparation = Preparation(source, limits, embedder, threads, seen)
+        preparation = Preparation(source, limits, embedder, threads, seen, same)
         try:
             while True:
                 while len(ahead) < GROUPS_AHEAD and (group := list(islice(rows, GROUP_ROWS))):
