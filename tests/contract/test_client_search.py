@@ -1,10 +1,12 @@
 """The client against a LensService that plays a script, through a real channel."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import aclosing
 
 import grpc
 import pytest
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 
 from sightline.v1 import lens_service_pb2
@@ -131,21 +133,30 @@ async def test_unavailable_is_tried_again_and_the_servers_delay_is_kept() -> Non
     assert sleeps.delays == [1.5, 1.5]
 
 
-async def test_a_call_that_a_stopping_server_never_took_is_tried_again() -> None:
-    fake = FakeLens(lambda call: [cancelled()] if call == 1 else ANSWER)
+@pytest.mark.parametrize(
+    "details", [(), (error_details_pb2.ErrorInfo(reason="CANCELLED", domain="sightline"),)], ids=["bare", "explained"]
+)
+async def test_a_cancellation_before_the_first_event_is_tried_again(details: Sequence[Message]) -> None:
+    fake = FakeLens(lambda call: [cancelled(*details)] if call == 1 else ANSWER)
     async with serving(fake) as target, AsyncClient(target, sleep=Sleeps()) as client:
         assert tuple(await collect(client)) == ANSWER
     assert len(fake.requests) == 2
 
 
-async def test_a_cancellation_that_the_server_explains_or_that_comes_later_is_final() -> None:
-    explained = cancelled(error_details_pb2.ErrorInfo(reason="CANCELLED", domain="sightline"))
-    for script in ([explained], [ANSWER[0], cancelled()]):
-        fake = FakeLens(lambda _, script=script: script)  # type: ignore[misc]
-        async with serving(fake) as target, AsyncClient(target, sleep=Sleeps()) as client:
-            with pytest.raises(SearchCancelledError):
-                await collect(client)
-        assert len(fake.requests) == 1
+async def test_a_cancellation_before_the_first_event_is_unavailable_to_the_caller() -> None:
+    fake = FakeLens(lambda _: [cancelled()])
+    async with serving(fake) as target, AsyncClient(target, sleep=Sleeps()) as client:
+        with pytest.raises(UnavailableError) as caught:
+            await collect(client)
+    assert (caught.value.code, len(fake.requests)) == ("CANCELLED", 3)
+
+
+async def test_a_cancellation_after_the_first_event_is_final() -> None:
+    fake = FakeLens(lambda _: [ANSWER[0], cancelled()])
+    async with serving(fake) as target, AsyncClient(target, sleep=Sleeps()) as client:
+        with pytest.raises(SearchCancelledError):
+            await collect(client)
+    assert len(fake.requests) == 1
 
 
 async def test_attempts_are_bounded() -> None:

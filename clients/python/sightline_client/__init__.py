@@ -7,6 +7,8 @@ raise is a `SightlineError`. Rule: light. Importing this package loads gRPC and 
 from sightline_client.aio import AsyncClient, SearchParameters
 from sightline_client.answers import Answer, AnsweredObject
 from sightline_client.errors import (
+    AnswerTooLargeError,
+    ClientStateError,
     ConfigurationError,
     DeadlineExceededError,
     FieldViolation,
@@ -50,11 +52,13 @@ from sightline_client.sync import Client
 __all__ = [
     "Accepted",
     "Answer",
+    "AnswerTooLargeError",
     "AnsweredObject",
     "AsyncClient",
     "Box",
     "Client",
     "ClientOptions",
+    "ClientStateError",
     "ConfigurationError",
     "DeadlineExceededError",
     "Detected",

@@ -25,7 +25,10 @@ class Answer:
 
     @classmethod
     def of(cls, arrived: Iterable[events.Event]) -> "Answer":
-        """Puts events together; those of a broken stream give the part that is known."""
+        """Puts events together; those of a broken stream give the part that is known.
+
+        Results for an object that `Detected` does not name are left out.
+        """
         request_id, done = "", None
         order: list[events.DetectedObject] = []
         found: dict[str, AnsweredObject] = {}
@@ -36,9 +39,9 @@ class Answer:
                 case events.Detected():
                     order = list(event.objects)
                     found = {each.object_id: AnsweredObject(each) for each in order}
-                case events.ObjectResults():
+                case events.ObjectResults() if event.object_id in found:
                     found[event.object_id] = AnsweredObject(found[event.object_id].object, event.products)
-                case events.ObjectFailure():
+                case events.ObjectFailure() if event.object_id in found:
                     found[event.object_id] = AnsweredObject(found[event.object_id].object, failure=event)
                 case events.Done():
                     done = event

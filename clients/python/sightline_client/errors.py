@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from sightline_client.events import Event
+from sightline_client.terminal import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class SightlineError(Exception):
         self.events = tuple(events)
 
     def one_line(self) -> str:
-        """The error for people: fields, message, code, reason, request id."""
+        """The error as one printable line for people: fields, message, code, reason, request id."""
         facts = [self.code, self.reason]
         facts.append(f"request {self.request_id}" if self.request_id else "")
         facts.append(f"retry after {self.retry_after_s:g} s" if self.retry_after_s is not None else "")
@@ -58,7 +59,7 @@ class SightlineError(Exception):
         said = [each.description for each in self.violations if each.description != self.message]
         fields = ", ".join(each.field for each in self.violations if each.field and each.field not in self.message)
         text = "; ".join([f"{fields}: {self.message}" if fields else self.message, *said])
-        return " ".join(text.split()) + (f" ({known})" if known else "")
+        return printable(" ".join(text.split()) + (f" ({known})" if known else ""))
 
 
 class ConfigurationError(SightlineError):
@@ -71,6 +72,14 @@ class InvalidRequestError(SightlineError):
 
 class PhotoTooLargeError(InvalidRequestError):
     """The photo is over the byte limit; raised before anything is sent where the client knows the limit."""
+
+
+class AnswerTooLargeError(SightlineError):
+    """One event of the answer is over a size limit; the message says whose. `events` are those before it."""
+
+
+class ClientStateError(SightlineError):
+    """The client is closed, or is used in another event loop or another process than the one it belongs to."""
 
 
 class NotFoundError(SightlineError):

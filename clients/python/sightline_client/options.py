@@ -4,16 +4,21 @@ Rule: frozen values, read once when the client is made; nothing here is read fro
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
 
+from sightline_client import limits, tls, values
 from sightline_client.errors import ConfigurationError
 from sightline_client.target import grpc_target, proxy_option
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 MIB = 1024 * 1024
+MAX_BYTES = 2**31 - 1 - 2 * MIB
+"""Largest limit in bytes: gRPC counts in 32 bits, and a request has room for more than its photo."""
+MAX_CHANNELS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +30,8 @@ class TlsOptions:
     client_key: Path | None = None
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Reads the files. Raises `ConfigurationError` that names the one at fault."""
-        if (self.client_cert is None) != (self.client_key is None):
-            raise ConfigurationError("a client certificate and its key go together: one of them is missing")
-        return grpc.ssl_channel_credentials(_pem(self.root_ca), _pem(self.client_key), _pem(self.client_cert))
+        """Reads and checks the files. Raises `ConfigurationError` that names the one at fault."""
+        return tls.credentials(self.root_ca, self.client_cert, self.client_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +39,31 @@ class RetryOptions:
     """When a call that was refused with UNAVAILABLE, before its first event, is made again.
 
     `attempts` counts the first one; 1 means never again. The delay doubles from `first_delay_s` to `max_delay_s`, with
-    jitter, and is never below what the server asks for.
+    jitter, and is never below what the server asks for. Raises `ConfigurationError` for numbers out of range.
     """
 
     attempts: int = 3
     first_delay_s: float = 0.1
     max_delay_s: float = 2.0
 
+    def __post_init__(self) -> None:
+        _check("retry.attempts", lambda value: values.integer(value, 1, values.INT32_MAX), self.attempts)
+        _check("retry.first_delay_s", values.delay, self.first_delay_s)
+        _check("retry.max_delay_s", values.delay, self.max_delay_s)
+
 
 @dataclass(frozen=True, slots=True)
 class ClientOptions:
-    """Everything about a client; `target` is HOST:PORT, unix:PATH or any gRPC target."""
+    """Everything about a client; `target` is HOST:PORT, unix:PATH or any gRPC target.
+
+    Raises `ConfigurationError` for a value of the wrong type or out of range.
+    """
 
     target: str = DEFAULT_TARGET
     tls: TlsOptions | None = None
     """None sends in the clear, which fits loopback and meshes that encrypt."""
     timeout_s: float = 10.0
-    """Deadline of a search that names none, retries included."""
+    """Deadline of a search that names none, retries included; `math.inf` sets none, then the server sets its own."""
     max_photo_bytes: int = 20 * MIB
     """Larger photos are refused before anything is sent."""
     max_answer_bytes: int = 16 * MIB
@@ -62,9 +73,18 @@ class ClientOptions:
     retry: RetryOptions = field(default_factory=RetryOptions)
 
     def __post_init__(self) -> None:
-        if self.timeout_s <= 0 or min(self.retry.attempts, self.max_photo_bytes, self.channels) < 1:
-            raise ConfigurationError("timeout_s, retry.attempts, max_photo_bytes and channels must be positive")
+        _check("timeout_s", values.timeout, self.timeout_s)
+        _check("max_photo_bytes", lambda value: values.integer(value, 1, MAX_BYTES), self.max_photo_bytes)
+        _check("max_answer_bytes", lambda value: values.integer(value, 1, MAX_BYTES), self.max_answer_bytes)
+        _check("channels", lambda value: values.integer(value, 1, MAX_CHANNELS), self.channels)
+        _check("tls", _one_of(TlsOptions, type(None)), self.tls)
+        _check("retry", _one_of(RetryOptions), self.retry)
         grpc_target(self.target, tls=self.tls is not None)
+
+    @property
+    def grpc_answer_bytes(self) -> int:
+        """The limit that gRPC is given for one event: slightly above `max_answer_bytes`, see `limits`."""
+        return self.max_answer_bytes + limits.SLACK
 
     def channel_arguments(self) -> list[tuple[str, str | int]]:
         """What the gRPC channel is made with.
@@ -74,7 +94,7 @@ class ClientOptions:
         """
         return [
             ("grpc.max_send_message_length", self.max_photo_bytes + MIB),
-            ("grpc.max_receive_message_length", self.max_answer_bytes),
+            ("grpc.max_receive_message_length", self.grpc_answer_bytes),
             ("grpc.service_config", json.dumps({"methodConfig": [{"name": [{}]}]})),
             ("grpc.service_config_disable_resolution", 1),
             ("grpc.initial_reconnect_backoff_ms", 200),
@@ -88,10 +108,16 @@ class ClientOptions:
         ]
 
 
-def _pem(path: Path | None) -> bytes | None:
-    if path is None:
-        return None
+def _check(name: str, check: Callable[[object], object], value: object) -> None:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+        check(value)
+    except ValueError as error:
+        raise ConfigurationError(f"{name} {error}") from None
+
+
+def _one_of(*kinds: type) -> Callable[[object], None]:
+    def check(value: object) -> None:
+        if not isinstance(value, kinds):
+            raise ValueError(f"must be {' or '.join(kind.__name__ for kind in kinds)}, not {values.quoted(value)}")
+
+    return check

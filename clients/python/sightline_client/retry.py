@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from sightline_client import errors
 from sightline_client.options import RetryOptions
 
+LONGEST_WAIT_S = 300.0
+"""No retry waits longer, whatever the server asks for; it matters for searches without a deadline."""
+
 
 @dataclass(slots=True)
 class RetryThrottle:
@@ -52,6 +55,7 @@ class Retrier:
         self.throttle.failed()
         if attempt >= self.options.attempts or not self.throttle.allows:
             return None
-        backoff = min(self.options.max_delay_s, self.options.first_delay_s * 2 ** (attempt - 1))
+        # Beyond 2**60 the float would overflow.
+        backoff = min(self.options.max_delay_s, self.options.first_delay_s * 2.0 ** min(attempt - 1, 60))
         delay = max(backoff * (0.5 + 0.5 * self.jitter()), error.retry_after_s or 0.0)
-        return delay if delay < remaining_s else None
+        return delay if delay < min(remaining_s, LONGEST_WAIT_S) else None

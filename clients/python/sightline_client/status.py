@@ -5,17 +5,20 @@ become plain values.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from sightline_client import errors
+from sightline_client import errors, limits, values
 from sightline_client.events import Accepted, Event
+from sightline_client.options import ClientOptions
 
 ERRORS: Mapping[grpc.StatusCode, type[errors.SightlineError]] = MappingProxyType(
     {
@@ -39,6 +42,15 @@ ERRORS: Mapping[grpc.StatusCode, type[errors.SightlineError]] = MappingProxyType
     }
 )
 
+_OF_LIMIT: Mapping[limits.Limit, type[errors.SightlineError]] = MappingProxyType(
+    {
+        limits.Limit.ANSWER: errors.AnswerTooLargeError,
+        limits.Limit.REQUEST: errors.PhotoTooLargeError,
+        limits.Limit.SERVER_ANSWER: errors.AnswerTooLargeError,
+        limits.Limit.METADATA: errors.InternalError,
+    }
+)
+
 
 @dataclass(slots=True)
 class _Details:
@@ -49,16 +61,13 @@ class _Details:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
-def error_from_call(failed: grpc.aio.AioRpcError, arrived: Sequence[Event] = ()) -> errors.SightlineError:
+def error_from_call(
+    failed: grpc.aio.AioRpcError, arrived: Sequence[Event], options: ClientOptions
+) -> errors.SightlineError:
     """The client's error for a failed call; `arrived` are the events that came before it."""
     code = failed.code()
     details = _details(_status(failed))
-    message = failed.details() or code.name
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED and not details.reason:
-        message = "the answer did not come within the deadline"  # gRPC's own words are about streams and tags
-    kind = _kind(code, message, details, bool(arrived))
-    if code is grpc.StatusCode.CANCELLED and kind is errors.UnavailableError:
-        message = "the server stopped before it took the call"
+    kind, message = _kind_and_message(failed, details, bool(arrived), options)
     return kind(
         message,
         code=code.name,
@@ -71,6 +80,28 @@ def error_from_call(failed: grpc.aio.AioRpcError, arrived: Sequence[Event] = ())
     )
 
 
+def answer_too_large(size: int, arrived: Sequence[Event], options: ClientOptions) -> errors.AnswerTooLargeError:
+    """The error for an event of `size` bytes, or of 0 where the size is not known."""
+    whole = f"an event of the answer has {size} bytes" if size else "an event of the answer is too large"
+    return errors.AnswerTooLargeError(
+        f"{whole}, the client's limit is {options.max_answer_bytes}: raise ClientOptions.max_answer_bytes, or ask for "
+        "fewer products with max_products",
+        code=grpc.StatusCode.RESOURCE_EXHAUSTED.name,
+        request_id=_accepted_id(arrived),
+        events=arrived,
+    )
+
+
+def unreadable_answer(arrived: Sequence[Event]) -> errors.InternalError:
+    """The error for bytes that are not a message of the contract."""
+    return errors.InternalError(
+        "the server sent a message that is not a SearchResponse: is the target a Sightline server?",
+        code=grpc.StatusCode.INTERNAL.name,
+        request_id=_accepted_id(arrived),
+        events=arrived,
+    )
+
+
 def ended_early(arrived: Sequence[Event]) -> errors.StreamBrokenError:
     """The error for a stream that ended without an error and without Done."""
     return errors.StreamBrokenError(
@@ -78,17 +109,34 @@ def ended_early(arrived: Sequence[Event]) -> errors.StreamBrokenError:
     )
 
 
-def _kind(code: grpc.StatusCode, message: str, details: _Details, broken: bool) -> type[errors.SightlineError]:
-    if code is grpc.StatusCode.UNAVAILABLE and broken:
-        return errors.StreamBrokenError
-    # gRPC's own refusal of a message over the server's limit bears the code of overload and no details.
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and not details.reason and "larger than max" in message:
-        return errors.PhotoTooLargeError
+def _kind_and_message(
+    failed: grpc.aio.AioRpcError, details: _Details, broken: bool, options: ClientOptions
+) -> tuple[type[errors.SightlineError], str]:
+    """The class and the text. Statuses without a reason may be gRPC's own, whose code and text mislead."""
+    code = failed.code()
+    message = failed.details() or code.name
     # A server that stops lets gRPC end what no handler has taken yet, with this code (grpc/grpc#41785). What the caller
     # itself cancels never comes here.
-    if code is grpc.StatusCode.CANCELLED and not details.reason and not broken:
-        return errors.UnavailableError
-    return ERRORS[code]
+    if code is grpc.StatusCode.CANCELLED and not broken:
+        return errors.UnavailableError, "the server stopped before it took the call"
+    if code is grpc.StatusCode.UNAVAILABLE and broken:
+        return errors.StreamBrokenError, message
+    if details.reason:
+        return ERRORS[code], message
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return errors.DeadlineExceededError, "the answer did not come within the deadline"
+    if code is grpc.StatusCode.UNKNOWN and "Failed to create channel" in message:
+        return errors.ConfigurationError, f"target {values.quoted(options.target)} is not an address that gRPC can use"
+    limit = _limit(failed, message, options) if code is grpc.StatusCode.RESOURCE_EXHAUSTED else None
+    if limit is limits.Limit.ANSWER:
+        sizes = limits.answer_size(message)
+        return errors.AnswerTooLargeError, answer_too_large(sizes, (), options).message
+    return (_OF_LIMIT[limit], f"{limit.value}: {message}") if limit is not None else (ERRORS[code], message)
+
+
+def _limit(failed: grpc.aio.AioRpcError, message: str, options: ClientOptions) -> limits.Limit | None:
+    from_server = bool(failed.trailing_metadata())
+    return limits.exceeded(message, options.grpc_answer_bytes, from_server=from_server)
 
 
 def _accepted_id(arrived: Sequence[Event]) -> str:
@@ -98,7 +146,8 @@ def _accepted_id(arrived: Sequence[Event]) -> str:
 def _status(failed: grpc.aio.AioRpcError) -> status_pb2.Status | None:
     try:
         return rpc_status.from_call(failed)
-    except ValueError:  # details that contradict the call's own code and text: a proxy's, so not to be trusted
+    # Details that contradict the call's own code and text, or are no message: a proxy's, so not to be trusted.
+    except (ValueError, DecodeError):
         return None
 
 
@@ -106,10 +155,10 @@ def _details(status: status_pb2.Status | None) -> _Details:
     found = _Details()
     for packed in status.details if status is not None else ():
         for kind, read in _READERS.items():
-            if packed.Is(kind.DESCRIPTOR):
-                message = kind()
-                packed.Unpack(message)
-                read(found, message)
+            message = kind()
+            with suppress(DecodeError):
+                if packed.Unpack(message):
+                    read(found, message)
     return found
 
 

@@ -8,6 +8,7 @@ import ipaddress
 import re
 from urllib.parse import quote
 
+from sightline_client import values
 from sightline_client.errors import ConfigurationError
 
 EXPECTED = "expected HOST:PORT, such as 127.0.0.1:50051, or unix:PATH"
@@ -16,11 +17,15 @@ GRPC_SCHEME = re.compile(r"(dns|ipv4|ipv6|vsock|xds|google-c2p):(?![0-9]+$)")
 HIGHEST_PORT = 65535
 
 
-def grpc_target(target: str, *, tls: bool) -> str:
+def grpc_target(target: object, *, tls: bool) -> str:
     """`target` as gRPC reads it. Raises `ConfigurationError` that says what is wrong.
 
     Without TLS a port is needed; with TLS it may be left out, and gRPC takes 443.
     """
+    try:
+        target = values.text(target)
+    except ValueError as error:
+        raise ConfigurationError(f"target {error}; {EXPECTED}") from None
     if scheme := next((each for each in UNIX if target.startswith(each)), ""):
         path = target.removeprefix(scheme)
         if not path.strip("/"):

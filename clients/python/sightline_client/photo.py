@@ -1,0 +1,57 @@
+"""The photo of a request: encoded image bytes, in whichever of Python's bytes types the caller has them.
+
+Rule: nothing is read from files, nothing is encoded, and every other object is refused with a hint how to get bytes.
+"""
+
+import os
+
+from sightline_client import errors, values
+
+EXPECTED = "must be the bytes of an image file (bytes, bytearray or memoryview)"
+
+
+def encoded(photo: object, max_bytes: int) -> bytes:
+    """The photo as bytes. Raises `InvalidRequestError`, of it `PhotoTooLargeError` above `max_bytes`."""
+    view = _view(photo)
+    if view is None:
+        raise refused(photo)
+    if view.nbytes > max_bytes:
+        raise errors.PhotoTooLargeError(
+            f"the photo has {view.nbytes} bytes, the limit is {max_bytes}",
+            violations=[errors.FieldViolation("photo", f"at most {max_bytes} bytes")],
+        )
+    # `tobytes` also joins the parts of a view with gaps.
+    return photo if isinstance(photo, bytes) else view.tobytes()
+
+
+def refused(photo: object) -> errors.InvalidRequestError:
+    """The error for an object that is not encoded bytes; it says how to get them."""
+    message = f"photo {EXPECTED}, not {values.kind(photo)}: {_hint(photo)}"
+    return errors.InvalidRequestError(message, violations=[errors.FieldViolation("photo", EXPECTED)])
+
+
+def _view(photo: object) -> memoryview | None:
+    """The photo's bytes without a copy; None for other objects, among them arrays of pixels and released views."""
+    if not isinstance(photo, bytes | bytearray | memoryview):
+        return None
+    try:
+        view = memoryview(photo)
+    except ValueError:
+        return None
+    return view if view.ndim == 1 and view.itemsize == 1 else None
+
+
+def _hint(photo: object) -> str:
+    if isinstance(photo, str | os.PathLike):
+        return "read the file first, as in Path(photo).read_bytes()"
+    if hasattr(photo, "getvalue"):
+        return "pass photo.getvalue()"
+    if hasattr(photo, "read"):
+        return "pass photo.read(), of a file opened with mode 'rb'"
+    if isinstance(photo, memoryview) or hasattr(photo, "shape"):
+        return (
+            "encode the pixels first, for example as JPEG; of an array that holds encoded bytes, pass array.tobytes()"
+        )
+    if hasattr(photo, "save") and hasattr(photo, "size"):
+        return "encode the image first, as in image.save(buffer, 'JPEG'), and pass buffer.getvalue()"
+    return "pass the bytes of a JPEG, PNG or WebP file"

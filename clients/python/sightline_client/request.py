@@ -1,0 +1,90 @@
+"""The request of a search: every value checked, then serialized once for all attempts.
+
+Rule: what protobuf or gRPC could not carry is an `InvalidRequestError` that names the field. Limits that are the
+server's to decide, such as how many regions there may be, are left to it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from sightline_client import convert, errors, values
+from sightline_client.events import Box, Lane, Point, Region
+from sightline_client.photo import encoded
+
+ALLOWANCE = 1024 * 1024
+"""Bytes that a request may have in addition to its photo; the server allows as much."""
+
+
+def serialized(photo: object, parameters: Mapping[str, object], *, max_photo_bytes: int) -> bytes:
+    """The request as protobuf bytes. Raises `InvalidRequestError`, of it `PhotoTooLargeError`."""
+    data = encoded(photo, max_photo_bytes)
+    checked = {name: _checked(name, value) for name, value in parameters.items()}
+    request = convert.request_to_pb(data, **checked).SerializeToString()
+    surplus = len(request) - len(data)
+    if surplus > ALLOWANCE:
+        field = "regions" if len(checked.get("catalog", "")) < ALLOWANCE // 2 else "catalog"
+        raise invalid(field, f"makes a request of {surplus} bytes in addition to the photo, at most {ALLOWANCE}")
+    return request
+
+
+def invalid(field: str, problem: str) -> errors.InvalidRequestError:
+    """The error for one field; `problem` reads after its name: "must be 0 to 1, not nan"."""
+    return errors.InvalidRequestError(f"{field} {problem}", violations=[errors.FieldViolation(field, problem)])
+
+
+def timeout_s(value: object) -> float:
+    """A checked timeout, infinity for none. Raises `InvalidRequestError`."""
+    seconds: float = _named("timeout_s", values.timeout, value)
+    return seconds
+
+
+def _checked(name: str, value: object) -> Any:
+    check = _CHECKS.get(name)
+    if check is None:
+        raise invalid(name, f"is not a parameter of a search; there are {', '.join(_CHECKS)}")
+    return check(value) if name == "regions" else _named(name, check, value)
+
+
+def _named(name: str, check: Callable[[object], Any], value: object) -> Any:
+    try:
+        return check(value)
+    except ValueError as error:
+        raise invalid(name, str(error)) from None
+
+
+def _regions(value: object) -> list[Region]:
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise invalid("regions", f"must be a sequence of Box and Point, not {values.quoted(value)}")
+    return [_region(f"regions[{place}]", region) for place, region in enumerate(value)]
+
+
+def _region(field: str, region: object) -> Region:
+    if isinstance(region, Box):
+        return Box(*_coordinates(f"{field}.box", region, ("x_min", "y_min", "x_max", "y_max")))
+    if isinstance(region, Point):
+        return Point(*_coordinates(f"{field}.tap", region, ("x", "y")))
+    raise invalid(field, f"must be a Box or a Point, not {values.quoted(region)}")
+
+
+def _coordinates(field: str, region: Region, names: Iterable[str]) -> list[float]:
+    return [_named(f"{field}.{name}", values.finite, getattr(region, name)) for name in names]
+
+
+def _count(value: object) -> int:
+    return values.integer(value, 0, values.INT32_MAX)
+
+
+def _lane(value: object) -> Lane:
+    if not isinstance(value, Lane):
+        raise ValueError(f"must be a Lane, not {values.quoted(value)}")
+    return value
+
+
+_CHECKS: Mapping[str, Callable[[object], Any]] = {
+    "regions": _regions,
+    "catalog": values.text,
+    "max_objects": _count,
+    "max_products": _count,
+    "min_similarity": values.fraction,
+    "lane": _lane,
+}
