@@ -17,6 +17,7 @@ import typer
 from rich import progress as rich_progress
 from rich.console import Console
 
+from sightline_client.terminal import echo, echo_lines
 from sightline_models.check import Checked, check_one
 from sightline_models.defaults import DEFAULT_MODELS
 from sightline_models.errors import ModelError
@@ -98,7 +99,7 @@ def _list_lines(stored: StoredModel) -> str:
 
 
 def _print(as_json: bool, facts: list[dict[str, Any]], lines: Iterator[str]) -> None:
-    typer.echo(json.dumps({"models": facts}) if as_json else "\n".join(lines))
+    echo_lines(json.dumps({"models": facts}) if as_json else "\n".join(lines))
 
 
 @contextmanager
@@ -106,7 +107,7 @@ def _errors_on_one_line() -> Iterator[None]:
     try:
         yield
     except (ModelError, OSError) as error:
-        typer.echo(f"sightline models: {' '.join(str(error).split())}", err=True)
+        echo(f"sightline models: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(1) from error
 
 

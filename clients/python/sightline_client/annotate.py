@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from sightline_client.events import Box, DetectedObject
+from sightline_client.terminal import printable
 
 COLOURS = ("#e4572e", "#2e86ab", "#3a9d5d", "#8e5bd0", "#d99a00", "#c2377c", "#128c8c", "#6b6b6b")
 """One colour an object, used again after the last; all readable under white text."""
@@ -52,7 +53,7 @@ def draw(picture: Image.Image, objects: Sequence[DetectedObject], captions: Sequ
 def caption(number: int, found: DetectedObject) -> str:
     """Number, label and score of an object, as far as they are known."""
     score = f" {found.score:.2f}" if found.score > 0 else ""
-    return f"{number} {found.label}{score}".strip()
+    return printable(f"{number} {found.label}{score}".strip())
 
 
 def _area(box: Box) -> float:

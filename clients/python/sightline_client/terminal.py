@@ -5,6 +5,7 @@ and that it has not written itself goes through it, on a terminal and in a pipe 
 characters in JSON's own way instead and keeps the data exact.
 """
 
+import sys
 import unicodedata
 
 _JOINERS = {"\u200c", "\u200d"}
@@ -35,3 +36,19 @@ def _shown(character: str) -> str:
     if character.isspace():
         return " "
     return "" if character == "\u00ad" else ascii(character)[1:-1]
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Prints one `printable` line on standard output, or on standard error."""
+    _write(printable(text), err=err)
+
+
+def echo_lines(text: str, *, err: bool = False) -> None:
+    """Prints text that has several lines of its own, such as the end of a log."""
+    _write(printable_lines(text), err=err)
+
+
+def _write(text: str, *, err: bool) -> None:
+    stream = sys.stderr if err else sys.stdout
+    stream.write(f"{text}\n")
+    stream.flush()

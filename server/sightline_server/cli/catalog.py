@@ -18,7 +18,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
+from sightline_client.terminal import echo, printable
 from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
 from sightline_server.cli.loading import load
 from sightline_server.errors import ErrorKind, SightlineError
@@ -112,7 +114,7 @@ def build(
         started = time.monotonic()
         report = asyncio.run(build_with_engine(settings, options))
     for line in summary(report, out, time.monotonic() - started):
-        typer.echo(line)
+        echo(line)
 
 
 @app.command()
@@ -124,14 +126,12 @@ def info(catalog: Annotated[Path, typer.Argument(help="The catalog's folder.")])
         opened = open_catalog(catalog)
     facts = opened.facts
     embedder = facts.embedder
-    typer.echo(f"catalog     {catalog}")
-    typer.echo(f"revision    {opened.revision}")
-    typer.echo(f"built       {facts.built_at}")
-    typer.echo(f"products    {facts.products}")
-    typer.echo(f"images      {facts.vectors} (at most {facts.max_images} of one product)")
-    typer.echo(
-        f"embedder    {embedder.identity}, {embedder.dimension} numbers, input {embedder.width}x{embedder.height}"
-    )
+    echo(f"catalog     {catalog}")
+    echo(f"revision    {opened.revision}")
+    echo(f"built       {facts.built_at}")
+    echo(f"products    {facts.products}")
+    echo(f"images      {facts.vectors} (at most {facts.max_images} of one product)")
+    echo(f"embedder    {embedder.identity}, {embedder.dimension} numbers, input {embedder.width}x{embedder.height}")
 
 
 @contextmanager
@@ -140,13 +140,13 @@ def failures() -> Iterator[None]:
     try:
         yield
     except SightlineError as error:
-        typer.echo(f"sightline: {error.message}", err=True)
+        echo(f"sightline: {error.message}", err=True)
         raise typer.Exit(2 if error.kind is ErrorKind.CONFIGURATION else 1) from None
     except OSError as error:
-        typer.echo(f"sightline: {error}", err=True)
+        echo(f"sightline: {error}", err=True)
         raise typer.Exit(1) from None
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
-        typer.echo("sightline: interrupted; no catalog was written", err=True)
+        echo("sightline: interrupted; no catalog was written", err=True)
         number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
         raise typer.Exit(128 + number) from None
 
@@ -176,8 +176,8 @@ def shown_progress(total: int) -> Iterator["Progress"]:
     if not sys.stderr.isatty():
         yield Progress(
             rows=plain_rows(total),
-            problem=lambda problem: typer.echo(str(problem), err=True),
-            waiting=lambda text: typer.echo(text, err=True),
+            problem=lambda problem: echo(str(problem), err=True),
+            waiting=lambda text: echo(text, err=True),
         )
         return
     columns = (TextColumn("embedding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -185,8 +185,8 @@ def shown_progress(total: int) -> Iterator["Progress"]:
         task = bar.add_task("embedding", total=total or None)
         yield Progress(
             rows=lambda done: bar.update(task, completed=done),
-            problem=lambda problem: bar.console.print(str(problem), markup=False, highlight=False),
-            waiting=lambda text: bar.console.print(text, markup=False, highlight=False),
+            problem=lambda problem: bar.console.print(Text(printable(str(problem)))),
+            waiting=lambda text: bar.console.print(Text(printable(text))),
         )
 
 
@@ -198,7 +198,7 @@ def plain_rows(total: int) -> Callable[[int], None]:
     def rows(done: int) -> None:
         nonlocal said
         if done // step > said // step or done == total:
-            typer.echo(f"{done} of {total} rows", err=True)
+            echo(f"{done} of {total} rows", err=True)
             said = done
 
     return rows

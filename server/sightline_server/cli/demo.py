@@ -19,6 +19,7 @@ from sightline_client.cli import tables
 from sightline_client.errors import SightlineError as ClientError
 from sightline_client.options import ClientOptions
 from sightline_client.sync import Client
+from sightline_client.terminal import echo, echo_lines
 from sightline_server.cli import demo_catalog, demo_report
 from sightline_server.errors import SightlineError
 
@@ -67,7 +68,7 @@ def demo(
     try:
         catalog = demo_catalog.ensure(world.feed, say=_say)
         if catalog_only:
-            typer.echo(str(catalog))
+            echo(str(catalog))
             return
         answers = _search(world.photos, catalog)
     except SightlineError as error:
@@ -100,7 +101,7 @@ def _counts(answers: list[tuple[Path, Answer]]) -> str:
 
 
 def _say(text: str) -> None:
-    typer.echo(text, err=True)
+    echo_lines(text, err=True)
 
 
 def _fail(text: str) -> Any:

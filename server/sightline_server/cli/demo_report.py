@@ -29,7 +29,7 @@ def write(out: Path, feed: Path, answers: Answers) -> Path:
     """Writes everything and returns the page's path."""
     out.mkdir(parents=True, exist_ok=True)
     results = [photo_result(path.name, answer) for path, answer in answers]
-    (out / "results.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     photos = [_photo(out, path, answer) for path, answer in answers]
     page = out / "index.html"
     page.write_text(render(Page(photos, _pictures(feed.parent, answers))), encoding="utf-8")

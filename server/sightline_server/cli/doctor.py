@@ -20,9 +20,10 @@ from typing import Annotated
 import typer
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from sightline_client.terminal import echo, printable
 from sightline_models.defaults import DEFAULT_MODELS
 from sightline_models.errors import ModelError
 from sightline_models.places import default_repository
@@ -74,11 +75,11 @@ def doctor(
     try:
         settings = load(config)
     except SightlineError as error:
-        typer.echo(f"sightline: {error.message}", err=True)
+        echo(f"sightline: {error.message}", err=True)
         raise typer.Exit(2) from None
     checks = list(examine(settings))
     if as_json:
-        typer.echo(json.dumps({"checks": [{**asdict(check), "verdict": check.verdict.value} for check in checks]}))
+        echo(json.dumps({"checks": [{**asdict(check), "verdict": check.verdict.value} for check in checks]}))
     else:
         Console().print(table(checks))
     if any(check.verdict is Verdict.FAIL for check in checks):
@@ -237,5 +238,5 @@ def table(checks: list[Check]) -> Table:
         made.add_column(column, overflow="fold")
     for check in checks:
         verdict = f"[{colours[check.verdict]}]{check.verdict.value}[/]"
-        made.add_row(verdict, check.name, escape(check.found), escape(check.hint))
+        made.add_row(verdict, check.name, Text(printable(check.found)), Text(printable(check.hint)))
     return made

@@ -5,6 +5,7 @@ port).
 """
 
 import asyncio
+import json
 import logging
 import resource
 import signal
@@ -14,6 +15,8 @@ from typing import Annotated
 
 import typer
 
+from sightline_client.cli import entry
+from sightline_client.terminal import echo, echo_lines
 from sightline_server.cli.limits import check_descriptors
 from sightline_server.cli.loading import load
 from sightline_server.errors import ErrorKind, SightlineError
@@ -21,8 +24,7 @@ from sightline_server.settings import Settings
 from sightline_server.telemetry import logging as server_logging
 
 log = logging.getLogger(__name__)
-# A pretty traceback may show local variables, and a photo is one.
-app = typer.Typer(help="Run the server.", add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(help="Run the server.", add_completion=False)
 
 
 @app.command()
@@ -73,7 +75,7 @@ def serve(
     except SightlineError as error:
         fail(error)
     if print_config:
-        typer.echo(settings.model_dump_json(indent=2))
+        echo_lines(json.dumps(settings.model_dump(mode="json"), indent=2))
         return
     server_logging.configure(settings.log.level, json_lines=settings.log.json_lines)
     no_core_dumps()
@@ -120,13 +122,13 @@ def no_core_dumps() -> None:
 
 def fail(error: SightlineError) -> None:
     """Says what is wrong in one line and exits."""
-    typer.echo(f"sightline: {error.message}", err=True)
+    echo(f"sightline: {error.message}", err=True)
     sys.exit(2 if error.kind is ErrorKind.CONFIGURATION else 1)
 
 
 def main() -> None:
     """`python -m sightline_server serve ...`."""
-    commands = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    commands = typer.Typer(add_completion=False)
     commands.command("serve")(serve)
     commands.callback()(lambda: None)
-    commands()
+    sys.exit(entry.run(commands, None, "sightline_server"))

@@ -7,6 +7,11 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from types import TracebackType
+
+from sightline_client.terminal import printable, printable_lines
+
+ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 FIELDS = ("worker", "request_id", "code", "reason", "seconds")
 
@@ -33,6 +38,14 @@ class PlainFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's name)
+        """The record's own line; a line break in its message does not begin another one."""
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: ExceptionInfo) -> str:  # noqa: N802  (logging's name)
+        """The traceback of the record's exception."""
+        return printable_lines(super().formatException(ei))
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line."""

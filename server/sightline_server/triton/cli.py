@@ -1,11 +1,11 @@
 """`sightline engine ...`: the commands that set up the embedded engine."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sightline_client.terminal import echo, echo_lines
 from sightline_server.errors import SightlineError
 from sightline_server.triton.install import install as install_engine
 
@@ -39,9 +39,9 @@ def install(
     """
     place = home.expanduser().absolute()
     try:
-        install_engine(place, gpu=gpu, nvidia=nvidia, force=force, progress=lambda text: typer.echo(text))
+        install_engine(place, gpu=gpu, nvidia=nvidia, force=force, progress=echo)
     except SightlineError as error:
-        typer.secho(error.message, err=True, fg=typer.colors.RED)
+        echo_lines(f"sightline: {error.message}", err=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
-        raise typer.Exit(os.EX_TEMPFAIL) from None
+        raise typer.Exit(130) from None

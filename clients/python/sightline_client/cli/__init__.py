@@ -4,10 +4,12 @@ Rule: showing the help imports no command; a command that lacks the server's pac
 """
 
 import importlib.metadata
+import sys
 
 import typer
 
-from sightline_client.cli import evaluate, external, search
+from sightline_client.cli import entry, evaluate, external, search
+from sightline_client.terminal import echo
 
 app = typer.Typer(
     name="sightline",
@@ -33,10 +35,10 @@ external.register(app)
 
 def main() -> None:
     """The console script."""
-    app(prog_name="sightline")
+    sys.exit(entry.run(app, None, "sightline"))
 
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"sightline {importlib.metadata.version('sightline')}")
+        echo(f"sightline {importlib.metadata.version('sightline')}")
         raise typer.Exit

@@ -1,13 +1,24 @@
-"""The options by which every client command reaches a server, and how its errors are told."""
+"""The options by which every client command reaches a server, and how its errors are reported."""
 
+import math
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from sightline_client.errors import ConfigurationError, SightlineError
+from sightline_client.local_server import LocalServerError
 from sightline_client.options import ClientOptions, TlsOptions
 from sightline_client.target import grpc_target
+from sightline_client.terminal import echo, echo_lines
+
+
+def checked_timeout(timeout_s: float) -> float:
+    """An option's timeout. Raises `BadParameter` for NaN, which passes every comparison with a minimum."""
+    if math.isnan(timeout_s):
+        raise typer.BadParameter("nan is not a number of seconds")
+    return timeout_s
+
 
 Target = Annotated[str, typer.Option("--target", metavar="HOST:PORT", help="The server.")]
 Tls = Annotated[bool, typer.Option("--tls", help="TLS with the system's roots.")]
@@ -20,7 +31,16 @@ TlsCert = Annotated[
 TlsKey = Annotated[
     Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key (PEM).", dir_okay=False)
 ]
-Timeout = Annotated[float, typer.Option("--timeout", metavar="S", min=0.001, help="Deadline of a search, in seconds.")]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        metavar="S",
+        min=0.001,
+        help="Deadline of a search, in seconds; inf leaves it to the server.",
+        callback=checked_timeout,
+    ),
+]
 
 
 def options(
@@ -40,6 +60,9 @@ def options(
 
 
 def fail(error: SightlineError) -> NoReturn:
-    """Tells the error in one line and exits 1."""
-    typer.echo(f"sightline: {error.one_line()}", err=True)
+    """Prints the error and exits 1; it is one line, unless a server's log follows."""
+    if isinstance(error, LocalServerError):
+        echo_lines(f"sightline: {error.message}", err=True)
+    else:
+        echo(f"sightline: {error.one_line()}", err=True)
     raise typer.Exit(1) from None

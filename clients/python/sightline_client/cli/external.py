@@ -1,12 +1,15 @@
 """Commands of other packages: Typer apps in the entry-point group `sightline.commands`, imported when they are called.
 
-Rule: a missing third-party module is the user's missing extra and is told so; anything else that fails is a fault and
-keeps its traceback.
+Rule: a missing third-party module is a missing extra, and the message names the extra; every other failure is left to
+`entry`.
 """
 
 from importlib.metadata import EntryPoint, entry_points
 
 import typer
+
+from sightline_client.cli import entry
+from sightline_client.terminal import echo
 
 GROUP = "sightline.commands"
 OURS = ("sightline", "sightline_client", "sightline_models", "sightline_server")
@@ -45,10 +48,10 @@ def _add(root: typer.Typer, command: EntryPoint) -> None:
 
 def _run(command: EntryPoint, arguments: list[str]) -> None:
     try:
-        app = command.load()
-        app(args=arguments, prog_name=f"sightline {command.name}")
+        code = entry.invoke(command.load(), arguments, f"sightline {command.name}")
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] in OURS:
             raise
-        typer.echo(f"sightline {command.name}: {NEEDS_SERVER} (no module {missing.name})", err=True)
+        echo(f"sightline {command.name}: {NEEDS_SERVER} (no module {missing.name})", err=True)
         raise typer.Exit(2) from None
+    raise typer.Exit(code)

@@ -12,10 +12,10 @@ from sightline_client import annotate, convert, events
 from sightline_client.cli import connection, tables
 from sightline_client.cli.regions import parse_box, parse_point
 from sightline_client.errors import SightlineError
-from sightline_client.options import DEFAULT_TARGET
+from sightline_client.options import DEFAULT_TARGET, ClientOptions
 from sightline_client.sync import Client
-
-INT32_MAX = 2**31 - 1
+from sightline_client.terminal import echo
+from sightline_client.values import INT32_MAX
 
 
 def search(
@@ -82,9 +82,24 @@ def search(
 
 def _read(photo: str) -> bytes:
     try:
-        return sys.stdin.buffer.read() if photo == "-" else Path(photo).read_bytes()
-    except OSError as error:
-        raise typer.BadParameter(f"cannot read {photo}: {error.strerror}", param_hint="PHOTO") from None
+        return _standard_input() if photo == "-" else _file(Path(photo))
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise typer.BadParameter(f"cannot read {photo}: {reason}", param_hint="PHOTO") from None
+
+
+def _file(photo: Path) -> bytes:
+    # A named pipe would be waited for, and a device such as /dev/zero never ends.
+    if photo.exists() and not photo.is_file() and not photo.is_dir():
+        raise ValueError("it is not a file; send other sources to standard input, with - as PHOTO")
+    return photo.read_bytes()
+
+
+def _standard_input() -> bytes:
+    if sys.stdin is None:
+        raise ValueError("standard input is closed")
+    # One byte more than the client takes is enough to be refused.
+    return sys.stdin.buffer.read(ClientOptions().max_photo_bytes + 1)
 
 
 def _regions(boxes: list[str], taps: list[str]) -> list[events.Region]:
@@ -112,9 +127,9 @@ def _print_table(event: events.Event, detected: list[events.DetectedObject]) -> 
     match event:
         case events.Detected():
             console.print(f"{len(detected)} object{'s' if len(detected) != 1 else ''}")
-        case events.ObjectResults():
+        case events.ObjectResults() if event.object_id in numbered:
             console.print(tables.object_table(*numbered[event.object_id], event.products, limit=100))
-        case events.ObjectFailure():
+        case events.ObjectFailure() if event.object_id in numbered:
             tables.show_failure(console, *numbered[event.object_id], event)
         case events.Done():
             tables.show_done(console, event)
@@ -124,5 +139,5 @@ def _annotate(photo: bytes, detected: list[events.DetectedObject], out: Path) ->
     try:
         annotate.draw(annotate.upright(photo), detected).save(out)
     except (OSError, ValueError) as error:
-        typer.echo(f"sightline: cannot write {out}: {error}", err=True)
+        echo(f"sightline: cannot write {out}: {error}", err=True)
         raise typer.Exit(1) from None

@@ -1,15 +1,18 @@
-"""A search's answer as people read it on a terminal: one table per object."""
+"""A search's answer as people read it on a terminal: one table per object.
+
+Rule: every text of the server's goes through `text`, so that it cannot control the terminal or act as markup.
+"""
 
 from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from sightline_client.answers import Answer
 from sightline_client.events import DetectedObject, Done, MatchLevel, ObjectFailure, RankedProduct, ReasonKind
+from sightline_client.terminal import printable
 
 FILE_WIDTH = 120
 
@@ -25,6 +28,11 @@ def console() -> Console:
     """Standard output: as wide as the terminal, or wide enough for a file."""
     made = Console()
     return made if made.is_terminal else Console(width=FILE_WIDTH)
+
+
+def text(value: str, style: str = "") -> Text:
+    """A text of the server's or a file's, with no markup and no control characters."""
+    return Text(printable(value), style)
 
 
 def object_table(number: int, found: DetectedObject, products: Sequence[RankedProduct], limit: int = 10) -> Table:
@@ -43,17 +51,17 @@ def object_table(number: int, found: DetectedObject, products: Sequence[RankedPr
     for ranked in shown:
         name, style = LEVELS[ranked.level]
         product = ranked.product
-        price = (escape(product.price),) if priced else ()
+        price = (text(product.price),) if priced else ()
         figures = (f"{ranked.similarity:.3f}", f"{ranked.score:.3f}")
-        cells = (str(ranked.rank), escape(product.id), escape(product.title), *price, *figures, Text(name, style))
-        table.add_row(*cells, *((escape(why(ranked)),) if moved else ()))
+        cells = (str(ranked.rank), text(product.id), text(product.title), *price, *figures, Text(name, style))
+        table.add_row(*cells, *((text(why(ranked)),) if moved else ()))
     return table
 
 
 def photo_table(name: str, answer: Answer, best: int = 3) -> Table:
     """A whole photo at a glance: the `best` products of each of its objects."""
-    took = f"  [dim]{answer.done.timings.total_ms:.0f} ms[/dim]" if answer.done is not None else ""
-    title = f"[bold]{escape(name)}[/bold]{took}"
+    took = f"  {answer.done.timings.total_ms:.0f} ms" if answer.done is not None else ""
+    title = Text.assemble(text(name, "bold"), (took, "dim"))
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     priced = any(ranked.product.price for each in answer.objects for ranked in each.products[:best])
     for column in ("object", "product"):
@@ -63,36 +71,41 @@ def photo_table(name: str, answer: Answer, best: int = 3) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("level", no_wrap=True)
     for number, each in enumerate(answer.objects, 1):
-        first = f"[bold]{number}[/bold] {escape(each.object.label or each.object.source.value.replace('_', ' '))}"
+        first = Text.assemble((str(number), "bold"), " ", text(label(each.object)))
         if each.failure is not None or not each.products:
-            table.add_row(first, "", escape(each.failure.message) if each.failure is not None else "nothing")
+            table.add_row(first, "", text(each.failure.message if each.failure is not None else "nothing"))
         for ranked in each.products[:best]:
             level, style = LEVELS[ranked.level]
             product = ranked.product
-            price = (escape(product.price),) if priced else ()
-            names = (escape(product.id), escape(product.title))
+            price = (text(product.price),) if priced else ()
+            names = (text(product.id), text(product.title))
             table.add_row(first, *names, *price, f"{ranked.score:.3f}", Text(level, style))
-            first = ""
+            first = Text()
     return table
 
 
-def object_title(number: int, found: DetectedObject) -> str:
+def label(found: DetectedObject) -> str:
+    """The detector's label of an object, or else where the object comes from."""
+    return found.label or found.source.value.replace("_", " ")
+
+
+def object_title(number: int, found: DetectedObject) -> Text:
     """Number, label, source and box of an object."""
-    label = escape(found.label) if found.label else found.source.value.replace("_", " ")
     score = f" {found.score:.2f}" if found.score > 0 else ""
     edges = ", ".join(f"{edge:.2f}" for edge in (found.box.x_min, found.box.y_min, found.box.x_max, found.box.y_max))
-    return f"[bold]{number} {label}[/bold]{score}  [dim]box {edges}[/dim]"
+    return Text.assemble(text(f"{number} {label(found)}", "bold"), score, (f"  box {edges}", "dim"))
 
 
 def why(ranked: RankedProduct) -> str:
-    """What moved the score away from the similarity, in the server's words."""
+    """What moved the score away from the similarity, as the server describes it."""
     moved = (reason for reason in ranked.reasons if reason.kind is not ReasonKind.VISUAL_SIMILARITY)
     return "; ".join(f"{reason.text} ({reason.contribution:+.3f})" for reason in moved)
 
 
 def show_failure(console: Console, number: int, found: DetectedObject, failure: ObjectFailure) -> None:
     """One object that could not be searched."""
-    console.print(f"{object_title(number, found)}  [red]{escape(failure.message)} ({failure.reason.value})[/red]")
+    problem = text(f"  {failure.message} ({failure.reason.value})", "red")
+    console.print(Text.assemble(object_title(number, found), problem))
 
 
 def show_done(console: Console, done: Done) -> None:
@@ -109,7 +122,8 @@ def show_done(console: Console, done: Done) -> None:
             ("rank", times.rank_ms),
         )
     )
-    console.print(
-        f"[dim]{times.total_ms:.1f} ms ({stages}; of which waiting {times.queue_ms:.1f}); "
-        f"catalog {escape(done.catalog_revision)}; request {escape(done.request_id)}[/dim]"
+    facts = (
+        f"{times.total_ms:.1f} ms ({stages}; of which waiting {times.queue_ms:.1f}); "
+        f"catalog {done.catalog_revision}; request {done.request_id}"
     )
+    console.print(text(facts, "dim"))
