@@ -188,3 +188,29 @@ async def test_eval_needs_a_server_of_some_kind(tmp_path: Path) -> None:
     ran = await sightline("eval", str(queries))
     assert ran.returncode == 2
     assert b"--catalog" in ran.stderr
+
+
+async def test_eval_names_products_that_no_answer_had(tmp_path: Path) -> None:
+    queries = write_queries(tmp_path, ["a", "b", "x", "x"])
+    fake = FakeLens(lambda _: answer_with("a", "b", "c"))
+    async with serving(fake) as target:
+        ran = await sightline("eval", str(queries), "--target", target, "--json")
+    assert ran.returncode == 0
+    assert ran.stderr.decode() == (
+        "sightline: 1 of 3 product ids were in no answer, so the catalog may not have them: x\n"
+    )
+    assert "not_in_catalog" not in json.loads(ran.stdout)
+
+
+async def test_eval_names_missing_images_before_it_asks(tmp_path: Path) -> None:
+    queries = write_queries(tmp_path, ["a", "b"])
+    (tmp_path / "1.jpg").unlink()
+    fake = FakeLens(lambda _: answer_with("a"))
+    async with serving(fake) as target:
+        ran = await sightline("eval", str(queries), "--target", target)
+        assert (ran.returncode, fake.requests) == (2, [])
+        assert "1 of 2 images of" in ran.stderr.decode()
+        assert "1.jpg" in ran.stderr.decode()
+        allowed = await sightline("eval", str(queries), "--target", target, "--allow-failures", "--json")
+    assert allowed.returncode == 0
+    assert json.loads(allowed.stdout)["failed"] == 1

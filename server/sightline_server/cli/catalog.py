@@ -1,10 +1,11 @@
-"""`sightline catalog build` and `sightline catalog info`.
+"""`sightline catalog build`, `sightline catalog info` and `sightline catalog ids`.
 
 Rule: what went on stands on standard error, the result on standard output. Exit code 0 when there is a catalog, 1 when
 the build failed, 2 when what was asked for is wrong, 130 after Ctrl-C; only 0 leaves a catalog behind.
 """
 
 import asyncio
+import json
 import signal
 import sys
 import time
@@ -132,6 +133,23 @@ def info(catalog: Annotated[Path, typer.Argument(help="The catalog's folder.")])
     echo(f"products    {facts.products}")
     echo(f"images      {facts.vectors} (at most {facts.max_images} of one product)")
     echo(f"embedder    {embedder.identity}, {embedder.dimension} numbers, input {embedder.width}x{embedder.height}")
+
+
+@app.command()
+def ids(
+    catalog: Annotated[Path, typer.Argument(help="The catalog's folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+) -> None:
+    """List the ids of all products in a catalog, one on each line."""
+    from sightline_server.index.catalog import open_catalog
+
+    with failures():
+        listed: list[str] = open_catalog(catalog).display["id"].to_pylist()
+    if as_json:
+        echo(json.dumps(listed))
+        return
+    for product_id in listed:
+        echo(product_id)
 
 
 @contextmanager

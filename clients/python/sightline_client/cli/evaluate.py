@@ -22,21 +22,15 @@ from sightline_client.aio import AsyncClient
 from sightline_client.answers import Answer
 from sightline_client.cli import connection
 from sightline_client.cli.external import NEEDS_SERVER
+from sightline_client.cli.query_checks import checked_queries, report_unknown_products
 from sightline_client.errors import OverloadedError, SightlineError
-from sightline_client.evaluation import (
-    DEPTH,
-    Outcome,
-    Query,
-    QueryFileError,
-    Regions,
-    best_rank,
-    choose_regions,
-    read_queries,
-    report,
-)
+from sightline_client.evaluation import DEPTH, Outcome, Query, Regions, best_rank, choose_regions, report
 from sightline_client.events import Lane, Region
 from sightline_client.local_server import LocalServer
 from sightline_client.options import ClientOptions
+from sightline_client.queries import QueryFileError, listed
+from sightline_client.terminal import echo
+from sightline_client.values import INT32_MAX
 
 SHOWN_FAILURES = 5
 PATIENCE_S = 120.0
@@ -50,13 +44,22 @@ def evaluate(
     catalog: Annotated[
         Path | None, typer.Option("--catalog", metavar="DIR", help="Start a server on this catalog.", file_okay=False)
     ] = None,
-    target: Annotated[str | None, typer.Option("--target", metavar="HOST:PORT", help="Or ask this server.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", metavar="HOST:PORT", help="Or ask this server.", callback=connection.checked_target),
+    ] = None,
     regions: Annotated[
         Regions | None, typer.Option("--regions", help="What to ask about; box where the file has them, else detect.")
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     in_flight: Annotated[int, typer.Option("--in-flight", min=1, max=64, help="Calls at once.")] = 4,
-    max_objects: Annotated[int, typer.Option("--max-objects", min=0, help="0 is the server's default.")] = 0,
+    max_objects: Annotated[
+        int, typer.Option("--max-objects", min=0, max=INT32_MAX, help="0 is the server's default.")
+    ] = 0,
+    encoding: Annotated[
+        str | None,
+        typer.Option("--encoding", metavar="NAME", help="Of QUERIES.csv. [default: by its mark, else UTF-8, cp1252]"),
+    ] = None,
     allow_failures: Annotated[
         bool, typer.Option("--allow-failures", help="Exit 0 although queries failed; they count as misses.")
     ] = False,
@@ -69,20 +72,26 @@ def evaluate(
     """Measures how often the right product comes first."""
     if (catalog is None) == (target is None):
         raise typer.BadParameter("one of --catalog and --target is needed", param_hint="--catalog / --target")
+    rows = checked_queries(queries, encoding, allow_missing=allow_failures)
     try:
-        rows = read_queries(queries)
         kind = choose_regions(rows, regions)
-    except (QueryFileError, OSError) as error:
+    except QueryFileError as error:
         raise typer.BadParameter(str(error), param_hint="QUERIES.csv") from None
+    unknown: dict[str, int] = {}
+    if catalog is not None:
+        _require_server()
+        unknown["not_in_catalog"] = report_unknown_products(rows, catalog)
     try:
         with ExitStack() as stack:
-            where = target or stack.enter_context(_server(catalog)).target
+            where = target or stack.enter_context(LocalServer(catalog=catalog)).target
             reach = connection.options(where, timeout, tls=tls, ca=tls_ca, cert=tls_cert, key=tls_key)
             outcomes = asyncio.run(_with_progress(reach, rows, kind, in_flight, max_objects))
     except SightlineError as error:
         connection.fail(error)
-    _print({**report(outcomes), "regions": kind.value}, as_json=json_output)
-    _tell_failures(rows, outcomes)
+    _print({**report(outcomes), **unknown, "regions": kind.value}, as_json=json_output)
+    _report_failures(rows, outcomes)
+    if catalog is None:
+        _report_never_answered(rows, outcomes)
     if any(outcome.error for outcome in outcomes) and not allow_failures:
         raise typer.Exit(1)
 
@@ -121,11 +130,12 @@ async def _ask(client: AsyncClient, query: Query, kind: Regions, max_objects: in
     failure = next((found.failure for found in answer.objects if found.failure is not None), None)
     if failure is not None:
         return Outcome(timings=timings, error=failure.message or failure.reason.value)
-    return Outcome(best_rank(answer, query.product_id), timings)
+    answered = frozenset(ranked.product.id for found in answer.objects for ranked in found.products)
+    return Outcome(best_rank(answer, query.product_id), timings, answered=answered)
 
 
 async def _find(client: AsyncClient, photo: bytes, regions: Sequence[Region], max_objects: int) -> Answer:
-    """One search that steps back when the server is busy, for nobody waits for an evaluation."""
+    """One search that waits when the server is busy, because an evaluation is never urgent."""
     give_up = time.monotonic() + PATIENCE_S
     while True:
         try:
@@ -151,13 +161,12 @@ async def _with_progress(
         )
 
 
-def _server(catalog: Path | None) -> LocalServer:
+def _require_server() -> None:
     try:
         import grpc_health.v1.health_pb2  # noqa: F401  (only a server's environment has it)
     except ModuleNotFoundError:
-        typer.echo(f"sightline eval --catalog: {NEEDS_SERVER}", err=True)
+        echo(f"sightline eval --catalog: {NEEDS_SERVER}", err=True)
         raise typer.Exit(2) from None
-    return LocalServer(catalog=catalog)
 
 
 def _print(figures: dict[str, Any], *, as_json: bool) -> None:
@@ -175,9 +184,22 @@ def _print(figures: dict[str, Any], *, as_json: bool) -> None:
     console.print(stages)
 
 
-def _tell_failures(queries: Sequence[Query], outcomes: Sequence[Outcome]) -> None:
+def _report_failures(queries: Sequence[Query], outcomes: Sequence[Outcome]) -> None:
     failed = [(query, outcome) for query, outcome in zip(queries, outcomes, strict=True) if outcome.error]
     for query, outcome in failed[:SHOWN_FAILURES]:
-        typer.echo(f"sightline: {query.image.name}: {outcome.error}", err=True)
+        echo(f"sightline: {query.image.name}: {outcome.error}", err=True)
     if len(failed) > SHOWN_FAILURES:
-        typer.echo(f"sightline: and {len(failed) - SHOWN_FAILURES} more queries failed", err=True)
+        echo(f"sightline: and {len(failed) - SHOWN_FAILURES} more queries failed", err=True)
+
+
+def _report_never_answered(queries: Sequence[Query], outcomes: Sequence[Outcome]) -> None:
+    """Names products that were in no answer: all that a client can know about the catalog of a server."""
+    answered = frozenset[str]().union(*(outcome.answered for outcome in outcomes))
+    asked = [query.product_id for query, outcome in zip(queries, outcomes, strict=True) if not outcome.error]
+    never = [product_id for product_id in dict.fromkeys(asked) if product_id not in answered]
+    if never:
+        echo(
+            f"sightline: {len(never)} of {len(set(asked))} product ids were in no answer, so the catalog may not have "
+            f"them: {listed(never)}",
+            err=True,
+        )
