@@ -17,6 +17,7 @@ import typer
 from rich import progress as rich_progress
 from rich.console import Console
 
+from sightline_client.cli import entry
 from sightline_client.terminal import echo, echo_lines
 from sightline_models.check import Checked, check_one
 from sightline_models.defaults import DEFAULT_MODELS
@@ -106,8 +107,11 @@ def _print(as_json: bool, facts: list[dict[str, Any]], lines: Iterator[str]) -> 
 def _errors_on_one_line() -> Iterator[None]:
     try:
         yield
-    except (ModelError, OSError) as error:
+    except ModelError as error:
         echo(f"sightline models: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(1) from error
+    except OSError as error:
+        echo(f"sightline models: {entry.described(error)}", err=True)
         raise typer.Exit(1) from error
 
 

@@ -1,53 +1,58 @@
 """Sightline's client library: one photo in, typed events out.
 
-`AsyncClient` and `Client` search; everything that they yield stands in `sightline_client.events`, everything that they
-raise is a `SightlineError`. Rule: light. Importing this package loads gRPC and the contract, nothing of the server.
+`AsyncClient` and `Client` search; what they yield is in `sightline_client.events`, and everything that they raise is a
+`SightlineError`. Rule: light. Importing this package loads nothing; the first name that is used loads gRPC and the
+contract, and nothing of the server.
 """
 
-from sightline_client.aio import AsyncClient, SearchParameters
-from sightline_client.answers import Answer, AnsweredObject
-from sightline_client.errors import (
-    AnswerTooLargeError,
-    ClientStateError,
-    ConfigurationError,
-    DeadlineExceededError,
-    FieldViolation,
-    InternalError,
-    InvalidRequestError,
-    NotBuiltError,
-    NotFoundError,
-    OverloadedError,
-    PermissionDeniedError,
-    PhotoTooLargeError,
-    SearchCancelledError,
-    SightlineError,
-    StreamBrokenError,
-    UnauthenticatedError,
-    UnavailableError,
-)
-from sightline_client.events import (
-    Accepted,
-    Box,
-    Detected,
-    DetectedObject,
-    Done,
-    Event,
-    FailureReason,
-    Lane,
-    MatchLevel,
-    ObjectFailure,
-    ObjectResults,
-    ObjectSource,
-    Point,
-    Product,
-    RankedProduct,
-    Reason,
-    ReasonKind,
-    Region,
-    StageTimings,
-)
-from sightline_client.options import ClientOptions, RetryOptions, TlsOptions
-from sightline_client.sync import Client
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sightline_client.aio import AsyncClient, SearchParameters
+    from sightline_client.answers import Answer, AnsweredObject
+    from sightline_client.errors import (
+        AnswerTooLargeError,
+        ClientStateError,
+        ConfigurationError,
+        DeadlineExceededError,
+        FieldViolation,
+        InternalError,
+        InvalidRequestError,
+        NotBuiltError,
+        NotFoundError,
+        OverloadedError,
+        PermissionDeniedError,
+        PhotoTooLargeError,
+        SearchCancelledError,
+        SightlineError,
+        StreamBrokenError,
+        UnauthenticatedError,
+        UnavailableError,
+    )
+    from sightline_client.events import (
+        Accepted,
+        Box,
+        Detected,
+        DetectedObject,
+        Done,
+        Event,
+        FailureReason,
+        Lane,
+        MatchLevel,
+        ObjectFailure,
+        ObjectResults,
+        ObjectSource,
+        Point,
+        Product,
+        RankedProduct,
+        Reason,
+        ReasonKind,
+        Region,
+        StageTimings,
+    )
+    from sightline_client.options import ClientOptions, RetryOptions, TlsOptions
+    from sightline_client.sync import Client
 
 __all__ = [
     "Accepted",
@@ -95,3 +100,22 @@ __all__ = [
     "UnauthenticatedError",
     "UnavailableError",
 ]
+
+_MODULES = ("aio", "answers", "errors", "events", "options", "sync")
+"""Where the names are, each in one of these."""
+
+
+def __getattr__(name: str) -> object:
+    """Loads a public name when it is used first, so that a command can end in order while gRPC is being loaded."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    for module in _MODULES:
+        loaded = importlib.import_module(f"{__name__}.{module}")
+        if hasattr(loaded, name):
+            globals()[name] = getattr(loaded, name)
+            break
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

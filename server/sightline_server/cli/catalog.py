@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from sightline_client.cli import entry
 from sightline_client.terminal import echo, printable
 from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
 from sightline_server.cli.loading import load
@@ -42,7 +43,9 @@ PLAIN_LINES = 10
 
 @app.command()
 def build(
-    feed: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet with Merchant Center columns.")],
+    feed: Annotated[
+        Path, typer.Argument(metavar="FEED", help="CSV, TSV, JSONL or Parquet with Merchant Center columns.")
+    ],
     out: Annotated[Path, typer.Option(help="The catalog's folder, to be made.")],
     images: Annotated[
         Path | None, typer.Option(help="Folder of relative image links. [default: the feed's folder]", file_okay=False)
@@ -119,7 +122,7 @@ def build(
 
 
 @app.command()
-def info(catalog: Annotated[Path, typer.Argument(help="The catalog's folder.")]) -> None:
+def info(catalog: Annotated[Path, typer.Argument(metavar="CATALOG", help="The catalog's folder.")]) -> None:
     """Read a catalog, check that it is whole, and say what it holds."""
     from sightline_server.index.catalog import open_catalog
 
@@ -137,7 +140,7 @@ def info(catalog: Annotated[Path, typer.Argument(help="The catalog's folder.")])
 
 @app.command()
 def ids(
-    catalog: Annotated[Path, typer.Argument(help="The catalog's folder.")],
+    catalog: Annotated[Path, typer.Argument(metavar="CATALOG", help="The catalog's folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
 ) -> None:
     """List the ids of all products in a catalog, one on each line."""
@@ -161,7 +164,7 @@ def failures() -> Iterator[None]:
         echo(f"sightline: {error.message}", err=True)
         raise typer.Exit(2 if error.kind is ErrorKind.CONFIGURATION else 1) from None
     except OSError as error:
-        echo(f"sightline: {error}", err=True)
+        echo(f"sightline: {entry.described(error)}", err=True)
         raise typer.Exit(1) from None
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
         echo("sightline: interrupted; no catalog was written", err=True)

@@ -9,6 +9,7 @@ What it starts ends with it, also on Ctrl-C.
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated, Any
 
 import typer
@@ -65,6 +66,8 @@ def demo(
             f"there is no feed.csv with photos/ in {showroom}; the sample world comes with the source checkout",
             param_hint="--showroom",
         )
+    if not catalog_only:
+        _check_writable(out)
     try:
         catalog = demo_catalog.ensure(world.feed, say=_say)
         if catalog_only:
@@ -77,6 +80,17 @@ def demo(
         _fail(error.one_line() if not isinstance(error, local_server.LocalServerError) else error.message)
     page = demo_report.write(out, world.feed, answers)
     _say(f"{_counts(answers)}; open {page}")
+
+
+def _check_writable(out: Path) -> None:
+    """Before the work that would be lost: it takes minutes the first time."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out):
+            pass
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise typer.BadParameter(f"cannot write to {out}: {reason}", param_hint="--out") from None
 
 
 def _search(photos: list[Path], catalog: Path) -> list[tuple[Path, Answer]]:

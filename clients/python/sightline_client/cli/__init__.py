@@ -1,44 +1,23 @@
-"""The `sightline` command: `search` and `eval` are the client's own, every other command is found by entry point.
+"""The `sightline` command, found by the console script as `main`.
 
-Rule: showing the help imports no command; a command that lacks the server's packages says what to install and exits 2.
+Rule: importing this package loads nothing, so that Ctrl-C ends the command in order from its first moment on.
 """
 
-import importlib.metadata
 import sys
-
-import typer
-
-from sightline_client.cli import entry, evaluate, external, search
-from sightline_client.terminal import echo
-
-app = typer.Typer(
-    name="sightline",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    pretty_exceptions_show_locals=False,  # a local may be a photo
-    help="Self-hosted visual shopping: one photo in over gRPC, ranked products out, object by object.",
-)
-
-
-@app.callback()
-def root(
-    version: bool = typer.Option(False, "--version", is_eager=True, callback=lambda value: _version(value)),
-) -> None:
-    """Self-hosted visual shopping: one photo in over gRPC, ranked products out, object by object."""
-
-
-app.command("search")(search.search)
-app.command("eval")(evaluate.evaluate)
-external.register(app)
 
 
 def main() -> None:
-    """The console script."""
-    sys.exit(entry.run(app, None, "sightline"))
+    """Runs the command with the arguments of the process, and exits."""
+    try:
+        from sightline_client.cli import entry, root
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(entry.run(root.app, None, "sightline"))
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        echo(f"sightline {importlib.metadata.version('sightline')}")
-        raise typer.Exit
+def __getattr__(name: str) -> object:
+    if name == "app":
+        from sightline_client.cli import root
+
+        return root.app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -70,13 +70,14 @@ def _report(error: Exception) -> int:
         if os.environ.get(TRACEBACK_VARIABLE):
             echo_lines("".join(traceback.format_exception(error)), err=True)
         else:
-            echo(f"sightline: {_described(error)}", err=True)
+            echo(f"sightline: {described(error)}", err=True)
     # Output that could not be written is tried again when the interpreter ends, with a traceback.
     _discard_output()
     return FAILED
 
 
-def _described(error: Exception) -> str:
+def described(error: Exception) -> str:
+    """What happened, for one line: the user's problem as such, and every other exception as a fault of ours."""
     match error:
         case SightlineError():
             return error.one_line()

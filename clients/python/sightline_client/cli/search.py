@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -16,6 +16,9 @@ from sightline_client.options import DEFAULT_TARGET, ClientOptions
 from sightline_client.sync import Client
 from sightline_client.terminal import echo
 from sightline_client.values import INT32_MAX
+
+if TYPE_CHECKING:
+    from io import BufferedReader
 
 
 def search(
@@ -98,8 +101,12 @@ def _file(photo: Path) -> bytes:
 def _standard_input() -> bytes:
     if sys.stdin is None:
         raise ValueError("standard input is closed")
-    # One byte more than the client takes is enough to be refused.
-    return sys.stdin.buffer.read(ClientOptions().max_photo_bytes + 1)
+    # In parts, because Python notices Ctrl-C only between two reads; and no more than is needed to be refused.
+    source, parts, missing = cast("BufferedReader", sys.stdin.buffer), [], ClientOptions().max_photo_bytes + 1
+    while missing > 0 and (part := source.read1(min(missing, 1 << 16))):
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts)
 
 
 def _regions(boxes: list[str], taps: list[str]) -> list[events.Region]:

@@ -1,0 +1,39 @@
+"""The `sightline` command: `search` and `eval` are the client's own, every other command is found by entry point.
+
+Rule: showing the help imports no command of the server; a command that lacks the server's packages says what to install
+and exits 2.
+"""
+
+import importlib.metadata
+
+import typer
+
+from sightline_client.cli import evaluate, external, search
+from sightline_client.terminal import echo
+
+app = typer.Typer(
+    name="sightline",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,  # a local may be a photo
+    help="Self-hosted visual shopping: one photo in over gRPC, ranked products out, object by object.",
+)
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(False, "--version", is_eager=True, callback=lambda value: _version(value)),
+) -> None:
+    """Self-hosted visual shopping: one photo in over gRPC, ranked products out, object by object."""
+
+
+app.command("search")(search.search)
+app.command("eval")(evaluate.evaluate)
+external.register(app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        echo(f"sightline {importlib.metadata.version('sightline')}")
+        raise typer.Exit
