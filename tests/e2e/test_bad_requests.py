@@ -1,6 +1,7 @@
 """Thousands of bad and abandoned requests in a row, then a good photo: it gets its answer and nothing stays behind."""
 
 import asyncio
+import base64
 import math
 import random
 from collections import Counter
@@ -40,6 +41,8 @@ KINDS: dict[str, Callable[[random.Random], lens_service_pb2.SearchRequest]] = {
     "giant": lambda chance: asked(png_header(60_000, chance.randrange(50_000, 60_000))),
     "tile": lambda chance: asked(TILE),
     "scans": lambda chance: asked(SCANS),
+    "heic": lambda chance: asked(b"\0\0\0\x18ftypheic" + chance.randbytes(99)),
+    "text": lambda chance: asked(base64.b64encode(PHOTO)),
     "box": lambda chance: asked(PHOTO, regions=[box(chance.choice((math.nan, -1.0, 2.0)), 0.0, 1.0, 1.0)]),
     "region": lambda chance: asked(PHOTO, regions=[geometry_pb2.Region()]),
     "regions": lambda chance: asked(PHOTO, regions=[box(0.1, 0.1, 0.9, 0.9)] * 17),

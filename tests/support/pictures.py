@@ -76,3 +76,26 @@ def with_scans(extra: int, width: int = 64, height: int = 64) -> bytes:
     first = plain.index(b"\xff\xda", plain.index(b"\xff\xda") + 2)
     end = min(place for marker in (b"\xff\xda", b"\xff\xc4") if (place := plain.find(marker, first + 2)) > 0)
     return plain[:end] + plain[first:end] * extra + plain[end:]
+
+
+def smooth(width: int, height: int, seed: int = 0) -> Pixels:
+    """uint8 [H,W,3]: blurred chance of several scales, so that a JPEG spends about as many bits on every part."""
+    chance = np.random.default_rng(seed)
+    layers = [
+        np.asarray(
+            Image.fromarray(noise(max(2, width // step), max(2, height // step), int(chance.integers(99)))).resize(
+                (width, height), Image.Resampling.BICUBIC
+            ),
+            np.float32,
+        )
+        for step in (2, 8, 32)
+    ]
+    return np.asarray(sum(layers) / len(layers), np.uint8)
+
+
+def xmp(orientation: int) -> bytes:
+    """An XMP packet that states an orientation, as an editor leaves it behind in a photo that it turned."""
+    return (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="%d"/></rdf:RDF></x:xmpmeta>'
+    ) % orientation

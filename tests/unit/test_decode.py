@@ -11,8 +11,9 @@ from PIL import Image, ImageOps
 
 from sightline_server.domain.image import Frame
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.stages.decode import MAX_SCANS, DecodeLimits, decode
-from tests.support.pictures import Pixels, encode, exif, gradient, noise, png_header, tiff_with_tile, with_scans
+from sightline_server.stages.decode import DecodeLimits, bounded, decode
+from sightline_server.stages.jpeg import MAX_SCANS
+from tests.support.pictures import Pixels, encode, exif, gradient, noise, png_header, smooth, tiff_with_tile, with_scans
 
 LIMITS = DecodeLimits(max_bytes=1 << 20, max_pixels=1_000_000, max_edge=512)
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -169,6 +170,30 @@ def test_a_large_photo_is_reduced_and_stays_itself(size: tuple[int, int]) -> Non
         assert LIMITS.max_edge / 2 <= max(found.shape[:2]) <= LIMITS.max_edge
         assert found.shape[1] / found.shape[0] == pytest.approx(width / height, rel=0.02)
         assert_like(found, gradient(found.shape[1], found.shape[0]), 3.0)
+
+
+@pytest.mark.parametrize(
+    ("size", "options"),
+    [
+        ((700, 500), {}),
+        ((600, 500), {"subsampling": 0}),
+        ((1100, 620), {"progressive": True}),
+        ((1030, 1200), {"subsampling": 1}),
+        ((2100, 1100), {"restart_marker_rows": 1}),
+        ((4100, 2100), {}),
+    ],
+)
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_jpeg_has_the_pixels_of_libjpegs_own_reduction(
+    size: tuple[int, int], options: dict[str, object], mode: str
+) -> None:
+    # The embeddings of catalogs that are already built depend on every pixel.
+    photo = encode(Image.fromarray(smooth(*size)).convert(mode), quality=88, **options)
+    with Image.open(io.BytesIO(photo)) as opened:
+        opened.draft(None, (LIMITS.max_edge, LIMITS.max_edge))
+        wanted = bounded(np.asarray(opened.convert("RGB")), LIMITS.max_edge)
+    large = DecodeLimits(LIMITS.max_bytes * 9, LIMITS.max_pixels * 9, LIMITS.max_edge)
+    assert (pixels(photo, large) == wanted).all()
 
 
 def test_no_bytes_and_other_bytes_are_no_photo() -> None:

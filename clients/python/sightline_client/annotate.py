@@ -1,18 +1,32 @@
 """Draws what was found on the photo itself: numbered boxes with labels.
 
-Rule: boxes are fractions of the *upright* photo, so EXIF's orientation is applied before anything is drawn.
+Rule: boxes are fractions of the *upright* photo, so EXIF's orientation is applied before anything is drawn, as the
+server applies it: by EXIF only, as browsers do.
 """
 
 import io
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
 from sightline_client.events import Box, DetectedObject
+from sightline_client.orientation import exif_orientation
 from sightline_client.terminal import printable
 
 COLOURS = ("#e4572e", "#2e86ab", "#3a9d5d", "#8e5bd0", "#d99a00", "#c2377c", "#128c8c", "#6b6b6b")
 """One colour an object, used again after the last; all readable under white text."""
+
+JPEG_SIGNATURE, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""How each EXIF orientation becomes upright."""
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -22,8 +36,14 @@ def upright(photo: bytes, longest_edge: int | None = None) -> Image.Image:
 
     Raises `OSError` for bytes that Pillow cannot read.
     """
-    with Image.open(io.BytesIO(photo)) as opened:
-        picture = ImageOps.exif_transpose(opened).convert("RGB")
+    # The server takes a JPEG whose end marker is missing; Pillow takes it with one more.
+    whole = bytes(photo) + JPEG_END if photo.startswith(JPEG_SIGNATURE) else photo
+    with Image.open(io.BytesIO(whole)) as opened:
+        # Pillow's own `exif_transpose`, which it also applies to a TIFF that it loads, falls back to XMP.
+        opened.info.pop("xmp", None)
+        opened.load()
+        turn = TURNS.get(exif_orientation(opened.info.get("exif") or b""))
+        picture = (opened if turn is None else opened.transpose(turn)).convert("RGB")
     if longest_edge is not None:
         picture.thumbnail((longest_edge, longest_edge), Image.Resampling.LANCZOS)
     return picture

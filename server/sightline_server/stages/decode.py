@@ -1,12 +1,11 @@
-"""Encoded bytes -> `Frame`: RGB, upright, of bounded size. The only place that reads a photo's header.
+"""Encoded bytes -> `Frame`: RGB, upright, of bounded size.
 
 Rule: whatever the bytes are, the outcome is a `Frame` or `SightlineError`, and no pixel is decoded before the header's
 size was checked. JPEG goes through OpenCV, which can decode at a half, a quarter or an eighth of the size; every other
-format, and a JPEG that OpenCV does not take, goes through Pillow.
+format, and a JPEG that OpenCV does not take, goes through Pillow. Only EXIF turns a photo; XMP does not.
 """
 
 import io
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,28 +16,22 @@ from PIL import Image, TiffImagePlugin
 
 from sightline_server.domain.image import Frame
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.stages import cut_jpeg, exif, jpeg
+from sightline_server.stages.formats import photo_format
+from sightline_server.stages.refusals import corrupt, invalid, too_large
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-ORIENTATION_TAG = 0x0112
 TIFF_TILE_TAGS = (322, 323)
-MAX_SCANS = 100
-"""Scans of one JPEG. A usual progressive one has about ten; each costs a pass over all pixels and maybe few bytes."""
-SEGMENT_END = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
-"""The next marker behind a scan's data, in which 0xff is escaped."""
-START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 
 # Our own limit is lower than Pillow's and is an error of the caller, not a warning.
 Image.MAX_IMAGE_PIXELS = None
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-# Pictures share the cores already; OpenCV's own threads look for work in a busy loop between its calls.
+# Photos share the cores already; OpenCV's own threads look for work in a busy loop between its calls.
 cv2.setNumThreads(1)
 
-REDUCED = {
-    1: cv2.IMREAD_COLOR_RGB,
-    2: cv2.IMREAD_REDUCED_COLOR_2 | cv2.IMREAD_COLOR_RGB,
-    4: cv2.IMREAD_REDUCED_COLOR_4 | cv2.IMREAD_COLOR_RGB,
-    8: cv2.IMREAD_REDUCED_COLOR_8 | cv2.IMREAD_COLOR_RGB,
-}
+REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+"""Flags of OpenCV by reduction. They give BGR: OpenCV 5 refuses them together with IMREAD_COLOR_RGB."""
+OPENCV_COMPONENTS = (1, 3)
+"""Components of the JPEGs that OpenCV takes: grey and colour; CMYK has four."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,77 +46,91 @@ class DecodeLimits:
 def decode(photo: bytes, limits: DecodeLimits) -> Frame:
     """Decodes one photo.
 
-    Raises `SightlineError` of kind INVALID_IMAGE (empty, unknown format, truncated, damaged) or LIMIT_EXCEEDED.
+    Raises `SightlineError` of kind INVALID_IMAGE (empty, unknown format, truncated, corrupt) or LIMIT_EXCEEDED.
     """
     if not photo:
-        raise SightlineError(ErrorKind.INVALID_IMAGE, "there is no photo", field="photo")
+        raise invalid("there is no photo")
     if len(photo) > limits.max_bytes:
         raise too_large("bytes", len(photo), limits.max_bytes)
+    known = photo_format(photo)
     try:
-        with Image.open(io.BytesIO(photo), formats=FORMATS) as header:
-            check_size(header, limits)
-            check_scans(photo, header)
-            pixels = decode_jpeg(photo, header, limits.max_edge) if header.format in ("JPEG", "MPO") else None
-            if pixels is None:
-                pixels = decode_any(header, limits.max_edge)
+        pixels = decode_jpeg(photo, limits) if known == "jpeg" else decode_other(photo, known, limits)
     except SightlineError:
         raise
     except MemoryError as error:
         raise SightlineError(ErrorKind.LIMIT_EXCEEDED, "the photo needs too much memory", field="photo") from error
     except Exception as error:  # image libraries raise whatever their parsers meet
-        raise SightlineError(
-            ErrorKind.INVALID_IMAGE, "the photo is no picture in a supported format, or is damaged", field="photo"
-        ) from error
+        raise corrupt(known) from error
     return Frame(bounded(pixels, limits.max_edge))
 
 
-def check_size(header: Image.Image, limits: DecodeLimits) -> None:
-    """Raises `SightlineError` when the header's size is beyond the limit or empty."""
-    width, height = header.size
+def check_size(width: int, height: int, limits: DecodeLimits) -> None:
+    """Raises `SightlineError` when the size that a header states is beyond the limit or empty."""
     if width < 1 or height < 1:
-        raise SightlineError(ErrorKind.INVALID_IMAGE, "the photo has no pixels", field="photo")
+        raise invalid("the photo has no pixels")
     if width * height > limits.max_pixels:
         raise too_large("pixels", width * height, limits.max_pixels)
-    if isinstance(header, TiffImagePlugin.TiffImageFile):
-        # A tile is decoded whole, however little of it lies in the picture.
-        across, down = (header.tag_v2.get(tag, 0) for tag in TIFF_TILE_TAGS)
-        if across * down > limits.max_pixels:
-            raise too_large("pixels", across * down, limits.max_pixels)
 
 
-def check_scans(photo: bytes, header: Image.Image) -> None:
-    """Raises `SightlineError` when a JPEG has so many scans that decoding it takes minutes."""
-    if header.format not in ("JPEG", "MPO"):
-        return
-    place, scans = 2, 0
-    while (found := SEGMENT_END.search(photo, place)) and (marker := found.group()[1]) != END_OF_IMAGE:
-        scans += marker == START_OF_SCAN
-        if scans > MAX_SCANS:
-            raise SightlineError(ErrorKind.INVALID_IMAGE, f"the photo has more than {MAX_SCANS} scans", field="photo")
-        place = found.end() + int.from_bytes(photo[found.end() : found.end() + 2])
+def decode_jpeg(photo: bytes, limits: DecodeLimits) -> NDArray[np.uint8]:
+    """The upright pixels of a JPEG, reduced while decoding; a JPEG without its end must be all but complete."""
+    header = jpeg.read(photo)
+    check_size(header.width, header.height, limits)
+    if header.precision != jpeg.BITS:
+        raise invalid(f"the photo is JPEG of {header.precision} bits a sample, supported are {jpeg.BITS}", "jpeg")
+    reduction = reduction_to(limits.max_edge, header)
+    if not header.ended:
+        cut_jpeg.check(photo, header, by_pillow)
+        return upright(by_pillow(cut_jpeg.completed(photo, header), reduction), header.orientation)
+    pixels = (by_opencv if len(header.components) in OPENCV_COMPONENTS else by_pillow)(photo, reduction)
+    if cut_jpeg.looks_blank(pixels, header):
+        cut_jpeg.check(photo, header, by_pillow)
+    return upright(pixels, header.orientation)
 
 
-def decode_jpeg(photo: bytes, header: Image.Image, max_edge: int) -> NDArray[np.uint8] | None:
-    """The upright pixels of a grey or colour JPEG, reduced while decoding; None when OpenCV does not take it."""
-    if header.mode not in ("RGB", "L"):
-        return None
-    longer = max(header.size)
-    reduction = next(factor for factor in (8, 4, 2, 1) if factor == 1 or longer // factor >= max_edge // 2)
-    flags = REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        pixels = cv2.imdecode(np.frombuffer(photo, np.uint8), flags)
-    except cv2.error:
-        return None
-    return None if pixels is None else upright(pixels.astype(np.uint8, copy=False), orientation(header))
+def reduction_to(max_edge: int, header: jpeg.Jpeg) -> int:
+    """By how much both edges of a JPEG are reduced while it is decoded: both stay at `max_edge` or more."""
+    times = min(header.width, header.height) // max_edge
+    return next(factor for factor in (8, 4, 2, 1) if factor <= max(1, times))
 
 
-def decode_any(picture: Image.Image, max_edge: int) -> NDArray[np.uint8]:
-    """The upright pixels of the first frame of any supported picture; transparency becomes white."""
-    picture.draft("RGB", (max_edge, max_edge))
+def by_opencv(photo: bytes, reduction: int) -> NDArray[np.uint8]:
+    """The pixels of a grey or colour JPEG as they are stored, with both edges reduced."""
+    flags = REDUCED.get(reduction, cv2.IMREAD_COLOR_RGB) | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels = cv2.imdecode(np.frombuffer(photo, np.uint8), flags)
+    if pixels is None:
+        raise corrupt("jpeg")
+    if reduction in REDUCED:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    return pixels.astype(np.uint8, copy=False)
+
+
+def by_pillow(photo: bytes, reduction: int) -> NDArray[np.uint8]:
+    """The same as `by_opencv`, for any JPEG; slower, but it writes no warning to stderr when data is missing."""
+    with Image.open(io.BytesIO(jpeg.bare(photo)), formats=("JPEG",)) as image:
+        image.draft(None, (max(1, image.width // reduction), max(1, image.height // reduction)))
+        return np.asarray(in_mode(image, "RGB"))
+
+
+def decode_other(photo: bytes, known: str, limits: DecodeLimits) -> NDArray[np.uint8]:
+    """The upright pixels of the first frame of a photo in another format than JPEG."""
+    with Image.open(io.BytesIO(photo), formats=(known.upper(),)) as image:
+        check_size(*image.size, limits)
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            # A tile is decoded whole, however little of it lies in the image.
+            across, down = (image.tag_v2.get(tag, 0) for tag in TIFF_TILE_TAGS)
+            if across * down > limits.max_pixels:
+                raise too_large("pixels", across * down, limits.max_pixels)
+        return decode_any(image)
+
+
+def decode_any(picture: Image.Image) -> NDArray[np.uint8]:
+    """The upright pixels of an open image; transparency becomes white."""
+    # Pillow turns a TIFF while it loads it, by XMP where the file has no EXIF.
+    picture.info.pop("xmp", None)
     picture.load()
-    # Now, and not before: some formats carry EXIF behind the pixels, TIFF is turned while it is loaded, and conversions
-    # drop the block.
-    turned = orientation(picture)
+    # Now, and not before: some formats carry EXIF behind the pixels.
+    turned = exif.orientation(picture.info.get("exif") or b"")
     if picture.mode.startswith(("I", "F")):
         picture = Image.fromarray(to_eight_bits(np.asarray(picture)))
     if picture.has_transparency_data:
@@ -155,15 +162,6 @@ def to_eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
     return scaled
 
 
-def orientation(header: Image.Image) -> int:
-    """The EXIF orientation 1..8; 1 when there is none or the block is damaged."""
-    try:
-        value = header.getexif().get(ORIENTATION_TAG, 1)
-    except Exception:  # damaged EXIF is no reason to refuse a photo
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
 def upright(pixels: NDArray[np.uint8], exif_orientation: int) -> NDArray[np.uint8]:
     """`pixels` [H,W,3] turned so that EXIF orientation `exif_orientation` shows as intended; contiguous."""
     if exif_orientation in (5, 6, 7, 8):
@@ -181,13 +179,3 @@ def bounded(pixels: NDArray[np.uint8], max_edge: int) -> NDArray[np.uint8]:
     scale = max_edge / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-
-
-def too_large(what: str, found: int, limit: int) -> SightlineError:
-    """The error of a photo with more `what` than allowed."""
-    return SightlineError(
-        ErrorKind.LIMIT_EXCEEDED,
-        f"the photo has {found} {what}, the limit is {limit}",
-        field="photo",
-        metadata={"limit": f"max_photo_{what}", "value": str(limit)},
-    )

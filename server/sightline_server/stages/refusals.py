@@ -1,0 +1,33 @@
+"""The errors of photos that are not decoded.
+
+Rule: messages name formats and limits, never a byte of the photo. The metadata of an INVALID_IMAGE error holds the
+photo's `format` where it is known, so that an app can convert and send it again.
+"""
+
+from sightline_server.errors import ErrorKind, SightlineError
+
+
+def invalid(message: str, photo_format: str = "") -> SightlineError:
+    """The error of a photo that cannot be decoded; `photo_format` is the lower-case name of its format, if known."""
+    metadata = {"format": photo_format} if photo_format else {}
+    return SightlineError(ErrorKind.INVALID_IMAGE, message, field="photo", metadata=metadata)
+
+
+def truncated(photo_format: str) -> SightlineError:
+    """The error of a photo that ends before its last pixel."""
+    return invalid("the photo is truncated: its file ends before the last pixel; send the whole file", photo_format)
+
+
+def corrupt(photo_format: str) -> SightlineError:
+    """The error of a photo whose format is supported but whose contents cannot be decoded."""
+    return invalid(f"the photo is {photo_format.upper()}, but it is truncated or corrupt", photo_format)
+
+
+def too_large(quantity: str, value: int, limit: int) -> SightlineError:
+    """The error of a photo with a larger `quantity` (bytes or pixels) than allowed."""
+    return SightlineError(
+        ErrorKind.LIMIT_EXCEEDED,
+        f"the photo has {value} {quantity}, the limit is {limit}",
+        field="photo",
+        metadata={"limit": f"max_photo_{quantity}", "value": str(limit)},
+    )
