@@ -97,7 +97,7 @@ def test_a_feed_becomes_a_catalog_and_the_summary_counts(feed: Path, tiny_triton
     out = feed.parent / "shop"
     assert f"{out}: 50 products, 50 images, 2 rows skipped" in result.stdout
     assert "1 skipped: duplicate id" in result.stdout
-    assert "1 unreadable images left out" in result.stdout
+    assert "1 kept with a warning: unreadable image" in result.stdout
     assert "row 9 (p7): pictures/none.png: there is no such file" in result.stderr
     assert "row 52: there is no id" in result.stderr
     assert "52 of 52 rows" in result.stderr

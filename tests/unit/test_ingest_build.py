@@ -95,14 +95,14 @@ async def test_bad_rows_are_reported_in_order_and_skipped(tmp_path: Path) -> Non
         (4, ProblemKind.UNREADABLE_IMAGE, False),
         (5, ProblemKind.NO_ID, True),
         (6, ProblemKind.DUPLICATE_ID, True),
-        (7, ProblemKind.BAD_PRICE, True),
+        (7, ProblemKind.BAD_PRICE, False),
     ]
     assert tuple(heard) == report.problems
-    assert len(report.skipped) == report.skipped_by_kind.total() == 4
-    assert (report.products, report.images) == (2, 3)
+    assert len(report.skipped) == report.skipped_by_kind.total() == 3
+    assert (report.products, report.images) == (3, 4)
     catalog = open_catalog(tmp_path / "out" / "shop")
-    assert catalog.image_links.to_pylist() == ["good.png", "other.png", "good.png"]
-    assert catalog.display["image_link"].to_pylist() == ["good.png", "bad.jpg"]
+    assert catalog.image_links.to_pylist() == ["good.png", "other.png", "good.png", "good.png"]
+    assert catalog.display["image_link"].to_pylist() == ["good.png", "bad.jpg", "good.png"]
 
 
 async def test_strict_stops_at_the_first_problem_and_leaves_nothing(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import json
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +27,7 @@ from sightline_client.terminal import echo, printable
 from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
 from sightline_server.cli.loading import load
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat, checked_currency
 from sightline_server.settings import Settings
 from sightline_server.telemetry import logging as server_logging
 
@@ -44,7 +46,12 @@ PLAIN_LINES = 10
 @app.command()
 def build(
     feed: Annotated[
-        Path, typer.Argument(metavar="FEED", help="CSV, TSV, JSONL or Parquet with Merchant Center columns.")
+        str,
+        typer.Argument(
+            metavar="FEED",
+            help="CSV, TSV, JSON, XML (RSS, Atom) or Parquet with Merchant Center columns, also as .gz or .zip: "
+            "a path, an http(s) address, or - for standard input.",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The catalog's folder, to be made.")],
     images: Annotated[
@@ -78,6 +85,15 @@ def build(
         typer.Option(help="Folder that keeps downloaded images, so that a later build can resume.", file_okay=False),
     ] = None,
     cache_gib: Annotated[float, typer.Option(min=0.0, max=1e6, help="Most that --cache may hold, in GiB.")] = 50.0,
+    encoding: Annotated[
+        str, typer.Option(help="Encoding of a feed without byte order mark, such as cp1252; UTF-8 without this option.")
+    ] = "",
+    price_format: Annotated[
+        PriceFormat, typer.Option(help="Decimal sign of amounts that can be read in two ways, such as 1.234.")
+    ] = PriceFormat.AUTO,
+    currency: Annotated[
+        str, typer.Option(help="ISO 4217 code of prices that have none or a shared sign ($, kr).")
+    ] = "",
     triton_url: Annotated[
         str | None, typer.Option(help="HOST:PORT of a running Triton's gRPC service; else the embedded engine is used.")
     ] = None,
@@ -85,23 +101,32 @@ def build(
 ) -> None:
     """Build a catalog from a product feed.
 
-    A bad row is reported with its row number and skipped. Without --replace an existing folder is left alone; with it,
-    a build that lost too much fails and the old catalog stays.
+    A bad row is reported with its row number and skipped; a part that cannot be used, such as a price, is reported and
+    left out. Without --replace an existing folder is left alone; with it, a build that lost too much fails and the old
+    catalog stays.
     """
     # Late, so that `--help` does not load the models' and the index's libraries.
     from sightline_server.ingest.build import BuildOptions
     from sightline_server.ingest.clients import Requests
+    from sightline_server.ingest.feeds.download import base_address
+    from sightline_server.ingest.feeds.source import opened_feed
     from sightline_server.ingest.image_cache import CacheLimits
     from sightline_server.ingest.images import ImageLimits
     from sightline_server.stages.decode import DecodeLimits
 
-    with failures():
+    with failures(), ExitStack() as stack:
         settings = load(config, engine={"triton_url": triton_url})
         server_logging.configure("WARNING", json_lines=settings.log.json_lines)
         limits = settings.limits
         decode = DecodeLimits(limits.max_photo_bytes, limits.max_photo_pixels, settings.decode.max_frame_edge)
+        # Relative links of a downloaded feed are relative to its address, unless a folder is named.
+        feed_options = FeedOptions(
+            encoding, price_format, checked_currency(currency), base_url="" if images else base_address(feed)
+        )
+        source = stack.enter_context(opened_feed(feed, feed_options))
         options = BuildOptions(
-            feed=feed,
+            feed=source,
+            feed_options=feed_options,
             out=out,
             images=images,
             strict=strict,
@@ -177,13 +202,13 @@ async def build_with_engine(settings: Settings, options: "BuildOptions") -> "Bui
     from sightline_server.app import engine_session
     from sightline_server.ingest.build import build_catalog
     from sightline_server.ingest.embedding import engine_embed
-    from sightline_server.ingest.tables import count_rows
+    from sightline_server.ingest.feeds.reader import count_rows
 
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     # Before the engine: whoever mistyped the feed's name should not wait for it.
-    total = count_rows(options.feed)
+    total = count_rows(options.feed, options.feed_options)
     async with engine_session(settings) as engine:
         with shown_progress(total) as progress:
             return await build_catalog(options, engine.embedder, engine_embed(engine), datetime.now(UTC), progress)
@@ -236,7 +261,7 @@ def summary(report: "BuildReport", out: Path, seconds: float) -> Iterator[str]:
         yield f"  {report.same_images} links lead to the same image; check whether it is a placeholder"
     for kind, count in sorted(report.skipped_by_kind.items(), key=lambda item: item[0].value):
         yield f"  {count} skipped: {kind.value}"
-    left_out = len(report.problems) - len(report.skipped)
-    if left_out:
-        yield f"  {left_out} unreadable images left out of products with others"
+    warnings = Counter(problem.kind for problem in report.problems if not problem.skipped)
+    for kind, count in sorted(warnings.items(), key=lambda item: item[0].value):
+        yield f"  {count} kept with a warning: {kind.value}"
     yield f"  embedder {report.facts.embedder.identity}, {seconds:.1f} s"

@@ -25,6 +25,8 @@ from sightline_server.ingest import guard
 from sightline_server.ingest.clients import Requests
 from sightline_server.ingest.embedding import Embed
 from sightline_server.ingest.feed import Problem, ProblemKind, read_feed
+from sightline_server.ingest.feeds.options import FeedOptions
+from sightline_server.ingest.feeds.source import OpenFeed
 from sightline_server.ingest.guard import Losses, Size
 from sightline_server.ingest.image_cache import CacheLimits, ImageCache
 from sightline_server.ingest.images import ImageLimits, ImageSource
@@ -53,10 +55,11 @@ class BuildOptions:
     `cache` is the folder of the download cache; none is kept without it.
     """
 
-    feed: Path
+    feed: Path | OpenFeed
     out: Path
     decode: DecodeLimits
     images: Path | None = None
+    feed_options: FeedOptions = field(default_factory=FeedOptions)
     strict: bool = False
     replace: bool = False
     image_limits: ImageLimits = field(default_factory=ImageLimits)
@@ -160,7 +163,7 @@ class Build:
         root = options.images or options.feed.parent
         source = ImageSource(root, options.image_limits, requests=options.requests, cache=cache, notify=notify)
         groups = prepared_groups(
-            read_feed(options.feed),
+            read_feed(options.feed, options.feed_options),
             source,
             options.decode,
             self._embedder,
@@ -216,7 +219,7 @@ class Build:
                 raise SightlineError(ErrorKind.INVALID_REQUEST, message)
 
 
-def feed_name(feed: Path) -> str:
+def feed_name(feed: Path | OpenFeed) -> str:
     """The feed's name as messages show it."""
     return shown(feed.name)
 

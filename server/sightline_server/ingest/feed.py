@@ -1,60 +1,79 @@
-"""Records -> feed rows: what the columns of a Merchant Center feed mean.
+"""Records -> feed rows: the meaning of a Merchant Center feed's columns.
 
-Rule: a row is right or it is a `Problem` with its row number; nothing is guessed, and no column is lost: what has no
-place of its own in a `Product` stands in its attributes.
+Rule: a row is a product, with a warning for each part of it that is left out, or a `Problem` with its row number.
+Nothing is guessed, and no column is lost: what has no field in a `Product` becomes one of its attributes.
 """
 
-import json
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
+from urllib.parse import urljoin
 
 from sightline_server.domain.items import Product
 from sightline_server.index.schema import MAX_IMAGES, Price
-from sightline_server.ingest.tables import Record, read_records
+from sightline_server.ingest.feeds.availability import availability_value
+from sightline_server.ingest.feeds.columns import as_list
+from sightline_server.ingest.feeds.links import split_links
+from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat
+from sightline_server.ingest.feeds.prices import PriceError, PriceRules, parse_price
+from sightline_server.ingest.feeds.reader import read_records
+from sightline_server.ingest.feeds.records import Record, shown
+from sightline_server.ingest.feeds.source import OpenFeed
+from sightline_server.ingest.feeds.texts import as_text, first_text, is_readable
 
-PRICE = re.compile(r"([0-9]{1,14}(?:\.[0-9]{1,4})?)\s*([A-Za-z]{3})")
+MAX_TITLE_CHARS = 1000
+MAX_DESCRIPTION_CHARS = 5000
+MAX_ROW_BYTES = 64 * 1024
+
+IMAGES = ("image_link", "additional_image_link")
+FIRST_OF_LIST = frozenset({"product_type", "gtin", "id", "title", "brand", "link"})
 PLACED = frozenset(
-    {
-        *("id", "title", "brand", "product_type", "price", "availability", "link", "item_group_id", "gtin"),
-        *("image_link", "additional_image_link"),
-    }
+    {*("id", "title", "brand", "product_type", "price", "availability", "link", "item_group_id", "gtin"), *IMAGES}
 )
+CURRENCY_COLUMNS = ("currency", "currency_code", "price_currency")
 
 
 class ProblemKind(Enum):
-    """What can be wrong with a row or one of its pictures."""
+    """What can be wrong with a row or one of its parts."""
 
     MALFORMED_ROW = "malformed row"
+    ROW_TOO_LARGE = "row too large"
     NO_ID = "no id"
     DUPLICATE_ID = "duplicate id"
-    BAD_PRICE = "bad price"
     NO_IMAGE = "no image"
-    TOO_MANY_IMAGES = "too many images"
+    BAD_PRICE = "price left out"
+    BAD_AVAILABILITY = "unknown availability"
+    TOO_MANY_IMAGES = "images beyond the first 20 left out"
+    TEXT_CUT = "text cut"
+    DOUBTFUL_QUOTE = "doubtful quote"
+    DOUBLED_COLUMN = "doubled column"
     UNREADABLE_IMAGE = "unreadable image"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in `row`. `skipped` says whether it cost the row, or one of its pictures only."""
+    """One thing wrong in `row`, at `line` of the file (0 if unknown).
+
+    `skipped` says whether it cost the row. Otherwise it is a warning: the product stays, without a part of it.
+    """
 
     row: int
     kind: ProblemKind
     text: str
     product_id: str = ""
     skipped: bool = True
+    line: int = 0
 
     def __str__(self) -> str:
-        product = f" ({self.product_id})" if self.product_id else ""
-        return f"row {self.row}{product}: {self.text}"
+        line = f", line {self.line}" if self.line not in (0, self.row) else ""
+        product = f" ({shown(self.product_id)})" if self.product_id else ""
+        return f"row {self.row}{line}{product}: {self.text}"
 
 
 @dataclass(frozen=True, slots=True)
 class FeedRow:
-    """A product of the feed and the links of its pictures, the main one first."""
+    """A product of the feed and the links of its images, the main one first."""
 
     row: int
     product: Product
@@ -62,83 +81,166 @@ class FeedRow:
     images: tuple[str, ...]
 
 
-def read_feed(feed: Path) -> Iterator[FeedRow | Problem]:
-    """The rows of `feed`, in order. The first row of an id counts. Raises as `tables.read_records`."""
+@dataclass(frozen=True, slots=True)
+class ParsedRow:
+    """A row and the warnings about it."""
+
+    row: FeedRow
+    warnings: tuple[Problem, ...]
+
+
+def read_feed(feed: OpenFeed | Path, options: FeedOptions | None = None) -> Iterator[FeedRow | Problem]:
+    """The rows of `feed`, in order, each followed by its warnings. The first row of an id counts.
+
+    Raises as `reader.read_records`.
+    """
+    options = options or FeedOptions()
     first_rows: dict[str, int] = {}
-    for record in read_records(feed):
-        outcome = parse_row(record)
-        if isinstance(outcome, FeedRow):
-            product_id = outcome.product.id
-            first = first_rows.setdefault(product_id, record.row)
-            if first != record.row:
-                text = f"the id stands in row {first} already"
-                outcome = Problem(record.row, ProblemKind.DUPLICATE_ID, text, product_id)
-        yield outcome
+    for record in read_records(feed, options):
+        if record.notice:
+            yield from remarks(record)
+            continue
+        outcome = parse_record(record, options)
+        if isinstance(outcome, Problem):
+            yield outcome
+            continue
+        product_id = outcome.row.product.id
+        first = first_rows.setdefault(product_id, record.row)
+        if first != record.row:
+            text = f"the id is the same as in row {first}"
+            yield Problem(record.row, ProblemKind.DUPLICATE_ID, text, product_id, line=record.line)
+            continue
+        yield outcome.row
+        yield from outcome.warnings
 
 
-def parse_row(record: Record) -> FeedRow | Problem:
-    """The row of one record."""
-    if record.fault:
-        return Problem(record.row, ProblemKind.MALFORMED_ROW, record.fault)
-    values = {name: text for name, value in record.values.items() if name and (text := as_text(value))}
-    product_id = values.get("id", "")
-    if not product_id:
-        return Problem(record.row, ProblemKind.NO_ID, "there is no id")
-    price = parse_price(values.get("price", ""))
-    if price is None and "price" in values:
-        text = "the price is not an amount and a currency, such as 15.00 USD"
-        return Problem(record.row, ProblemKind.BAD_PRICE, text, product_id)
-    images = image_links(record.values)
-    if not images:
-        return Problem(record.row, ProblemKind.NO_IMAGE, "there is no image_link", product_id)
-    if len(images) > MAX_IMAGES:
-        text = f"{len(images)} pictures, at most {MAX_IMAGES} are taken"
-        return Problem(record.row, ProblemKind.TOO_MANY_IMAGES, text, product_id)
-    return FeedRow(record.row, to_product(values, price, images[0]), price, images)
+def remarks(record: Record) -> Iterator[Problem]:
+    """The remarks about the feed as a whole."""
+    for text in record.warnings:
+        yield Problem(record.row, ProblemKind.DOUBLED_COLUMN, text, skipped=False, line=record.line)
 
 
-def to_product(values: Mapping[str, str], price: Price | None, image_link: str) -> Product:
-    """The product of a row's texts."""
-    return Product(
-        id=values["id"],
-        title=values.get("title", ""),
-        brand=values.get("brand", ""),
-        category=values.get("product_type", ""),
-        price=str(price) if price else "",
-        availability="_".join(values.get("availability", "").lower().split()),
-        link=values.get("link", ""),
-        image_link=image_link,
-        item_group_id=values.get("item_group_id", ""),
-        gtin=values.get("gtin", ""),
-        attributes={name: text for name, text in values.items() if name not in PLACED},
-    )
+def parse_record(record: Record, options: FeedOptions | None = None) -> ParsedRow | Problem:
+    """The row of one record. Whatever is wrong with it, it is a `Problem` of this row only."""
+    try:
+        return RowParser(record, options or FeedOptions()).parse()
+    except (ValueError, TypeError, ArithmeticError, RecursionError, LookupError) as error:
+        text = f"cannot be read: {shown(str(error)) or type(error).__name__}"
+        return Problem(record.row, ProblemKind.MALFORMED_ROW, text, line=record.line)
 
 
-def parse_price(text: str) -> Price | None:
-    """The price of `15.00 USD`; None for anything else."""
-    match = PRICE.fullmatch(text)
-    return Price(Decimal(match[1]), match[2].upper()) if match else None
+class RowParser:
+    """Parses one record and collects warnings on the way."""
+
+    def __init__(self, record: Record, options: FeedOptions) -> None:
+        self._record = record
+        self._options = options
+        self._warnings: list[Problem] = []
+        self._id = ""
+
+    def parse(self) -> ParsedRow | Problem:
+        """The row, or what is wrong with it."""
+        record = self._record
+        if record.fault:
+            return self._problem(ProblemKind.MALFORMED_ROW, record.fault)
+        values = texts_of(record.values)
+        if not all(is_readable(text) for text in values.values()):
+            text = "has characters that the encoding does not allow; if many rows do, name it with --encoding"
+            return self._problem(ProblemKind.MALFORMED_ROW, text)
+        self._id = values.get("id", "")
+        if not self._id:
+            return self._problem(ProblemKind.NO_ID, "there is no id")
+        images = self._images()
+        if not images:
+            return self._problem(ProblemKind.NO_IMAGE, "there is no image_link")
+        for text in record.warnings:
+            self._warn(ProblemKind.DOUBTFUL_QUOTE, text)
+        self._cut(values, "title", MAX_TITLE_CHARS)
+        self._cut(values, "description", MAX_DESCRIPTION_CHARS)
+        size = sum(len(text.encode()) for text in (*values.values(), *images))
+        if size > MAX_ROW_BYTES:
+            return self._problem(ProblemKind.ROW_TOO_LARGE, f"{size} bytes of text, at most {MAX_ROW_BYTES} are taken")
+        price = self._price(values)
+        product = self._product(values, price, images[0])
+        return ParsedRow(FeedRow(record.row, product, price, images), tuple(self._warnings))
+
+    def _problem(self, kind: ProblemKind, text: str) -> Problem:
+        return Problem(self._record.row, kind, text, self._id, line=self._record.line)
+
+    def _warn(self, kind: ProblemKind, text: str) -> None:
+        self._warnings.append(replace(self._problem(kind, text), skipped=False))
+
+    def _cut(self, values: dict[str, str], name: str, limit: int) -> None:
+        text = values.get(name, "")
+        if len(text) > limit:
+            values[name] = text[:limit].rstrip()
+            self._warn(ProblemKind.TEXT_CUT, f"the {name} has {len(text)} characters, the first {limit} are kept")
+
+    def _images(self) -> tuple[str, ...]:
+        images = image_links(self._record.values)
+        if self._options.base_url:
+            images = tuple(dict.fromkeys(urljoin(self._options.base_url, link) for link in images))
+        if len(images) > MAX_IMAGES:
+            text = f"{len(images)} images, the first {MAX_IMAGES} are taken"
+            self._warn(ProblemKind.TOO_MANY_IMAGES, text)
+        return images[:MAX_IMAGES]
+
+    def _price(self, values: Mapping[str, str]) -> Price | None:
+        text = values.get("price", "")
+        if not text:
+            return None
+        raw = self._record.values.get("price")
+        # The amounts of JSON and Parquet have a decimal point by definition.
+        price_format = self._options.price_format if isinstance(raw, str) else PriceFormat.POINT
+        stated = next((values[name].upper() for name in CURRENCY_COLUMNS if name in values), "")
+        rules = PriceRules(price_format, stated or self._options.currency)
+        try:
+            return parse_price(text, rules)
+        except PriceError as error:
+            self._warn(ProblemKind.BAD_PRICE, str(error))
+            return None
+
+    def _product(self, values: Mapping[str, str], price: Price | None, image_link: str) -> Product:
+        attributes = {name: text for name, text in values.items() if name not in PLACED}
+        stated = values.get("availability", "")
+        availability = availability_value(stated) or ""
+        if stated and not availability:
+            attributes["availability"] = stated
+            text = f"the availability {shown(stated)!r} is unknown; it is kept as an attribute"
+            self._warn(ProblemKind.BAD_AVAILABILITY, text)
+        return Product(
+            id=self._id,
+            title=values.get("title", ""),
+            brand=values.get("brand", ""),
+            category=values.get("product_type", ""),
+            price=str(price) if price else "",
+            availability=availability,
+            link=values.get("link", ""),
+            image_link=image_link,
+            item_group_id=values.get("item_group_id", ""),
+            gtin=values.get("gtin", ""),
+            attributes=attributes,
+        )
+
+
+def texts_of(values: Mapping[str, object]) -> dict[str, str]:
+    """The texts of a record by name, without empty ones."""
+    texts = {}
+    for name, value in values.items():
+        text = first_text(value) if name in FIRST_OF_LIST else as_text(value)
+        if name and text:
+            texts[name] = text
+    return texts
 
 
 def image_links(values: Mapping[str, object]) -> tuple[str, ...]:
-    """The links of a row's pictures, each once: `image_link`, then `additional_image_link` (a list, or with commas)."""
-    additional = values.get("additional_image_link")
-    parts = additional if isinstance(additional, list) else as_text(additional).split(",")
-    links = [as_text(values.get("image_link")), *(as_text(part) for part in parts)]
-    return tuple(dict.fromkeys(link for link in links if link))
+    """The links of a record's images, each once: those of `image_link`, then those of `additional_image_link`."""
+    cells = [cell for name in IMAGES for cell in as_list(values.get(name))]
+    return tuple(dict.fromkeys(link for cell in cells for link in split_links(link_text(cell))))
 
 
-def as_text(value: object) -> str:
-    """A value as the feed's text form writes it; absent values are empty."""
-    if value is None or (isinstance(value, float) and value != value):
-        return ""
-    if isinstance(value, str):
-        return value.strip()
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float) and value.is_integer():
-        # A column of whole numbers with a gap in it becomes floats in many tools: gtins must survive that.
-        return str(int(value))
-    if isinstance(value, list | tuple):
-        return ", ".join(text for item in value if (text := as_text(item)))
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
+def link_text(cell: object) -> str:
+    """The link of a cell; of an object, such as `{"url": ...}`, that in it."""
+    if isinstance(cell, Mapping):
+        return next((as_text(cell[name]) for name in ("url", "link", "src", "href") if cell.get(name)), "")
+    return as_text(cell)

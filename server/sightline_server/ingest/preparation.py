@@ -101,7 +101,9 @@ class Preparation:
         lost = sum(problem.skipped and problem.kind is not ProblemKind.DUPLICATE_ID for problem in problems)
         images = sum(len(row.images) for row in usable)
         images_lost = sum(outcome.images_lost for outcome in outcomes)
-        return Group(len(rows), prepared, problems, Losses(len(prepared) + lost, lost, images, images_lost))
+        # A warning is not a row: it follows the row that it is about.
+        count = sum(1 for row in rows if not isinstance(row, Problem) or row.skipped)
+        return Group(count, prepared, problems, Losses(len(prepared) + lost, lost, images, images_lost))
 
     async def row(self, row: FeedRow) -> RowOutcome:
         """One product with the images that can be read."""

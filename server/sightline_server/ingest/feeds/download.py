@@ -1,0 +1,102 @@
+"""The download of a feed from a web address.
+
+Rule: bounded in bytes, time and redirects. Compression is undone by our own bounded unpacking, not by the HTTP library.
+Passwords and signatures of an address never reach a message.
+"""
+
+import time
+from typing import BinaryIO
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import httpx
+
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.ingest.feeds.options import FeedOptions
+from sightline_server.ingest.feeds.records import refused, shown
+
+ATTEMPTS = 3
+MAX_WAIT_S = 30.0
+PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+def is_url(feed: str) -> bool:
+    """Whether `feed` is a web address."""
+    return feed.lower().startswith(("http://", "https://"))
+
+
+def url_name(url: str) -> str:
+    """The address without user, password, query and fragment, for messages."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = f":{parts.port}" if parts.port else ""
+    return shown(f"{parts.scheme}://{host}{port}{unquote(parts.path)}", 200)
+
+
+def base_address(feed: str) -> str:
+    """The address that relative links of the feed at `feed` are relative to, without user and password.
+
+    Empty where `feed` is not a web address.
+    """
+    if not is_url(feed):
+        return ""
+    parts = urlsplit(feed)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def download(url: str, target: BinaryIO, options: FeedOptions) -> None:
+    """Writes the body at `url` to `target`, as it was sent. Raises `SightlineError`."""
+    try:
+        name = url_name(url)
+    except ValueError:
+        raise refused("the address of the feed is malformed") from None
+    headers = [("accept-encoding", "gzip, identity"), ("user-agent", options.user_agent), *options.headers]
+    timeout = httpx.Timeout(options.limits.timeout_s, connect=10.0)
+    try:
+        with httpx.Client(follow_redirects=True, max_redirects=options.limits.max_redirects, timeout=timeout) as client:
+            for attempt in range(1, ATTEMPTS + 1):
+                wait_s = fetch(client, url, headers, target, name, options.limits.max_bytes, last=attempt == ATTEMPTS)
+                if wait_s is None:
+                    return
+                time.sleep(wait_s)
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError, ImportError) as error:
+        raise refused(f"the feed {name} cannot be downloaded ({type(error).__name__})") from error
+    except httpx.TooManyRedirects as error:
+        raise failed(name, f"more than {options.limits.max_redirects} redirects") from error
+    except httpx.HTTPError as error:
+        raise failed(name, type(error).__name__) from error
+
+
+def fetch(
+    client: httpx.Client, url: str, headers: list[tuple[str, str]], target: BinaryIO, name: str, limit: int, last: bool
+) -> float | None:
+    """One attempt: None when the body is there, else the seconds to wait before the next one."""
+    target.seek(0)
+    target.truncate()
+    try:
+        with client.stream("GET", url, headers=headers) as response:
+            if response.status_code in PASSING and not last:
+                return retry_after(response)
+            if response.status_code != httpx.codes.OK:
+                raise failed(name, f"the server answered {response.status_code}")
+            written = 0
+            for part in response.iter_raw():
+                written += len(part)
+                if written > limit:
+                    raise refused(f"the feed {name} is larger than {limit} bytes")
+                target.write(part)
+    except (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError):
+        if last:
+            raise
+        return 1.0
+    return None
+
+
+def retry_after(response: httpx.Response) -> float:
+    """The seconds that the server asks to wait, at most `MAX_WAIT_S`."""
+    value = response.headers.get("retry-after", "")
+    return min(MAX_WAIT_S, float(value)) if value.isdecimal() else 1.0
+
+
+def failed(name: str, reason: str) -> SightlineError:
+    """The error of a download that may work another time."""
+    return SightlineError(ErrorKind.INVALID_REQUEST, f"the feed {name} cannot be downloaded: {reason}")

@@ -1,0 +1,109 @@
+"""Parquet -> records, some rows at a time.
+
+Rule: the sizes that the file declares are checked before anything is unpacked, and texts stay in their dictionaries, so
+that a value which a small file repeats a thousand times is in memory once.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sightline_server.ingest.feeds.columns import REQUIRED, canonical_names, column_name, gathered
+from sightline_server.ingest.feeds.options import FeedLimits, FeedOptions
+from sightline_server.ingest.feeds.records import MAX_RECORD_CHARS, Record, refused, shown_names
+from sightline_server.ingest.feeds.rows import TOO_LONG
+
+BATCH_ROWS = 256
+MAX_COLUMN_BYTES = 64 * MAX_RECORD_CHARS
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """Stands for a value that costs its row, for the reason `fault`."""
+
+    fault: str
+
+
+def read_parquet(file: BinaryIO, name: str, options: FeedOptions) -> Iterator[Record]:
+    """The records of a Parquet file. Raises `SightlineError` where it cannot be read or declares absurd sizes."""
+    metadata = checked_metadata(file, name, options.limits)
+    schema = metadata.schema.to_arrow_schema()
+    texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+    with pq.ParquetFile(file, metadata=metadata, read_dictionary=texts) as table:
+        names = canonical_names([column_name(field) for field in schema.names])
+        require_columns(name, names)
+        number = 0
+        for batch in table.iter_batches(batch_size=BATCH_ROWS):
+            columns = [column_values(column) for column in batch.columns]
+            for values in zip(*columns, strict=True):
+                number += 1
+                yield to_record(number, names, values)
+
+
+def checked_metadata(file: BinaryIO, name: str, limits: FeedLimits) -> pq.FileMetaData:
+    """The file's own description. Raises `SightlineError` where it unpacks to far more than the file holds."""
+    size = file.seek(0, 2)
+    metadata = pq.read_metadata(file)
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    unpacked = sum(group.total_byte_size for group in groups)
+    if unpacked > limits.unpacked_limit(size) or unpacked < 0:
+        raise refused(f"{name} declares {unpacked} bytes unpacked in a file of {size}; that is too much to be a feed")
+    if metadata.num_rows > size:
+        raise refused(f"{name} declares {metadata.num_rows} rows in a file of {size} bytes; that cannot be")
+    return metadata
+
+
+def require_columns(name: str, names: list[str]) -> None:
+    """Raises `SightlineError` where a column is missing without which no row can be used."""
+    missing = [column for column in REQUIRED if column not in names]
+    if missing:
+        text = " and ".join(f"no column {column}" for column in missing)
+        raise refused(f"{name} has {text}; its columns are: {shown_names(names)}")
+
+
+def column_values(column: pa.Array) -> list[object]:
+    """The values of a column; one that cannot be used is an `Unusable`."""
+    if not pa.types.is_dictionary(column.type):
+        if column.nbytes > MAX_COLUMN_BYTES:
+            return [Unusable(TOO_LONG)] * len(column)
+        return python_values(column)
+    lengths = pc.binary_length(column.dictionary).to_pylist()
+    texts = [
+        Unusable(TOO_LONG) if (length or 0) > MAX_RECORD_CHARS else python_value(text)
+        for length, text in zip(lengths, column.dictionary, strict=True)
+    ]
+    return [None if index is None else texts[index] for index in column.indices.to_pylist()]
+
+
+def python_values(column: pa.Array) -> list[object]:
+    """The values of a column as Python objects."""
+    try:
+        return list(column.to_pylist())
+    except (ValueError, OverflowError):
+        return [python_value(value) for value in column]
+
+
+def python_value(value: pa.Scalar) -> object:
+    """One value as a Python object, such as a text that has to be UTF-8."""
+    try:
+        result: object = value.as_py()
+    except (ValueError, OverflowError) as error:
+        return Unusable(f"has a value that cannot be read ({type(error).__name__})")
+    return result
+
+
+def to_record(number: int, names: list[str], values: tuple[object, ...]) -> Record:
+    """The record of one row."""
+    for value in values:
+        if isinstance(value, Unusable):
+            return Record(number, {}, value.fault)
+    return Record(number, gathered(zip(names, values, strict=True)))
+
+
+def count_parquet(file: BinaryIO) -> int:
+    """The number of rows that the file declares."""
+    return int(pq.read_metadata(file).num_rows)

@@ -1,0 +1,50 @@
+"""The record: one product of a feed as its file has it, before anything is interpreted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sightline_server.errors import ErrorKind, SightlineError
+
+MAX_RECORD_CHARS = 1024 * 1024
+"""The longest record that is read; a longer one is a fault of its row and is not kept in memory."""
+
+MAX_NAME_CHARS = 60
+MAX_NAMES = 20
+
+BAD_CHARACTER = "\ufdd0"
+"""Stands for bytes or characters that the feed's encoding does not allow. Unicode reserves it for internal use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row of a feed: `values` by column name, or, where it cannot be read at all, the reason in `fault`.
+
+    `row` counts as the shop's own tools do, `line` is the line of the file where the row begins (0 if the format has
+    no lines). `warnings` are remarks about a row that is used all the same.
+    """
+
+    row: int
+    values: Mapping[str, object]
+    fault: str = ""
+    line: int = 0
+    warnings: tuple[str, ...] = ()
+    notice: bool = False
+    """Whether this is a remark about the feed as a whole and stands for no row."""
+
+
+def refused(text: str) -> SightlineError:
+    """The error of a feed that cannot be used as a whole."""
+    return SightlineError(ErrorKind.CONFIGURATION, text)
+
+
+def shown(text: str, length: int = MAX_NAME_CHARS) -> str:
+    """`text` from a feed as a message may contain it: short and without control characters."""
+    clean = "".join(character if character.isprintable() else "?" for character in text[: length + 1])
+    return clean if len(clean) <= length else clean[: length - 3] + "..."
+
+
+def shown_names(names: list[str]) -> str:
+    """Names from a feed for a message, at most `MAX_NAMES` of them."""
+    listed = ", ".join(shown(name) for name in names[:MAX_NAMES] if name)
+    more = len(names) - MAX_NAMES
+    return (listed or "none") + (f" and {more} more" if more > 0 else "")

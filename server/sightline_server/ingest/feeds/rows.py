@@ -1,0 +1,126 @@
+"""Lines of a delimited text -> rows of fields. This is where no row may swallow another.
+
+Rule: a quoted field may hold line breaks. A quote that is not closed by RFC 4180 costs its own row (CSV) or is an
+ordinary character (TSV), and reading goes on with the next line. The same holds where a field closes on a later line,
+but a line in between is a row by itself, or the number of fields is not that of the header: then the closing quote
+belongs to another row.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sightline_server.ingest.feeds.links import looks_like_image_link
+from sightline_server.ingest.feeds.quoting import FieldSplitter, Quoting, literal_fields, split_line
+from sightline_server.ingest.feeds.text import Line, Lines
+
+MAX_ROW_LINES = 1000
+MAX_ROW_CHARS = 256 * 1024
+MAX_ID_CHARS = 100
+
+UNCLOSED = "a quote opens a field and is not closed by the rules of CSV (RFC 4180)"
+TOO_LONG = "is longer than 1,048,576 characters"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The fields of one row, which begins at `line`; empty with a `fault`."""
+
+    line: int
+    fields: list[str] = field(default_factory=list)
+    fault: str = ""
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How rows are written: the delimiter, the number of columns, and where `id` and `image_link` are."""
+
+    delimiter: str
+    columns: int = 0
+    id_column: int = 0
+    image_column: int = 0
+
+    @property
+    def lenient(self) -> bool:
+        """Whether a quote that does not enclose a field means nothing, as in the TSV of Merchant Center."""
+        return self.delimiter == "\t"
+
+
+def read_rows(lines: Lines, dialect: Dialect) -> Iterator[Row]:
+    """The rows of `lines`, one for each record; blank lines are rows without fields."""
+    for line in lines:
+        if line.too_long:
+            yield Row(line.number, fault=TOO_LONG)
+        elif not line.text.strip():
+            yield Row(line.number)
+        elif '"' not in line.text:
+            yield Row(line.number, line.text.split(dialect.delimiter))
+        else:
+            yield quoted_row(line, lines, dialect)
+
+
+def quoted_row(first: Line, lines: Lines, dialect: Dialect) -> Row:
+    """The row that begins with `first`, which has quotes. Lines that do not belong to it are taken back."""
+    fields = split_line(first.text, dialect.delimiter)
+    literal = first.text.split(dialect.delimiter)
+    if fields is not None:
+        misread = dialect.lenient and len(fields) != dialect.columns == len(literal)
+        return Row(first.number, literal if misread else fields)
+    row, taken = row_of_lines(first, lines, dialect)
+    if row is not None:
+        return row
+    lines.take_back(taken)
+    return Row(first.number, literal) if dialect.lenient else Row(first.number, fault=UNCLOSED)
+
+
+def row_of_lines(first: Line, lines: Lines, dialect: Dialect) -> tuple[Row | None, list[Line]]:
+    """The row over several lines, None if there is none by the rule; and the lines after `first` that were read."""
+    splitter = FieldSplitter(dialect.delimiter)
+    state, chars = splitter.add(first.text), len(first.text)
+    taken: list[Line] = []
+    while state is Quoting.OPEN and len(taken) < MAX_ROW_LINES and chars <= MAX_ROW_CHARS:
+        line = next(lines, None)
+        if line is None:
+            break
+        taken.append(line)
+        chars += len(line.text)
+        if line.too_long:
+            break
+        state = splitter.add(line.text)
+        if dialect.columns and len(splitter.fields) > dialect.columns:
+            break
+    fields = splitter.fields
+    if state is not Quoting.COMPLETE or (dialect.columns and len(fields) != dialect.columns):
+        return None, taken
+    return accepted(first, taken, fields, dialect), taken
+
+
+def accepted(first: Line, taken: list[Line], fields: list[str], dialect: Dialect) -> Row | None:
+    """The row if none of its lines looks like another row; with a warning where one might be."""
+    if not dialect.columns:
+        return Row(first.number, fields)
+    whole = len(first.text.split(dialect.delimiter)) >= dialect.columns
+    doubt = 0
+    for line in taken:
+        own = literal_fields(line.text, dialect.delimiter)
+        if "\n" in fields[0] and line is taken[-1] and not whole:
+            # The first field itself has the line break: its last line carries all other fields.
+            continue
+        if own_row(own, dialect):
+            return None
+        if len(own) == dialect.columns:
+            doubt = line.number
+    if doubt and whole:
+        return None
+    warning = f"a quoted field spans lines {first.number} to {taken[-1].number}; line {doubt} may be a row of its own"
+    return Row(first.number, fields, warning=warning if doubt else "")
+
+
+def own_row(fields: list[str], dialect: Dialect) -> bool:
+    """Whether `fields` of a line within quotes are a product: an id, and an image's link in the right column."""
+    if len(fields) <= max(dialect.id_column, dialect.image_column):
+        return False
+    product_id = fields[dialect.id_column].strip()
+    if not product_id or len(product_id) > MAX_ID_CHARS or not looks_like_image_link(fields[dialect.image_column]):
+        return False
+    return len(fields) == dialect.columns or not any(character.isspace() for character in product_id)

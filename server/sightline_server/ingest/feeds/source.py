@@ -1,0 +1,93 @@
+"""Where a feed comes from: a file, a web address, or standard input -> one file that can be read again and again.
+
+Rule: downloaded, piped and packed feeds go through a nameless temporary file (below `TMPDIR`), never through memory,
+and are fetched once.
+"""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from sightline_server.ingest.feeds.download import download, is_url, url_name
+from sightline_server.ingest.feeds.formats import HEAD_BYTES, Format, Packing, format_of, packing_of
+from sightline_server.ingest.feeds.options import FeedLimits, FeedOptions
+from sightline_server.ingest.feeds.records import refused
+from sightline_server.ingest.feeds.unpack import copy, unpack
+
+STANDARD_INPUT = "-"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenFeed:
+    """A feed that is ready to be read: `name` for messages, and `parent`, the folder of its relative image links."""
+
+    name: str
+    parent: Path
+    file: BinaryIO
+    format: Format
+
+
+@contextmanager
+def opened_feed(feed: str | Path, options: FeedOptions | None = None) -> Iterator[OpenFeed]:
+    """The feed at a path, at an http(s) address, or, for `-`, on standard input; packed ones are unpacked.
+
+    Raises `SightlineError` where it cannot be had or is no feed.
+    """
+    options = options or FeedOptions()
+    with ExitStack() as stack:
+        name, parent, file = fetched(str(feed), options, stack)
+        packing = packing_of(head_of(file))
+        if packing is not Packing.PLAIN:
+            unpacked = stack.enter_context(temporary())
+            name = unpack(file, unpacked, name, packing, options.limits)
+            file = unpacked
+        yield OpenFeed(name, parent, file, format_of(name, head_of(file)))
+
+
+def fetched(feed: str, options: FeedOptions, stack: ExitStack) -> tuple[str, Path, BinaryIO]:
+    """The feed's name, the folder of its relative links, and its bytes in a file."""
+    if is_url(feed):
+        file = stack.enter_context(temporary())
+        download(feed, file, options)
+        return url_name(feed), Path.cwd(), file
+    if feed == STANDARD_INPUT:
+        file = stack.enter_context(temporary())
+        copy(sys.stdin.buffer, file, "standard input", options.limits.max_bytes)
+        return "standard input", Path.cwd(), file
+    return local(Path(feed), options.limits, stack)
+
+
+def local(path: Path, limits: FeedLimits, stack: ExitStack) -> tuple[str, Path, BinaryIO]:
+    """A file on this machine. One that cannot be read twice, such as a named pipe, is copied."""
+    if "://" in str(path) or str(path).lower().startswith(("ftp:/", "file:/", "s3:/", "gs:/", "sftp:/")):
+        raise refused("feeds are read from a path, from http:// or https://, or from standard input (-)")
+    if path.is_dir():
+        raise refused(f"{path.name} is a folder; name the feed in it")
+    if not path.exists():
+        raise refused(f"no such feed: {path}")
+    try:
+        file = stack.enter_context(path.open("rb"))
+        if path.is_file():
+            return path.name, path.parent, file
+        copied = stack.enter_context(temporary())
+        copy(file, copied, path.name, limits.max_bytes)
+    except OSError as error:
+        raise refused(f"{path.name} cannot be read: {type(error).__name__}") from error
+    return path.name, path.parent, copied
+
+
+def temporary() -> BinaryIO:
+    """A temporary file without a name, which the kernel removes with the process."""
+    return cast("BinaryIO", tempfile.TemporaryFile())
+
+
+def head_of(file: BinaryIO) -> bytes:
+    """The first bytes of a file, which is then at its beginning."""
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    return head
