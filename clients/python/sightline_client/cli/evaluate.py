@@ -46,7 +46,7 @@ def evaluate(
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option("--target", metavar="HOST:PORT", help="Or ask this server.", callback=connection.checked_target),
+        typer.Option("--target", metavar="HOST:PORT", help="Or ask this server."),
     ] = None,
     regions: Annotated[
         Regions | None, typer.Option("--regions", help="What to ask about; box where the file has them, else detect.")
@@ -83,7 +83,7 @@ def evaluate(
         unknown["not_in_catalog"] = report_unknown_products(rows, catalog)
     try:
         with ExitStack() as stack:
-            where = target or stack.enter_context(LocalServer(catalog=catalog)).target
+            where = stack.enter_context(LocalServer(catalog=catalog)).target if target is None else target
             reach = connection.options(where, timeout, tls=tls, ca=tls_ca, cert=tls_cert, key=tls_key)
             outcomes = asyncio.run(_with_progress(reach, rows, kind, in_flight, max_objects))
     except SightlineError as error:
