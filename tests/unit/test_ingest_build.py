@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sightline_server.domain.items import Product
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import open_catalog
+from sightline_server.ingest import preparation
 from sightline_server.ingest.build import (
     GROUP_ROWS,
     GROUPS_AHEAD,
@@ -381,3 +383,30 @@ async def test_an_image_behind_many_links_is_counted(tmp_path: Path) -> None:
     rows = [{"id": f"p{number}", "image_link": f"{number}.png"} for number in range(300)]
     report = await build(write_feed(tmp_path / "feed.csv", rows))
     assert 80 <= report.same_images <= 103
+
+
+async def test_an_exception_for_a_row_costs_that_row_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(product: Product, first_link: str) -> Product:
+        if product.id == "p1":
+            raise ValueError("secret")
+        return product
+
+    monkeypatch.setattr(preparation, "published", failing)
+    report = await build(shop(tmp_path, 3))
+    assert [str(problem) for problem in report.problems] == ["row 3 (p1): the row cannot be read (ValueError)"]
+    assert (report.products, report.losses.rows_lost, report.losses.images_lost) == (2, 1, 1)
+
+
+async def test_a_malformed_proxy_ends_the_build_before_anything_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = await old_catalog(tmp_path)
+    monkeypatch.setenv("ALL_PROXY", "socks4://user:secret@proxy.example")
+    assert (await build(feed, replace=True)).products == 20, "local images need no proxy"
+    rows = [{"id": f"p{n}", "image_link": f"https://cdn.shop.example/{n}.jpg"} for n in range(70)]
+    with pytest.raises(SightlineError, match="all_proxy is not a proxy") as caught:
+        await build(write_feed(feed, rows), replace=True)
+    assert caught.value.kind is ErrorKind.CONFIGURATION
+    assert "secret" not in caught.value.message
+    assert len(names_of(tmp_path)) == 20
+    assert left_behind(tmp_path) == ["shop"]

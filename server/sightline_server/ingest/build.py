@@ -12,16 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import read_facts
-from sightline_server.index.schema import CatalogFacts, CatalogRow, to_table
+from sightline_server.index.schema import CatalogFacts
 from sightline_server.index.writer import CatalogWriter
 from sightline_server.ingest import guard
+from sightline_server.ingest.catalog_rows import embedded, storable
 from sightline_server.ingest.clients import Requests
 from sightline_server.ingest.embedding import Embed
 from sightline_server.ingest.feed import Problem, ProblemKind, read_feed
@@ -36,7 +33,6 @@ from sightline_server.ingest.preparation import (
     GROUPS_AHEAD,
     Group,
     Preparation,
-    Prepared,
     prepared_groups,
 )
 from sightline_server.ingest.same_images import SameImages
@@ -179,7 +175,8 @@ class Build:
         """Raises `SightlineError` of kind INVALID_REQUEST when what was written may not be published."""
         options = self._options
         if not self._writer.products:
-            message = f"no row of {feed_name(options.feed)} can be used ({len(self.problems)} problems)"
+            stays = "; the old catalog stays" if self._old else ""
+            message = f"no row of {feed_name(options.feed)} can be used ({len(self.problems)} problems){stays}"
             raise SightlineError(ErrorKind.INVALID_REQUEST, message)
         max_lost = options.max_lost
         if max_lost is None and self._old is not None:
@@ -233,54 +230,3 @@ def catalog_size(out: Path) -> Size | None:
     except SightlineError:
         return Size(0, 0)
     return Size(facts.products, facts.vectors)
-
-
-async def embedded(prepared: Sequence[Prepared], embed: Embed, seen: SeenImages) -> list[CatalogRow]:
-    """The catalog rows of prepared ones; their images go to the engine together, each image once."""
-    vectors: dict[str, NDArray[np.float32]] = {}
-    crops: dict[str, NDArray[np.uint8]] = {}
-    for image in (image for item in prepared for image in item.images):
-        # An earlier group may have embedded the same image since this one was prepared.
-        known = image.embedding if image.embedding is not None else seen.get(image.key)
-        if isinstance(known, np.ndarray):
-            vectors[image.key] = known
-        elif image.crop is not None:
-            crops[image.key] = image.crop
-    if crops:
-        for key, vector in zip(crops, await embed(list(crops.values())), strict=True):
-            vectors[key] = vector
-            seen.add(key, vector)
-    return [
-        CatalogRow(
-            item.product,
-            item.row.price,
-            tuple(image.link for image in item.images),
-            np.stack([vectors[image.key] for image in item.images]),
-        )
-        for item in prepared
-    ]
-
-
-def storable(
-    rows: Sequence[CatalogRow], prepared: Sequence[Prepared], dimension: int
-) -> tuple[list[CatalogRow], list[Problem]]:
-    """The rows that the catalog's columns can hold, and a problem for each of the others."""
-    if can_be_stored(rows, dimension):
-        return list(rows), []
-    good, problems = [], []
-    for row, item in zip(rows, prepared, strict=True):
-        if can_be_stored([row], dimension):
-            good.append(row)
-        else:
-            text = "a value cannot be stored; check the row for characters that are not Unicode text"
-            problems.append(Problem(item.row.row, ProblemKind.MALFORMED_ROW, text, row.product.id))
-    return good, problems
-
-
-def can_be_stored(rows: Sequence[CatalogRow], dimension: int) -> bool:
-    """Whether `rows` fit the catalog's columns."""
-    try:
-        to_table(rows, dimension) if rows else None
-    except (pa.ArrowException, ValueError, TypeError, OverflowError):
-        return False
-    return True

@@ -5,6 +5,7 @@ before is neither read nor embedded again.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -95,7 +96,7 @@ class Preparation:
         """The outcome of some rows, whose images are read side by side."""
         problems = [row for row in rows if isinstance(row, Problem)]
         usable = [row for row in rows if isinstance(row, FeedRow)]
-        outcomes = await asyncio.gather(*(self.row(row) for row in usable))
+        outcomes = await asyncio.gather(*(self.outcome(row) for row in usable))
         prepared = [outcome.prepared for outcome in outcomes if outcome.prepared is not None]
         problems += [problem for outcome in outcomes for problem in outcome.problems]
         lost = sum(problem.skipped and problem.kind is not ProblemKind.DUPLICATE_ID for problem in problems)
@@ -104,6 +105,18 @@ class Preparation:
         # A warning is not a row: it follows the row that it is about.
         count = sum(1 for row in rows if not isinstance(row, Problem) or row.skipped)
         return Group(count, prepared, problems, Losses(len(prepared) + lost, lost, images, images_lost))
+
+    async def outcome(self, row: FeedRow) -> RowOutcome:
+        """The outcome of one row, whatever its values do. Raises `SightlineError` as `crop`."""
+        try:
+            return await self.row(row)
+        except SightlineError:
+            raise
+        except Exception as error:  # an odd value must cost its row only
+            text = f"the row cannot be read ({type(error).__name__})"
+            problem = Problem(row.row, ProblemKind.MALFORMED_ROW, text, row.product.id)
+            self.forget(row)
+            return RowOutcome(None, [problem], len(row.images))
 
     async def row(self, row: FeedRow) -> RowOutcome:
         """One product with the images that can be read."""
@@ -127,7 +140,7 @@ class Preparation:
             target = classify(link)
         except UnreadableImageError as error:
             return error
-        key = target.url if isinstance(target, WebLink) else target.path
+        key = key_of(target)
         published_link = target.url if isinstance(target, WebLink) else link
         known = self.seen.get(key)
         if isinstance(known, UnreadableImageError):
@@ -167,6 +180,17 @@ class Preparation:
     def embedded(self, key: str) -> None:
         """Forgets the crop of an image, whose embedding is kept by now."""
         self.running.pop(key, None)
+
+    def forget(self, row: FeedRow) -> None:
+        """Forgets the crops of a row that is not embedded."""
+        for link in row.images:
+            with contextlib.suppress(UnreadableImageError):
+                self.running.pop(key_of(classify(link)), None)
+
+
+def key_of(target: WebLink | FileLink) -> str:
+    """A text that is equal for links to the same image."""
+    return target.url if isinstance(target, WebLink) else target.path
 
 
 def published(product: Product, first_link: str) -> Product:
