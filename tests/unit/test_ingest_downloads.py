@@ -175,6 +175,7 @@ async def test_a_host_of_few_requests_a_second_gives_every_image() -> None:
     web = Web(answer)
     assert await web.read(*(f"http://a.example/{number}" for number in range(60))) == [b"i"] * 60
     assert web.time.now - 100.0 < 40.0
+    assert len(web.notices) == 1, "short pauses are reported once a minute"
 
 
 async def test_waiting_is_bounded_when_a_host_only_asks_for_time() -> None:

@@ -115,7 +115,7 @@ class Downloads:
         """Waits before another attempt, or returns False when there is none."""
         retry = self._limits.retry
         if error.wait_s is None:
-            if error.final or faults >= retry.faults:
+            if error.final or host.hopeless or faults >= retry.faults:
                 return False
             await host.sleep(host.backoff_s(faults))
             return True
@@ -123,7 +123,7 @@ class Downloads:
             return False
         running = host.pause_s > 0
         paused = host.pause(max(error.wait_s, host.backoff_s(refusals) if not error.wait_s else 0.0))
-        if paused and not running:
+        if paused and not running and host.notice_due():
             self._notify(f"{link.host}: {error}; waiting {host.pause_s:.0f} s")
         return paused
 

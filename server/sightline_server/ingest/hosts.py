@@ -5,6 +5,7 @@ between two images a host may pause a build for `patience_s` in all, and one tha
 """
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,6 +16,9 @@ from sightline_server.ports import Clock
 
 Sleep = Callable[[float], Awaitable[None]]
 """Waits for some seconds."""
+
+NOTICE_S = 60.0
+"""Seconds between two notices of one host, so that hours of short pauses do not fill a log."""
 
 GROWTH = 0.05
 """Downloads at once that a host which asked for time regains with each image."""
@@ -61,6 +65,7 @@ class Host:
         self._paused_s = 0.0
         self._failures = 0
         self._skipped = 0
+        self._next_notice = -math.inf
         self.users = 0
         """Downloads that wait for the host or run."""
 
@@ -69,9 +74,14 @@ class Host:
         """Whether a new `Host` would behave alike."""
         return not (self.users or self._failures or self._paused_s) and self._allowed == self._parallel
 
+    @property
+    def hopeless(self) -> bool:
+        """Whether the host failed so often in a row that its images are asked for once, and rarely."""
+        return self._failures >= self._limits.hopeless
+
     def skips(self) -> bool:
-        """Whether the next image is not asked for, because the host failed so often in a row."""
-        if self._failures < self._limits.hopeless:
+        """Whether the next image is not asked for."""
+        if not self.hopeless:
             return False
         self._skipped += 1
         return self._skipped % self._limits.hopeless != 0
@@ -102,6 +112,14 @@ class Host:
         if added > 0:
             self._resumes_at = now + wait
             self._paused_s += added
+        return True
+
+    def notice_due(self) -> bool:
+        """Whether a pause that just began is to be reported."""
+        now = self._waiting.clock()
+        if now < self._next_notice:
+            return False
+        self._next_notice = now + NOTICE_S
         return True
 
     def backoff_s(self, attempt: int) -> float:
