@@ -27,15 +27,20 @@ from sightline_models.pull import Progress, Report, Step
 from sightline_models.pull import pull as pull_models
 from sightline_models.store import StoredModel, inspect
 
-app = typer.Typer(name="models", help="Fetch, check and list the default models.", no_args_is_help=True)
+app = typer.Typer(
+    name="models", help="Fetch, check and list the default models.", add_completion=False, no_args_is_help=True
+)
 
 _STEPS = list(Step)
 _LAST_STEP = _STEPS.index(Step.DONE)
 
 Repository = Annotated[
-    Path | None, typer.Option(help="Triton model repository; default: the checkout's, else the one under the home.")
+    Path | None,
+    typer.Option(help="Triton model repository (default: the checkout's, else the one in the home folder)."),
 ]
-Home = Annotated[Path | None, typer.Option(help=f"Folder of downloads; default ${HOME_VARIABLE} or its fallback.")]
+Home = Annotated[
+    Path | None, typer.Option(help=f"Folder for downloads (default: ${HOME_VARIABLE}, else ~/.local/share/sightline).")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -45,7 +50,7 @@ def pull(
     home: Home = None,
     force: Annotated[bool, typer.Option(help="Replace files that are not the default models.")] = False,
 ) -> None:
-    """Fetch the weights and compile the models that are not there yet."""
+    """Fetch the weights and compile the models that are missing."""
     with _errors_on_one_line():
         folder = home or default_home()
         place = repository or default_repository(folder)
@@ -55,7 +60,7 @@ def pull(
 
 @app.command()
 def check(repository: Repository = None, home: Home = None, as_json: AsJson = False) -> None:
-    """Verify each model's hash and its answers to known pictures."""
+    """Verify each model's hash and its output for known images."""
     with _errors_on_one_line():
         place = repository or default_repository(home or default_home())
         checked = [check_one(inspect(place, model)) for model in DEFAULT_MODELS]
@@ -66,7 +71,7 @@ def check(repository: Repository = None, home: Home = None, as_json: AsJson = Fa
 
 @app.command(name="list")
 def list_models(repository: Repository = None, home: Home = None, as_json: AsJson = False) -> None:
-    """Show what stands in the repository, with source and licence."""
+    """Show the models in the repository, with source and licence."""
     with _errors_on_one_line():
         place = repository or default_repository(home or default_home())
         stored = [inspect(place, model) for model in DEFAULT_MODELS]

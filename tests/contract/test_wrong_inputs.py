@@ -130,7 +130,7 @@ CASES = [
     Case("serve --config {toml_type}", "limits.max_regions"),
     Case("serve --workers 0", "server.workers"),
     Case("serve --workers many", "--workers"),
-    Case("serve --tls-cert {none} --catalog {none}", "--tls"),
+    Case("serve --tls-cert {none} --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0", "--tls"),
     Case("serve", "limits.max_regions", env={"SIGHTLINE_LIMITS__MAX_REGIONS": "many"}),
     Case("serve", "server.grace_s", env={"SIGHTLINE_SERVER__GRACE_S": "-1"}),
     Case("serve", "limits", env={"SIGHTLINE_LIMITS": "{"}),

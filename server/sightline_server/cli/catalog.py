@@ -53,9 +53,10 @@ def build(
             "a path, an http(s) address, or - for standard input.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The catalog's folder, to be made.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the catalog to.")],
     images: Annotated[
-        Path | None, typer.Option(help="Folder of relative image links. [default: the feed's folder]", file_okay=False)
+        Path | None,
+        typer.Option(help="Folder that relative image links start from (default: the feed's folder).", file_okay=False),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the catalog that is at --out.")] = False,
@@ -95,7 +96,7 @@ def build(
         str, typer.Option(help="ISO 4217 code of prices that have none or a shared sign ($, kr).")
     ] = "",
     triton_url: Annotated[
-        str | None, typer.Option(help="HOST:PORT of a running Triton's gRPC service; else the embedded engine is used.")
+        str | None, typer.Option(help="HOST:PORT of a running Triton's gRPC service (default: the embedded engine).")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
 ) -> None:
@@ -148,7 +149,7 @@ def build(
 
 @app.command()
 def info(catalog: Annotated[Path, typer.Argument(metavar="CATALOG", help="The catalog's folder.")]) -> None:
-    """Read a catalog, check that it is whole, and say what it holds."""
+    """Read a catalog, check that it is complete, and show what it contains."""
     from sightline_server.index.catalog import open_catalog
 
     with failures():

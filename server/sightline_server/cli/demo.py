@@ -24,7 +24,7 @@ from sightline_client.terminal import echo, echo_lines
 from sightline_server.cli import demo_catalog, demo_report
 from sightline_server.errors import SightlineError
 
-app = typer.Typer(help="Search the sample photos and show the result as a page.", add_completion=False)
+app = typer.Typer(help="Search the sample photos and write a page with the results.", add_completion=False)
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
@@ -51,15 +51,17 @@ class Showroom:
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the page, the pictures and results.json.")] = Path("demo-out"),
+    out: Annotated[Path, typer.Option(help="Folder for the page, the annotated images and results.json.")] = Path(
+        "demo-out"
+    ),
     showroom: Annotated[
-        Path, typer.Option(help="The sample world: feed.csv with its pictures, and photos/.", file_okay=False)
+        Path, typer.Option(help="Folder with feed.csv, its images, and photos/.", file_okay=False)
     ] = CHECKOUT / "examples" / "showroom",
     catalog_only: Annotated[
         bool, typer.Option("--catalog-only", help="Stop after the catalog is built; print its folder.")
     ] = False,
 ) -> None:
-    """Build the sample catalog, search every sample photo through a real server, and leave a page to look at."""
+    """Build the sample catalog, search every sample photo through a real server, and write a page with the results."""
     world = Showroom(showroom)
     if not world.feed.is_file() or not world.photos:
         raise typer.BadParameter(

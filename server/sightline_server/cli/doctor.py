@@ -38,7 +38,7 @@ from sightline_server.triton.fitness import ELSEWHERE, MINIMUM_GLIBC, NEEDED_BYT
 from sightline_server.triton.installation import installation_of
 from sightline_server.triton.sharing import AMPLE, LEAST, MIB
 
-app = typer.Typer(help="Say what fits on this machine and what is missing.", add_completion=False)
+app = typer.Typer(help="Check whether this machine has what the server needs.", add_completion=False)
 
 FAISS = {"faiss-cpu": "cpu", "faiss-gpu": "gpu", "faiss-gpu-cuvs": "gpu-cuvs"}
 """FAISS distributions and the extra that brings each."""
@@ -71,7 +71,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
 ) -> None:
-    """Say what fits on this machine and what is missing."""
+    """Check whether this machine has what the server needs, and say what to do about the rest."""
     try:
         settings = load(config)
     except SightlineError as error:

@@ -32,29 +32,29 @@ def serve(
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
     catalog: Annotated[Path | None, typer.Option(help="Catalog made by `sightline catalog build`.")] = None,
     triton_url: Annotated[
-        str | None, typer.Option(help="HOST:PORT of a running Triton's gRPC service; else the embedded engine is used.")
+        str | None, typer.Option(help="HOST:PORT of a running Triton's gRPC service (default: the embedded engine).")
     ] = None,
     listen: Annotated[
-        str | None, typer.Option(help="HOST:PORT or unix:PATH for gRPC. [default: 127.0.0.1:50051]")
+        str | None, typer.Option(help="HOST:PORT or unix:PATH for gRPC (default: 127.0.0.1:50051).")
     ] = None,
     metrics_listen: Annotated[
-        str | None, typer.Option(help="HOST:PORT for /metrics. [default: 127.0.0.1:9464]")
+        str | None, typer.Option(help="HOST:PORT for /metrics (default: 127.0.0.1:9464).")
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Processes that serve on the one port; for machines with many cores. [default: 1]"),
+        typer.Option(help="Processes that share the port, for machines with many cores (default: 1)."),
     ] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate chain of the server.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM key of the server.")] = None,
     tls_client_ca: Annotated[Path | None, typer.Option(help="PEM CA of the clients: makes TLS mutual.")] = None,
     insecure: Annotated[
-        bool | None, typer.Option("--insecure", help="Allow others to reach a port without TLS.")
+        bool | None, typer.Option("--insecure", help="Allow other machines to reach a port without TLS.")
     ] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Print the settings as JSON and exit.")] = False,
 ) -> None:
     """Serve one catalog over gRPC until SIGTERM or Ctrl-C.
 
-    Settings come from SIGHTLINE_* variables over --config over defaults; the options here go before all of them.
+    Options override SIGHTLINE_* variables, those override the file of --config, and that overrides the defaults.
     """
     try:
         check_descriptors()

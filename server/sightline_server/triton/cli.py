@@ -11,31 +11,31 @@ from sightline_server.triton.install import install as install_engine
 
 DEFAULT_HOME = Path("~/.local/share/sightline")
 
-app = typer.Typer(help="The embedded Triton: its own environment.", no_args_is_help=True)
+app = typer.Typer(help="Install the embedded Triton.", add_completion=False, no_args_is_help=True)
 
 
 @app.callback()
 def engine() -> None:
-    """The embedded Triton: its own environment."""
+    """Install the embedded Triton, in an environment of its own."""
 
 
 @app.command()
 def install(
     home: Annotated[
-        Path, typer.Option(help="Sightline's folder for what it installs and keeps.", envvar="SIGHTLINE_HOME")
+        Path, typer.Option(help="Sightline's folder for the engine, models and catalogs.", envvar="SIGHTLINE_HOME")
     ] = DEFAULT_HOME,
     gpu: Annotated[
         bool | None,
-        typer.Option("--gpu/--cpu", help="ONNX Runtime with CUDA 13, or without; unsaid, what is there, else without."),
+        typer.Option("--gpu/--cpu", help="ONNX Runtime with CUDA 13 or without (default: as installed, else without)."),
     ] = None,
     nvidia: Annotated[
-        bool, typer.Option("--nvidia/--no-nvidia", help="With --gpu: bring NVIDIA's libraries, or leave them out.")
+        bool, typer.Option("--nvidia/--no-nvidia", help="With --gpu: install NVIDIA's libraries or not.")
     ] = True,
-    force: Annotated[bool, typer.Option("--force", help="Make it again even if it is up to date.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Install again even if it is up to date.")] = False,
 ) -> None:
-    """Installs the embedded Triton under HOME/engine (330 MB; Linux x86-64, Python 3.11 or 3.12). Idempotent.
+    """Install the embedded Triton in HOME/engine (330 MB; Linux x86-64, Python 3.11 or 3.12).
 
-    With --gpu 3.3 GB: NVIDIA's libraries come along, unless --no-nvidia says that the loader finds them here.
+    With --gpu it takes 3.3 GB, because NVIDIA's libraries are installed too. Use --no-nvidia if the machine has them.
     """
     place = home.expanduser().absolute()
     try:

@@ -20,16 +20,18 @@ def checked_timeout(timeout_s: float) -> float:
     return timeout_s
 
 
-Target = Annotated[str, typer.Option("--target", metavar="HOST:PORT", help="The server.")]
-Tls = Annotated[bool, typer.Option("--tls", help="TLS with the system's roots.")]
+Target = Annotated[str, typer.Option("--target", metavar="HOST:PORT", help="Address of the server, or unix:PATH.")]
+Tls = Annotated[bool, typer.Option("--tls", help="Use TLS with the system's root certificates.")]
 TlsCa = Annotated[
-    Path | None, typer.Option("--tls-ca", metavar="FILE", help="TLS with these roots (PEM).", dir_okay=False)
+    Path | None,
+    typer.Option("--tls-ca", metavar="FILE", help="Use TLS with these root certificates (PEM).", dir_okay=False),
 ]
 TlsCert = Annotated[
     Path | None, typer.Option("--tls-cert", metavar="FILE", help="Client certificate (PEM), for mTLS.", dir_okay=False)
 ]
 TlsKey = Annotated[
-    Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key (PEM).", dir_okay=False)
+    Path | None,
+    typer.Option("--tls-key", metavar="FILE", help="Private key of the client certificate (PEM).", dir_okay=False),
 ]
 Timeout = Annotated[
     float,

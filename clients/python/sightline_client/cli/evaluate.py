@@ -39,29 +39,40 @@ PATIENCE_S = 120.0
 
 def evaluate(
     queries: Annotated[
-        Path, typer.Argument(metavar="QUERIES.csv", help="Columns image, product_id, perhaps box.", dir_okay=False)
+        Path,
+        typer.Argument(
+            metavar="QUERIES.csv", help="Table with the columns image, product_id and optionally box.", dir_okay=False
+        ),
     ],
     catalog: Annotated[
-        Path | None, typer.Option("--catalog", metavar="DIR", help="Start a server on this catalog.", file_okay=False)
+        Path | None, typer.Option("--catalog", metavar="DIR", help="Start a server with this catalog.", file_okay=False)
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option("--target", metavar="HOST:PORT", help="Or ask this server."),
+        typer.Option("--target", metavar="HOST:PORT", help="Use this running server instead."),
     ] = None,
     regions: Annotated[
-        Regions | None, typer.Option("--regions", help="What to ask about; box where the file has them, else detect.")
+        Regions | None,
+        typer.Option("--regions", help="What to search (default: box where the file has them, else detect)."),
     ] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
-    in_flight: Annotated[int, typer.Option("--in-flight", min=1, max=64, help="Calls at once.")] = 4,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    in_flight: Annotated[int, typer.Option("--in-flight", min=1, max=64, help="Number of calls at once.")] = 4,
     max_objects: Annotated[
-        int, typer.Option("--max-objects", min=0, max=INT32_MAX, help="0 is the server's default.")
+        int,
+        typer.Option(
+            "--max-objects", min=0, max=INT32_MAX, help="Most objects to search in a photo; 0 is the server's default."
+        ),
     ] = 0,
     encoding: Annotated[
         str | None,
-        typer.Option("--encoding", metavar="NAME", help="Of QUERIES.csv. [default: by its mark, else UTF-8, cp1252]"),
+        typer.Option(
+            "--encoding",
+            metavar="NAME",
+            help="Encoding of QUERIES.csv (default: by its byte order mark, else UTF-8 or cp1252).",
+        ),
     ] = None,
     allow_failures: Annotated[
-        bool, typer.Option("--allow-failures", help="Exit 0 although queries failed; they count as misses.")
+        bool, typer.Option("--allow-failures", help="Exit 0 even if queries failed; they count as misses.")
     ] = False,
     timeout: connection.Timeout = 30.0,
     tls: connection.Tls = False,

@@ -16,9 +16,9 @@ OURS = ("sightline", "sightline_client", "sightline_models", "sightline_server")
 NEEDS_SERVER = 'this command needs the server: pip install "sightline[cpu]"'
 
 SUMMARIES = {
-    "catalog": "Builds catalogs from product feeds.",
-    "demo": "Searches the sample photos and shows the result as a page.",
-    "doctor": "Says what fits on this machine and what is missing.",
+    "catalog": "Builds catalogs from product feeds, and shows what they contain.",
+    "demo": "Searches the sample photos and writes a page with the results.",
+    "doctor": "Checks whether this machine has what the server needs.",
     "engine": "Installs the embedded Triton.",
     "models": "Fetches and checks the default models.",
     "serve": "Runs the server.",

@@ -26,27 +26,35 @@ def search(
     target: connection.Target = DEFAULT_TARGET,
     box: Annotated[
         list[str] | None,
-        typer.Option("--box", metavar="x0,y0,x1,y1", help="Search this part, fractions of the photo; repeatable."),
+        typer.Option("--box", metavar="x0,y0,x1,y1", help="Search this box, in fractions of the photo; repeatable."),
     ] = None,
     tap: Annotated[
         list[str] | None,
-        typer.Option("--tap", metavar="x,y", help="Search what was tapped, fractions of the photo; repeatable."),
+        typer.Option(
+            "--tap", metavar="x,y", help="Search the object at this point, in fractions of the photo; repeatable."
+        ),
     ] = None,
     max_objects: Annotated[
-        int, typer.Option("--max-objects", min=0, max=INT32_MAX, help="Objects at most; 0 is the server's default.")
+        int,
+        typer.Option("--max-objects", min=0, max=INT32_MAX, help="Most objects to search; 0 is the server's default."),
     ] = 0,
     max_products: Annotated[
-        int, typer.Option("--max-products", min=0, max=INT32_MAX, help="Products per object at most; 0 as above.")
+        int,
+        typer.Option(
+            "--max-products", min=0, max=INT32_MAX, help="Most products for each object; 0 is the server's default."
+        ),
     ] = 0,
-    catalog: Annotated[str, typer.Option("--catalog", help="A catalog of the server; empty is its default.")] = "",
+    catalog: Annotated[
+        str, typer.Option("--catalog", help="Name of one of the server's catalogs; empty is its default.")
+    ] = "",
     one_per_group: Annotated[
         bool | None,
         typer.Option(
             "--one-per-group/--no-one-per-group",
-            help="Show one product of each item_group_id. [default: as the server is set]",
+            help="Show one product of each item_group_id (default: as the server is set).",
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One event a line, as it arrives.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print each event as a line of JSON, as it arrives.")] = False,
     annotated: Annotated[
         Path | None, typer.Option("--annotate", metavar="OUT.png", help="Write the photo with its boxes drawn.")
     ] = None,
