@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from sightline_client import convert, errors, events, status
+from sightline_client import annotate, convert, errors, events, status
 from sightline_client.cli.regions import parse_box, parse_point
 from sightline_client.options import ClientOptions, RetryOptions, TlsOptions
 from sightline_client.retry import Retrier, RetryThrottle
@@ -103,3 +106,29 @@ def test_regions_are_read_as_written() -> None:
     for wrong in ("", "1,2,3", "a,b,c,d", "1,2,3,4,5"):
         with pytest.raises(ValueError, match="is not x0,y0,x1,y1"):
             parse_box(wrong)
+
+
+def test_numbers_of_other_types_are_taken_as_options() -> None:
+    options = ClientOptions(max_photo_bytes=np.int64(5), max_answer_bytes=np.int32(7), channels=np.int8(2))
+    assert all(type(value) in (int, str) for _, value in options.channel_arguments())
+    retry = RetryOptions(first_delay_s=Decimal("1"), max_delay_s=np.float32(3))  # type: ignore[arg-type]
+    patient = Retrier(retry, RetryThrottle(), lambda: 1.0)
+    assert patient.delay_s(2, errors.UnavailableError("gone"), 60.0) == 2.0
+
+
+def test_many_attempts_do_not_overflow_the_delay() -> None:
+    retry = RetryOptions(attempts=10**6, first_delay_s=1.0, max_delay_s=3.0)
+    patient = Retrier(retry, RetryThrottle(), lambda: 1.0)
+    assert patient.delay_s(10**5, errors.UnavailableError("gone"), 60.0) == 3.0
+
+
+@pytest.mark.parametrize("edge", [float("nan"), float("inf"), -1e30, 1e30])
+def test_a_box_outside_of_the_photo_is_drawn_at_its_edge(edge: float) -> None:
+    found = events.DetectedObject("o1", events.Box(edge, edge, edge, edge), "chair")
+    assert annotate.draw(Image.new("RGB", (20, 10)), [found]).size == (20, 10)
+
+
+@pytest.mark.parametrize("photo", [b"", b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", b"BM" + bytes(60), b"GIF89a"], ids=repr)
+def test_a_photo_that_cannot_be_decoded_is_an_os_error(photo: bytes) -> None:
+    with pytest.raises(OSError, match="image"):
+        annotate.upright(photo)

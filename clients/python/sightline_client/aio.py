@@ -75,7 +75,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Ends calls that still run, with `ClientStateError` for their callers, and closes every channel."""
-        self._channels.closed = True
+        self._channels.begin_close()
         while self._streams:
             await asyncio.gather(*(self._end(stream) for stream in list(self._streams)))
         await self._channels.close()

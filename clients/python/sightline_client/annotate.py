@@ -5,9 +5,11 @@ server applies it: by EXIF only, as browsers do.
 """
 
 import io
+import math
+import warnings
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
 from sightline_client.events import Box, DetectedObject
 from sightline_client.orientation import exif_orientation
@@ -36,17 +38,30 @@ def upright(photo: bytes, longest_edge: int | None = None) -> Image.Image:
 
     Raises `OSError` for bytes that Pillow cannot read.
     """
-    # The server takes a JPEG whose end marker is missing; Pillow takes it with one more.
-    whole = bytes(photo) + JPEG_END if photo.startswith(JPEG_SIGNATURE) else photo
-    with Image.open(io.BytesIO(whole)) as opened:
-        # Pillow's own `exif_transpose`, which it also applies to a TIFF that it loads, falls back to XMP.
-        opened.info.pop("xmp", None)
-        opened.load()
-        turn = TURNS.get(exif_orientation(opened.info.get("exif") or b""))
-        picture = (opened if turn is None else opened.transpose(turn)).convert("RGB")
+    picture = _decoded(photo)
     if longest_edge is not None:
         picture.thumbnail((longest_edge, longest_edge), Image.Resampling.LANCZOS)
     return picture
+
+
+def _decoded(photo: bytes) -> Image.Image:
+    # The server takes a JPEG whose end marker is missing; Pillow takes it with one more.
+    whole = bytes(photo) + JPEG_END if photo.startswith(JPEG_SIGNATURE) else photo
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the server has its own limit
+            with Image.open(io.BytesIO(whole)) as opened:
+                # Pillow's own `exif_transpose`, which it also applies to a TIFF that it loads, falls back to XMP.
+                opened.info.pop("xmp", None)
+                opened.load()
+                turn = TURNS.get(exif_orientation(opened.info.get("exif") or b""))
+                return (opened if turn is None else opened.transpose(turn)).convert("RGB")
+    except MemoryError:
+        raise
+    except UnidentifiedImageError:
+        raise OSError("the image is not in a format that Pillow reads") from None
+    except Exception as error:  # Pillow's plugins raise what they like for corrupt files: SyntaxError, struct.error ...
+        raise OSError(f"the image cannot be decoded: {error}") from error
 
 
 def colour(number: int) -> str:
@@ -98,4 +113,9 @@ def _draw_caption(pen: ImageDraw.ImageDraw, size: tuple[int, int], box: Box, tex
 
 def _pixels(size: tuple[int, int], box: Box) -> tuple[int, int, int, int]:
     width, height = size
-    return round(box.x_min * width), round(box.y_min * height), round(box.x_max * width), round(box.y_max * height)
+    return _edge(box.x_min, width), _edge(box.y_min, height), _edge(box.x_max, width), _edge(box.y_max, height)
+
+
+def _edge(fraction: float, length: int) -> int:
+    """A box's edge in pixels; whatever a server sends, it is within the photo."""
+    return round(min(1.0, max(0.0, fraction)) * length) if math.isfinite(fraction) else 0

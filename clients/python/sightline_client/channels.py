@@ -48,10 +48,14 @@ class Channels:
             self._methods = cycle([channel.unary_stream(SEARCH) for channel in self._channels])
         return next(self._methods)
 
-    async def close(self) -> None:
-        """Closes every channel. Raises `ClientStateError` in another event loop than that of the calls."""
+    def begin_close(self) -> None:
+        """Refuses calls from now on. Raises `ClientStateError` in another event loop than that of the calls."""
         if self._channels:
             self._check_place()
+        self.closed = True
+
+    async def close(self) -> None:
+        """Closes every channel; `begin_close` comes first."""
         await asyncio.gather(*(channel.close() for channel in self._channels))
         self._channels = []
 

@@ -84,7 +84,7 @@ class ClientOptions:
     @property
     def grpc_answer_bytes(self) -> int:
         """The limit that gRPC is given for one event: slightly above `max_answer_bytes`, see `limits`."""
-        return self.max_answer_bytes + limits.SLACK
+        return int(self.max_answer_bytes) + limits.SLACK
 
     def channel_arguments(self) -> list[tuple[str, str | int]]:
         """What the gRPC channel is made with.
@@ -93,7 +93,7 @@ class ClientOptions:
         There is no hedging: gRPC for Python accepts the setting and does nothing.
         """
         return [
-            ("grpc.max_send_message_length", self.max_photo_bytes + MIB),
+            ("grpc.max_send_message_length", int(self.max_photo_bytes) + MIB),
             ("grpc.max_receive_message_length", self.grpc_answer_bytes),
             ("grpc.service_config", json.dumps({"methodConfig": [{"name": [{}]}]})),
             ("grpc.service_config_disable_resolution", 1),

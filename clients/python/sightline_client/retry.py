@@ -56,6 +56,6 @@ class Retrier:
         if attempt >= self.options.attempts or not self.throttle.allows:
             return None
         # Beyond 2**60 the float would overflow.
-        backoff = min(self.options.max_delay_s, self.options.first_delay_s * 2.0 ** min(attempt - 1, 60))
+        backoff = min(float(self.options.max_delay_s), float(self.options.first_delay_s) * 2.0 ** min(attempt - 1, 60))
         delay = max(backoff * (0.5 + 0.5 * self.jitter()), error.retry_after_s or 0.0)
         return delay if delay < min(remaining_s, LONGEST_WAIT_S) else None
