@@ -1,6 +1,11 @@
 """`python -m sightline_server`: the server's commands without the console script."""
 
-from sightline_server.cli.serve import main
+import signal
+
+# For good (cli/hangup.py), and before the imports below: they are most of the time in which SIGHUP could end a server.
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+
+from sightline_server.cli.serve import main  # noqa: E402
 
 if __name__ == "__main__":
     main()

@@ -86,7 +86,10 @@ async def test_sigterm_under_load_loses_no_accepted_call(shop: SmallShop, tmp_pa
                 # All callers stand inside now, before the engine, and stay there when the signal comes.
                 await until_inside(server, CALLERS + 2)
                 server.process.send_signal(signal.SIGTERM)
+                # It ends nothing, before and after it is known that the server stops.
+                server.process.send_signal(signal.SIGHUP)
                 assert await call(server.target, ends) == "UNAVAILABLE"
+                server.process.send_signal(signal.SIGHUP)
             await asyncio.gather(*busy, *inside)
     assert held.accepted == {"OK"}
     assert ends.accepted == {"OK"}

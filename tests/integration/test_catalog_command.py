@@ -220,17 +220,19 @@ def silent_web() -> Iterator[tuple[str, socket.socket]]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}/a.jpg", server
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def building(folder: Path, triton: TritonSession, link: str, *before: str) -> "subprocess.Popen[str]":
+    """A build of one product whose image never comes."""
+    feed = write_feed(folder / "feed.csv", [{"id": "a", "image_link": link}])
+    command = [sys.executable, "-c", COMMAND, "build", feed, "--out", folder / "shop", "--triton-url", triton.url]
+    return subprocess.Popen([*before, *command], stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_a_signal_ends_a_build_and_leaves_nothing(
     tmp_path: Path, tiny_triton: TritonSession, silent_web: tuple[str, socket.socket], number: int, code: int
 ) -> None:
     link, server = silent_web
-    feed = write_feed(tmp_path / "feed.csv", [{"id": "a", "image_link": link}])
-    process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "build", feed, "--out", tmp_path / "shop", "--triton-url", tiny_triton.url],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = building(tmp_path, tiny_triton, link)
     connection, _ = server.accept()
     with connection, process:
         assert (tmp_path / ".shop.lock").exists()
@@ -239,3 +241,18 @@ def test_a_signal_ends_a_build_and_leaves_nothing(
     assert process.returncode == code
     assert said == "sightline: interrupted; no catalog was written\n"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["feed.csv"]
+
+
+def test_a_build_under_nohup_goes_on_when_the_terminal_is_closed(
+    tmp_path: Path, tiny_triton: TritonSession, silent_web: tuple[str, socket.socket]
+) -> None:
+    link, server = silent_web
+    process = building(tmp_path, tiny_triton, link, "nohup")
+    connection, _ = server.accept()
+    with connection, process:
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    assert process.returncode == 143

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
@@ -152,6 +153,23 @@ async def test_sighup_replaces_the_workers_and_loses_no_accepted_call(crew: Runn
     assert sum(call.code == "OK" for call in calls) > 4
     assert not before & {worker.pid for worker in workers_of(crew)}
     assert value(crew, "worker_restarts_total") == 0
+    await until_all_serve(crew)
+
+
+async def test_sighup_to_every_process_replaces_the_workers_and_ends_nothing_else(crew: RunningServer) -> None:
+    """As `systemctl kill -s HUP` sends it: to the parent, the workers, the engine, its stubs and the reaper."""
+    before = crew.log.read_text().count("workers replaced")
+    everyone = psutil.Process(crew.pid).children(recursive=True)
+    workers = set(workers_of(crew))
+    for process in (*everyone, psutil.Process(crew.pid)):
+        process.send_signal(signal.SIGHUP)
+    async with asyncio.timeout(60):
+        while crew.log.read_text().count("workers replaced") == before:  # noqa: ASYNC110 (another process)
+            await asyncio.sleep(0.05)
+    others = [process for process in everyone if process not in workers]
+    assert len(living(others)) == len(others) >= 4
+    assert not workers & set(workers_of(crew))
+    assert value(crew, "worker_restarts_total") == value(crew, "engine_restarts_total") == 0
     await until_all_serve(crew)
 
 

@@ -34,15 +34,26 @@ class Scene:
 
 async def test_a_hangup_opens_the_catalog_anew_and_then_replaces() -> None:
     scene = Scene()
-    scene.replacing.on_hangup()
+    scene.replacing.reload()
     await scene.done.wait()
     assert scene.asked == ["reopen", "replace"]
+
+
+async def test_reloads_asked_for_while_one_waits_are_one() -> None:
+    scene = Scene()
+    for _ in range(50):
+        scene.replacing.reload()
+    await scene.done.wait()
+    scene.done.clear()
+    scene.replacing.reload()
+    await scene.done.wait()
+    assert scene.asked == ["reopen", "replace"] * 2
 
 
 async def test_a_catalog_that_cannot_be_opened_leaves_the_workers_alone(caplog: pytest.LogCaptureFixture) -> None:
     scene = Scene()
     scene.failure = SightlineError(ErrorKind.CONFIGURATION, "the catalog is damaged")
-    scene.replacing.on_hangup()
+    scene.replacing.reload()
     await scene.done.wait()
     await asyncio.sleep(0)
     assert scene.asked == ["reopen"]

@@ -8,10 +8,11 @@ import importlib.metadata
 import io
 import logging
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from sightline_server.ports import Engine
 from sightline_server.rpc import server as rpc_server
 from sightline_server.rpc.admission import Admission
 from sightline_server.rpc.listening import in_words
+from sightline_server.rpc.tls import Certificates
 from sightline_server.settings import Settings
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.tracing import make_tracing
@@ -51,6 +53,8 @@ class Running:
     admission: Admission
     engine: Engine
     metrics: Metrics
+    reload: Callable[[], object]
+    """Reads again what can be read while the server serves: the TLS files."""
 
 
 @asynccontextmanager
@@ -68,7 +72,8 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         metrics.workers_wanted.set(1)
         door = Door(settings, metrics, tracing)
         address = stack.enter_context(rpc_server.listening(door.server, settings.server, door.certificates))
-        keep_certificates(stack, door)
+        keep_certificates(stack, door.certificates)
+        reload = partial(reload_files, door, set())
         # The health service would say SERVING for the server as a whole until it is told otherwise.
         await door.health.publish()
         await door.server.start()
@@ -84,7 +89,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         door.open(engine, pipeline, events)
         await door.health.publish()
         stack.push_async_callback(door.close, settings.server.grace_s)
-        yield Running(str(address), metrics_address, door.admission, engine, metrics)
+        yield Running(str(address), metrics_address, door.admission, engine, metrics, reload)
 
 
 def start_metrics(stack: AsyncExitStack, listen: TcpAddress, registry: CollectorRegistry) -> str:
@@ -106,11 +111,23 @@ def tell_usage(stack: AsyncExitStack, metrics: Metrics, worker: str) -> None:
     stack.callback(telling.cancel)
 
 
-def keep_certificates(stack: AsyncExitStack, door: Door) -> None:
-    """Checks the TLS files for as long as `stack` stands."""
-    if door.certificates is not None:
-        checking = asyncio.create_task(door.certificates.keep_checking(), name="tls-files")
+def keep_certificates(stack: AsyncExitStack, certificates: Certificates | None) -> None:
+    """Checks the TLS files, if there are any, for as long as `stack` stands."""
+    if certificates is not None:
+        checking = asyncio.create_task(certificates.keep_checking(), name="tls-files")
         stack.callback(checking.cancel)
+
+
+def reload_files(door: Door, reloading: set[asyncio.Task[None]]) -> None:
+    """Reads the TLS files again, also where they look unchanged; the log says how that went."""
+    if door.certificates is None:
+        log.info("SIGHUP: no TLS files to read; a new catalog or other settings take a restart")
+        return
+    log.info("SIGHUP: reading the TLS files")
+    # The set holds what nobody else does: a task without a reference may vanish before it is done.
+    task = asyncio.create_task(asyncio.to_thread(door.certificates.check, force=True), name="reload")
+    reloading.add(task)
+    task.add_done_callback(reloading.discard)
 
 
 async def open_catalog(stack: AsyncExitStack, settings: Settings, engine: Engine, metrics: Metrics) -> ServedCatalog:

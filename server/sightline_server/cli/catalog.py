@@ -199,7 +199,7 @@ def failures() -> Iterator[None]:
 
 
 async def build_with_engine(settings: Settings, options: "BuildOptions") -> "BuildReport":
-    """The build between the engine's start and its end. SIGTERM cancels it as Ctrl-C does."""
+    """The build between the engine's start and its end. SIGTERM and SIGHUP cancel it as Ctrl-C does."""
     from sightline_server.app import engine_session
     from sightline_server.ingest.build import build_catalog
     from sightline_server.ingest.embedding import engine_embed
@@ -208,6 +208,9 @@ async def build_with_engine(settings: Settings, options: "BuildOptions") -> "Bui
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    # Whoever starts it with nohup wants it to go on when the terminal is closed.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, task.cancel)
     # Before the engine: whoever mistyped the feed's name should not wait for it.
     total = count_rows(options.feed, options.feed_options)
     async with engine_session(settings) as engine:

@@ -1,7 +1,7 @@
 """`sightline serve`: reads the settings, serves until a signal, stops gracefully.
 
 Rule: exit code 0 after a stop, 1 when the server cannot run, 2 when what was asked for is wrong (settings, a taken
-port).
+port). SIGHUP ends nothing (hangup.py).
 """
 
 import asyncio
@@ -17,6 +17,7 @@ import typer
 
 from sightline_client.cli import entry
 from sightline_client.terminal import echo, echo_lines
+from sightline_server.cli.hangup import Hangups, block_hangup, receive_hangups
 from sightline_server.cli.limits import check_descriptors
 from sightline_server.cli.loading import load
 from sightline_server.errors import ErrorKind, SightlineError
@@ -77,6 +78,7 @@ def serve(
     if print_config:
         echo_lines(json.dumps(settings.model_dump(mode="json"), indent=2))
         return
+    block_hangup()
     server_logging.configure(settings.log.level, json_lines=settings.log.json_lines)
     no_core_dumps()
     try:
@@ -86,12 +88,15 @@ def serve(
 
 
 async def serve_until_signal(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT. A second signal, or one during the start, does not wait for anything."""
+    """Serves until SIGTERM or SIGINT. A second signal, or one during the start, does not wait for anything.
+
+    SIGHUP, which must be blocked, makes the server read its files again.
+    """
     # Late, so that `--help` and `--print-config` do not load the models' and the index's libraries.
     from sightline_server.app import serving
     from sightline_server.workers import serving_with_workers
 
-    stop, started = asyncio.Event(), asyncio.Event()
+    stop, started, hangups = asyncio.Event(), asyncio.Event(), Hangups()
     task = asyncio.current_task()
     assert task is not None
 
@@ -99,15 +104,18 @@ async def serve_until_signal(settings: Settings) -> None:
         log.info("%s: stopping", name)
         if stop.is_set() or not started.is_set():
             task.cancel()
+        hangups.stopping()
         stop.set()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number.name)
+    receive_hangups(hangups.received)
     try:
         async with serving_with_workers(settings) if settings.server.workers > 1 else serving(settings) as server:
             started.set()
             log.info("serving on %s, metrics on http://%s/metrics", server.address, server.metrics_address)
+            hangups.serving(server.reload)
             await stop.wait()
     except asyncio.CancelledError:
         if not stop.is_set():

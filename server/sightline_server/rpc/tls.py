@@ -37,7 +37,7 @@ class Certificates:
         on_check: Callable[[bool], object] = lambda usable: None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """Reads the files, or begins with `initial`, which were good before.
+        """Reads the files, or begins with `initial`: what a parent found good, which also reports for its workers.
 
         `on_check` is called with whether the files can be used, each time that they have been read again. Raises
         `SightlineError` of kind CONFIGURATION when they are read here and cannot be used.
@@ -49,6 +49,7 @@ class Certificates:
         self._seen: Identity = ()
         self._read_again_at = 0.0
         self._failure = ""
+        self._quiet = initial is not None
         if initial is None:
             self._look()
         self._used = load(files) if initial is None else initial
@@ -115,18 +116,21 @@ class Certificates:
             return
         if contents != self._used:
             self._used = contents
-            log.info("TLS: new connections use the files as they are now: %s", named(self._files))
+            self._report(logging.INFO, "TLS: new connections use the files as they are now: %s", named(self._files))
         elif force or self._failure:
-            log.info("TLS: the files hold what is in use: %s", named(self._files))
+            self._report(logging.INFO, "TLS: the files hold what is in use: %s", named(self._files))
         self._failure = ""
         self._on_check(True)
 
     def _refuse(self, message: str, *, force: bool) -> None:
         # A file that is being written fails several times in the same way; that is one fault.
         if message != self._failure or force:
-            log.error("TLS: new connections go on with the certificate in use: %s", message)
+            self._report(logging.ERROR, "TLS: new connections go on with the certificate in use: %s", message)
         self._failure = message
         self._on_check(False)
+
+    def _report(self, level: int, text: str, what: str) -> None:
+        log.log(logging.DEBUG if self._quiet else level, text, what)
 
 
 def open_certificates(

@@ -2,14 +2,13 @@
 
 import asyncio
 import logging
-import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sightline_server.app.engine import engine_session
-from sightline_server.app.serving import build_facts, catalog_path, start_metrics
+from sightline_server.app.serving import build_facts, catalog_path, keep_certificates, start_metrics
 from sightline_server.domain.address import Address, parse_target
 from sightline_server.errors import SightlineError
 from sightline_server.index.shared import SharedCatalog, share_catalog
@@ -39,14 +38,13 @@ class RunningCrew:
     address: str
     metrics_address: str
     crew: Crew
+    reload: Callable[[], object]
+    """Opens the catalog and the TLS files again and replaces the workers one by one."""
 
 
 @asynccontextmanager
 async def serving_with_workers(settings: Settings) -> AsyncIterator[RunningCrew]:
-    """`settings.server.workers` processes that serve, from their warm-up to a graceful stop. Raises `SightlineError`.
-
-    SIGHUP within the block opens the catalog anew and replaces the workers one by one.
-    """
+    """`settings.server.workers` processes that serve, from warm-up to a graceful stop. Raises `SightlineError`."""
     path = catalog_path(settings)
     certificates = open_certificates(settings.server)
     rpc_server.allowed_credentials(settings.server, certificates)
@@ -61,14 +59,17 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[RunningCrew]
         events.ready(engine.ready)
         engine.on_change(events.ready)
         metrics.build.labels(**build_facts(engine)).set(1)
+        keep_certificates(stack, certificates)
         parent = Parent(settings, address, folder, engine, certificates)
         parent.catalog = await share_catalog(path, settings.catalog.name, engine.embedder)
         stack.callback(parent.close)
         crew = Crew(settings.server.workers, parent.hire, parent.tidy, metrics)
         stack.push_async_callback(crew.stop, settings.server.grace_s)
         await crew.start()
-        replace_when_asked(stack, Replacing(parent, crew, engine), engine)
-        yield RunningCrew(str(address), metrics_address, crew)
+        replacing = Replacing(parent, crew, engine)
+        engine.on_change(replacing.on_engine)
+        stack.callback(replacing.end)
+        yield RunningCrew(str(address), metrics_address, crew, replacing.reload)
 
 
 class Parent:
@@ -117,7 +118,12 @@ class Parent:
         self._engine.forget_regions(worker.regions)
 
     async def reopen(self) -> None:
-        """Lays the catalog out anew for the workers to come. Raises `SightlineError` and keeps the old one."""
+        """Lays the catalog out anew for the workers to come. Raises `SightlineError` and keeps the old one.
+
+        Also reads the TLS files, of which those that were good stay in use if they are not good now.
+        """
+        if self._certificates is not None:
+            await asyncio.to_thread(self._certificates.check, force=True)
         path = catalog_path(self._settings)
         opened = await share_catalog(path, self._settings.catalog.name, self._engine.embedder)
         before, self.catalog = self.catalog, opened
@@ -137,10 +143,16 @@ class Replacing:
         self._engine = engine
         self._address = engine.address
         self._tasks: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
+        self._reopen_waits = False
 
-    def on_hangup(self) -> None:
-        """SIGHUP: the catalog anew, then the workers one by one."""
+    def reload(self) -> None:
+        """The catalog anew, then the workers one by one. One reload that has not begun does for all that ask for it."""
+        if self._reopen_waits:
+            log.info("SIGHUP: the workers wait to be replaced already")
+            return
         log.info("SIGHUP: opening the catalog anew and replacing the workers")
+        self._reopen_waits = True
         self._begin(reopen=True)
 
     def on_engine(self, ready: bool) -> None:
@@ -156,24 +168,17 @@ class Replacing:
         task.add_done_callback(self._tasks.discard)
 
     async def _replace(self, *, reopen: bool) -> None:
-        try:
-            if reopen:
-                await self._parent.reopen()
-            await self._crew.replace()
-            log.info("workers replaced")
-        except SightlineError as error:
-            log.error("workers not replaced: %s", error.message)
+        async with self._turn:
+            try:
+                if reopen:
+                    self._reopen_waits = False
+                    await self._parent.reopen()
+                await self._crew.replace()
+                log.info("workers replaced")
+            except SightlineError as error:
+                log.error("workers not replaced: %s", error.message)
 
     def end(self) -> None:
         """Nothing is replaced any more."""
         for task in self._tasks:
             task.cancel()
-
-
-def replace_when_asked(stack: AsyncExitStack, replacing: Replacing, engine: TritonEngine) -> None:
-    """Listens for SIGHUP and to the engine for as long as `stack` stands."""
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, replacing.on_hangup)
-    engine.on_change(replacing.on_engine)
-    stack.callback(replacing.end)
-    stack.callback(loop.remove_signal_handler, signal.SIGHUP)

@@ -99,7 +99,7 @@ async def standing(task: Task, say: Callable[[bytes], object]) -> AsyncIterator[
         stack.callback(tracing.close)
         tell_usage(stack, metrics, str(task.number))
         door = Door(settings, metrics, tracing, tls=task.tls)
-        keep_certificates(stack, door)
+        keep_certificates(stack, door.certificates)
         stack.push_async_callback(door.server.stop, None)
         events = WorkerEngineMetrics(metrics, say)
         engine = await stack.enter_async_context(engine_session(settings, events, watched=task.digests))
