@@ -4,10 +4,14 @@ import asyncio
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from sightline_server.app.serving import reload_files
 from sightline_server.cli.hangup import Hangups
+from tests.support.authority import Authority
+from tests.support.lens import serving
 
 
 def test_a_hangup_reloads_a_server_that_serves() -> None:
@@ -20,7 +24,7 @@ def test_a_hangup_reloads_a_server_that_serves() -> None:
     assert asked == ["reload", "reload"]
 
 
-def test_hangups_while_it_starts_are_one_reload_when_it_serves(caplog: pytest.LogCaptureFixture) -> None:
+def test_hangups_while_it_starts_are_one_reload_when_it_serves() -> None:
     asked: list[str] = []
     hangups = Hangups()
     hangups.received()
@@ -71,8 +75,6 @@ def test_every_hangup_arrives_children_live_and_so_does_a_process_whose_loop_is_
 
 
 async def test_reload_of_a_server_without_tls_says_that_there_is_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    from sightline_server.app.serving import reload_files
-    from tests.support.lens import serving
 
     async with serving() as served:
         with caplog.at_level("INFO"):
@@ -80,14 +82,9 @@ async def test_reload_of_a_server_without_tls_says_that_there_is_nothing(caplog:
     assert any("no TLS files" in record.getMessage() for record in caplog.records)
 
 
-async def test_reload_of_a_server_with_tls_reads_the_files(
-    caplog: pytest.LogCaptureFixture, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    from sightline_server.app.serving import reload_files
-    from tests.support.authority import Authority
-    from tests.support.lens import serving
+async def test_reload_of_a_server_with_tls_reads_the_files(tmp_path: Path) -> None:
 
-    authority = Authority(tmp_path_factory.mktemp("tls"))
+    authority = Authority(tmp_path)
     async with serving(server={"tls_cert": authority.cert, "tls_key": authority.key}) as served:
         assert served.door.certificates is not None
         issued = authority.issue()
