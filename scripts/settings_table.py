@@ -73,7 +73,10 @@ def page() -> str:
         for name, field in Settings.model_fields.items()
         if isinstance(field.default, settings.Part)
     ]
-    home = "\n`home`, variable `SIGHTLINE_HOME`: where engine, models and catalogs live; `~/.local/share/sightline`.\n"
+    home = (
+        "\n`home`, variable `SIGHTLINE_HOME`: where engine, models and catalogs live; `~/.local/share/sightline` "
+        "([users without a home](environment.md#home-users-and-rights)).\n"
+    )
     return HEAD + home + "".join(table(name, model) for name, model in groups)
 
 

@@ -20,8 +20,8 @@ from load_tests.gpu.cuda import CudaError, Gpu
 from load_tests.gpu.operations import Work, count
 from load_tests.gpu.results import common_options, publish, say
 from load_tests.photos import ROOT
+from sightline_models.places import default_home
 from sightline_server.errors import SightlineError
-from sightline_server.settings import default_home
 from sightline_server.triton.command import environment
 from sightline_server.triton.config import MODELS
 from sightline_server.triton.installation import Installation, installation_of

@@ -21,8 +21,8 @@ from sightline_client.cli import entry
 from sightline_client.terminal import echo, echo_lines
 from sightline_models.check import Checked, check_one
 from sightline_models.defaults import DEFAULT_MODELS
-from sightline_models.errors import ModelError
-from sightline_models.places import HOME_VARIABLE, default_home, default_repository
+from sightline_models.errors import ModelError, NoHomeError
+from sightline_models.places import HOME_VARIABLE, default_repository, find_home, missing_right
 from sightline_models.pull import Progress, Report, Step
 from sightline_models.pull import pull as pull_models
 from sightline_models.store import StoredModel, inspect
@@ -52,7 +52,7 @@ def pull(
 ) -> None:
     """Fetch the weights and compile the models that are missing."""
     with _errors_on_one_line():
-        folder = home or default_home()
+        folder = home or find_home()
         place = repository or default_repository(folder)
         with _reporting(Console(stderr=True)) as report:
             pull_models(place, folder, report, force=force)
@@ -62,7 +62,7 @@ def pull(
 def check(repository: Repository = None, home: Home = None, as_json: AsJson = False) -> None:
     """Verify each model's hash and its output for known images."""
     with _errors_on_one_line():
-        place = repository or default_repository(home or default_home())
+        place = repository or default_repository(home or find_home())
         checked = [check_one(inspect(place, model)) for model in DEFAULT_MODELS]
         _print(
             as_json, [_facts(c.stored) | {"deviation": dict(c.deviation)} for c in checked], map(_check_line, checked)
@@ -73,7 +73,7 @@ def check(repository: Repository = None, home: Home = None, as_json: AsJson = Fa
 def list_models(repository: Repository = None, home: Home = None, as_json: AsJson = False) -> None:
     """Show the models in the repository, with source and licence."""
     with _errors_on_one_line():
-        place = repository or default_repository(home or default_home())
+        place = repository or default_repository(home or find_home())
         stored = [inspect(place, model) for model in DEFAULT_MODELS]
         _print(as_json, [_facts(model) for model in stored], map(_list_lines, stored))
 
@@ -114,6 +114,9 @@ def _errors_on_one_line() -> Iterator[None]:
         yield
     except ModelError as error:
         echo(f"sightline models: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(2 if isinstance(error, NoHomeError) else 1) from error
+    except PermissionError as error:
+        echo(f"sightline models: {missing_right(error)}", err=True)
         raise typer.Exit(1) from error
     except OSError as error:
         echo(f"sightline models: {entry.described(error)}", err=True)

@@ -23,3 +23,10 @@ class HashMismatchError(ModelError):
         super().__init__(f"{what}: expected sha256 {expected}, found {found}; {remedy}")
         self.expected = expected
         self.found = found
+
+
+class NoHomeError(ModelError):
+    """There is no folder for what Sightline installs and keeps: this user has no home and SIGHTLINE_HOME is not set."""
+
+    def __init__(self) -> None:
+        super().__init__("this user has no home folder: set SIGHTLINE_HOME to a folder for engine, models and catalogs")

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from sightline_models.defaults import DEFAULT_MODELS, DefaultModel
-from sightline_models.errors import HashMismatchError
+from sightline_models.errors import HashMismatchError, NoHomeError
 from sightline_models.sources import fetch, read_member
 from sightline_models.store import State, StoredModel, inspect, write
 
@@ -42,7 +42,7 @@ Report = Callable[[Progress], None]
 
 def pull(
     repository: Path,
-    home: Path,
+    home: Path | None,
     report: Report,
     *,
     force: bool = False,
@@ -52,7 +52,7 @@ def pull(
 
     Args:
         repository: the Triton model repository; only `<folder>/1/` of each model is written.
-        home: its `downloads/` keeps the wheels.
+        home: its `downloads/` keeps the wheels; None raises `NoHomeError` where one is needed.
         report: told of each step as it begins.
         force: replace files that are wrong or custom, instead of raising or keeping them.
 
@@ -77,13 +77,15 @@ def compile_default(model: DefaultModel, downloads: Path, report: Report = lambd
     return data
 
 
-def _pull_one(repository: Path, home: Path, model: DefaultModel, report: Report, *, force: bool) -> StoredModel:
+def _pull_one(repository: Path, home: Path | None, model: DefaultModel, report: Report, *, force: bool) -> StoredModel:
     stored = inspect(repository, model)
     if stored.state is State.WRONG and not force:
         stored.require()
     if stored.state is State.READY or (stored.state is State.CUSTOM and not force):
         report(Progress(model, Step.KEPT))
         return stored
+    if home is None:
+        raise NoHomeError
     data = compile_default(model, home / "downloads", report)
     report(Progress(model, Step.STORE))
     write(repository, model, data)

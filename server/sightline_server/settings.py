@@ -19,6 +19,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from sightline_models.errors import NoHomeError
+from sightline_models.places import HOME_VARIABLE, find_home
 from sightline_server.domain.address import (
     Address,
     TcpAddress,
@@ -27,6 +29,7 @@ from sightline_server.domain.address import (
     parse_target,
     parse_tcp_listener,
 )
+from sightline_server.errors import ErrorKind, SightlineError
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -250,9 +253,9 @@ class TracingSettings(Part):
     """How many calls are traced; a caller who has a trace of its own decides for its calls."""
 
 
-def default_home() -> Path:
-    """`$SIGHTLINE_HOME`, or `~/.local/share/sightline`."""
-    return Path(os.environ.get("SIGHTLINE_HOME") or Path.home() / ".local" / "share" / "sightline")
+def expanded(home: Any) -> Any:
+    """A home as the user wrote it; what is empty, or below a home that the user does not have, is none."""
+    return find_home({HOME_VARIABLE: str(home)}) if isinstance(home, str | Path) else home
 
 
 class Settings(BaseSettings):
@@ -266,7 +269,8 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    home: Path = Field(default_factory=default_home)
+    home: Annotated[Path | None, BeforeValidator(expanded)] = Field(default_factory=find_home)
+    """Where engine, models and catalogs live; None for a user without a home who named no other place."""
     server: ServerSettings = ServerSettings()
     limits: LimitSettings = LimitSettings()
     decode: DecodeSettings = DecodeSettings()
@@ -277,6 +281,13 @@ class Settings(BaseSettings):
     catalog: CatalogSettings = CatalogSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
+
+    @property
+    def home_folder(self) -> Path:
+        """`home`. Raises `SightlineError` of kind CONFIGURATION where there is none."""
+        if self.home is None:
+            raise SightlineError(ErrorKind.CONFIGURATION, str(NoHomeError()))
+        return self.home
 
     @classmethod
     def settings_customise_sources(

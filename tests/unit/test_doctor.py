@@ -67,6 +67,24 @@ def test_shared_memory_is_weighed_by_the_engine_that_needs_it(
         assert (check.verdict.value, f"{free_mib} of 512 MiB free" in check.found) == (verdict, True)
 
 
+def test_proxies_are_named_without_their_credentials() -> None:
+    assert list(doctor.proxies({"no_proxy": "x", "http_proxy": "", "PATH": "/"})) == []
+    named = {"HTTPS_PROXY": "http://user:secret@proxy.example:8080/x", "ALL_PROXY": "socks5://10.0.0.1:1080"}
+    (check,) = doctor.proxies(named)
+    assert check.found == "ALL_PROXY=socks5://10.0.0.1:1080, HTTPS_PROXY=http://proxy.example:8080"
+    assert check.hint == "for image downloads and pip; never for this machine"
+    (check,) = doctor.proxies({"grpc_proxy": "u:secret@10.0.0.1:1", "NO_PROXY": ".example"})
+    assert check.found == "grpc_proxy=10.0.0.1:1"
+    assert "on other hosts, but not for .example; never for this machine" in check.hint
+
+
+def test_user_without_a_home_is_told_what_to_set() -> None:
+    check = doctor.home_folder(Settings(home=None))
+    assert (check.verdict, "SIGHTLINE_HOME" in check.hint) == (Verdict.FAIL, True)
+    elsewhere = Settings(home=None, engine=EngineSettings(triton_url="triton:8001"))
+    assert doctor.home_folder(elsewhere).verdict is Verdict.OK
+
+
 def test_gpus_are_read_from_nvidia_smi() -> None:
     def answers(*_: object, **__: object) -> "subprocess.CompletedProcess[str]":
         return subprocess.CompletedProcess([], 0, "NVIDIA H200, 143771 MiB, 580.1\n", "")

@@ -4,6 +4,7 @@ import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from sightline_models.places import default_repository
 from sightline_server.settings import Settings
@@ -23,10 +24,9 @@ async def engine_session(
     idle, sends it no calls of its own.
     """
     part = settings.engine
-    repository = part.repository or default_repository(settings.home)
-    assemble(repository)
+    home, repository = places(settings)
     config = EngineConfig(
-        home=settings.home,
+        home=home,
         repository=repository,
         triton_url=part.triton_url.grpc_target if part.triton_url else None,
         device=Device(part.device),
@@ -44,3 +44,13 @@ async def engine_session(
         yield engine
     finally:
         await engine.stop()
+
+
+def places(settings: Settings) -> tuple[Path, Path]:
+    """Home and model repository of an embedded engine, with the packaged configurations; another one has neither."""
+    if settings.engine.triton_url is not None:
+        return Path(), Path()
+    home = settings.home_folder
+    repository = settings.engine.repository or default_repository(home)
+    assemble(repository)
+    return home, repository

@@ -22,7 +22,7 @@ from sightline_client.options import ClientOptions
 from sightline_client.sync import Client
 from sightline_client.terminal import echo, echo_lines
 from sightline_server.cli import demo_catalog, demo_report
-from sightline_server.errors import SightlineError
+from sightline_server.errors import ErrorKind, SightlineError
 
 app = typer.Typer(help="Search the sample photos and write a page with the results.", add_completion=False)
 
@@ -77,7 +77,7 @@ def demo(
             return
         answers = _search(world.photos, catalog)
     except SightlineError as error:
-        _fail(error.message)
+        _fail(error.message, code=2 if error.kind is ErrorKind.CONFIGURATION else 1)
     except ClientError as error:
         _fail(error.one_line() if not isinstance(error, local_server.LocalServerError) else error.message)
     page = demo_report.write(out, world.feed, answers)
@@ -120,6 +120,6 @@ def _say(text: str) -> None:
     echo_lines(text, err=True)
 
 
-def _fail(text: str) -> Any:
+def _fail(text: str, code: int = 1) -> Any:
     _say(f"sightline demo: {text}")
-    sys.exit(1)
+    sys.exit(code)

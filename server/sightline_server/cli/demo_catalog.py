@@ -29,7 +29,7 @@ def ensure(feed: Path, say: Say) -> Path:
     """Sets up what is missing and returns the folder of an up-to-date catalog. Raises `SightlineError`."""
     settings = load()
     repository = _set_up(settings, say)
-    catalog = settings.home / "catalogs" / "showroom"
+    catalog = settings.home_folder / "catalogs" / "showroom"
     stamp, wanted = catalog.with_name("showroom.stamp"), _digest(feed, repository)
     if catalog.is_dir() and stamp.is_file() and stamp.read_text() == wanted:
         say(f"catalog: up to date in {catalog}")
@@ -44,11 +44,11 @@ def _set_up(settings: Settings, say: Say) -> Path:
     """The engine, unless a running Triton is used, and the models; returns the model repository."""
     from sightline_server.triton.install import install
 
-    repository = settings.engine.repository or default_repository(settings.home)
+    repository = settings.engine.repository or default_repository(settings.home_folder)
     if settings.engine.triton_url is None:
-        install(settings.home, progress=say)
+        install(settings.home_folder, progress=say)
     try:
-        pull(repository, settings.home, lambda step: say(f"models: {step.model.name}, {step.step.value}"))
+        pull(repository, settings.home_folder, lambda step: say(f"models: {step.model.name}, {step.step.value}"))
     except ModelError as error:
         raise SightlineError(ErrorKind.CONFIGURATION, str(error)) from error
     return repository

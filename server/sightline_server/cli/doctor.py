@@ -10,7 +10,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
@@ -25,8 +25,8 @@ from rich.text import Text
 
 from sightline_client.terminal import echo, printable
 from sightline_models.defaults import DEFAULT_MODELS
-from sightline_models.errors import ModelError
-from sightline_models.places import default_repository
+from sightline_models.errors import ModelError, NoHomeError
+from sightline_models.places import default_repository, missing_right
 from sightline_models.store import State, inspect
 from sightline_server.cli.loading import load
 from sightline_server.domain.address import Address
@@ -42,6 +42,10 @@ app = typer.Typer(help="Check whether this machine has what the server needs.", 
 
 FAISS = {"faiss-cpu": "cpu", "faiss-gpu": "gpu", "faiss-gpu-cuvs": "gpu-cuvs"}
 """FAISS distributions and the extra that brings each."""
+
+PROXIES = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")
+GRPC_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
+"""The variables that gRPC reads, in lower case only."""
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (the kernel's, not a temporary file of ours)
 CORES_A_WORKER = 4
@@ -90,10 +94,13 @@ def examine(settings: Settings) -> Iterator[Check]:
     """Every check, in the order in which a newcomer would mend them."""
     yield python()
     yield c_library()
-    yield disk(settings.home)
+    yield home_folder(settings)
+    if settings.home is not None:
+        yield disk(settings.home)
     yield shared_memory(settings)
     yield port("gRPC port", settings.server.listen)
     yield port("metrics port", settings.server.metrics_listen)
+    yield from proxies(os.environ)
     devices = gpus()
     yield gpu(devices)
     yield faiss(has_gpu=bool(devices))
@@ -121,12 +128,20 @@ def c_library() -> Check:
     return Check("C library", Verdict.WARN, found, f"the embedded engine needs glibc 2.35. {ELSEWHERE}")
 
 
+def home_folder(settings: Settings) -> Check:
+    """The folder for engine, models and catalogs."""
+    if settings.home is not None:
+        return Check("home", Verdict.OK, str(settings.home))
+    verdict = Verdict.FAIL if settings.engine.triton_url is None else Verdict.OK
+    return Check("home", verdict, "this user has none", "set SIGHTLINE_HOME to a folder for engine and models")
+
+
 def disk(home: Path) -> Check:
     """Room for engine, models and catalogs."""
-    place = next(folder for folder in (home, *home.parents) if folder.exists())
+    place = next(folder for folder in (home, *home.parents) if os.access(folder, os.F_OK))
     free = shutil.disk_usage(place).free
     found = f"{free / 1e9:.1f} GB free in {home}"
-    if free >= 2 * NEEDED_BYTES or (home / "engine").is_dir():
+    if free >= 2 * NEEDED_BYTES or os.path.isdir(home / "engine"):
         return Check("disk", Verdict.OK, found)
     verdict = Verdict.WARN if free >= NEEDED_BYTES else Verdict.FAIL
     return Check(
@@ -153,6 +168,26 @@ def port(name: str, address: Address) -> Check:
         option = "--metrics-listen HOST:PORT" if "metrics" in name else "--listen HOST:PORT"
         return Check(name, Verdict.WARN, f"{address}: {reason}", f"choose another with {option}")
     return Check(name, Verdict.OK, f"{address} is free")
+
+
+def proxies(environment: Mapping[str, str]) -> Iterator[Check]:
+    """The proxies that the environment names and what goes through them; nothing where there are none."""
+    named = [name for name in environment if name.lower() in PROXIES and environment[name]]
+    if not named:
+        return
+    found = ", ".join(f"{name}={without_credentials(environment[name])}" for name in sorted(named))
+    exempt = next((environment[name] for name in ("no_proxy", "NO_PROXY") if environment.get(name)), "")
+    used = "for image downloads and pip"
+    if any(name in GRPC_PROXIES for name in named):
+        used += ", and for Triton, servers and collectors on other hosts"
+    hint = f"{used}{f', but not for {exempt}' if exempt else ''}; never for this machine"
+    yield Check("proxies", Verdict.OK, found, hint)
+
+
+def without_credentials(url: str) -> str:
+    """A proxy's URL as it may be shown: without user, password and path."""
+    scheme, separator, rest = url.rpartition("://")
+    return f"{scheme}{separator}{rest.partition('/')[0].rpartition('@')[2]}"
 
 
 def gpus(run: Callable[..., "subprocess.CompletedProcess[str]"] = subprocess.run) -> list[str]:
@@ -196,7 +231,7 @@ def engine(settings: Settings) -> Check:
     if settings.engine.triton_url is not None:
         return Check("engine", Verdict.OK, f"a running Triton at {settings.engine.triton_url}")
     try:
-        installed = installation_of(settings.home)
+        installed = installation_of(settings.home_folder)
     except SightlineError as error:
         return Check("engine", Verdict.WARN, error.message.split(". ")[0], "sightline engine install")
     return Check("engine", Verdict.OK, f"embedded Triton in {installed.root}")
@@ -216,13 +251,19 @@ def models(settings: Settings) -> Iterator[Check]:
     """The model files; those of a remote engine are its own affair."""
     if settings.engine.triton_url is not None:
         return
-    repository = settings.engine.repository or default_repository(settings.home)
     for model in DEFAULT_MODELS:
         try:
+            repository = settings.engine.repository or default_repository(settings.home)
             stored = inspect(repository, model)
             stored.require()
+        except NoHomeError:
+            yield Check(model.folder, Verdict.WARN, "missing", "sightline models pull")
+            continue
+        except PermissionError as error:
+            yield Check(model.folder, Verdict.FAIL, missing_right(error))
+            continue
         except ModelError as error:
-            missing = not (repository / model.folder / "1" / "model.onnx").is_file()
+            missing = not os.path.isfile(repository / model.folder / "1" / "model.onnx")
             verdict = Verdict.WARN if missing else Verdict.FAIL
             yield Check(model.folder, verdict, "missing" if missing else str(error), "sightline models pull")
             continue

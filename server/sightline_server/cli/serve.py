@@ -17,6 +17,7 @@ import typer
 
 from sightline_client.cli import entry
 from sightline_client.terminal import echo, echo_lines
+from sightline_models.places import missing_right
 from sightline_server.cli.hangup import Hangups, block_hangup, receive_hangups
 from sightline_server.cli.limits import check_descriptors
 from sightline_server.cli.loading import load
@@ -85,6 +86,8 @@ def serve(
         asyncio.run(serve_until_signal(settings))
     except SightlineError as error:
         fail(error)
+    except PermissionError as error:
+        fail(SightlineError(ErrorKind.CONFIGURATION, missing_right(error)))
 
 
 async def serve_until_signal(settings: Settings) -> None:

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from sightline_client.terminal import echo, echo_lines
+from sightline_models.errors import NoHomeError
+from sightline_models.places import HOME_VARIABLE, find_home
 from sightline_server.errors import SightlineError
 from sightline_server.triton.install import install as install_engine
-
-DEFAULT_HOME = Path("~/.local/share/sightline")
 
 app = typer.Typer(help="Install the embedded Triton.", add_completion=False, no_args_is_help=True)
 
@@ -22,8 +22,9 @@ def engine() -> None:
 @app.command()
 def install(
     home: Annotated[
-        Path, typer.Option(help="Sightline's folder for the engine, models and catalogs.", envvar="SIGHTLINE_HOME")
-    ] = DEFAULT_HOME,
+        Path | None,
+        typer.Option(help="Folder for the engine, models and catalogs (default: ~/.local/share/sightline)."),
+    ] = None,
     gpu: Annotated[
         bool | None,
         typer.Option("--gpu/--cpu", help="ONNX Runtime with CUDA 13 or without (default: as installed, else without)."),
@@ -37,9 +38,14 @@ def install(
 
     With --gpu it takes 3.3 GB, because NVIDIA's libraries are installed too. Use --no-nvidia if the machine has them.
     """
-    place = home.expanduser().absolute()
     try:
-        install_engine(place, gpu=gpu, nvidia=nvidia, force=force, progress=echo)
+        place = find_home({HOME_VARIABLE: str(home)} if home else None)
+        if place is None:
+            raise NoHomeError
+        install_engine(place.absolute(), gpu=gpu, nvidia=nvidia, force=force, progress=echo)
+    except NoHomeError as error:
+        echo(f"sightline: {error}", err=True)
+        raise typer.Exit(2) from error
     except SightlineError as error:
         echo_lines(f"sightline: {error.message}", err=True)
         raise typer.Exit(1) from error

@@ -17,11 +17,11 @@ MODELS = (DETECTOR, EMBEDDER)
 class EngineConfig:
     """Settings of the engine, embedded or remote."""
 
-    home: Path
-    """Folder under which `engine install` put the engine."""
+    home: Path = Path()
+    """Embedded engine only: folder under which `engine install` put the engine."""
 
-    repository: Path
-    """Triton model repository with the folders `detector` and `embedder`."""
+    repository: Path = Path()
+    """Embedded engine only: Triton model repository with the folders `detector` and `embedder`."""
 
     triton_url: str | None = None
     """HOST:PORT of the gRPC service of a running Triton; None starts the embedded one."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -103,7 +104,7 @@ class EmbeddedHost:
     def _check_repository(self) -> None:
         for model in MODELS:
             folder = self._config.repository / model
-            if not (folder / "config.pbtxt").is_file() or not list(folder.glob("*/*.onnx")):
+            if not os.path.isfile(folder / "config.pbtxt") or not list(folder.glob("*/*.onnx")):
                 raise SightlineError(
                     ErrorKind.CONFIGURATION,
                     f"no model in {folder}: it needs config.pbtxt and 1/model.onnx. Run `sightline models pull`.",

@@ -3,6 +3,7 @@
 Rule: the folder appears whole, by renaming a finished one, or not at all; making it again changes nothing.
 """
 
+import errno
 import fcntl
 import os
 import shutil
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sightline_models.places import missing_right
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton.fitness import NEEDED_BYTES, NEEDED_BYTES_CUDA, check_machine
 from sightline_server.triton.installation import (
@@ -48,6 +50,25 @@ def install(
     the loader must find others.
     """
     root = home / "engine"
+    found = read_stamp(root)
+    if not force and found == wanted_stamp(wanted_build(gpu, found)) and not may_write(home):
+        # Whoever may only read the home needs no lock for that: nothing is to be done.
+        progress(f"engine: up to date in {root}")
+        return installation_of(home)
+    try:
+        return install_locked(home, gpu=gpu, nvidia=nvidia, force=force, progress=progress)
+    except PermissionError as error:
+        raise SightlineError(
+            ErrorKind.CONFIGURATION, f"the engine cannot be installed: {missing_right(error)}"
+        ) from error
+    except OSError as error:
+        reason = f"{error.filename or home}: {in_words(error)}"
+        raise SightlineError(ErrorKind.CONFIGURATION, f"the engine cannot be installed: {reason}") from error
+
+
+def install_locked(home: Path, *, gpu: bool | None, nvidia: bool, force: bool, progress: Progress) -> Installation:
+    """As `install`, one at a time for each home. Raises `OSError` for what cannot be written."""
+    root = home / "engine"
     with one_at_a_time(home):
         remove_leftovers(home)
         found = read_stamp(root)
@@ -62,6 +83,16 @@ def install(
             build(root, wanted, progress, nvidia=nvidia)
             progress(f"engine: installed in {root}")
     return installation_of(home)
+
+
+def may_write(home: Path) -> bool:
+    """Whether this user could change the installation under `home`."""
+    return os.access(home, os.W_OK | os.X_OK)
+
+
+def in_words(error: OSError) -> str:
+    """The operating system's reason."""
+    return (error.strerror or str(error)).lower()
 
 
 def wanted_build(gpu: bool | None, found: Stamp | None) -> str:
@@ -148,6 +179,12 @@ def remove_leftovers(home: Path) -> None:
 def one_at_a_time(home: Path) -> Iterator[None]:
     """Holds the installation lock of `home`; a second installer waits for the first."""
     home.mkdir(parents=True, exist_ok=True)
-    with (home / "engine.lock").open("w") as lock:
+    if not may_write(home):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(home))
+    # Another user of the group may have made it; reading is enough to lock it.
+    lock = os.open(home / "engine.lock", os.O_RDONLY | os.O_CREAT, 0o644)
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 
+from sightline_models.places import missing_right
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton.fitness import libpython_dir
 
@@ -117,9 +118,11 @@ def backend_sources() -> dict[str, bytes]:
 
 
 def read_stamp(root: Path) -> Stamp | None:
-    """The stamp of the engine in `root`; None when there is none that can be read."""
+    """The stamp of the engine in `root`; None when there is none. Raises CONFIGURATION where it must not be read."""
     try:
         return Stamp(**json.loads((root / "stamp.json").read_text()))
+    except PermissionError as error:
+        raise SightlineError(ErrorKind.CONFIGURATION, f"the engine cannot be read: {missing_right(error)}") from error
     except (OSError, ValueError, TypeError):
         return None
 

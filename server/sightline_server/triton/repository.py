@@ -6,12 +6,26 @@ Rule: a file that is there is never touched; whoever changed a configuration mea
 import os
 from pathlib import Path
 
+from sightline_models.places import missing_right
+from sightline_server.errors import ErrorKind, SightlineError
+
 PACKAGED = Path(__file__).with_name("model_repository")
 """Filled when the wheel is built; absent in a checkout, whose `model_repository/` is used as it is."""
 
 
 def assemble(repository: Path) -> None:
-    """Puts the configurations that the wheel carries into `repository` where they are missing."""
+    """Puts the configurations that the wheel carries into `repository` where they are missing.
+
+    Raises `SightlineError` of kind CONFIGURATION when this user may not write there.
+    """
+    try:
+        copy_missing(repository)
+    except PermissionError as error:
+        raise SightlineError(ErrorKind.CONFIGURATION, missing_right(error)) from error
+
+
+def copy_missing(repository: Path) -> None:
+    """As `assemble`. Raises `OSError`."""
     for packaged in sorted(PACKAGED.glob("*/config.pbtxt")):
         target = repository / packaged.parent.name / packaged.name
         if target.exists():
