@@ -25,9 +25,9 @@ env: $(VENV)/.stamp
 # Pinned by uv.lock either way: constraints.txt is its export for pip.
 $(VENV)/.stamp: pyproject.toml uv.lock constraints.txt
 ifdef UV
-	$(UV) sync --frozen --extra $(EXTRA) --python $(PYTHON)
+	"$(UV)" sync --frozen --extra $(EXTRA) --python "$(PYTHON)"
 else
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[$(EXTRA)]"
 endif
@@ -55,19 +55,19 @@ format: env ## rewrite the code in its format
 
 serve: setup ## the server on the demo catalog, in the foreground
 	$(BIN)/sightline demo --catalog-only
-	$(BIN)/sightline serve --catalog $(SIGHTLINE_HOME)/catalogs/showroom
+	$(BIN)/sightline serve --catalog "$$SIGHTLINE_HOME/catalogs/showroom"
 
 bench: setup ## the hot path under load; one JSON object on the last line
 	$(BIN)/sightline demo --catalog-only
-	$(BIN)/python -m load_tests.bench --catalog $(SIGHTLINE_HOME)/catalogs/showroom
+	$(BIN)/python -m load_tests.bench --catalog "$$SIGHTLINE_HOME/catalogs/showroom"
 
 bench-peers: setup ## the same beside LitServe, Ray Serve and BentoML; about 20 minutes; one JSON object on the last line
 	$(BIN)/sightline demo --catalog-only
-	$(BIN)/python -m load_tests.peers.bench --catalog $(SIGHTLINE_HOME)/catalogs/showroom
+	$(BIN)/python -m load_tests.peers.bench --catalog "$$SIGHTLINE_HOME/catalogs/showroom"
 
 soak: setup ## 70 % load for HOURS (8): memory, errors, tail
 	$(BIN)/sightline demo --catalog-only
-	$(BIN)/python -m load_tests.run soak --catalog $(SIGHTLINE_HOME)/catalogs/showroom \
+	$(BIN)/python -m load_tests.run soak --catalog "$$SIGHTLINE_HOME/catalogs/showroom" \
 		--seconds $$(( $(HOURS) * 3600 ))
 
 protos: env ## generate the Python contract

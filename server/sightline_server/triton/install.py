@@ -32,6 +32,7 @@ from sightline_server.triton.installation import (
     wanted_stamp,
     write_stamp,
 )
+from sightline_server.triton.runtime import RuntimeFolder
 
 Progress = Callable[[str], None]
 
@@ -106,18 +107,22 @@ def build(root: Path, wanted: Stamp, progress: Progress, *, nvidia: bool) -> Non
     """Makes a whole engine beside `root` and puts it in place by renaming."""
     partial = root.with_name(f"engine.partial-{os.getpid()}")
     partial.mkdir(parents=True)
+    # By a plain path: venv refuses one with a colon, and what pip makes of others is its own affair.
+    plain = RuntimeFolder()
     try:
+        place = plain.link("engine", partial)
         progress("engine: making its environment")
-        venv.EnvBuilder(with_pip=False, symlinks=True).create(partial / "venv")
+        venv.EnvBuilder(with_pip=False, symlinks=True).create(place / "venv")
         size = "100 MB" if wanted.build == CPU else "1.6 GB" if nvidia else "360 MB"
         progress(f"engine: fetching Triton and ONNX Runtime (about {size})")
-        fetch_packages(partial / "venv" / "bin" / "python", requirements(wanted.build, nvidia=nvidia))
+        fetch_packages(place / "venv" / "bin" / "python", requirements(wanted.build, nvidia=nvidia))
         progress("engine: assembling the backends")
         made = Installation(partial, wanted.python_version, wanted.libpython_dir)
         assemble_backends(made, made.backends)
         write_stamp(partial, wanted)
         put_in_place(partial, root)
     finally:
+        plain.close()
         shutil.rmtree(partial, ignore_errors=True)
 
 
