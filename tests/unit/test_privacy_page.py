@@ -1,0 +1,45 @@
+"""docs/privacy.md says of each direct dependency whether it calls anybody, and the manifests set what it asks for."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from itertools import chain
+
+import pytest
+
+from load_tests.peers.peers import PEERS
+from sightline_server.triton.installation import CPU, CUDA, NVIDIA, requirements
+from tests.support.engine import CHECKOUT
+
+PAGE = (CHECKOUT / "docs" / "privacy.md").read_text()
+HAND_INSTALLED = ("locust", "cupy", "matplotlib")
+"""What scripts of the load tests import without a list of requirements."""
+
+
+def direct_dependencies() -> Iterator[str]:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    lists = [project["project"]["dependencies"], *project["project"]["optional-dependencies"].values()]
+    for requirement in chain(*lists, *project["dependency-groups"].values()):
+        yield re.split(r"[^A-Za-z0-9._-]", requirement)[0]
+    for build in (CPU, CUDA):
+        found = re.findall(r"(?m)^([a-z0-9._-]+)==", requirements(build))
+        yield from (name for name in found if not NVIDIA.match(name))
+    yield from (peer.package for peer in PEERS)
+    yield from HAND_INSTALLED
+
+
+@pytest.mark.parametrize("name", sorted(set(direct_dependencies()) - {"sightline"}))
+def test_each_direct_dependency_is_on_the_page(name: str) -> None:
+    assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", PAGE), f"read {name} for telemetry, then add it"
+
+
+def test_triton_container_has_the_switch() -> None:
+    manifest = (CHECKOUT / "deploy" / "kubernetes" / "sightline-triton.yaml").read_text()
+    triton = manifest[manifest.index("- name: triton\n") : manifest.index("      containers:\n")]
+    assert '{name: ORT_DISABLE_TELEMETRY, value: "1"}' in triton
+
+
+def test_every_file_that_names_the_triton_image_names_the_switch() -> None:
+    found = [path for path in CHECKOUT.glob("deploy/**/*") if path.is_file() and "tritonserver:" in path.read_text()]
+    assert found
+    assert [path.name for path in found if "ORT_DISABLE_TELEMETRY" not in path.read_text()] == []
