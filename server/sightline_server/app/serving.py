@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from sightline_server.app.clock import clock
 from sightline_server.app.door import Door
@@ -34,6 +34,7 @@ from sightline_server.rpc.admission import Admission
 from sightline_server.rpc.listening import in_words
 from sightline_server.rpc.tls import Certificates
 from sightline_server.settings import Settings
+from sightline_server.telemetry.exposition import serving_metrics
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.tracing import make_tracing
 from sightline_server.telemetry.usage import ALONE, Usage
@@ -95,14 +96,11 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
 def start_metrics(stack: AsyncExitStack, listen: TcpAddress, registry: CollectorRegistry) -> str:
     """Serves `registry` as `/metrics` on `listen`; returns the address with its real port."""
     try:
-        server, thread = start_http_server(listen.port, listen.host, registry=registry)
+        port = stack.enter_context(serving_metrics(listen.host, listen.port, registry))
     except OSError as error:
         reason = in_words(error)
         raise SightlineError(ErrorKind.CONFIGURATION, f"cannot listen on {listen} for metrics: {reason}") from error
-    stack.callback(thread.join)
-    stack.callback(server.server_close)
-    stack.callback(server.shutdown)
-    return str(listen.with_port(server.server_port))
+    return str(listen.with_port(port))
 
 
 def tell_usage(stack: AsyncExitStack, metrics: Metrics, worker: str) -> None:
