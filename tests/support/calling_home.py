@@ -1,7 +1,8 @@
 """Judges the lines of strace: whoever asks the network for anything, or writes where it should not, is found.
 
 Rule: what is not known to stay on the machine counts. Allowed are loopback addresses, netlink (the kernel's own tables)
-and the Unix sockets of user databases; a question to a name server counts on any address, loopback included.
+and the Unix sockets of user databases; a question to a name server counts on any address, loopback included,
+and so does a look-up that /etc/hosts may have answered: on another machine it would not.
 """
 
 import ast
@@ -75,6 +76,8 @@ def judge(line: str, places: Places) -> Iterator[str]:
     elif name == UNSEEN and not rest.endswith("(Function not implemented)"):
         yield f"{name}: sends and writes through a ring, which strace does not show"
     elif name in OPENING or name in CHANGING:
+        if '"/etc/hosts"' in rest:
+            yield "looks up the address of a name, or the name of an address: reads /etc/hosts"
         yield from judge_files(name, rest, places)
 
 
