@@ -163,9 +163,9 @@ async def test_ctrl_c_while_standard_input_is_read_exits_130() -> None:
 INTERRUPTED_IMPORT = """
 import builtins, os, signal, sys
 from sightline_client.cli import main
-original = builtins.__import__
+original, module = builtins.__import__, sys.argv.pop(1)
 def interrupting(name, *rest):
-    if name == sys.argv[1]:
+    if name == module:
         os.kill(os.getpid(), signal.SIGINT)
     return original(name, *rest)
 builtins.__import__ = interrupting
@@ -173,12 +173,21 @@ main()
 """
 
 
-@pytest.mark.parametrize("module", ["grpc", "rich.table", "typer"])
-def test_ctrl_c_while_modules_are_loaded_exits_130(module: str) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED_IMPORT, module], capture_output=True, timeout=60, check=False
-    )
-    assert_plain(ran, 130, lines=0)
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("grpc", ["search", "-"]),
+        ("rich.table", ["search", "-"]),
+        ("typer", ["--help"]),
+        ("pydantic", ["doctor"]),
+        ("lance", ["catalog", "info", "/nowhere"]),
+        ("lance", ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]),
+    ],
+    ids=["grpc", "rich", "typer", "doctor", "catalog", "serve"],
+)
+def test_ctrl_c_while_modules_are_loaded_exits_130(module: str, arguments: Sequence[str]) -> None:
+    command = [sys.executable, "-c", INTERRUPTED_IMPORT, module, *arguments]
+    assert_plain(subprocess.run(command, capture_output=True, timeout=60, check=False), 130)
 
 
 @pytest.mark.parametrize(

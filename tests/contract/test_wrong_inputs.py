@@ -93,6 +93,13 @@ CASES = [
     Case("catalog build {feed} --out {none} --config {folder}", "no such settings file"),
     Case("catalog build {feed} --out {none} --config {garbage}", "settings file"),
     Case("catalog build {feed} --out {none} --images {garbage}", "is a file"),
+    Case("catalog build {none}.csv --out {none}", "no such feed"),
+    Case("catalog build {feed} --out {folder}", "exists already"),
+    Case("catalog build {feed} --out /dev/null/shop", "/dev/null", 1),
+    Case("catalog build {feed} --out /proc/shop", "/proc", 1),
+    Case("catalog info {damaged}", "is damaged"),
+    Case("catalog ids {damaged}", "is damaged"),
+    Case("eval {good_queries} --catalog {damaged}", "is damaged"),
     Case("catalog info", "CATALOG"),
     Case("catalog info {none}", "no catalog"),
     Case("catalog info {folder}", "no catalog"),
@@ -134,6 +141,8 @@ CASES = [
     Case("serve", "limits.max_regions", env={"SIGHTLINE_LIMITS__MAX_REGIONS": "many"}),
     Case("serve", "server.grace_s", env={"SIGHTLINE_SERVER__GRACE_S": "-1"}),
     Case("serve", "limits", env={"SIGHTLINE_LIMITS": "{"}),
+    Case("serve", "log.level", env={"SIGHTLINE_LOG__LEVEL": "LOUD"}),
+    Case("serve", "engine.device", env={"SIGHTLINE_ENGINE__DEVICE": "tpu"}),
     Case("serve extra", "unexpected extra argument"),
 ]
 
@@ -142,10 +151,11 @@ CASES = [
 def names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A folder of files that are wrong in different ways, by the names that the cases use."""
     root = tmp_path_factory.mktemp("wrong")
-    for name in ("folder", "models/detector/1"):
+    for name in ("folder", "models/detector/1", "damaged/_versions"):
         (root / name).mkdir(parents=True)
     os.mkfifo(root / "pipe")
     (root / "models/detector/1/model.onnx").write_bytes(b"\x00garbage")
+    (root / "damaged/_versions/1.manifest").write_bytes(b"garbage")
     (root / "good.jpg").write_bytes(b"photo")
     files = {
         "empty": b"",
@@ -160,7 +170,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     for name, data in files.items():
         (root / name).write_bytes(data)
     (root / "feed.csv").write_bytes(files["feed"])
-    paths = {name: str(root / name) for name in (*files, "folder", "pipe", "models", "none")}
+    paths = {name: str(root / name) for name in (*files, "folder", "pipe", "models", "damaged", "none")}
     return {
         **paths,
         "feed": str(root / "feed.csv"),
