@@ -118,6 +118,8 @@ def _errors_on_one_line() -> Iterator[None]:
     except PermissionError as error:
         echo(f"sightline models: {missing_right(error)}", err=True)
         raise typer.Exit(1) from error
+    except BrokenPipeError:  # the reader of the output has left
+        raise
     except OSError as error:
         echo(f"sightline models: {entry.described(error)}", err=True)
         raise typer.Exit(1) from error

@@ -88,6 +88,22 @@ async def test_a_full_disk_is_one_line(photo: Path, arguments: Sequence[str]) ->
 
 
 @pytest.mark.parametrize(
+    "command",
+    ["--help", "search --help", "doctor", "models list", "serve --print-config"],
+)
+async def test_every_command_survives_output_that_cannot_be_written(command: str) -> None:
+    readable, writable = os.pipe()
+    os.close(readable)
+    assert_plain(await run(*command.split(), stdout=writable), 1, lines=0)
+    os.close(writable)
+    full = os.open("/dev/full", os.O_WRONLY)
+    ran = await run(*command.split(), stdout=full)
+    os.close(full)
+    assert_plain(ran, 1)
+    assert b"No space left on device" in ran.stderr
+
+
+@pytest.mark.parametrize(
     ("out", "problem"),
     [
         ("/dev/full/out.png", b"Not a directory"),

@@ -120,5 +120,5 @@ def test_the_client_reduces_what_it_draws_on() -> None:
 
 
 def test_bytes_that_are_no_image_are_an_error_of_the_client() -> None:
-    with pytest.raises(OSError, match="cannot identify"):
+    with pytest.raises(OSError, match="not in a format that Pillow reads"):
         upright(io.BytesIO(b"no image").getvalue())

@@ -23,7 +23,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from sightline_client.cli import entry
-from sightline_client.terminal import echo, printable
+from sightline_client.terminal import echo, echo_lines, printable
 from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
 from sightline_server.cli.loading import load
 from sightline_server.errors import ErrorKind, SightlineError
@@ -174,11 +174,7 @@ def ids(
 
     with failures():
         listed: list[str] = open_catalog(catalog).display["id"].to_pylist()
-    if as_json:
-        echo(json.dumps(listed))
-        return
-    for product_id in listed:
-        echo(product_id)
+    echo_lines(json.dumps(listed) if as_json else "\n".join(map(printable, listed)))
 
 
 @contextmanager
@@ -189,6 +185,8 @@ def failures() -> Iterator[None]:
     except SightlineError as error:
         echo(f"sightline: {error.message}", err=True)
         raise typer.Exit(2 if error.kind is ErrorKind.CONFIGURATION else 1) from None
+    except BrokenPipeError:  # the reader of the output has left
+        raise
     except OSError as error:
         echo(f"sightline: {entry.described(error)}", err=True)
         raise typer.Exit(1) from None
