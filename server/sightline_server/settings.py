@@ -31,6 +31,7 @@ from sightline_server.domain.address import (
 )
 from sightline_server.errors import ErrorKind, SightlineError
 
+PhotoFormat = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff"]
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -144,6 +145,8 @@ class DecodeSettings(Part):
     """Threads that decode and crop."""
     max_frame_edge: Positive = 3072
     """A decoded photo is reduced to at most this longer edge, in pixels."""
+    formats: Annotated[tuple[PhotoFormat, ...], Field(min_length=1)] = ("jpeg", "png", "webp")
+    """Formats that callers may send, of `jpeg`, `png`, `webp`, `gif`, `bmp`, `tiff`; catalog images may have all."""
 
 
 class DetectionSettings(Part):

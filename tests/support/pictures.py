@@ -99,3 +99,27 @@ def xmp(orientation: int) -> bytes:
         b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
         b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="%d"/></rdf:RDF></x:xmpmeta>'
     ) % orientation
+
+
+def png_of(width: int, height: int, bits: int, colour: int, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG of zeros in any kind of pixels, with more `chunks` before the pixels; large ones are a few kilobytes."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    row = bytes((width * channels * bits + 7) // 8 + 1)
+    packer = zlib.compressobj(9)
+    packed = b"".join([*(packer.compress(row) for _ in range(height)), packer.flush()])
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    middle = b"".join(chunk(*each) for each in chunks)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + middle + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
+def bmp_of_runs(width: int, height: int, rows: int) -> bytes:
+    """A BMP in runs of which every row is one pixel and the end of the row, so that almost no bytes are many pixels."""
+    data = b"\x01\x00\x00\x00" * rows
+    palette = b"".join(bytes((shade, shade, shade, 0)) for shade in range(256))
+    start = 14 + 40 + len(palette)
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(data), 2835, 2835, 256, 0)
+    return b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + header + palette + data

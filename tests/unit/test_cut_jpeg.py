@@ -8,7 +8,8 @@ from PIL import Image
 
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.stages import cut_jpeg, jpeg
-from sightline_server.stages.decode import DecodeLimits, by_pillow, decode
+from sightline_server.stages.decode import DecodeLimits, decode
+from sightline_server.stages.pillow import jpeg_colour
 from tests.support.pictures import Pixels, encode, exif, gradient, noise, smooth
 
 LIMITS = DecodeLimits(max_bytes=1 << 22, max_pixels=8_000_000, max_edge=2048)
@@ -49,7 +50,7 @@ def assert_truncated(photo: bytes) -> None:
 
 
 def missing(photo: bytes) -> float:
-    return cut_jpeg.missing(photo, jpeg.read(photo), by_pillow)
+    return cut_jpeg.missing(photo, jpeg.read(photo), jpeg_colour)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -93,7 +93,12 @@ async def build_pipeline(
         queries=queries,
         threads=threads,
         settings=PipelineSettings(
-            DecodeLimits(limits.max_photo_bytes, limits.max_photo_pixels, settings.decode.max_frame_edge),
+            DecodeLimits(
+                limits.max_photo_bytes,
+                limits.max_photo_pixels,
+                settings.decode.max_frame_edge,
+                settings.decode.formats,
+            ),
             settings.detection,
             settings.ranking,
         ),

@@ -7,6 +7,7 @@ is decoded.
 import base64
 import binascii
 import re
+from collections.abc import Collection
 from typing import Final
 
 from sightline_server.errors import SightlineError
@@ -32,7 +33,7 @@ DECODED: Final[dict[str, re.Pattern[bytes]]] = {
 PROLOGUE: Final = rb"\s*(?:<\?xml(?>.*?\?>)\s*)?(?:<!--(?>.*?-->)\s*)*+"
 """XML declaration and comments; atomic, because a comment could else be read in countless ways."""
 
-SUPPORTED = "JPEG, PNG, WebP, GIF, BMP and TIFF"
+TITLES: Final = {"jpeg": "JPEG", "png": "PNG", "webp": "WebP", "gif": "GIF", "bmp": "BMP", "tiff": "TIFF"}
 
 REFUSED: Final[tuple[tuple[str, str, re.Pattern[bytes]], ...]] = tuple(
     (name, title, re.compile(pattern, re.DOTALL | re.IGNORECASE if pattern.startswith(b"\\s*") else re.DOTALL))
@@ -87,39 +88,47 @@ RAW_PHOTOMETRY = frozenset({32803, 34892})
 RAW_COMPRESSIONS = frozenset({32767, 32769, 32770, 34713, 34892, 65000, 65535})
 DNG_VERSION, SUBFILE, COMPRESSION, PHOTOMETRY = 50706, 254, 259, 262
 
-ADVICE = f"supported are {SUPPORTED}; convert it in the app"
 TEXT = re.compile(rb"[\t\n\f\r\x1b -~\x80-\xff]+")
 BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{16,}={0,2}$")
 HEX = re.compile(rb"(?:0x)?((?:[0-9A-Fa-f]{2}){8,})")
 BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
-def photo_format(photo: bytes) -> str:
-    """The key of `DECODED` for the photo.
+def photo_format(photo: bytes, allowed: Collection[str] = tuple(DECODED)) -> str:
+    """The key of `DECODED` for the photo, which is one of `allowed`.
 
     Raises `SightlineError` of kind INVALID_IMAGE for every other file; its message names what the file is if known.
     """
     for name, pattern in DECODED.items():
         if pattern.match(photo):
             if name == "tiff" and is_raw(photo):
-                raise unsupported("raw", "a raw camera file")
+                raise unsupported("raw", "a raw camera file", allowed)
+            if name not in allowed:
+                raise unsupported(name, TITLES[name], allowed, f" (or allow {name} in the server's decode.formats)")
             return name
     start = photo[:SNIFFED]
     if not photo.strip(b"\0"):
         raise invalid("the photo is empty: all of its bytes are zero; send the whole file", "empty")
     for name, title, pattern in REFUSED:
         if pattern.match(start.removeprefix(BYTE_ORDER_MARKS[0])):
-            raise unsupported(name, title)
+            raise unsupported(name, title, allowed)
     if encoding := encoded_as(start):
         raise invalid(f"the photo is {encoding} text of an image; send the decoded bytes", encoding)
     if is_text(start):
-        raise unsupported("text", "text")
-    raise invalid(f"the photo is not in a supported image format; {ADVICE}")
+        raise unsupported("text", "text", allowed)
+    raise invalid(f"the photo is not in a supported image format; {advice(allowed)}")
 
 
-def unsupported(name: str, title: str) -> SightlineError:
+def unsupported(name: str, title: str, allowed: Collection[str], hint: str = "") -> SightlineError:
     """The error of a photo in a known format that is not decoded."""
-    return invalid(f"the photo is {title}; {ADVICE}", name)
+    return invalid(f"the photo is {title}; {advice(allowed)}{hint}", name)
+
+
+def advice(allowed: Collection[str]) -> str:
+    """What a caller can do about a format that is not decoded."""
+    titles = [title for name, title in TITLES.items() if name in allowed]
+    listed = " and ".join(filter(None, (", ".join(titles[:-1]), titles[-1])))
+    return f"supported are {listed}; convert it in the app"
 
 
 def is_raw(photo: bytes) -> bool:

@@ -78,6 +78,18 @@ class Jpeg:
     """Whether the end marker is there."""
 
     @property
+    def holds_one_scan(self) -> bool:
+        """Whether the first scan is all that decoders read: it holds every component and all coefficients."""
+        first = self.scans[0]
+        return len(first.components) == len(self.components) and (first.first, first.last, first.bit) == (0, 63, 0)
+
+    @property
+    def samples_per_pixel(self) -> float:
+        """Samples of all components for one pixel: 3 where colours have the full size, 1.5 for 4:2:0."""
+        most = max(each.across for each in self.components) * max(each.down for each in self.components)
+        return sum(each.across * each.down for each in self.components) / most
+
+    @property
     def begins_all_coefficients(self) -> bool:
         """Whether the scans bring every coefficient to its last bit, the last scan being whole."""
         missing = set(product((component.id for component in self.components), range(COEFFICIENTS)))

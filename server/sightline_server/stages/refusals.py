@@ -23,11 +23,16 @@ def corrupt(photo_format: str) -> SightlineError:
     return invalid(f"the photo is {photo_format.upper()}, but it is truncated or corrupt", photo_format)
 
 
-def too_large(quantity: str, value: int, limit: int) -> SightlineError:
-    """The error of a photo with a larger `quantity` (bytes or pixels) than allowed."""
+def too_large(quantity: str, value: int, limit: int, photo_format: str = "") -> SightlineError:
+    """The error of a photo with a larger `quantity` (bytes, pixels or edge) than allowed.
+
+    With `photo_format` the limit is that of a kind of this format which takes more memory or time than usual.
+    """
+    kind = f" for {photo_format.upper()} of its kind" if photo_format else ""
+    subject = f"an edge of {value} pixels" if quantity == "edge" else f"{value} {quantity}"
     return SightlineError(
         ErrorKind.LIMIT_EXCEEDED,
-        f"the photo has {value} {quantity}, the limit is {limit}",
+        f"the photo has {subject}, the limit is {limit}{kind}",
         field="photo",
         metadata={"limit": f"max_photo_{quantity}", "value": str(limit)},
     )
