@@ -114,6 +114,8 @@ def test_a_document_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyP
         json.dumps(ITEMS).replace("}, {", "], {"),
         json.dumps({"products": ITEMS})[:-1],
         '[{"id": "p0", "image_link": "a.jpg"},]',
+        json.dumps(ITEMS).replace('"p1"', '"p1'),
+        json.dumps(ITEMS).replace('"p1",', '"p1"'),
     ],
 )
 def test_a_broken_document_is_refused_as_a_whole(tmp_path: Path, text: str) -> None:

@@ -1,7 +1,7 @@
 """The header of a delimited text: which row it is, the delimiter, and the columns.
 
-Rule: the header is the first row, within the first `MAX_HEADER_ROWS`, whose names hold `id` and `image_link` by any of
-their spellings, by whichever delimiter. `sep=;` of Excel and rows of remarks (`# Required | ...`) may stand above it.
+Rule: the header is one line, the first row within the first `MAX_HEADER_ROWS`, whose names hold `id` and `image_link`
+by any of their spellings, by whichever delimiter. `sep=;` of Excel and remarks (`# Required | ...`) may be above it.
 """
 
 import re
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sightline_server.ingest.feeds import exporters
 from sightline_server.ingest.feeds.columns import REQUIRED, canonical_names, column_name
 from sightline_server.ingest.feeds.exporters import Exporter
+from sightline_server.ingest.feeds.links import looks_like_image_link
 from sightline_server.ingest.feeds.records import BAD_CHARACTER, refused, shown_names
 from sightline_server.ingest.feeds.rows import Dialect, Row, read_rows
 from sightline_server.ingest.feeds.text import Line, Lines
@@ -41,12 +42,11 @@ def read_header(name: str, lines: Lines) -> Header:
         delimiters = separator[1]
     else:
         lines.take_back([first])
-    head = [line for _, line in zip(range(4 * MAX_HEADER_ROWS), lines, strict=False)]
+    head = [line for _, line in zip(range(MAX_HEADER_ROWS), lines, strict=False)]
     for delimiter in sorted(delimiters, key=lambda sign: -weight(head, sign)):
         header = find_header(head, delimiter)
         if header is not None:
-            kept = [line for line in head if line.number > last_line(head, header, delimiter)]
-            lines.take_back(kept)
+            lines.take_back([line for line in head if line.number > header.line])
             return header
     raise no_header(name, head, max(delimiters, key=lambda sign: weight(head, sign)))
 
@@ -67,18 +67,7 @@ def find_header(head: list[Line], delimiter: str) -> Header | None:
 
 def head_rows(head: list[Line], delimiter: str) -> list[Row]:
     """The first rows."""
-    rows = read_rows(Lines(iter(head)), Dialect(delimiter))
-    return [row for _, row in zip(range(MAX_HEADER_ROWS), rows, strict=False)]
-
-
-def last_line(head: list[Line], header: Header, delimiter: str) -> int:
-    """The number of the last line that belongs to the header, whose names may hold line breaks."""
-    lines = Lines(iter(head))
-    for number, _ in enumerate(read_rows(lines, Dialect(delimiter)), start=1):
-        if number == header.row:
-            break
-    following = next(lines, None)
-    return following.number - 1 if following else head[-1].number
+    return list(read_rows(Lines(iter(head)), Dialect(delimiter)))
 
 
 def to_header(number: int, row: Row, delimiter: str) -> Header | None:
@@ -87,6 +76,9 @@ def to_header(number: int, row: Row, delimiter: str) -> Header | None:
     system = exporters.recognised(raw)
     names = canonical_names([system.columns.get(name, name) for name in raw] if system else raw)
     if any(required not in names for required in REQUIRED) or BAD_CHARACTER in "".join(names):
+        return None
+    if any(looks_like_image_link(field) for field in row.fields):
+        # The line break behind the header is missing: the first product would be lost in it.
         return None
     columns = Dialect(delimiter, len(names), names.index("id"), names.index("image_link"))
     return Header(number, row.line, names, columns, system)
@@ -100,5 +92,5 @@ def no_header(name: str, head: list[Line], delimiter: str) -> Exception:
     known = exporters.hint(raw)
     names = canonical_names(raw)
     missing = " and ".join(f"no column {required}" for required in REQUIRED if required not in names)
-    text = f"{name} has {missing or 'no header'}; its columns are: {shown_names(names)}"
+    text = f"{name} has {missing or 'no line with column names only'}; its columns are: {shown_names(names)}"
     return refused(f"{text}. It looks like {known}" if known else text)

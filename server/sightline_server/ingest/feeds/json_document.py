@@ -5,6 +5,7 @@ error of the document.
 """
 
 import io
+import json
 import re
 from collections.abc import Iterator
 
@@ -36,6 +37,7 @@ def read_document(text: io.TextIOWrapper, name: str) -> Iterator[tuple[int, str]
         window.expect_end(1)
         return
     window.at = holder.end() - 1 if holder else window.at + 1
+    head = window.text[: window.at]
     number = 0
     while window.next_sign() != "]" or number:
         number += 1
@@ -46,10 +48,10 @@ def read_document(text: io.TextIOWrapper, name: str) -> Iterator[tuple[int, str]
         if sign != ",":
             raise window.broken(number)
         window.at += 1
-    window.at += 1
     if holder:
-        window.expect_closed(number)
+        window.expect_closed(head, number)
     else:
+        window.at += 1
         window.expect_end(number)
 
 
@@ -121,13 +123,15 @@ class Window:
         if self.next_sign():
             raise self.broken(number)
 
-    def expect_closed(self, number: int) -> None:
-        """Raises `SightlineError` where the object around the list is not closed, or says that more pages follow."""
-        while len(self.text) - self.at <= CHUNK_CHARS and self._more(self.at):
+    def expect_closed(self, head: str, number: int) -> None:
+        """Raises `SightlineError` where `head` and what follows the objects are not JSON, or tell of further pages."""
+        while len(self.text) - self.at <= MAX_RECORD_CHARS and self._more(self.at):
             pass
         rest = self.text[self.at :]
-        if not rest.rstrip().endswith("}"):
-            raise self.broken(number)
+        try:
+            json.loads(head + rest)
+        except (ValueError, RecursionError) as error:
+            raise self.broken(number) from error
         if NEXT_PAGE.search(rest):
             raise refused(f"{self._name} is one page of several (it has a nextPageToken); join the pages first")
 

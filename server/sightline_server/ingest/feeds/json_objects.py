@@ -12,13 +12,15 @@ from typing import BinaryIO
 from sightline_server.ingest.feeds.columns import canonical_names, column_name, gathered
 from sightline_server.ingest.feeds.json_document import HOLDER, read_document
 from sightline_server.ingest.feeds.options import FeedOptions
-from sightline_server.ingest.feeds.records import Record
+from sightline_server.ingest.feeds.records import Record, refused
 from sightline_server.ingest.feeds.rows import TOO_LONG
 from sightline_server.ingest.feeds.text import lines_of, opened_text
 
 ATTRIBUTES = ("product_attributes", "attributes")
 ARRAY = re.compile(r"\s*\[\s*(?:\{|\]|\Z)")
 HEAD_CHARS = 64 * 1024
+MAX_DIGITS = 100
+OUT_OF_RANGE = "holds a number out of range"
 NO_OBJECT = "is not a JSON object"
 
 
@@ -31,7 +33,10 @@ def read_json(file: BinaryIO, name: str, options: FeedOptions) -> Iterator[Recor
     try:
         if is_document(head):
             for number, element in read_document(text, name):
-                yield to_record(number, 0, element) if element else Record(number, {}, TOO_LONG)
+                record = to_record(number, 0, element) if element else Record(number, {}, TOO_LONG)
+                if record.fault == NO_OBJECT:
+                    raise refused(f"{name} is not valid JSON: object {number} is broken")
+                yield record
             return
         for line in lines_of(text):
             if line.too_long:
@@ -59,7 +64,9 @@ def is_document(head: str) -> bool:
 def to_record(number: int, line: int, text: str) -> Record:
     """The record of one JSON object."""
     try:
-        values = json.loads(text, object_pairs_hook=distinct, parse_float=finite, parse_constant=constant)
+        values = json.loads(
+            text, object_pairs_hook=distinct, parse_float=finite, parse_int=whole, parse_constant=constant
+        )
     except RecursionError:
         return Record(number, {}, "is nested too deeply", line)
     except ValueError as error:
@@ -82,18 +89,25 @@ def distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return values
 
 
+def whole(digits: str) -> int:
+    """The integer of `digits`. Raises `JsonRuleError` where it has more than `MAX_DIGITS` of them."""
+    if len(digits) > MAX_DIGITS:
+        raise JsonRuleError(OUT_OF_RANGE)
+    return int(digits)
+
+
 def finite(digits: str) -> float:
     """The number of `digits`. Raises `JsonRuleError` beyond the range of a 64-bit float, such as 1e999."""
     value = float(digits)
     if value in (float("inf"), float("-inf")):
-        raise JsonRuleError("holds a number out of range")
+        raise JsonRuleError(OUT_OF_RANGE)
     return value
 
 
 def constant(name: str) -> None:
     """None for NaN, which many tools write for an absent value. Raises `JsonRuleError` for the infinite ones."""
     if name != "NaN":
-        raise JsonRuleError("holds a number out of range")
+        raise JsonRuleError(OUT_OF_RANGE)
 
 
 def named(values: dict[str, object]) -> dict[str, object]:

@@ -33,7 +33,7 @@ def read_parquet(file: BinaryIO, name: str, options: FeedOptions) -> Iterator[Re
     metadata = checked_metadata(file, name, options.limits)
     schema = metadata.schema.to_arrow_schema()
     texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
-    with pq.ParquetFile(file, metadata=metadata, read_dictionary=texts) as table:
+    with pq.ParquetFile(file, metadata=metadata, read_dictionary=texts, page_checksum_verification=True) as table:
         names = canonical_names([column_name(field) for field in schema.names])
         require_columns(name, names)
         number = 0
@@ -42,6 +42,8 @@ def read_parquet(file: BinaryIO, name: str, options: FeedOptions) -> Iterator[Re
             for values in zip(*columns, strict=True):
                 number += 1
                 yield to_record(number, names, values)
+        if number != metadata.num_rows:
+            raise refused(f"{name} declares {metadata.num_rows} rows and holds {number}; it is damaged")
 
 
 def checked_metadata(file: BinaryIO, name: str, limits: FeedLimits) -> pq.FileMetaData:
@@ -52,6 +54,9 @@ def checked_metadata(file: BinaryIO, name: str, limits: FeedLimits) -> pq.FileMe
     unpacked = sum(group.total_byte_size for group in groups)
     if unpacked > limits.unpacked_limit(size) or unpacked < 0:
         raise refused(f"{name} declares {unpacked} bytes unpacked in a file of {size}; that is too much to be a feed")
+    in_groups = sum(group.num_rows for group in groups)
+    if in_groups != metadata.num_rows:
+        raise refused(f"{name} declares {metadata.num_rows} rows and {in_groups} in its row groups; it is damaged")
     if metadata.num_rows > size:
         raise refused(f"{name} declares {metadata.num_rows} rows in a file of {size} bytes; that cannot be")
     return metadata

@@ -24,6 +24,10 @@ READERS: Mapping[Format, Callable[[BinaryIO, str, FeedOptions], Iterator[Record]
 }
 
 
+UNREADABLE = (OSError, ValueError, OverflowError, LookupError, pa.ArrowException)
+"""The exceptions of libraries about a damaged file."""
+
+
 def read_records(feed: OpenFeed | Path, options: FeedOptions | None = None) -> Iterator[Record]:
     """The rows of `feed`, in order, always from the first one.
 
@@ -34,7 +38,7 @@ def read_records(feed: OpenFeed | Path, options: FeedOptions | None = None) -> I
         source.file.seek(0)
         try:
             yield from READERS[source.format](source.file, source.name, options)
-        except (OSError, UnicodeError, pa.ArrowException) as error:
+        except UNREADABLE as error:
             raise refused(f"{source.name} cannot be read: {type(error).__name__}") from error
 
 
@@ -43,6 +47,6 @@ def count_rows(feed: OpenFeed | Path, options: FeedOptions | None = None) -> int
     if isinstance(feed, OpenFeed) and feed.format is Format.PARQUET:
         try:
             return count_parquet(feed.file)
-        except (OSError, pa.ArrowException):
+        except UNREADABLE:
             return 0
     return sum(1 for record in read_records(feed, options) if not record.notice)

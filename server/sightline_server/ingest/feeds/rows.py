@@ -33,7 +33,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How rows are written: the delimiter, the number of columns, and where `id` and `image_link` are."""
+    """How rows are written: the delimiter, the number of columns, and where `id` and `image_link` are.
+
+    As long as the number of columns is unknown (0), a row is one line.
+    """
 
     delimiter: str
     columns: int = 0
@@ -48,32 +51,41 @@ class Dialect:
 
 def read_rows(lines: Lines, dialect: Dialect) -> Iterator[Row]:
     """The rows of `lines`, one for each record; blank lines are rows without fields."""
+    settled = True
     for line in lines:
-        if line.too_long:
-            yield Row(line.number, fault=TOO_LONG)
-        elif not line.text.strip():
-            yield Row(line.number)
-        elif '"' not in line.text:
-            yield Row(line.number, line.text.split(dialect.delimiter))
-        else:
-            yield quoted_row(line, lines, dialect)
+        row = next_row(line, lines, dialect, settled)
+        if row.fields or row.fault:
+            settled = len(row.fields) == dialect.columns
+        yield row
 
 
-def quoted_row(first: Line, lines: Lines, dialect: Dialect) -> Row:
+def next_row(line: Line, lines: Lines, dialect: Dialect, settled: bool) -> Row:
+    """The row that begins with `line`; `settled` says whether the row before it was whole."""
+    if line.too_long:
+        return Row(line.number, fault=TOO_LONG)
+    if not line.text.strip():
+        return Row(line.number)
+    if '"' not in line.text:
+        return Row(line.number, line.text.split(dialect.delimiter))
+    return quoted_row(line, lines, dialect, settled)
+
+
+def quoted_row(first: Line, lines: Lines, dialect: Dialect, settled: bool) -> Row:
     """The row that begins with `first`, which has quotes. Lines that do not belong to it are taken back."""
     fields = split_line(first.text, dialect.delimiter)
     literal = first.text.split(dialect.delimiter)
     if fields is not None:
         misread = dialect.lenient and len(fields) != dialect.columns == len(literal)
         return Row(first.number, literal if misread else fields)
-    row, taken = row_of_lines(first, lines, dialect)
-    if row is not None:
-        return row
-    lines.take_back(taken)
+    if dialect.columns:
+        row, taken = row_of_lines(first, lines, dialect, settled)
+        if row is not None:
+            return row
+        lines.take_back(taken)
     return Row(first.number, literal) if dialect.lenient else Row(first.number, fault=UNCLOSED)
 
 
-def row_of_lines(first: Line, lines: Lines, dialect: Dialect) -> tuple[Row | None, list[Line]]:
+def row_of_lines(first: Line, lines: Lines, dialect: Dialect, settled: bool) -> tuple[Row | None, list[Line]]:
     """The row over several lines, None if there is none by the rule; and the lines after `first` that were read."""
     splitter = FieldSplitter(dialect.delimiter)
     state, chars = splitter.add(first.text), len(first.text)
@@ -87,30 +99,29 @@ def row_of_lines(first: Line, lines: Lines, dialect: Dialect) -> tuple[Row | Non
         if line.too_long:
             break
         state = splitter.add(line.text)
-        if dialect.columns and len(splitter.fields) > dialect.columns:
+        if len(splitter.fields) > dialect.columns:
             break
     fields = splitter.fields
-    if state is not Quoting.COMPLETE or (dialect.columns and len(fields) != dialect.columns):
+    if state is not Quoting.COMPLETE or len(fields) != dialect.columns:
         return None, taken
-    return accepted(first, taken, fields, dialect), taken
+    return accepted(first, taken, fields, dialect, settled), taken
 
 
-def accepted(first: Line, taken: list[Line], fields: list[str], dialect: Dialect) -> Row | None:
+def accepted(first: Line, taken: list[Line], fields: list[str], dialect: Dialect, settled: bool) -> Row | None:
     """The row if none of its lines looks like another row; with a warning where one might be."""
-    if not dialect.columns:
-        return Row(first.number, fields)
-    whole = len(first.text.split(dialect.delimiter)) >= dialect.columns
+    begun = first.text.split(dialect.delimiter)
+    whole = len(begun) >= dialect.columns
+    # Where the first field has the line break, the last line carries all other fields. That is taken for a row only
+    # if nothing before it is in doubt: the line may be the end of a row that was torn.
+    carries = "\n" in fields[0] and settled and not whole and not any(map(looks_like_image_link, begun))
     doubt = 0
-    for line in taken:
+    for line in taken[:-1] if carries else taken:
         own = literal_fields(line.text, dialect.delimiter)
-        if "\n" in fields[0] and line is taken[-1] and not whole:
-            # The first field itself has the line break: its last line carries all other fields.
-            continue
         if own_row(own, dialect):
             return None
         if len(own) == dialect.columns:
             doubt = line.number
-    if doubt and whole:
+    if doubt and (whole or not settled):
         return None
     warning = f"a quoted field spans lines {first.number} to {taken[-1].number}; line {doubt} may be a row of its own"
     return Row(first.number, fields, warning=warning if doubt else "")

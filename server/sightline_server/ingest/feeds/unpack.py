@@ -4,6 +4,7 @@ Rule: unpacking is bounded by bytes and by ratio while it runs, whatever the arc
 an archive is refused.
 """
 
+import errno
 import gzip
 import zipfile
 import zlib
@@ -14,6 +15,7 @@ from sightline_server.ingest.feeds.formats import HEAD_BYTES, Packing, packing_o
 from sightline_server.ingest.feeds.options import FeedLimits
 from sightline_server.ingest.feeds.records import refused, shown, shown_names
 
+OUR_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 COPY_BYTES = 256 * 1024
 MAX_MEMBERS = 10_000
 FEED_SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".xml", ".rss", ".atom", ".parquet")
@@ -39,8 +41,8 @@ def unpack(packed: BinaryIO, target: BinaryIO, name: str, packing: Packing, limi
                     copy(source, target, name, limit)
             inner = f"{name}/{PurePosixPath(member.filename).name}"
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
-        # RuntimeError: an encrypted member; NotImplementedError: a rare compression. An error number: our own disk.
-        if isinstance(error, OSError) and error.errno is not None:
+        # RuntimeError: an encrypted member; NotImplementedError: a rare compression.
+        if isinstance(error, OSError) and error.errno in OUR_DISK:
             raise
         reason = "encrypted" if "encrypted" in str(error) else "damaged or cut off"
         raise refused(f"{name} cannot be unpacked: it is {reason}") from error
