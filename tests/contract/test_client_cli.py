@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -52,6 +53,17 @@ async def test_the_table_names_products_and_reasons(photo: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     for expected in ("2 objects", "vase", "p1", "0.500", "similar", "cannot be used", "rev-1"):
         assert expected in text
+
+
+async def test_a_photo_from_a_named_pipe_is_sent(tmp_path: Path) -> None:
+    fake, photo, pipe = FakeLens(), b"the photo's bytes", tmp_path / "pipe"
+    os.mkfifo(pipe)
+    async with serving(fake) as target:
+        ran, _ = await asyncio.gather(
+            sightline("search", str(pipe), "--target", target), asyncio.to_thread(pipe.write_bytes, photo)
+        )
+    assert ran.returncode == 0, ran.stderr
+    assert [request.photo for request in fake.requests] == [photo]
 
 
 async def test_regions_and_limits_are_sent_and_the_photo_may_come_by_pipe() -> None:

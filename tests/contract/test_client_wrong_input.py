@@ -63,6 +63,7 @@ calls = st.fixed_dictionaries(
         "max_products": anything,
         "min_similarity": anything,
         "lane": anything,
+        "one_per_group": anything,
         # No finite positive number: the test would wait for it, and a tiny one is a deadline that passes.
         "timeout_s": st.one_of(st.sampled_from([math.nan, math.inf, -1.0, 0, 1e10, 20.0]), texts, st.none()),
         "unknown": anything,
@@ -139,6 +140,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"catalog": "sho\udcf6s"}, "catalog"),
     ({"catalog": b"shoes"}, "catalog"),
     ({"lane": "batch"}, "lane"),
+    ({"one_per_group": 1}, "one_per_group"),
     ({"timeout_s": 0}, "timeout_s"),
     ({"timeout_s": -1}, "timeout_s"),
     ({"timeout_s": math.nan}, "timeout_s"),
@@ -166,19 +168,17 @@ async def test_the_error_names_the_field(arguments: dict[str, Any], field: str) 
 
 @pytest.mark.parametrize(
     "target",
-    ["", " ", "foo bar", "127.0.0.1:99999", "127.0.0.1:0", "host:", "host:http", ":1", "http://h:1",
+    ["", " ", "foo bar", "127.0.0.1:99999", "127.0.0.1:0", "host", "::1", "host:", "host:http", ":1", "http://h:1",
      "h\x00:1", "h\x1b:1",
      "\udce4:1", 5, b"127.0.0.1:1"],
 )  # fmt: skip
 def test_a_broken_target_is_a_configuration_error(target: Any) -> None:
     for make in (ClientOptions, AsyncClient, Client):
-        with pytest.raises(ConfigurationError, match="target"):
+        with pytest.raises(ConfigurationError, match=r"cannot connect to|target must be"):
             make(target)
 
 
-@pytest.mark.parametrize(
-    "target", ["h:1", "h", "[::1]:50051", "::1", "dns:///h:1", "unix:/run/lens", "ipv4:127.0.0.1:1"]
-)
+@pytest.mark.parametrize("target", ["h:1", "[::1]:50051", "dns:///h:1", "unix:/run/lens", "ipv4:127.0.0.1:1"])
 def test_every_form_of_target_is_taken(target: str) -> None:
     assert ClientOptions(target).target == target
 

@@ -74,6 +74,12 @@ def _count(value: object) -> int:
     return values.integer(value, 0, values.INT32_MAX)
 
 
+def _choice(value: object) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    raise ValueError(f"must be True, False or None, not {values.quoted(value)}")
+
+
 def _lane(value: object) -> Lane:
     if not isinstance(value, Lane):
         raise ValueError(f"must be a Lane, not {values.quoted(value)}")
@@ -87,4 +93,5 @@ _CHECKS: Mapping[str, Callable[[object], Any]] = {
     "max_products": _count,
     "min_similarity": values.fraction,
     "lane": _lane,
+    "one_per_group": _choice,
 }

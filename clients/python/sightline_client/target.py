@@ -57,8 +57,8 @@ def is_local(target: str) -> bool:
 
 
 def _check_tcp(target: str, *, tls: bool) -> None:
-    if re.search(r"\s", target):
-        raise _wrong(target, "it holds a blank")
+    if re.search(r"\s", target) or not target.isprintable():
+        raise _wrong(target, "it holds a blank or a control character")
     if "/" in target:
         raise _wrong(target, "it is a URL or a path")
     host, separator, port = ("", "", target) if target.isdigit() else target.rpartition(":")

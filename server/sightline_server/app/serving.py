@@ -26,6 +26,7 @@ from sightline_server.app.pipeline import build_pipeline
 from sightline_server.domain.address import TcpAddress
 from sightline_server.domain.request import SearchQuery
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.catalog import read_facts
 from sightline_server.index.served import ServedCatalog, open_index
 from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Engine
@@ -75,6 +76,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         address = stack.enter_context(rpc_server.listening(door.server, settings.server, door.certificates))
         keep_certificates(stack, door.certificates)
         reload = partial(reload_files, door, set())
+        catalog_path(settings)  # before the engine: a mistyped path is reported at once
         # The health service would say SERVING for the server as a whole until it is told otherwise.
         await door.health.publish()
         await door.server.start()
@@ -137,12 +139,14 @@ async def open_catalog(stack: AsyncExitStack, settings: Settings, engine: Engine
 
 
 def catalog_path(settings: Settings) -> Path:
-    """Where the catalog is. Raises `SightlineError` of kind CONFIGURATION when none was given."""
-    if settings.catalog.path is None:
+    """Where the catalog is. Raises `SightlineError` of kind CONFIGURATION when none was given, or there is none."""
+    path = settings.catalog.path
+    if path is None:
         raise SightlineError(
             ErrorKind.CONFIGURATION, "no catalog given: --catalog DIR, built by `sightline catalog build`"
         )
-    return settings.catalog.path
+    read_facts(path)
+    return path
 
 
 def show_catalog(index: ServedCatalog, metrics: Metrics) -> None:

@@ -199,6 +199,7 @@ def failures() -> Iterator[None]:
 async def build_with_engine(settings: Settings, options: "BuildOptions") -> "BuildReport":
     """The build between the engine's start and its end. SIGTERM and SIGHUP cancel it as Ctrl-C does."""
     from sightline_server.app import engine_session
+    from sightline_server.index.staging import check_target
     from sightline_server.ingest.build import build_catalog
     from sightline_server.ingest.embedding import engine_embed
     from sightline_server.ingest.feeds.reader import count_rows
@@ -209,7 +210,8 @@ async def build_with_engine(settings: Settings, options: "BuildOptions") -> "Bui
     # Whoever starts it with nohup wants it to go on when the terminal is closed.
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, task.cancel)
-    # Before the engine: whoever mistyped the feed's name should not wait for it.
+    # Before the engine starts: a mistyped feed or folder is reported at once.
+    check_target(options.out, replace=options.replace)
     total = count_rows(options.feed, options.feed_options)
     async with engine_session(settings) as engine:
         with shown_progress(total) as progress:

@@ -72,6 +72,12 @@ class Staging:
         os.close(self._lock)
 
 
+def check_target(out: Path, *, replace: bool) -> None:
+    """Raises what building `out` now would raise at its beginning; a build checks again when it begins."""
+    with Staging(out, replace=replace):
+        pass
+
+
 def lock_path(out: Path) -> Path:
     """The lock file of `out`."""
     return out.with_name(f".{out.name}.lock")

@@ -45,9 +45,9 @@ class RunningCrew:
 @asynccontextmanager
 async def serving_with_workers(settings: Settings) -> AsyncIterator[RunningCrew]:
     """`settings.server.workers` processes that serve, from warm-up to a graceful stop. Raises `SightlineError`."""
-    path = catalog_path(settings)
     certificates = open_certificates(settings.server)
     rpc_server.allowed_credentials(settings.server, certificates)
+    path = catalog_path(settings)
     async with AsyncExitStack() as stack:
         address = stack.enter_context(held_port(settings.server.listen))
         folder = stack.enter_context(metrics_folder())

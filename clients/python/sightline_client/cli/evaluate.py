@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,6 +84,9 @@ def evaluate(
     """Measures how often the right product comes first."""
     if (catalog is None) == (target is None):
         raise typer.BadParameter("one of --catalog and --target is needed", param_hint="--catalog / --target")
+    reach = partial(connection.options, timeout_s=timeout, tls=tls, ca=tls_ca, cert=tls_cert, key=tls_key)
+    if target is not None:
+        reach(target)  # a wrong address is reported before any file is read
     rows = checked_queries(queries, encoding, allow_missing=allow_failures)
     try:
         kind = choose_regions(rows, regions)
@@ -95,8 +99,7 @@ def evaluate(
     try:
         with ExitStack() as stack:
             where = stack.enter_context(LocalServer(catalog=catalog)).target if target is None else target
-            reach = connection.options(where, timeout, tls=tls, ca=tls_ca, cert=tls_cert, key=tls_key)
-            outcomes = asyncio.run(_with_progress(reach, rows, kind, in_flight, max_objects))
+            outcomes = asyncio.run(_with_progress(reach(where), rows, kind, in_flight, max_objects))
     except SightlineError as error:
         connection.fail(error)
     _print({**report(outcomes), **unknown, "regions": kind.value}, as_json=json_output)

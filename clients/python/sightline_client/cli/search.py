@@ -100,17 +100,22 @@ def _read(photo: str) -> bytes:
 
 
 def _file(photo: Path) -> bytes:
-    # A named pipe would be waited for, and a device such as /dev/zero never ends.
-    if photo.exists() and not photo.is_file() and not photo.is_dir():
-        raise ValueError("it is not a file; send other sources to standard input, with - as PHOTO")
-    return photo.read_bytes()
+    if photo.is_file():
+        return photo.read_bytes()
+    # A named pipe, which the shell's `<(command)` makes, or a device, which may never end.
+    with photo.open("rb") as source:
+        return _in_parts(source)
 
 
 def _standard_input() -> bytes:
     if sys.stdin is None:
         raise ValueError("standard input is closed")
-    # In parts, because Python notices Ctrl-C only between two reads; and no more than is needed to be refused.
-    source, parts, missing = cast("BufferedReader", sys.stdin.buffer), [], ClientOptions().max_photo_bytes + 1
+    return _in_parts(cast("BufferedReader", sys.stdin.buffer))
+
+
+def _in_parts(source: "BufferedReader") -> bytes:
+    # Because Python notices Ctrl-C only between two reads; and no more than is needed to be refused.
+    parts, missing = [], ClientOptions().max_photo_bytes + 1
     while missing > 0 and (part := source.read1(min(missing, 1 << 16))):
         parts.append(part)
         missing -= len(part)
