@@ -93,12 +93,15 @@ CASES = [
     Case("catalog build {feed} --out {none} --config {garbage}", "settings file"),
     Case("catalog build {feed} --out {none} --images {garbage}", "is a file"),
     Case("catalog build {none}.csv --out {none}", "no such feed"),
-    Case("catalog build {feed} --out {folder}", "exists already"),
-    Case("catalog build {feed} --out /dev/null/shop", "/dev/null", 1),
-    Case("catalog build {feed} --out /proc/shop", "/proc", 1),
     Case("catalog info {damaged}", "is damaged"),
     Case("catalog ids {damaged}", "is damaged"),
     Case("eval {good_queries} --catalog {damaged}", "is damaged"),
+    Case("catalog info {not_utf8}", "must be UTF-8"),
+    Case("catalog info {surrogate}", "no catalog"),
+    Case("serve --config {surrogate}", "no such settings file"),
+    Case("models list --repository {surrogate}", "", 0),
+    Case("eval {surrogate} --target 127.0.0.1:1", "cannot read"),
+    Case("{surrogate}", "No such command"),
     Case("catalog info", "CATALOG"),
     Case("catalog info {none}", "no catalog"),
     Case("catalog info {folder}", "no catalog"),
@@ -152,6 +155,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     root = tmp_path_factory.mktemp("wrong")
     for name in ("folder", "models/detector/1", "damaged/_versions"):
         (root / name).mkdir(parents=True)
+    (root / "not-utf8-\udcff/_versions").mkdir(parents=True)
     os.mkfifo(root / "pipe")
     (root / "models/detector/1/model.onnx").write_bytes(b"\x00garbage")
     (root / "damaged/_versions/1.manifest").write_bytes(b"garbage")
@@ -176,6 +180,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "hostile": str(root / HOSTILE),
         "long": "x" * 5000,
         "surrogate": "\udcff",
+        "not_utf8": str(root / "not-utf8-\udcff"),
     }
 
 

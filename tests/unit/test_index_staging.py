@@ -19,6 +19,12 @@ def names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
 
 
+def test_a_path_that_is_not_utf_8_is_refused_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(SightlineError, match="must be UTF-8"), Staging(tmp_path / "shop\udcff", replace=False):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_publishing_leaves_the_target_and_nothing_else(tmp_path: Path) -> None:
     with Staging(tmp_path / "deep" / "shop", replace=False) as stage:
         make(stage.path, "new")

@@ -19,6 +19,7 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.digest import ContentDigest
 from sightline_server.index.schema import DISPLAY_COLUMNS, CatalogFacts, CatalogRow, catalog_schema, embedder_mismatch
 from sightline_server.index.schema import to_table as rows_to_table
+from sightline_server.index.staging import require_utf8
 
 # Lance reads it once, at its import; its warnings are about what a build does on purpose.
 os.environ.setdefault("LANCE_LOG", "error")
@@ -121,6 +122,7 @@ def open_dataset(path: Path) -> Any:
     if not (path / "_versions").is_dir():
         message = f"there is no catalog at {path}; make one with: sightline catalog build FEED --out {path}"
         raise SightlineError(ErrorKind.CONFIGURATION, message)
+    require_utf8(path)
     try:
         return lance.dataset(str(path))
     except (OSError, ValueError, pa.ArrowException) as error:

@@ -58,6 +58,7 @@ class Staging:
         sync(self.out.parent)
 
     def _check_target(self) -> None:
+        require_utf8(self.out)
         if not self.out.exists():
             return
         if not self._replace:
@@ -142,3 +143,13 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def require_utf8(path: Path) -> None:
+    """Raises `SightlineError` for a path whose bytes are not UTF-8, which Lance cannot open."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        raise SightlineError(
+            ErrorKind.CONFIGURATION, f"the path of a catalog must be UTF-8 text: {path.absolute()}; rename the folder"
+        ) from None
