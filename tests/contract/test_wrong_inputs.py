@@ -4,9 +4,10 @@ Only inputs that are refused before an engine or a server is started; what needs
 `test_command_surroundings.py`.
 """
 
+import logging
 import os
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -182,6 +183,16 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "surrogate": "\udcff",
         "not_utf8": str(root / "not-utf8-\udcff"),
     }
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """Commands of the server configure logging for their process, which here is everybody's."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture
