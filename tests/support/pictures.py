@@ -123,3 +123,19 @@ def bmp_of_runs(width: int, height: int, rows: int) -> bytes:
     start = 14 + 40 + len(palette)
     header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(data), 2835, 2835, 256, 0)
     return b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + header + palette + data
+
+
+def tiff_with_tags(count: int) -> bytes:
+    """A small grey TIFF with `count` private tags that reach beyond its end, about which libraries warn."""
+    strip = zlib.compress(bytes(64))
+    tags = [(256, 3, 8), (257, 3, 8), (258, 3, 8), (259, 3, 8), (262, 3, 1), (273, 4, 0), (277, 3, 1), (278, 3, 8)]
+    tags += [(279, 4, len(strip)), *((1000 + place, 1, -1) for place in range(count))]
+    start = 8 + 2 + 12 * len(tags) + 4
+    directory = struct.pack("<H", len(tags))
+    for tag, kind, value in sorted(tags):
+        if kind == 3:
+            directory += struct.pack("<HHIHH", tag, kind, 1, value, 0)
+        else:
+            place = start + 8 if tag == 273 else start + 6 + len(strip) if value < 0 else value
+            directory += struct.pack("<HHII", tag, kind, 5 if value < 0 else 1, place)
+    return b"II*\0" + struct.pack("<I", 8) + directory + struct.pack("<I", 0) + b"12345678" + strip

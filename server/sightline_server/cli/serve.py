@@ -24,6 +24,7 @@ from sightline_server.cli.loading import load
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import Settings
 from sightline_server.telemetry import logging as server_logging
+from sightline_server.telemetry.stderr import close_to_libraries
 
 log = logging.getLogger(__name__)
 app = typer.Typer(help="Run the server.", add_completion=False)
@@ -80,6 +81,9 @@ def serve(
         echo_lines(json.dumps(settings.model_dump(mode="json"), indent=2))
         return
     block_hangup()
+    if settings.server.workers == 1:
+        # With workers they decode, and inherit this descriptor.
+        close_to_libraries()
     server_logging.configure(settings.log.level, json_lines=settings.log.json_lines)
     no_core_dumps()
     try:

@@ -1,7 +1,7 @@
 """OpenCV as a decoder: the pixels of JPEG, PNG, WebP, GIF and BMP as they are stored, on white.
 
-Rule: orientation is not OpenCV's business here, and no other module asks it to decode. Warnings of the libraries inside
-it go to the process's stderr, which `telemetry.stderr` closes to them.
+Rule: orientation is not OpenCV's business here, and no other module asks it to decode. The libraries inside it write
+their warnings to standard error, which `telemetry.stderr` closes to them in a server.
 """
 
 from typing import Any

@@ -74,5 +74,7 @@ def configure(level: str, *, json_lines: bool, worker: str = "") -> None:
     handler.setFormatter(JsonFormatter() if json_lines else PlainFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # Libraries that log requests or payloads stay quiet whatever our own level is.
-    for name in ("httpx", "httpcore", "PIL", "asyncio", "urllib3", "faiss.loader"):
+    for name in ("httpx", "httpcore", "asyncio", "urllib3", "faiss.loader"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # What Pillow logs about a file, it also raises.
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)

@@ -23,6 +23,7 @@ from sightline_server.rpc import server as rpc_server
 from sightline_server.telemetry import logging as server_logging
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.shared import joined
+from sightline_server.telemetry.stderr import close_to_libraries
 from sightline_server.telemetry.tracing import make_tracing
 from sightline_server.triton.launch import die_with
 from sightline_server.workers.task import SERVING, WARM, Task, failed_line, given_up_line
@@ -55,6 +56,7 @@ def main() -> None:
     say = words_to_parent()
     task = Task.decode(sys.stdin.buffer.readline())
     log = task.settings.log
+    close_to_libraries()
     server_logging.configure(log.level, json_lines=log.json_lines, worker=str(task.number))
     try:
         with joined(Path(task.metrics_folder), str(task.number)):
