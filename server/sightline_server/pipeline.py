@@ -4,13 +4,10 @@ Rule: everything of a photo lives in the frames of `run` and is gone with them. 
 one makes all crops; the three batchers are the only places where photos meet.
 """
 
-import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import Executor
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +30,10 @@ from sightline_server.ports import Clock, Engine, ProductIndex
 from sightline_server.settings import DetectionSettings, RankingSettings
 from sightline_server.stages.choose import choose
 from sightline_server.stages.crop import crop
-from sightline_server.stages.decode import DecodeLimits, decode
+from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.detect import RawDetections, letterbox, to_detections
 from sightline_server.stages.embed import usable
+from sightline_server.stages.photo_threads import PhotoThreads
 from sightline_server.stages.rank import rank
 from sightline_server.stages.search import VectorQuery
 from sightline_server.telemetry.metrics import Metrics
@@ -49,7 +47,6 @@ Embedding = NDArray[np.float32]
 FramesBatcher = MicroBatcher[Pixels, RawDetections]
 CropsBatcher = MicroBatcher[Pixels, Embedding]
 QueriesBatcher = MicroBatcher[VectorQuery, list[Neighbour]]
-T = TypeVar("T")
 
 OBJECT_FAULTS = {
     ErrorKind.MODEL_ANSWER: FailureReason.MODEL_ANSWER,
@@ -78,7 +75,7 @@ class Pipeline:
         frames: FramesBatcher,
         crops: CropsBatcher,
         queries: QueriesBatcher,
-        threads: Executor,
+        threads: PhotoThreads,
         settings: PipelineSettings,
         metrics: Metrics,
         clock: Clock,
@@ -132,13 +129,11 @@ class Pipeline:
         )
 
     async def _decode(self, query: SearchQuery, watch: Stopwatch) -> tuple[Frame, DetectorInput | None]:
-        def work() -> tuple[Frame, DetectorInput | None]:
-            watch.runs()
-            frame = decode(query.photo, self._settings.decode)
+        def letterboxed(frame: Frame) -> tuple[Frame, DetectorInput | None]:
             return frame, letterbox(frame, self._engine.detector) if query.needs_detector else None
 
         with watch.stage("decode"):
-            return await self._in_thread(work)
+            return await self._threads.decode(query.photo, self._settings.decode, letterboxed, on_start=watch.runs)
 
     async def _detect(self, query: SearchQuery, seen: DetectorInput, watch: Stopwatch) -> tuple[Detection, ...]:
         with watch.stage("detect"):
@@ -202,7 +197,7 @@ class Pipeline:
             return [crop(frame, item.box, spec).pixels for item in objects]
 
         with watch.stage("crop"):
-            crops = await self._in_thread(work)
+            crops = await self._threads.run(work)
         with watch.stage("embed"):
             answer = await self._crops.submit(crops, deadline=query.deadline, lane=query.lane, on_start=watch.runs)
             watch.queue += answer.waited_s
@@ -215,6 +210,3 @@ class Pipeline:
             answer = await self._queries.submit(asked, deadline=query.deadline, lane=query.lane, on_start=watch.runs)
             watch.queue += answer.waited_s
             return list(answer.results)
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)

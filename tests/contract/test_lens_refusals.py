@@ -7,6 +7,7 @@ import grpc
 import pytest
 
 from sightline.v1 import geometry_pb2, lens_service_pb2
+from tests.support.asking import events_of, kinds
 from tests.support.lens import Failed, Served, failed, serving
 from tests.support.pictures import encode, exif, gradient, noise, png_header, tiff_with_tile, with_scans
 
@@ -88,13 +89,35 @@ async def test_bad_input_is_invalid_argument_and_names_the_field(name: str) -> N
 @pytest.mark.parametrize("name", BEYOND)
 async def test_a_photo_over_a_limit_is_invalid_argument_and_names_the_limit(name: str) -> None:
     photo, limit, value = BEYOND[name]
-    async with serving(limits=LIMITS) as served:
+    async with serving(limits=LIMITS, decode={"formats": ["png", "tiff"]}) as served:
         error = await refused(served, photo=photo)
         assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "LIMIT_EXCEEDED")
         assert error.details["BadRequest"].field_violations[0].field == "photo"
         info = error.details["ErrorInfo"].metadata
         assert (info["limit"], info["value"]) == (limit, value)
         assert value in error.message
+
+
+@pytest.mark.parametrize("form", ["GIF", "BMP", "TIFF"])
+async def test_a_format_is_taken_only_where_a_setting_allows_it(form: str) -> None:
+    photo = encode(gradient(), form)
+    async with serving() as served:
+        error = await refused(served, photo=photo)
+        assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_IMAGE")
+        assert error.details["ErrorInfo"].metadata["format"] == form.lower()
+        assert error.message == (
+            f"the photo is {form}; supported are JPEG, PNG and WebP; convert it in the app"
+            f" (or allow {form.lower()} in the server's decode.formats)"
+        )
+    async with serving(decode={"formats": ["jpeg", form.lower()]}) as served:
+        assert kinds(await events_of(served.search(asked(photo=photo))))[-1] == "done"
+
+
+async def test_heic_is_named_for_programs_too() -> None:
+    async with serving() as served:
+        error = await refused(served, photo=b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+        assert error.details["ErrorInfo"].metadata["format"] == "heic"
+        assert error.message == "the photo is HEIC; supported are JPEG, PNG and WebP; convert it in the app"
 
 
 async def test_a_message_over_grpcs_limit_is_refused_by_grpc_itself() -> None:

@@ -22,6 +22,7 @@ from sightline_server.settings import BatchSettings, Settings
 from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.detect import RawDetections, split_answer
 from sightline_server.stages.embed import split_embeddings
+from sightline_server.stages.photo_threads import PhotoThreads
 from sightline_server.stages.search import VectorQuery, search
 from sightline_server.telemetry.metrics import BatcherMetrics, Metrics
 from sightline_server.telemetry.tracing import OFF, Tracing
@@ -91,7 +92,7 @@ async def build_pipeline(
         frames=frames,
         crops=crops,
         queries=queries,
-        threads=threads,
+        threads=PhotoThreads(threads, settings.decode.threads),
         settings=PipelineSettings(
             DecodeLimits(
                 limits.max_photo_bytes,

@@ -1,0 +1,188 @@
+"""Threads for photos: a left call holds its place until its thread has ended, and large photos wait for each other."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from sightline_server.domain.image import Frame
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.stages import photo_threads
+from sightline_server.stages.decode import DecodeLimits
+from sightline_server.stages.photo_threads import LargePhotos, PhotoThreads
+from tests.support.pictures import encode, gradient
+
+LIMITS = DecodeLimits(max_bytes=1 << 20, max_pixels=1_000_000, max_edge=512)
+PHOTO = encode(gradient())
+
+
+@pytest.fixture
+async def threads() -> AsyncIterator[PhotoThreads]:
+    executor = ThreadPoolExecutor(1)
+    yield PhotoThreads(executor, 1)
+    executor.shutdown(wait=True)
+
+
+class Work:
+    """Work in a thread that waits at a gate."""
+
+    def __init__(self) -> None:
+        self.started, self.gate, self.ended = threading.Event(), threading.Event(), threading.Event()
+
+    def __call__(self) -> str:
+        self.started.set()
+        assert self.gate.wait(60)
+        self.ended.set()
+        return "done"
+
+    async def has_started(self) -> None:
+        assert await asyncio.to_thread(self.started.wait, 60)
+
+
+async def test_a_cancelled_call_ends_with_its_thread(threads: PhotoThreads) -> None:
+    work = Work()
+    call = asyncio.ensure_future(threads.run(work))
+    await work.has_started()
+    for _ in range(3):
+        call.cancel()
+        await asyncio.sleep(0)
+        assert not call.done(), "its place counts as long as its thread works"
+    work.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert work.ended.is_set()
+
+
+async def test_a_timeout_ends_a_call_with_its_thread(threads: PhotoThreads) -> None:
+    work = Work()
+    timer = asyncio.get_running_loop().call_later(0.05, work.gate.set)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await threads.run(work)
+    assert work.ended.is_set()
+    timer.cancel()
+
+
+async def test_a_cancelled_call_that_waits_for_a_thread_ends_at_once(threads: PhotoThreads) -> None:
+    work, waiting = Work(), Work()
+    call = asyncio.ensure_future(threads.run(work))
+    await work.has_started()
+    second = asyncio.ensure_future(threads.run(waiting))
+    await asyncio.sleep(0)
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    work.gate.set()
+    assert await call == "done"
+    assert not waiting.started.is_set(), "nobody's photo was decoded in vain"
+
+
+async def test_an_error_of_a_left_call_is_nobodys(threads: PhotoThreads) -> None:
+    work = Work()
+
+    def fails() -> None:
+        work()
+        raise ValueError
+
+    call = asyncio.ensure_future(threads.run(fails))
+    await work.has_started()
+    call.cancel()
+    await asyncio.sleep(0)
+    work.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+async def test_an_ordinary_photo_takes_one_hop_and_no_room(threads: PhotoThreads) -> None:
+    starts: list[int] = []
+    frame = await threads.decode(PHOTO, LIMITS, lambda frame: frame, lambda: starts.append(1))
+    assert frame.pixels.shape == (32, 48, 3)
+    assert starts == [1]
+    with pytest.raises(SightlineError) as caught:
+        await threads.decode(b"text", LIMITS, lambda frame: frame, lambda: None)
+    assert caught.value.kind is ErrorKind.INVALID_IMAGE
+
+
+async def test_large_photos_wait_for_each_other_and_ordinary_ones_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photo_threads, "ORDINARY_MEMORY", 0)
+    executor = ThreadPoolExecutor(2)
+    threads = PhotoThreads(executor, 2)
+    gate, started = threading.Event(), threading.Event()
+
+    def held(frame: Frame) -> int:
+        started.set()
+        assert gate.wait(60)
+        return frame.width
+
+    first = asyncio.ensure_future(threads.decode(PHOTO, LIMITS, held, lambda: None))
+    assert await asyncio.to_thread(started.wait, 60)
+    second = asyncio.ensure_future(threads.decode(PHOTO, LIMITS, held, lambda: None))
+    while not threads.large.waiting:  # noqa: ASYNC110 (a thread gives no event to wait for)
+        await asyncio.sleep(0.001)
+    monkeypatch.setattr(photo_threads, "ORDINARY_MEMORY", 1 << 30)
+    assert await threads.decode(PHOTO, LIMITS, lambda frame: frame.width, lambda: None) == 48
+    assert threads.large.waiting == 1
+    gate.set()
+    assert await asyncio.gather(first, second) == [48, 48]
+    executor.shutdown(wait=True)
+
+
+async def test_room_is_given_in_turn_and_given_back() -> None:
+    large, order = LargePhotos(threads=2, memory=100), list[str]()
+    gates = {name: asyncio.Event() for name in "abcd"}
+
+    async def photo(name: str, memory: int) -> None:
+        async with large.room(memory):
+            order.append(name)
+            await gates[name].wait()
+
+    tasks = {
+        name: asyncio.ensure_future(photo(name, memory)) for name, memory in zip("abcd", (60, 60, 30, 999), strict=True)
+    }
+    await settle()
+    assert order == ["a"], "b does not fit next to a, and c does not overtake it"
+    gates["a"].set()
+    await settle()
+    assert order == ["a", "b", "c"], "two threads"
+    tasks["b"].cancel()
+    gates["c"].set()
+    await settle()
+    assert order == ["a", "b", "c", "d"], "more than there is takes all there is"
+    gates["d"].set()
+    await asyncio.gather(*tasks.values(), return_exceptions=True)
+    async with large.room(100):
+        assert large.waiting == 0
+
+
+async def test_who_leaves_the_queue_for_room_lets_the_next_one_in() -> None:
+    large = LargePhotos(threads=2, memory=100)
+    async with large.room(60):
+        first = asyncio.ensure_future(large.room(60).__aenter__())
+        second = asyncio.ensure_future(large.room(30).__aenter__())
+        await settle()
+        first.cancel()
+        await settle()
+        assert second.done()
+        assert large.waiting == 0
+
+
+async def test_who_leaves_in_the_moment_of_its_turn_gives_it_back() -> None:
+    large = LargePhotos(threads=1, memory=100)
+    holder = large.room(100)
+    await holder.__aenter__()
+    waiting = asyncio.ensure_future(large.room(100).__aenter__())
+    await settle()
+    await holder.__aexit__(None, None, None)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    async with asyncio.timeout(5), large.room(100):
+        assert large.waiting == 0
+
+
+async def settle() -> None:
+    """Lets every task run as far as it can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
