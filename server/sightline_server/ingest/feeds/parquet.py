@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sightline_server.ingest.feeds.columns import REQUIRED, canonical_names, column_name, gathered
@@ -76,12 +75,17 @@ def column_values(column: pa.Array) -> list[object]:
         if column.nbytes > MAX_COLUMN_BYTES:
             return [Unusable(TOO_LONG)] * len(column)
         return python_values(column)
-    lengths = pc.binary_length(column.dictionary).to_pylist()
-    texts = [
-        Unusable(TOO_LONG) if (length or 0) > MAX_RECORD_CHARS else python_value(text)
-        for length, text in zip(lengths, column.dictionary, strict=True)
-    ]
-    return [None if index is None else texts[index] for index in column.indices.to_pylist()]
+    indices = column.indices.to_pylist()
+    texts = {index: text_value(column.dictionary[index]) for index in set(indices) if index is not None}
+    return [None if index is None else texts[index] for index in indices]
+
+
+def text_value(text: pa.Scalar) -> object:
+    """A text of a dictionary, measured before it becomes a Python object."""
+    content = text.as_buffer()
+    if content is not None and content.size > MAX_RECORD_CHARS:
+        return Unusable(TOO_LONG)
+    return python_value(text)
 
 
 def python_values(column: pa.Array) -> list[object]:
