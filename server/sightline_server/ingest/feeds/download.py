@@ -35,11 +35,14 @@ def url_name(url: str) -> str:
 def base_address(feed: str) -> str:
     """The address that relative links of the feed at `feed` are relative to, without user and password.
 
-    Empty where `feed` is not a web address.
+    Empty where `feed` is not a web address, or is a malformed one, which the download refuses.
     """
+    try:
+        parts = urlsplit(feed)
+    except ValueError:
+        return ""
     if not is_url(feed):
         return ""
-    parts = urlsplit(feed)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
