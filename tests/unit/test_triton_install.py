@@ -143,6 +143,7 @@ def test_a_failed_reinstallation_keeps_the_engine_that_was_there(
         (sys, "platform", "darwin", "Linux on x86-64"),
         (platform, "machine", lambda: "aarch64", "Linux on x86-64"),
         (sys, "version_info", SimpleNamespace(major=3, minor=13), "Python 3.11 or 3.12"),
+        (sys, "base_prefix", "/home/jürgen/python", "whose path is ASCII, this one is in /home/jürgen/python"),
         (fitness, "glibc_version", lambda: (2, 31), r"glibc 2\.35"),
         (fitness, "libpython_dir", lambda: "", "shared library"),
         (fitness.shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000), "1 MB free"),

@@ -34,7 +34,7 @@ from sightline_server.errors import SightlineError
 from sightline_server.rpc.listening import obstacle
 from sightline_server.settings import Settings
 from sightline_server.triton import sharing
-from sightline_server.triton.fitness import ELSEWHERE, MINIMUM_GLIBC, NEEDED_BYTES, PYTHONS, glibc_version
+from sightline_server.triton.fitness import ELSEWHERE, MINIMUM_GLIBC, NEEDED_BYTES, PYTHONS, glibc_version, unfit_python
 from sightline_server.triton.installation import installation_of
 from sightline_server.triton.sharing import AMPLE, LEAST, MIB
 
@@ -112,6 +112,8 @@ def examine(settings: Settings) -> Iterator[Check]:
 def python() -> Check:
     """The interpreter."""
     found = f"{platform.python_version()} on {sys.platform} {platform.machine()}"
+    if reasons := unfit_python():
+        return Check("Python", Verdict.WARN, found, f"the embedded engine cannot run: {'; '.join(reasons)}")
     if sys.platform == "linux" and platform.machine() == "x86_64" and sys.version_info[:2] in PYTHONS:
         return Check("Python", Verdict.OK, found)
     return Check(

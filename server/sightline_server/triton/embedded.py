@@ -12,6 +12,7 @@ from sightline_server.triton import regions, runtime, sharing
 from sightline_server.triton.command import Ports, free_ports
 from sightline_server.triton.config import MODELS, EngineConfig
 from sightline_server.triton.devices import runs_on_gpu
+from sightline_server.triton.fitness import check_python
 from sightline_server.triton.hosts import ProviderListener
 from sightline_server.triton.installation import Installation, installation_of
 from sightline_server.triton.process import TritonProcess
@@ -65,6 +66,7 @@ class EmbeddedHost:
     async def begin(self) -> None:
         """Starts tritonserver, after removing what dead servers left."""
         if self._installation is None:
+            check_python()
             self._installation = installation_of(self._config.home)
             self._check_repository()
             regions.remove_orphans()

@@ -41,7 +41,22 @@ def unfit_machine() -> list[str]:
     if not libpython_dir():
         name = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
         reasons.append(f"this Python comes without its shared library {name}")
-    return reasons
+    return [*reasons, *unfit_python()]
+
+
+def unfit_python() -> list[str]:
+    """What about this Python's place keeps it from running in the stubs; empty when nothing does."""
+    if sys.base_prefix.isascii():
+        return []
+    # Embedded in the stubs, it decodes its own path as ASCII whatever the locale is.
+    return [f"it needs a Python whose path is ASCII, this one is in {sys.base_prefix}"]
+
+
+def check_python() -> None:
+    """Raises CONFIGURATION when this Python cannot run in the stubs."""
+    if reasons := unfit_python():
+        text = f"the embedded engine cannot run here: {'; '.join(reasons)}. {ELSEWHERE}"
+        raise SightlineError(ErrorKind.CONFIGURATION, text)
 
 
 def unfit_place(home: Path, needed_bytes: int = NEEDED_BYTES) -> list[str]:
