@@ -117,15 +117,18 @@ def socket_file(address: UnixAddress, add_port: AddPort) -> Iterator[None]:
             if reason := occupant(str(within / name)):
                 raise cannot_listen(address, reason)
             own = bind_private(address, within, add_port)
-            os.rename(own, name, src_dir_fd=place, dst_dir_fd=place)
-        made = identity(place, name)
+            try:
+                os.rename(own, name, src_dir_fd=place, dst_dir_fd=place)
+                made = identity(place, name)
+            except OSError as error:
+                raise cannot_listen(address, in_words(error)) from error
         stack.callback(remove_own, address, place, name, made)
         yield
 
 
 def bind_private(address: UnixAddress, within: Path, add_port: AddPort) -> str:
-    """Makes gRPC listen on a name of this process in the folder; returns the name."""
-    own = f".sightline-{os.getpid()}"
+    """Makes gRPC listen on a new name in the folder; returns the name."""
+    own = f".sightline-{os.urandom(4).hex()}"
     try:
         add_port(f"unix:{within / own}")
     except RuntimeError as error:
