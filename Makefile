@@ -9,6 +9,10 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 export SIGHTLINE_HOME ?= $(CURDIR)/.sightline
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# With LC_ALL=C Python 3.11 cannot start in an environment whose path has letters beyond ASCII: it reads .pth files as ASCII.
+ifneq (,$(filter C POSIX,$(LC_ALL)))
+export LC_ALL := C.UTF-8
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup env demo test check format serve bench bench-peers soak protos docs lock doctor clean
