@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from sightline_server.cli import doctor
-from sightline_server.cli.doctor import Verdict
+from sightline_server.cli import doctor, surroundings
+from sightline_server.cli.surroundings import Verdict
 from sightline_server.domain.address import TcpAddress
 from sightline_server.settings import EngineSettings, ServerSettings, Settings
 from sightline_server.triton import sharing
@@ -42,15 +42,15 @@ def test_a_taken_port_is_named_with_its_option() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = TcpAddress("127.0.0.1", taken.getsockname()[1])
-        check = doctor.port("metrics port", address)
+        check = surroundings.port("metrics port", address)
     assert check.verdict is Verdict.WARN
     assert check.found == f"{address}: address already in use"
     assert "--metrics-listen" in check.hint
-    assert doctor.port("gRPC port", address).verdict is Verdict.OK
+    assert surroundings.port("gRPC port", address).verdict is Verdict.OK
 
 
 def test_shared_memory_that_is_missing_fails(tmp_path: Path) -> None:
-    assert doctor.shared_memory(Settings(), tmp_path / "none").verdict is Verdict.FAIL
+    assert surroundings.shared_memory(Settings(), tmp_path / "none").verdict is Verdict.FAIL
 
 
 @pytest.mark.parametrize(
@@ -63,26 +63,26 @@ def test_shared_memory_is_weighed_by_the_engine_that_needs_it(
     monkeypatch.setattr(sharing, "room", lambda folder: Room(512 << 20, free_mib << 20))
     here, elsewhere = Settings(), Settings(engine=EngineSettings(triton_url="triton:8001"))
     for settings, verdict in ((here, embedded), (elsewhere, remote)):
-        check = doctor.shared_memory(settings, tmp_path)
+        check = surroundings.shared_memory(settings, tmp_path)
         assert (check.verdict.value, f"{free_mib} of 512 MiB free" in check.found) == (verdict, True)
 
 
 def test_proxies_are_named_without_their_credentials() -> None:
-    assert list(doctor.proxies({"no_proxy": "x", "http_proxy": "", "PATH": "/"})) == []
+    assert list(surroundings.proxies({"no_proxy": "x", "http_proxy": "", "PATH": "/"})) == []
     named = {"HTTPS_PROXY": "http://user:secret@proxy.example:8080/x", "ALL_PROXY": "socks5://10.0.0.1:1080"}
-    (check,) = doctor.proxies(named)
+    (check,) = surroundings.proxies(named)
     assert check.found == "ALL_PROXY=socks5://10.0.0.1:1080, HTTPS_PROXY=http://proxy.example:8080"
     assert check.hint == "for image downloads and pip; never for this machine"
-    (check,) = doctor.proxies({"grpc_proxy": "u:secret@10.0.0.1:1", "NO_PROXY": ".example"})
+    (check,) = surroundings.proxies({"grpc_proxy": "u:secret@10.0.0.1:1", "NO_PROXY": ".example"})
     assert check.found == "grpc_proxy=10.0.0.1:1"
     assert "on other hosts, but not for .example; never for this machine" in check.hint
 
 
 def test_user_without_a_home_is_told_what_to_set() -> None:
-    check = doctor.home_folder(Settings(home=None))
+    check = surroundings.home_folder(Settings(home=None))
     assert (check.verdict, "SIGHTLINE_HOME" in check.hint) == (Verdict.FAIL, True)
     elsewhere = Settings(home=None, engine=EngineSettings(triton_url="triton:8001"))
-    assert doctor.home_folder(elsewhere).verdict is Verdict.OK
+    assert surroundings.home_folder(elsewhere).verdict is Verdict.OK
 
 
 def test_gpus_are_read_from_nvidia_smi() -> None:

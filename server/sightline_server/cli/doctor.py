@@ -7,12 +7,10 @@ WARN is what a command mends or what costs something; the exit code is 1 only wi
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from enum import Enum
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
@@ -29,45 +27,19 @@ from sightline_models.errors import ModelError, NoHomeError
 from sightline_models.places import default_repository, missing_right
 from sightline_models.store import State, inspect
 from sightline_server.cli.loading import load
-from sightline_server.domain.address import Address
+from sightline_server.cli.surroundings import Check, Verdict, disk, home_folder, port, proxies, shared_memory
 from sightline_server.errors import SightlineError
-from sightline_server.rpc.listening import obstacle
 from sightline_server.settings import Settings
-from sightline_server.triton import sharing
-from sightline_server.triton.fitness import ELSEWHERE, MINIMUM_GLIBC, NEEDED_BYTES, PYTHONS, glibc_version, unfit_python
+from sightline_server.triton.fitness import ELSEWHERE, MINIMUM_GLIBC, PYTHONS, glibc_version, unfit_python
 from sightline_server.triton.installation import installation_of
-from sightline_server.triton.sharing import AMPLE, LEAST, MIB
 
 app = typer.Typer(help="Check whether this machine has what the server needs.", add_completion=False)
 
 FAISS = {"faiss-cpu": "cpu", "faiss-gpu": "gpu", "faiss-gpu-cuvs": "gpu-cuvs"}
 """FAISS distributions and the extra that brings each."""
 
-PROXIES = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")
-GRPC_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
-"""The variables that gRPC reads, in lower case only."""
-
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (the kernel's, not a temporary file of ours)
 CORES_A_WORKER = 4
 """Fewer cores for each worker leave too few to decoding, search and models."""
-
-
-class Verdict(Enum):
-    """How a check ended."""
-
-    OK = "OK"
-    WARN = "WARN"
-    FAIL = "FAIL"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding; `hint` says what to do where something is to be done."""
-
-    name: str
-    verdict: Verdict
-    found: str
-    hint: str = ""
 
 
 @app.command()
@@ -128,68 +100,6 @@ def c_library() -> Check:
     if have >= MINIMUM_GLIBC:
         return Check("C library", Verdict.OK, found)
     return Check("C library", Verdict.WARN, found, f"the embedded engine needs glibc 2.35. {ELSEWHERE}")
-
-
-def home_folder(settings: Settings) -> Check:
-    """The folder for engine, models and catalogs."""
-    if settings.home is not None:
-        return Check("home", Verdict.OK, str(settings.home))
-    verdict = Verdict.FAIL if settings.engine.triton_url is None else Verdict.OK
-    return Check("home", verdict, "this user has none", "set SIGHTLINE_HOME to a folder for engine and models")
-
-
-def disk(home: Path) -> Check:
-    """Room for engine, models and catalogs."""
-    place = next(folder for folder in (home, *home.parents) if os.access(folder, os.F_OK))
-    free = shutil.disk_usage(place).free
-    found = f"{free / 1e9:.1f} GB free in {home}"
-    if free >= 2 * NEEDED_BYTES or os.path.isdir(home / "engine"):
-        return Check("disk", Verdict.OK, found)
-    verdict = Verdict.WARN if free >= NEEDED_BYTES else Verdict.FAIL
-    return Check(
-        "disk", verdict, found, f"set-up takes {NEEDED_BYTES / 1e9:.1f} GB; SIGHTLINE_HOME names another place"
-    )
-
-
-def shared_memory(settings: Settings, folder: Path = SHARED_MEMORY) -> Check:
-    """The shared memory through which engine and server pass tensors; only the embedded engine cannot do without."""
-    short = Verdict.FAIL if settings.engine.triton_url is None else Verdict.WARN
-    if not (folder.is_dir() and os.access(folder, os.W_OK)):
-        return Check("shared memory", short, f"no writable {folder}", "mount a tmpfs there")
-    room = sharing.room(folder)
-    found = f"{room.free // MIB} of {room.total // MIB} MiB free in {folder}"
-    if room.free >= AMPLE:
-        return Check("shared memory", Verdict.OK, found)
-    hint = f"{AMPLE // MIB} MiB are good, {LEAST // MIB} the least; in a container: --shm-size=256m"
-    return Check("shared memory", Verdict.WARN if room.free >= LEAST else short, found, hint)
-
-
-def port(name: str, address: Address) -> Check:
-    """Whether the server could listen at `address`."""
-    if reason := obstacle(address):
-        option = "--metrics-listen HOST:PORT" if "metrics" in name else "--listen HOST:PORT"
-        return Check(name, Verdict.WARN, f"{address}: {reason}", f"choose another with {option}")
-    return Check(name, Verdict.OK, f"{address} is free")
-
-
-def proxies(environment: Mapping[str, str]) -> Iterator[Check]:
-    """The proxies that the environment names and what goes through them; nothing where there are none."""
-    named = [name for name in environment if name.lower() in PROXIES and environment[name]]
-    if not named:
-        return
-    found = ", ".join(f"{name}={without_credentials(environment[name])}" for name in sorted(named))
-    exempt = next((environment[name] for name in ("no_proxy", "NO_PROXY") if environment.get(name)), "")
-    used = "for image downloads and pip"
-    if any(name in GRPC_PROXIES for name in named):
-        used += ", and for Triton, servers and collectors on other hosts"
-    hint = f"{used}{f', but not for {exempt}' if exempt else ''}; never for this machine"
-    yield Check("proxies", Verdict.OK, found, hint)
-
-
-def without_credentials(url: str) -> str:
-    """A proxy's URL as it may be shown: without user, password and path."""
-    scheme, separator, rest = url.rpartition("://")
-    return f"{scheme}{separator}{rest.partition('/')[0].rpartition('@')[2]}"
 
 
 def gpus(run: Callable[..., "subprocess.CompletedProcess[str]"] = subprocess.run) -> list[str]:
