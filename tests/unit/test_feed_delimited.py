@@ -79,6 +79,22 @@ def test_a_quote_is_never_closed_by_another_row(tmp_path: Path, opened: str, lat
     assert all("\n" not in product.title for product in products)
 
 
+@pytest.mark.parametrize("delimiter", ["\t", ",", ";"])
+def test_lone_quotes_of_two_rows_never_join_them(tmp_path: Path, delimiter: str) -> None:
+    rows = [
+        ["link", "size", "title", "image_link", "description", "id"],
+        ["https://shop.example/1", '"', "Shelf", "a.jpg", "x", "p1"],
+        ["https://shop.example/2", '"', "Lamp", "b.jpg", '"two\nlines"', "p2"],
+        ["https://shop.example/3", "5", "Rug", "c.jpg", "y", "p3"],
+    ]
+    feed = feed_file(tmp_path, "\n".join(delimiter.join(row) for row in rows))
+    products = [row.product for row in read_feed(feed) if isinstance(row, FeedRow)]
+    links = {product.id: product.link for product in products}
+    assert links["p3"] == "https://shop.example/3"
+    assert links.get("p2", "https://shop.example/2") == "https://shop.example/2"
+    assert ("p1" in links) == (delimiter == "\t")
+
+
 def test_quoted_line_breaks_and_doubled_quotes_are_kept(tmp_path: Path) -> None:
     text = 'id,title,image_link\np1,"Shelf, 60"" wide\nin oak, beech\nand ""ash""",a.jpg\np2,Lamp,b.jpg\n'
     first, second = rows_of(feed_file(tmp_path, text))
@@ -236,3 +252,23 @@ def test_tables_that_cannot_be_used_at_all(tmp_path: Path, content: bytes, encod
     with pytest.raises(SightlineError, match=words) as caught:
         products_of(feed_file(tmp_path, content), FeedOptions(encoding=encoding))
     assert caught.value.kind is ErrorKind.CONFIGURATION
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("https://c/a.jpg" + "," * 900_000, "a.jpg" + " " * 900_000 + "x", "a," * 400_000, ".jpg?" * 180_000),
+        *('"' + '""' * 400_000, '"' + '"",' * 200_000, "schema.org/" * 80_000, "1." * 400_000, "[" * 900_000),
+    ],
+)
+def test_a_long_cell_takes_time_in_proportion(tmp_path: Path, cell: str) -> None:
+    feed = feed_file(tmp_path, f"id,image_link,price,availability\np1,{cell}\np2,x,{cell}\np3,b.jpg,1 USD,new\n")
+    assert products_of(feed)[-1:] == ["p3"]
+
+
+@pytest.mark.timeout(20)
+def test_a_header_of_very_many_columns_takes_time_in_proportion(tmp_path: Path) -> None:
+    names = ["id", "image_link", *(f"c{number}" for number in range(100_000))]
+    feed = feed_file(tmp_path, ",".join(names) + "\np1,a.jpg,x\n")
+    assert products_of(feed) == ["p1"]

@@ -76,6 +76,7 @@ ITEMS = [{"id": f"p{number}", "image_link": "a.jpg", "title": '{["\\]}'} for num
         json.dumps({"products": ITEMS}),
         json.dumps({"kind": "list", "count": 3, "resources": ITEMS}, indent=4),
         json.dumps({"items": ITEMS, "more": {"x": [1]}}),
+        json.dumps({"status": "ok", "data": {"count": 3, "products": ITEMS}, "end": None}),
         "\n".join(json.dumps(item) for item in ITEMS),
         "\r\n".join(json.dumps(item) for item in ITEMS),
     ],

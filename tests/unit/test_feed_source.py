@@ -224,6 +224,14 @@ def test_downloads_that_fail_name_no_secret(
     assert len(server.seen) <= 6
 
 
+def test_a_download_has_a_last_moment(shop: tuple[str, type[Shop]]) -> None:
+    host, server = shop
+    server.answers["/feed"] = (200, {}, CSV)
+    options = FeedOptions(limits=FeedLimits(download_s=-1.0))
+    with pytest.raises(SightlineError, match="it is not complete after"), opened_feed(f"http://{host}/feed", options):
+        pass
+
+
 @pytest.mark.parametrize("address", ["http://", "http://[::1", "http://127.0.0.1:99999/feed", "https://\x00/"])
 def test_malformed_addresses_are_refused(address: str) -> None:
     with pytest.raises(SightlineError), opened_feed(address):

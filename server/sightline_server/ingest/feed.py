@@ -124,7 +124,8 @@ def parse_record(record: Record, options: FeedOptions | None = None) -> ParsedRo
     """The row of one record. Whatever is wrong with it, it is a `Problem` of this row only."""
     try:
         return RowParser(record, options or FeedOptions()).parse()
-    except (ValueError, TypeError, ArithmeticError, RecursionError, LookupError) as error:
+    except Exception as error:
+        # Whatever one row holds, the other rows are read.
         text = f"cannot be read: {shown(str(error)) or type(error).__name__}"
         return Problem(record.row, ProblemKind.MALFORMED_ROW, text, line=record.line)
 

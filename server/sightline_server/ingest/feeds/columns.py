@@ -5,6 +5,7 @@ another name takes the place of a Merchant Center column only where the feed has
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -57,7 +58,8 @@ def canonical_names(names: Iterable[str]) -> list[str]:
 
     `offer_id` is the id even where there is an `id` as well: in answers of Google's APIs that one is made up by Google.
     """
-    found = list(names)
+    listed = list(names)
+    found = set(listed)
     renamed = {}
     if "offer_id" in found and "id" in found:
         renamed = {"offer_id": "id", "id": "google_id"}
@@ -69,7 +71,7 @@ def canonical_names(names: Iterable[str]) -> list[str]:
         if alias is not None and not (meaning == "additional_image_link" and alias in renamed):
             renamed[alias] = meaning
             present.add(meaning)
-    return [renamed.get(name) or indexed(name) or numbered(name, present) for name in found]
+    return [renamed.get(name) or indexed(name) or numbered(name, present) for name in listed]
 
 
 def indexed(name: str) -> str:
@@ -118,5 +120,5 @@ def as_list(value: object) -> list[object]:
 
 def doubled(names: Iterable[str]) -> list[str]:
     """The names that occur more than once and whose values cannot be joined, sorted."""
-    listed = [name for name in names if name and name not in LIST_COLUMNS]
-    return sorted({name for name in listed if listed.count(name) > 1})
+    counts = Counter(name for name in names if name and name not in LIST_COLUMNS)
+    return sorted(name for name, count in counts.items() if count > 1)

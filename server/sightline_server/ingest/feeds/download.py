@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import httpx
 
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.ingest.feeds.options import FeedOptions
+from sightline_server.ingest.feeds.options import FeedLimits, FeedOptions
 from sightline_server.ingest.feeds.records import refused, shown
 
 ATTEMPTS = 3
@@ -57,7 +57,7 @@ def download(url: str, target: BinaryIO, options: FeedOptions) -> None:
     try:
         with httpx.Client(follow_redirects=True, max_redirects=options.limits.max_redirects, timeout=timeout) as client:
             for attempt in range(1, ATTEMPTS + 1):
-                wait_s = fetch(client, url, headers, target, name, options.limits.max_bytes, last=attempt == ATTEMPTS)
+                wait_s = fetch(client, url, headers, target, options.limits, last=attempt == ATTEMPTS)
                 if wait_s is None:
                     return
                 time.sleep(wait_s)
@@ -70,9 +70,10 @@ def download(url: str, target: BinaryIO, options: FeedOptions) -> None:
 
 
 def fetch(
-    client: httpx.Client, url: str, headers: list[tuple[str, str]], target: BinaryIO, name: str, limit: int, last: bool
+    client: httpx.Client, url: str, headers: list[tuple[str, str]], target: BinaryIO, limits: FeedLimits, last: bool
 ) -> float | None:
     """One attempt: None when the body is there, else the seconds to wait before the next one."""
+    name, ends = url_name(url), time.monotonic() + limits.download_s
     target.seek(0)
     target.truncate()
     try:
@@ -84,8 +85,10 @@ def fetch(
             written = 0
             for part in response.iter_raw():
                 written += len(part)
-                if written > limit:
-                    raise refused(f"the feed {name} is larger than {limit} bytes")
+                if written > limits.max_bytes:
+                    raise refused(f"the feed {name} is larger than {limits.max_bytes} bytes")
+                if time.monotonic() > ends:
+                    raise failed(name, f"it is not complete after {limits.download_s:g} s")
                 target.write(part)
     except (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError):
         if last:

@@ -13,9 +13,10 @@ from sightline_server.errors import SightlineError
 from sightline_server.ingest.feeds.records import MAX_RECORD_CHARS, refused
 
 CHUNK_CHARS = 64 * 1024
-KEYS = "products|items|resources|entries|offers|results|records|data|rows|productInputs"
+KEYS = "products|items|resources|entries|offers|results|records|data|rows|productInputs|entry|item"
 PLAIN_MEMBER = r'\s*"[^"\\]*"\s*:\s*(?:"(?:[^"\\]|\\.)*"|[-+.\w]+)\s*,'
-HOLDER = re.compile(rf'\s*\{{(?:{PLAIN_MEMBER}){{0,20}}\s*"(?:{KEYS})"\s*:\s*\[\s*[{{\]]', re.DOTALL)
+AROUND = r'\s*"(?:data|result|response|feed|catalog|channel)"\s*:\s*\{'
+HOLDER = re.compile(rf'\s*\{{(?:{PLAIN_MEMBER}|{AROUND}){{0,20}}\s*"(?:{KEYS})"\s*:\s*\[\s*[{{\]]', re.DOTALL)
 """The beginning of an object that holds the list of products, as far as the list's first object."""
 
 NEXT_PAGE = re.compile(r'"nextPageToken"\s*:\s*"[^"]')

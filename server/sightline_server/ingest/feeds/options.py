@@ -29,6 +29,8 @@ class FeedLimits:
     max_unpack_ratio: int = 200
     free_unpacked_bytes: int = 64 * MIB
     timeout_s: float = 60.0
+    """The longest pause of a download; `download_s` bounds all of it."""
+    download_s: float = 3600.0
     max_redirects: int = 5
 
     def unpacked_limit(self, packed_bytes: int) -> int:

@@ -113,6 +113,8 @@ def accepted(first: Line, taken: list[Line], fields: list[str], dialect: Dialect
     whole = len(begun) >= dialect.columns
     # Where the first field has the line break, the last line carries all other fields. That is taken for a row only
     # if nothing before it is in doubt: the line may be the end of a row that was torn.
+    if holds_row_starts(fields, dialect, len(begun) == dialect.columns and own_row(begun, dialect)):
+        return None
     carries = "\n" in fields[0] and settled and not whole and not any(map(looks_like_image_link, begun))
     doubt = 0
     for line in taken[:-1] if carries else taken:
@@ -125,6 +127,19 @@ def accepted(first: Line, taken: list[Line], fields: list[str], dialect: Dialect
         return None
     warning = f"a quoted field spans lines {first.number} to {taken[-1].number}; line {doubt} may be a row of its own"
     return Row(first.number, fields, warning=warning if doubt else "")
+
+
+def holds_row_starts(fields: list[str], dialect: Dialect, complete: bool) -> bool:
+    """Whether further lines of a quoted field hold as many delimiters as a row has before the field's column.
+
+    In TSV one is enough, as texts hardly ever have tabs. In CSV texts have commas, so this counts only where the
+    first line is `complete`, a product by itself.
+    """
+    for column, text in enumerate(fields):
+        most = max(line.count(dialect.delimiter) for line in ["", *text.split("\n")[1:]])
+        if most and (dialect.lenient or (complete and most >= max(column, 1))):
+            return True
+    return False
 
 
 def own_row(fields: list[str], dialect: Dialect) -> bool:
