@@ -95,6 +95,22 @@ def test_lone_quotes_of_two_rows_never_join_them(tmp_path: Path, delimiter: str)
     assert ("p1" in links) == (delimiter == "\t")
 
 
+@pytest.mark.parametrize("delimiter", ["\t", ",", ";"])
+def test_quotes_in_the_first_column_of_two_rows_never_join_them(tmp_path: Path, delimiter: str) -> None:
+    rows = [
+        ["size", "title", "id", "image_link", "description"],
+        ['"', "Shelf", "p1", "a.jpg", "x"],
+        ['60"', '"Lamp', ""],
+        ['of two lines"', "p2", "b.jpg", "y"],
+        ["5", "Rug", "p3", "c.jpg", "z"],
+    ]
+    text = "\n".join(delimiter.join(row) for row in rows).replace(f"Lamp{delimiter}", "Lamp")
+    products = {row.product.id: row.product for row in read_feed(feed_file(tmp_path, text)) if isinstance(row, FeedRow)}
+    assert (products["p3"].title, products["p3"].image_link) == ("Rug", "c.jpg")
+    assert ("p1" in products) == (delimiter == "\t")
+    assert all("Shelf" not in repr(products[name]) for name in ("p2", "p3") if name in products)
+
+
 def test_quoted_line_breaks_and_doubled_quotes_are_kept(tmp_path: Path) -> None:
     text = 'id,title,image_link\np1,"Shelf, 60"" wide\nin oak, beech\nand ""ash""",a.jpg\np2,Lamp,b.jpg\n'
     first, second = rows_of(feed_file(tmp_path, text))

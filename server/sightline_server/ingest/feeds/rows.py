@@ -113,7 +113,7 @@ def accepted(first: Line, taken: list[Line], fields: list[str], dialect: Dialect
     whole = len(begun) >= dialect.columns
     # Where the first field has the line break, the last line carries all other fields. That is taken for a row only
     # if nothing before it is in doubt: the line may be the end of a row that was torn.
-    if holds_row_starts(fields, dialect, len(begun) == dialect.columns and own_row(begun, dialect)):
+    if joins_rows(fields, dialect, len(begun) == dialect.columns and own_row(begun, dialect)):
         return None
     carries = "\n" in fields[0] and settled and not whole and not any(map(looks_like_image_link, begun))
     doubt = 0
@@ -129,15 +129,21 @@ def accepted(first: Line, taken: list[Line], fields: list[str], dialect: Dialect
     return Row(first.number, fields, warning=warning if doubt else "")
 
 
-def holds_row_starts(fields: list[str], dialect: Dialect, complete: bool) -> bool:
-    """Whether further lines of a quoted field hold as many delimiters as a row has before the field's column.
+def joins_rows(fields: list[str], dialect: Dialect, complete: bool) -> bool:
+    """Whether a quoted field of several lines holds parts of two rows.
 
-    In TSV one is enough, as texts hardly ever have tabs. In CSV texts have commas, so this counts only where the
-    first line is `complete`, a product by itself.
+    In TSV one tab within it is enough, as texts hardly ever have tabs. In CSV texts have commas, so this counts only
+    where the first line is `complete`, a product by itself: if the field would hold the link of that product's image,
+    or if a further line holds as many delimiters as a row has before the field's column.
     """
     for column, text in enumerate(fields):
-        most = max(line.count(dialect.delimiter) for line in ["", *text.split("\n")[1:]])
-        if most and (dialect.lenient or (complete and most >= max(column, 1))):
+        first, *further = text.split("\n")
+        if not further:
+            continue
+        most = max(line.count(dialect.delimiter) for line in further)
+        if dialect.lenient and (most or dialect.delimiter in first):
+            return True
+        if complete and (column < dialect.image_column or most >= max(column, 1)):
             return True
     return False
 
