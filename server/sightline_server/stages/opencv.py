@@ -19,8 +19,8 @@ cv2.setNumThreads(1)
 
 REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 """Flags of OpenCV by reduction. They give BGR: OpenCV 5 refuses them together with IMREAD_COLOR_RGB."""
-RGB = 3
-BAND_PIXELS = 1 << 18
+RGB, RGBA = 3, 4
+BAND_PIXELS = 1 << 16
 """Pixels that are laid on white at a time, so that the sums take little memory."""
 
 
@@ -77,8 +77,11 @@ def flattened(layer: Pixels) -> Pixels:
     target = layer.reshape(-1)[: height * width * 3].reshape(height * width, 3)
     source = layer.reshape(height * width, 4)
     for start in range(0, height * width, BAND_PIXELS):
-        band = source[start : start + BAND_PIXELS].astype(np.uint32)
-        alpha = band[:, 3:]
-        sums = 128 * (band[:, 2::-1] * alpha + 255 * (255 - alpha)) + 128 * 128
-        target[start : start + BAND_PIXELS] = ((sums >> 8) + sums >> 8) >> 7
+        planes = cv2.split(source[start : start + BAND_PIXELS].reshape(1, -1, RGBA))
+        alpha = planes[3].astype(np.uint16)
+        ground = 255 * (255 - alpha) + 128
+        # At most 255 * 255 + 128, and (sums + sums / 256) / 256 is the division by 255.
+        sums = [plane.astype(np.uint16) * alpha + ground for plane in planes[2::-1]]
+        band = cv2.merge([((each + (each >> 8)) >> 8).astype(np.uint8) for each in sums])
+        target[start : start + BAND_PIXELS] = band.reshape(-1, RGB)
     return target.reshape(height, width, 3)

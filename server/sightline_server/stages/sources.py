@@ -24,6 +24,8 @@ COPIES = 2
 COEFFICIENT_BYTES = 2
 OPENCV_COMPONENTS = (1, 3)
 """Components of the JPEGs that OpenCV takes: grey and colour; CMYK has four."""
+CMYK_BYTES = 13
+"""Pillow takes four for CMYK, four for RGB, and some for the array and its buffers."""
 PILLOW_BYTES = 20
 """A TIFF of floats takes so many bytes a pixel; the others take less."""
 UNBOUNDED = ("bmp", "tiff")
@@ -55,7 +57,8 @@ def of_jpeg(photo: bytes, max_edge: int) -> Source:
     times = min(header.width, header.height) // max_edge
     reduction = next(factor for factor in (8, 4, 2, 1) if factor <= max(1, times))
     area = header.width * header.height
-    memory = COPIES * RGB * area // reduction**2
+    by_opencv = len(header.components) in OPENCV_COMPONENTS
+    memory = (COPIES * RGB if by_opencv else CMYK_BYTES) * area // reduction**2
     if len(header.scans) > 1 or not header.holds_one_scan:
         memory += int(COEFFICIENT_BYTES * header.samples_per_pixel * area)
     return Source(
