@@ -17,18 +17,28 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.catalogs import row, unit_vectors, write_catalog
+
 CONSOLE = [sys.executable, "-c", "from sightline_command import main; main()"]
 MODULE = [sys.executable, "-m", "sightline_server"]
 STARTS = "SIGHUP: the server starts"
 WITHIN_S = 30.0
 
 
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalog that is never searched: without one, the server does not begin to start."""
+    folder = tmp_path_factory.mktemp("hangup") / "catalog"
+    write_catalog(folder, [row("p0", unit_vectors(1))])
+    return folder
+
+
 @contextmanager
-def starting(program: list[str], *more: str) -> Iterator[subprocess.Popen[str]]:
+def starting(catalog: Path, program: list[str], *more: str) -> Iterator[subprocess.Popen[str]]:
     """A server that waits for its engine; killed at the end if it has not ended."""
     with socket.create_server(("127.0.0.1", 0)) as engine:
         process = subprocess.Popen(
-            [*command(program, engine), *more],
+            [*command(catalog, program, engine), *more],
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -37,10 +47,10 @@ def starting(program: list[str], *more: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def command(program: list[str], engine: socket.socket) -> list[str]:
+def command(catalog: Path, program: list[str], engine: socket.socket) -> list[str]:
     address = f"127.0.0.1:{engine.getsockname()[1]}"
     listen = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]
-    return [*program, "serve", "--catalog", "/nowhere", "--triton-url", address, *listen]
+    return [*program, "serve", "--catalog", str(catalog), "--triton-url", address, *listen]
 
 
 def blocks_hangup(pid: int) -> bool:
@@ -58,8 +68,10 @@ def wait_until_blocked(process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.parametrize("program", [CONSOLE, MODULE], ids=["sightline", "python -m"])
 @pytest.mark.parametrize("more", [(), ("--workers", "2")], ids=["alone", "workers"])
-def test_a_hangup_at_any_moment_of_the_start_does_not_end_it(program: list[str], more: tuple[str, ...]) -> None:
-    with starting(program, *more) as process:
+def test_a_hangup_at_any_moment_of_the_start_does_not_end_it(
+    catalog: Path, program: list[str], more: tuple[str, ...]
+) -> None:
+    with starting(catalog, program, *more) as process:
         wait_until_blocked(process)
         assert process.stderr is not None
         line = ""
@@ -76,8 +88,8 @@ def test_a_hangup_at_any_moment_of_the_start_does_not_end_it(program: list[str],
         assert process.wait(WITHIN_S) == 0
 
 
-def test_a_server_under_nohup_hears_a_hangup_all_the_same() -> None:
-    with starting(["nohup", *MODULE]) as process:
+def test_a_server_under_nohup_hears_a_hangup_all_the_same(catalog: Path) -> None:
+    with starting(catalog, ["nohup", *MODULE]) as process:
         wait_until_blocked(process)
         process.send_signal(signal.SIGHUP)
         assert process.stderr is not None
@@ -86,11 +98,11 @@ def test_a_server_under_nohup_hears_a_hangup_all_the_same() -> None:
         assert process.wait(WITHIN_S) == 0
 
 
-def test_a_terminal_that_is_closed_does_not_end_it() -> None:
+def test_a_terminal_that_is_closed_does_not_end_it(catalog: Path) -> None:
     ours, terminal = pty.openpty()
     with socket.create_server(("127.0.0.1", 0)) as engine:
         process = subprocess.Popen(
-            command(["setsid", "--ctty", *CONSOLE], engine),
+            command(catalog, ["setsid", "--ctty", *CONSOLE], engine),
             stdin=terminal,
             stdout=terminal,
             stderr=terminal,
