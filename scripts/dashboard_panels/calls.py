@@ -132,6 +132,14 @@ ERRORS = Row(
             quantiles("sightline_refusal_seconds", 0.99, by="reason", legend="{{reason}}"),
             width=12,
         ),
+        Panel(
+            "Refused for load, by limit",
+            "`connection_*` and `slow_*` are single callers; `concurrency` and `deadline` are more load than fits.",
+            "reqps",
+            (Query(f"{rate('sightline_refused_calls_total', 'limit')} > 0", "{{limit}}"),),
+            stacked=True,
+            width=24,
+        ),
     ),
 )
 

@@ -47,6 +47,23 @@ SATURATION = Row(
             width=24,
             red_from=0.8,
         ),
+        Panel(
+            "Open searches and health watches",
+            "Searches count from their first byte. Many of them with few calls inside: slow uploads, or idle calls.",
+            "short",
+            (
+                Query(f"sum by (instance) (sightline_open_calls{{{OURS}}})", "{{instance}} searches"),
+                Query(f"sum by (instance) (sightline_watches{{{OURS}}})", "{{instance}} watches"),
+            ),
+            width=12,
+        ),
+        Panel(
+            "Memory of requests",
+            "Reserved by uploads and held by searches. At `limits.request_budget_bytes` uploads wait.",
+            "bytes",
+            (Query(f"sum by (instance) (sightline_request_bytes{{{OURS}}})", "{{instance}}"),),
+            width=12,
+        ),
     ),
 )
 

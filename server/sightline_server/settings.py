@@ -70,6 +70,10 @@ NOT_PRODUCTS = frozenset(
 """COCO classes that no shop sells: people, animals, vehicles, street furniture."""
 
 
+REQUEST_ALLOWANCE = 1024 * 1024
+"""Bytes that a request may hold in addition to the photo."""
+
+
 class Part(BaseModel):
     """A frozen group of settings that refuses names it does not know."""
 
@@ -93,6 +97,10 @@ class ServerSettings(Part):
     """Allows a non-loopback `listen` without TLS."""
     grace_s: Seconds = 20.0
     """How long a stop waits for the calls that it has accepted."""
+    max_connection_idle_s: Seconds = 600.0
+    """Connections without a call end after it; clients connect again when they need to."""
+    handshake_timeout_s: Seconds = 10.0
+    """How long a new connection may take until TLS and HTTP/2 are agreed upon."""
     max_connection_age_s: Seconds = 1800.0
     """Connections end after it, so that balancers can move clients to new replicas."""
     max_connection_age_grace_s: Seconds = 60.0
@@ -122,8 +130,16 @@ class LimitSettings(Part):
     """Products per object that a request may ask for."""
     max_concurrent_calls: Positive = 64
     """Ceiling of the adaptive limit on calls inside; it bounds the memory that photos may take."""
-    max_open_calls: Positive = 512
-    """Calls open at once, uploads and health watches included; gRPC refuses more before it reads their photos."""
+    max_open_calls: Positive = 1024
+    """Searches open at once, those included whose photo is still on its way; more are refused before it is read."""
+    max_connection_calls: Positive = 128
+    """Searches open at once on one connection. A proxy in front of the server needs more than one caller does."""
+    request_budget_bytes: Positive = 2 * 1024**3
+    """Memory of all requests together. Before a request is read, room for the largest one is reserved; what it really
+    takes replaces that once it is there."""
+    min_upload_rate: Positive = 1024 * 1024
+    """Lowest rate of an upload, in bytes a second: a request may take as long to arrive as the largest one at this
+    rate. While others wait for its memory, one that takes ten times as long as others is refused."""
     target_first_result_s: Seconds = 1.0
     """The time to the first result that the adaptive limit keeps to; beyond it calls are refused, not queued."""
     default_deadline_s: Seconds = 10.0
@@ -131,10 +147,20 @@ class LimitSettings(Part):
     max_deadline_s: Seconds = 30.0
     """Longer deadlines are shortened to it."""
 
+    @property
+    def largest_request(self) -> int:
+        """Bytes of the largest request."""
+        return self.max_photo_bytes + REQUEST_ALLOWANCE
+
     @model_validator(mode="after")
     def _defaults_within_caps(self) -> Self:
         if self.default_objects > self.max_objects or self.default_products > self.max_products:
             raise ValueError("a default is above its cap")
+        if self.request_budget_bytes < self.largest_request:
+            raise ValueError(
+                f"request_budget_bytes is {self.request_budget_bytes}, but one request may have {self.largest_request} "
+                "bytes: raise it, or lower max_photo_bytes"
+            )
         return self
 
 

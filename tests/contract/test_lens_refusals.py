@@ -167,24 +167,6 @@ async def test_a_caller_whose_deadline_has_passed_gets_no_answer() -> None:
         assert (error.events, error.code) == ([], grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
-async def test_bytes_that_are_no_request_do_not_reach_the_service() -> None:
-    async with serving() as served:
-        raw = served.channel.unary_stream("/sightline.v1.LensService/Search", request_serializer=None)
-        for garbage in (b"\xff" * 50, b"\x0a\xff\xff\xff\xff\x0f", b"\x12\x03abc"):
-            # gRPC itself answers these, with a code that depends on its version.
-            assert await code_of(raw(garbage)) in (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL)
-        assert served.value("in_flight") == 0
-        assert await served.search(asked()).read()
-
-
-async def code_of(call: Any) -> grpc.StatusCode:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call.read()
-    code = caught.value.code()
-    assert isinstance(code, grpc.StatusCode)
-    return code
-
-
 async def test_every_refusal_in_a_row_and_then_a_good_photo() -> None:
     async with serving(limits=LIMITS) as served:
         for _ in range(3):
@@ -202,8 +184,9 @@ async def test_every_refusal_in_a_row_and_then_a_good_photo() -> None:
         assert served.value("requests_total", method="Search", code="INVALID_ARGUMENT") == 3 * (len(BAD) + len(BEYOND))
 
 
-async def test_more_calls_than_may_be_open_are_refused_before_their_photo_is_read() -> None:
-    async with serving(limits={"max_open_calls": 2}) as served:
+@pytest.mark.parametrize(("setting", "limit"), [("max_open_calls", "open"), ("max_connection_calls", "connection")])
+async def test_more_calls_than_may_be_open_are_refused_before_their_photo_is_read(setting: str, limit: str) -> None:
+    async with serving(limits={setting: 2}) as served:
         served.engine.models["detector"].gate.clear()
         inside = [served.search(asked()) for _ in range(2)]
         for call in inside:
@@ -211,6 +194,9 @@ async def test_more_calls_than_may_be_open_are_refused_before_their_photo_is_rea
         error = await failed(served.search(asked()))
         assert error.code is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert error.events == []
+        assert set(error.details) == {"ErrorInfo", "RetryInfo", "QuotaFailure"}
+        assert error.details["ErrorInfo"].metadata["limit"] == f"{limit}_calls"
+        assert served.value("refused_calls_total", limit=f"{limit}_calls") == 1
         served.engine.models["detector"].gate.set()
         for call in inside:
             while await call.read() is not grpc.aio.EOF:

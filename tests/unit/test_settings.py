@@ -173,3 +173,9 @@ def test_workers_are_told_by_a_variable(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("SIGHTLINE_SERVER__WORKERS", "3")
     assert load().server.workers == 3
     assert load(server={"workers": 2}).server.workers == 2
+
+
+def test_a_budget_that_no_request_fits_into_is_refused() -> None:
+    with pytest.raises(ValidationError, match="request_budget_bytes"):
+        Settings(limits={"request_budget_bytes": 20 << 20})  # type: ignore[arg-type]
+    assert Settings(limits={"request_budget_bytes": 21 << 20}).limits.largest_request == 21 << 20  # type: ignore[arg-type]

@@ -50,6 +50,15 @@ def test_the_ceiling_of_calls_is_divided(workers: int, ceiling: int, share: int)
     assert part.server.workers == workers
 
 
+def test_memory_and_open_calls_are_divided_and_one_request_always_fits() -> None:
+    whole = settings(limits={"max_open_calls": 100, "request_budget_bytes": 400 << 20})
+    part = share_of(whole, address="127.0.0.1:5", engine="127.0.0.1:6")
+    assert (part.limits.max_open_calls, part.limits.request_budget_bytes) == (25, 100 << 20)
+    many = settings(server={"workers": 64}, limits={"request_budget_bytes": 400 << 20})
+    part = share_of(many, address="127.0.0.1:5", engine="127.0.0.1:6")
+    assert part.limits.request_budget_bytes == part.limits.largest_request
+
+
 def test_a_worker_is_sent_to_the_parents_port_and_engine() -> None:
     part = share_of(settings(), address=TcpAddress("127.0.0.1", 5), engine=TcpAddress("127.0.0.1", 6))
     assert (str(part.server.listen), str(part.engine.triton_url)) == ("127.0.0.1:5", "127.0.0.1:6")

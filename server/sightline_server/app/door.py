@@ -11,9 +11,12 @@ from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Engine
 from sightline_server.rpc import server as rpc_server
 from sightline_server.rpc.admission import Admission, ServerState
+from sightline_server.rpc.budget import ByteBudget
 from sightline_server.rpc.call import Calls
+from sightline_server.rpc.counts import OpenCalls
 from sightline_server.rpc.health import Health
 from sightline_server.rpc.limiter import AdaptiveLimit
+from sightline_server.rpc.reading import Uploads
 from sightline_server.rpc.service import LensService
 from sightline_server.rpc.tls import open_certificates
 from sightline_server.rpc.tls_files import Contents
@@ -24,7 +27,7 @@ from sightline_server.telemetry.tracing import OFF, Tracing
 log = logging.getLogger(__name__)
 
 LAST_WORDS_S = 1.0
-"""What calls that a stop ends may take to say so."""
+"""How long calls that a stop ends may take to send their final status."""
 
 
 class Door:
@@ -45,20 +48,33 @@ class Door:
             engine_ready=lambda: self._engine is not None and self._engine.ready,
             clock=clock,
             on_limit=metrics.concurrency_limit.set,
+            on_inside=metrics.in_flight.set,
         )
         metrics.tls_files_usable.set(1)
         self.certificates = open_certificates(settings.server, initial=tls, on_check=metrics.tls_files_usable.set)
-        self.health = Health(self.admission)
+        self.health = Health(self.admission, settings.limits, metrics, clock)
         self._calls = Calls(limits=settings.limits, metrics=metrics, clock=clock, tracing=tracing)
         self.service = LensService(
             calls=self._calls,
+            open_calls=OpenCalls(
+                most=settings.limits.max_open_calls,
+                most_of_one=settings.limits.max_connection_calls,
+                on_count=metrics.open_calls.set,
+            ),
+            uploads=Uploads(
+                ByteBudget(settings.limits.request_budget_bytes, clock=clock, on_used=metrics.request_bytes.set),
+                settings.limits,
+                clock,
+            ),
             admission=self.admission,
             limits=settings.limits,
             catalog=settings.catalog.name,
             clock=clock,
             one_per_group=settings.ranking.one_per_group,
         )
-        self.server: grpc.aio.Server = rpc_server.build(self.service, self.health, settings.server, settings.limits)
+        self.server: grpc.aio.Server = rpc_server.build(
+            self.service, self.health, settings.server, settings.limits, metrics
+        )
 
     def open(self, engine: Engine, pipeline: Pipeline, events: EngineMetrics) -> None:
         """Lets calls in, as long as `engine` is ready."""
@@ -81,14 +97,9 @@ class Door:
         try:
             await asyncio.wait_for(drained, grace_s)
         except TimeoutError:
-            await self._end_calls()
-        except asyncio.CancelledError:
-            # What stops next waits for the batches that run, and those wait for their callers.
-            await self._end_calls()
-            raise
-
-    async def _end_calls(self) -> None:
-        log.warning("stopping: %d calls did not end in time", self.admission.inside)
-        self._calls.end_all()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.admission.drain(), LAST_WORDS_S)
+            log.warning("stopping: %d calls did not end in time", self.admission.inside)
+        finally:
+            # Also when cancelled: what stops next waits for the batches that run, and those wait for their callers.
+            # Calls whose request has not arrived are left in any case.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._calls.end_all(), LAST_WORDS_S)

@@ -54,7 +54,7 @@ class Visit:
 class Admission:
     """The door. `limit` says how many calls may be inside, `engine_ready` whether the engine answers.
 
-    `on_limit` hears the limit whenever it was learnt anew.
+    `on_limit` is told the limit whenever it was learnt again, `on_inside` the number of calls inside when it changes.
     """
 
     def __init__(
@@ -64,11 +64,13 @@ class Admission:
         engine_ready: Callable[[], bool],
         clock: Clock,
         on_limit: Callable[[int], object] = lambda calls: None,
+        on_inside: Callable[[int], object] = lambda calls: None,
     ) -> None:
         self._limit = limit
         self._engine_ready = engine_ready
         self._clock = clock
         self._on_limit = on_limit
+        self._on_inside = on_inside
         on_limit(limit.calls)
         self._inside = 0
         self._empty = asyncio.Event()
@@ -104,6 +106,7 @@ class Admission:
         """Counts a call for the length of the block. Raises `SightlineError` when it is refused."""
         self.check(deadline=deadline, lane=lane)
         self._inside += 1
+        self._on_inside(self._inside)
         self._empty.clear()
         visit = Visit(self._learn, self._clock)
         try:
@@ -111,6 +114,7 @@ class Admission:
         finally:
             visit.left(self._limit.target_s)
             self._inside -= 1
+            self._on_inside(self._inside)
             if not self._inside:
                 self._empty.set()
 

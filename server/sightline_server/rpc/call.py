@@ -14,7 +14,7 @@ import grpc
 from sightline.v1 import lens_service_pb2
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Clock
-from sightline_server.rpc.status import CODES, to_status
+from sightline_server.rpc.status import CODES, fail
 from sightline_server.settings import LimitSettings
 from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.tracing import OFF, Tracing
@@ -23,8 +23,10 @@ log = logging.getLogger(__name__)
 
 SEARCH = "Search"
 """The method as the metrics name it."""
+SEARCH_LIMITS = ("concurrency", "deadline", "queue", "open_calls", "connection_calls", "slow_upload")
+"""Limits that a search may not fit into."""
 
-Context = grpc.aio.ServicerContext[lens_service_pb2.SearchRequest, lens_service_pb2.SearchResponse]
+Context = grpc.aio.ServicerContext[bytes, lens_service_pb2.SearchResponse]
 
 
 class Call:
@@ -32,11 +34,24 @@ class Call:
 
     def __init__(self, context: Context, request_id: str, started: float, deadline: float) -> None:
         self._context = context
+        # The loop's clock is the monotonic clock that deadlines are made of.
+        self.limit = asyncio.timeout_at(deadline)
         self.request_id = request_id
         self.started = started
         self.deadline = deadline
+        self.ends_with: SightlineError | None = None
         self.accepted = False
         self.first_result_at: float | None = None
+
+    def end_at(self, instant: float, error: SightlineError | None) -> None:
+        """Lets the call end at `instant`, with `error`, or as one whose deadline has passed."""
+        if not self.limit.expired():
+            self.ends_with = error
+            self.limit.reschedule(instant)
+
+    def end_now(self, error: SightlineError) -> None:
+        """Ends the call with `error`."""
+        self.end_at(asyncio.get_running_loop().time(), error)
 
     async def send(self, response: lens_service_pb2.SearchResponse, now: float) -> None:
         """Sends one event; returns when the transport has taken it, so that a slow reader holds only itself up."""
@@ -54,11 +69,14 @@ class Calls:
         self._metrics = metrics
         self._clock = clock
         self._tracing = tracing
-        self._open: set[asyncio.Timeout] = set()
-        self._ending = False
+        self._open: set[Call] = set()
+        self._none_open = asyncio.Event()
+        self._none_open.set()
         # A counter that appears with its first call hides that call from rate(): it never was 0.
         for code in {grpc.StatusCode.OK, *CODES.values()}:
             metrics.requests.labels(SEARCH, code.name)
+        for limit in SEARCH_LIMITS:
+            metrics.refused_calls.labels(limit)
 
     @asynccontextmanager
     async def open(self, method: str, context: Context) -> AsyncIterator[Call]:
@@ -67,45 +85,51 @@ class Calls:
         call = Call(context, secrets.token_hex(8), started, started + self._seconds_left(context))
         code = grpc.StatusCode.OK
         traced = self._tracing.call(method, call.request_id, context.invocation_metadata)
-        with self._metrics.in_flight.track_inprogress(), traced as span:
+        with traced as span:
             try:
-                # The loop's clock is the monotonic clock that deadlines are made of.
-                async with asyncio.timeout_at(call.deadline) as limit:
-                    self._open.add(limit)
+                async with call.limit:
+                    self._opened(call)
                     try:
                         yield call
                     finally:
-                        self._open.discard(limit)
+                        self._closed(call)
             except asyncio.CancelledError:
                 late = self._clock() >= call.deadline
                 code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
                 raise
             except Exception as error:
-                failure = self._to_failure(error, call.request_id)
-                status = to_status(failure, call.request_id)
-                code = status.code
+                failure = self._to_failure(error, call)
+                code = fail(context, failure, call.request_id)
                 if not call.accepted:
                     self._metrics.refusal_seconds.labels(failure.kind.value).observe(self._clock() - started)
-                # Not `abort`: gRPC keeps what it raises, and with it the photo, until the next call comes.
-                context.set_trailing_metadata(status.trailing_metadata)
-                context.set_code(status.code)
-                context.set_details(status.message)
             finally:
                 self._close(method, call, code)
                 span.ended_with(code.name)
 
-    def end_all(self) -> None:
-        """Ends every call now; their callers hear that the server is stopping."""
-        self._ending = True
-        now = asyncio.get_running_loop().time()
-        for limit in self._open:
-            if not limit.expired():
-                limit.reschedule(now)
+    async def end_all(self) -> None:
+        """Ends every call now, those included whose request has not arrived, and returns when all have ended.
 
-    def _to_failure(self, error: Exception, request_id: str) -> SightlineError:
-        if isinstance(error, TimeoutError) and self._ending:
-            return SightlineError(ErrorKind.STOPPING, "the server is stopping", retry_after_s=1.0)
-        return to_failure(error, request_id)
+        Their callers are told that the server is stopping.
+        """
+        for call in self._open:
+            call.end_now(SightlineError(ErrorKind.STOPPING, "the server is stopping", retry_after_s=1.0))
+        await self._none_open.wait()
+
+    def _opened(self, call: Call) -> None:
+        self._open.add(call)
+        self._none_open.clear()
+
+    def _closed(self, call: Call) -> None:
+        self._open.discard(call)
+        if not self._open:
+            self._none_open.set()
+
+    def _to_failure(self, error: Exception, call: Call) -> SightlineError:
+        failure = call.ends_with if isinstance(error, TimeoutError) else None
+        failure = failure or to_failure(error, call.request_id)
+        if failure.kind is ErrorKind.OVERLOADED:
+            self._metrics.refused_calls.labels(failure.metadata.get("limit", "other")).inc()
+        return failure
 
     def _seconds_left(self, context: Context) -> float:
         """What the caller allows, or the default for callers who set nothing; capped."""

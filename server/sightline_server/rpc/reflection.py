@@ -12,13 +12,15 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
+from sightline_server.rpc.guard import Guarded
+
 V1ALPHA = reflection_pb2.DESCRIPTOR.package
 V1 = "grpc.reflection.v1"
 V1_FILE = "grpc/reflection/v1/reflection.proto"
 SERVICE, METHOD = "ServerReflection", "ServerReflectionInfo"
 
 
-def add_reflection(services: Sequence[str], server: grpc.aio.Server) -> None:
+def add_reflection(services: Sequence[str], server: grpc.aio.Server | Guarded) -> None:
     """Adds both versions to `server`; they list `services`, given by their full names, and themselves."""
     names = (*services, f"{V1}.{SERVICE}", f"{V1ALPHA}.{SERVICE}")
     servicer = reflection.aio.ReflectionServicer(names, pool=Descriptors())

@@ -8,30 +8,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from sightline.v1 import lens_service_pb2_grpc
 from sightline_server.domain.address import Address
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.rpc.health import LENS_SERVICE, Health
+from sightline_server.rpc.guard import Guarded
+from sightline_server.rpc.health import HEALTH_SERVICE, LENS_SERVICE, Health
 from sightline_server.rpc.listening import listening_on
+from sightline_server.rpc.protection import protection
 from sightline_server.rpc.reflection import add_reflection
 from sightline_server.rpc.service import LensService
 from sightline_server.rpc.tls import Certificates, open_certificates
 from sightline_server.settings import LimitSettings, ServerSettings
-
-MESSAGE_ALLOWANCE = 1024 * 1024
-"""Bytes that a request may hold beside the photo."""
+from sightline_server.telemetry.metrics import Metrics
 
 
-def build(service: LensService, health: Health, server: ServerSettings, limits: LimitSettings) -> grpc.aio.Server:
+def build(
+    service: LensService, health: Health, server: ServerSettings, limits: LimitSettings, metrics: Metrics
+) -> grpc.aio.Server:
     """The server with the lens service, health and reflection, not yet listening."""
-    # Admission sees a call when its photo has been read: what bounds the photos that are being read is gRPC itself.
-    built = grpc.aio.server(options=options(server, limits), maximum_concurrent_rpcs=limits.max_open_calls)
-    lens_service_pb2_grpc.add_LensServiceServicer_to_server(service, built)
-    health_pb2_grpc.add_HealthServicer_to_server(health.servicer, built)
-    health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-    add_reflection((LENS_SERVICE, health_name), built)
+    built = grpc.aio.server(options=options(server, limits))
+    for name, handlers in ((LENS_SERVICE, service.handlers()), (HEALTH_SERVICE, health.handlers())):
+        # Registered methods queue each on its own: a flood of one does not delay the others.
+        built.add_registered_method_handlers(name, handlers)
+    add_reflection((LENS_SERVICE, HEALTH_SERVICE), Guarded(built, metrics))
     return built
 
 
@@ -39,7 +38,7 @@ def options(server: ServerSettings, limits: LimitSettings) -> list[tuple[str, in
     """The channel arguments of the server."""
     return [
         ("grpc.so_reuseport", int(server.workers > 1)),
-        ("grpc.max_receive_message_length", limits.max_photo_bytes + MESSAGE_ALLOWANCE),
+        *protection(server, limits),
         # Between the two limits gRPC refuses calls at random; equal, they are one.
         ("grpc.max_metadata_size", server.max_metadata_bytes),
         ("grpc.absolute_max_metadata_size", server.max_metadata_bytes),

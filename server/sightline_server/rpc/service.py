@@ -1,27 +1,38 @@
 """The gRPC service: convert, ask the pipeline, convert. Start reading here.
 
-Rule: nothing is decided here. Admission decides who enters, `Calls` how a call fails, the pipeline what happens.
+Rule: nothing is decided here. `OpenCalls` and `Admission` decide who enters, `Uploads` reads the request, `Calls` says
+how a call fails, the pipeline what happens. What can be refused without the photo is refused before it is read.
 """
 
+from collections.abc import AsyncIterable
 from contextlib import aclosing
+from typing import Any
 
-from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
+import grpc
+
+from sightline.v1 import lens_service_pb2
 from sightline_server.domain.events import ObjectFailure, ObjectResults
+from sightline_server.domain.request import Lane, SearchQuery
 from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Clock
 from sightline_server.rpc.admission import Admission
-from sightline_server.rpc.call import SEARCH, Calls, Context
+from sightline_server.rpc.call import SEARCH, Call, Calls, Context
 from sightline_server.rpc.convert import to_query, to_response
+from sightline_server.rpc.counts import OpenCalls
+from sightline_server.rpc.fields import parse
+from sightline_server.rpc.reading import Uploads
 from sightline_server.settings import LimitSettings
 
 
-class LensService(lens_service_pb2_grpc.LensServiceServicer):
+class LensService:
     """`sightline.v1.LensService`. `pipeline` is set once the engine and the index are there; admission knows."""
 
     def __init__(
         self,
         *,
         calls: Calls,
+        open_calls: OpenCalls,
+        uploads: Uploads,
         admission: Admission,
         limits: LimitSettings,
         catalog: str,
@@ -29,6 +40,8 @@ class LensService(lens_service_pb2_grpc.LensServiceServicer):
         one_per_group: bool = False,
     ) -> None:
         self._calls = calls
+        self._open_calls = open_calls
+        self._uploads = uploads
         self._admission = admission
         self._limits = limits
         self._catalog = catalog
@@ -36,23 +49,41 @@ class LensService(lens_service_pb2_grpc.LensServiceServicer):
         self._one_per_group = one_per_group
         self.pipeline: Pipeline | None = None
 
+    def handlers(self) -> dict[str, "grpc.RpcMethodHandler[Any, Any]"]:
+        """The methods by name. They stream both ways and take bytes, so that gRPC reads no photo before they run.
+
+        On the wire a call with one request is the same either way.
+        """
+        serialize = lens_service_pb2.SearchResponse.SerializeToString
+        return {SEARCH: grpc.stream_stream_rpc_method_handler(self.Search, response_serializer=serialize)}
+
     # A coroutine that writes, not a generator: a cancellation or a timeout must reach the code below while a message is
     # on its way, and a generator would be suspended outside of it. grpc.aio takes both, its stubs know one.
-    async def Search(self, request: lens_service_pb2.SearchRequest, context: Context) -> None:  # type: ignore[override]
+    async def Search(self, messages: AsyncIterable[bytes], context: Context) -> None:
         """Streams the events of one search."""
         async with self._calls.open(SEARCH, context) as call:
-            query = to_query(
-                request,
-                request_id=call.request_id,
-                deadline=call.deadline,
-                catalog=self._catalog,
-                limits=self._limits,
-                one_per_group=self._one_per_group,
-            )
-            with self._admission.enter(deadline=call.deadline, lane=query.lane) as visit:
-                assert self.pipeline is not None, "admission lets nobody in before the pipeline stands"
-                async with aclosing(self.pipeline.run(query)) as events:
-                    async for event in events:
-                        if isinstance(event, ObjectResults | ObjectFailure):
-                            visit.answered()
-                        await call.send(to_response(event), self._clock())
+            peer = context.peer()
+            with self._open_calls.enter(peer):
+                self._admission.check(deadline=call.deadline, lane=Lane.INTERACTIVE)
+                async with self._uploads.receive(context, call, peer) as upload:
+                    # The message is in no variable: what is made of it is all that stays in memory.
+                    await self._answer(self._to_query(await upload.message(), call), call)
+
+    async def _answer(self, query: SearchQuery, call: Call) -> None:
+        with self._admission.enter(deadline=call.deadline, lane=query.lane) as visit:
+            assert self.pipeline is not None, "admission lets nobody in before the pipeline stands"
+            async with aclosing(self.pipeline.run(query)) as events:
+                async for event in events:
+                    if isinstance(event, ObjectResults | ObjectFailure):
+                        visit.answered()
+                    await call.send(to_response(event), self._clock())
+
+    def _to_query(self, raw: bytes, call: Call) -> SearchQuery:
+        return to_query(
+            parse(raw, self._limits),
+            request_id=call.request_id,
+            deadline=call.deadline,
+            catalog=self._catalog,
+            limits=self._limits,
+            one_per_group=self._one_per_group,
+        )

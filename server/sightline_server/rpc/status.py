@@ -5,6 +5,7 @@ Rule: the table is total (a test says so), the text is the error's public messag
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
@@ -74,6 +75,18 @@ def to_status(error: SightlineError, request_id: str) -> Status:
         quota = error_details_pb2.QuotaFailure.Violation(subject="server", description=error.message)
         details.append(error_details_pb2.QuotaFailure(violations=[quota]))
     return Status(code, error.message, tuple(details))
+
+
+def fail(context: grpc.aio.ServicerContext[Any, Any], error: SightlineError, request_id: str) -> grpc.StatusCode:
+    """Gives the call of `context` the status of `error`, with which it ends when its handler returns.
+
+    Not by `abort`: gRPC keeps what it raises, and with it the photo, until the next call comes.
+    """
+    status = to_status(error, request_id)
+    context.set_trailing_metadata(status.trailing_metadata)
+    context.set_code(status.code)
+    context.set_details(status.message)
+    return status.code
 
 
 def retry_info(seconds: float) -> error_details_pb2.RetryInfo:

@@ -38,7 +38,19 @@ class Metrics:
         self.refusal_seconds = self._histogram(
             "refusal_seconds", "Seconds from the handler's entry to a refusal before Accepted.", QUEUE_BUCKETS, "reason"
         )
-        self.in_flight = self._gauge("in_flight", "Calls that the handler works on.", over_workers="livesum")
+        self.refused_calls = self._counter(
+            "refused_calls", "Calls refused with RESOURCE_EXHAUSTED, by the limit that they did not fit into.", "limit"
+        )
+        self.open_calls = self._gauge(
+            "open_calls", "Searches that are open, their uploads included.", over_workers="livesum"
+        )
+        self.in_flight = self._gauge(
+            "in_flight", "Searches that were let in and have not ended.", over_workers="livesum"
+        )
+        self.request_bytes = self._gauge(
+            "request_bytes", "Bytes reserved for requests that are being read, or held by them.", over_workers="livesum"
+        )
+        self.watches = self._gauge("watches", "Health watches that are open.", over_workers="livesum")
         self.concurrency_limit = self._gauge(
             "concurrency_limit", "Calls that may be inside at once; adapts to the load.", over_workers="livesum"
         )

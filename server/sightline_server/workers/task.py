@@ -62,14 +62,19 @@ class Task:
 def share_of(settings: Settings, *, address: Address, engine: Address) -> Settings:
     """One worker's settings: the parent's real `address` and `engine`, and its share of what is bounded in all.
 
-    Calls inside are bounded because photos take memory, so the ceiling is divided.
+    Calls inside and bytes of requests are bounded because photos take memory, so both are divided.
     """
-    calls = max(1, settings.limits.max_concurrent_calls // settings.server.workers)
+    limits, workers = settings.limits, settings.server.workers
+    shares = {
+        "max_concurrent_calls": max(1, limits.max_concurrent_calls // workers),
+        "max_open_calls": max(1, limits.max_open_calls // workers),
+        "request_budget_bytes": max(limits.largest_request, limits.request_budget_bytes // workers),
+    }
     return settings.model_copy(
         update={
             "server": settings.server.model_copy(update={"listen": address}),
             "engine": settings.engine.model_copy(update={"triton_url": engine}),
-            "limits": settings.limits.model_copy(update={"max_concurrent_calls": calls}),
+            "limits": limits.model_copy(update=shares),
         }
     )
 
