@@ -15,7 +15,7 @@ export LC_ALL := C.UTF-8
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup env demo test check format serve bench bench-peers soak protos docs lock doctor clean
+.PHONY: help setup env demo test check format serve bench bench-peers attacks soak protos docs lock doctor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,10 @@ bench: setup ## the hot path under load; one JSON object on the last line
 bench-peers: setup ## the same beside LitServe, Ray Serve and BentoML; about 20 minutes; one JSON object on the last line
 	$(BIN)/sightline demo --catalog-only
 	$(BIN)/python -m load_tests.peers.bench --catalog "$$SIGHTLINE_HOME/catalogs/showroom"
+
+attacks: setup ## attacks on a server of its own; one line each, exit 1 when a bound is broken
+	$(BIN)/sightline demo --catalog-only
+	$(BIN)/python -m load_tests.attacks --catalog $(SIGHTLINE_HOME)/catalogs/showroom
 
 soak: setup ## 70 % load for HOURS (8): memory, errors, tail
 	$(BIN)/sightline demo --catalog-only

@@ -4,13 +4,14 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import grpc
 import pytest
 
 from load_tests.attacks.http2 import SEARCH, Connection
+from load_tests.attacks.idle import CHECK, WATCH
 from sightline.v1 import lens_service_pb2
 from tests.support.asking import PHOTO, asked, events_of, kinds
 from tests.support.lens import Failed, Served, failed, serving, until
@@ -115,6 +116,18 @@ async def test_a_message_over_the_limit_leaves_no_error_in_the_log(quiet_log: py
         await until(lambda: served.value("open_calls") == 0)
         assert served.value("request_bytes") == 0
     assert quiet_log.records
+
+
+@pytest.mark.parametrize("path", [CHECK, WATCH])
+async def test_a_health_message_over_the_limit_leaves_no_error_in_the_log(
+    path: str, quiet_log: pytest.LogCaptureFixture
+) -> None:
+    async with serving(limits=SMALL) as served:
+        call = served.channel.stream_stream(path, request_serializer=bytes)(timeout=5)
+        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await call.write(bytes(ONE_READ + 100))
+        assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert not [record for record in quiet_log.records if record.exc_info]
 
 
 async def test_a_full_server_refuses_before_the_message_comes() -> None:

@@ -21,6 +21,7 @@ from sightline_server.ports import Clock
 from sightline_server.rpc.admission import Admission, ServerState, overloaded
 from sightline_server.rpc.budget import ByteBudget
 from sightline_server.rpc.counts import OpenCalls
+from sightline_server.rpc.reading import SETTLE_S
 from sightline_server.rpc.status import fail
 from sightline_server.settings import LimitSettings
 from sightline_server.telemetry.metrics import Metrics
@@ -123,6 +124,7 @@ class Health:
         finally:
             self._budget.release(held)
         if not isinstance(raw, bytes):
+            await asyncio.sleep(SETTLE_S)
             raise SightlineError(ErrorKind.INVALID_REQUEST, "the call ended without a request")
         return raw
 
