@@ -148,14 +148,14 @@ LATENCY = Row(
     (
         Panel(
             "First result",
-            "From the handler's entry to the first object's answer: what a person waits for. Should stay under 1 s.",
+            "From the request's arrival to the first object's answer: what a person waits for. Should stay under 1 s.",
             "s",
             quantiles("sightline_first_result_seconds", 0.5, 0.95, 0.99),
             red_from=1.0,
         ),
         Panel(
             "Whole call, answered ones",
-            "From the handler's entry to the end, a slow reader's time included.",
+            "From the headers to the end, the time of a slow upload and of a slow reader included.",
             "s",
             tuple(
                 Query(

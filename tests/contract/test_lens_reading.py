@@ -183,6 +183,21 @@ async def test_a_search_may_take_longer_than_its_upload_may() -> None:
         assert kinds(await events_of(call))[-1] == "done"
 
 
+async def test_a_slow_upload_does_not_count_as_a_slow_answer() -> None:
+    async with serving() as served:
+        call = stream(served.channel)
+        await call.wait_for_connection()
+        await until(lambda: served.value("open_calls") == 1)
+        await asyncio.sleep(0.5)
+        await call.write(GOOD)
+        await call.done_writing()
+        assert kinds(await events_of(call))[-1] == "done"
+        assert served.value("first_result_seconds_count") == 1
+        # Both in one process's clock: what differs is the wait for the request.
+        whole = served.value("request_seconds_sum", method="Search", code="OK")
+        assert whole - served.value("first_result_seconds_sum") > 0.4
+
+
 async def test_a_request_that_is_not_ended_is_not_answered() -> None:
     async with serving(limits={"default_deadline_s": 0.3}) as served:
         call = stream(served.channel)

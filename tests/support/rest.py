@@ -38,14 +38,16 @@ class Rest:
     """What a server says and holds at one instant."""
 
     in_flight: float
+    open_calls: float
+    request_bytes: float
     waiting: float
     ready: float
     held: Look
 
     @property
     def quiet(self) -> bool:
-        """Whether nobody is inside and nothing waits."""
-        return self.in_flight == 0 and self.waiting == 0 and self.ready == 1
+        """Whether no call is open, no request is held, and nothing waits."""
+        return (self.in_flight, self.open_calls, self.request_bytes, self.waiting, self.ready) == (0, 0, 0, 0, 1)
 
     def more_than(self, before: "Rest") -> dict[str, tuple[float, float]]:
         """What is held beyond what `before` held, by what it is: then and now. Roles that were replaced count too."""
@@ -71,6 +73,8 @@ def seen(server: RunningServer) -> Rest:
     found = scrape(server.process.metrics_url)
     return Rest(
         found.sum("sightline_in_flight"),
+        found.sum("sightline_open_calls"),
+        found.sum("sightline_request_bytes"),
         found.sum("sightline_queue_items"),
         found.sum("sightline_engine_ready"),
         look(server.pid, os.getpid()),
@@ -85,7 +89,7 @@ async def at_rest(server: RunningServer, before: Rest | None = None) -> Rest:
         more = now.more_than(before) if before else {}
         if now.quiet and not more:
             return now
-        assert time.monotonic() < deadline, (now.in_flight, now.waiting, now.ready, more)
+        assert time.monotonic() < deadline, (now.in_flight, now.open_calls, now.request_bytes, now.waiting, more)
         await asyncio.sleep(0.1)
 
 

@@ -38,6 +38,8 @@ class Call:
         self.limit = asyncio.timeout_at(deadline)
         self.request_id = request_id
         self.started = started
+        self.arrived = started
+        """When the request was there, which is when our own time begins to count."""
         self.deadline = deadline
         self.ends_with: SightlineError | None = None
         self.accepted = False
@@ -100,8 +102,9 @@ class Calls:
             except Exception as error:
                 failure = self._to_failure(error, call)
                 code = fail(context, failure, call.request_id)
-                if not call.accepted:
-                    self._metrics.refusal_seconds.labels(failure.kind.value).observe(self._clock() - started)
+                # How long a request may take to arrive says nothing about how fast it is refused.
+                if not call.accepted and failure is not call.ends_with:
+                    self._metrics.refusal_seconds.labels(failure.kind.value).observe(self._clock() - call.arrived)
             finally:
                 self._close(method, call, code)
                 span.ended_with(code.name)
@@ -143,7 +146,7 @@ class Calls:
         self._metrics.requests.labels(method, code.name).inc()
         self._metrics.request_seconds.labels(method, code.name).observe(seconds)
         if call.first_result_at is not None:
-            self._metrics.first_result_seconds.observe(call.first_result_at - call.started)
+            self._metrics.first_result_seconds.observe(call.first_result_at - call.arrived)
         log.info(method, extra={"request_id": call.request_id, "code": code.name, "seconds": round(seconds, 4)})
 
 

@@ -67,6 +67,7 @@ class Upload:
             raise SightlineError(ErrorKind.INVALID_REQUEST, "the call ended without a request")
         self._uploads.budget.was_read(self._held, len(raw))
         await self._end_of_stream()
+        self._call.arrived = self._uploads.clock()
         if timed and not self._gave_way:
             self._call.end_at(self._call.deadline, None)
         return raw

@@ -33,10 +33,14 @@ class Metrics:
             collector(registry=self.registry)
         self.requests = self._counter("requests", "Calls by method and gRPC code.", "method", "code")
         self.request_seconds = self._histogram(
-            "request_seconds", "Seconds from the handler's entry to the call's end.", STAGE_BUCKETS, "method", "code"
+            "request_seconds",
+            "Seconds from a call's headers to its end, its upload included.",
+            STAGE_BUCKETS,
+            "method",
+            "code",
         )
         self.refusal_seconds = self._histogram(
-            "refusal_seconds", "Seconds from the handler's entry to a refusal before Accepted.", QUEUE_BUCKETS, "reason"
+            "refusal_seconds", "Seconds from a request's arrival to a refusal before Accepted.", QUEUE_BUCKETS, "reason"
         )
         self.refused_calls = self._counter(
             "refused_calls", "Calls refused with RESOURCE_EXHAUSTED, by the limit that they did not fit into.", "limit"
@@ -55,7 +59,7 @@ class Metrics:
             "concurrency_limit", "Calls that may be inside at once; adapts to the load.", over_workers="livesum"
         )
         self.first_result_seconds = self._histogram(
-            "first_result_seconds", "Seconds from the handler's entry to the first object's event.", STAGE_BUCKETS
+            "first_result_seconds", "Seconds from a request's arrival to the first object's event.", STAGE_BUCKETS
         )
         self.stage_seconds = self._histogram(
             "stage_seconds", "Seconds of a call in a stage, waiting for its batch included.", STAGE_BUCKETS, "stage"
