@@ -3,6 +3,7 @@
 Rule: pixels are RGB uint8, C-contiguous and upright; whoever holds one must not write to it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +14,13 @@ from sightline_server.domain.geometry import Letterbox
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A decoded photo: `pixels` is uint8 [H,W,3] RGB, EXIF orientation applied, of bounded size."""
+    """A decoded photo: `pixels` is uint8 [H,W,3] RGB, EXIF orientation applied, of bounded size.
+
+    `to_srgb` converts pixels of it to sRGB; None where they are.
+    """
 
     pixels: NDArray[np.uint8]
+    to_srgb: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None
 
     @property
     def width(self) -> int:
@@ -26,6 +31,10 @@ class Frame:
     def height(self) -> int:
         """Pixels down."""
         return int(self.pixels.shape[0])
+
+    def in_srgb(self, part: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A part of the frame, perhaps resized, in sRGB."""
+        return part if self.to_srgb is None else self.to_srgb(part)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,4 +25,4 @@ def crop(frame: Frame, box: Box, spec: EmbedderSpec) -> Crop:
         half = (part.shape[1] // 2, part.shape[0] // 2)
         part = cv2.resize(part, half, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     resized = Image.fromarray(np.ascontiguousarray(part)).resize((spec.width, spec.height), Image.Resampling.BICUBIC)
-    return Crop(np.asarray(resized))
+    return Crop(frame.in_srgb(np.asarray(resized)))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sightline_server.domain.image import Frame
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.stages.colours import to_srgb
 from sightline_server.stages.formats import photo_format
 from sightline_server.stages.refusals import corrupt, invalid, too_large
 from sightline_server.stages.sources import SOURCES, UNBOUNDED, Source
@@ -64,7 +65,8 @@ class Prepared:
             pixels = self.source.pixels()
             if pixels.shape[0] * pixels.shape[1] > LARGE_PIXELS:
                 pixels = bounded(pixels, self.max_edge)
-            return Frame(bounded(upright(pixels, self.source.orientation), self.max_edge))
+            pixels = bounded(upright(pixels, self.source.orientation), self.max_edge)
+            return Frame(pixels, to_srgb(self.source.profile))
 
 
 def decode(photo: bytes, limits: DecodeLimits) -> Frame:

@@ -32,11 +32,13 @@ def letterbox(frame: Frame, spec: DetectorSpec) -> DetectorInput:
     place = Letterbox.fit(frame.width, frame.height, spec.width, spec.height)
     canvas = np.full((spec.height, spec.width, 3), PADDING, np.uint8)
     shrinks = place.inner_width < frame.width
-    canvas[place.top : place.top + place.inner_height, place.left : place.left + place.inner_width] = cv2.resize(
+    inner = cv2.resize(
         frame.pixels,
         (place.inner_width, place.inner_height),
         interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
-    )
+    ).astype(np.uint8, copy=False)
+    rows, columns = slice(place.top, place.top + place.inner_height), slice(place.left, place.left + place.inner_width)
+    canvas[rows, columns] = frame.in_srgb(inner)
     return DetectorInput(canvas, place)
 
 

@@ -16,6 +16,8 @@ from sightline_server.stages.refusals import invalid, truncated
 SIGNATURE = b"\xff\xd8\xff"
 END_MARKER = b"\xff\xd9"
 START_OF_IMAGE, END_OF_IMAGE, START_OF_SCAN, RESTART_INTERVAL, APP1 = 0xD8, 0xD9, 0xDA, 0xDD, 0xE1
+APP2, PROFILE_PREFIX, PROFILE_HEADER = 0xE2, b"ICC_PROFILE\0", 14
+"""A profile lies in pieces behind the prefix, the piece's number and their count."""
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Start-of-frame markers; the three left out are tables and a reserved code."""
 PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
@@ -70,6 +72,8 @@ class Jpeg:
     precision: int
     components: tuple[Component, ...]
     orientation: int
+    profile: bytes
+    """The ICC profile, as far as its pieces are there; empty without one."""
     restart_interval: int
     scans: tuple[Scan, ...]
     end: int
@@ -106,6 +110,7 @@ def read(photo: bytes) -> Jpeg:
     """
     frame, progressive, turned, interval, scans = b"", False, 0, 0, list[Scan]()
     end, ended = len(photo), False
+    profile: dict[int, bytes] = {}
     for marker, start, stop in segments(photo):
         if marker in (END_OF_IMAGE, START_OF_IMAGE) or stop > len(photo):
             end, ended = start, marker == END_OF_IMAGE
@@ -117,6 +122,8 @@ def read(photo: bytes) -> Jpeg:
             interval = int.from_bytes(photo[body][:2])
         elif marker == APP1 and not turned and photo.startswith(exif.PREFIX, body.start):
             turned = exif.orientation(photo[body])
+        elif marker == APP2 and photo.startswith(PROFILE_PREFIX, body.start) and stop > body.start + PROFILE_HEADER:
+            profile.setdefault(photo[body.start + PROFILE_HEADER - 2], photo[body.start + PROFILE_HEADER : stop])
         elif marker == START_OF_SCAN:
             if scans and not progressive and holds_all(frame, scans[0]):
                 end, ended = start, True
@@ -136,6 +143,7 @@ def read(photo: bytes) -> Jpeg:
         precision=frame[0],
         components=to_components(frame),
         orientation=turned or 1,
+        profile=b"".join(profile[number] for number in sorted(profile)),
         restart_interval=interval,
         scans=tuple(scans),
         end=end,

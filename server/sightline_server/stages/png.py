@@ -5,10 +5,12 @@ profiles and further frames. Source: W3C PNG, third edition, section 11.
 """
 
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sightline_server.stages import exif
+from sightline_server.stages.colours import MAX_PROFILE
 from sightline_server.stages.refusals import corrupt, invalid
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -35,6 +37,8 @@ class Png:
     orientation: int
     first_image: bytes
     """The file with nothing but its first image, and always with an end."""
+    profile: bytes
+    """The ICC profile; empty without one."""
 
     @property
     def has_alpha(self) -> bool:
@@ -56,7 +60,7 @@ def read(photo: bytes) -> Png:
 
     Raises `SightlineError` of kind INVALID_IMAGE when it has no valid header or too many chunks.
     """
-    header, transparency, turned, kept = b"", None, 0, [SIGNATURE]
+    header, transparency, turned, kept, profile = b"", None, 0, [SIGNATURE], b""
     for kind, start, stop in chunks(photo):
         if kind == b"IHDR" and not header:
             header = photo[start + 8 : stop - 4]
@@ -64,13 +68,24 @@ def read(photo: bytes) -> Png:
             transparency = photo[start + 8 : stop - 4][:512]
         elif kind == b"eXIf" and not turned:
             turned = exif.orientation(photo[start + 8 : min(stop - 4, start + 8 + exif.MAX_BLOCK)])
+        elif kind == b"iCCP" and not profile:
+            profile = unpacked(photo[start + 8 : stop - 4])
         if kind in NEEDED:
             kept.append(photo[start:stop])
     if len(header) != HEADER_BYTES or header[9] not in CHANNELS:
         raise corrupt("png")
     width, height, bits, colour, _, _, interlace = struct.unpack(">IIBBBBB", header)
     first_image = b"".join((*kept, END))
-    return Png(width, height, bits, colour, bool(interlace), transparency, turned or 1, first_image)
+    return Png(width, height, bits, colour, bool(interlace), transparency, turned or 1, first_image, profile)
+
+
+def unpacked(chunk: bytes) -> bytes:
+    """The profile of an `iCCP` chunk, cut behind the largest size that is used; empty when it cannot be unpacked."""
+    _, _, rest = chunk.partition(b"\0")
+    try:
+        return zlib.decompressobj().decompress(rest[1:], MAX_PROFILE + 1)
+    except zlib.error:
+        return b""
 
 
 def chunks(photo: bytes) -> Iterator[tuple[bytes, int, int]]:

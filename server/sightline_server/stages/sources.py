@@ -47,6 +47,8 @@ class Source:
     area: int = 0
     """Pixels that are decoded at a time where they are more than the image has."""
     scans: int = 1
+    profile: bytes = b""
+    """The ICC profile of the pixels, empty without one."""
 
 
 def of_jpeg(photo: bytes, max_edge: int) -> Source:
@@ -68,6 +70,7 @@ def of_jpeg(photo: bytes, max_edge: int) -> Source:
         partial(jpeg_pixels, photo, header, reduction),
         header.orientation,
         scans=len(header.scans),
+        profile=header.profile,
     )
 
 
@@ -94,7 +97,7 @@ def of_png(photo: bytes, max_edge: int) -> Source:
         memory = COPIES * RGB * samples
         pixels = partial(opencv.colour, header.first_image)
     area = header.width * header.height
-    return Source(header.width, header.height, memory * area, pixels, header.orientation)
+    return Source(header.width, header.height, memory * area, pixels, header.orientation, profile=header.profile)
 
 
 def of_webp(photo: bytes, max_edge: int) -> Source:
@@ -102,7 +105,8 @@ def of_webp(photo: bytes, max_edge: int) -> Source:
     header = webp.read(photo)
     decode = opencv.on_white if header.has_alpha else opencv.colour
     memory = (COPIES * (RGBA if header.has_alpha else RGB) + header.lossless) * header.width * header.height
-    return Source(header.width, header.height, memory, partial(decode, header.first_image), header.orientation)
+    pixels = partial(decode, header.first_image)
+    return Source(header.width, header.height, memory, pixels, header.orientation, profile=header.profile)
 
 
 def of_gif(photo: bytes, max_edge: int) -> Source:

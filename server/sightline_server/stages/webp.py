@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sightline_server.stages import exif
+from sightline_server.stages.colours import MAX_PROFILE
 from sightline_server.stages.refusals import corrupt, invalid, truncated
 
 MAX_CHUNKS = 4096
@@ -28,6 +29,8 @@ class WebP:
     orientation: int
     first_image: bytes
     """The file with nothing but its first image."""
+    profile: bytes
+    """The ICC profile; empty without one."""
 
 
 def read(photo: bytes) -> WebP:
@@ -35,12 +38,14 @@ def read(photo: bytes) -> WebP:
 
     Raises `SightlineError` of kind INVALID_IMAGE when it has no image, is truncated or has too many chunks.
     """
-    extended, turned, kept, image = b"", 0, list[bytes](), b""
+    extended, turned, kept, image, profile = b"", 0, list[bytes](), b"", b""
     for kind, start, stop in chunks(photo):
         if kind == b"VP8X" and not kept:
             extended = photo[start + 8 : stop]
         elif kind == b"EXIF" and extended and not turned:
             turned = exif.orientation(photo[start + 8 : min(stop, start + 8 + exif.MAX_BLOCK)])
+        elif kind == b"ICCP" and extended and not profile:
+            profile = photo[start + 8 : min(stop, start + 9 + MAX_PROFILE)]
         elif kind in (*STILL, b"ANMF") and not image:
             image = photo[start:stop]
         if kind in (b"ANIM", b"ALPH") and not image:
@@ -56,7 +61,7 @@ def read(photo: bytes) -> WebP:
         (width, height, alpha), body = still_size(image), image
     lossless = b"VP8L" in image[: 8 + FRAME_HEADER + 8]
     riff = b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
-    return WebP(width, height, alpha, lossless, turned or 1, riff)
+    return WebP(width, height, alpha, lossless, turned or 1, riff, profile)
 
 
 def still_size(image: bytes) -> tuple[int, int, bool]:
