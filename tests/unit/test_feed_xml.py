@@ -62,6 +62,19 @@ def test_googles_elements_count_before_plain_ones(tmp_path: Path) -> None:
     assert rows_of(feed_file(tmp_path, rss(both), "feed.xml"))[0].product.title == "Cup"
 
 
+def test_further_main_images_are_additional_ones(tmp_path: Path) -> None:
+    text = rss(item("x1", "<g:image_link>b.jpg</g:image_link><g:image_link>c.jpg</g:image_link>"))
+    assert rows_of(feed_file(tmp_path, text, "feed.xml"))[0].images == ("a.jpg", "b.jpg", "c.jpg")
+
+
+def test_names_of_price_comparison_sites_are_known(tmp_path: Path) -> None:
+    text = """<SHOP><SHOPITEM><ITEM_ID>x1</ITEM_ID><PRODUCTNAME>Cup</PRODUCTNAME><IMGURL>https://c/a.jpg</IMGURL>
+    <IMGURL_ALTERNATIVE>https://c/b.jpg</IMGURL_ALTERNATIVE><PRICE_VAT>1 299,00</PRICE_VAT></SHOPITEM></SHOP>"""
+    [row] = rows_of(feed_file(tmp_path, text, "feed.xml"), FeedOptions(currency="CZK"))
+    assert (row.product.id, row.product.title, row.product.price) == ("x1", "Cup", "1299.00 CZK")
+    assert row.images == ("https://c/a.jpg", "https://c/b.jpg")
+
+
 def test_two_items_that_ran_into_one_are_a_problem(tmp_path: Path) -> None:
     merged = item("x1", "</item><item>".join(["<title>A</title>", "<g:id>x2</g:id><title>B</title>"]))
     text = rss(item("x0"), merged.replace("</item><item>", "", 1), item("x3"))

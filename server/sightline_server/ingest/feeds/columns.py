@@ -21,21 +21,22 @@ LIST_COLUMNS = frozenset({"additional_image_link"})
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "id": ("offer_id", "product_id", "item_id", "retailer_id", "unique_id", "item_sku", "sku"),
-    "title": ("name", "product_name", "product_title", "item_name"),
+    "title": ("name", "product_name", "product_title", "item_name", "productname"),
     "image_link": (
         *("image_url", "image_src", "image", "main_image", "main_image_link", "main_image_url", "picture"),
-        *("picture_url", "product_image", "product_image_url", "img_url", "base_image", "photo", "photo_url"),
+        *("picture_url", "product_image", "product_image_url", "img_url", "base_image", "photo", "photo_url", "imgurl"),
     ),
     "additional_image_link": (
         *("additional_image_links", "additional_image_url", "additional_image_urls", "additional_images"),
-        *("additional_image", "extra_images", "images", "image_links", "image_urls"),
+        *("additional_image", "extra_images", "images", "image_links", "image_urls", "imgurl_alternative"),
     ),
     "link": ("url", "product_url", "product_link", "permalink"),
     "brand": ("brand_name", "manufacturer"),
-    "product_type": ("product_types", "category", "category_name", "categories"),
+    "product_type": ("product_types", "category", "category_name", "categories", "categorytext"),
+    "price": ("price_vat",),
     "availability": ("stock_status", "availability_status"),
     "gtin": ("gtins", "ean", "upc", "barcode"),
-    "item_group_id": ("group_id", "parent_id", "parent_sku"),
+    "item_group_id": ("group_id", "parent_id", "parent_sku", "itemgroup_id"),
 }
 """Other names of a column, the better ones first."""
 

@@ -22,7 +22,7 @@ MAX_DEPTH = 32
 ITEMS = frozenset({"item", "entry", "product", "offer", "shopitem"})
 MAX_ITEM_DEPTH = 4
 GOOGLE = ("http://base.google.com/ns/1.0", "https://base.google.com/ns/1.0", "http://base.google.com/cns/1.0")
-SINGLE = frozenset({"id", "title", "image_link", "price", "link", "availability", "brand", "gtin", "item_group_id"})
+SINGLE = frozenset({"id", "title", "price", "link", "availability", "brand", "gtin", "item_group_id"})
 LINKS = frozenset({"link", "image_link", "additional_image_link", "image", "enclosure"})
 LINK_ATTRIBUTES = ("href", "url", "src")
 
@@ -125,7 +125,7 @@ class ItemReader:
         repeated = repeated_name(pairs)
         if repeated:
             return Record(self.items, {}, f"has the element {repeated} more than once", self._line)
-        names = canonical_names([name for name, _ in pairs])
+        names = more_images(canonical_names([name for name, _ in pairs]))
         values = gathered((name, value) for name, (_, value) in zip(names, pairs, strict=True))
         return Record(self.items, values, line=self._line)
 
@@ -134,6 +134,13 @@ def preferred(children: list[tuple[str, str, object]]) -> list[tuple[str, object
     """The children of an item by name; where a name occurs with and without Google's namespace, those with it."""
     google = {name for namespace, name, _ in children if namespace in GOOGLE}
     return [(name, value) for namespace, name, value in children if name not in google or namespace in GOOGLE]
+
+
+def more_images(names: list[str]) -> list[str]:
+    """`names` with every `image_link` but the first as an additional one."""
+    first = names.index("image_link") if "image_link" in names else len(names)
+    later = ["additional_image_link" if name == "image_link" else name for name in names[first + 1 :]]
+    return names[: first + 1] + later
 
 
 def repeated_name(pairs: list[tuple[str, object]]) -> str:
