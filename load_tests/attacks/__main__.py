@@ -16,7 +16,7 @@ from load_tests.attacks import fields, garbage, idle, resets, scrapes, uploads
 from load_tests.attacks.frame import Attack, Bound, Target
 from load_tests.photos import ROOT
 from sightline_client.local_server import LocalServer
-from sightline_server.settings import default_home
+from sightline_models.places import default_home
 
 ATTACKS: dict[str, Attack] = {
     attack.name: attack
