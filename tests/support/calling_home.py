@@ -28,6 +28,7 @@ USER_DATABASES = ("/run/systemd/userdb/", "/var/run/nscd/", "/run/nscd/")
 """Asked for users by programs such as bash. nscd can be asked for hosts too: see `asks_for_a_host`."""
 NSCD_USERS = {0, 1, 2, 3, 11, 12, 15}
 """Requests of nscd's protocol for users and groups; all others are for hosts, networks and services."""
+LINKING = {"link", "linkat", "symlink", "symlinkat"}
 NO_FILES = ("/dev/", "/proc/", "/sys/", "/memfd:", "pipe:", "socket:", "anon_inode:")
 
 
@@ -129,6 +130,8 @@ def judge_files(name: str, rest: str, places: Places) -> Iterator[str]:
     result = RESULT.search(rest)
     failed = result is not None and result[1] == "-1"
     named = [real(places.working_folder / folder / path) for folder, path in QUOTED.findall(rest)]
+    if name in LINKING:
+        named = named[1:]  # what the link leads to is not written
     if name in OPENING:
         # The path that the kernel reports is the real one, with every link followed.
         named = [result[2]] if result is not None and result[2] else named[:1]

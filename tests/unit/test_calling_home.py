@@ -79,6 +79,7 @@ def test_what_leaves_the_machine_or_its_places_is_found(line: str, part: str) ->
 @pytest.mark.parametrize(
     "line",
     [
+        'symlink("/var/a", "/tmp/b") = 0',
         f"connect(3<socket:[1]>, {address(V4, '127.0.0.1', 50051)}, 16) = -1 EINPROGRESS (Now)",
         f"connect(3<socket:[1]>, {address(V4, '0.0.0.0', 50051)}, 16) = 0",
         f"connect(3<socket:[1]>, {address(V6, '::ffff:127.0.0.1', 50051)}, 28) = 0",
