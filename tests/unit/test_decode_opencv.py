@@ -172,7 +172,7 @@ def test_pixels_that_take_more_memory_are_fewer(bits: int, colour: int, most: in
     def claimed(pixels: int) -> bytes:
         return png_of(1, 1, bits, colour).replace(struct.pack(">II", 1, 1), struct.pack(">II", 4000, pixels // 4000), 1)
 
-    assert prepared(claimed(most)).memory == 384_000_000
+    assert prepared(claimed(most)).weight == 384_000_000
     with pytest.raises(SightlineError, match=f"the limit is {most}") as caught:
         prepared(claimed(most + 4000))
     assert caught.value.kind is ErrorKind.LIMIT_EXCEEDED

@@ -1,6 +1,7 @@
 """Threads for photos: a left call holds its place until its thread has ended, and large photos wait for each other."""
 
 import asyncio
+import struct
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ import pytest
 from sightline_server.domain.image import Frame
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.stages import photo_threads
-from sightline_server.stages.decode import DecodeLimits
+from sightline_server.stages.decode import DecodeLimits, prepare
 from sightline_server.stages.photo_threads import LargePhotos, PhotoThreads
 from tests.support.pictures import encode, gradient
 
@@ -106,7 +107,7 @@ async def test_an_ordinary_photo_takes_one_hop_and_no_room(threads: PhotoThreads
 
 
 async def test_large_photos_wait_for_each_other_and_ordinary_ones_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(photo_threads, "ORDINARY_MEMORY", 0)
+    monkeypatch.setattr(photo_threads, "ORDINARY_WEIGHT", 0)
     executor = ThreadPoolExecutor(2)
     threads = PhotoThreads(executor, 2)
     gate, started = threading.Event(), threading.Event()
@@ -121,7 +122,7 @@ async def test_large_photos_wait_for_each_other_and_ordinary_ones_pass(monkeypat
     second = asyncio.ensure_future(threads.decode(PHOTO, LIMITS, held, lambda: None))
     while not threads.large.waiting:  # noqa: ASYNC110 (a thread gives no event to wait for)
         await asyncio.sleep(0.001)
-    monkeypatch.setattr(photo_threads, "ORDINARY_MEMORY", 1 << 30)
+    monkeypatch.setattr(photo_threads, "ORDINARY_WEIGHT", 1 << 30)
     assert await threads.decode(PHOTO, LIMITS, lambda frame: frame.width, lambda: None) == 48
     assert threads.large.waiting == 1
     gate.set()
@@ -186,3 +187,11 @@ async def settle() -> None:
     """Lets every task run as far as it can."""
     for _ in range(10):
         await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(("width", "height", "large"), [(4000, 4000, False), (4001, 4000, True), (9200, 6900, True)])
+def test_a_jpeg_that_is_reduced_weighs_as_many_pixels_as_it_has(width: int, height: int, large: bool) -> None:
+    photo = PHOTO.replace(struct.pack(">HH", 32, 48), struct.pack(">HH", height, width), 1)
+    prepared = prepare(photo, DecodeLimits(max_bytes=1 << 20, max_pixels=64_000_000, max_edge=512))
+    assert prepared.source.memory < photo_threads.ORDINARY_WEIGHT
+    assert (prepared.weight > photo_threads.ORDINARY_WEIGHT) == large

@@ -55,9 +55,9 @@ class Prepared:
     max_edge: int
 
     @property
-    def memory(self) -> int:
-        """Bytes that decoding takes at its peak."""
-        return self.source.memory
+    def weight(self) -> int:
+        """Bytes that decoding takes, at least those of an ordinary photo of as many pixels: they also take time."""
+        return max(self.source.memory, BYTES_PER_PIXEL * self.source.width * self.source.height)
 
     def decode(self) -> Frame:
         """Decodes the photo. Raises `SightlineError` of kind INVALID_IMAGE or LIMIT_EXCEEDED."""

@@ -17,16 +17,16 @@ from sightline_server.stages.decode import DecodeLimits, Prepared, prepare
 
 T = TypeVar("T")
 
-ORDINARY_MEMORY = 96_000_000
-"""Bytes that decoding an ordinary photo takes at most: 16 megapixels."""
-LARGE_MEMORY = 384_000_000
+ORDINARY_WEIGHT = 96_000_000
+"""Bytes that an ordinary photo weighs at most: 16 megapixels."""
+LARGE_WEIGHT = 384_000_000
 """Bytes for all larger photos that are being decoded: 64 megapixels."""
 
 
 class LargePhotos:
-    """The memory and the threads that photos above `ORDINARY_MEMORY` share, first come, first served."""
+    """The memory and the threads that photos above `ORDINARY_WEIGHT` share, first come, first served."""
 
-    def __init__(self, threads: int, memory: int = LARGE_MEMORY) -> None:
+    def __init__(self, threads: int, memory: int = LARGE_WEIGHT) -> None:
         self._most = memory
         self._memory = memory
         self._threads = threads
@@ -89,13 +89,13 @@ class PhotoThreads:
         def ordinary() -> T | Prepared:
             on_start()
             prepared = prepare(photo, limits)
-            return prepared if prepared.memory > ORDINARY_MEMORY else then(prepared.decode())
+            return prepared if prepared.weight > ORDINARY_WEIGHT else then(prepared.decode())
 
         outcome = await self.run(ordinary)
         if not isinstance(outcome, Prepared):
             return outcome
         large = outcome
-        async with self.large.room(large.memory):
+        async with self.large.room(large.weight):
             return await self.run(lambda: then(large.decode()))
 
     async def run(self, work: Callable[[], T]) -> T:
