@@ -249,8 +249,9 @@ class EngineSettings(Part):
     """How often the engine is looked at."""
     probe_timeout_s: Seconds = 5.0
     """A probe without an answer for so long counts as a fault."""
-    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
-    """Port of the embedded engine's own metrics, on 127.0.0.1; 0 takes a free one, which the log names."""
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Port of the embedded engine's own metrics, on 127.0.0.1, for any user of this machine; 0 takes a free one,
+    which the log names. Without it the engine has no TCP port."""
     shared_memory: bool = True
     """Pixels go through shared memory where a probe shows that it works."""
 

@@ -21,7 +21,7 @@ from load_tests.processes import below
 from sightline_server.triton.command import command_line, environment, free_ports
 from sightline_server.triton.install import install
 from sightline_server.triton.installation import installation_of
-from sightline_server.triton.sharing import SMALL
+from sightline_server.triton.sharing import room, stub_memory
 from tests.support import strace
 from tests.support.calling_home import Places, findings
 from tests.support.engine import CHECKOUT, sightline_home
@@ -159,8 +159,8 @@ def test_no_command_calls_anybody_or_leaves_a_file(person: Person) -> None:
 def test_our_backend_calls_nobody_in_a_triton_that_we_did_not_start(person: Person) -> None:
     installation = installation_of(person.place)
     repository = build_repository(person.out / "models")
-    models, prefix = ("detector", "embedder"), f"nobody-{os.getpid()}-"
-    command = command_line(installation, repository, models, free_ports(), prefix, SMALL)
+    prefix, memory = f"nobody-{os.getpid()}-", stub_memory(room().free)
+    command = command_line(installation, repository, ("detector", "embedder"), free_ports(), prefix, memory)
     needed = environment(installation, gpu=False)
     env = person.variables | {name: needed[name] for name in NEEDED} | {"ORT_DISABLE_TELEMETRY": "0"}
     with person.running("triton", command, "Started GRPCInferenceService at ", env):

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def unwatched_engine(tiny_repository: Path) -> AsyncIterator[Embedded]:
     """An engine whose watch looks only after a failed call, so that a stub may pause."""
-    async with running_engine(tiny_repository, probe_interval_s=60.0) as running:
+    async with running_engine(tiny_repository, probe_interval_s=60.0, metrics_port=0) as running:
         yield running
 
 

@@ -15,9 +15,8 @@ import onnx
 import pytest
 
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.triton.command import Ports, free_ports
+from sightline_server.triton import command
 from sightline_server.triton.config import EngineConfig
-from sightline_server.triton.embedded import EmbeddedHost
 from sightline_server.triton.engine import TritonEngine, make_engine
 from tests.support.embedded import BACK_WITHIN_S, Readiness, both, embed, running_engine, tiny_repository
 from tests.support.engine import embedded_config, sightline_home
@@ -61,19 +60,25 @@ async def test_an_engine_that_comes_back_with_another_model_is_not_taken(
         await both(running.engine)
 
 
-async def test_a_port_that_is_taken_makes_it_choose_another(tiny_repository: Path) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        engine = make_engine(embedded_config(tiny_repository, stop_timeout_s=0.5))
-        assert isinstance(engine.host, EmbeddedHost)
-        engine.host._ports = Ports(other.getsockname()[1], free_ports().metrics)
-        try:
+async def test_a_metrics_port_that_is_taken_is_refused_at_the_start(tiny_repository: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        engine = make_engine(embedded_config(tiny_repository, metrics_port=taken))
+        with pytest.raises(SightlineError, match=f"127.0.0.1:{taken} for the engine's metrics") as caught:
             await engine.start()
-            assert engine.address != f"127.0.0.1:{other.getsockname()[1]}"
-            await both(engine)
-        finally:
-            await engine.stop()
+        assert caught.value.kind is ErrorKind.CONFIGURATION
+
+
+async def test_a_metrics_port_that_is_taken_at_a_restart_is_given_up(tiny_repository: Path) -> None:
+    async with running_engine(tiny_repository, metrics_port=0) as running:
+        port = int(running.engine.metrics_url.rpartition(":")[2].partition("/")[0])
+        os.kill(running.host.pid, signal.SIGKILL)
+        while not command.is_free(port):  # noqa: ASYNC110 (the kernel has no event for it)
+            await asyncio.sleep(0)
+        with socket.create_server(("127.0.0.1", port)):
+            await running.readiness.until(False, True)
+            assert running.engine.metrics_url == ""
+            await both(running.engine)
 
 
 @pytest.fixture(scope="module")

@@ -64,7 +64,7 @@ def process_of(server: RunningServer, number: int) -> psutil.Process:
 
 async def registered(server: RunningServer, pid: int) -> list[str]:
     """The regions of process `pid` that Triton maps."""
-    (address,) = set(re.findall(r"gRPC on (127\.0\.0\.1:\d+)", server.log.read_text()))
+    (address,) = set(re.findall(r"gRPC on (unix:\S+)", server.log.read_text()))
     client = TritonClient(address)
     try:
         return [name for name in await client.registered(5.0) if name.startswith(f"sightline-{pid}-")]

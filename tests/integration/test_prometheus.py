@@ -45,6 +45,7 @@ class Observed:
 def observed(tiny_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:  # noqa: F811
     folder = tmp_path_factory.mktemp("prometheus")
     environment = {"SIGHTLINE_HOME": str(sightline_home()), "SIGHTLINE_ENGINE__REPOSITORY": str(tiny_repository)}
+    environment["SIGHTLINE_ENGINE__METRICS_PORT"] = "0"
     catalog = build_catalog(folder, environment)
     log = folder / "server.log"
     with LocalServer(catalog=catalog, env=environment, log=log) as server:

@@ -1,8 +1,8 @@
 """Judges the lines of strace: whoever asks the network for anything, or writes where it should not, is found.
 
-Rule: what is not known to stay on the machine counts. Allowed are loopback addresses, netlink (the kernel's own tables)
-and the Unix sockets of user databases; a question to a name server counts on any address, loopback included,
-and so does a look-up that /etc/hosts may have answered: on another machine it would not.
+Rule: what is not known to stay on the machine counts. Allowed are loopback addresses, netlink (the kernel's own
+tables), the engine's own Unix socket and those of user databases. A question to a name server counts on any address,
+loopback included, and so does a look-up that /etc/hosts may have answered: on another machine it would not.
 """
 
 import ast
@@ -26,6 +26,8 @@ NAME_PORTS = {53, 853, 5353, 5355}
 """DNS, DNS over TLS, multicast DNS, LLMNR."""
 USER_DATABASES = ("/run/systemd/userdb/", "/var/run/nscd/", "/run/nscd/")
 """Asked for users by programs such as bash. nscd can be asked for hosts too: see `asks_for_a_host`."""
+ENGINE_SOCKET = re.compile(r"/[^\0]*/sightline-\d+-\d+-run-[0-9a-f]+/triton:\d+")
+"""What listens in a server's runtime folder is its engine."""
 NSCD_USERS = {0, 1, 2, 3, 11, 12, 15}
 """Requests of nscd's protocol for users and groups; all others are for hosts, networks and services."""
 LINKING = {"link", "linkat", "symlink", "symlinkat"}
@@ -95,10 +97,15 @@ def judge_network(name: str, rest: str) -> Iterator[str]:
             elif not stays(address, listening=name == "bind"):
                 yield f"{'listens on' if name == 'bind' else f'{name} to'} {address} port {port}"
         elif family == "AF_UNIX":
-            if name != "bind" and path and not path[1].strip('"').startswith(USER_DATABASES):
+            if name != "bind" and path and not is_known(path[1].strip('"')):
                 yield f"{name} to the Unix socket {path[1]}"
         elif family not in ("AF_NETLINK", "AF_UNSPEC"):
             yield f"{name} to an address of {family}{content}"
+
+
+def is_known(path: str) -> bool:
+    """Whether the Unix socket at `path` is a user database's or the engine's."""
+    return path.startswith(USER_DATABASES) or ENGINE_SOCKET.fullmatch(path) is not None
 
 
 def stays(address: object, *, listening: bool) -> bool:

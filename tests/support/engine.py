@@ -22,7 +22,7 @@ import pytest
 import pytest_asyncio
 
 from sightline_server.triton import regions
-from sightline_server.triton.command import free_ports
+from sightline_server.triton.command import private_ports
 from sightline_server.triton.config import EngineConfig
 from sightline_server.triton.embedded import linked
 from sightline_server.triton.engine import TritonEngine, make_engine
@@ -74,7 +74,7 @@ def tiny_triton(tiny_repository: Path) -> Iterator[TritonSession]:
     reaper.start()
     folder = RuntimeFolder()
     reaper.keep(folder.path)
-    ports = free_ports()
+    ports = private_ports(folder.path, 0)
     process = TritonProcess(
         linked(folder, installation),
         folder.link("models", tiny_repository),
@@ -86,9 +86,7 @@ def tiny_triton(tiny_repository: Path) -> Iterator[TritonSession]:
     reaper.watch(process.pid)
     try:
         wait_until_it_listens(process)
-        yield TritonSession(
-            f"127.0.0.1:{ports.grpc}", f"http://127.0.0.1:{ports.metrics}/metrics", tiny_repository, home
-        )
+        yield TritonSession(str(ports.address), ports.metrics_url, tiny_repository, home)
     finally:
         process.end(5.0)
         folder.close()

@@ -28,7 +28,7 @@ class RemoteTriton:
     @property
     def url(self) -> str:
         """HOST:PORT of its gRPC service."""
-        return f"127.0.0.1:{self.ports.grpc}"
+        return str(self.ports.address)
 
     def start(self) -> None:
         """Returns when it listens."""

@@ -50,6 +50,14 @@ def address(shape: str, host: str, port: int) -> str:
             "io.systemd.Resolve",
         ),
         ('connect(3<socket:[1]>, {sa_family=AF_UNIX, sun_path=@"bus"}, 6) = 0', "@"),
+        (
+            'connect(3<socket:[1]>, {sa_family=AF_UNIX, sun_path=@"/tmp/sightline-7-8-run-0a/triton:1"}, 36) = 0',
+            "@",
+        ),
+        (
+            'connect(3<socket:[1]>, {sa_family=AF_UNIX, sun_path="/tmp/sightline-7-8-run-0a/other:1"}, 36) = 0',
+            "other",
+        ),
         ('sendto(3<socket:[1]>, "\\2\\0\\0\\0\\r\\0\\0\\0\\6\\0\\0\\0hosts\\0", 18, 16384, NULL, 0) = 18', "nscd"),
         ('sendto(3<socket:[1]>, "\\2\\0\\0\\0\\16\\0\\0\\0\\2\\0\\0\\0a\\0", 14, 16384, NULL, 0) = 14', "nscd"),
         ("connect(3<socket:[1]>, {sa_family=AF_VSOCK, svm_cid=0x2, svm_port=0x1}, 16) = 0", "AF_VSOCK"),
@@ -87,6 +95,7 @@ def test_what_leaves_the_machine_or_its_places_is_found(line: str, part: str) ->
         "connect(3<socket:[1]>, {sa_family=AF_UNSPEC, sa_data=...}, 16) = 0",
         "bind(3<socket:[1]>, {sa_family=AF_NETLINK, nl_pid=0, nl_groups=00000000}, 12) = 0",
         'connect(3<socket:[1]>, {sa_family=AF_UNIX, sun_path="/var/run/nscd/socket"}, 110) = -1 ENOENT (No such)',
+        'connect(3<socket:[1]>, {sa_family=AF_UNIX, sun_path="/tmp/sightline-7-8-run-0a/triton:1"}, 36) = 0',
         'sendto(3<socket:[1]>, "\\2\\0\\0\\0\\v\\0\\0\\0\\7\\0\\0\\0passwd\\0", 19, 16384, NULL, 0) = 19',
         'sendto(3<socket:[1]>, "\\0", 1, 0, NULL, 0) = 1',
         'openat(AT_FDCWD</w>, "/tmp/home/x", O_RDONLY|O_CLOEXEC) = 3</tmp/home/x>',

@@ -28,7 +28,7 @@ async def engine_session(
     config = EngineConfig(
         home=home,
         repository=repository,
-        triton_url=part.triton_url.grpc_target if part.triton_url else None,
+        triton_url=str(part.triton_url) if part.triton_url else None,
         device=Device(part.device),
         start_timeout_s=part.start_timeout_s,
         probe_interval_s=part.probe_interval_s,

@@ -83,7 +83,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(door.server.stop, None)
         events = EngineMetrics(metrics)
         engine = await stack.enter_async_context(engine_session(settings, events))
-        log.info("engine: %s, %s; metrics %s", engine.detector.identity, engine.embedder.identity, engine.metrics_url)
+        log.info("engine: %s, %s", engine.detector.identity, engine.embedder.identity)
         index = await open_catalog(stack, settings, engine, metrics)
         pipeline = await build_pipeline(stack, settings, engine, index, metrics, tracing)
         await warm_up(pipeline, settings)

@@ -45,8 +45,10 @@ class TritonClient:
     """Calls one Triton. Every failure is an `EngineError`; no call outlives its `timeout_s`."""
 
     def __init__(self, address: str) -> None:
-        """`address` is HOST:PORT of Triton's gRPC service; nothing is sent yet."""
-        self._client = triton.InferenceServerClient(address, channel_args=channel_options(address))
+        """`address` is HOST:PORT or unix:PATH of Triton's gRPC service; nothing is sent yet."""
+        self._client = triton.InferenceServerClient(
+            parse_target(address).grpc_target, channel_args=channel_options(address)
+        )
         self._closed = False
 
     async def close(self) -> None:

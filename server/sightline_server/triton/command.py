@@ -1,10 +1,15 @@
-"""What tritonserver is started with: its ports, its command line and its environment."""
+"""What tritonserver is started with: where it listens, its command line and its environment.
+
+Rule: nothing of the server's environment reaches the engine unless it is named here. It may hold credentials.
+"""
 
 import os
+import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from sightline_server.domain.address import Address, TcpAddress, UnixAddress
 from sightline_server.triton.devices import DRIVER_FOLDERS
 from sightline_server.triton.installation import Installation
 from sightline_server.triton.sharing import StubMemory
@@ -12,20 +17,65 @@ from sightline_server.triton.sharing import StubMemory
 ON_GPU = "SIGHTLINE_ON_GPU"
 
 
+SOCKET = "triton"
+"""Name of the socket in the runtime folder, before the number that Triton appends."""
+SOCKET_NUMBER = 1
+"""What Triton appends to the name of its socket: it takes no socket without a port number."""
+INHERITED = re.compile(
+    "HOME|USER|LOGNAME|TMPDIR|TZ|LANG|LANGUAGE|LC_[A-Z]+"
+    "|(CUDA|NVIDIA|CUDNN|CUBLAS|NCCL|TF32|NV)_[A-Z0-9_]+"
+    "|(OMP|GOMP|KMP|MKL|OPENBLAS)_[A-Z0-9_]+"
+)
+"""Variables of the server's environment that the engine gets: places, languages, devices and threads."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the engine listens, on 127.0.0.1."""
+    """Where Triton listens: on ports of 127.0.0.1, or for gRPC on a Unix socket."""
 
     grpc: int
+    """Port of the gRPC service; with `socket` the number at the end of its path."""
+
     metrics: int
+    """Port of Triton's metrics; 0 for none."""
+
+    socket: Path | None = None
+    """Path of the Unix socket of the gRPC service, without `:GRPC`; only this user may enter its folder."""
+
+    @property
+    def address(self) -> Address:
+        """The address of the gRPC service."""
+        return UnixAddress(f"{self.socket}:{self.grpc}") if self.socket else TcpAddress("127.0.0.1", self.grpc)
+
+    @property
+    def metrics_url(self) -> str:
+        """The address of the metrics; empty for none."""
+        return f"http://127.0.0.1:{self.metrics}/metrics" if self.metrics else ""
 
 
 def free_ports() -> Ports:
-    """Two ports that are free now; somebody may take one before the engine does, then starting is tried again."""
+    """Two ports that are free now; somebody may take one before Triton does."""
     with socket.socket() as first, socket.socket() as second:
         first.bind(("127.0.0.1", 0))
         second.bind(("127.0.0.1", 0))
         return Ports(first.getsockname()[1], second.getsockname()[1])
+
+
+def is_free(port: int) -> bool:
+    """Whether `port` of 127.0.0.1 can be listened on now."""
+    with socket.socket() as tried:
+        # Connections that have ended keep nobody from listening.
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def private_ports(folder: Path, metrics: int | None) -> Ports:
+    """A socket in `folder`, and `metrics`: None for no metrics, 0 for a free port, else that port."""
+    return Ports(SOCKET_NUMBER, free_ports().metrics if metrics == 0 else metrics or 0, folder / SOCKET)
 
 
 def command_line(
@@ -36,7 +86,8 @@ def command_line(
     prefix: str,
     memory: StubMemory,
 ) -> list[str]:
-    """The command of tritonserver: these models only, everything on 127.0.0.1, no HTTP."""
+    """The command of tritonserver: these models only, reached by `ports` and by nothing else."""
+    told = ["--allow-metrics=true", "--metrics-address=127.0.0.1", f"--metrics-port={ports.metrics}"]
     return [
         str(installation.tritonserver),
         f"--model-repository={repository}",
@@ -44,10 +95,9 @@ def command_line(
         "--model-control-mode=explicit",
         *(f"--load-model={model}" for model in models),
         "--allow-http=false",
-        "--grpc-address=127.0.0.1",
+        f"--grpc-address={f'unix:{ports.socket}' if ports.socket else '127.0.0.1'}",
         f"--grpc-port={ports.grpc}",
-        "--metrics-address=127.0.0.1",
-        f"--metrics-port={ports.metrics}",
+        *(told if ports.metrics else ["--allow-metrics=false"]),
         "--exit-timeout-secs=2",
         f"--backend-config=python,shm-region-prefix-name={prefix}",
         f"--backend-config=python,shm-default-byte-size={memory.initial}",
@@ -56,11 +106,11 @@ def command_line(
 
 
 def environment(installation: Installation, cores: str = "", *, gpu: bool) -> dict[str, str]:
-    """The engine's environment variables: its own Python first, nothing of ours that would lead its stubs astray.
+    """The engine's environment variables: its own Python first, and of the server's those that `INHERITED` names.
 
     `cores` are the `SharedCores.paths` of models that share the machine.
     """
-    kept = {name: value for name, value in os.environ.items() if not leads_astray(name)}
+    kept = {name: value for name, value in os.environ.items() if INHERITED.fullmatch(name)}
     kept["SIGHTLINE_CORES"] = cores
     # ONNX Runtime sends telemetry otherwise, and starts to do so when a stub loads it; docs/privacy.md.
     kept["ORT_DISABLE_TELEMETRY"] = "1"
@@ -75,11 +125,6 @@ def environment(installation: Installation, cores: str = "", *, gpu: bool) -> di
         kept["CUDA_VISIBLE_DEVICES"] = ""
     kept["PATH"] = f"{installation.venv / 'bin'}:{os.environ.get('PATH', '/usr/bin:/bin')}"
     return kept
-
-
-def leads_astray(name: str) -> bool:
-    """Whether the engine must not inherit the variable: other Pythons, other libraries, proxies."""
-    return name.startswith(("PYTHON", "LD_")) or name.lower().endswith("_proxy")
 
 
 def library_path(installation: Installation, *, gpu: bool) -> str:

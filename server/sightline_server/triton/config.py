@@ -60,8 +60,8 @@ class EngineConfig:
     shared_memory: bool = True
     """Whether pixels may go through system shared memory where a probe shows that it works."""
 
-    metrics_port: int = 0
-    """Port of the embedded Triton's own metrics on 127.0.0.1; 0 takes a free one."""
+    metrics_port: int | None = None
+    """Port of the embedded Triton's own metrics on 127.0.0.1; 0 takes a free one, None has no metrics."""
 
     digests: Mapping[str, str] = field(default_factory=dict)
     """Remote engines only: SHA-256 of each model's file, where whoever runs that Triton has told them."""

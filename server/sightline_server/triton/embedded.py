@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import os
 from dataclasses import replace
 from itertools import count
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton import regions, runtime, sharing
-from sightline_server.triton.command import Ports, free_ports
+from sightline_server.triton.command import Ports, is_free, private_ports
 from sightline_server.triton.config import MODELS, EngineConfig
 from sightline_server.triton.devices import runs_on_gpu
 from sightline_server.triton.fitness import check_python
@@ -19,8 +20,7 @@ from sightline_server.triton.process import TritonProcess
 from sightline_server.triton.reaping import Reaper
 from sightline_server.triton.stubs import Stub, kill_stub, stub_is_well, stubs_of
 
-PORT_TAKEN = ("already in use", "failed to bind")
-MOST_PORT_RACES = 3
+log = logging.getLogger("sightline.engine")
 numbers = count()
 """Engines started by this process; each has region names of its own."""
 
@@ -41,17 +41,16 @@ class EmbeddedHost:
         self._reaper: Reaper | None = None
         self._runtime: runtime.RuntimeFolder | None = None
         self._stubs: list[Stub] = []
-        self._port_races = 0
 
     @property
     def address(self) -> str:
-        """HOST:PORT of Triton's gRPC service."""
-        return f"127.0.0.1:{self._ports.grpc}" if self._ports else ""
+        """The Unix socket of Triton's gRPC service; it stays the same over restarts while its folder is there."""
+        return str(self._ports.address) if self._ports else ""
 
     @property
     def metrics_url(self) -> str:
-        """Triton's metrics; the port stays the same over restarts where it can."""
-        return f"http://127.0.0.1:{self._ports.metrics}/metrics" if self._ports else ""
+        """Triton's metrics, empty without a port; the port stays the same over restarts where it can."""
+        return self._ports.metrics_url if self._ports else ""
 
     @property
     def pid(self) -> int:
@@ -77,12 +76,11 @@ class EmbeddedHost:
         if self._reaper is None:
             self._reaper = Reaper(regions.own_prefix())
             self._reaper.start()
-        if self._ports is None:
-            found = free_ports()
-            self._ports = Ports(found.grpc, self._config.metrics_port or found.metrics)
         loop = asyncio.get_running_loop()
         self._stubs = []
-        installation, repository = self._plain_paths(self._installation)
+        folder = self._private_folder()
+        installation, repository = linked(folder, self._installation), folder.link("models", self._config.repository)
+        self._ports = self._free_ports(folder.path)
         self._process = TritonProcess(
             installation,
             repository,
@@ -95,13 +93,28 @@ class EmbeddedHost:
         self._process.start()
         self._reaper.watch(self._process.pid)
 
-    def _plain_paths(self, installation: Installation) -> tuple[Installation, Path]:
-        """The installation and the repository by paths that Triton can read."""
+    def _private_folder(self) -> runtime.RuntimeFolder:
+        """The runtime folder, made again where somebody has removed it; nothing of a former engine listens in it."""
         if self._runtime is None or not self._runtime.present:
-            self._runtime = runtime.RuntimeFolder()
+            self._runtime, self._ports = runtime.RuntimeFolder(), None
+        self._runtime.remove_sockets()
         if self._reaper:
             self._reaper.keep(self._runtime.path)
-        return linked(self._runtime, installation), self._runtime.link("models", self._config.repository)
+        return self._runtime
+
+    def _free_ports(self, folder: Path) -> Ports:
+        """Where to listen: as before, without metrics where somebody has taken their port meanwhile.
+
+        Raises `SightlineError` at the first start when the port of the settings is taken: Triton would end at once.
+        """
+        ports = self._ports or private_ports(folder, self._config.metrics_port)
+        if not ports.metrics or is_free(ports.metrics):
+            return ports
+        taken = f"cannot listen on 127.0.0.1:{ports.metrics} for the engine's metrics: address already in use"
+        if self._ports is None:
+            raise SightlineError(ErrorKind.CONFIGURATION, f"{taken}. Change engine.metrics_port.")
+        log.warning("engine: %s; it starts without", taken)
+        return replace(ports, metrics=0)
 
     def _check_repository(self) -> None:
         for model in MODELS:
@@ -121,17 +134,6 @@ class EmbeddedHost:
         if self._reaper and not self._reaper.running:
             self._reaper.start()
 
-    async def begin_again(self) -> bool:
-        """Starts on other ports when somebody else had taken one."""
-        taken = any(words in line.lower() for line in self.log_tail() for words in PORT_TAKEN)
-        if not taken or self._port_races >= MOST_PORT_RACES:
-            return False
-        self._port_races += 1
-        await self.end(0)
-        self._ports = None
-        await self.begin()
-        return True
-
     def sick_models(self) -> list[str]:
         """Models with a stub that is dead or stopped."""
         return sorted({stub.model for stub in self._stubs if not stub_is_well(stub)})
@@ -144,7 +146,6 @@ class EmbeddedHost:
 
     def settled(self) -> None:
         """Notes the stubs, and unlinks their shared memory: mapped as it is, it needs no name any more."""
-        self._port_races = 0
         if self._process:
             self._stubs = stubs_of(self._process.pid)
             regions.remove(self._process.prefix)

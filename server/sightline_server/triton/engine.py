@@ -53,12 +53,12 @@ class TritonEngine:
 
     @property
     def address(self) -> str:
-        """HOST:PORT of Triton's gRPC service."""
+        """gRPC address of Triton: HOST:PORT or unix:PATH."""
         return self.host.address
 
     @property
     def metrics_url(self) -> str:
-        """Where Triton shows its own metrics; empty for a remote engine."""
+        """URL of Triton's own metrics; empty where there are none or for a remote engine."""
         return self.host.metrics_url
 
     @property

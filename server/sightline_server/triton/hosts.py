@@ -22,7 +22,7 @@ class Host(Protocol):
 
     @property
     def address(self) -> str:
-        """HOST:PORT of Triton's gRPC service, once begun."""
+        """gRPC address of Triton, once begun: HOST:PORT or unix:PATH."""
 
     @property
     def metrics_url(self) -> str:
@@ -30,9 +30,6 @@ class Host(Protocol):
 
     async def begin(self) -> None:
         """Starts what has to run; returns before Triton answers."""
-
-    async def begin_again(self) -> bool:
-        """After a start that ended by itself: starts once more where that may help, else gives False."""
 
     def gone(self) -> bool:
         """Whether the engine's process has ended."""

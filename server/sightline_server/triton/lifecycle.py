@@ -70,9 +70,10 @@ class Lifecycle:
         self.host.settled()
         if self.host.mends:
             self._folder = folders.mark(others)
+        metrics = self.host.metrics_url
         detector, embedder = self.specs
         log.info("engine: %s on %s and %s", self.host.name, detector.identity, embedder.identity)
-        log.info("engine: gRPC on %s, metrics on %s", self.host.address, self.host.metrics_url or "its own address")
+        log.info("engine: gRPC on %s%s", self.host.address, metrics and f", metrics on {metrics}")
 
     async def _first_contact(self) -> TritonClient:
         """A client of a Triton that says it is ready."""
@@ -80,10 +81,7 @@ class Lifecycle:
         try:
             while True:
                 if self.host.gone():
-                    if not await self.host.begin_again():
-                        raise self._failure("ended while it started")
-                    await client.close()
-                    client = TritonClient(self.host.address)
+                    raise self._failure("ended while it started")
                 with contextlib.suppress(EngineError):
                     if await client.server_ready(self._config.probe_timeout_s):
                         return client

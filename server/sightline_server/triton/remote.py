@@ -14,18 +14,14 @@ class RemoteHost:
     mends = False
 
     def __init__(self, url: str, on_provider: ProviderListener, digests: Mapping[str, str] | None = None) -> None:
-        """`url` is the gRPC target of its service; `digests` are those of its models' files, where they were told."""
-        self.address = parse_target(url).grpc_target
+        """`url` is HOST:PORT or unix:PATH of its service; `digests` are its models', where they were told."""
+        self.address = str(parse_target(url))
         self.name = f"the Triton at {self.address}"
         self._on_provider = on_provider
         self._digests = digests or {}
 
     async def begin(self) -> None:
         """Nothing to start."""
-
-    async def begin_again(self) -> bool:
-        """Nothing to start."""
-        return False
 
     def gone(self) -> bool:
         """Only its answers can tell."""

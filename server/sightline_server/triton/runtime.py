@@ -49,6 +49,12 @@ class RuntimeFolder:
         place.symlink_to(target.absolute())
         return place
 
+    def remove_sockets(self) -> None:
+        """Removes the sockets in the folder; the engine that listened on them has ended."""
+        for entry in self.path.iterdir():
+            if entry.is_socket():
+                entry.unlink()
+
     def close(self) -> None:
         """Removes the folder."""
         if self._lock >= 0:
