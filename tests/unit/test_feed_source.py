@@ -176,6 +176,28 @@ def test_a_downloaded_feed_is_fetched_once(shop: tuple[str, type[Shop]]) -> None
     assert (headers["authorization"], headers["user-agent"]) == ("Bearer secret", "shop-bot")
 
 
+def test_headers_of_the_operator_stay_with_the_origin_of_the_feed(shop: tuple[str, type[Shop]]) -> None:
+    host, server = shop
+    server.answers["/feed"] = (302, {"location": f"http://localhost:{host.rpartition(':')[2]}/moved"}, b"")
+    server.answers["/moved"] = (200, {}, CSV)
+    options = FeedOptions(headers=(("x-api-key", "secret"),))
+    with opened_feed(f"http://{host}/feed", options) as feed:
+        assert count_rows(feed) == 2
+    assert [headers.get("x-api-key") for _, headers in server.seen] == ["secret", None]
+
+
+def test_a_feed_on_this_machine_is_asked_without_a_proxy(
+    shop: tuple[str, type[Shop]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, server = shop
+    server.answers["/feed"] = (200, {}, CSV)
+    for variable in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    with opened_feed(f"http://{host}/feed") as feed:
+        assert count_rows(feed) == 2
+
+
 def test_relative_links_of_a_downloaded_feed_belong_to_its_address(shop: tuple[str, type[Shop]]) -> None:
     host, server = shop
     server.answers["/shop/feed.csv?key=abc"] = (200, {}, CSV + b"p3,//cdn.example/c.jpg\np4,https://x.example/d.jpg\n")

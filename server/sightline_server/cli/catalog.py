@@ -77,10 +77,11 @@ def build(
         list[str] | None,
         typer.Option(
             metavar="'NAME: VALUE'",
-            help="Header for requests to the hosts of image links; @FILE reads one a line. May be repeated.",
+            help="Header for requests to a feed's address and to the hosts of image links; @FILE reads one a line. "
+            "May be repeated.",
         ),
     ] = None,
-    user_agent: Annotated[str, typer.Option(help="User-Agent of image requests.")] = "sightline-catalog",
+    user_agent: Annotated[str, typer.Option(help="User-Agent of all requests.")] = "sightline-catalog",
     cache: Annotated[
         Path | None,
         typer.Option(help="Folder that keeps downloaded images, so that a later build can resume.", file_okay=False),
@@ -121,8 +122,14 @@ def build(
         limits = settings.limits
         decode = DecodeLimits(limits.max_photo_bytes, limits.max_photo_pixels, settings.decode.max_frame_edge)
         # Relative links of a downloaded feed are relative to its address, unless a folder is named.
+        requests = Requests(header_value("--user-agent", user_agent), parse_headers(header or []))
         feed_options = FeedOptions(
-            encoding, price_format, checked_currency(currency), base_url="" if images else base_address(feed)
+            encoding,
+            price_format,
+            checked_currency(currency),
+            headers=requests.headers,
+            user_agent=requests.user_agent,
+            base_url="" if images else base_address(feed),
         )
         source = stack.enter_context(opened_feed(feed, feed_options))
         options = BuildOptions(
@@ -137,7 +144,7 @@ def build(
             decode_threads=settings.decode.threads,
             max_lost=None if max_lost is None else fraction("--max-lost", max_lost),
             max_shrink=fraction("--max-shrink", max_shrink),
-            requests=Requests(header_value("--user-agent", user_agent), parse_headers(header or [])),
+            requests=requests,
             cache=cache,
             cache_limits=CacheLimits(max_bytes=int(cache_gib * 1024**3)),
         )

@@ -19,7 +19,7 @@ USER_AGENT = "sightline-catalog"
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """What requests carry: the `user_agent` everywhere, and `headers` (name, value) for the hosts of image links."""
+    """The `user_agent` of all requests, and `headers` (name, value) for the feed's address and hosts of image links."""
 
     user_agent: str = USER_AGENT
     headers: tuple[tuple[str, str], ...] = ()
@@ -109,7 +109,7 @@ def checked_proxy(name: str, address: str) -> httpx.URL:
 def proxy_message(name: str) -> str:
     """What is wrong with a proxy. Its address is left out: it may hold a password."""
     kinds = ", ".join(f"{scheme}://" for scheme in PROXY_SCHEMES)
-    return f"{name} is not a proxy that images can be downloaded through; expected HOST:PORT after one of {kinds}"
+    return f"{name} is not a proxy that downloads can go through; expected HOST:PORT after one of {kinds}"
 
 
 def is_loopback(host: str) -> bool:

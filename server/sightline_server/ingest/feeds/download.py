@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import httpx
 
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.ingest.clients import checked_proxy, proxy_of, same_origin
 from sightline_server.ingest.feeds.options import FeedLimits, FeedOptions
 from sightline_server.ingest.feeds.records import refused, shown
 
@@ -53,9 +54,8 @@ def download(url: str, target: BinaryIO, options: FeedOptions) -> None:
     except ValueError:
         raise refused("the address of the feed is malformed") from None
     headers = [("accept-encoding", "gzip, identity"), ("user-agent", options.user_agent), *options.headers]
-    timeout = httpx.Timeout(options.limits.timeout_s, connect=10.0)
     try:
-        with httpx.Client(follow_redirects=True, max_redirects=options.limits.max_redirects, timeout=timeout) as client:
+        with client_for(httpx.URL(url), options) as client:
             for attempt in range(1, ATTEMPTS + 1):
                 wait_s = fetch(client, url, headers, target, options.limits, last=attempt == ATTEMPTS)
                 if wait_s is None:
@@ -67,6 +67,27 @@ def download(url: str, target: BinaryIO, options: FeedOptions) -> None:
         raise failed(name, f"more than {options.limits.max_redirects} redirects") from error
     except httpx.HTTPError as error:
         raise failed(name, type(error).__name__) from error
+
+
+def client_for(start: httpx.URL, options: FeedOptions) -> httpx.Client:
+    """A client that honours the proxy of the environment, and sends the operator's headers to this origin only."""
+    variable, address = proxy_of(start)
+    proxy = checked_proxy(variable, address) if address else None
+
+    def drop_headers(request: httpx.Request) -> None:
+        if not same_origin(start, request.url):
+            for name, _ in options.headers:
+                request.headers.pop(name, None)
+
+    return httpx.Client(
+        follow_redirects=True,
+        max_redirects=options.limits.max_redirects,
+        timeout=httpx.Timeout(options.limits.timeout_s, connect=10.0),
+        proxy=proxy,
+        # A transport of our own keeps the client from reading the proxy variables itself.
+        transport=httpx.HTTPTransport() if proxy is None else None,
+        event_hooks={"request": [drop_headers]},
+    )
 
 
 def fetch(
