@@ -24,7 +24,7 @@ from sightline_server.settings import Settings
 from sightline_server.stages.choose import choose
 from sightline_server.stages.crop import crop
 from sightline_server.stages.decode import DecodeLimits, decode
-from sightline_server.stages.detect import letterbox, split_answer, to_detections
+from sightline_server.stages.detect import letterbox, split_answer, to_scene
 from sightline_server.stages.embed import check_embeddings
 from sightline_server.triton.specs import read_detector, read_embedder
 
@@ -106,8 +106,8 @@ class DirectPath:
         counts: list[int] = []
         crops: list[NDArray[np.uint8]] = []
         for photo, frame, part, raw in zip(photos, frames, boxed, raws, strict=True):
-            found = to_detections(raw, part.letterbox, self._seen, self._settings.detection)
-            objects = choose(self._query(photo), frame, found, self._settings.detection)
+            scene = to_scene(raw, part.letterbox, self._seen, self._settings.detection)
+            objects = choose(self._query(photo), frame, scene, self._settings.detection).objects
             counts.append(len(objects))
             crops.extend(crop(frame, item.box, self._spec).pixels for item in objects)
         embeddings = check_embeddings(self._embedder.run(crops), len(crops), self._spec)

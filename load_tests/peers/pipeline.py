@@ -25,7 +25,7 @@ from sightline_server.settings import Settings
 from sightline_server.stages.choose import choose
 from sightline_server.stages.crop import crop
 from sightline_server.stages.decode import DecodeLimits, decode
-from sightline_server.stages.detect import RawDetections, letterbox, split_answer, to_detections
+from sightline_server.stages.detect import RawDetections, letterbox, split_answer, to_scene
 from sightline_server.stages.embed import check_embeddings
 from sightline_server.stages.rank import rank
 
@@ -185,8 +185,8 @@ class Steps:
 
     def look(self, opened: Opened, raw: RawDetections) -> Looked:
         """NMS, choice of objects, crops."""
-        detections = to_detections(raw, opened.seen.letterbox, self._detector, self._settings.detection)
-        objects = choose(self._query(), opened.frame, detections, self._settings.detection)
+        scene = to_scene(raw, opened.seen.letterbox, self._detector, self._settings.detection)
+        objects = choose(self._query(), opened.frame, scene, self._settings.detection).objects
         return Looked(objects, np.stack([crop(opened.frame, item.box, self._embedder).pixels for item in objects]))
 
     def answer(self, objects: Sequence[PhotoObject], embeddings: NDArray[np.float32]) -> Answer:

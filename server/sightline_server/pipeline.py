@@ -19,11 +19,12 @@ from sightline_server.domain.events import (
     Done,
     Event,
     FailureReason,
+    Notice,
     ObjectFailure,
     ObjectResults,
 )
 from sightline_server.domain.image import DetectorInput, Frame
-from sightline_server.domain.items import Detection, Neighbour, PhotoObject
+from sightline_server.domain.items import Neighbour, PhotoObject, Scene
 from sightline_server.domain.request import SearchQuery
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Clock, Engine, ProductIndex
@@ -31,7 +32,7 @@ from sightline_server.settings import DetectionSettings, RankingSettings
 from sightline_server.stages.choose import choose
 from sightline_server.stages.crop import crop
 from sightline_server.stages.decode import DecodeLimits
-from sightline_server.stages.detect import RawDetections, letterbox, to_detections
+from sightline_server.stages.detect import RawDetections, letterbox, to_scene
 from sightline_server.stages.embed import usable
 from sightline_server.stages.photo_threads import PhotoThreads
 from sightline_server.stages.rank import rank
@@ -53,6 +54,9 @@ OBJECT_FAULTS = {
     ErrorKind.INTERNAL: FailureReason.INTERNAL,
 }
 """Kinds that fail the objects concerned; every other kind ends the call."""
+
+MESSAGES = {FailureReason.PERSON: "this part of the photo shows mostly a person, and people are not searched"}
+"""What the caller is told; other reasons share one message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ class Pipeline:
         self._metrics = metrics
         self._clock = clock
         self._tracing = tracing
-        for outcome in ("searched", *(reason.value for reason in OBJECT_FAULTS.values())):
+        for outcome in ("searched", *(reason.value for reason in FailureReason)):
             metrics.objects.labels(outcome)
         for place in PLACES:
             metrics.left_calls.labels(*place)
@@ -106,43 +110,55 @@ class Pipeline:
         try:
             frame, seen = await self._decode(query, watch)
             yield Accepted(query.request_id)
-            detections = () if seen is None else await self._detect(query, seen, watch)
-            objects = choose(query, frame, detections, self._settings.detection)
-            yield Detected(objects)
+            scene = Scene() if seen is None else await self._detect(query, seen, watch)
+            choice = choose(query, frame, scene, self._settings.detection)
+            yield Detected(choice.objects)
+            for item in choice.objects:
+                if item.object_id in choice.on_person:
+                    yield self._failure(item, FailureReason.PERSON)
+            objects = tuple(item for item in choice.objects if item.object_id not in choice.on_person)
             async with aclosing(self._look_up(query, frame, objects, watch)) as events:
                 async for event in events:
                     yield event
-            yield self._done(query, watch)
+            yield self._done(query, watch, choice.notice)
         except GeneratorExit:
             watch.left_after()
             raise
         finally:
             watch.report(self._metrics)
 
-    def _done(self, query: SearchQuery, watch: Stopwatch) -> Done:
+    @property
+    def _needs_people(self) -> bool:
+        """Whether every photo goes through the detector, boxes too, because it may find people there."""
+        return not self._settings.detection.person_labels.isdisjoint(self._engine.detector.labels)
+
+    def _done(self, query: SearchQuery, watch: Stopwatch, notice: Notice | None) -> Done:
         return Done(
             timings=watch.timings(),
             catalog_revision=self._index.revision,
             detector=self._engine.detector.identity,
             embedder=self._engine.embedder.identity,
             request_id=query.request_id,
+            notice=notice,
         )
 
     async def _decode(self, query: SearchQuery, watch: Stopwatch) -> tuple[Frame, DetectorInput | None]:
+        wanted = query.needs_detector or self._needs_people
+
         def letterboxed(frame: Frame) -> tuple[Frame, DetectorInput | None]:
-            return frame, letterbox(frame, self._engine.detector) if query.needs_detector else None
+            return frame, letterbox(frame, self._engine.detector) if wanted else None
 
         with watch.stage("decode"):
             return await self._threads.decode(query.photo, self._settings.decode, letterboxed, on_start=watch.runs)
 
-    async def _detect(self, query: SearchQuery, seen: DetectorInput, watch: Stopwatch) -> tuple[Detection, ...]:
+    async def _detect(self, query: SearchQuery, seen: DetectorInput, watch: Stopwatch) -> Scene:
         with watch.stage("detect"):
             try:
                 answer = await self._frames.submit(
                     [seen.pixels], deadline=query.deadline, lane=query.lane, on_start=watch.runs
                 )
                 watch.queue += answer.waited_s
-                return to_detections(answer.results[0], seen.letterbox, self._engine.detector, self._settings.detection)
+                return to_scene(answer.results[0], seen.letterbox, self._engine.detector, self._settings.detection)
             except SightlineError as error:
                 if error.kind is ErrorKind.MODEL_ANSWER:
                     raise SightlineError(ErrorKind.INTERNAL, "internal error") from error
@@ -151,6 +167,8 @@ class Pipeline:
     async def _look_up(
         self, query: SearchQuery, frame: Frame, objects: tuple[PhotoObject, ...], watch: Stopwatch
     ) -> AsyncGenerator[ObjectResults | ObjectFailure, None]:
+        if not objects:
+            return
         try:
             embeddings = await self._embed(query, frame, objects, watch)
             sound = [usable(embedding) for embedding in embeddings]
@@ -185,7 +203,7 @@ class Pipeline:
 
     def _failure(self, item: PhotoObject, reason: FailureReason) -> ObjectFailure:
         self._metrics.objects.labels(reason.value).inc()
-        return ObjectFailure(item.object_id, reason, "this object could not be searched")
+        return ObjectFailure(item.object_id, reason, MESSAGES.get(reason, "this object could not be searched"))
 
     async def _embed(
         self, query: SearchQuery, frame: Frame, objects: tuple[PhotoObject, ...], watch: Stopwatch

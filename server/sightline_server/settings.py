@@ -190,6 +190,19 @@ class DetectionSettings(Part):
     """Edge of the square around a tap that no detection covers, as a fraction of the shorter edge."""
     not_products: frozenset[str] = NOT_PRODUCTS
     """Labels that never become objects: people, animals, vehicles, street furniture."""
+    person_labels: frozenset[str] = frozenset({"person"})
+    """Labels that mean a person. People are not searched; an empty list searches boxes, taps and whole photos that show
+    people like any other."""
+    person_min_score: Fraction = 0.25
+    """Least confidence of a person. Lower finds more people and refuses more boxes on hands and clothes."""
+    person_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """An object of which people cover at least this fraction is mostly on a person."""
+    person_photo_share: Annotated[float, Field(gt=0, le=1)] = 0.02
+    """A photo without products in which people cover at least this fraction is not searched as a whole."""
+    carried_share: Fraction = 0.5
+    """A detected product of at most this fraction of the person's area is carried or worn, and is searched."""
+    carried_iou: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """A box that overlaps a carried product at least this much is on that product."""
 
 
 class RankingSettings(Part):

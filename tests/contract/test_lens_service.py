@@ -66,15 +66,15 @@ async def test_nothing_detected_means_the_whole_photo() -> None:
         assert kinds(events) == ["accepted", "detected", "results", "done"]
 
 
-async def test_boxes_skip_the_detector_and_taps_do_not() -> None:
+async def test_boxes_go_through_the_detector_too_because_of_people() -> None:
     async with serving() as served:
         events = await events_of(served.search(asked(regions=[box(0.1, 0.1, 0.9, 0.9)])))
         assert [each.source for each in events[1].detected.objects] == [lens_service_pb2.OBJECT_SOURCE_BOX]
-        assert served.engine.models["detector"].batches == []
+        assert served.engine.models["detector"].batches == [1]
         tap = geometry_pb2.Region(tap=geometry_pb2.Point(x=0.3, y=0.5))
         events = await events_of(served.search(asked(regions=[tap])))
         assert [each.label for each in events[1].detected.objects] == ["chair"]
-        assert served.engine.models["detector"].batches == [1]
+        assert served.engine.models["detector"].batches == [1, 1]
 
 
 async def test_numbers_asked_for_are_kept() -> None:

@@ -1,4 +1,4 @@
-"""Regions and detections -> objects: there is always one, and a region comes before what the detector thinks."""
+"""Regions and detections -> objects: a region comes before what the detector thinks, and people are not searched."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 
 from sightline_server.domain.geometry import Box, Point
 from sightline_server.domain.image import Frame
-from sightline_server.domain.items import Detection, ObjectSource
+from sightline_server.domain.items import Detection, ObjectSource, Scene
 from sightline_server.domain.request import SearchQuery
 from sightline_server.settings import DetectionSettings
 from sightline_server.stages.choose import choose
@@ -31,7 +31,7 @@ def query(**changes: Any) -> SearchQuery:
 
 
 def test_nothing_detected_means_the_whole_photo() -> None:
-    (only,) = choose(query(), FRAME, (), SETTINGS)
+    (only,) = choose(query(), FRAME, Scene(), SETTINGS).objects
     assert (only.object_id, only.box, only.source, only.label, only.score) == (
         "o1",
         Box.whole(),
@@ -42,19 +42,19 @@ def test_nothing_detected_means_the_whole_photo() -> None:
 
 
 def test_the_best_detections_up_to_the_number_asked_for() -> None:
-    objects = choose(query(max_objects=1), FRAME, (LARGE, SMALL), SETTINGS)
+    objects = choose(query(max_objects=1), FRAME, Scene((LARGE, SMALL)), SETTINGS).objects
     assert [(each.object_id, each.label, each.source) for each in objects] == [("o1", "couch", ObjectSource.DETECTOR)]
-    assert len(choose(query(), FRAME, (LARGE, SMALL), SETTINGS)) == 2
+    assert len(choose(query(), FRAME, Scene((LARGE, SMALL)), SETTINGS).objects) == 2
 
 
 def test_boxes_are_searched_as_they_are() -> None:
     box = Box(0.1, 0.1, 0.2, 0.2)
-    (only,) = choose(query(regions=(box,)), FRAME, (LARGE,), SETTINGS)
+    (only,) = choose(query(regions=(box,)), FRAME, Scene((LARGE,)), SETTINGS).objects
     assert (only.box, only.source, only.label, only.score) == (box, ObjectSource.BOX, "", 0.0)
 
 
 def test_a_tap_picks_the_smallest_detection_that_covers_it() -> None:
-    objects = choose(query(regions=(Point(0.3, 0.3), Point(0.1, 0.1))), FRAME, (LARGE, SMALL), SETTINGS)
+    objects = choose(query(regions=(Point(0.3, 0.3), Point(0.1, 0.1))), FRAME, Scene((LARGE, SMALL)), SETTINGS).objects
     assert [(each.object_id, each.label, each.source, each.score) for each in objects] == [
         ("o1", "vase", ObjectSource.TAP, 0.5),
         ("o2", "couch", ObjectSource.TAP, 0.9),
@@ -62,7 +62,7 @@ def test_a_tap_picks_the_smallest_detection_that_covers_it() -> None:
 
 
 def test_a_tap_that_nothing_covers_is_a_square_around_it() -> None:
-    (only,) = choose(query(regions=(Point(0.5, 0.9),)), FRAME, (SMALL,), SETTINGS)
+    (only,) = choose(query(regions=(Point(0.5, 0.9),)), FRAME, Scene((SMALL,)), SETTINGS).objects
     # Half of the shorter edge, 50 pixels, moved inside the picture.
     assert only.box == Box(0.375, 0.5, 0.625, 1.0)
     assert (only.source, only.label, only.score) == (ObjectSource.TAP, "", 0.0)
@@ -70,7 +70,7 @@ def test_a_tap_that_nothing_covers_is_a_square_around_it() -> None:
 
 def test_regions_keep_their_order_and_number() -> None:
     regions = (Point(0.9, 0.9), Box(0.1, 0.1, 0.2, 0.2), Point(0.3, 0.3))
-    objects = choose(query(regions=regions, max_objects=1), FRAME, (LARGE, SMALL), SETTINGS)
+    objects = choose(query(regions=regions, max_objects=1), FRAME, Scene((LARGE, SMALL)), SETTINGS).objects
     assert [each.source for each in objects] == [ObjectSource.TAP, ObjectSource.BOX, ObjectSource.TAP]
     assert [each.object_id for each in objects] == ["o1", "o2", "o3"]
 
@@ -79,5 +79,7 @@ def test_regions_keep_their_order_and_number() -> None:
     ("regions", "needed"),
     [((), True), ((Point(0, 0),), True), ((Box.whole(),), False), ((Box.whole(), Point(0, 0)), True)],
 )
-def test_the_detector_is_skipped_for_boxes_only(regions: tuple[Box | Point, ...], needed: bool) -> None:
+def test_a_query_of_boxes_alone_does_not_itself_need_the_detector(
+    regions: tuple[Box | Point, ...], needed: bool
+) -> None:
     assert query(regions=regions).needs_detector is needed

@@ -25,7 +25,9 @@ def test_events_survive_the_way_over_the_wire(event: events.Event) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [events.ObjectSource, events.MatchLevel, events.ReasonKind, events.FailureReason], ids=lambda k: k.__name__
+    "kind",
+    [events.ObjectSource, events.MatchLevel, events.ReasonKind, events.FailureReason, events.Notice],
+    ids=lambda k: k.__name__,
 )
 def test_every_value_of_an_enum_has_its_number(kind: type) -> None:
     table = {
@@ -33,9 +35,23 @@ def test_every_value_of_an_enum_has_its_number(kind: type) -> None:
         events.MatchLevel: convert._LEVELS,
         events.ReasonKind: convert._REASONS,
         events.FailureReason: convert._FAILURES,
+        events.Notice: convert._NOTICES,
     }[kind]
     assert set(table) == set(kind)
     assert len(set(table.values())) == len(table)
+
+
+@pytest.mark.parametrize("notice", [None, events.Notice.PERSON_ONLY])
+def test_a_notice_survives_the_way_over_the_wire(notice: events.Notice | None) -> None:
+    done = dataclasses.replace(ANSWER[-1], notice=notice)
+    assert convert.event_from_pb(convert.event_to_pb(done)) == done
+
+
+def test_a_notice_of_a_newer_server_is_unknown() -> None:
+    message = convert.event_to_pb(ANSWER[-1])
+    message.done.notice = 99  # type: ignore[assignment]
+    newer = convert.event_from_pb(message)
+    assert isinstance(newer, events.Done) and newer.notice is events.Notice.UNKNOWN
 
 
 def test_events_are_frozen_and_slotted() -> None:

@@ -11,6 +11,7 @@ from sightline_server.domain.events import (
     Detected,
     Done,
     FailureReason,
+    Notice,
     ObjectFailure,
     ObjectResults,
     StageTimings,
@@ -241,6 +242,10 @@ def test_every_event_says_everything() -> None:
         "r",
         "f",
     )
+    assert done.notice == lens_service_pb2.NOTICE_UNSPECIFIED
+    plain = StageTimings(1, 2, 3, 4, 5, 6, 7, 8)
+    noticed = Done(plain, "rev", "d@1", "e@2", "r", notice=Notice.PERSON_ONLY)
+    assert convert.to_response(noticed).done.notice == lens_service_pb2.NOTICE_PERSON_ONLY
     timings = done.timings
     assert [getattr(timings, field.name) for field in timings.DESCRIPTOR.fields] == [1000.0 * n for n in range(1, 9)]
     names = [field.name for field in timings.DESCRIPTOR.fields]
@@ -254,6 +259,7 @@ def test_every_event_says_everything() -> None:
         (convert.LEVELS, MatchLevel, product_pb2.MatchLevel),
         (convert.REASONS, ReasonKind, product_pb2.ReasonKind),
         (convert.FAILURES, FailureReason, lens_service_pb2.FailureReason),
+        ({key: number for key, number in convert.NOTICES.items() if key}, Notice, lens_service_pb2.Notice),
     ],
 )
 def test_the_tables_are_total_on_both_sides(table: dict[Any, int], enum: Any, contract: Any) -> None:

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
-from sightline_server.domain.items import Detection
+from sightline_server.domain.items import Detection, Scene
 from sightline_server.domain.models import DetectorSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import NOT_PRODUCTS, DetectionSettings
-from sightline_server.stages.detect import PADDING, letterbox, split_answer, to_detections
+from sightline_server.stages.detect import PADDING, letterbox, split_answer, to_scene
 from tests.support.pictures import gradient
 
 SPEC = DetectorSpec("detector", "1", 64, 64, 8, ("chair", "vase", "person"))
@@ -29,10 +29,15 @@ def answer(**changes: object) -> dict[str, object]:
 
 
 def found(*rows: tuple[float, ...], settings: DetectionSettings = SETTINGS) -> tuple[Detection, ...]:
-    """Detections of rows (x_min, y_min, x_max, y_max, score, label) in a square picture."""
+    """Products of rows (x_min, y_min, x_max, y_max, score, label) in a square image."""
+    return scene(*rows, settings=settings).products
+
+
+def scene(*rows: tuple[float, ...], settings: DetectionSettings = SETTINGS) -> Scene:
+    """The scene of rows (x_min, y_min, x_max, y_max, score, label) in a square image."""
     table = np.array(rows, np.float32).reshape(-1, 6)
     raw = table[:, :4], table[:, 4], table[:, 5].astype(np.int32)
-    return to_detections(raw, SQUARE, SPEC, settings)
+    return to_scene(raw, SQUARE, SPEC, settings)
 
 
 @pytest.mark.parametrize("size", [(640, 480), (480, 640), (64, 64), (5, 3), (1, 3000), (3000, 1)])
@@ -63,12 +68,12 @@ def test_a_right_answer_is_split_by_picture() -> None:
     assert len(split) == 2
     assert [part.shape for part in split[0]] == [(3, 4), (3,), (3,)]
     empty = answer(BOXES=np.zeros((2, 0, 4), np.float32), SCORES=np.zeros((2, 0)), LABELS=np.zeros((2, 0), np.int32))
-    assert to_detections(split_answer(empty, 2, SPEC)[0], SQUARE, SPEC, SETTINGS) == ()
+    assert to_scene(split_answer(empty, 2, SPEC)[0], SQUARE, SPEC, SETTINGS) == Scene()
 
 
 def judged(whole: dict[str, object]) -> list[object]:
     """What each picture's caller makes of the answer to a batch of two."""
-    return [to_detections(raw, SQUARE, SPEC, SETTINGS) for raw in split_answer(whole, 2, SPEC)]
+    return [to_scene(raw, SQUARE, SPEC, SETTINGS) for raw in split_answer(whole, 2, SPEC)]
 
 
 @pytest.mark.parametrize(
@@ -98,9 +103,9 @@ def test_an_answer_that_is_off_is_a_model_answer_error(changes: dict[str, object
 def test_values_that_cannot_be_harm_no_other_picture_of_the_batch() -> None:
     scores = np.array([[0.5, 0.5, 0.5], [0.5, np.nan, 0.5]], np.float32)
     right, wrong = split_answer(answer(SCORES=scores), 2, SPEC)
-    assert to_detections(right, SQUARE, SPEC, SETTINGS)
+    assert to_scene(right, SQUARE, SPEC, SETTINGS)
     with pytest.raises(SightlineError):
-        to_detections(wrong, SQUARE, SPEC, SETTINGS)
+        to_scene(wrong, SQUARE, SPEC, SETTINGS)
 
 
 def test_scores_boxes_and_labels_come_through_best_first() -> None:
@@ -132,7 +137,35 @@ def test_no_person_animal_or_vehicle_becomes_an_object(label: str) -> None:
     spec = DetectorSpec("detector", "1", 64, 64, 8, ("chair", label))
     table = np.array([[0.1, 0.1, 0.6, 0.6], [0.5, 0.5, 0.9, 0.9]], np.float32)
     raw = table, np.array([0.99, 0.5], np.float32), np.array([1, 0], np.int32)
-    assert [each.label for each in to_detections(raw, SQUARE, spec, SETTINGS)] == ["chair"]
+    assert [each.label for each in to_scene(raw, SQUARE, spec, SETTINGS).products] == ["chair"]
+
+
+PERSON = (0.1, 0.1, 0.6, 0.6, 0.9, 2)
+
+
+def test_people_are_kept_apart_from_the_products() -> None:
+    seen = scene(PERSON, (0.5, 0.5, 0.9, 0.9, 0.5, 0))
+    assert [each.label for each in seen.products] == ["chair"]
+    assert [(each.label, round(each.score, 3)) for each in seen.people] == [("person", 0.9)]
+
+
+def test_a_product_with_the_box_of_a_person_does_not_replace_the_person() -> None:
+    seen = scene((0.1, 0.1, 0.6, 0.6, 0.99, 0), PERSON)
+    assert [each.label for each in seen.people] == ["person"]
+
+
+def test_people_have_a_threshold_of_their_own() -> None:
+    faint_person, faint_chair = (0.1, 0.1, 0.6, 0.6, 0.2, 2), (0.7, 0.7, 0.9, 0.9, 0.2, 0)
+    lower = DetectionSettings(person_min_score=0.15)
+    assert scene(faint_person, faint_chair) == Scene()
+    seen = scene(faint_person, faint_chair, settings=lower)
+    assert ([each.label for each in seen.people], seen.products) == (["person"], ())
+    higher = DetectionSettings(person_min_score=0.95)
+    assert scene(PERSON, settings=higher) == Scene()
+
+
+def test_without_person_labels_a_person_is_neither_product_nor_person() -> None:
+    assert scene(PERSON, settings=DetectionSettings(person_labels=frozenset())) == Scene()
 
 
 def test_small_weak_and_degenerate_boxes_are_left_out() -> None:

@@ -38,6 +38,11 @@ _FAILURES = {
     events.FailureReason.UNKNOWN: lens_service_pb2.FAILURE_REASON_UNSPECIFIED,
     events.FailureReason.MODEL_ANSWER: lens_service_pb2.FAILURE_REASON_MODEL_ANSWER,
     events.FailureReason.INTERNAL: lens_service_pb2.FAILURE_REASON_INTERNAL,
+    events.FailureReason.PERSON: lens_service_pb2.FAILURE_REASON_PERSON,
+}
+_NOTICES = {
+    events.Notice.UNKNOWN: lens_service_pb2.NOTICE_UNSPECIFIED,
+    events.Notice.PERSON_ONLY: lens_service_pb2.NOTICE_PERSON_ONLY,
 }
 _LANES = {
     events.Lane.INTERACTIVE: lens_service_pb2.LANE_INTERACTIVE,
@@ -47,6 +52,7 @@ _SOURCE_OF = {number: source for source, number in _SOURCES.items()}
 _LEVEL_OF = {number: level for level, number in _LEVELS.items()}
 _REASON_OF = {number: kind for kind, number in _REASONS.items()}
 _FAILURE_OF = {number: reason for reason, number in _FAILURES.items()}
+_NOTICE_OF = {number: notice for notice, number in _NOTICES.items()}
 
 
 def request_to_pb(
@@ -202,7 +208,12 @@ def _done_from_pb(done: lens_service_pb2.Done) -> events.Done:
         embedder=done.embedder,
         request_id=done.request_id,
         applied_filter=done.applied_filter,
+        notice=_notice_from_pb(done.notice),
     )
+
+
+def _notice_from_pb(number: lens_service_pb2.Notice) -> events.Notice | None:
+    return None if number == lens_service_pb2.NOTICE_UNSPECIFIED else _NOTICE_OF.get(number, events.Notice.UNKNOWN)
 
 
 def _done_to_pb(done: events.Done) -> lens_service_pb2.Done:
@@ -213,4 +224,5 @@ def _done_to_pb(done: events.Done) -> lens_service_pb2.Done:
         embedder=done.embedder,
         applied_filter=done.applied_filter,
         request_id=done.request_id,
+        notice=_NOTICES[done.notice or events.Notice.UNKNOWN],
     )

@@ -32,13 +32,20 @@ DEPTH = 10
 class Outcome:
     """The result of one query: the right product's best rank over the objects, from 1; `error` where it failed.
 
-    `answered` are the ids of all products in the answer.
+    `answered` are the ids of all products in the answer. With `person`, the server took a region or the photo for a
+    person and did not search it.
     """
 
     rank: int | None = None
     timings: StageTimings | None = None
     error: str = ""
     answered: frozenset[str] = frozenset()
+    person: bool = False
+
+    @property
+    def searched(self) -> bool:
+        """Whether the server searched what the query asked for."""
+        return not self.error and not self.person
 
 
 def choose_regions(queries: Sequence[Query], wanted: Regions | None) -> Regions:
@@ -61,7 +68,8 @@ def report(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The figures of a run, ready for JSON.
 
     `hit@k` is the share of queries whose product is among the first k, `mrr@10` the mean of 1/rank with 0 below rank
-    10, `stages` mean and median milliseconds over the queries that were answered.
+    10, `person` counts the queries that the server did not search because it saw a person (they are misses), `stages`
+    mean and median milliseconds over the queries that were answered.
     """
     if not outcomes:
         raise ValueError("no outcomes")
@@ -73,6 +81,7 @@ def report(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "mrr@10": round(sum(1 / rank for rank in ranks if rank is not None and rank <= DEPTH) / len(ranks), 6),
         "n": len(ranks),
         "failed": sum(bool(outcome.error) for outcome in outcomes),
+        "person": sum(outcome.person for outcome in outcomes),
         "stages": _stages(outcome.timings for outcome in outcomes if outcome.timings is not None),
     }
 

@@ -50,6 +50,16 @@ class FailureReason(Enum):
     UNKNOWN = "unknown"
     MODEL_ANSWER = "model_answer"
     INTERNAL = "internal"
+    PERSON = "person"
+    """The box or tap is mostly on a person, and people are not searched."""
+
+
+class Notice(Enum):
+    """Something that a caller may want to tell the person who sent the photo."""
+
+    UNKNOWN = "unknown"
+    PERSON_ONLY = "person_only"
+    """The photo shows people and no product, so nothing was searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +151,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """Every object that will be searched, best first."""
+    """All objects, best first; none when the photo shows people and no product (`Done.notice`)."""
 
     objects: tuple[DetectedObject, ...]
 
@@ -179,7 +189,7 @@ class StageTimings:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The last event of a search that succeeded."""
+    """The last event of a search that succeeded; `notice` is None when there is nothing to tell."""
 
     timings: StageTimings
     catalog_revision: str
@@ -187,6 +197,7 @@ class Done:
     embedder: str
     request_id: str
     applied_filter: str = ""
+    notice: Notice | None = None
 
 
 Event = Accepted | Detected | ObjectResults | ObjectFailure | Done

@@ -1,5 +1,6 @@
 """The pipeline with its three batchers and its threads."""
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -26,6 +27,8 @@ from sightline_server.stages.photo_threads import PhotoThreads
 from sightline_server.stages.search import VectorQuery, search
 from sightline_server.telemetry.metrics import BatcherMetrics, Metrics
 from sightline_server.telemetry.tracing import OFF, Tracing
+
+log = logging.getLogger(__name__)
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -62,6 +65,8 @@ async def build_pipeline(
     Raises `SightlineError` of kind CONFIGURATION when one photo's objects do not fit into a batch.
     """
     part, limits = settings.batching, settings.limits
+    if settings.detection.person_labels.isdisjoint(engine.detector.labels):
+        log.warning("people in photos are searched: the detector has none of the labels in detection.person_labels")
 
     async def detect(items: Sequence[Pixels], *, deadline: float) -> list[RawDetections]:
         answer = await engine.runner("detector").infer(items, deadline=deadline)

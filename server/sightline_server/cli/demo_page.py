@@ -12,6 +12,7 @@ from importlib import resources
 
 from sightline_client import annotate
 from sightline_client.answers import AnsweredObject
+from sightline_client.cli import tables
 from sightline_client.events import DetectedObject, Done, MatchLevel, ObjectSource, RankedProduct
 
 SHOWN_AT_ONCE = 5
@@ -27,7 +28,7 @@ SOURCES = {
     ObjectSource.DETECTOR: "found by the detector",
     ObjectSource.BOX: "a box of the request",
     ObjectSource.TAP: "a tap",
-    ObjectSource.WHOLE_PHOTO: "the whole photo, because the detector found nothing",
+    ObjectSource.WHOLE_PHOTO: "the whole photo, because the detector found nothing in it",
     ObjectSource.UNKNOWN: "",
 }
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -115,8 +116,13 @@ def _photo(number: int, photo: PagePhoto, classes: dict[str, str]) -> str:
         f'<section id="photo-{number}"><div class="{shape}"><h2>{name}</h2>'
         f'<figure style="aspect-ratio:{width}/{height}">'
         f'<img src="{_uri(photo.picture)}" width="{width}" height="{height}" alt="{name}">{boxes}</figure>'
-        f'{_timings(photo.done)}</div><div class="objects">{objects}</div></section>'
+        f'{_timings(photo.done)}</div><div class="objects">{_notice(photo.done)}{objects}</div></section>'
     )
+
+
+def _notice(done: Done | None) -> str:
+    message = tables.NOTICES.get(done.notice) if done is not None and done.notice is not None else None
+    return f'<p class="none">{escape(message)}</p>' if message else ""
 
 
 def _largest_first(objects: Sequence[PageObject]) -> Iterable[tuple[int, PageObject]]:

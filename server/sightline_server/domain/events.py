@@ -11,6 +11,13 @@ class FailureReason(Enum):
 
     MODEL_ANSWER = "model_answer"
     INTERNAL = "internal"
+    PERSON = "person"
+
+
+class Notice(Enum):
+    """What a caller may want to tell the person who sent the photo."""
+
+    PERSON_ONLY = "person_only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,7 @@ class Done:
     embedder: str
     request_id: str
     applied_filter: str = ""
+    notice: Notice | None = None
 
 
 Event = Accepted | Detected | ObjectResults | ObjectFailure | Done

@@ -58,14 +58,18 @@ class Box:
         """Whether `point` lies in the box, edges included."""
         return self.x_min <= point.x <= self.x_max and self.y_min <= point.y <= self.y_max
 
+    def intersection(self, other: "Box") -> "Box | None":
+        """The part that both boxes cover, or None where they do not overlap."""
+        x_min, y_min = max(self.x_min, other.x_min), max(self.y_min, other.y_min)
+        x_max, y_max = min(self.x_max, other.x_max), min(self.y_max, other.y_max)
+        return Box(x_min, y_min, x_max, y_max) if x_min < x_max and y_min < y_max else None
+
     def iou(self, other: "Box") -> float:
         """Intersection over union with `other`, 0..1."""
-        width = min(self.x_max, other.x_max) - max(self.x_min, other.x_min)
-        height = min(self.y_max, other.y_max) - max(self.y_min, other.y_min)
-        if width <= 0.0 or height <= 0.0:
+        both = self.intersection(other)
+        if both is None or not both.area:  # two edges may differ by less than a product of them can show
             return 0.0
-        intersection = width * height
-        return intersection / (self.area + other.area - intersection)
+        return both.area / (self.area + other.area - both.area)
 
     def pixels(self, width: int, height: int) -> tuple[int, int, int, int]:
         """The box as (left, top, right, bottom) pixels of a picture, at least one pixel in each direction."""

@@ -26,6 +26,14 @@ class Detection:
 
 
 @dataclass(frozen=True, slots=True)
+class Scene:
+    """What the detector found in one photo, best first: products, and people, whom only the choice of objects reads."""
+
+    products: tuple[Detection, ...] = ()
+    people: tuple[Detection, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PhotoObject:
     """An object of the photo that is looked up; `label` is empty and `score` 0 where no detector saw it."""
 

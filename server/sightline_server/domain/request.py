@@ -36,5 +36,5 @@ class SearchQuery:
 
     @property
     def needs_detector(self) -> bool:
-        """Whether any part of the answer depends on the detector."""
+        """Whether a region needs the detector even where it does not look for people."""
         return not self.regions or any(isinstance(region, Point) for region in self.regions)

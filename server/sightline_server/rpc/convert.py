@@ -14,6 +14,7 @@ from sightline_server.domain.events import (
     Done,
     Event,
     FailureReason,
+    Notice,
     ObjectFailure,
     ObjectResults,
     StageTimings,
@@ -48,6 +49,11 @@ REASONS = {
 FAILURES = {
     FailureReason.MODEL_ANSWER: lens_service_pb2.FAILURE_REASON_MODEL_ANSWER,
     FailureReason.INTERNAL: lens_service_pb2.FAILURE_REASON_INTERNAL,
+    FailureReason.PERSON: lens_service_pb2.FAILURE_REASON_PERSON,
+}
+NOTICES = {
+    None: lens_service_pb2.NOTICE_UNSPECIFIED,
+    Notice.PERSON_ONLY: lens_service_pb2.NOTICE_PERSON_ONLY,
 }
 
 
@@ -200,6 +206,7 @@ def to_done(done: Done) -> lens_service_pb2.Done:
         embedder=done.embedder,
         applied_filter=done.applied_filter,
         request_id=done.request_id,
+        notice=NOTICES[done.notice],
     )
 
 

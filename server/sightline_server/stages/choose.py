@@ -1,41 +1,73 @@
-"""Detections and the request's regions -> the objects that are looked up. Pure.
+"""What the detector found and the request's regions -> the objects of the photo. Pure.
 
-Rule: there is always at least one object, because a person who tapped Lens gets an answer.
+Rule: every region and every photo gets an answer; people are not searched (`stages/people.py`). A region on a person is
+an object that is refused, and a photo of people only has no objects and a notice.
 """
 
-from sightline_server.domain.geometry import Box, smallest_covering
+from dataclasses import dataclass
+
+from sightline_server.domain.events import Notice
+from sightline_server.domain.geometry import Box, Point, smallest_covering
 from sightline_server.domain.image import Frame
-from sightline_server.domain.items import Detection, ObjectSource, PhotoObject
+from sightline_server.domain.items import ObjectSource, PhotoObject, Scene
 from sightline_server.domain.request import Region, SearchQuery
 from sightline_server.settings import DetectionSettings
+from sightline_server.stages.people import on_person, searchable, shows_people
 
 
-def choose(
-    query: SearchQuery, frame: Frame, detections: tuple[Detection, ...], settings: DetectionSettings
-) -> tuple[PhotoObject, ...]:
-    """One object per region, or else the best detections, or else the whole photo."""
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The objects in their order, the ids of those that are mostly on a person, and what the caller is told."""
+
+    objects: tuple[PhotoObject, ...]
+    on_person: frozenset[str] = frozenset()
+    notice: Notice | None = None
+
+
+def choose(query: SearchQuery, frame: Frame, scene: Scene, settings: DetectionSettings) -> Choice:
+    """One object per region, or else the best products, or else the whole photo unless it shows people."""
     if query.regions:
-        return tuple(
-            of_region(f"o{place}", region, frame, detections, settings)
-            for place, region in enumerate(query.regions, start=1)
+        return of_regions(query.regions, frame, scene, settings)
+    products = searchable(scene, settings)
+    if products:
+        return Choice(
+            tuple(
+                PhotoObject(f"o{place}", found.box, ObjectSource.DETECTOR, found.label, found.score)
+                for place, found in enumerate(products[: query.max_objects], start=1)
+            )
         )
-    if not detections:
-        return (PhotoObject("o1", Box.whole(), ObjectSource.WHOLE_PHOTO),)
-    return tuple(
-        PhotoObject(f"o{place}", found.box, ObjectSource.DETECTOR, found.label, found.score)
-        for place, found in enumerate(detections[: query.max_objects], start=1)
-    )
+    if shows_people(scene, settings):
+        return Choice((), notice=Notice.PERSON_ONLY)
+    return Choice((PhotoObject("o1", Box.whole(), ObjectSource.WHOLE_PHOTO),))
 
 
-def of_region(
-    object_id: str, region: Region, frame: Frame, detections: tuple[Detection, ...], settings: DetectionSettings
-) -> PhotoObject:
-    """A box as it is; a tap as the smallest detection that covers it, or else a square around it."""
-    if isinstance(region, Box):
-        return PhotoObject(object_id, region, ObjectSource.BOX)
-    index = smallest_covering([found.box for found in detections], region)
-    if index is None:
-        square = Box.square_around(region, settings.tap_square, frame.width / frame.height)
-        return PhotoObject(object_id, square, ObjectSource.TAP)
-    found = detections[index]
-    return PhotoObject(object_id, found.box, ObjectSource.TAP, found.label, found.score)
+def of_regions(regions: tuple[Region, ...], frame: Frame, scene: Scene, settings: DetectionSettings) -> Choice:
+    """One object per region in the order of the regions."""
+    objects, refused = [], set()
+    for place, region in enumerate(regions, start=1):
+        object_id = f"o{place}"
+        if isinstance(region, Box):
+            item, person = PhotoObject(object_id, region, ObjectSource.BOX), on_person(region, scene, settings)
+        else:
+            item, person = of_tap(object_id, region, frame, scene, settings)
+        objects.append(item)
+        if person:
+            refused.add(object_id)
+    return Choice(tuple(objects), frozenset(refused))
+
+
+def of_tap(
+    object_id: str, tap: Point, frame: Frame, scene: Scene, settings: DetectionSettings
+) -> tuple[PhotoObject, bool]:
+    """The smallest detection that covers the tap, or else a square around it; and whether that is a person.
+
+    A tap on a person gets the square, so that the answer does not tell where the person is.
+    """
+    # People first: of boxes of equal size the first one counts.
+    found = (*scene.people, *searchable(scene, settings))
+    index = smallest_covering([each.box for each in found], tap)
+    if index is not None and index >= len(scene.people):
+        product = found[index]
+        return PhotoObject(object_id, product.box, ObjectSource.TAP, product.label, product.score), False
+    square = Box.square_around(tap, settings.tap_square, frame.width / frame.height)
+    return PhotoObject(object_id, square, ObjectSource.TAP), index is not None or on_person(square, scene, settings)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sightline_server.domain.geometry import Box, Letterbox
 from sightline_server.domain.image import DetectorInput, Frame
-from sightline_server.domain.items import Detection
+from sightline_server.domain.items import Detection, Scene
 from sightline_server.domain.models import DetectorSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import DetectionSettings
@@ -63,29 +63,46 @@ def check_values(raw: RawDetections, spec: DetectorSpec) -> None:
         raise SightlineError(ErrorKind.MODEL_ANSWER, "the detector's answer has an unknown label")
 
 
-def to_detections(
-    raw: RawDetections, place: Letterbox, spec: DetectorSpec, settings: DetectionSettings
-) -> tuple[Detection, ...]:
-    """The products among the detector's answers for one picture, best first, each thing once.
+def to_scene(raw: RawDetections, place: Letterbox, spec: DetectorSpec, settings: DetectionSettings) -> Scene:
+    """The products and the people among the detector's answers for one image, best first, each object once.
 
     Raises `SightlineError` of kind MODEL_ANSWER when a value is not finite or a label unknown.
     """
     check_values(raw, spec)
+    products, people = [], []
+    for found in to_detections(raw, place, spec, settings):
+        if found.label in settings.person_labels:
+            people.append(found)
+        elif found.label not in settings.not_products:
+            products.append(found)
+    # A product's label never replaces a person: people are not part of `one_word_each`.
+    return Scene(one_word_each(products[:MOST_DETECTIONS], settings.same_box_iou), tuple(people[:MOST_DETECTIONS]))
+
+
+def to_detections(
+    raw: RawDetections, place: Letterbox, spec: DetectorSpec, settings: DetectionSettings
+) -> list[Detection]:
+    """Detections of every label after suppression within each class, best first; too small ones are left out."""
     boxes, scores, labels = raw
-    kept = np.flatnonzero(scores >= settings.min_score)
+    kept = np.flatnonzero(scores >= least_scores(labels, spec, settings))
     in_picture = place.to_picture(boxes[kept])
-    chosen = suppress(in_picture, scores[kept], labels[kept], settings)
     detections = []
-    for index in chosen:
-        label = spec.labels[int(labels[kept][index])]
+    for index in suppress(in_picture, scores[kept], labels[kept], settings):
         x_min, y_min, x_max, y_max = (float(value) for value in in_picture[index])
-        if label in settings.not_products or not (x_min < x_max and y_min < y_max):
+        if not (x_min < x_max and y_min < y_max) or (x_max - x_min) * (y_max - y_min) < settings.min_area:
             continue
-        if (x_max - x_min) * (y_max - y_min) < settings.min_area:
-            continue
+        label = spec.labels[int(labels[kept][index])]
         detections.append(Detection(Box(x_min, y_min, x_max, y_max), label, float(scores[kept][index])))
     detections.sort(key=lambda found: (-found.score, found.box.x_min, found.box.y_min))
-    return one_word_each(detections[:MOST_DETECTIONS], settings.same_box_iou)
+    return detections
+
+
+def least_scores(labels: NDArray[np.int32], spec: DetectorSpec, settings: DetectionSettings) -> NDArray[np.float32]:
+    """The confidence that each of the detections [N] needs: people have a threshold of their own."""
+    of_label = [
+        settings.person_min_score if label in settings.person_labels else settings.min_score for label in spec.labels
+    ]
+    return np.array(of_label, np.float32)[labels]
 
 
 def one_word_each(detections: Sequence[Detection], same_box_iou: float) -> tuple[Detection, ...]:
@@ -105,7 +122,5 @@ def suppress(
         return ()
     as_rectangles = boxes.astype(np.float64)
     as_rectangles[:, 2:] -= as_rectangles[:, :2]
-    kept = cv2.dnn.NMSBoxesBatched(
-        as_rectangles.tolist(), scores.tolist(), labels.tolist(), settings.min_score, settings.nms_iou
-    )
+    kept = cv2.dnn.NMSBoxesBatched(as_rectangles.tolist(), scores.tolist(), labels.tolist(), 0.0, settings.nms_iou)
     return [int(index) for index in np.asarray(kept).ravel()]

@@ -26,7 +26,7 @@ from sightline_client.cli.external import NEEDS_SERVER
 from sightline_client.cli.query_checks import checked_queries, report_unknown_products
 from sightline_client.errors import OverloadedError, SightlineError
 from sightline_client.evaluation import DEPTH, Outcome, Query, Regions, best_rank, choose_regions, report
-from sightline_client.events import Lane, Region
+from sightline_client.events import FailureReason, Lane, Notice, Region
 from sightline_client.local_server import LocalServer
 from sightline_client.options import ClientOptions
 from sightline_client.queries import QueryFileError, listed
@@ -141,11 +141,13 @@ async def _ask(client: AsyncClient, query: Query, kind: Regions, max_objects: in
     except SightlineError as error:
         return Outcome(error=error.one_line())
     timings = answer.done.timings if answer.done is not None else None
-    failure = next((found.failure for found in answer.objects if found.failure is not None), None)
+    failures = [found.failure for found in answer.objects if found.failure is not None]
+    failure = next((each for each in failures if each.reason is not FailureReason.PERSON), None)
     if failure is not None:
         return Outcome(timings=timings, error=failure.message or failure.reason.value)
+    person = bool(failures) or (answer.done is not None and answer.done.notice is Notice.PERSON_ONLY)
     answered = frozenset(ranked.product.id for found in answer.objects for ranked in found.products)
-    return Outcome(best_rank(answer, query.product_id), timings, answered=answered)
+    return Outcome(best_rank(answer, query.product_id), timings, answered=answered, person=person)
 
 
 async def _find(client: AsyncClient, photo: bytes, regions: Sequence[Region], max_objects: int) -> Answer:
@@ -188,7 +190,7 @@ def _print(figures: dict[str, Any], *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(figures) + "\n")
         return
     quality, stages = Table(box=None, show_header=False), Table("stage", "mean ms", "median ms", box=None)
-    for name in ("hit@1", "hit@5", "hit@10", "mrr@10", "n", "failed", "regions"):
+    for name in ("hit@1", "hit@5", "hit@10", "mrr@10", "n", "failed", "person", "regions"):
         value = figures[name]
         quality.add_row(name, f"{value:.3f}" if isinstance(value, float) else str(value))
     for name, times in figures["stages"].items():
@@ -209,7 +211,7 @@ def _report_failures(queries: Sequence[Query], outcomes: Sequence[Outcome]) -> N
 def _report_never_answered(queries: Sequence[Query], outcomes: Sequence[Outcome]) -> None:
     """Names products that were in no answer: all that a client can know about the catalog of a server."""
     answered = frozenset[str]().union(*(outcome.answered for outcome in outcomes))
-    asked = [query.product_id for query, outcome in zip(queries, outcomes, strict=True) if not outcome.error]
+    asked = [query.product_id for query, outcome in zip(queries, outcomes, strict=True) if outcome.searched]
     never = [product_id for product_id in dict.fromkeys(asked) if product_id not in answered]
     if never:
         echo(

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sightline_client.answers import Answer
-from sightline_client.events import DetectedObject, Done, MatchLevel, ObjectFailure, RankedProduct, ReasonKind
+from sightline_client.events import DetectedObject, Done, MatchLevel, Notice, ObjectFailure, RankedProduct, ReasonKind
 from sightline_client.terminal import printable
 
 FILE_WIDTH = 120
@@ -22,6 +22,9 @@ LEVELS = {
     MatchLevel.WEAK: ("weak", "dim"),
     MatchLevel.UNKNOWN: ("", "dim"),
 }
+
+NOTICES = {Notice.PERSON_ONLY: "the photo shows people and no product; people are not searched"}
+"""Each notice as a message."""
 
 
 def console() -> Console:
@@ -70,6 +73,8 @@ def photo_table(name: str, answer: Answer, best: int = 3) -> Table:
     for column in (*(("price",) if priced else ()), "score"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("level", no_wrap=True)
+    if answer.done is not None and answer.done.notice in NOTICES:
+        table.caption, table.caption_justify = text(NOTICES[answer.done.notice]), "left"
     for number, each in enumerate(answer.objects, 1):
         first = Text.assemble((str(number), "bold"), " ", text(label(each.object)))
         if each.failure is not None or not each.products:
@@ -109,7 +114,9 @@ def show_failure(console: Console, number: int, found: DetectedObject, failure: 
 
 
 def show_done(console: Console, done: Done) -> None:
-    """Where the time went, and what answered."""
+    """The notice, where the time went, and what answered."""
+    if done.notice in NOTICES:
+        console.print(text(NOTICES[done.notice]))
     times = done.timings
     stages = " | ".join(
         f"{name} {value:.1f}"

@@ -28,6 +28,12 @@ class FailureReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAILURE_REASON_UNSPECIFIED: _ClassVar[FailureReason]
     FAILURE_REASON_MODEL_ANSWER: _ClassVar[FailureReason]
     FAILURE_REASON_INTERNAL: _ClassVar[FailureReason]
+    FAILURE_REASON_PERSON: _ClassVar[FailureReason]
+
+class Notice(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    NOTICE_UNSPECIFIED: _ClassVar[Notice]
+    NOTICE_PERSON_ONLY: _ClassVar[Notice]
 LANE_UNSPECIFIED: Lane
 LANE_INTERACTIVE: Lane
 LANE_BATCH: Lane
@@ -39,6 +45,9 @@ OBJECT_SOURCE_WHOLE_PHOTO: ObjectSource
 FAILURE_REASON_UNSPECIFIED: FailureReason
 FAILURE_REASON_MODEL_ANSWER: FailureReason
 FAILURE_REASON_INTERNAL: FailureReason
+FAILURE_REASON_PERSON: FailureReason
+NOTICE_UNSPECIFIED: Notice
+NOTICE_PERSON_ONLY: Notice
 
 class SearchRequest(_message.Message):
     __slots__ = ("photo", "regions", "filter", "catalog", "max_objects", "max_products", "min_similarity", "lane", "grant", "one_per_group")
@@ -145,20 +154,22 @@ class ObjectFailure(_message.Message):
     def __init__(self, object_id: _Optional[str] = ..., reason: _Optional[_Union[FailureReason, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Done(_message.Message):
-    __slots__ = ("timings", "catalog_revision", "detector", "embedder", "applied_filter", "request_id")
+    __slots__ = ("timings", "catalog_revision", "detector", "embedder", "applied_filter", "request_id", "notice")
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     CATALOG_REVISION_FIELD_NUMBER: _ClassVar[int]
     DETECTOR_FIELD_NUMBER: _ClassVar[int]
     EMBEDDER_FIELD_NUMBER: _ClassVar[int]
     APPLIED_FILTER_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    NOTICE_FIELD_NUMBER: _ClassVar[int]
     timings: StageTimings
     catalog_revision: str
     detector: str
     embedder: str
     applied_filter: str
     request_id: str
-    def __init__(self, timings: _Optional[_Union[StageTimings, _Mapping]] = ..., catalog_revision: _Optional[str] = ..., detector: _Optional[str] = ..., embedder: _Optional[str] = ..., applied_filter: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    notice: Notice
+    def __init__(self, timings: _Optional[_Union[StageTimings, _Mapping]] = ..., catalog_revision: _Optional[str] = ..., detector: _Optional[str] = ..., embedder: _Optional[str] = ..., applied_filter: _Optional[str] = ..., request_id: _Optional[str] = ..., notice: _Optional[_Union[Notice, str]] = ...) -> None: ...
 
 class StageTimings(_message.Message):
     __slots__ = ("decode_ms", "detect_ms", "crop_ms", "embed_ms", "search_ms", "rank_ms", "queue_ms", "total_ms")
