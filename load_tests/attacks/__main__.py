@@ -57,7 +57,7 @@ def parse() -> argparse.Namespace:
 
 def attacked(attack: Attack, catalog: Path, log: Path, share: float) -> list[Bound]:
     """What `attack` measured on a server of its own."""
-    with LocalServer(catalog=catalog, env=attack.variables, log=log) as server:
+    with LocalServer(catalog=catalog, env=attack.environment, log=log) as server:
         target = Target(server.target, server.metrics_url, server.pid, log, PHOTO.read_bytes())
         return asyncio.run(attack.run(target, share))
 

@@ -59,7 +59,7 @@ async def run(target: Target, share: float) -> list[Bound]:
         Bound("MB of memory at the peak", memory.grown, 400),
         Bound("times that the event loop was held for 100 ms", target.logged(HELD) - held, 0),
         Bound("s of the slowest probe", seen.slowest_probe, 1.0),
-        Bound("honest searches that failed", seen.not_answered, 0),
+        Bound("honest searches that failed", seen.failed, 0),
         Bound("calls not counted", calls * len(BODIES) - counted, 0),
     ]
 

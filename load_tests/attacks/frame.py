@@ -26,6 +26,8 @@ OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries",
 RETRIED = {"RESOURCE_EXHAUSTED", "UNAVAILABLE"}
 """Errors that callers are told to retry."""
 PATIENCE_S = 30.0
+PATIENT_SERVER = {"SIGHTLINE_LIMITS__TARGET_FIRST_RESULT_S": "20"}
+"""The adaptive limit stays where it begins: a busy machine must not look like an attack that succeeded."""
 SAMPLE_S = 0.02
 
 
@@ -78,13 +80,18 @@ class Bound:
 class Attack:
     """One attack. `run` gets the server and the share of the full size to attack with, and says what it measured.
 
-    `variables` are settings of the server under attack.
+    `variables` are settings of the server under attack, in addition to `PATIENT_SERVER`.
     """
 
     name: str
     about: str
     run: Callable[[Target, float], Coroutine[Any, Any, list[Bound]]]
     variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of the server under attack."""
+        return {**PATIENT_SERVER, **self.variables}
 
 
 def scaled(count: int, share: float) -> int:
@@ -146,15 +153,10 @@ class Seen:
         """Searches that failed with an error that callers are not told to retry."""
         return sum(code != "OK" and code not in RETRIED for code, _ in self.searches)
 
-    @property
-    def not_answered(self) -> int:
-        """Searches that failed with any error."""
-        return sum(code != "OK" for code, _ in self.searches)
-
 
 @asynccontextmanager
 async def honest_caller(
-    target: Target, *, search_every_s: float = 0.25, probe_every_s: float = 0.02
+    target: Target, *, search_every_s: float = 0.5, probe_every_s: float = 0.02
 ) -> AsyncIterator[Seen]:
     """Searches and probes during the block from a connection of its own, at a constant rate."""
     seen = Seen()
@@ -215,6 +217,11 @@ async def timed(target: Target, call: Callable[[grpc.aio.Channel], Awaitable[str
     async with target.channel() as channel:
         begun = time.monotonic()
         return time.monotonic() - begun if await call(channel) == "OK" else float("inf")
+
+
+async def quiet_search(target: Target) -> float:
+    """Seconds that a search may take while nothing else goes on: the slowest of three."""
+    return max([await timed(target, lambda channel: search(channel, target.photo)) for _ in range(3)])
 
 
 async def at_rest(target: Target, within_s: float = PATIENCE_S) -> bool:

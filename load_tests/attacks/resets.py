@@ -14,7 +14,7 @@ SETTLE_S = 1.0
 async def run(target: Target, share: float) -> list[Bound]:
     """Resets calls while an honest caller goes on; what the caller gets is what counts."""
     with watched_memory(target) as memory:
-        async with honest_caller(target, search_every_s=0.1) as seen:
+        async with honest_caller(target, search_every_s=0.25) as seen:
             connections = await asyncio.to_thread(reset, target, scaled(RESETS, share))
             await asyncio.sleep(SETTLE_S)
     return [

@@ -18,7 +18,7 @@ SLOWER = 10.0
 @pytest.mark.parametrize("name", attacks.ATTACKS)
 def test_an_attack_keeps_its_bounds(name: str, shop: SmallShop, tmp_path: Path) -> None:
     attack = attacks.ATTACKS[name]
-    with serving(shop, tmp_path / "server.log", **attack.variables) as server:
+    with serving(shop, tmp_path / "server.log", **attack.environment) as server:
         target = Target(server.target, server.process.metrics_url, server.pid, server.log, PHOTO)
         bounds = asyncio.run(attack.run(target, SHARE.get(name, 0.1)))
     assert [str(bound) for bound in bounds if not kept(bound)] == []
