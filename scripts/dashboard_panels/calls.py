@@ -136,7 +136,7 @@ ERRORS = Row(
             "Refused for load, by limit",
             "`connection_*` and `slow_*` are single callers; `concurrency` and `deadline` are more load than fits.",
             "reqps",
-            (Query(f"{rate('sightline_refused_calls_total', 'limit')} > 0", "{{limit}}"),),
+            (Query(rate("sightline_refused_calls_total", "limit"), "{{limit}}"),),
             stacked=True,
             width=24,
         ),
