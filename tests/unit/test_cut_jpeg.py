@@ -156,3 +156,12 @@ def test_no_warning_of_a_decoder_reaches_stderr(capfd: pytest.CaptureFixture[str
     pixels(whole[:-2])
     assert_truncated(whole[: len(whole) // 2])
     assert capfd.readouterr().err == ""
+
+
+def test_a_photo_too_large_to_compare_must_have_its_end_marker(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = encode(smooth(320, 240))
+    monkeypatch.setattr(cut_jpeg, "MAX_WORK", 320 * 240 * (cut_jpeg.PASSES + 1))
+    assert (pixels(whole[:-2]) == pixels(whole)).all()
+    monkeypatch.setattr(cut_jpeg, "MAX_WORK", 320 * 240 * (cut_jpeg.PASSES + 1) - 1)
+    assert_truncated(whole[:-2])
+    assert pixels(whole).shape == (240, 320, 3)

@@ -189,3 +189,15 @@ def test_opencv_refuses_what_it_cannot_decode() -> None:
     for photo in (b"", b"nothing", encode(noise(8, 8), "PNG")[:40]):
         with pytest.raises(opencv.NotDecodedError):
             opencv.colour(photo)
+
+
+def test_an_interlaced_png_has_its_pixels_and_weighs_more() -> None:
+    drawn = np.asarray(smooth(33, 17))
+    rows = b""
+    for x, y, across, down in ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2)):
+        rows += b"".join(b"\0" + row.tobytes() for row in drawn[y::down, x::across])
+    rows += b"".join(b"\0" + row.tobytes() for row in drawn[1::2])
+    header = struct.pack(">IIBBBBB", 33, 17, 8, 2, 0, 0, 1)
+    photo = png.SIGNATURE + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    assert (pixels(photo) == drawn).all()
+    assert prepared(photo).weight == 9 * 33 * 17

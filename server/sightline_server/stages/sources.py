@@ -96,6 +96,9 @@ def of_png(photo: bytes, max_edge: int) -> Source:
     else:
         memory = COPIES * RGB * samples
         pixels = partial(opencv.colour, header.first_image)
+    if header.interlaced:
+        # Seven passes over the pixels take time, not memory.
+        memory = memory * 3 // 2
     area = header.width * header.height
     return Source(header.width, header.height, memory * area, pixels, header.orientation, profile=header.profile)
 
