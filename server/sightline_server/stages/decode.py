@@ -16,6 +16,7 @@ from sightline_server.domain.image import Frame
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.stages.colours import to_srgb
 from sightline_server.stages.formats import photo_format
+from sightline_server.stages.opencv import NotDecodedError
 from sightline_server.stages.refusals import corrupt, invalid, too_large
 from sightline_server.stages.sources import SOURCES, UNBOUNDED, Source
 
@@ -62,11 +63,19 @@ class Prepared:
     def decode(self) -> Frame:
         """Decodes the photo. Raises `SightlineError` of kind INVALID_IMAGE or LIMIT_EXCEEDED."""
         with own_errors(self.format):
-            pixels = self.source.pixels()
+            pixels = self._pixels()
             if pixels.shape[0] * pixels.shape[1] > LARGE_PIXELS:
                 pixels = bounded(pixels, self.max_edge)
             pixels = bounded(upright(pixels, self.source.orientation), self.max_edge)
             return Frame(pixels, to_srgb(self.source.profile))
+
+    def _pixels(self) -> Pixels:
+        try:
+            return self.source.pixels()
+        except NotDecodedError:
+            # OpenCV does not say whether the file or a lack of memory was at fault; if it was memory, this raises too.
+            np.empty(self.weight, np.uint8)
+            raise
 
 
 def decode(photo: bytes, limits: DecodeLimits) -> Frame:
