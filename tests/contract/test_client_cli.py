@@ -1,6 +1,7 @@
 """`sightline search` and `sightline eval` as a user runs them, against a LensService that plays a script."""
 
 import asyncio
+import dataclasses
 import json
 import os
 import subprocess
@@ -15,6 +16,8 @@ from PIL import Image
 
 from sightline_client import events
 from tests.support.fake_lens import ANSWER, CHAIR, FakeLens, ranked, serving, status_of, unavailable
+
+DONE = events.Done(events.StageTimings(1, 2, 3, 4, 5, 6, 7, 28), "rev-1", "detector@1", "embedder@1", "req-1")
 
 
 async def sightline(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -166,6 +169,26 @@ async def test_eval_uses_the_files_boxes_where_it_has_them(tmp_path: Path) -> No
     assert json.loads(ran.stdout)["regions"] == "box"
     assert fake.requests[0].regions[0].box.y_max == 0.75
     assert not fake.requests[1].regions
+
+
+async def test_eval_counts_people_as_misses_with_a_word_and_exits_0(tmp_path: Path) -> None:
+    refusal = events.ObjectFailure("o1", events.FailureReason.PERSON, "people are not searched")
+    noticed = dataclasses.replace(DONE, notice=events.Notice.PERSON_ONLY)
+    scripts: dict[bytes, list[events.Event]] = {
+        b"a": answer_with("a"),
+        b"b": [ANSWER[0], events.Detected((CHAIR,)), refusal, DONE],
+        b"c": [ANSWER[0], events.Detected(()), noticed],
+    }
+    fake = FakeLens(lambda call: scripts[fake.requests[call - 1].photo])
+    async with serving(fake) as target:
+        queries = write_queries(tmp_path, ["a", "b", "c"])
+        ran = await sightline("eval", str(queries), "--target", target, "--in-flight", "1", "--json")
+        fake.requests.clear()
+        shown = await sightline("eval", str(queries), "--target", target, "--in-flight", "1")
+    assert ran.returncode == 0, ran.stderr
+    figures = json.loads(ran.stdout)
+    assert (figures["hit@1"], figures["failed"], figures["person"]) == (0.333333, 0, 2)
+    assert [line.split() for line in shown.stdout.decode().splitlines() if "person" in line] == [["person", "2"]]
 
 
 async def test_eval_counts_failures_as_misses_and_exits_1(tmp_path: Path) -> None:

@@ -105,6 +105,12 @@ def test_an_object_without_products_and_a_failed_one_are_told() -> None:
     assert "Nothing in the catalog comes near." in text
 
 
+def test_a_photo_of_people_only_says_why_nothing_was_searched() -> None:
+    done = replace(ANSWER[-1], notice=events.Notice.PERSON_ONLY)
+    text = render(Page([PagePhoto("a.jpg", jpeg(), jpeg(), (40, 20), (), done)], {}))
+    assert "people are not searched" in text
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> Path:
     """A feed's folder with one product picture, a photo, and a picture outside of it."""

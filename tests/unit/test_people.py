@@ -83,6 +83,12 @@ def test_a_tap_on_a_person_is_refused_and_one_on_a_product_is_not(
     assert only.label == (label or "")
 
 
+def test_a_tap_on_a_face_before_a_smaller_product_is_refused() -> None:
+    laptop = Detection(Box(0.0, 0.1, 0.38, 0.4), "laptop", 0.75)
+    assert chosen(Point(0.35, 0.2), products=(laptop,)).on_person == {"o1"}
+    assert chosen(Point(0.15, 0.2), products=(laptop,)).objects[0].label == "laptop"
+
+
 def test_a_refused_tap_does_not_tell_the_box_of_the_person() -> None:
     (only,) = chosen(Point(0.4, 0.2)).objects
     assert (only.box.x_max - only.box.x_min) == pytest.approx(SETTINGS.tap_square)

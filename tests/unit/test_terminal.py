@@ -72,6 +72,15 @@ def hostile_answer() -> list[events.Event]:
     ]
 
 
+def test_a_notice_is_shown_by_both_tables() -> None:
+    done = events.Done(events.StageTimings(), "rev", "d", "e", "r", notice=events.Notice.PERSON_ONLY)
+    console = Console(file=io.StringIO(), width=200)
+    tables.show_done(console, done)
+    console.print(tables.photo_table("a.jpg", Answer.of([events.Detected(()), done])))
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().count("people are not searched") == 2
+
+
 def test_tables_show_hostile_text_harmlessly() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=300)
     answer = hostile_answer()

@@ -7,12 +7,12 @@ an object that is refused, and a photo of people only has no objects and a notic
 from dataclasses import dataclass
 
 from sightline_server.domain.events import Notice
-from sightline_server.domain.geometry import Box, Point, smallest_covering
+from sightline_server.domain.geometry import Box, Point
 from sightline_server.domain.image import Frame
 from sightline_server.domain.items import ObjectSource, PhotoObject, Scene
 from sightline_server.domain.request import Region, SearchQuery
 from sightline_server.settings import DetectionSettings
-from sightline_server.stages.people import on_person, searchable, shows_people
+from sightline_server.stages.people import at_tap, on_person, searchable, shows_people
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,9 @@ def of_tap(
 
     A tap on a person gets the square, so that the answer does not tell where the person is.
     """
-    # People first: of boxes of equal size the first one counts.
-    found = (*scene.people, *searchable(scene, settings))
-    index = smallest_covering([each.box for each in found], tap)
-    if index is not None and index >= len(scene.people):
-        product = found[index]
+    product = at_tap(tap, scene, settings)
+    if product is not None:
         return PhotoObject(object_id, product.box, ObjectSource.TAP, product.label, product.score), False
     square = Box.square_around(tap, settings.tap_square, frame.width / frame.height)
-    return PhotoObject(object_id, square, ObjectSource.TAP), index is not None or on_person(square, scene, settings)
+    person = any(each.box.covers(tap) for each in scene.people) or on_person(square, scene, settings)
+    return PhotoObject(object_id, square, ObjectSource.TAP), person

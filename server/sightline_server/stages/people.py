@@ -7,7 +7,7 @@ a product there that is much smaller than the person: a bag, a tie, a suitcase.
 import itertools
 from collections.abc import Sequence
 
-from sightline_server.domain.geometry import Box
+from sightline_server.domain.geometry import Box, Point, smallest_covering
 from sightline_server.domain.items import Detection, Scene
 from sightline_server.settings import DetectionSettings
 
@@ -33,20 +33,41 @@ def _length(intervals: Sequence[tuple[float, float]]) -> float:
 
 
 def on_person(box: Box, scene: Scene, settings: DetectionSettings) -> bool:
-    """Whether people cover at least `person_share` of the box and it is not on a product that they carry."""
-    if covered_share(box, [person.box for person in scene.people]) < settings.person_share:
+    """Whether the box is mostly on a person and not on a product that the person carries."""
+    if not mostly_covered(box, scene.people, settings):
         return False
-    return not any(
-        box.iou(product.box) >= settings.carried_iou
+    return not any(box.iou(product.box) >= settings.carried_iou for product in carried(scene, settings))
+
+
+def mostly_covered(box: Box, people: Sequence[Detection], settings: DetectionSettings) -> bool:
+    """Whether people cover at least `person_share` of the box."""
+    return covered_share(box, [person.box for person in people]) >= settings.person_share
+
+
+def carried(scene: Scene, settings: DetectionSettings) -> tuple[Detection, ...]:
+    """The products that are mostly on people and at most `carried_share` as large as each whom they overlap."""
+    return tuple(
+        product
         for product in scene.products
-        if carried(product, scene.people, settings)
+        if mostly_covered(product.box, scene.people, settings)
+        and all(
+            product.box.area <= settings.carried_share * person.box.area
+            for person in scene.people
+            if product.box.intersection(person.box) is not None
+        )
     )
 
 
-def carried(product: Detection, people: Sequence[Detection], settings: DetectionSettings) -> bool:
-    """Whether the product is at most `carried_share` as large as each person whom it overlaps."""
-    touched = [person.box for person in people if product.box.intersection(person.box) is not None]
-    return all(product.box.area <= settings.carried_share * person.area for person in touched)
+def at_tap(tap: Point, scene: Scene, settings: DetectionSettings) -> Detection | None:
+    """The smallest product that a tap means, or None. In the rectangle of a person, only what the person carries.
+
+    A product behind a person may have a smaller rectangle than the person, and a tap where both overlap may be on a
+    face.
+    """
+    inside_person = any(person.box.covers(tap) for person in scene.people)
+    products = carried(scene, settings) if inside_person else searchable(scene, settings)
+    index = smallest_covering([product.box for product in products], tap)
+    return None if index is None else products[index]
 
 
 def searchable(scene: Scene, settings: DetectionSettings) -> tuple[Detection, ...]:
