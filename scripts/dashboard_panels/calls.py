@@ -60,7 +60,7 @@ TRAFFIC = Row(
         ),
         Panel(
             "Objects by outcome",
-            "Objects that were looked up in the catalog; anything but `searched` is a model's wrong answer.",
+            "Objects by what became of them: `searched`, `person` (refused), or a model's wrong answer.",
             "cps",
             (Query(rate("sightline_objects_total", "outcome"), "{{outcome}}"),),
             stacked=True,
