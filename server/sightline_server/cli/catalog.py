@@ -190,7 +190,7 @@ def failures() -> Iterator[None]:
     try:
         yield
     except SightlineError as error:
-        echo(f"sightline: {error.message}", err=True)
+        echo_lines(f"sightline: {error.message}", err=True)
         raise typer.Exit(2 if error.kind is ErrorKind.CONFIGURATION else 1) from None
     except BrokenPipeError:  # the reader of the output has left
         raise
