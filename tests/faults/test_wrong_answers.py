@@ -14,9 +14,14 @@ from tests.support.small_shop import (
     Colour,
     photo_of,
 )
-from tests.support.world import WHOLE, RunningServer, asked, refused, search
+from tests.support.world import RunningServer, asked, refused, search
 
 pytestmark = pytest.mark.engine
+
+
+def half(left: float) -> geometry_pb2.Region:
+    """A box of half the photo that begins at `left`."""
+    return geometry_pb2.Region(box=geometry_pb2.BoundingBox(x_min=left, y_min=0, x_max=left + 0.5, y_max=1))
 
 
 async def test_a_detector_that_raises_is_an_internal_error_of_that_call(shop_server: RunningServer) -> None:
@@ -39,16 +44,14 @@ async def test_an_embedder_that_fails_is_a_failure_of_the_object(
     shop_server: RunningServer, colour: Colour, reason: int
 ) -> None:
     async with unharmed(shop_server), grpc.aio.insecure_channel(shop_server.target) as channel:
-        answer = await search(channel, asked(photo_of(colour), regions=[WHOLE]))
+        # Half of the photo, because the detector, which sees all of it, has faults of its own for the same colours.
+        answer = await search(channel, asked(photo_of(WELL, colour), regions=[half(0.5)]))
         assert [failure.reason for failure in answer.failures.values()] == [reason]
         assert answer.products == {}
 
 
 async def test_one_object_without_an_embedding_does_not_take_the_others_along(shop_server: RunningServer) -> None:
-    sides = [
-        geometry_pb2.Region(box=geometry_pb2.BoundingBox(x_min=left, y_min=0, x_max=left + 0.5, y_max=1))
-        for left in (0.0, 0.5)
-    ]
+    sides = [half(0.0), half(0.5)]
     async with unharmed(shop_server), grpc.aio.insecure_channel(shop_server.target) as channel:
         answer = await search(channel, asked(photo_of(WELL, NOT_A_NUMBER), regions=sides))
         assert len(answer.failures) == 1
