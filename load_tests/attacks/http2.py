@@ -17,6 +17,7 @@ INITIAL_WINDOW_SIZE = 4
 CANCEL = 8
 FIRST_WINDOW = 65_535
 FRAME_BYTES = 16_384
+TURN_BYTES = 1 << 20
 WAIT_S = 10.0
 
 
@@ -83,24 +84,24 @@ class Connection:
         self._socket.sendall(b"".join(pairs))
 
     def send(self, stream: int, body: memoryview) -> int:
-        """Sends as much of `body` as the windows allow; returns how many bytes that were."""
-        size = min(len(body), self._window, self._windows[stream], FRAME_BYTES)
-        if size > 0:
-            self._socket.sendall(frame(DATA, 0, stream, bytes(body[:size])))
-            self._window -= size
-            self._windows[stream] -= size
-        return max(0, size)
+        """Sends as much of `body` as the windows allow, up to 1 MiB; returns how many bytes that were."""
+        size = max(0, min(len(body), self._window, self._windows[stream], TURN_BYTES))
+        parts = [body[place : min(place + FRAME_BYTES, size)] for place in range(0, size, FRAME_BYTES)]
+        self._socket.sendall(b"".join(frame(DATA, 0, stream, bytes(part)) for part in parts))
+        self._window -= size
+        self._windows[stream] -= size
+        return size
 
     def listen(self, wait_s: float = 0.0) -> None:
         """Reads what the server has sent, waiting up to `wait_s` for it."""
-        self._socket.settimeout(wait_s or 0.0005)
+        self._socket.settimeout(wait_s)
         try:
             while True:
                 received = self._socket.recv(1 << 16)
                 if not received:
                     raise ConnectionResetError("the server closed the connection")
                 self._unread += received
-                self._socket.settimeout(0.0005)
+                self._socket.settimeout(0)
         except (TimeoutError, BlockingIOError):
             pass
         finally:

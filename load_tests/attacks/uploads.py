@@ -26,6 +26,8 @@ BUDGET = 512 * 1024 * 1024
 DEADLINE_S = 10.0
 """What the server gives to callers that set no deadline, as these do."""
 HOLD_S = 3.0
+REST_S = 3.0
+"""How long the server may take to give memory back."""
 SLACK_MB = 200
 """Memory beyond the budget: one message while it is copied, and what HTTP/2 takes of uploads that wait."""
 
@@ -49,7 +51,7 @@ async def run(target: Target, share: float) -> list[Bound]:
         await sending
         ended = await at_rest(target, DEADLINE_S + 10)
         took = time.monotonic() - begun
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(REST_S)
     return [
         Bound("bytes held", most_bytes, BUDGET),
         Bound("MB of memory at the peak", memory.grown, BUDGET / 1e6 + SLACK_MB),

@@ -7,6 +7,7 @@ import logging
 import grpc
 
 from sightline_server.app.clock import clock
+from sightline_server.app.trimming import Trimming
 from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Engine
 from sightline_server.rpc import server as rpc_server
@@ -62,7 +63,7 @@ class Door:
                 on_count=metrics.open_calls.set,
             ),
             uploads=Uploads(
-                ByteBudget(settings.limits.request_budget_bytes, clock=clock, on_used=metrics.request_bytes.set),
+                ByteBudget(settings.limits.request_budget_bytes, clock=clock, on_used=self._on_used),
                 settings.limits,
                 clock,
             ),
@@ -72,6 +73,8 @@ class Door:
             clock=clock,
             one_per_group=settings.ranking.one_per_group,
         )
+        self._metrics = metrics
+        self._trimming = Trimming()
         self.server: grpc.aio.Server = rpc_server.build(
             self.service, self.health, settings.server, settings.limits, metrics
         )
@@ -84,6 +87,10 @@ class Door:
         events.ready(engine.ready)
         engine.on_change(events.ready)
         engine.on_change(lambda _ready: self.health.publish_soon())
+
+    def _on_used(self, used: int) -> None:
+        self._metrics.request_bytes.set(used)
+        self._trimming.used(used)
 
     async def close(self, grace_s: float) -> None:
         """Lets nobody in any more, waits for those inside for at most `grace_s`, and ends the calls of the others.
@@ -103,3 +110,4 @@ class Door:
             # Calls whose request has not arrived are left in any case.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._calls.end_all(), LAST_WORDS_S)
+            self._trimming.close()
