@@ -22,7 +22,7 @@ from tests.support.catalogs import row, unit_vectors, write_catalog
 CONSOLE = [sys.executable, "-c", "from sightline_command import main; main()"]
 MODULE = [sys.executable, "-m", "sightline_server"]
 STARTS = "SIGHUP: the server starts"
-WITHIN_S = 30.0
+WITHIN_S = 50.0
 
 
 @pytest.fixture(scope="module")
