@@ -150,11 +150,20 @@ def test_requests_of_one_call_run_together_and_each_gets_its_own(backend: Module
     submit = model.sessions.submit
     model.sessions.submit = lambda arrays, limit: runs.append(len(arrays[0])) or submit(arrays, limit)
     requests = [request(count, seed=count) for count in (1, 3, 2)]
-    for asked, response in zip(requests, answers(model, requests), strict=True):
+    expected = [expected_embeddings(asked["CROPS"].array) for asked in requests]
+    for embeddings, response in zip(expected, answers(model, requests), strict=True):
         [tensor] = response.output_tensors
         assert tensor.name == "EMBEDDINGS"
-        np.testing.assert_allclose(tensor.array, expected_embeddings(asked["CROPS"].array), atol=1e-6)
+        np.testing.assert_allclose(tensor.array, embeddings, atol=1e-6)
     assert runs == [6]
+
+
+def test_inputs_are_overwritten_before_their_request_is_answered(backend: ModuleType, repository: Path) -> None:
+    model = loaded(backend, repository / "embedder")
+    requests = [request(2, seed=1), request(1, seed=2)]
+    assert all(asked["CROPS"].array.any() for asked in requests)
+    answers(model, requests)
+    assert not any(asked["CROPS"].array.any() for asked in requests)
 
 
 def test_requests_of_different_shapes_run_apart_and_stay_in_order(backend: ModuleType, tmp_path: Path) -> None:

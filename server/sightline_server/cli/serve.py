@@ -7,7 +7,6 @@ port). SIGHUP ends nothing (hangup.py).
 import asyncio
 import json
 import logging
-import resource
 import signal
 import sys
 from pathlib import Path
@@ -22,6 +21,7 @@ from sightline_server.cli.hangup import Hangups, block_hangup, receive_hangups
 from sightline_server.cli.limits import check_descriptors
 from sightline_server.cli.loading import load
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.memory import protect
 from sightline_server.settings import Settings
 from sightline_server.telemetry import logging as server_logging
 from sightline_server.telemetry.stderr import close_to_libraries
@@ -85,7 +85,7 @@ def serve(
         # With workers they decode, and inherit this descriptor.
         close_to_libraries()
     server_logging.configure(settings.log.level, json_lines=settings.log.json_lines)
-    no_core_dumps()
+    protect()
     try:
         asyncio.run(serve_until_signal(settings))
     except SightlineError as error:
@@ -128,11 +128,6 @@ async def serve_until_signal(settings: Settings) -> None:
         if not stop.is_set():
             raise
     log.info("stopped")
-
-
-def no_core_dumps() -> None:
-    """A core file would hold photos."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def fail(error: SightlineError) -> None:

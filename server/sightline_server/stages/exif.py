@@ -28,21 +28,23 @@ class Entry:
     value: int
 
 
-def orientation(block: bytes) -> int:
+def orientation(block: bytes | memoryview) -> int:
     """The orientation 1..8 of an EXIF block with or without its `Exif` prefix; 1 when it states none.
 
-    As in browsers, only a single 16-bit number in the first directory counts.
+    As in browsers, only a single 16-bit number in the first directory counts. Nothing is copied: small copies stay in
+    memory that the interpreter keeps, and EXIF may say who took the photo and where.
     """
-    for entry in entries(block[:MAX_BLOCK].removeprefix(PREFIX)):
+    view = memoryview(block)[:MAX_BLOCK]
+    for entry in entries(view[len(PREFIX) :] if view[: len(PREFIX)] == PREFIX else view):
         if entry.tag == ORIENTATION_TAG:
             valid = entry.kind == SHORT and entry.count == 1 and 1 <= entry.value <= 8
             return entry.value if valid else 1
     return 1
 
 
-def entries(block: bytes) -> Iterator[Entry]:
+def entries(block: bytes | memoryview) -> Iterator[Entry]:
     """The entries of the first directory of a TIFF structure, as far as `block` holds them; none when it is corrupt."""
-    order = BYTE_ORDERS.get(block[:4])
+    order = BYTE_ORDERS.get(bytes(block[:4]))
     if order is None or len(block) < 8:
         return
     (start,) = struct.unpack_from(order + "I", block, 4)

@@ -121,7 +121,7 @@ def read(photo: bytes) -> Jpeg:
         elif marker == RESTART_INTERVAL:
             interval = int.from_bytes(photo[body][:2])
         elif marker == APP1 and not turned and photo.startswith(exif.PREFIX, body.start):
-            turned = exif.orientation(photo[body])
+            turned = exif.orientation(memoryview(photo)[body])
         elif marker == APP2 and photo.startswith(PROFILE_PREFIX, body.start) and stop > body.start + PROFILE_HEADER:
             profile.setdefault(photo[body.start + PROFILE_HEADER - 2], photo[body.start + PROFILE_HEADER : stop])
         elif marker == START_OF_SCAN:

@@ -67,7 +67,7 @@ def read(photo: bytes) -> Png:
         elif kind == b"tRNS":
             transparency = photo[start + 8 : stop - 4][:512]
         elif kind == b"eXIf" and not turned:
-            turned = exif.orientation(photo[start + 8 : min(stop - 4, start + 8 + exif.MAX_BLOCK)])
+            turned = exif.orientation(memoryview(photo)[start + 8 : min(stop - 4, start + 8 + exif.MAX_BLOCK)])
         elif kind == b"iCCP" and not profile:
             profile = unpacked(photo[start + 8 : stop - 4])
         if kind in NEEDED:

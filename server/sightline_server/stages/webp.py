@@ -43,7 +43,7 @@ def read(photo: bytes) -> WebP:
         if kind == b"VP8X" and not kept:
             extended = photo[start + 8 : stop]
         elif kind == b"EXIF" and extended and not turned:
-            turned = exif.orientation(photo[start + 8 : min(stop, start + 8 + exif.MAX_BLOCK)])
+            turned = exif.orientation(memoryview(photo)[start + 8 : min(stop, start + 8 + exif.MAX_BLOCK)])
         elif kind == b"ICCP" and extended and not profile:
             profile = photo[start + 8 : min(stop, start + 9 + MAX_PROFILE)]
         elif kind in (*STILL, b"ANMF") and not image:

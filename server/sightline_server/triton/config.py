@@ -60,6 +60,9 @@ class EngineConfig:
     shared_memory: bool = True
     """Whether pixels may go through system shared memory where a probe shows that it works."""
 
+    rest_s: float = 5.0
+    """After so long without a call, what callers left in the engine's memory is overwritten."""
+
     metrics_port: int | None = None
     """Port of the embedded Triton's own metrics on 127.0.0.1; 0 takes a free one, None has no metrics."""
 

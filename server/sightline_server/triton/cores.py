@@ -16,9 +16,17 @@ class SharedCores:
         self._files = [os.memfd_create(f"sightline-core-{place}", os.MFD_CLOEXEC) for place in range(count)]
 
     @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What the engine must inherit."""
+        return tuple(self._files)
+
+    @property
     def paths(self) -> str:
-        """Where other processes of this user open them, separated by colons."""
-        return ":".join(f"/proc/{os.getpid()}/fd/{file}" for file in self._files)
+        """Where the engine finds what it inherited, separated by colons; launch.py puts its process id in.
+
+        The models' processes open them through tritonserver: nothing of the server's is open to others.
+        """
+        return ":".join(f"/proc/self/fd/{file}" for file in self._files)
 
     def close(self) -> None:
         """Lets go of them."""

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline_server import memory
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.ports import Clock
 from sightline_server.triton.config import DETECTOR, EMBEDDER, MODELS, EngineConfig, EngineEvents, NoEvents
 from sightline_server.triton.embedded import EmbeddedHost
 from sightline_server.triton.faults import Cause, EngineError
+from sightline_server.triton.forgetting import Forgetting
 from sightline_server.triton.hosts import Host
 from sightline_server.triton.lifecycle import Lifecycle
 from sightline_server.triton.remote import RemoteHost
@@ -35,6 +37,8 @@ class TritonEngine:
         self._lifecycle = Lifecycle(host, config, events)
         self._watch = Watch(self._lifecycle, config, events, clock, self._set_ready)
         self._watching: asyncio.Task[None] | None = None
+        self._forgetting = Forgetting(self._run_black, memory.give_back, clock, config.rest_s)
+        self._resting: asyncio.Task[None] | None = None
 
     @property
     def detector(self) -> DetectorSpec:
@@ -106,13 +110,14 @@ class TritonEngine:
             raise
         self._set_ready(True)
         self._watching = asyncio.create_task(self._watch.run(), name="engine-watch")
+        self._resting = asyncio.create_task(self._forgetting.run(), name="engine-forgetting")
 
     async def stop(self) -> None:
         """Ends the watch, the calls under way and the engine, within `stop_timeout_s` and a little."""
-        if self._watching:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
-            self._watching = None
+        for task in filter(None, (self._watching, self._resting)):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        self._watching = self._resting = None
         self._set_ready(False)
         await self._lifecycle.take_down(self._config.stop_timeout_s)
         await self.host.close()
@@ -131,6 +136,8 @@ class TritonEngine:
         self._check_believable(model)
         # The call goes on when its caller leaves: only Triton's own end of it frees the memory that it reads.
         call = connection.submit(model, parts, remaining_s)
+        self._forgetting.began(model, len(parts))
+        call.add_done_callback(lambda call: self._forgetting.ended(model, len(parts)))
         # So does what its end says of the engine, which the watch hears before a caller does.
         call.add_done_callback(partial(self._judge, model, began))
         try:
@@ -141,6 +148,10 @@ class TritonEngine:
             raise EngineError(Cause.EXPIRED, "no answer before the deadline") from None
         self._check_believable(model)
         return answer
+
+    async def _run_black(self, model: str, images: int) -> None:
+        if connection := self._lifecycle.connection:
+            await connection.run_black(model, images)
 
     def _judge(self, model: str, began: float, call: asyncio.Task[Any]) -> None:
         error = None if call.cancelled() else call.exception()

@@ -15,6 +15,8 @@ import sys
 
 PR_SET_PDEATHSIG = 1
 PARENT_GONE = 70
+CORES = "SIGHTLINE_CORES"
+"""Variable with the files by which the models share the cores (cores.py): this process inherits them."""
 NICER_BY = 5
 """On a machine whose cores are all busy the models yield to the server's event loop, so that a refusal is not late."""
 
@@ -26,6 +28,7 @@ def main(arguments: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.umask(0o077)
     os.nice(NICER_BY)
+    os.environ[CORES] = os.environ.get(CORES, "").replace("/proc/self/", f"/proc/{os.getpid()}/")
     os.execv(command[0], command)  # noqa: S606 (a list, and no shell)
 
 

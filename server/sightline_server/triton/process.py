@@ -80,6 +80,7 @@ class TritonProcess:
             text=True,
             errors="replace",
             process_group=0,
+            pass_fds=self._cores.descriptors,
         )
         self._reader = threading.Thread(target=self._read_log, name="engine-log", daemon=True)
         self._reader.start()

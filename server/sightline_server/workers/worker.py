@@ -19,6 +19,7 @@ from sightline_server.app.pipeline import build_pipeline
 from sightline_server.app.serving import keep_certificates, show_catalog, tell_usage, warm_up
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.shared import open_shared
+from sightline_server.memory import protect
 from sightline_server.rpc import server as rpc_server
 from sightline_server.telemetry import logging as server_logging
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
@@ -53,6 +54,7 @@ class WorkerEngineMetrics(EngineMetrics):
 def main() -> None:
     """Serves until SIGTERM; exits with 1, or 2 where the settings are wrong, when it cannot."""
     die_with(int(sys.argv[1]))
+    protect()
     say = words_to_parent()
     task = Task.decode(sys.stdin.buffer.readline())
     log = task.settings.log

@@ -1,0 +1,36 @@
+"""The server's own memory: nothing of a photo stays in what has been freed, and nobody but root can read the rest.
+
+glibc overwrites what is freed (M_PERTURB), and what is freed is given back to the kernel when the server rests. Rule:
+called once at the start of each process that sees photos, before it starts others; other C libraries are left alone.
+"""
+
+import ctypes
+import resource
+import sys
+from contextlib import suppress
+
+M_PERTURB = -6
+PATTERN = 90
+"""Byte that overwrites freed memory."""
+PR_SET_DUMPABLE = 4
+
+
+def protect() -> None:
+    """Freed memory is overwritten from now on; no core dumps, and no access for other processes of this user."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform != "linux":
+        return
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.mallopt(M_PERTURB, PATTERN)
+    # First: what is not dumpable may not write it. A program that dumps core through a pipe ignores RLIMIT_CORE.
+    with suppress(OSError), open("/proc/self/coredump_filter", "w") as file:
+        file.write("0")
+    library.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def give_back() -> None:
+    """Gives free memory back to the kernel. Blocks for some milliseconds."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim"):
+        library.malloc_trim(0)

@@ -1,0 +1,48 @@
+"""The server's own memory: what is freed is overwritten, nothing is dumped, and the engine inherits what it should."""
+
+import subprocess
+import sys
+
+import pytest
+
+PROTECTED = """
+from sightline_server.memory import give_back, protect
+protect()
+give_back()
+"""
+FREED = """
+import ctypes
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+place = library.malloc(ctypes.c_size_t(100_000))
+ctypes.memset(place, 7, 100_000)
+library.free(ctypes.c_void_p(place))
+# The start of a free block is soon taken by others.
+print(set((ctypes.c_ubyte * 20_000).from_address(place + 70_000)))
+"""
+DUMPS = """
+import ctypes, os, resource
+with open("/proc/self/coredump_filter") as file:
+    print(int(file.read(), 16), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), resource.getrlimit(resource.RLIMIT_CORE))
+"""
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
+
+
+def said(program: str) -> str:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_freed_memory_is_overwritten() -> None:
+    assert said(PROTECTED + FREED) == "{90}"
+    assert said(FREED) == "{7}"
+
+
+def test_nothing_is_dumped_and_no_other_process_may_read_it() -> None:
+    assert said(PROTECTED + DUMPS) == "0 0 (0, 0)"
+
+
+def test_programs_that_it_starts_inherit_an_empty_dump_and_nothing_else() -> None:
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {DUMPS!r}], check=True)"
+    assert said(PROTECTED + child) == "0 1 (0, 0)"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {FREED!r}], check=True)"
+    assert said(PROTECTED + child) == "{7}"
