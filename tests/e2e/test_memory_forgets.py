@@ -41,7 +41,8 @@ def make_photo() -> tuple[bytes, Pieces]:
     frame = decode(photo, DecodeLimits(1 << 24, 1 << 24, 3072))
     detector, embedder = DetectorSpec("d", "1", 416, 416, 1, ()), EmbedderSpec("e", "1", 260, 260, 8)
     data = {
-        "encoded": photo[len(photo) // 100 :],
+        # Not its end: the last part of a message may lie in a block so small that glibc keeps it for its thread.
+        "encoded": photo[len(photo) // 100 : -2048],
         "exif": block.tobytes(),
         "frame": frame.pixels.tobytes(),
         "letterbox": letterbox(frame, detector).pixels.tobytes(),
