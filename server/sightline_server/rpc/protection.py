@@ -22,6 +22,9 @@ def protection(server: ServerSettings, limits: LimitSettings) -> list[tuple[str,
         ("grpc.max_concurrent_streams", STREAMS_OF_A_CALL * limits.max_connection_calls),
         ("grpc.server.max_pending_requests", PENDING_CALLS),
         ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS),
+        # Uploads that wait for memory hold a window of HTTP/2 each: 64 kB, which a probe for bandwidth would raise to
+        # megabytes. While a message is read the window is 1 MB either way, 20 MB/s on a path of 50 ms.
+        ("grpc.http2.bdp_probe", 0),
         ("grpc.max_connection_idle_ms", int(server.max_connection_idle_s * 1000)),
         ("grpc.server_handshake_timeout_ms", int(server.handshake_timeout_s * 1000)),
     ]
