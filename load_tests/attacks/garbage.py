@@ -9,13 +9,15 @@ from typing import Any
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 
-from load_tests.attacks.frame import Attack, Bound, Target, honest_caller, scaled
+from load_tests.attacks.frame import PATIENCE_S, Attack, Bound, Target, honest_caller, scaled
 from load_tests.attacks.http2 import SEARCH
 from load_tests.attacks.idle import CHECK, WATCH
 
 CALLS = 1000
 REFLECT = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 AT_ONCE = 32
+WATCH_S = 5.0
+"""A watch that the server accepts is held no longer."""
 PLAIN: tuple[tuple[bytes, ...], ...] = (
     (b"\xff" * 50,),
     (b"\x0a\xff\xff\xff\xff\x0f",),
@@ -35,9 +37,9 @@ async def run(target: Target, share: float) -> list[Bound]:
     tracebacks = target.logged("Traceback")
     before = target.scrape()
     async with honest_caller(target) as seen, target.channel() as channel:
-        unexplained = await send(channel, SEARCH, calls)
+        unexplained = await send(channel, SEARCH, calls, PATIENCE_S)
         for method in (CHECK, WATCH, REFLECT):
-            await send(channel, method, calls[: len(PLAIN)])
+            await send(channel, method, calls[: len(PLAIN)], WATCH_S)
     after = target.scrape()
     counted = after.sum("sightline_requests_total", code="INVALID_ARGUMENT") - before.sum(
         "sightline_requests_total", code="INVALID_ARGUMENT"
@@ -50,13 +52,13 @@ async def run(target: Target, share: float) -> list[Bound]:
     ]
 
 
-async def send(channel: grpc.aio.Channel, path: str, calls: Sequence[tuple[bytes, ...]]) -> int:
+async def send(channel: grpc.aio.Channel, path: str, calls: Sequence[tuple[bytes, ...]], timeout_s: float) -> int:
     """One call for each tuple of messages, some at once; returns how many were not explained."""
     places = asyncio.Semaphore(AT_ONCE)
 
     async def one(messages: tuple[bytes, ...]) -> bool:
         async with places:
-            call: Any = channel.stream_stream(path, request_serializer=bytes)(timeout=5)
+            call: Any = channel.stream_stream(path, request_serializer=bytes)(timeout=timeout_s)
             with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
                 for message in messages:
                     await call.write(message)
