@@ -142,6 +142,9 @@ def judge_files(name: str, rest: str, places: Places) -> Iterator[str]:
     if name in OPENING:
         # The path that the kernel reports is the real one, with every link followed.
         named = [result[2]] if result is not None and result[2] else named[:1]
+    elif name.startswith("symlink"):
+        # The link is made; what it leads to is only a text.
+        named = named[-1:]
     for path in named:
         if places.forbid(path) if failed else not places.allow(path):
             yield f"{'tries to write' if failed else 'writes'} {path} ({name})"

@@ -96,6 +96,7 @@ def test_what_leaves_the_machine_or_its_places_is_found(line: str, part: str) ->
         "bind(3<socket:[1]>, {sa_family=AF_NETLINK, nl_pid=0, nl_groups=00000000}, 12) = 0",
         'connect(3<socket:[1]>, {sa_family=AF_UNIX, sun_path="/var/run/nscd/socket"}, 110) = -1 ENOENT (No such)',
         'connect(3<socket:[1]>, {sa_family=AF_UNIX, sun_path="/tmp/sightline-7-8-run-0a/triton:1"}, 36) = 0',
+        'symlink("/home/me/models", "/tmp/sightline-7-8-run-0a/models") = 0',
         'sendto(3<socket:[1]>, "\\2\\0\\0\\0\\v\\0\\0\\0\\7\\0\\0\\0passwd\\0", 19, 16384, NULL, 0) = 19',
         'sendto(3<socket:[1]>, "\\0", 1, 0, NULL, 0) = 1',
         'openat(AT_FDCWD</w>, "/tmp/home/x", O_RDONLY|O_CLOEXEC) = 3</tmp/home/x>',
