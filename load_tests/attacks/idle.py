@@ -16,7 +16,8 @@ KINDS: dict[str, tuple[str, bytes]] = {
     "watches without a request": (WATCH, b""),
     "watches": (WATCH, b"\x00\x00\x00\x00\x00"),
     "checks without a request": (CHECK, b""),
-    "reflections": ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", b""),
+    "reflections": ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", b""),
+    "reflections of v1alpha": ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", b""),
 }
 
 

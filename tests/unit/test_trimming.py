@@ -2,7 +2,7 @@
 
 import asyncio
 
-from sightline_server.app.trimming import TRIM_ABOVE_BYTES, Trimming, trim
+from sightline_server.app.trimming import TRIM_ABOVE_BYTES, Trimming
 from tests.support.lens import until
 
 MANY = 2 * TRIM_ABOVE_BYTES
@@ -38,7 +38,3 @@ async def test_a_closed_one_trims_nothing() -> None:
     trimming.close()
     await asyncio.sleep(0.05)
     assert trims == []
-
-
-def test_the_c_library_is_asked() -> None:
-    trim()

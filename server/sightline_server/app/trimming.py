@@ -1,13 +1,14 @@
 """Memory of requests given back to the system when they have gone.
 
 Rule: gRPC receives a message in thousands of small pieces, and glibc keeps what is freed between others: after 2 GB of
-uploads 1.6 GB stayed. So, some time after much was held, `malloc_trim` runs once, in a thread and without the
+uploads 1.6 GB stayed. So, some time after much was held, `memory.give_back` runs once, in a thread and without the
 interpreter's lock. Under an even load nothing is trimmed.
 """
 
 import asyncio
-import ctypes
 from collections.abc import Callable
+
+from sightline_server.memory import give_back
 
 TRIM_ABOVE_BYTES = 128 * 1024 * 1024
 """Least bytes of requests at once whose memory is worth a look."""
@@ -15,17 +16,10 @@ REST_S = 1.0
 """How long gRPC may take to free what it holds of calls that have ended."""
 
 
-def trim() -> None:
-    """Gives free memory back to the system, where the C library can."""
-    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if malloc_trim is not None:
-        malloc_trim(ctypes.c_size_t(0))
-
-
 class Trimming:
     """Follows the bytes that requests hold and trims when most of many are gone."""
 
-    def __init__(self, trim: Callable[[], object] = trim, rest_s: float = REST_S) -> None:
+    def __init__(self, trim: Callable[[], object] = give_back, rest_s: float = REST_S) -> None:
         self._trim = trim
         self._rest_s = rest_s
         self._most = 0
