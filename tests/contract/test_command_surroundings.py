@@ -180,10 +180,10 @@ INTERRUPTED_IMPORT = """
 import builtins, os, signal, sys
 from sightline_client.cli import main
 original, module = builtins.__import__, sys.argv.pop(1)
-def interrupting(name, *rest):
+def interrupting(name, *rest, **more):
     if name == module:
         os.kill(os.getpid(), signal.SIGINT)
-    return original(name, *rest)
+    return original(name, *rest, **more)
 builtins.__import__ = interrupting
 main()
 """

@@ -15,6 +15,7 @@ import pytest
 
 from sightline_client.cli import entry
 from sightline_client.cli.root import app
+from sightline_server.cli import serve
 
 MAX_LINES = 8
 HOSTILE = "no\x1b]0;renamed\x07such\x9b31m\u202efile"
@@ -200,6 +201,10 @@ def sightline(
     names: Mapping[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Callable[[Case], tuple[int, str, str]]:
     """Runs a case's command; returns exit code, standard output and standard error."""
+
+    # They change the whole process, which here is that of all tests.
+    for effect in ("block_hangup", "close_to_libraries", "protect"):
+        monkeypatch.setattr(serve, effect, lambda: None)
 
     def run(case: Case) -> tuple[int, str, str]:
         monkeypatch.chdir(tmp_path)

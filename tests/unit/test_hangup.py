@@ -40,6 +40,30 @@ def test_a_hangup_while_it_stops_does_nothing() -> None:
     hangups.received()
 
 
+FLOOD = """
+import asyncio, os, signal, subprocess, sys
+from sightline_server.cli.hangup import block_hangup, receive_hangups
+
+block_hangup()
+SENDER = "import os, signal, sys, time\\n[(os.kill(int(sys.argv[1]), signal.SIGHUP), time.sleep(1e-5)) for _ in range(20000)]"
+
+async def main():
+    terminated = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
+    receive_hangups(lambda: None)
+    # The loop is busy meanwhile, as it is while it imports.
+    subprocess.run([sys.executable, "-c", SENDER, str(os.getpid())], check=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(terminated.wait(), 10)
+
+asyncio.run(main())
+"""
+
+
+def test_a_flood_of_hangups_loses_no_other_signal() -> None:
+    subprocess.run([sys.executable, "-c", FLOOD], check=True, timeout=60)
+
+
 PROGRAM = """
 import asyncio, json, os, signal, subprocess, sys, threading
 from sightline_server.cli.hangup import block_hangup, receive_hangups

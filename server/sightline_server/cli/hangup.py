@@ -22,16 +22,27 @@ def block_hangup() -> None:
 
 
 def receive_hangups(received: Callable[[], object]) -> None:
-    """Calls `received` in the running event loop for each SIGHUP, until the loop is closed. SIGHUP must be blocked."""
+    """Calls `received` in the running event loop after SIGHUP, until the loop is closed. SIGHUP must be blocked.
+
+    Signals that come before the loop has taken the last one are one: each wakes the loop through a pipe that SIGTERM
+    needs too, and a pipe that is full loses it.
+    """
     loop = asyncio.get_running_loop()
+    taken = threading.Event()
+
+    def take() -> None:
+        taken.set()
+        received()
 
     def wait() -> None:
         while True:
             signal.sigwait({signal.SIGHUP})
+            taken.clear()
             try:
-                loop.call_soon_threadsafe(received)
+                loop.call_soon_threadsafe(take)
             except RuntimeError:  # the loop is closed: the server has stopped
                 return
+            taken.wait()
 
     threading.Thread(target=wait, name="hangups", daemon=True).start()
 
