@@ -28,7 +28,17 @@ async def open_client(url: httpx.URL = SHOP) -> None:
 @pytest.mark.parametrize("name", ["http_proxy", "HTTPS_PROXY", "ALL_PROXY"])
 @pytest.mark.parametrize(
     "address",
-    ["socks4://user:secret@proxy.example:1", "ftp://secret", "http://", "http://[::1", "http://proxy.example:secret"],
+    [
+        "socks4://user:secret@proxy.example:1",
+        "ftp://secret",
+        "http://",
+        "http://[::1",
+        "http://proxy.example:secret",
+        "http://proxy.example:99999",
+        "secret host",
+        ":8080",
+        "//proxy.example",
+    ],
 )
 async def test_a_malformed_proxy_is_named_without_its_address(
     monkeypatch: pytest.MonkeyPatch, name: str, address: str

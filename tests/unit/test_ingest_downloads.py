@@ -187,6 +187,13 @@ async def test_waiting_is_bounded_when_a_host_only_asks_for_time() -> None:
     assert len(web.asked) < 150
 
 
+async def test_many_short_pauses_without_an_image_are_bounded() -> None:
+    web = Web(lambda request: refused(retry_after="1"))
+    replies = await web.read(*(f"http://a.example/{number}" for number in range(60)))
+    assert replies == ["the server answered 429 (Retry-After: 1 s)"] * 60
+    assert web.time.now - 100.0 < 15.0
+
+
 async def test_a_wait_beyond_patience_is_not_begun() -> None:
     web = Web(lambda request: refused(retry_after="86400"))
     assert await web.read(A) == ["the server answered 429 (Retry-After: 86400 s)"]
@@ -261,7 +268,7 @@ async def test_missing_images_are_no_fault_of_the_host() -> None:
 
 
 async def test_a_wait_is_cancelled_at_once() -> None:
-    web = Web(lambda request: refused(retry_after="200"))
+    web = Web(lambda request: refused(retry_after="100"))
     task = asyncio.create_task(web.source.read(A))
     for _ in range(100):
         await asyncio.sleep(0)

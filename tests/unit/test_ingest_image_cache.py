@@ -36,7 +36,7 @@ def test_the_folder_is_private_and_holds_no_link(tmp_path: Path) -> None:
     cache = ImageCache(tmp_path / "new" / "cache")
     cache.put(URL, BODY)
     own = tmp_path / "new" / "cache" / "sightline-images"
-    assert stat.S_IMODE(own.stat().st_mode) == 0o700
+    assert stat.S_IMODE(own.stat().st_mode) == stat.S_IMODE(own.parent.stat().st_mode) == 0o700
     [entry] = files(own)
     assert stat.S_IMODE(entry.stat().st_mode) == 0o600
     assert b"shop.example" not in entry.read_bytes()

@@ -12,6 +12,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.ingest.links import HOST_NAME
 
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 USER_AGENT = "sightline-catalog"
@@ -101,7 +102,7 @@ def checked_proxy(name: str, address: str) -> httpx.URL:
         url = httpx.URL(address if "://" in address else f"http://{address}")
     except httpx.InvalidURL as error:
         raise SightlineError(ErrorKind.CONFIGURATION, proxy_message(name)) from error
-    if url.scheme not in PROXY_SCHEMES or not url.host:
+    if url.scheme not in PROXY_SCHEMES or not HOST_NAME.fullmatch(url.host) or not 0 < (url.port or 1) < 65536:
         raise SightlineError(ErrorKind.CONFIGURATION, proxy_message(name))
     return url
 

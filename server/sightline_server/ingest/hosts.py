@@ -29,16 +29,17 @@ class RetryLimits:
     """How often and how long a download is tried again.
 
     `faults` attempts for broken connections and answers 5xx, `refusals` attempts for 429 and for 503 with Retry-After.
-    Without a Retry-After the waits are `first_wait_s`, then twice that, up to `longest_wait_s`. A host may ask for
-    `patience_s` in all between two images. After `hopeless` images in a row that failed, it is asked for one image in
-    `hopeless` only, until one arrives.
+    Without a Retry-After the waits are `first_wait_s`, then twice that, up to `longest_wait_s`. Between two images a
+    host gets at most `pauses` pauses of `patience_s` seconds in all. After `hopeless` images in a row that failed, it
+    is asked for one image in `hopeless` only, until one arrives.
     """
 
     faults: int = 3
     refusals: int = 8
     first_wait_s: float = 0.5
     longest_wait_s: float = 8.0
-    patience_s: float = 300.0
+    pauses: int = 10
+    patience_s: float = 180.0
     hopeless: int = 100
 
 
@@ -63,6 +64,7 @@ class Host:
         self._free = asyncio.Condition()
         self._resumes_at = 0.0
         self._paused_s = 0.0
+        self._pauses = 0
         self._failures = 0
         self._skipped = 0
         self._next_notice = -math.inf
@@ -105,9 +107,11 @@ class Host:
         now = self._waiting.clock()
         wait = seconds + self._waiting.chance() * max(0.25, 0.1 * seconds)
         added = now + wait - max(self._resumes_at, now)
-        if self._paused_s + added > self._limits.patience_s:
+        running = self._resumes_at > now
+        if self._paused_s + added > self._limits.patience_s or self._pauses + (not running) > self._limits.pauses:
             return False
-        if self.pause_s == 0.0:
+        if not running:
+            self._pauses += 1
             self._allowed = max(1.0, self._allowed / 2)
         if added > 0:
             self._resumes_at = now + wait
@@ -135,6 +139,7 @@ class Host:
         """Notes an image: the host has its patience again and slowly its share of downloads."""
         self._failures = 0
         self._paused_s = 0.0
+        self._pauses = 0
         self._allowed = min(float(self._parallel), self._allowed + GROWTH)
 
     def failed(self) -> None:

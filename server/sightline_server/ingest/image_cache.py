@@ -152,7 +152,9 @@ def private_folder(folder: Path) -> Path:
     """The cache's own folder below `folder`, made if missing. Raises `SightlineError` when others may write to it."""
     own = folder / FOLDER
     try:
-        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        own.mkdir(mode=0o700, exist_ok=True)
         found = own.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             raise SightlineError(ErrorKind.CONFIGURATION, f"the image cache {own} is not a folder of this user")
