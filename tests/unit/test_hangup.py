@@ -40,12 +40,17 @@ def test_a_hangup_while_it_stops_does_nothing() -> None:
     hangups.received()
 
 
-FLOOD = """
+FLOOD = '''
 import asyncio, os, signal, subprocess, sys
 from sightline_server.cli.hangup import block_hangup, receive_hangups
 
 block_hangup()
-SENDER = "import os, signal, sys, time\\n[(os.kill(int(sys.argv[1]), signal.SIGHUP), time.sleep(1e-5)) for _ in range(20000)]"
+SENDER = """
+import os, signal, sys, time
+for _ in range(20000):
+    os.kill(int(sys.argv[1]), signal.SIGHUP)
+    time.sleep(1e-5)
+"""
 
 async def main():
     terminated = asyncio.Event()
@@ -57,7 +62,7 @@ async def main():
     await asyncio.wait_for(terminated.wait(), 10)
 
 asyncio.run(main())
-"""
+'''
 
 
 def test_a_flood_of_hangups_loses_no_other_signal() -> None:
