@@ -165,6 +165,19 @@ def test_a_short_row_between_full_ones_is_used(tmp_path: Path) -> None:
     assert products_of(feed) == ["p1", "p2", "p3"]
 
 
+def test_rows_whose_empty_last_fields_are_left_out_are_used(tmp_path: Path) -> None:
+    rows = "".join(f"p{number},a.jpg,Cup\n" for number in range(20))
+    feed = feed_file(tmp_path, f"id,image_link,title,brand,price,color,size,material\n{rows}")
+    assert products_of(feed) == [f"p{number}" for number in range(20)]
+
+
+def test_two_products_that_may_be_one_torn_row_are_reported(tmp_path: Path) -> None:
+    head = "id,image_link,title,additional_image_link"
+    feed = feed_file(tmp_path, f"{head}\np1,a.jpg,Cup\nsaucer,b.jpg\np3,c.jpg,Rug,d.jpg\n")
+    assert products_of(feed) == ["p3"]
+    assert skipped_rows(feed) == [(2, MALFORMED), (3, MALFORMED)]
+
+
 def test_rows_have_numbers_of_a_spreadsheet_and_lines_of_an_editor(tmp_path: Path) -> None:
     feed = feed_file(tmp_path, 'id,image_link,title\np1,a.jpg,"two\nlines"\n\n,b.jpg,x\n')
     [problem] = problems_of(feed)

@@ -2,7 +2,7 @@
 
 Rule: a row has as many fields as the header. One with more is a fault. One with fewer is used, because spreadsheets
 leave out empty fields at the end, unless the row next to it is short as well and both together could be one row that
-was torn by a line break; then both are faults.
+was torn by a line break (`pieces` has the rule); then both are faults.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from sightline_server.ingest.feeds.columns import doubled, gathered
 from sightline_server.ingest.feeds.header import Header, read_header
 from sightline_server.ingest.feeds.options import FeedOptions
 from sightline_server.ingest.feeds.records import Record
-from sightline_server.ingest.feeds.rows import UNCLOSED, Row, read_rows
+from sightline_server.ingest.feeds.rows import UNCLOSED, Dialect, Row, own_row, read_rows
 from sightline_server.ingest.feeds.text import Lines, lines_of, opened_text
 
 TORN = "is part of a row that was torn by a line break"
@@ -45,7 +45,7 @@ def numbered_records(lines: Lines, header: Header) -> Iterator[Record]:
         if not row.fault and not any(field.strip() for field in row.fields):
             continue
         if before is not None:
-            follows = pieces(before, row, header.dialect.columns)
+            follows = pieces(before, row, header.dialect)
             yield to_record(before_number, before, header, torn or follows)
             torn = follows
         before, before_number = row, number
@@ -53,14 +53,20 @@ def numbered_records(lines: Lines, header: Header) -> Iterator[Record]:
         yield to_record(before_number, before, header, torn)
 
 
-def pieces(first: Row, second: Row, columns: int) -> bool:
-    """Whether two rows could be one that was torn in two, `second` being the end of it."""
-    if second.fault or len(second.fields) >= columns:
+def pieces(first: Row, second: Row, dialect: Dialect) -> bool:
+    """Whether two rows could be one that was torn in two, `second` being the end of it.
+
+    Two products, each with an id and the link of an image in the right column, are pieces only if together they have
+    exactly the fields of one torn row: many tools leave out the empty fields at the end of every row.
+    """
+    if second.fault or len(second.fields) >= dialect.columns:
         return False
     if first.fault:
         return first.fault == UNCLOSED
     both = len(first.fields) + len(second.fields)
-    return len(first.fields) < columns and both <= columns + 1
+    if own_row(first.fields, dialect) and own_row(second.fields, dialect):
+        return both == dialect.columns + 1
+    return len(first.fields) < dialect.columns and both <= dialect.columns + 1
 
 
 def to_record(number: int, row: Row, header: Header, torn: bool) -> Record:
