@@ -173,3 +173,17 @@ def test_an_unknown_availability_is_kept_as_an_attribute(tmp_path: Path) -> None
     assert (first.availability, first.attributes) == ("out_of_stock", {})
     assert (second.availability, second.attributes) == ("", {"availability": "Next week"})
     assert warnings_of(feed) == [(3, ProblemKind.BAD_AVAILABILITY)]
+
+
+@pytest.mark.parametrize(
+    ("column", "option", "expected"),
+    [
+        *(("€", "", "25 EUR"), ("Euro", "USD", "25 EUR"), ("US Dollar", "", "25 USD"), ("gbp", "EUR", "25 GBP")),
+        *(("RUR", "", "25 RUB"), ("£", "", "25 GBP"), ("kr", "SEK", "25 SEK"), ("$", "CAD", "25 CAD")),
+        *(("$", "", ""), ("kr", "EUR", ""), ("XYZ", "EUR", "")),
+    ],
+)
+def test_a_currency_column_gives_a_code_or_nothing(tmp_path: Path, column: str, option: str, expected: str) -> None:
+    feed = feed_file(tmp_path, f"id,image_link,price,currency\np1,a.jpg,25,{column}\np2,a.jpg,5 CHF,{column}\n")
+    rows = [row for row in read_feed(feed, FeedOptions(currency=option)) if isinstance(row, FeedRow)]
+    assert [row.product.price for row in rows] == [expected, "5 CHF"]

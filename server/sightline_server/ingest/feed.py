@@ -16,7 +16,7 @@ from sightline_server.ingest.feeds.availability import availability_value
 from sightline_server.ingest.feeds.columns import as_list
 from sightline_server.ingest.feeds.links import split_links
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat
-from sightline_server.ingest.feeds.prices import PriceError, PriceRules, parse_price
+from sightline_server.ingest.feeds.prices import PriceError, PriceRules, parse_price, stated_currency
 from sightline_server.ingest.feeds.reader import read_records
 from sightline_server.ingest.feeds.records import Record, shown
 from sightline_server.ingest.feeds.source import OpenFeed
@@ -31,7 +31,7 @@ FIRST_OF_LIST = frozenset({"product_type", "gtin", "id", "title", "brand", "link
 PLACED = frozenset(
     {*("id", "title", "brand", "product_type", "price", "availability", "link", "item_group_id", "gtin"), *IMAGES}
 )
-CURRENCY_COLUMNS = ("currency", "currency_code", "price_currency")
+CURRENCY_COLUMNS = ("currency", "currency_code", "price_currency", "currency_id")
 
 
 class ProblemKind(Enum):
@@ -193,12 +193,14 @@ class RowParser:
         raw = self._record.values.get("price")
         # The amounts of JSON and Parquet have a decimal point by definition.
         price_format = self._options.price_format if isinstance(raw, str) else PriceFormat.POINT
-        stated = next((values[name].upper() for name in CURRENCY_COLUMNS if name in values), "")
-        rules = PriceRules(price_format, stated or self._options.currency)
+        column = next((values[name] for name in CURRENCY_COLUMNS if name in values), "")
+        currency = stated_currency(column, self._options.currency)
+        rules = PriceRules(price_format, currency)
         try:
             return parse_price(text, rules)
         except PriceError as error:
-            self._warn(ProblemKind.BAD_PRICE, str(error))
+            unknown = "" if currency or not column else f" (its currency {shown(column)!r} is not one known code)"
+            self._warn(ProblemKind.BAD_PRICE, f"{error}{unknown}")
             return None
 
     def _product(self, values: Mapping[str, str], price: Price | None, image_link: str) -> Product:

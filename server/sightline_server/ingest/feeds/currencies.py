@@ -91,7 +91,7 @@ NAMES = {
     "HUF": "ft forint",
     "RON": "leu",
     "BGN": "лв lv лева",
-    "RUB": "₽ руб rub",  # noqa: RUF001 - Cyrillic
+    "RUB": "₽ руб rub rur",  # noqa: RUF001 - Cyrillic
     "UAH": "₴ грн",
     "TRY": "₺ tl",
     "ILS": "₪ nis",

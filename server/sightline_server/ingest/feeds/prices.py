@@ -57,6 +57,18 @@ def parse_price(text: str, rules: PriceRules = DEFAULT_RULES) -> Price:
     return Price(parse_amount(amount[0], currency, text, rules.price_format), currency)
 
 
+def stated_currency(column: str, option: str) -> str:
+    """The code that a currency column means, such as `USD`, `€` or `Euro`.
+
+    `option` where the column is empty, or where `option` is one of those that it may mean. Empty where it names no
+    currency: the amount then has to say it.
+    """
+    codes = currencies_of(column.strip())
+    if not column or option in codes:
+        return option
+    return codes[0] if len(codes) == 1 else USUAL.get(column.strip().lower(), "")
+
+
 def parse_currency(before: str, after: str, text: str, stated: str) -> str:
     """The one currency of what stands in front of and behind the amount."""
     parts = [part.strip() for part in (before, after) if part.strip()]
