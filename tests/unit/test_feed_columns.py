@@ -229,3 +229,13 @@ def test_parquet_that_is_refused_as_a_whole(tmp_path: Path, table: pa.Table, wor
 def test_a_damaged_parquet_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(SightlineError, match="cannot be read"):
         problems_of(feed_file(tmp_path, content, "feed.parquet"))
+
+
+def test_a_shopify_product_has_values_of_one_variant_only(tmp_path: Path) -> None:
+    text = """Handle,Title,Option1 Name,Option1 Value,Variant SKU,Variant Price,Variant Barcode,Image Src
+tee,Tee,Size,S,,10.00,,a.jpg
+tee,,,M,sku-m,12.00,4006381333931,b.jpg
+"""
+    [row] = rows_of(feed_file(tmp_path, text), FeedOptions(currency="EUR"))
+    assert (row.product.price, row.product.gtin, row.images) == ("10.00 EUR", "", ("a.jpg", "b.jpg"))
+    assert row.product.attributes == {"option1_name": "Size", "option1_value": "S"}

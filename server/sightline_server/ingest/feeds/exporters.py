@@ -4,6 +4,7 @@ Rule: an export is recognised by columns that only its system writes. Shopify an
 product; consecutive rows of one handle become one product with all their images.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from sightline_server.ingest.feeds.links import ABSOLUTE
 from sightline_server.ingest.feeds.records import Record
 
 MAX_GROUP_ROWS = 2500
+OF_VARIANT = re.compile(r"price$|gtin$|sku$|variant_|option\d+_value|cost|compare_at_price|weight|inventory")
 WIX_MEDIA = "https://static.wixstatic.com/media/"
 
 
@@ -148,12 +150,16 @@ def merged(records: Iterator[Record]) -> Iterator[Record]:
 
 
 def joined(group: list[Record]) -> Record:
-    """One record of several: of each column the first value that is not empty, and the images of all."""
+    """One record of several: of each column the first value that is not empty, and the images of all.
+
+    What belongs to one variant (price, barcode, options) is taken from the first row that has a price only.
+    """
     values: dict[str, object] = {}
     images: list[object] = []
+    variant = next((record for record in group if record.values.get("price")), group[0])
     for record in group:
         for name, value in record.values.items():
-            if name in ("image_link", "additional_image_link"):
+            if name in ("image_link", "additional_image_link") or (record is not variant and OF_VARIANT.match(name)):
                 continue
             if values.get(name) in ("", None):
                 values[name] = value
