@@ -141,3 +141,19 @@ def test_xml_that_is_refused_as_a_whole(tmp_path: Path, text: str, words: str) -
     with pytest.raises(SightlineError, match=words) as caught:
         products_of(feed_file(tmp_path, text, "feed.xml"))
     assert len(caught.value.message) < 300
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        "<images><image>b.jpg</image><image>c.jpg</image></images>",
+        "<images><image><url>b.jpg</url></image><image><url>c.jpg</url></image></images>",
+        '<images><image url="b.jpg"/><image url="c.jpg"/></images>',
+        "<images><picture>b.jpg</picture><picture>c.jpg</picture></images>",
+    ],
+)
+@pytest.mark.parametrize("main", ["", "<image_link>a.jpg</image_link>"])
+def test_images_within_an_element_are_all_taken(tmp_path: Path, main: str, images: str) -> None:
+    text = f"<products><product><id>x1</id>{main}{images}</product></products>"
+    [row] = rows_of(feed_file(tmp_path, text, "feed.xml"))
+    assert row.images == (("a.jpg",) if main else ()) + ("b.jpg", "c.jpg")

@@ -13,7 +13,6 @@ from urllib.parse import urljoin
 from sightline_server.domain.items import Product
 from sightline_server.index.schema import MAX_IMAGES, Price
 from sightline_server.ingest.feeds.availability import availability_value
-from sightline_server.ingest.feeds.columns import as_list
 from sightline_server.ingest.feeds.links import split_links
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat
 from sightline_server.ingest.feeds.prices import PriceError, PriceRules, parse_price, stated_currency
@@ -27,6 +26,11 @@ MAX_DESCRIPTION_CHARS = 5000
 MAX_ROW_BYTES = 64 * 1024
 
 IMAGES = ("image_link", "additional_image_link")
+LINK_NAMES = (
+    *("url", "link", "src", "href", "image_link", "additional_image_link", "image_url", "image_src"),
+    *("image", "img", "picture", "photo"),
+)
+"""Where an object in place of an image's link has it, such as `<images><image><url>`."""
 FIRST_OF_LIST = frozenset({"product_type", "gtin", "id", "title", "brand", "link"})
 PLACED = frozenset(
     {*("id", "title", "brand", "product_type", "price", "availability", "link", "item_group_id", "gtin"), *IMAGES}
@@ -238,12 +242,14 @@ def texts_of(values: Mapping[str, object]) -> dict[str, str]:
 
 def image_links(values: Mapping[str, object]) -> tuple[str, ...]:
     """The links of a record's images, each once: those of `image_link`, then those of `additional_image_link`."""
-    cells = [cell for name in IMAGES for cell in as_list(values.get(name))]
-    return tuple(dict.fromkeys(link for cell in cells for link in split_links(link_text(cell))))
+    cells = [text for name in IMAGES for text in link_texts(values.get(name))]
+    return tuple(dict.fromkeys(link for cell in cells for link in split_links(cell)))
 
 
-def link_text(cell: object) -> str:
-    """The link of a cell; of an object, such as `{"url": ...}`, that in it."""
+def link_texts(cell: object) -> list[str]:
+    """The links of a cell; of an object, such as `{"url": ...}` or `{"image": [...]}`, those in it."""
     if isinstance(cell, Mapping):
-        return next((as_text(cell[name]) for name in ("url", "link", "src", "href") if cell.get(name)), "")
-    return as_text(cell)
+        return next((link_texts(cell[name]) for name in LINK_NAMES if cell.get(name)), [])
+    if isinstance(cell, list | tuple):
+        return [text for part in cell for text in link_texts(part)]
+    return [as_text(cell)]

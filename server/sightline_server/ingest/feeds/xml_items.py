@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 from xml.parsers import expat
 
-from sightline_server.ingest.feeds.columns import canonical_names, column_name, gathered
+from sightline_server.ingest.feeds.columns import as_list, canonical_names, column_name, gathered
 from sightline_server.ingest.feeds.options import FeedOptions
 from sightline_server.ingest.feeds.records import BAD_CHARACTER, MAX_RECORD_CHARS, Record, refused, shown
 from sightline_server.ingest.feeds.rows import TOO_LONG
@@ -23,7 +23,7 @@ ITEMS = frozenset({"item", "entry", "product", "offer", "shopitem"})
 MAX_ITEM_DEPTH = 4
 GOOGLE = ("http://base.google.com/ns/1.0", "https://base.google.com/ns/1.0", "http://base.google.com/cns/1.0")
 SINGLE = frozenset({"id", "title", "price", "link", "availability", "brand", "gtin", "item_group_id"})
-LINKS = frozenset({"link", "image_link", "additional_image_link", "image", "enclosure"})
+LINKS = frozenset({"link", "image_link", "additional_image_link", "image", "img", "picture", "photo", "enclosure"})
 LINK_ATTRIBUTES = ("href", "url", "src")
 
 # Not allowed in XML 1.0, and common in exports that paste texts: they cost their item, not the feed.
@@ -48,7 +48,10 @@ class Element:
         """Its text; the link of a link element; the children where it has some."""
         text = "".join(self.texts).strip()
         if self.children:
-            return {name: value for _, name, value in self.children}
+            values: dict[str, object] = {}
+            for _, name, value in self.children:
+                values[name] = [*as_list(values[name]), value] if name in values else value
+            return values
         if not text and self.name in LINKS:
             return next((self.attributes[name] for name in LINK_ATTRIBUTES if name in self.attributes), "")
         return text
