@@ -157,3 +157,14 @@ def test_images_within_an_element_are_all_taken(tmp_path: Path, main: str, image
     text = f"<products><product><id>x1</id>{main}{images}</product></products>"
     [row] = rows_of(feed_file(tmp_path, text, "feed.xml"))
     assert row.images == (("a.jpg",) if main else ()) + ("b.jpg", "c.jpg")
+
+
+def test_further_links_titles_and_gtins_cost_no_row(tmp_path: Path) -> None:
+    link = '<link rel="self" href="https://shop.example/x1.atom"/><link rel="alternate"'
+    [row] = rows_of(feed_file(tmp_path, ATOM.replace('<link rel="alternate"', link), "feed.xml"))
+    assert row.product.link == "https://shop.example/x1"
+    assert row.product.attributes["link_self"] == "https://shop.example/x1.atom"
+    media = '<media:title xmlns:media="http://search.yahoo.com/mrss/">Photo</media:title>'
+    both = item("x1", f"<title>Cup</title>{media}<g:gtin>1</g:gtin><g:gtin>2</g:gtin>")
+    [row] = rows_of(feed_file(tmp_path, rss(both), "feed.xml"))
+    assert (row.product.title, row.product.gtin) == ("Cup", "1")

@@ -22,7 +22,7 @@ MAX_DEPTH = 32
 ITEMS = frozenset({"item", "entry", "product", "offer", "shopitem"})
 MAX_ITEM_DEPTH = 4
 GOOGLE = ("http://base.google.com/ns/1.0", "https://base.google.com/ns/1.0", "http://base.google.com/cns/1.0")
-SINGLE = frozenset({"id", "title", "price", "link", "availability", "brand", "gtin", "item_group_id"})
+SINGLE = frozenset({"id", "title", "price", "link", "availability", "brand", "item_group_id"})
 LINKS = frozenset({"link", "image_link", "additional_image_link", "image", "img", "picture", "photo", "enclosure"})
 LINK_ATTRIBUTES = ("href", "url", "src")
 
@@ -114,12 +114,12 @@ class ItemReader:
             self.items += 1
             self.records.append(self._record(element))
         elif self._chars <= MAX_RECORD_CHARS:
-            self._open[-1].children.append((element.namespace, element.name, element.value()))
+            self._open[-1].children.append((element.namespace, name_of(element), element.value()))
 
     def _record(self, item: Element) -> Record:
         if self._chars > MAX_RECORD_CHARS:
             return Record(self.items, {}, TOO_LONG, self._line)
-        pairs = preferred(item.children)
+        pairs = preferred(item.namespace, item.children)
         own = {name for name, _ in pairs}
         for tag, text in item.attributes.items():
             name = column_name(tag.rpartition("\n")[2])
@@ -133,10 +133,30 @@ class ItemReader:
         return Record(self.items, values, line=self._line)
 
 
-def preferred(children: list[tuple[str, str, object]]) -> list[tuple[str, object]]:
-    """The children of an item by name; where a name occurs with and without Google's namespace, those with it."""
-    google = {name for namespace, name, _ in children if namespace in GOOGLE}
-    return [(name, value) for namespace, name, value in children if name not in google or namespace in GOOGLE]
+def name_of(element: Element) -> str:
+    """The element's column. Atom's `rel` tells the page of a product from `self`, `enclosure` and others."""
+    relation = element.attributes.get("rel", "alternate").lower() if element.name == "link" else ""
+    return element.name if relation in ("", "alternate") else f"link_{column_name(relation)}"
+
+
+def preferred(own: str, children: list[tuple[str, str, object]]) -> list[tuple[str, object]]:
+    """The children of an item by name; where a name occurs in several namespaces, those of the best one.
+
+    Google's is better than the item's `own`, and for single values that is better than others: `media:title` is no
+    second `title`.
+    """
+    best: dict[str, int] = {}
+    ranked = [(rank(namespace, name, own), name, value) for namespace, name, value in children]
+    for place, name, _ in ranked:
+        best[name] = min(place, best.get(name, place))
+    return [(name, value) for place, name, value in ranked if place == best[name]]
+
+
+def rank(namespace: str, name: str, own: str) -> int:
+    """How good the element `name` of `namespace` is, 0 being the best."""
+    if namespace in GOOGLE:
+        return 0
+    return 2 if name in SINGLE and namespace not in ("", own) else 1
 
 
 def more_images(names: list[str]) -> list[str]:
