@@ -239,3 +239,22 @@ tee,,,M,sku-m,12.00,4006381333931,b.jpg
     [row] = rows_of(feed_file(tmp_path, text), FeedOptions(currency="EUR"))
     assert (row.product.price, row.product.gtin, row.images) == ("10.00 EUR", "", ("a.jpg", "b.jpg"))
     assert row.product.attributes == {"option1_name": "Size", "option1_value": "S"}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("sku_id,image_link", "SKU ID,Image URL", "id,images", "id,Image URLs", "id,imageURLs", "id,image_links"),
+        *("id,cover_media_url", "id,image_urls"),
+    ],
+)
+def test_columns_of_other_catalogs_are_known(tmp_path: Path, header: str) -> None:
+    [row] = rows_of(feed_file(tmp_path, f'{header}\nx1,"https://c/a.jpg,https://c/b.jpg"\n'))
+    assert (row.product.id, row.images) == ("x1", ("https://c/a.jpg", "https://c/b.jpg"))
+
+
+def test_a_column_of_all_images_goes_behind_that_of_the_main_one(tmp_path: Path) -> None:
+    [row] = rows_of(feed_file(tmp_path, "id,images,image\nx1,b.jpg,a.jpg\n"))
+    assert row.images == ("a.jpg", "b.jpg")
+    [row] = rows_of(feed_file(tmp_path, "id,images,additional_images\nx1,a.jpg,b.jpg\n"))
+    assert row.images == ("a.jpg", "b.jpg")

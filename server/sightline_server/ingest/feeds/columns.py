@@ -8,7 +8,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+# `imageURLs` and `GTINs` end with a plural's `s`, before which no word begins.
+CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z](?!s(?![a-z]))[a-z])")
 SEPARATORS = re.compile(r"[\s_\-]+")
 META_INDEXED = re.compile(r"(image|video|style)\[(\d+)\](?:\.(url|link))?")
 NUMBERED_IMAGE = re.compile(
@@ -20,11 +21,12 @@ REQUIRED = ("id", "image_link")
 LIST_COLUMNS = frozenset({"additional_image_link"})
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
-    "id": ("offer_id", "product_id", "item_id", "retailer_id", "unique_id", "item_sku", "sku"),
+    "id": ("offer_id", "product_id", "item_id", "retailer_id", "unique_id", "item_sku", "sku_id", "sku"),
     "title": ("name", "product_name", "product_title", "item_name", "productname"),
     "image_link": (
         *("image_url", "image_src", "image", "main_image", "main_image_link", "main_image_url", "picture"),
         *("picture_url", "product_image", "product_image_url", "img_url", "base_image", "photo", "photo_url", "imgurl"),
+        *("cover_media_url", "cover_url", "images", "image_links", "image_urls"),
     ),
     "additional_image_link": (
         *("additional_image_links", "additional_image_url", "additional_image_urls", "additional_images"),
@@ -68,8 +70,8 @@ def canonical_names(names: Iterable[str]) -> list[str]:
     for meaning, spellings in ALIASES.items():
         if meaning in present:
             continue
-        alias = next((spelling for spelling in spellings if spelling in found), None)
-        if alias is not None and not (meaning == "additional_image_link" and alias in renamed):
+        alias = next((spelling for spelling in spellings if spelling in found and spelling not in renamed), None)
+        if alias is not None:
             renamed[alias] = meaning
             present.add(meaning)
     return [renamed.get(name) or indexed(name) or numbered(name, present) for name in listed]
