@@ -8,6 +8,7 @@ import pytest
 from sightline_server.errors import SightlineError
 from sightline_server.ingest.feed import FeedRow, ProblemKind, read_feed
 from sightline_server.ingest.feeds import json_document
+from sightline_server.ingest.feeds.options import FeedOptions
 from sightline_server.ingest.feeds.reader import count_rows
 from tests.support.feeds import feed_file, problems_of, products_of, rows_of, skipped_rows
 
@@ -179,3 +180,13 @@ def test_lines_have_their_own_numbers(tmp_path: Path) -> None:
 def test_a_bad_byte_costs_its_line(tmp_path: Path) -> None:
     feed = feed_file(tmp_path, b'{"id": "p1", "image_link": "\xff"}\n{"id": "p2", "image_link": "a.jpg"}\n', "f.jsonl")
     assert products_of(feed) == ["p2"]
+
+
+def test_shopify_products_have_the_price_of_their_first_variant(tmp_path: Path) -> None:
+    variants = [{"id": number, "price": f"{19 + number}.00", "title": "V" * 400} for number in range(250)]
+    product = {"id": 632, "handle": "cup", "title": "Cup", "vendor": "Acme", "variants": variants}
+    product["images"] = [{"id": 1, "src": "https://c/a.jpg"}, {"id": 2, "src": "https://c/b.jpg"}]
+    feed = feed_file(tmp_path, json.dumps({"products": [product]}), "feed.json")
+    [row] = rows_of(feed, FeedOptions(currency="USD"))
+    assert (row.product.id, row.product.price, row.product.brand) == ("632", "19.00 USD", "Acme")
+    assert row.images == ("https://c/a.jpg", "https://c/b.jpg")

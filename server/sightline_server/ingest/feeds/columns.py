@@ -33,7 +33,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         *("additional_image", "extra_images", "images", "image_links", "image_urls", "imgurl_alternative"),
     ),
     "link": ("url", "product_url", "product_link", "permalink"),
-    "brand": ("brand_name", "manufacturer"),
+    "brand": ("brand_name", "manufacturer", "vendor"),
     "product_type": ("product_types", "category", "category_name", "categories", "categorytext"),
     "price": ("price_vat",),
     "availability": ("stock_status", "availability_status"),

@@ -116,11 +116,24 @@ def named(values: dict[str, object]) -> dict[str, object]:
     if isinstance(product, dict) and not values.keys() & {"id", "offerId"}:
         # An entry of a batch request of the Content API.
         values = product
-    pairs = [(column_name(name), value) for name, value in values.items()]
+    pairs = [(column_name(name), value) for name, value in without_variants(values).items()]
     if any(name in ("offer_id", "product_attributes") for name, _ in pairs):
         pairs = [pair for name, value in pairs for pair in flattened(name, value)]
     names = canonical_names([name for name, _ in pairs])
     return gathered((name, value) for name, (_, value) in zip(names, pairs, strict=True))
+
+
+def without_variants(values: dict[str, object]) -> dict[str, object]:
+    """A product of Shopify (`products.json`, Admin API) with the price and the barcode of its first variant.
+
+    The variants themselves, up to 2,048 objects, would make the row too large.
+    """
+    variants = values.get("variants")
+    if "handle" not in values or not isinstance(variants, list) or not all(isinstance(one, dict) for one in variants):
+        return values
+    first = variants[0] if variants else {}
+    taken = {name: first[name] for name in ("price", "barcode") if first.get(name)}
+    return {**taken, **{name: value for name, value in values.items() if name != "variants"}}
 
 
 def flattened(name: str, value: object) -> list[tuple[str, object]]:
