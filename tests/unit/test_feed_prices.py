@@ -187,3 +187,16 @@ def test_a_currency_column_gives_a_code_or_nothing(tmp_path: Path, column: str, 
     feed = feed_file(tmp_path, f"id,image_link,price,currency\np1,a.jpg,25,{column}\np2,a.jpg,5 CHF,{column}\n")
     rows = [row for row in read_feed(feed, FeedOptions(currency=option)) if isinstance(row, FeedRow)]
     assert [row.product.price for row in rows] == [expected, "5 CHF"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("1.299,- €", "1299 EUR"), ("1,299.- CHF", "1299 CHF"), ("1.299,\u2013 €", "1299 EUR")]
+)
+def test_the_sign_of_no_decimals_makes_the_other_one_thousands(text: str, expected: str) -> None:
+    assert {str(parse_price(text, PriceRules(rule))) for rule in PriceFormat} == {expected}
+
+
+@pytest.mark.parametrize("text", ["12.50- EUR", "EUR 12,50-", "5- EUR", "1.299,00- EUR"])
+def test_a_trailing_minus_is_not_read_as_a_price(text: str) -> None:
+    with pytest.raises(PriceError):
+        parse_price(text)

@@ -22,7 +22,7 @@ BLANKS = re.compile(r"[\s\u00a0\u2000-\u200b\u202f\u205f\u2060\u3000\ufeff]+")
 APOSTROPHES = re.compile("['\u2019\u02bc\u00b4`\u066c]")
 # Digits with separators, then what stands for "no decimals": `15.-`, `15,--`, `15.`.
 AMOUNT = re.compile(
-    "[0-9](?:[0-9.,' ]*[0-9])?(?:[.,](?:[-\u2013\u2014]+|(?![0-9])))?(?:[-\u2013\u2014]+(?=\\s|$))?",
+    "[0-9](?:[0-9.,' ]*[0-9])?(?:[.,](?:[-\u2013\u2014]+|(?![0-9])))?",
 )
 WHOLE = re.compile(r"[0-9]+")
 THOUSANDS = re.compile(r"[0-9]{1,3}(?:[.,' ][0-9]{3})+")
@@ -96,8 +96,11 @@ def parse_currency(before: str, after: str, text: str, stated: str) -> str:
 
 def parse_amount(digits: str, currency: str, text: str, price_format: PriceFormat) -> Decimal:
     """The amount that `digits` with their separators mean."""
-    digits = re.sub(r"[.,]?[-\u2013\u2014]+$|[.,]$", "", digits.strip())
-    whole, decimals = split_decimals(digits, currency, text, price_format)
+    plain = re.sub(r"[.,][-\u2013\u2014]+$", "", digits.strip())
+    # `1.299,-` says that there are no decimals, so its point separates thousands.
+    no_decimals = plain != digits.strip()
+    plain = re.sub(r"[.,]$", "", plain)
+    whole, decimals = (plain, "") if no_decimals else split_decimals(plain, currency, text, price_format)
     if not (WHOLE.fullmatch(whole) or grouped(whole)):
         raise PriceError(f"the amount of {shown(text)!r} has its separators in unusual places")
     number = re.sub("[^0-9]", "", whole).lstrip("0") or "0"
