@@ -168,3 +168,15 @@ def test_further_links_titles_and_gtins_cost_no_row(tmp_path: Path) -> None:
     both = item("x1", f"<title>Cup</title>{media}<g:gtin>1</g:gtin><g:gtin>2</g:gtin>")
     [row] = rows_of(feed_file(tmp_path, rss(both), "feed.xml"))
     assert (row.product.title, row.product.gtin) == ("Cup", "1")
+
+
+@pytest.mark.parametrize("above", ["\n", " \r\n\n", "\ufeff\n", "\ufeff\ufeff"])
+def test_blanks_above_the_declaration_are_no_part_of_the_feed(tmp_path: Path, above: str) -> None:
+    feed = feed_file(tmp_path, above + rss(item("x1"), item("")), "feed.xml")
+    assert products_of(feed) == ["x1"]
+    assert [problem.line for problem in problems_of(feed)] == [5 + above.count("\n")]
+
+
+def test_a_declaration_of_utf_16_in_a_utf_8_document_is_not_believed(tmp_path: Path) -> None:
+    text = rss(item("x1", "<title>Tüte</title>")).replace('"UTF-8"', '"utf-16"')
+    assert rows_of(feed_file(tmp_path, text, "feed.xml"))[0].product.title == "Tüte"

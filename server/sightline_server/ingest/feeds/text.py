@@ -67,7 +67,9 @@ def encoding_of(head: bytes, stated: str, declared: bool = False) -> str:
     if wide:
         raise refused(f"the feed looks like UTF-16 without a byte order mark; try --encoding {wide}")
     found = XML_ENCODING.match(head) if declared else None
-    return checked_encoding(found[1].decode("ascii")) if found else "utf-8"
+    name = checked_encoding(found[1].decode("ascii")) if found else "utf-8"
+    # A declaration that can be read byte by byte is not UTF-16; .NET writes that into UTF-8 documents.
+    return "utf-8" if name.startswith(("utf-16", "utf-32")) else name
 
 
 def wide_encoding(head: bytes) -> str:

@@ -64,6 +64,7 @@ class ItemReader:
         self.records: list[Record] = []
         self.items = 0
         self.root = ""
+        self.lines_above = 0
         self._name = name
         self._depth = 0
         self._open: list[Element] = []
@@ -94,7 +95,7 @@ class ItemReader:
             self._open.append(Element(namespace, column_name(name), attributes))
             self._count(sum(len(text) for text in attributes.values()))
         elif name.lower() in ITEMS and 1 < self._depth <= MAX_ITEM_DEPTH:
-            self._line, self._chars = self.parser.CurrentLineNumber, 0
+            self._line, self._chars = self.parser.CurrentLineNumber + self.lines_above, 0
             self._open.append(Element(namespace, "", attributes))
 
     def _text(self, text: str) -> None:
@@ -182,6 +183,11 @@ def read_xml(file: BinaryIO, name: str, options: FeedOptions) -> Iterator[Record
     given = 0
     try:
         while chunk := text.read(CHUNK_CHARS):
+            if not given:
+                # Blank lines above the declaration, which templates of web shops leave there, are no part of the XML.
+                inner = chunk.lstrip("\ufeff \t\r\n")
+                reader.lines_above += chunk[: len(chunk) - len(inner)].count("\n")
+                chunk = inner
             data = chunk.translate(CONTROLS).encode("utf-8")
             given += len(data)
             reader.parser.Parse(data, False)
@@ -191,7 +197,7 @@ def read_xml(file: BinaryIO, name: str, options: FeedOptions) -> Iterator[Record
         reader.parser.Parse(b"", True)
         yield from taken(reader)
     except expat.ExpatError as error:
-        where = f"line {error.lineno}, column {error.offset + 1}"
+        where = f"line {error.lineno + reader.lines_above}, column {error.offset + 1}"
         raise refused(f"{name} is not well-formed XML at {where}: {expat.ErrorString(error.code)}") from error
     finally:
         text.detach()
