@@ -4,6 +4,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -200,3 +201,16 @@ def test_the_sign_of_no_decimals_makes_the_other_one_thousands(text: str, expect
 def test_a_trailing_minus_is_not_read_as_a_price(text: str) -> None:
     with pytest.raises(PriceError):
         parse_price(text)
+
+
+def test_prices_of_floats_are_read_without_their_noise(tmp_path: Path) -> None:
+    feed = feed_file(tmp_path, '{"id":"p1","image_link":"a.jpg","price":0.30000000000000004}\n', "feed.jsonl")
+    [row] = [row for row in read_feed(feed, FeedOptions(currency="EUR")) if isinstance(row, FeedRow)]
+    assert row.product.price == "0.3 EUR"
+    values = [19.99, 12999.99, 5.0, None]
+    table = {"id": list("abcd"), "image_link": ["a.jpg"] * 4, "price": pa.array(values, pa.float32())}
+    pq.write_table(pa.table(table), tmp_path / "feed.parquet")
+    rows = [
+        row for row in read_feed(tmp_path / "feed.parquet", FeedOptions(currency="EUR")) if isinstance(row, FeedRow)
+    ]
+    assert [row.product.price for row in rows] == ["19.99 EUR", "12999.99 EUR", "5 EUR", ""]

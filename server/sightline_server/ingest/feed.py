@@ -6,6 +6,7 @@ Nothing is guessed, and no column is lost: what has no field in a `Product` beco
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from urllib.parse import urljoin
@@ -195,6 +196,9 @@ class RowParser:
         if not text:
             return None
         raw = self._record.values.get("price")
+        if isinstance(raw, float):
+            # A sum such as 0.1 + 0.2 has 17 digits; a double holds 15 of them for certain.
+            text = f"{Decimal(f'{raw:.15g}'):f}"
         # The amounts of JSON and Parquet have a decimal point by definition.
         price_format = self._options.price_format if isinstance(raw, str) else PriceFormat.POINT
         column = next((values[name] for name in CURRENCY_COLUMNS if name in values), "")

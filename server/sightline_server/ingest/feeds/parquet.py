@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -90,6 +91,9 @@ def text_value(text: pa.Scalar) -> object:
 
 def python_values(column: pa.Array) -> list[object]:
     """The values of a column as Python objects."""
+    if pa.types.is_float32(column.type):
+        # 19.99, and not 19.989999771118164, which is what the nearest float32 is as a double.
+        return [None if value is None else float(str(np.float32(value))) for value in column.to_pylist()]
     try:
         return list(column.to_pylist())
     except (ValueError, OverflowError):
