@@ -301,3 +301,19 @@ def test_a_header_of_very_many_columns_takes_time_in_proportion(tmp_path: Path) 
     names = ["id", "image_link", *(f"c{number}" for number in range(100_000))]
     feed = feed_file(tmp_path, ",".join(names) + "\np1,a.jpg,x\n")
     assert products_of(feed) == ["p1"]
+
+
+@pytest.mark.parametrize("before", ["", "p0,Mat,plain,c.jpg,1 EUR\n"])
+def test_a_last_line_of_prose_is_no_product(tmp_path: Path, before: str) -> None:
+    header = "id,title,description,image_link,price\n"
+    row = 'p1,Table,"Solid oak.\nMade of oak, steel, glass",a.jpg,5 EUR\n'
+    rows = rows_of(feed_file(tmp_path, f"{header}{before}{row}p2,Chair,ok,b.jpg,6 EUR\n"))
+    assert [row.product.id for row in rows][-2:] == ["p1", "p2"]
+    assert rows[-2].product.attributes["description"] == "Solid oak.\nMade of oak, steel, glass"
+
+
+def test_the_end_of_a_torn_row_stays_a_row(tmp_path: Path) -> None:
+    rows = 'p1,Table,"19 in. rack\np2,Chair,rack of 19",b.jpg,6 EUR\np3,Lamp,ok,c.jpg,7 EUR\n'
+    feed = feed_file(tmp_path, f"id,title,description,image_link,price\n{rows}")
+    assert products_of(feed) == ["p2", "p3"]
+    assert skipped_rows(feed) == [(2, MALFORMED)]

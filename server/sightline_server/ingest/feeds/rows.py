@@ -111,11 +111,13 @@ def accepted(first: Line, taken: list[Line], fields: list[str], dialect: Dialect
     """The row if none of its lines looks like another row; with a warning where one might be."""
     begun = first.text.split(dialect.delimiter)
     whole = len(begun) >= dialect.columns
-    # Where the first field has the line break, the last line carries all other fields. That is taken for a row only
-    # if nothing before it is in doubt: the line may be the end of a row that was torn.
+    # Where the first field has the line break, the last line carries all other fields; where prose has, its last commas
+    # may stand for the fields before it. That is taken for a row only if nothing before it is in doubt: the line may be
+    # the end of a row that was torn.
     if joins_rows(fields, dialect, len(begun) == dialect.columns and own_row(begun, dialect)):
         return None
-    carries = "\n" in fields[0] and settled and not whole and not any(map(looks_like_image_link, begun))
+    last_line_belongs = "\n" in fields[0] or ends_with_prose(fields, dialect.delimiter)
+    carries = last_line_belongs and settled and not whole and not any(map(looks_like_image_link, begun))
     doubt = 0
     for line in taken[:-1] if carries else taken:
         own = literal_fields(line.text, dialect.delimiter)
@@ -127,6 +129,13 @@ def accepted(first: Line, taken: list[Line], fields: list[str], dialect: Dialect
         return None
     warning = f"a quoted field spans lines {first.number} to {taken[-1].number}; line {doubt} may be a row of its own"
     return Row(first.number, fields, warning=warning if doubt else "")
+
+
+def ends_with_prose(fields: list[str], delimiter: str) -> bool:
+    """Whether the last line of quoted text has delimiters and a blank behind each, as texts have and rows have not."""
+    last = next(text for text in reversed(fields) if "\n" in text).rpartition("\n")[2]
+    _, *parts = last.split(delimiter)
+    return bool(parts) and all(part[:1].isspace() for part in parts)
 
 
 def joins_rows(fields: list[str], dialect: Dialect, complete: bool) -> bool:
