@@ -366,7 +366,7 @@ async def test_no_password_of_a_link_is_reported_or_published(tmp_path: Path) ->
         "image_link": "http://user:secret@shop.example/a.jpg",
         "additional_image_link": "good.png",
         "link": "https://user:secret@shop.example/a",
-        "mobile_link": "https://user:secret@m.shop.example/a",
+        "mobile_link": "https://user:secret/x@m.shop.example/a",
     }
     report = await build(write_feed(tmp_path / "feed.csv", [row]))
     assert "--header" in report.problems[0].text
@@ -375,6 +375,16 @@ async def test_no_password_of_a_link_is_reported_or_published(tmp_path: Path) ->
     assert "secret" not in str(catalog.display.to_pylist()) + str(catalog.image_links.to_pylist())
     assert catalog.display["image_link"].to_pylist() == ["good.png"]
     assert catalog.display["link"].to_pylist() == ["https://shop.example/a"]
+
+
+async def test_no_password_of_a_link_that_is_taken_for_a_path_is_published(tmp_path: Path) -> None:
+    write_picture(tmp_path / "good.png", 10)
+    link = "\u200bhttp://user:secret@shop.example/a.jpg"  # blanks of width 0 come from web pages
+    row = {"id": "a", "image_link": link, "additional_image_link": "good.png"}
+    report = await build(write_feed(tmp_path / "feed.csv", [row]))
+    assert "secret" not in str(report)
+    catalog = open_catalog(tmp_path / "out" / "shop")
+    assert "secret" not in str(catalog.display.to_pylist()) + str(catalog.image_links.to_pylist())
 
 
 async def test_an_image_behind_many_links_is_counted(tmp_path: Path) -> None:

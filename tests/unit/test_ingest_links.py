@@ -143,3 +143,35 @@ def test_any_text_is_classified_or_refused_and_can_be_shown(text: str) -> None:
 def test_published_texts_lose_user_info_only() -> None:
     text = "see http://user:secret@shop.example/a?b=c@d or mail a@shop.example"
     assert without_user_info(text) == "see http://shop.example/a?b=c@d or mail a@shop.example"
+
+
+@pytest.mark.parametrize(
+    ("text", "published"),
+    [
+        ("https://user:secret/x@shop.example/a", "https://shop.example/a"),
+        ("https://user:secret#x@shop.example/a", "https://shop.example/a"),
+        ("https://user:secret?x@shop.example/a", "https://shop.example/a"),
+        ("HTTPS:\\\\user:secret@shop.example\\a", "HTTPS:\\\\shop.example\\a"),
+        ("http:/user:secret@shop.example/a", "http:/shop.example/a"),
+        ("//user:secret@shop.example/a", "//shop.example/a"),
+        ("\ufeffhttps://user:secret@shop.example/a", "\ufeffhttps://shop.example/a"),
+        ("https://a.example/b,https://user:secret/x@a.example/c", "https://a.example/b,https://a.example/c"),
+        ("https://cdn.example/f?u=https://user:secret/x@a.example/c", "https://cdn.example/f?u=https://a.example/c"),
+        ('<a href="https://user:secret/x@shop.example/a">', '<a href="https://shop.example/a">'),
+    ],
+)
+def test_no_password_is_published_in_any_spelling(text: str, published: str) -> None:
+    assert without_user_info(text) == published
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://cdn.example//logo@2x.png",
+        "https://video.example:443/@shop",
+        '{"url":"https://shop.example","mail":"me@shop.example"}',
+        "mail:me@shop.example",
+    ],
+)
+def test_other_texts_with_an_at_sign_are_published_as_they_are(text: str) -> None:
+    assert without_user_info(text) == text

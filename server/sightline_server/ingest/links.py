@@ -15,6 +15,8 @@ LINE_BREAKS = re.compile(r"[\t\r\n]")
 HEAD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[\\/]+|[\\/]{2,}")
 """What stands before the authority of a link, in every spelling that a browser takes."""
 SCHEME = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]{0,20})://|(https?|file|data|blob|mailto|javascript|ftp|s3|gs):)", re.I)
+LINK_STARTS = re.compile(r"([\s\"'<>]+|(?=(?:https?|ftp):[\\/])|(?<![\w:/\\.-])(?=//))", re.I)
+"""Where a link may begin within a text: behind blanks and quotes, and wherever a scheme or `//` says so."""
 WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 HOST_NAME = re.compile(r"[^\s/\\?#@<>\"^`{|}%\x00-\x20\x7f]+")
 USER_INFO = re.compile(r"(?<=//)[^/?#\\\s\"'<>]*@")
@@ -126,8 +128,16 @@ def masked_field(field: str) -> str:
 
 
 def without_user_info(text: str) -> str:
-    """`text` with the user info of every link in it removed."""
-    return USER_INFO.sub("", text) if "//" in text and "@" in text else text
+    """`text` with the user info of every link in it removed, in each spelling that `user_info` knows."""
+    return "".join(map(bare, LINK_STARTS.split(text))) if "@" in text else text
+
+
+def bare(part: str) -> str:
+    """A part of a text between two places of `LINK_STARTS`, without the user info of a link that it begins with."""
+    if not HEAD.match(part):
+        return part
+    start, end = user_info(part)
+    return part[:start] + part[end:]
 
 
 def printable(text: str) -> str:

@@ -141,7 +141,7 @@ class Preparation:
         except UnreadableImageError as error:
             return error
         key = key_of(target)
-        published_link = target.url if isinstance(target, WebLink) else link
+        published_link = without_user_info(target.url if isinstance(target, WebLink) else link)
         known = self.seen.get(key)
         if isinstance(known, UnreadableImageError):
             return known
@@ -206,7 +206,12 @@ def published(product: Product, first_link: str) -> Product:
     except UnreadableImageError:
         image_link = first_link if start < end else image_link
     attributes = {name: without_user_info(text) for name, text in product.attributes.items()}
-    return replace(product, image_link=image_link, link=without_user_info(product.link), attributes=attributes)
+    return replace(
+        product,
+        image_link=without_user_info(image_link),
+        link=without_user_info(product.link),
+        attributes=attributes,
+    )
 
 
 async def prepared_groups(
