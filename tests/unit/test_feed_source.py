@@ -120,6 +120,23 @@ def test_other_kinds_of_addresses_are_refused(feed: str) -> None:
         pass
 
 
+@pytest.mark.parametrize(
+    "feed",
+    [
+        "//user:secret@shop.example/feed.csv",
+        "https:user:secret@shop.example/feed.csv",
+        "http:/user:secret@shop.example/feed.csv",
+        " https://user:secret@shop.example/feed.csv",
+        "\ufeffhttps://user:secret@shop.example/feed.csv",
+        "'https://user:secret@shop.example/feed.csv'",
+    ],
+)
+def test_an_address_that_is_misspelt_is_refused_without_its_password(feed: str) -> None:
+    with pytest.raises(SightlineError) as caught, opened_feed(feed):
+        pass
+    assert "secret" not in str(caught.value)
+
+
 def test_a_missing_feed_and_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SightlineError, match="no such feed"), opened_feed(tmp_path / "feed.csv"):
         pass

@@ -4,6 +4,7 @@ Rule: downloaded, piped and packed feeds go through a nameless temporary file (b
 and are fetched once.
 """
 
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,8 +18,11 @@ from sightline_server.ingest.feeds.formats import HEAD_BYTES, Format, Packing, f
 from sightline_server.ingest.feeds.options import FeedLimits, FeedOptions
 from sightline_server.ingest.feeds.records import refused
 from sightline_server.ingest.feeds.unpack import copy, unpack
+from sightline_server.ingest.links import without_user_info
 
 STANDARD_INPUT = "-"
+ADDRESS = re.compile(r"\W*(?:https?:|(?:ftp|file|s3|gs|sftp):/)", re.I)
+"""What looks like an address and is none that is read; it may hold a password, and is in no message."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,12 +67,12 @@ def fetched(feed: str, options: FeedOptions, stack: ExitStack) -> tuple[str, Pat
 
 def local(path: Path, limits: FeedLimits, stack: ExitStack) -> tuple[str, Path, BinaryIO]:
     """A file on this machine. One that cannot be read twice, such as a named pipe, is copied."""
-    if "://" in str(path) or str(path).lower().startswith(("ftp:/", "file:/", "s3:/", "gs:/", "sftp:/")):
+    if ADDRESS.match(str(path)):
         raise refused("feeds are read from a path, from http:// or https://, or from standard input (-)")
     if path.is_dir():
         raise refused(f"{path.name} is a folder; name the feed in it")
     if not path.exists():
-        raise refused(f"no such feed: {path}")
+        raise refused(f"no such feed: {without_user_info(str(path))}")
     try:
         file = stack.enter_context(path.open("rb"))
         if path.is_file():
