@@ -29,6 +29,11 @@ MALFORMED = {
     "::1:50051": "brackets",
     "http://127.0.0.1:80": "URL",
     "127.0.0.1:80/": "URL",
+    "dns:///shop:99999": "from 1 to 65535",
+    "dns:shop:0": "from 1 to 65535",
+    "ipv4:10.0.0.1:65536": "from 1 to 65535",
+    "grpc://shop:99999": "from 1 to 65535",
+    "grpc://shop": "the port is missing",
     "unix:": "path is missing",
     "unix://": "path is missing",
 }
@@ -59,6 +64,7 @@ def test_credentials_in_a_target_are_not_shown() -> None:
         ("dns:///shop:50051", "dns:///shop:50051"),
         ("ipv4:10.0.0.1:1,10.0.0.2:1", "ipv4:10.0.0.1:1,10.0.0.2:1"),
         ("xds:///shop", "xds:///shop"),
+        ("grpc://shop:50051", "shop:50051"),
         ("unix:/run/s", "unix:/run/s"),
         ("unix:///run/s", "unix:///run/s"),
         ("unix:/my läden [1]/s", "unix:/my%20l%C3%A4den%20%5B1%5D/s"),
@@ -77,7 +83,14 @@ def test_port_may_be_left_out_with_tls() -> None:
 
 
 LOCAL = ["127.0.0.1:1", "127.9.9.9:1", "localhost:1", "LocalHost.:1", "[::1]:1", "0.0.0.0:1", "[::]:1", "unix:/s"]
-LOCAL += ["unix-abstract:s", "dns:///localhost:1", "dns:127.0.0.1:1", "ipv4:127.0.0.1:1", "ipv6:[::1]:1"]
+LOCAL += [
+    "unix-abstract:s",
+    "dns:///localhost:1",
+    "dns:127.0.0.1:1",
+    "ipv4:127.0.0.1:1",
+    "ipv6:[::1]:1",
+    "grpc://127.0.0.1:1",
+]
 ELSEWHERE = ["shop:1", "10.0.0.1:1", "localhost.example:1", "dns:///shop:1", "[2001:db8::1]:1", "unixfoo:1"]
 
 
@@ -85,6 +98,12 @@ ELSEWHERE = ["shop:1", "10.0.0.1:1", "localhost.example:1", "dns:///shop:1", "[2
 def test_proxies_of_the_environment_are_for_other_machines_only(target: str, local: bool) -> None:
     assert is_local(target) is local
     assert dict(ClientOptions(target=target).channel_arguments())["grpc.enable_http_proxy"] == int(not local)
+
+
+@pytest.mark.parametrize("target", ["localhost", "127.0.0.1", "[::1]", "dns:///localhost", "ipv4:127.0.0.1"])
+def test_no_proxy_stands_before_this_machine_when_tls_leaves_out_the_port(target: str) -> None:
+    options = ClientOptions(target=target, tls=TlsOptions())
+    assert dict(options.channel_arguments())["grpc.enable_http_proxy"] == 0
 
 
 @pytest.mark.parametrize("target", ["127.0.0.1:99999", "57430", "localhost", "::1:5"])

@@ -14,6 +14,8 @@ from sightline_client.errors import ConfigurationError
 EXPECTED = "expected HOST:PORT, such as 127.0.0.1:50051, or unix:PATH"
 UNIX = ("unix:", "unix-abstract:")
 GRPC_SCHEME = re.compile(r"(dns|ipv4|ipv6|vsock|xds|google-c2p):(?![0-9]+$)")
+PLAIN_SCHEME = "grpc://"
+"""May stand before HOST:PORT and says nothing; gRPC itself does not know it."""
 HIGHEST_PORT = 65535
 
 
@@ -33,7 +35,10 @@ def grpc_target(target: object, *, tls: bool) -> str:
         # gRPC takes it for a URI; here as at the server it is the path as it is.
         return scheme + quote(path)
     if not GRPC_SCHEME.match(target):
+        target = target.removeprefix(PLAIN_SCHEME)
         _check_tcp(target, tls=tls)
+    elif (port := re.search(r":([0-9]+)$", target)) is not None:
+        _check_port(target, port[1])
     return target
 
 
@@ -46,7 +51,8 @@ def is_local(target: str) -> bool:
     """Whether only this machine can be meant by `target`."""
     if target.startswith(UNIX):
         return True
-    host = re.sub(r"^(dns|ipv4|ipv6):(//[^/]*/)?", "", target).rpartition(":")[0].strip("[]")
+    place = re.sub(r"^(?:grpc://|(?:dns|ipv4|ipv6):(?://[^/]*/)?)", "", target)
+    host = re.sub(r":[0-9]+$", "", place).strip("[]")  # with TLS the port may be left out
     if host.rstrip(".").lower() == "localhost":
         return True
     try:
@@ -70,6 +76,10 @@ def _check_tcp(target: str, *, tls: bool) -> None:
         raise _wrong(target, "an IPv6 address needs brackets, such as [::1]:50051")
     if not port:
         raise _wrong(target, "the port is missing")
+    _check_port(target, port)
+
+
+def _check_port(target: str, port: str) -> None:
     if not re.fullmatch(r"[0-9]+", port) or not 0 < int(port[-9:]) <= HIGHEST_PORT or len(port) > 9:
         raise _wrong(target, f"the port is not a number from 1 to {HIGHEST_PORT}")
 
