@@ -95,6 +95,14 @@ def test_missing_images_are_named_in_one_message(tmp_path: Path, capsys: pytest.
     assert "8 of 9 images of" in capsys.readouterr().err
 
 
+def test_a_name_that_no_file_can_have_is_a_missing_image(tmp_path: Path) -> None:
+    path, name = tmp_path / "queries.csv", "a" * 300
+    path.write_text(f"image,product_id\n{name},1\n")
+    with pytest.raises(typer.BadParameter, match="1 of 1 images"):
+        checked_queries(path, None, allow_missing=False)
+    assert len(checked_queries(path, None, allow_missing=True)) == 1
+
+
 def test_a_guessed_encoding_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "queries.csv").write_bytes(TEXT.encode("cp1252"))
     (tmp_path / "stühl.jpg").touch()

@@ -70,7 +70,7 @@ class QueryFile:
     @property
     def missing_images(self) -> list[Path]:
         """The images that are not there, each once."""
-        return [image for image in dict.fromkeys(query.image for query in self.queries) if not image.is_file()]
+        return [image for image in dict.fromkeys(query.image for query in self.queries) if not _is_file(image)]
 
 
 def read_queries(path: Path, encoding: str | None = None) -> list[Query]:
@@ -98,6 +98,13 @@ def listed(names: Sequence[str]) -> str:
     """The first few names, and how many more there are."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # the name is too long, or a folder cannot be searched
+        return False
 
 
 def _bytes(path: Path) -> bytes:
