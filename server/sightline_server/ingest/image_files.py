@@ -34,10 +34,11 @@ class ImageFolder:
 
     def _find(self, link: str) -> Path:
         """The file that `link` names: by its exact name, else by another spelling of it."""
-        if not self._exact(link).exists():
+        # Unlike those of `Path`, they are false for a name that is too long, such as one with a signature behind it.
+        if not os.path.exists(self._exact(link)):
             for spelling in spellings(link):
                 path = self._recomposed(spelling)
-                if path is not None and path.is_file():
+                if path is not None and os.path.isfile(path):
                     return self._exact(str(path.relative_to(self._root)))
         path = self._exact(link)
         if not path.is_file():
