@@ -1,7 +1,10 @@
 """The guard: which losses keep the old catalog."""
 
+from dataclasses import replace
+
 import pytest
 
+from sightline_server.cli.catalog_options import fraction
 from sightline_server.ingest.guard import Losses, Size, losses, percent, refusal, shrinking
 
 
@@ -49,3 +52,13 @@ def test_the_refusal_names_the_limits_and_how_to_override_them() -> None:
 
 def test_percentages_are_rounded_up() -> None:
     assert [percent(share) for share in (0.1, 0.10001, 1 / 3, 1.0, 0.0)] == ["10 %", "10.1 %", "33.4 %", "100 %", "0 %"]
+
+
+@pytest.mark.parametrize("lost", range(0, 1001, 7))
+def test_a_share_that_equals_the_limit_is_allowed(lost: int) -> None:
+    limit = fraction("--max-lost", f"{lost / 10:g}")
+    counts = Losses(rows=1000, rows_lost=lost)
+    assert list(losses(counts, limit)) == []
+    assert list(shrinking(Size(1000, 0), Size(1000 - lost, 0), limit)) == []
+    if lost < 1000:
+        assert list(losses(replace(counts, rows_lost=lost + 1), limit))

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 MAX_LOST = 0.10
 MAX_SHRINK = 0.30
+ROUNDING = 1e-12
+"""Far below one row of any feed, and above what floats lose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +47,14 @@ def losses(counts: Losses, max_lost: float) -> Iterator[str]:
         (counts.rows_lost, counts.rows, "rows"),
         (counts.images_lost, counts.images, "images"),
     ):
-        if share(lost, total) > max_lost:
+        if exceeds(lost, total, max_lost):
             yield f"{lost} of {total} {name} were lost ({percent(share(lost, total))})"
 
 
 def shrinking(old: Size, new: Size, max_shrink: float) -> Iterator[str]:
     """One line for each count that falls by more than `max_shrink`."""
     for before, after, name in ((old.products, new.products, "products"), (old.images, new.images, "images")):
-        if share(before - after, before) > max_shrink:
+        if exceeds(before - after, before, max_shrink):
             yield f"{name}: {after} instead of {before} ({percent(share(before - after, before))} fewer)"
 
 
@@ -63,6 +65,11 @@ def refusal(lost: list[str], shrunk: list[str], max_lost: float, max_shrink: flo
     options = ["--max-lost 100"] * bool(lost) + ["--max-shrink 100"] * bool(shrunk)
     lines.append(f"to build it all the same, add {' '.join(options)}")
     return "".join(f"\n  {line}" for line in lines)
+
+
+def exceeds(part: int, whole: int, limit: float) -> bool:
+    """Whether `part` of `whole` is above `limit`; equal decimals count as equal, such as 7 of 1000 and 0.7 %."""
+    return share(part, whole) - limit > ROUNDING
 
 
 def share(part: int, whole: int) -> float:
