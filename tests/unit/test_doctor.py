@@ -67,6 +67,12 @@ def test_shared_memory_is_weighed_by_the_engine_that_needs_it(
         assert (check.verdict.value, f"{free_mib} of 512 MiB free" in check.found) == (verdict, True)
 
 
+@pytest.mark.parametrize("password", ["secret", "secret/x", "x/secret", "sec@secret", "a://secret", "secret?#"])
+@pytest.mark.parametrize("scheme", ["", "http://", "SOCKS5://"])
+def test_no_password_of_a_proxy_is_shown(scheme: str, password: str) -> None:
+    assert surroundings.without_credentials(f"{scheme}user:{password}@proxy:3128/p") == f"{scheme}proxy:3128"
+
+
 def test_proxies_are_named_without_their_credentials() -> None:
     assert list(surroundings.proxies({"no_proxy": "x", "http_proxy": "", "PATH": "/"})) == []
     named = {"HTTPS_PROXY": "http://user:secret@proxy.example:8080/x", "ALL_PROXY": "socks5://10.0.0.1:1080"}

@@ -4,6 +4,7 @@ Rule: it looks and changes nothing.
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -100,5 +101,7 @@ def proxies(environment: Mapping[str, str]) -> Iterator[Check]:
 
 def without_credentials(url: str) -> str:
     """A proxy's URL as it may be shown: without user, password and path."""
-    scheme, separator, rest = url.rpartition("://")
-    return f"{scheme}{separator}{rest.partition('/')[0].rpartition('@')[2]}"
+    scheme = re.match(r"(?:[A-Za-z][A-Za-z0-9+.-]*://)?", url)
+    start = scheme[0] if scheme else ""
+    # The last @ first: a password may hold a slash.
+    return f"{start}{url.removeprefix(start).rpartition('@')[2].partition('/')[0]}"
