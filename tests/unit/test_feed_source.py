@@ -114,6 +114,14 @@ def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (feed.name, feed.parent, count_rows(feed)) == ("standard input", Path.cwd(), 2)
 
 
+@pytest.mark.parametrize("link", ["https://[shop.example/b.jpg", "https://shop.example\uff0fb.jpg"])
+def test_a_malformed_link_of_a_downloaded_feed_costs_no_product(tmp_path: Path, link: str) -> None:
+    path = feed_file(tmp_path, f"id,image_link,additional_image_link\np1,a.jpg,{link}\n".encode())
+    (row,) = read_feed(path, FeedOptions(base_url="https://shop.example/feeds/feed.csv"))
+    assert isinstance(row, FeedRow)
+    assert row.images == ("https://shop.example/feeds/a.jpg", link)
+
+
 @pytest.mark.parametrize("feed", ["ftp://shop.example/feed.csv", "file:///etc/passwd", "s3://bucket/feed.csv"])
 def test_other_kinds_of_addresses_are_refused(feed: str) -> None:
     with pytest.raises(SightlineError, match="feeds are read from a path"), opened_feed(feed):

@@ -185,7 +185,7 @@ class RowParser:
     def _images(self) -> tuple[str, ...]:
         images = image_links(self._record.values)
         if self._options.base_url:
-            images = tuple(dict.fromkeys(urljoin(self._options.base_url, link) for link in images))
+            images = tuple(dict.fromkeys(joined(self._options.base_url, link) for link in images))
         if len(images) > MAX_IMAGES:
             text = f"{len(images)} images, the first {MAX_IMAGES} are taken"
             self._warn(ProblemKind.TOO_MANY_IMAGES, text)
@@ -257,3 +257,11 @@ def link_texts(cell: object) -> list[str]:
     if isinstance(cell, list | tuple):
         return [text for part in cell for text in link_texts(part)]
     return [as_text(cell)]
+
+
+def joined(base_url: str, link: str) -> str:
+    """`link` as seen from `base_url`; a malformed one stays as it is, and is later reported as an image."""
+    try:
+        return urljoin(base_url, link)
+    except ValueError:
+        return link
