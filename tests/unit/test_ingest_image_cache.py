@@ -136,6 +136,18 @@ def test_opening_removes_what_is_old_and_what_killed_builds_left(tmp_path: Path)
     assert files(tmp_path) == []
 
 
+@pytest.mark.parametrize("max_bytes", [1 << 30, 1])
+def test_what_cannot_be_removed_costs_no_build(tmp_path: Path, max_bytes: int) -> None:
+    ImageCache(tmp_path).put("https://shop.example/a.jpg", Body(b"image"))
+    (entry,) = (tmp_path / "sightline-images").glob("??/*")
+    foreign = entry.parent / "folder"
+    foreign.mkdir()
+    os.utime(foreign, (0, 0))
+    ImageCache(tmp_path, CacheLimits(max_bytes=max_bytes))
+    assert foreign.exists()
+    assert entry.exists() is (max_bytes > 1)
+
+
 def test_a_full_cache_says_so_once_and_makes_room_when_it_is_opened_again(tmp_path: Path) -> None:
     clock = HandClock(1e9)
     notices: list[str] = []

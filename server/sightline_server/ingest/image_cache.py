@@ -135,7 +135,7 @@ class ImageCache:
         for path, found in entries(self._folder):
             age_s = now - found.st_mtime
             if age_s > (DAY_S if path.name.startswith(TEMPORARY) else self._limits.unused_s):
-                path.unlink(missing_ok=True)
+                removed(path)
             elif not path.name.startswith(TEMPORARY):
                 kept.append((found.st_mtime, found.st_size, path))
         total = sum(size for _, size, _ in kept)
@@ -143,8 +143,8 @@ class ImageCache:
             for _, size, path in sorted(kept):
                 if total <= 0.9 * self._limits.max_bytes:
                     break
-                path.unlink(missing_ok=True)
-                total -= size
+                if removed(path):
+                    total -= size
         return total
 
 
@@ -163,6 +163,15 @@ def private_folder(folder: Path) -> Path:
         message = f"the image cache {own} cannot be used: {error.strerror}"
         raise SightlineError(ErrorKind.CONFIGURATION, message) from error
     return own
+
+
+def removed(path: Path) -> bool:
+    """Removes an entry if that is possible, and says whether it is gone."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:  # a folder, or a file system that is read-only by now
+        return False
+    return True
 
 
 def entries(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
