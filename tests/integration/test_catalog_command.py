@@ -19,6 +19,7 @@ from sightline_server.index.catalog import open_catalog
 from sightline_server.index.served import open_index
 from sightline_server.ingest.build import BuildOptions, build_catalog
 from sightline_server.ingest.embedding import catalog_crop, engine_embed
+from sightline_server.ingest.images import ImageLimits
 from sightline_server.triton.engine import TritonEngine
 from tests.support.catalogs import BUILT, LIMITS, write_feed, write_picture
 from tests.support.engine import TritonSession, tiny_engine, tiny_repository, tiny_triton
@@ -183,7 +184,8 @@ def test_a_killed_build_does_not_ask_again_for_what_it_has(tmp_path: Path, tiny_
     assert "60 products" in result.stdout
     again = len(web.asked) - len(first)
     assert kept >= 32
-    assert again <= 60 - kept
+    # The killed build may have asked for some more that the server had not read yet.
+    assert again <= 60 - kept + ImageLimits().parallel
     assert "secret" not in result.output + str(list((tmp_path / "cache").rglob("*")))
 
 

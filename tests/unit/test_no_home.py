@@ -25,6 +25,7 @@ from sightline_server.triton import cli as engine_cli
 from sightline_server.triton.install import install
 from sightline_server.triton.installation import read_stamp
 from sightline_server.triton.repository import assemble
+from tests.support.catalogs import row, unit_vectors, write_catalog
 from tests.support.engine import sightline_home
 from tests.support.users import sightline_as_other
 
@@ -41,6 +42,9 @@ def homeless(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.delenv("SIGHTLINE_HOME", raising=False)
     monkeypatch.setattr(pwd, "getpwuid", unknown)
+    # They change the whole process, which here is that of all tests.
+    for effect in ("block_hangup", "close_to_libraries", "protect"):
+        monkeypatch.setattr(serve, effect, lambda: None)
 
 
 @pytest.mark.usefixtures("homeless")
@@ -81,11 +85,15 @@ def test_engine_elsewhere_needs_no_home() -> None:
     ("app", "arguments"),
     [
         (engine_cli.app, ["install"]),
-        (serve.app, ["--catalog", "/nowhere", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]),
+        (serve.app, ["--catalog", "shop", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]),
         (demo.app, ["--catalog-only"]),
     ],
 )
-def test_command_that_needs_a_home_ends_with_2_and_says_what_to_set(app: typer.Typer, arguments: list[str]) -> None:
+def test_command_that_needs_a_home_ends_with_2_and_says_what_to_set(
+    app: typer.Typer, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_catalog(tmp_path / "shop", [row("p0", unit_vectors(1))])
+    monkeypatch.chdir(tmp_path)
     ended = CliRunner().invoke(app, arguments)
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert "set SIGHTLINE_HOME" in ended.stderr
