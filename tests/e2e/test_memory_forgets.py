@@ -30,6 +30,8 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 FORGOTTEN_AFTER_S = 10.0
 BOX = Box(0.1, 0.2, 0.6, 0.7)
 REGION = geometry_pb2.Region(box=geometry_pb2.BoundingBox(x_min=0.1, y_min=0.2, x_max=0.6, y_max=0.7))
+SMALL_PIECES = 3
+"""Windows of the encoded photo, of 64, that may lie in such small blocks."""
 KINDS = {"encoded", "exif", "frame", "letterbox", "crop", "box"}
 
 
@@ -41,8 +43,7 @@ def make_photo() -> tuple[bytes, Pieces]:
     frame = decode(photo, DecodeLimits(1 << 24, 1 << 24, 3072))
     detector, embedder = DetectorSpec("d", "1", 416, 416, 1, ()), EmbedderSpec("e", "1", 260, 260, 8)
     data = {
-        # Not its end: the last part of a message may lie in a block so small that glibc keeps it for its thread.
-        "encoded": photo[len(photo) // 100 : -2048],
+        "encoded": photo[len(photo) // 100 :],
         "exif": block.tobytes(),
         "frame": frame.pixels.tobytes(),
         "letterbox": letterbox(frame, detector).pixels.tobytes(),
@@ -89,7 +90,12 @@ async def test_ten_seconds_after_the_last_call_no_process_holds_a_piece(world: W
         await searched(server, photo, 6)
         # No event says that the time is over; it is what is promised.
         await asyncio.sleep(FORGOTTEN_AFTER_S)
-        assert counted(remembered(server, pieces)) == {}
+        left = counted(remembered(server, pieces))
+    # gRPC receives a message in pieces. Those of at most 1032 bytes lie in blocks that glibc keeps for their thread and
+    # does not overwrite, some hundreds of bytes of a photo in all (docs/privacy.md).
+    small = left.get("server", {}).pop(("encoded", "[heap]"), 0)
+    assert small <= SMALL_PIECES
+    assert {name: found for name, found in left.items() if found} == {}
 
 
 async def test_a_server_that_forgets_nothing_is_found_out(world: World, tmp_path: Path) -> None:
@@ -99,9 +105,8 @@ async def test_a_server_that_forgets_nothing_is_found_out(world: World, tmp_path
         await searched(server, photo, 1)
         await asyncio.sleep(FORGOTTEN_AFTER_S)
         found = remembered(server, pieces)
+    # The engine's backend overwrites its inputs all the same; tests/unit/test_triton_backend.py has its part.
     assert kinds(found["server"]) >= {"encoded", "exif", "frame"}
-    (triton,) = (each for name, each in found.items() if name.startswith("tritonserver"))
-    assert kinds(triton) >= {"letterbox", "crop"}
 
 
 def test_a_window_is_found_wherever_it_begins() -> None:

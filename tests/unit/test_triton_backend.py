@@ -25,11 +25,19 @@ from tests.support.tiny_models import build_repository, expected_embeddings
 
 @dataclass
 class Tensor:
+    """A tensor as Triton has it: `as_numpy` copies, DLPack gives the memory that is shared with Triton."""
+
     name: str
     array: NDArray[Any]
 
     def as_numpy(self) -> NDArray[Any]:
-        return self.array
+        return self.array.copy()
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self.array.__dlpack_device__()
 
 
 @dataclass
@@ -200,12 +208,12 @@ def test_nothing_runs_before_triton_has_its_thread_back(backend: ModuleType, rep
     run = model.sessions.run_on
     model.sessions.run_on = lambda session, arrays: may_run.wait(10.0) and run(session, arrays)
     first, second = request(2, seed=1), request(1, seed=2)
+    wanted = [expected_embeddings(asked["CROPS"].array) for asked in (first, second)]
     assert model.execute([first]) == [None]
     assert model.execute([second]) == [None]
     assert first.sent.empty()
     may_run.set()
-    for asked in (first, second):
-        expected = expected_embeddings(asked["CROPS"].array)
+    for asked, expected in zip((first, second), wanted, strict=True):
         np.testing.assert_allclose(asked.answer().output_tensors[0].array, expected, atol=1e-6)
 
 

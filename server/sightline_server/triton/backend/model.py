@@ -90,8 +90,21 @@ def forget_what_is_freed() -> None:
         library.mallopt(M_PERTURB, PATTERN)
 
 
+def taken(tensor: Any) -> NDArray[Any]:
+    """An input. Where it is a copy, the memory that Triton shares with this process is overwritten at once.
+
+    Triton never overwrites it: it keeps the memory for later requests, which may be smaller or lie elsewhere in it.
+    """
+    array: NDArray[Any] = tensor.as_numpy()
+    shared = np.from_dlpack(tensor)
+    if not np.shares_memory(array, shared):
+        # By its address, because numpy takes memory of others as read-only.
+        ctypes.memset(shared.ctypes.data, 0, shared.nbytes)
+    return array
+
+
 def overwrite(arrays: Arrays) -> None:
-    """Fills inputs with zeros: they lie in memory that Triton shares with this process and never overwrites itself."""
+    """Fills inputs with zeros, when their models have run."""
     for array in arrays:
         if array.flags.writeable:
             array.fill(0)
@@ -158,7 +171,7 @@ class TritonPythonModel:
 
     def feed(self, request: Any) -> Arrays:
         """A request's arrays in the order of the model's inputs."""
-        return [pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.sessions.inputs]
+        return [taken(pb_utils.get_input_tensor_by_name(request, name)) for name in self.sessions.inputs]
 
     def send(
         self, requests: Sequence[Any], sizes: Sequence[int], feeds: Sequence[Arrays], outcome: "Future[Arrays]"
