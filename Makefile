@@ -69,7 +69,7 @@ bench-peers: setup ## the same beside LitServe, Ray Serve and BentoML; about 20 
 	$(BIN)/sightline demo --catalog-only
 	$(BIN)/python -m load_tests.peers.bench --catalog "$$SIGHTLINE_HOME/catalogs/showroom"
 
-attacks: setup ## attacks on a server of its own; one line each, exit 1 when a bound is broken
+attacks: setup ## attack a server that is started for it; one line each, exit 1 when a bound is broken
 	$(BIN)/sightline demo --catalog-only
 	$(BIN)/python -m load_tests.attacks --catalog $(SIGHTLINE_HOME)/catalogs/showroom
 

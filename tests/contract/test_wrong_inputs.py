@@ -80,7 +80,7 @@ CASES = [
     Case("eval {queries} --target 127.0.0.1:1 --catalog {folder}", "--catalog"),
     Case("eval {queries} --target 127.0.0.1:0", "not a number from 1 to 65535"),
     Case("eval {queries} --target 127.0.0.1:1 --regions ears", "--regions"),
-    Case("eval {queries} --target 127.0.0.1:1 --encoding klingon", "no encoding"),
+    Case("eval {queries} --target 127.0.0.1:1 --encoding klingon", "unknown encoding"),
     Case("eval {queries} --target 127.0.0.1:1 --in-flight 0", "--in-flight"),
     Case("eval {queries} --target 127.0.0.1:1 --max-objects 1099511627776", "--max-objects"),
     Case("eval {queries} --target 127.0.0.1:1", "images of"),

@@ -37,7 +37,7 @@ def test_the_encoding_is_found(tmp_path: Path, data: bytes, encoding: str, assum
 def test_a_named_encoding_counts(tmp_path: Path) -> None:
     (tmp_path / "queries.csv").write_bytes(TEXT.encode("mac-roman"))
     assert read_queries(tmp_path / "queries.csv", "mac-roman")[0].image.name == "stühl.jpg"
-    with pytest.raises(QueryFileError, match="no encoding 'klingon'"):
+    with pytest.raises(QueryFileError, match="unknown encoding 'klingon'"):
         read_queries(tmp_path / "queries.csv", "klingon")
     with pytest.raises(QueryFileError, match="not utf-8 text at byte 19; name its encoding"):
         read_queries(tmp_path / "queries.csv", "utf-8")

@@ -235,9 +235,10 @@ def test_relative_links_of_a_downloaded_feed_belong_to_its_address(shop: tuple[s
     assert links == [f"{base}a.jpg", f"{base}b.jpg", "http://cdn.example/c.jpg", "https://x.example/d.jpg"]
 
 
-def test_a_busy_server_is_asked_again(shop: tuple[str, type[Shop]]) -> None:
+@pytest.mark.parametrize("asked", ["0", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_a_busy_server_is_asked_again(shop: tuple[str, type[Shop]], asked: str) -> None:
     host, server = shop
-    server.answers["/feed"] = (503, {"retry-after": "0", "once": "1"}, CSV)
+    server.answers["/feed"] = (503, {"retry-after": asked, "once": "1"}, CSV)
     with opened_feed(f"http://{host}/feed") as feed:
         assert count_rows(feed) == 2
     assert len(server.seen) == 2

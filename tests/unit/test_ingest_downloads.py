@@ -16,9 +16,9 @@ import httpx
 import pytest
 
 from sightline_server.ingest.clients import Requests
-from sightline_server.ingest.downloads import retry_after_s
 from sightline_server.ingest.hosts import RetryLimits, Waiting
 from sightline_server.ingest.images import ImageLimits, ImageSource, UnreadableImageError
+from sightline_server.ingest.retry_after import retry_after_s
 from tests.support.clock import VirtualTime
 
 LIMITS = ImageLimits(max_bytes=100_000, max_redirects=3)

@@ -104,7 +104,7 @@ __all__ = [
 ]
 
 _MODULES = ("aio", "answers", "errors", "events", "options", "sync")
-"""Where the names are, each in one of these."""
+"""The modules that define the public names."""
 
 
 def __getattr__(name: str) -> object:

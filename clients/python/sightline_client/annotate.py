@@ -28,7 +28,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""How each EXIF orientation becomes upright."""
+"""The transposition that turns each EXIF orientation upright."""
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 

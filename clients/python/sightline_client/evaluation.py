@@ -1,4 +1,4 @@
-"""How good the answers are: the rank of the right product, and the figures that follow from the ranks.
+"""Quality of the answers: the rank of the right product, and the figures computed from the ranks.
 
 Rule: sans-IO; a query that failed counts as a miss and is counted separately.
 """
@@ -44,7 +44,7 @@ class Outcome:
 
     @property
     def searched(self) -> bool:
-        """Whether the server searched what the query asked for."""
+        """True if the server searched what the query asked for."""
         return not self.error and not self.person
 
 

@@ -21,7 +21,7 @@ MAX_BYTES = 64 * 1024 * 1024
 NEEDED = ("image", "product_id")
 DELIMITERS = ",;\t|"
 NAMED = 5
-"""How many names a message lists."""
+"""Most names that a message lists."""
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -33,7 +33,7 @@ _MARKS = (
 
 
 class Regions(Enum):
-    """What is asked about each photo: the file's box, the whole photo, or what the detector finds."""
+    """The region to search in each photo: the file's box, the whole photo, or what the detector finds."""
 
     BOX = "box"
     WHOLE = "whole"
@@ -129,7 +129,7 @@ def _decoded(path: Path, data: bytes, encoding: str | None) -> tuple[str, str, b
         used = marked or ("cp1252" if assumed else "utf-8")
         return data.decode(used), used, assumed
     except LookupError:
-        raise QueryFileError(f"there is no encoding {encoding!r}; utf-8, cp1252 and utf-16 are common ones") from None
+        raise QueryFileError(f"unknown encoding {encoding!r}; use a name such as utf-8, cp1252 or utf-16") from None
     except (UnicodeError, ValueError) as error:
         tried = encoding or marked or "UTF-8 or cp1252"
         where = f" at byte {error.start}" if isinstance(error, UnicodeDecodeError) else ""

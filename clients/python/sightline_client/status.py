@@ -146,7 +146,7 @@ def _accepted_id(arrived: Sequence[Event]) -> str:
 def _status(failed: grpc.aio.AioRpcError) -> status_pb2.Status | None:
     try:
         return rpc_status.from_call(failed)
-    # Details that contradict the call's own code and text, or are no message: a proxy's, so not to be trusted.
+    # Details that cannot be parsed, or contradict the call's code and text, may come from a proxy and are not trusted.
     except (ValueError, DecodeError):
         return None
 

@@ -7,10 +7,9 @@ memory is held only while an image is on its way or in use, never while a host i
 import asyncio
 import zlib
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 import httpx
@@ -18,6 +17,7 @@ import httpx
 from sightline_server.ingest.clients import Clients, proxy_of
 from sightline_server.ingest.hosts import Host, RetryLimits, Waiting
 from sightline_server.ingest.links import UnreadableImageError, WebLink
+from sightline_server.ingest.retry_after import retry_after_s
 
 T = TypeVar("T")
 
@@ -182,29 +182,6 @@ def refusal(response: httpx.Response) -> Exception:
     if status == httpx.codes.TOO_MANY_REQUESTS or (status == httpx.codes.SERVICE_UNAVAILABLE and wait_s is not None):
         return TryAgainError(f"{text} (Retry-After: {wait_s:.0f} s)" if wait_s else text, wait_s or 0.0)
     return TryAgainError(text) if status in TRANSIENT else UnreadableImageError(text)
-
-
-def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
-    """The seconds of a Retry-After header (RFC 9110, section 10.2.3); None where there is none that can be read.
-
-    A date is compared with the server's own Date where it sends one, since clocks differ.
-    """
-    value = headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:12])
-    until = http_date(value)
-    if until is None:
-        return None
-    return max(0.0, (until - (http_date(headers.get("date", "")) or now)).total_seconds())
-
-
-def http_date(text: str) -> datetime | None:
-    """The instant of an HTTP date; None for anything else."""
-    try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 async def body_of(response: httpx.Response, max_bytes: int) -> bytes:

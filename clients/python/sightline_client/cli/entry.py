@@ -77,7 +77,7 @@ def _report(error: Exception) -> int:
 
 
 def described(error: Exception) -> str:
-    """What happened, for one line: the user's problem as such, and every other exception as a fault of ours."""
+    """One line about an error: a user's mistake as it is, any other exception as an internal error."""
     match error:
         case SightlineError():
             return error.one_line()

@@ -1,4 +1,4 @@
-"""What is checked before an evaluation starts a server or sends a query: the file, its images, its product ids.
+"""Checks before an evaluation starts a server or sends a query: the file, its images, its product ids.
 
 Rule: one message for each kind of problem, with a bounded list of names. The ids of a catalog come from `sightline
 catalog ids`, run as a program, because nothing of the server is imported here.

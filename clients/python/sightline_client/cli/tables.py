@@ -102,7 +102,7 @@ def object_title(number: int, found: DetectedObject) -> Text:
 
 
 def why(ranked: RankedProduct) -> str:
-    """What moved the score away from the similarity, as the server describes it."""
+    """The reasons that changed the score, in the server's text."""
     moved = (reason for reason in ranked.reasons if reason.kind is not ReasonKind.VISUAL_SIMILARITY)
     return "; ".join(f"{reason.text} ({reason.contribution:+.3f})" for reason in moved)
 

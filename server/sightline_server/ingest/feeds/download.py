@@ -5,6 +5,7 @@ Passwords and signatures of an address never reach a message.
 """
 
 import time
+from datetime import UTC, datetime
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -14,9 +15,10 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.clients import checked_proxy, proxy_of, same_origin
 from sightline_server.ingest.feeds.options import FeedLimits, FeedOptions
 from sightline_server.ingest.feeds.records import refused, shown
+from sightline_server.ingest.retry_after import retry_after_s
 
 ATTEMPTS = 3
-MAX_WAIT_S = 30.0
+DEFAULT_WAIT_S, MAX_WAIT_S = 1.0, 30.0
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -100,7 +102,8 @@ def fetch(
     try:
         with client.stream("GET", url, headers=headers) as response:
             if response.status_code in PASSING and not last:
-                return retry_after(response)
+                asked_s = retry_after_s(response.headers, datetime.now(UTC))
+                return DEFAULT_WAIT_S if asked_s is None else min(MAX_WAIT_S, asked_s)
             if response.status_code != httpx.codes.OK:
                 raise failed(name, f"the server answered {response.status_code}")
             written = 0
@@ -114,14 +117,8 @@ def fetch(
     except (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError):
         if last:
             raise
-        return 1.0
+        return DEFAULT_WAIT_S
     return None
-
-
-def retry_after(response: httpx.Response) -> float:
-    """The seconds that the server asks to wait, at most `MAX_WAIT_S`."""
-    value = response.headers.get("retry-after", "")
-    return min(MAX_WAIT_S, float(value)) if value.isdecimal() else 1.0
 
 
 def failed(name: str, reason: str) -> SightlineError:
