@@ -4,6 +4,7 @@ Importing is cheap; nothing is started before a test asks for it.
 """
 
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import grpc
@@ -42,3 +43,9 @@ async def channel(server: RunningServer) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to the session's server."""
     async with grpc.aio.insecure_channel(server.target) as made:
         yield made
+
+
+def pytest_configure() -> None:
+    """Lets Ctrl-C work in programs that tests start: a shell without job control starts its own with SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
