@@ -41,7 +41,8 @@ def nearest_other(rows: NDArray[np.float32]) -> NDArray[np.int64]:
     """For each row the number of the most similar other row."""
     similarity = rows @ rows.T
     np.fill_diagonal(similarity, -np.inf)
-    return np.argmax(similarity, axis=1)
+    nearest: NDArray[np.int64] = np.argmax(similarity, axis=1)
+    return nearest
 
 
 def main() -> None:
