@@ -3,7 +3,7 @@
 The files of this folder are copied beside `python/` in the engine's backend directory and run in Triton's stub
 processes, in the engine's own environment: so they import numpy, ONNX Runtime and `triton_python_backend_utils` and
 nothing of Sightline. This one is Triton's side, onnx_sessions.py is ONNX Runtime's, onnx_runtime.py loads it without
-its telemetry, model_cores.py deals pictures to cores.
+its telemetry, model_cores.py deals pictures to cores, fixed_batches.py serves a GPU.
 Rule: one `config.pbtxt` means the same here and on the native backend, parameter names included.
 """
 

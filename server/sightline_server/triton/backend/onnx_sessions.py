@@ -5,6 +5,7 @@ import os
 from concurrent.futures import Future
 from typing import Any
 
+from fixed_batches import FixedBatches
 from model_cores import Arrays, Core, Dealer, Together, open_cores
 from onnx_runtime import onnxruntime
 
@@ -14,11 +15,19 @@ def parameter(config: dict[str, Any], key: str, default: str) -> str:
     return str(config.get("parameters", {}).get(key, {}).get("string_value", default))
 
 
-def providers(kind: str, device_id: str) -> list[Any]:
-    """ONNX Runtime's providers for an instance of `kind`, first choice first."""
+ALGORITHM_SEARCHES = {"0": "EXHAUSTIVE", "1": "HEURISTIC", "2": "DEFAULT"}
+"""How cuDNN chooses the algorithm of a convolution, by the numbers that the native backend reads."""
+
+
+def providers(kind: str, device_id: str, config: dict[str, Any]) -> list[Any]:
+    """ONNX Runtime's providers for an instance of `kind`, first choice first.
+
+    Raises KeyError for an unknown `cudnn_conv_algo_search`.
+    """
     if kind == "GPU":
-        # The default tries every algorithm of every convolution anew for each size of batch: seconds, while calls wait.
-        options = {"device_id": int(device_id), "cudnn_conv_algo_search": "HEURISTIC"}
+        # An exhaustive search tries every algorithm of every convolution for each batch size: it is for who can wait.
+        search = ALGORITHM_SEARCHES[parameter(config, "cudnn_conv_algo_search", "1")]
+        options = {"device_id": int(device_id), "cudnn_conv_algo_search": search}
         return [("CUDAExecutionProvider", options), "CPUExecutionProvider"]
     return ["CPUExecutionProvider"]
 
@@ -42,7 +51,8 @@ def session_options(config: dict[str, Any], threads: int) -> Any:
 
 
 class Sessions:
-    """The model in ONNX Runtime: one session of all cores, and on a CPU another of a single thread.
+    """The model in ONNX Runtime: on a GPU a session for each batch size, on a CPU one of all cores and one of a single
+    thread.
 
     On a CPU a batch costs what its pictures cost one by one, so its pictures are best run on a core each; all cores are
     joined for a picture that is alone on the machine.
@@ -51,8 +61,14 @@ class Sessions:
     def __init__(self, path: str, config: dict[str, Any], kind: str, device_id: str) -> None:
         stated = int(parameter(config, "intra_op_thread_count", "0"))
         count = cores_of(config)
-        chosen = providers(kind, device_id)
-        self.joined = onnxruntime.InferenceSession(path, session_options(config, stated or count), providers=chosen)
+        chosen = providers(kind, device_id, config)
+        options = session_options(config, stated or count)
+        largest = int(config.get("max_batch_size", 0))
+
+        def open_session() -> Any:
+            return onnxruntime.InferenceSession(path, options, providers=chosen)
+
+        self.joined = FixedBatches(open_session, largest) if kind == "GPU" and largest else open_session()
         self.provider = self.joined.get_providers()[0]
         self.inputs = [node.name for node in self.joined.get_inputs()]
         self.outputs = [node.name for node in self.joined.get_outputs()]
