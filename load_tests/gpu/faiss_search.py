@@ -140,6 +140,7 @@ class Place:
         config = faiss.GpuIndexFlatConfig()
         config.device = 0
         config.useFloat16 = size.number_bytes == 2
+        config.use_cuvs = library_facts().flavour == "gpu-cuvs"
         return faiss.GpuIndexFlatIP(self.resources, size.dimension, config)
 
     def measure(self, size: Size, batches: Sequence[int], seconds: float) -> dict[str, Any]:

@@ -113,8 +113,8 @@ def requirements(build: str, *, nvidia: bool = True) -> str:
 def backend_sources() -> dict[str, bytes]:
     """Our backend's files, as shipped."""
     folder = resources.files("sightline_server.triton") / "backend"
-    names = ("model.py", "onnx_sessions.py", "onnx_runtime.py", "model_cores.py")
-    return {name: (folder / name).read_bytes() for name in names}
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".py")), key=lambda file: file.name)
+    return {file.name: file.read_bytes() for file in files}
 
 
 def read_stamp(root: Path) -> Stamp | None:

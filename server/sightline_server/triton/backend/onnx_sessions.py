@@ -27,7 +27,9 @@ def providers(kind: str, device_id: str, config: dict[str, Any]) -> list[Any]:
     if kind == "GPU":
         # An exhaustive search tries every algorithm of every convolution for each batch size: it is for who can wait.
         search = ALGORITHM_SEARCHES[parameter(config, "cudnn_conv_algo_search", "1")]
-        options = {"device_id": int(device_id), "cudnn_conv_algo_search": search}
+        # Each batch size has a session, and each session would round its memory up to a power of two.
+        memory = {"arena_extend_strategy": "kSameAsRequested"}
+        options = {"device_id": int(device_id), "cudnn_conv_algo_search": search, **memory}
         return [("CUDAExecutionProvider", options), "CPUExecutionProvider"]
     return ["CPUExecutionProvider"]
 
