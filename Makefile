@@ -26,14 +26,15 @@ setup: env ## the environment, the engine's environment, the models; does nothin
 
 env: $(VENV)/.stamp
 
-# Pinned by uv.lock either way: constraints.txt is its export for pip.
-$(VENV)/.stamp: pyproject.toml uv.lock constraints.txt
+# Pinned and hashed by uv.lock either way: requirements/ is its export for pip. The build uses the packages that are in
+# the environment, so that nothing is fetched for it that no hash covers.
+$(VENV)/.stamp: pyproject.toml uv.lock requirements/$(EXTRA).txt requirements/dev.txt
 ifdef UV
 	"$(UV)" sync --frozen --extra $(EXTRA) --python "$(PYTHON)"
 else
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[$(EXTRA)]"
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/$(EXTRA).txt -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 endif
 	@touch $@
 
@@ -43,7 +44,7 @@ demo: setup ## the main job on the sample world; leaves demo-out/index.html
 test: setup ## every test, the ones with the real Triton included
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: env ## format, lint, types, import floors, generated code fresh
+check: env ## format, lint, types, import floors, generated code and requirements fresh
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -51,6 +52,7 @@ check: env ## format, lint, types, import floors, generated code fresh
 	$(BIN)/python scripts/protos.py --check
 	$(BIN)/python scripts/settings_table.py --check
 	$(BIN)/python -m scripts.dashboard --check
+	$(BIN)/python -m scripts.requirements --check
 	cd protos && ../$(BIN)/buf lint
 
 format: env ## rewrite the code in its format
@@ -85,10 +87,9 @@ docs: env ## write the pages that are made from code
 	$(BIN)/python scripts/settings_table.py
 	$(BIN)/python -m scripts.dashboard
 
-lock: ## resolve the dependencies anew (needs uv)
-	uv lock
-	uv export --quiet --frozen --no-hashes --no-emit-project --no-annotate --no-header --extra cpu --group dev \
-		--output-file constraints.txt
+lock: ## resolve the dependencies again, and write what pip installs
+	"$(or $(UV),$(BIN)/uv)" lock
+	$(BIN)/python -m scripts.requirements
 
 doctor: env ## what fits and what is missing on this machine
 	$(BIN)/sightline doctor

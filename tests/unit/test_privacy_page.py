@@ -20,6 +20,8 @@ def direct_dependencies() -> Iterator[str]:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
     lists = [project["project"]["dependencies"], *project["project"]["optional-dependencies"].values()]
     for requirement in chain(*lists, *project["dependency-groups"].values()):
+        if isinstance(requirement, dict):  # another group, which is in the table itself
+            continue
         yield re.split(r"[^A-Za-z0-9._-]", requirement)[0]
     for build in (CPU, CUDA):
         found = re.findall(r"(?m)^([a-z0-9._-]+)==", requirements(build))
