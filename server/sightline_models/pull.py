@@ -79,7 +79,7 @@ def compile_default(model: DefaultModel, downloads: Path, report: Report = lambd
 
 def _pull_one(repository: Path, home: Path | None, model: DefaultModel, report: Report, *, force: bool) -> StoredModel:
     stored = inspect(repository, model)
-    if stored.state is State.WRONG and not force:
+    if stored.state in (State.UNDECLARED, State.WRONG) and not force:
         stored.require()
     if stored.state is State.READY or (stored.state is State.CUSTOM and not force):
         report(Progress(model, Step.KEPT))

@@ -3,6 +3,8 @@
 Place in the flow: compiled bytes -> `<repository>/<folder>/1/model.onnx` with a `model.json` beside it that says what
 it is. The one rule: a file appears whole or not at all (temporary name, fsync, rename), and a file that is not what
 `model.json` and the package say it is counts as wrong.
+
+`models check` and the start of a server with an engine of its own look at the version that Triton serves: the highest.
 """
 
 from __future__ import annotations
@@ -31,8 +33,10 @@ class State(Enum):
     OUTDATED = "outdated"
     """The default model of another version of this package, as its `model.json` says."""
     MISSING = "missing"
+    UNDECLARED = "undeclared"
+    """Not the default model, and no `model.json` says what it should be."""
     WRONG = "wrong"
-    """Neither the default model nor a declared one."""
+    """Not the model that `model.json` declares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class StoredModel:
         if self.state is State.OUTDATED:
             remedy = f"it is an earlier default; {_PULL}"
             raise HashMismatchError(str(self.path), expected=self.expected, found=self.found, remedy=remedy)
-        if self.state is State.WRONG:
+        if self.state in (State.UNDECLARED, State.WRONG):
             remedy = f"remove it and {_PULL}, or declare your own model in model.json beside it"
             raise HashMismatchError(str(self.path), expected=self.expected, found=self.found, remedy=remedy)
 
@@ -66,19 +70,34 @@ def model_path(repository: Path, folder: str) -> Path:
     return repository / folder / "1" / "model.onnx"
 
 
+def served_path(repository: Path, folder: str) -> Path:
+    """The file that Triton serves of a model: `model.onnx`, else the first ONNX file, of its highest version.
+
+    Without any it is `model_path`.
+    """
+    numbers = [int(path.name) for path in (repository / folder).glob("[1-9]*") if path.name.isdecimal()]
+    for number in sorted(numbers, reverse=True):
+        files = sorted((repository / folder / str(number)).glob("*.onnx"), key=lambda path: path.name != "model.onnx")
+        if files:
+            return files[0]
+    return model_path(repository, folder)
+
+
 def inspect(repository: Path, default: DefaultModel) -> StoredModel:
-    """Hashes what stands at a model's place and says what it is (about 20 ms a model).
+    """Hashes the file that Triton serves of a model and says what it is (about 20 ms a model).
 
     Raises:
         ModelError: a `model.json` that cannot be read.
     """
-    path = model_path(repository, default.folder)
+    path = served_path(repository, default.folder)
     declared = _read_declaration(path)
     found = sha256_of(path) if path.is_file() else ""
     if declared.get("name", default.name) != default.name:
         expected = declared.get("sha256", "")
         return StoredModel(default, path, _state(expected, found, State.CUSTOM), declared["name"], expected, found)
     state = _state(default.sha256, found, State.READY)
+    if state is State.WRONG and not declared:
+        state = State.UNDECLARED
     if state is State.WRONG and declared.get("sha256") == found and declared.get("version") != default.version:
         state = State.OUTDATED
     return StoredModel(default, path, state, default.name, default.sha256, found)
@@ -101,7 +120,7 @@ def _state(expected: str, found: str, right: State) -> State:
 
 
 def _declaration_path(path: Path) -> Path:
-    return path.with_suffix(".json")
+    return path.with_name("model.json")
 
 
 def _read_declaration(path: Path) -> Mapping[str, str]:

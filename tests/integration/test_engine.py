@@ -1,6 +1,8 @@
 """The engine with the real tritonserver: starting, running, and what it tells."""
 
 import asyncio
+import hashlib
+import json
 import time
 import urllib.request
 from pathlib import Path
@@ -20,6 +22,7 @@ from tests.support.tiny_models import (
     EMBEDDER_DIMENSION,
     EMBEDDER_SIZE,
     LABELS,
+    build_repository,
     expected_detections,
     expected_embeddings,
 )
@@ -123,6 +126,23 @@ async def test_a_model_that_cannot_be_loaded_fails_the_start_with_the_log(
     with pytest.raises(SightlineError, match=r"failed to load|load failed"):
         await engine.start()
     assert not engine.ready
+
+
+@pytest.mark.parametrize("model", ["detector", "embedder"])
+async def test_a_model_that_differs_from_its_declaration_is_not_started(tmp_path: Path, model: str) -> None:
+    path = build_repository(tmp_path) / model / "1" / "model.onnx"
+    path.with_name("model.json").write_text(json.dumps({"name": "own", "version": "1", "sha256": "0" * 64}))
+    engine = make_engine(embedded_config(tmp_path))
+    with pytest.raises(SightlineError, match=r"expected sha256 0{64}") as caught:
+        await engine.start()
+    assert caught.value.kind is ErrorKind.CONFIGURATION
+    declared = {"name": "own", "version": "1", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    path.with_name("model.json").write_text(json.dumps(declared))
+    try:
+        await engine.start()
+        assert engine.digests[model] == declared["sha256"]
+    finally:
+        await engine.stop()
 
 
 async def test_a_repository_without_models_says_how_to_get_them(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from sightline_models.defaults import EMBEDDER, DefaultModel
 from sightline_models.errors import HashMismatchError, ModelError
-from sightline_models.store import State, inspect, model_path, write
+from sightline_models.store import State, inspect, model_path, served_path, write
 
 CONTENT = b"bytes of a model"
 
@@ -58,6 +58,42 @@ def test_a_declared_model_of_ones_own_is_custom_until_it_changes(tmp_path: Path,
     path.write_bytes(b"tampered")
     stored = inspect(tmp_path, model)
     assert (stored.state, stored.expected) == (State.WRONG, digest(b"another model"))
+
+
+def test_a_file_that_nothing_declares_is_undeclared(tmp_path: Path, model: DefaultModel) -> None:
+    path = write(tmp_path, model, CONTENT)
+    path.with_suffix(".json").unlink()
+    assert inspect(tmp_path, model).state is State.READY
+    path.write_bytes(b"another")
+    assert inspect(tmp_path, model).state is State.UNDECLARED
+    with pytest.raises(HashMismatchError, match="declare your own model"):
+        inspect(tmp_path, model).require()
+
+
+@pytest.mark.parametrize(
+    ("files", "served"),
+    [
+        ((), "1/model.onnx"),
+        (("1/model.onnx", "2/model.onnx", "10/model.onnx"), "10/model.onnx"),
+        (("1/model.onnx", "3/notes.txt"), "1/model.onnx"),
+        (("2/b.onnx", "2/c.onnx"), "2/b.onnx"),
+        (("2/a.onnx", "2/model.onnx", "0/model.onnx", "old/model.onnx"), "2/model.onnx"),
+    ],
+)
+def test_the_highest_version_is_the_one_that_is_served(tmp_path: Path, files: tuple[str, ...], served: str) -> None:
+    for name in files:
+        (tmp_path / "detector" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "detector" / name).write_bytes(b"")
+    assert served_path(tmp_path, "detector") == tmp_path / "detector" / served
+
+
+def test_the_declaration_of_the_served_version_counts(tmp_path: Path, model: DefaultModel) -> None:
+    write(tmp_path, model, CONTENT)
+    own = tmp_path / "embedder" / "2" / "net.onnx"
+    own.parent.mkdir()
+    own.write_bytes(b"mine")
+    own.with_name("model.json").write_text(json.dumps({"name": "mine", "sha256": digest(b"mine")}))
+    assert (inspect(tmp_path, model).state, inspect(tmp_path, model).path) == (State.CUSTOM, own)
 
 
 def test_an_earlier_default_is_outdated_not_wrong(tmp_path: Path, model: DefaultModel) -> None:

@@ -16,6 +16,7 @@ from sightline_server.triton.devices import runs_on_gpu
 from sightline_server.triton.fitness import check_python
 from sightline_server.triton.hosts import ProviderListener
 from sightline_server.triton.installation import Installation, installation_of
+from sightline_server.triton.model_files import check_model_files
 from sightline_server.triton.process import TritonProcess
 from sightline_server.triton.reaping import Reaper
 from sightline_server.triton.stubs import Stub, kill_stub, stub_is_well, stubs_of
@@ -66,11 +67,13 @@ class EmbeddedHost:
         """Starts tritonserver, after removing what dead servers left."""
         if self._installation is None:
             check_python()
-            self._installation = installation_of(self._config.home)
+            installation = installation_of(self._config.home)
             self._check_repository()
+            await asyncio.to_thread(check_model_files, self._config.repository)
             regions.remove_orphans()
             runtime.remove_orphans()
             sharing.check_room(sharing.room())
+            self._installation = installation
         # Asked at each start: a GPU may have been lost, or have come back.
         gpu = runs_on_gpu(self._config.device, engine_has_cuda=self._installation.has_cuda)
         if self._reaper is None:

@@ -1,0 +1,46 @@
+"""Compares the model files with their recorded digests, before an engine of our own loads them.
+
+Rule: a file that is not what its `model.json` declares is not served. A file that nothing declares is the operator's
+own: it is served with a warning, since damage to it would not be noticed.
+"""
+
+import logging
+from pathlib import Path
+
+from sightline_models.defaults import DEFAULT_MODELS
+from sightline_models.errors import ModelError
+from sightline_models.places import missing_right
+from sightline_models.store import State, StoredModel, inspect
+from sightline_server.errors import ErrorKind, SightlineError
+
+log = logging.getLogger("sightline.engine")
+
+
+def check_model_files(repository: Path) -> None:
+    """Hashes the detector's and the embedder's file (about 20 ms each).
+
+    Raises `SightlineError` of kind CONFIGURATION for a file that is missing or has another digest than its `model.json`
+    declares, with both digests.
+    """
+    try:
+        for model in DEFAULT_MODELS:
+            check_stored(inspect(repository, model))
+    except ModelError as error:
+        raise SightlineError(ErrorKind.CONFIGURATION, str(error)) from error
+    except PermissionError as error:
+        raise SightlineError(ErrorKind.CONFIGURATION, missing_right(error)) from error
+
+
+def check_stored(stored: StoredModel) -> None:
+    """Logs a warning for a file that can be served although nothing vouches for it. Raises `ModelError` for others."""
+    if stored.state is State.UNDECLARED:
+        log.warning(
+            "engine: %s is not the default model and has no model.json, so a damaged file would not be noticed; "
+            'declare it there: {"name": "...", "version": "1", "sha256": "%s"}',
+            stored.path,
+            stored.found,
+        )
+    elif stored.state is State.OUTDATED:
+        log.warning("engine: %s is the default model of another version of Sightline", stored.path)
+    else:
+        stored.require()
