@@ -14,6 +14,7 @@ from sightline_server.domain.address import (
     LONGEST_SOCKET_PATH,
     TcpAddress,
     UnixAddress,
+    is_loopback_host,
     parse_endpoint,
     parse_listener,
     parse_target,
@@ -90,8 +91,7 @@ def test_malformed_address_is_refused_with_the_reason(text: str, parse: Callable
         ("LOCALHOST.:1", TcpAddress("LOCALHOST.", 1), True),
         ("[::1]:50051", TcpAddress("::1", 50051), True),
         ("[0:0:0:0:0:0:0:1]:1", TcpAddress("::1", 1), True),
-        ("[::]:1", TcpAddress("::", 1), False),
-        ("0.0.0.0:080", TcpAddress("0.0.0.0", 80), False),
+        ("shop.localhost:1", TcpAddress("shop.localhost", 1), True),
         ("localhost.example:1", TcpAddress("localhost.example", 1), False),
         ("unixfoo:1", TcpAddress("unixfoo", 1), False),
         ("my_host-1.example.:1", TcpAddress("my_host-1.example.", 1), False),
@@ -105,11 +105,63 @@ def test_malformed_address_is_refused_with_the_reason(text: str, parse: Callable
 def test_address_is_parsed_and_its_loopback_known(text: str, address: object, loopback: bool) -> None:
     found = parse_listener(text)
     assert (found, found.is_loopback) == (address, loopback)
-    assert (
-        parse_listener(str(found))
-        == parse_target(found.grpc_target if ":" not in found.grpc_target else str(found))
-        == found
-    )
+    assert parse_listener(str(found)) == parse_target(str(found)) == found
+
+
+@pytest.mark.parametrize(("host", "reached"), [("0.0.0.0", "127.0.0.1"), ("::", "::1")])
+def test_every_interface_is_not_loopback_to_listen_on_and_loopback_to_connect_to(host: str, reached: str) -> None:
+    text = str(TcpAddress(host, 80))
+    assert parse_listener(text) == TcpAddress(host, 80)
+    assert not parse_listener(text).is_loopback
+    assert parse_target(text) == TcpAddress(reached, 80)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", True),
+        ("LocalHost.", True),
+        ("shop.localhost", True),
+        ("a.b.LOCALHOST.", True),
+        ("127.0.0.1", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("::1%lo", True),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:10.0.0.1", False),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("shop.example", False),
+        ("notlocalhost", False),
+        ("localhost.example", False),
+        ("localhost.localdomain", False),
+        ("ip6-localhost", False),
+        ("10.0.0.1", False),
+        ("169.254.1.1", False),
+        ("fe80::1", False),
+        ("127.0.0.1.shop.example", False),
+        ("0x7f000001", False),
+        ("2130706433", False),
+        ("", False),
+    ],
+)
+def test_loopback_is_told_by_name_and_address_without_a_look_up(host: str, expected: bool) -> None:
+    assert is_loopback_host(host) is expected
+
+
+@pytest.mark.parametrize("host", ["shop.localhost", "a.B.LocalHost."])
+def test_names_below_localhost_are_this_machine_whatever_a_resolver_says(host: str) -> None:
+    assert TcpAddress(host, 5).grpc_target == "localhost:5"
+    assert str(TcpAddress(host, 5)) == f"{host}:5"
+
+
+@pytest.mark.parametrize(
+    "text", ["ipv4:127.0.0.1:1,10.0.0.2:1", "dns://8.8.8.8/localhost:1", "xds:///triton", "a:1,b:1"]
+)
+def test_a_target_of_several_addresses_or_another_resolver_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="cannot connect to"):
+        parse_target(text)
 
 
 def test_targets_of_unix_sockets_are_written_as_grpc_reads_them() -> None:

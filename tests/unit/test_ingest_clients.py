@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.ingest.clients import Clients, Requests, is_loopback, proxy_of, same_origin
+from sightline_server.ingest.clients import Clients, Requests, proxy_of, same_origin
 
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 SHOP = httpx.URL("https://shop.example/a.jpg")
@@ -102,25 +102,6 @@ async def test_certificates_that_are_not_there_are_one_line(monkeypatch: pytest.
     monkeypatch.setenv("SSL_CERT_FILE", "/does/not/exist.pem")
     with pytest.raises(SightlineError, match="SSL_CERT_FILE"):
         await open_client()
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("localhost", True),
-        ("shop.localhost", True),
-        ("127.0.0.1", True),
-        ("127.8.9.1", True),
-        ("::1", True),
-        ("[::1]", True),
-        ("shop.example", False),
-        ("notlocalhost", False),
-        ("10.0.0.1", False),
-        ("127.0.0.1.shop.example", False),
-    ],
-)
-def test_loopback_is_told_by_name_and_address(host: str, expected: bool) -> None:
-    assert is_loopback(host) is expected
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ HIGHEST_PORT = 65535
 LONGEST_SOCKET_PATH = 107
 """Bytes that the kernel takes for the path of a Unix socket."""
 LONGEST_SHOWN = 120
+LOCALHOST = "localhost"
+UNSPECIFIED = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (nothing listens on them here)
 NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
 EXPECTED = "expected HOST:PORT, such as 127.0.0.1:50051"
 GRPC_SCHEMES = ("grpc://", "dns:///", "dns:", "ipv4:", "ipv6:")
@@ -35,18 +37,14 @@ class TcpAddress:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine reaches the address."""
-        if self.host.rstrip(".").lower() == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        """Whether only this machine reaches the address; see `is_loopback_host`."""
+        return is_loopback_host(self.host)
 
     @property
     def grpc_target(self) -> str:
         """The address as gRPC reads it."""
-        return str(self)
+        # Whatever a resolver makes of a name below localhost, it is this machine.
+        return f"{LOCALHOST}:{self.port}" if is_below_localhost(self.host) else str(self)
 
     def with_port(self, port: int) -> Self:
         """The same host with another port."""
@@ -78,6 +76,27 @@ class UnixAddress:
 Address = TcpAddress | UnixAddress
 
 
+def is_loopback_host(host: str) -> bool:
+    """Whether `host`, a name or an IP address with or without brackets, is this machine and nothing else.
+
+    Of names, these are `localhost` and those below it (RFC 6761, section 6.3). No other name is looked up: what it
+    resolves to now says nothing about the connection that is made later.
+    """
+    if is_below_localhost(host) or host.rstrip(".").lower() == LOCALHOST:
+        return True
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+def is_below_localhost(host: str) -> bool:
+    """Whether `host` is a name such as `shop.localhost`."""
+    return host.rstrip(".").lower().endswith(f".{LOCALHOST}")
+
+
 def parse_listener(text: str) -> Address:
     """The address of a listener; port 0 takes a free one. Raises `ValueError` that says what is wrong."""
     try:
@@ -95,7 +114,10 @@ def parse_tcp_listener(text: str) -> TcpAddress:
 
 
 def parse_target(text: str) -> Address:
-    """The address of a server to connect to. Raises `ValueError` that says what is wrong."""
+    """The address of a server to connect to. Raises `ValueError` that says what is wrong.
+
+    0.0.0.0 and [::] become loopback addresses: that is what connecting to them reaches.
+    """
     scheme = next((each for each in GRPC_SCHEMES if text.startswith(each)), "")
     try:
         address = parse(text.removeprefix(scheme))
@@ -103,6 +125,8 @@ def parse_target(text: str) -> Address:
             raise ValueError("port 0 cannot be connected to")
     except ValueError as error:
         raise ValueError(f"cannot connect to {shown(text)}: {error}") from None
+    if isinstance(address, TcpAddress) and address.host in UNSPECIFIED:
+        return TcpAddress(UNSPECIFIED[address.host], address.port)
     return address
 
 

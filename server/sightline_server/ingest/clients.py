@@ -4,13 +4,13 @@ Rule: nothing is opened before the first link needs it, so that a build of local
 operator's own headers go to the host that the feed names, never to one that it redirects to.
 """
 
-import ipaddress
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
+from sightline_server.domain.address import is_loopback_host
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.links import HOST_NAME
 
@@ -88,7 +88,7 @@ def proxy_of(url: httpx.URL) -> tuple[str, str]:
     `no_proxy` lists names and their parents, `*` for all. A loopback host is never asked through a proxy.
     """
     proxies = getproxies()
-    if is_loopback(url.host) or proxy_bypass(url.netloc.decode("ascii")):
+    if is_loopback_host(url.host) or proxy_bypass(url.netloc.decode("ascii")):
         return "", ""
     for scheme in (url.scheme, "all"):
         if address := proxies.get(scheme, ""):
@@ -111,16 +111,6 @@ def proxy_message(name: str) -> str:
     """What is wrong with a proxy. Its address is left out: it may hold a password."""
     kinds = ", ".join(f"{scheme}://" for scheme in PROXY_SCHEMES)
     return f"{name} is not a proxy that downloads can go through; expected HOST:PORT after one of {kinds}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine, which no proxy can reach for us."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def same_origin(first: httpx.URL, second: httpx.URL) -> bool:
