@@ -251,7 +251,19 @@ class EngineSettings(Part):
     """The model server."""
 
     triton_url: Target = None
-    """HOST:PORT of a running Triton's gRPC service; without it the embedded engine is started."""
+    """HOST:PORT or unix:PATH of a running Triton's gRPC service; without it the embedded engine is started."""
+    triton_insecure: bool = False
+    """Allows a `triton_url` on another machine without TLS: images are then sent in the clear."""
+    triton_tls: bool = False
+    """Uses TLS to `triton_url`, with the system's root certificates; any of the four settings below does so, too."""
+    triton_tls_ca: Path | None = None
+    """PEM certificates of the authority that signed Triton's certificate, in place of the system's."""
+    triton_tls_cert: Path | None = None
+    """PEM certificate chain that this server shows to Triton (mutual TLS)."""
+    triton_tls_key: Path | None = None
+    """PEM key of `triton_tls_cert`."""
+    triton_tls_name: str = ""
+    """A name in Triton's certificate, where that does not have the host of `triton_url`."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """What the embedded engine runs on; `gpu` refuses to start without one."""
     repository: Path | None = None

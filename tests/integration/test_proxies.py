@@ -13,6 +13,7 @@ import pytest
 from load_tests.scrapes import scrape
 from sightline_client.options import ClientOptions
 from sightline_client.sync import Client
+from sightline_server.domain.address import parse_target
 from sightline_server.triton.client import channel_options
 from sightline_server.triton.command import environment
 from sightline_server.triton.installation import Installation
@@ -88,7 +89,7 @@ def test_proxy_that_is_used_would_be_noticed(asked: list[bytes]) -> None:
 
 @pytest.mark.parametrize(("address", "through_proxies"), [("127.0.0.1:1", 0), ("unix:/s", 0), ("triton:8001", 1)])
 def test_proxies_are_for_a_triton_elsewhere(address: str, through_proxies: int) -> None:
-    assert dict(channel_options(address))["grpc.enable_http_proxy"] == through_proxies
+    assert dict(channel_options(parse_target(address)))["grpc.enable_http_proxy"] == through_proxies
 
 
 def test_engine_inherits_no_proxies(asked: list[bytes]) -> None:

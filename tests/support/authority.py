@@ -30,6 +30,14 @@ class Authority:
             os.replace(fresh, path)
         return cert
 
+    def client_files(self, folder: Path, *, stranger: bool = False) -> tuple[Path, Path]:
+        """The files of a client's certificate and its key in `folder`, of this authority or of somebody else's."""
+        leaf = (self._other if stranger else self._ca).issue_cert("client@example.com")
+        cert, key = folder / f"client-{stranger}.pem", folder / f"client-{stranger}.key"
+        cert.write_bytes(leaf.cert_chain_pems[0].bytes())
+        key.write_bytes(leaf.private_key_pem.bytes())
+        return cert, key
+
     def root_pem(self, *, stranger: bool = False) -> bytes:
         """The root certificate, or that of somebody else's authority."""
         return (self._other if stranger else self._ca).cert_pem.bytes()

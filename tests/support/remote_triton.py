@@ -23,6 +23,8 @@ class RemoteTriton:
 
     repository: Path
     ports: Ports = field(default_factory=free_ports)
+    options: tuple[str, ...] = ()
+    """More options of tritonserver."""
     process: TritonProcess | None = None
 
     @property
@@ -35,6 +37,7 @@ class RemoteTriton:
         installation = install(sightline_home(), progress=lambda text: None)
         prefix = f"{regions.own_prefix()}remote{next(numbers)}-"
         self.process = TritonProcess(installation, self.repository, ("detector", "embedder"), self.ports, prefix)
+        self.process._command += self.options
         self.process.start()
         wait_until_it_listens(self.process)
 
@@ -56,9 +59,9 @@ class RemoteTriton:
 
 
 @contextmanager
-def remote_triton(repository: Path) -> Iterator[RemoteTriton]:
-    """A started one for the length of the block."""
-    triton = RemoteTriton(repository)
+def remote_triton(repository: Path, *options: str) -> Iterator[RemoteTriton]:
+    """A started one for the length of the block, with more `options` of tritonserver."""
+    triton = RemoteTriton(repository, options=options)
     try:
         triton.start()
         yield triton

@@ -11,6 +11,7 @@ from sightline_server.settings import Settings
 from sightline_server.triton.config import EngineConfig, EngineEvents
 from sightline_server.triton.devices import Device
 from sightline_server.triton.engine import TritonEngine, make_engine
+from sightline_server.triton.link import link_of
 from sightline_server.triton.repository import assemble
 
 
@@ -20,15 +21,20 @@ async def engine_session(
 ) -> AsyncIterator[TritonEngine]:
     """A started engine for the length of the block: the embedded one, or the one at `engine.triton_url`.
 
+    Raises `SightlineError`, of kind CONFIGURATION where images would leave this machine without encryption unasked.
+
     `watched` are the models' digests when a parent process watches that Triton and its processes: then this one, when
     idle, sends it no calls of its own.
     """
     part = settings.engine
+    link = link_of(part)
     home, repository = places(settings)
     config = EngineConfig(
         home=home,
         repository=repository,
-        triton_url=str(part.triton_url) if part.triton_url else None,
+        triton_url=str(link.address) if link else None,
+        tls=link.tls if link else None,
+        insecure=part.triton_insecure,
         device=Device(part.device),
         start_timeout_s=part.start_timeout_s,
         probe_interval_s=part.probe_interval_s,

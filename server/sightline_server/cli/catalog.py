@@ -99,6 +99,10 @@ def build(
     triton_url: Annotated[
         str | None, typer.Option(help="HOST:PORT of a running Triton's gRPC service (default: the embedded engine).")
     ] = None,
+    triton_insecure: Annotated[
+        bool | None,
+        typer.Option("--triton-insecure", help="Allow a --triton-url on another machine without TLS."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
 ) -> None:
     """Build a catalog from a product feed.
@@ -117,7 +121,7 @@ def build(
     from sightline_server.stages.decode import DecodeLimits
 
     with failures(), ExitStack() as stack:
-        settings = load(config, engine={"triton_url": triton_url})
+        settings = load(config, engine={"triton_url": triton_url, "triton_insecure": triton_insecure or None})
         server_logging.configure("WARNING", json_lines=settings.log.json_lines)
         limits = settings.limits
         decode = DecodeLimits(limits.max_photo_bytes, limits.max_photo_pixels, settings.decode.max_frame_edge)

@@ -32,6 +32,7 @@ from sightline_server.errors import SightlineError
 from sightline_server.settings import Settings
 from sightline_server.triton.fitness import ELSEWHERE, MINIMUM_GLIBC, PYTHONS, glibc_version, unfit_python
 from sightline_server.triton.installation import installation_of
+from sightline_server.triton.link import link_of
 
 app = typer.Typer(help="Check whether this machine has what the server needs.", add_completion=False)
 
@@ -140,8 +141,12 @@ def faiss(*, has_gpu: bool, version_of: Callable[[str], str] = version) -> Check
 
 def engine(settings: Settings) -> Check:
     """The model server."""
-    if settings.engine.triton_url is not None:
-        return Check("engine", Verdict.OK, f"a running Triton at {settings.engine.triton_url}")
+    try:
+        if link := link_of(settings.engine):
+            link.check()
+            return Check("engine", Verdict.OK, f"a running Triton at {link.address}, {link.protection}")
+    except SightlineError as error:
+        return Check("engine", Verdict.FAIL, error.message)
     try:
         installed = installation_of(settings.home_folder)
     except SightlineError as error:

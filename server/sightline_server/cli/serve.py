@@ -37,6 +37,10 @@ def serve(
     triton_url: Annotated[
         str | None, typer.Option(help="HOST:PORT of a running Triton's gRPC service (default: the embedded engine).")
     ] = None,
+    triton_insecure: Annotated[
+        bool | None,
+        typer.Option("--triton-insecure", help="Allow a --triton-url on another machine without TLS."),
+    ] = None,
     listen: Annotated[
         str | None, typer.Option(help="HOST:PORT or unix:PATH for gRPC (default: 127.0.0.1:50051).")
     ] = None,
@@ -72,7 +76,7 @@ def serve(
                 "insecure": insecure or None,
                 "workers": workers,
             },
-            engine={"triton_url": triton_url},
+            engine={"triton_url": triton_url, "triton_insecure": triton_insecure or None},
             catalog={"path": catalog},
         )
     except SightlineError as error:

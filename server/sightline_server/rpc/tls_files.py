@@ -3,11 +3,11 @@
 Rule: what cannot be used is an error that names the file. No content of a file is part of a message.
 """
 
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.pem import check_authority, check_pair, read
 
 READS = 5
 """Attempts to read files that change while they are read."""
@@ -51,28 +51,9 @@ def load(files: TlsFiles) -> Contents:
 
 def check_tls(files: TlsFiles) -> None:
     """Raises `SightlineError` when the files do not hold what they should; gRPC would only fail to listen."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        # A key under a password would be asked for on the terminal; an empty one makes it an error.
-        context.load_cert_chain(files.cert, files.key, password="")
-    except (OSError, ValueError) as error:
-        raise SightlineError(
-            ErrorKind.CONFIGURATION,
-            f"--tls-cert {files.cert} and --tls-key {files.key} are not a certificate and its key{reason_of(error)}",
-        ) from error
-    try:
-        if files.client_ca is not None:
-            context.load_verify_locations(files.client_ca)
-    except (OSError, ValueError) as error:
-        raise SightlineError(
-            ErrorKind.CONFIGURATION, f"--tls-client-ca {files.client_ca} holds no certificate{reason_of(error)}"
-        ) from error
-
-
-def reason_of(error: Exception) -> str:
-    """OpenSSL's reason in brackets, such as ` (key values mismatch)`; empty where it gives none."""
-    reason = getattr(error, "reason", None)
-    return f" ({reason.replace('_', ' ').lower()})" if isinstance(reason, str) else ""
+    check_pair(files.cert, files.key, "--tls-cert", "--tls-key")
+    if files.client_ca is not None:
+        check_authority(files.client_ca, "--tls-client-ca")
 
 
 def identity_of(paths: tuple[Path, ...]) -> Identity:
@@ -91,11 +72,3 @@ def identity_of(paths: tuple[Path, ...]) -> Identity:
 def named(files: TlsFiles) -> str:
     """The paths for a message."""
     return ", ".join(str(path) for path in files.paths)
-
-
-def read(path: Path) -> bytes:
-    """The file's bytes. Raises `SightlineError` when it cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SightlineError(ErrorKind.CONFIGURATION, f"cannot read {path}: {error.strerror}") from error

@@ -13,8 +13,9 @@ import numpy as np
 import tritonclient.grpc.aio as triton
 from numpy.typing import NDArray
 
-from sightline_server.domain.address import parse_target
+from sightline_server.domain.address import Address, TcpAddress, parse_target
 from sightline_server.triton.faults import Cause, EngineError, cause_of
+from sightline_server.triton.link import TritonTls
 
 CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", triton.MAX_GRPC_MESSAGE_SIZE),
@@ -27,9 +28,20 @@ CHANNEL_OPTIONS = [
 ]
 
 
-def channel_options(address: str) -> list[tuple[str, int]]:
+def channel_options(address: Address, tls: TritonTls | None = None) -> list[tuple[str, int | str]]:
     """What the channel to `address` is made with: proxies of the environment never stand before this machine."""
-    return [*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", int(not parse_target(address).is_loopback))]
+    options: list[tuple[str, int | str]] = [
+        *CHANNEL_OPTIONS,
+        ("grpc.enable_http_proxy", int(not address.is_loopback)),
+    ]
+    if tls is not None and (name := tls.server_name or certified_name(address)):
+        options.append(("grpc.ssl_target_name_override", name))
+    return options
+
+
+def certified_name(address: Address) -> str:
+    """The host that Triton's certificate must name; empty where that is what gRPC takes from the target anyway."""
+    return address.host if isinstance(address, TcpAddress) and address.host not in address.grpc_target else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +56,23 @@ class InRegion:
 class TritonClient:
     """Calls one Triton. Every failure is an `EngineError`; no call outlives its `timeout_s`."""
 
-    def __init__(self, address: str) -> None:
-        """`address` is HOST:PORT or unix:PATH of Triton's gRPC service; nothing is sent yet."""
-        self._client = triton.InferenceServerClient(
-            parse_target(address).grpc_target, channel_args=channel_options(address)
-        )
+    def __init__(self, address: str, tls: TritonTls | None = None) -> None:
+        """`address` is HOST:PORT or unix:PATH of Triton's gRPC service; nothing is sent yet.
+
+        The files of `tls`, which somebody has checked, are read. Raises `EngineError` where that fails.
+        """
+        place, files = parse_target(address), tls or TritonTls()
+        try:
+            self._client = triton.InferenceServerClient(
+                place.grpc_target,
+                ssl=tls is not None,
+                root_certificates=files.ca,
+                private_key=files.key,
+                certificate_chain=files.cert,
+                channel_args=channel_options(place, tls),
+            )
+        except OSError as error:
+            raise EngineError(Cause.GONE, f"cannot read {error.filename}: {error.strerror}") from error
         self._closed = False
 
     async def close(self) -> None:

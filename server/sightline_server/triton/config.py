@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sightline_server.triton.devices import Device
+from sightline_server.triton.link import TritonTls
 
 DETECTOR = "detector"
 EMBEDDER = "embedder"
@@ -24,7 +25,13 @@ class EngineConfig:
     """Embedded engine only: Triton model repository with the folders `detector` and `embedder`."""
 
     triton_url: str | None = None
-    """HOST:PORT of the gRPC service of a running Triton; None starts the embedded one."""
+    """HOST:PORT or unix:PATH of the gRPC service of a running Triton; None starts the embedded one."""
+
+    tls: TritonTls | None = None
+    """Remote engines only: TLS to `triton_url`; None for a connection in the clear."""
+
+    insecure: bool = False
+    """Remote engines only: whether a connection in the clear may leave this machine."""
 
     device: Device = Device.AUTO
     """Embedded engine only: `gpu` refuses to run on anything else, `auto` takes a GPU where one can be had."""

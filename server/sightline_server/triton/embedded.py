@@ -31,6 +31,7 @@ class EmbeddedHost:
 
     name = "the embedded Triton"
     mends = True
+    tls = None
 
     def __init__(self, config: EngineConfig, on_provider: ProviderListener) -> None:
         """`on_provider` is called in the event loop that runs `begin`."""
@@ -95,6 +96,10 @@ class EmbeddedHost:
         )
         self._process.start()
         self._reaper.watch(self._process.pid)
+
+    def explain(self, detail: str) -> str:
+        """The text as it is: the engine's own log says more."""
+        return detail
 
     def _private_folder(self) -> runtime.RuntimeFolder:
         """The runtime folder, made again where somebody has removed it; nothing of a former engine listens in it."""

@@ -186,6 +186,5 @@ def make_engine(
 ) -> TritonEngine:
     """The engine that `config` asks for: embedded (after `engine install`, from the main thread), or `triton_url`'s."""
     heard = events or NoEvents()
-    url = config.triton_url
-    host: Host = RemoteHost(url, heard.provider, config.digests) if url else EmbeddedHost(config, heard.provider)
+    host: Host = (RemoteHost if config.triton_url else EmbeddedHost)(config, heard.provider)
     return TritonEngine(host, config, heard, clock)

@@ -7,6 +7,8 @@ Rule: a host starts, inspects and ends what it runs; it never talks to Triton an
 from collections.abc import Callable
 from typing import Protocol
 
+from sightline_server.triton.link import TritonTls
+
 ProviderListener = Callable[[str, str], None]
 """(model, ONNX Runtime's provider)"""
 
@@ -25,11 +27,18 @@ class Host(Protocol):
         """gRPC address of Triton, once begun: HOST:PORT or unix:PATH."""
 
     @property
+    def tls(self) -> TritonTls | None:
+        """TLS of the connections to Triton; None for connections in the clear."""
+
+    @property
     def metrics_url(self) -> str:
         """Where Triton shows its metrics; empty where that is not known."""
 
     async def begin(self) -> None:
         """Starts what has to run; returns before Triton answers."""
+
+    def explain(self, detail: str) -> str:
+        """The meaning of gRPC's text about a failed connection, for a log or an error."""
 
     def gone(self) -> bool:
         """Whether the engine's process has ended."""

@@ -5,7 +5,6 @@ other models than the server was built for is not taken.
 """
 
 import asyncio
-import contextlib
 import logging
 from pathlib import Path
 
@@ -19,10 +18,12 @@ from sightline_server.triton.client import TritonClient
 from sightline_server.triton.config import EMBEDDER, MODELS, EngineConfig, EngineEvents
 from sightline_server.triton.connection import Connection, connect
 from sightline_server.triton.faults import EngineError
+from sightline_server.triton.handshake import is_final
 from sightline_server.triton.hosts import Host
 
 log = logging.getLogger("sightline.engine")
 POLL_S = 0.05
+MOST_OBSTACLES = 5
 SAME_EMBEDDER = 0.99
 """Least cosine between two embeddings of one picture by one model; another device moves it by far less."""
 
@@ -39,6 +40,8 @@ class Lifecycle:
         self._specs: tuple[DetectorSpec, EmbedderSpec] | None = None
         self._sample_embedding: NDArray[np.float32] | None = None
         self._folder: Path | None = None
+        self._obstacles: list[str] = []
+        """What kept this start from reaching a Triton elsewhere; each reason once."""
 
     @property
     def specs(self) -> tuple[DetectorSpec, EmbedderSpec]:
@@ -52,13 +55,15 @@ class Lifecycle:
         limit_s = self._config.start_timeout_s
         folders.remove_orphans()
         others = folders.present()
+        self._obstacles = []
         try:
             async with asyncio.timeout(limit_s):
                 await self.host.begin()
                 client = await self._first_contact()
                 connection = await connect(client, self._config, self._events, self.host.digest, limit_s)
         except TimeoutError as error:
-            raise self._failure(f"did not answer within {limit_s:g} s") from error
+            reason = f": {'; '.join(self._obstacles)}" if self._obstacles else ""
+            raise self._failure(f"did not answer within {limit_s:g} s{reason}") from error
         except EngineError as error:
             raise self._failure(f"failed its first calls: {error.detail}") from error
         try:
@@ -77,18 +82,33 @@ class Lifecycle:
 
     async def _first_contact(self) -> TritonClient:
         """A client of a Triton that says it is ready."""
-        client = TritonClient(self.host.address)
+        client = TritonClient(self.host.address, self.host.tls)
         try:
-            while True:
-                if self.host.gone():
-                    raise self._failure("ended while it started")
-                with contextlib.suppress(EngineError):
-                    if await client.server_ready(self._config.probe_timeout_s):
-                        return client
+            while not await self._says_ready(client):  # noqa: ASYNC110 (Triton has no event for it)
                 await asyncio.sleep(POLL_S)
+            return client
         except BaseException:
             await client.close()
             raise
+
+    async def _says_ready(self, client: TritonClient) -> bool:
+        """One question whether Triton is ready. Raises `SightlineError` where no further one can help."""
+        if self.host.gone():
+            raise self._failure("ended while it started")
+        try:
+            return await client.server_ready(self._config.probe_timeout_s)
+        except EngineError as error:
+            obstacle = self.host.explain(error.detail)
+            if is_final(error.detail):
+                raise self._failure(f"cannot be used: {obstacle}") from error
+            self._note(obstacle)
+            return False
+
+    def _note(self, obstacle: str) -> None:
+        """Keeps what kept a question from reaching Triton, and logs it once; an embedded engine is just starting."""
+        if not self.host.mends and obstacle not in self._obstacles and len(self._obstacles) < MOST_OBSTACLES:
+            log.warning("engine: %s cannot be reached yet: %s", self.host.name, obstacle)
+            self._obstacles.append(obstacle)
 
     def _check_same_models(self, connection: Connection) -> None:
         found = connection.detector, connection.embedder

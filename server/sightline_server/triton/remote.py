@@ -1,10 +1,12 @@
 """An engine elsewhere: a Triton that somebody else runs."""
 
-from collections.abc import Mapping
+import asyncio
 
 from sightline_server.domain.address import parse_target
-from sightline_server.triton.config import MODELS
+from sightline_server.triton.config import MODELS, EngineConfig
+from sightline_server.triton.handshake import explain
 from sightline_server.triton.hosts import ProviderListener
+from sightline_server.triton.link import Link
 
 
 class RemoteHost:
@@ -13,15 +15,23 @@ class RemoteHost:
     metrics_url = ""
     mends = False
 
-    def __init__(self, url: str, on_provider: ProviderListener, digests: Mapping[str, str] | None = None) -> None:
-        """`url` is HOST:PORT or unix:PATH of its service; `digests` are its models', where they were told."""
-        self.address = str(parse_target(url))
+    def __init__(self, config: EngineConfig, on_provider: ProviderListener) -> None:
+        """Uses the `triton_url` of `config`, its TLS and the models' digests where they were told."""
+        assert config.triton_url is not None
+        self._link = Link(parse_target(config.triton_url), config.tls, config.insecure)
+        self.address = str(self._link.address)
+        self.tls = config.tls
         self.name = f"the Triton at {self.address}"
         self._on_provider = on_provider
-        self._digests = digests or {}
+        self._digests = config.digests
 
     async def begin(self) -> None:
-        """Nothing to start."""
+        """Starts nothing; raises `SightlineError` of kind CONFIGURATION where the connection must not be made."""
+        await asyncio.to_thread(self._link.check)
+
+    def explain(self, detail: str) -> str:
+        """The meaning of gRPC's text about a failed connection, with what to set."""
+        return explain(detail, self._link)
 
     def gone(self) -> bool:
         """Only its answers can tell."""
