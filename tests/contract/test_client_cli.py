@@ -103,7 +103,10 @@ async def test_annotate_draws_on_the_upright_photo(photo: Path, tmp_path: Path) 
         (["search", "-", "--box", "1,2"], "x0,y0,x1,y1"),
         (["search", "-", "--tap", "a,b"], "x,y"),
         (["search"], "PHOTO"),
-        (["eval", "nowhere.csv", "--target", "x:1"], "nowhere.csv"),
+        (["eval", "nowhere.csv", "--target", "localhost:1"], "nowhere.csv"),
+        (["eval", "nowhere.csv", "--target", "shop:1"], "use --tls (or --tls-ca FILE), or --insecure"),
+        (["eval", "nowhere.csv", "--target", "shop:1", "--insecure"], "nowhere.csv"),
+        (["eval", "nowhere.csv", "--target", "shop:1", "--tls"], "nowhere.csv"),
         (["nothing"], "nothing"),
     ],
 )

@@ -210,6 +210,6 @@ async def test_without_a_deadline_no_attempt_waits_for_hours() -> None:
 
 @pytest.mark.parametrize("target", ["ipv4:1.2.3.4.5:6", "dns:///"])
 async def test_an_address_that_only_grpc_can_judge_is_a_configuration_error(target: str) -> None:
-    async with AsyncClient(target) as client:
+    async with AsyncClient(ClientOptions(target, insecure=True)) as client:
         with pytest.raises(ConfigurationError, match="not an address"):
             await client.find(PHOTO)

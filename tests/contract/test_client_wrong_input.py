@@ -106,7 +106,16 @@ def test_whatever_is_asked_ends_in_an_answer_or_in_our_error(
         {},
         optional={
             name: st.one_of(anything, numbers)
-            for name in ("target", "tls", "timeout_s", "max_photo_bytes", "max_answer_bytes", "channels", "retry")
+            for name in (
+                "target",
+                "tls",
+                "insecure",
+                "timeout_s",
+                "max_photo_bytes",
+                "max_answer_bytes",
+                "channels",
+                "retry",
+            )
         },
     ),
     retry=st.fixed_dictionaries({}, optional=dict.fromkeys(("attempts", "first_delay_s", "max_delay_s"), anything)),
@@ -180,7 +189,7 @@ def test_a_broken_target_is_a_configuration_error(target: Any) -> None:
 
 @pytest.mark.parametrize("target", ["h:1", "[::1]:50051", "dns:///h:1", "unix:/run/lens", "ipv4:127.0.0.1:1"])
 def test_every_form_of_target_is_taken(target: str) -> None:
-    assert ClientOptions(target).target == target
+    assert ClientOptions(target, insecure=True).target == target
 
 
 def test_a_file_that_is_no_certificate_is_named(tmp_path: Any) -> None:

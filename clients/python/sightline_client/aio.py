@@ -41,7 +41,7 @@ class AsyncClient:
     """Searches photos on one server. Use it in one event loop; share it between tasks.
 
     ```python
-    async with AsyncClient("shop-search:50051") as client:
+    async with AsyncClient(ClientOptions("shop-search:50051", tls=TlsOptions())) as client:
         async for event in client.search(photo):
             ...
     ```
@@ -54,7 +54,7 @@ class AsyncClient:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`options` may be just a target, HOST:PORT.
+        """`options` may be just a target on this machine, HOST:PORT or unix:PATH.
 
         Raises `ConfigurationError` for options and files that cannot be used.
         """

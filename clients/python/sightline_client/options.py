@@ -12,13 +12,18 @@ import grpc
 
 from sightline_client import limits, tls, values
 from sightline_client.errors import ConfigurationError
-from sightline_client.target import grpc_target, proxy_option
+from sightline_client.target import authority_option, check_plaintext, grpc_target, proxy_option
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 MIB = 1024 * 1024
 MAX_BYTES = 2**31 - 1 - 2 * MIB
 """Largest limit in bytes: gRPC counts in 32 bits, and a request has room for more than its photo."""
 MAX_CHANNELS = 1024
+WAYS_OUT = (
+    "use ClientOptions(target, tls=TlsOptions()), or ClientOptions(target, insecure=True) where something else "
+    "encrypts the connection"
+)
+"""What a program can do about a connection that would not be encrypted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +61,15 @@ class RetryOptions:
 class ClientOptions:
     """Everything about a client; `target` is HOST:PORT, unix:PATH or any gRPC target.
 
-    Raises `ConfigurationError` for a value of the wrong type or out of range.
+    Raises `ConfigurationError` for a value of the wrong type or out of range, and for a target on another machine with
+    neither `tls` nor `insecure`.
     """
 
     target: str = DEFAULT_TARGET
     tls: TlsOptions | None = None
-    """None sends in the clear, which fits loopback and meshes that encrypt."""
+    """None sends without encryption, which a target on another machine allows only with `insecure`."""
+    insecure: bool = field(default=False, kw_only=True)
+    """Allows a target on another machine without `tls`, where something else encrypts; it weakens no TLS."""
     timeout_s: float = 10.0
     """Deadline of a search that names none, retries included; `math.inf` sets none, then the server sets its own."""
     max_photo_bytes: int = 20 * MIB
@@ -79,7 +87,10 @@ class ClientOptions:
         _check("channels", lambda value: values.integer(value, 1, MAX_CHANNELS), self.channels)
         _check("tls", _one_of(TlsOptions, type(None)), self.tls)
         _check("retry", _one_of(RetryOptions), self.retry)
+        _check("insecure", _one_of(bool), self.insecure)
         grpc_target(self.target, tls=self.tls is not None)
+        if self.tls is None and not self.insecure:
+            check_plaintext(self.target, WAYS_OUT)
 
     @property
     def grpc_answer_bytes(self) -> int:
@@ -105,6 +116,7 @@ class ClientOptions:
             # Without a pool of its own each, gRPC makes one connection of all channels to one target.
             ("grpc.use_local_subchannel_pool", int(self.channels > 1)),
             proxy_option(self.target),
+            *(authority_option(self.target) if self.tls is None else ()),
         ]
 
 

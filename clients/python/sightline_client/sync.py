@@ -25,14 +25,14 @@ class Client:
     """Searches photos on one server, from any thread.
 
     ```python
-    with Client("shop-search:50051") as client:
+    with Client(ClientOptions("shop-search:50051", tls=TlsOptions())) as client:
         for event in client.search(photo):
             ...
     ```
     """
 
     def __init__(self, options: ClientOptions | str | None = None) -> None:
-        """`options` may be just a target, HOST:PORT.
+        """`options` may be just a target on this machine, HOST:PORT or unix:PATH.
 
         Raises `ConfigurationError` for options and files that cannot be used.
         """

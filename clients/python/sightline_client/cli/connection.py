@@ -9,8 +9,10 @@ import typer
 from sightline_client.errors import ConfigurationError, SightlineError
 from sightline_client.local_server import LocalServerError
 from sightline_client.options import ClientOptions, TlsOptions
-from sightline_client.target import grpc_target
+from sightline_client.target import check_plaintext, grpc_target
 from sightline_client.terminal import echo, echo_lines
+
+WAYS_OUT = "use --tls (or --tls-ca FILE), or --insecure where something else encrypts the connection"
 
 
 def checked_timeout(timeout_s: float) -> float:
@@ -33,6 +35,10 @@ TlsKey = Annotated[
     Path | None,
     typer.Option("--tls-key", metavar="FILE", help="Private key of the client certificate (PEM).", dir_okay=False),
 ]
+Insecure = Annotated[
+    bool,
+    typer.Option("--insecure", help="Allow a server on another machine without TLS; everyone on the way can read it."),
+]
 Timeout = Annotated[
     float,
     typer.Option(
@@ -46,17 +52,27 @@ Timeout = Annotated[
 
 
 def options(
-    target: str, timeout_s: float, *, tls: bool = False, ca: Path | None, cert: Path | None, key: Path | None
+    target: str,
+    timeout_s: float,
+    *,
+    tls: bool = False,
+    ca: Path | None,
+    cert: Path | None,
+    key: Path | None,
+    insecure: bool = False,
 ) -> ClientOptions:
     """The client's options; any TLS file turns TLS on."""
     wanted = tls or any(path is not None for path in (ca, cert, key))
     try:
         grpc_target(target, tls=wanted)
+        if not (wanted or insecure):
+            check_plaintext(target, WAYS_OUT)
     except ConfigurationError as error:
         raise typer.BadParameter(error.message, param_hint="--target") from None
     return ClientOptions(
         target=target,
         tls=TlsOptions(root_ca=ca, client_cert=cert, client_key=key) if wanted else None,
+        insecure=insecure,
         timeout_s=timeout_s,
     )
 

@@ -80,11 +80,14 @@ def evaluate(
     tls_ca: connection.TlsCa = None,
     tls_cert: connection.TlsCert = None,
     tls_key: connection.TlsKey = None,
+    insecure: connection.Insecure = False,
 ) -> None:
     """Measures how often the right product comes first."""
     if (catalog is None) == (target is None):
         raise typer.BadParameter("one of --catalog and --target is needed", param_hint="--catalog / --target")
-    reach = partial(connection.options, timeout_s=timeout, tls=tls, ca=tls_ca, cert=tls_cert, key=tls_key)
+    reach = partial(
+        connection.options, timeout_s=timeout, tls=tls, ca=tls_ca, cert=tls_cert, key=tls_key, insecure=insecure
+    )
     if target is not None:
         reach(target)  # a wrong address is reported before any file is read
     rows = checked_queries(queries, encoding, allow_missing=allow_failures)

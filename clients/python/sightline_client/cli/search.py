@@ -63,13 +63,14 @@ def search(
     tls_ca: connection.TlsCa = None,
     tls_cert: connection.TlsCert = None,
     tls_key: connection.TlsKey = None,
+    insecure: connection.Insecure = False,
 ) -> None:
     """Finds the products of the shop's catalog in one photo."""
     data = _read(photo)
     wanted = _regions(box or [], tap or [])
     detected: list[events.DetectedObject] = []
     try:
-        reach = connection.options(target, timeout, tls=tls, ca=tls_ca, cert=tls_cert, key=tls_key)
+        reach = connection.options(target, timeout, tls=tls, ca=tls_ca, cert=tls_cert, key=tls_key, insecure=insecure)
         with (
             Client(reach) as client,
             closing(
