@@ -87,6 +87,8 @@ class ServerSettings(Part):
     """HOST:PORT for gRPC, or unix:PATH; port 0 takes a free one."""
     metrics_listen: TcpListener = TcpAddress("127.0.0.1", 9464)
     """HOST:PORT for `/metrics`; port 0 takes a free one."""
+    metrics_insecure: bool = False
+    """Allows a `metrics_listen` that other machines reach: metrics have neither encryption nor a login."""
     tls_cert: Path | None = None
     """PEM certificate chain of the server."""
     tls_key: Path | None = None
@@ -94,7 +96,7 @@ class ServerSettings(Part):
     tls_client_ca: Path | None = None
     """PEM CA of the clients; makes TLS mutual."""
     insecure: bool = False
-    """Allows a non-loopback `listen` without TLS."""
+    """Allows a `listen` that other machines reach without TLS."""
     grace_s: Seconds = 20.0
     """How long a stop waits for the calls that it has accepted."""
     max_connection_idle_s: Seconds = 600.0

@@ -5,15 +5,18 @@ import json
 import socket
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import CollectorRegistry
 from typer.testing import CliRunner
 
 from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
+from sightline_server.app.serving import start_metrics
 from sightline_server.cli.serve import app as serve_command
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.rpc import server as rpc_server
@@ -167,7 +170,50 @@ def test_a_port_that_others_reach_needs_tls_or_a_word(listen: str) -> None:
     settings = ServerSettings(listen=listen)
     with pytest.raises(SightlineError) as caught, rpc_server.listening(None, settings):  # type: ignore[arg-type]
         raise AssertionError("it listens")
-    assert "--insecure" in caught.value.message
+    assert caught.value.kind is ErrorKind.CONFIGURATION
+    assert caught.value.message.startswith(f"server.listen {listen} can be reached by other machines")
+    for way in ("server.tls_cert", "server.tls_key", "server.insecure = true", "--insecure"):
+        assert way in caught.value.message
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:9464", "[::]:9464", "10.0.0.1:9464", "metrics.example:9464"])
+async def test_metrics_that_others_can_read_need_a_setting(listen: str) -> None:
+    registry = CollectorRegistry()
+    async with AsyncExitStack() as stack:
+        with pytest.raises(SightlineError) as caught:
+            start_metrics(stack, ServerSettings(metrics_listen=listen), registry)
+    assert caught.value.kind is ErrorKind.CONFIGURATION
+    assert caught.value.message.startswith(f"server.metrics_listen {listen} can be read by other machines")
+    for way in ("127.0.0.1:9464", "server.metrics_insecure = true", "--metrics-insecure"):
+        assert way in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        {"metrics_listen": "0.0.0.0:0", "metrics_insecure": True},
+        {"metrics_listen": "127.0.0.1:0"},
+        {"metrics_listen": "localhost:0"},
+        {"metrics_listen": "metrics.localhost:0"},
+    ],
+    ids=str,
+)
+async def test_metrics_are_served_where_they_may_be(server: dict[str, Any]) -> None:
+    async with AsyncExitStack() as stack:
+        address = start_metrics(stack, ServerSettings(**server), CollectorRegistry())
+        reader, writer = await asyncio.open_connection("localhost", int(address.rpartition(":")[2]))
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await reader.readline() == b"HTTP/1.1 200 \r\n"
+        writer.close()
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize("option", ["--listen", "--metrics-listen"])
+def test_port_that_others_reach_ends_serve_with_2(option: str) -> None:
+    other = "--metrics-listen" if option == "--listen" else "--listen"
+    command = [sys.executable, "-m", "sightline_server", "serve", option, "0.0.0.0:0", other, "127.0.0.1:0"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert (ended.returncode, "can be re" in ended.stderr.splitlines()[-1]) == (2, True)
 
 
 async def test_insecure_is_a_word_that_suffices() -> None:

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -47,6 +48,17 @@ def test_a_taken_port_is_named_with_its_option() -> None:
     assert check.found == f"{address}: address already in use"
     assert "--metrics-listen" in check.hint
     assert surroundings.port("gRPC port", address).verdict is Verdict.OK
+
+
+def test_ports_that_others_reach_fail_as_serve_refuses_them() -> None:
+    def verdicts(**server: Any) -> dict[str, str]:
+        found = doctor.examine(Settings(server=ServerSettings(**server)))
+        return {check.name: check.verdict.value for check in found if check.name.endswith(" port")}
+
+    everywhere = {"listen": "0.0.0.0:0", "metrics_listen": "0.0.0.0:0"}
+    assert verdicts(**everywhere) == {"gRPC port": "FAIL", "metrics port": "FAIL"}
+    assert verdicts(**everywhere, insecure=True) == {"gRPC port": "OK", "metrics port": "FAIL"}
+    assert verdicts(**everywhere, metrics_insecure=True) == {"gRPC port": "FAIL", "metrics port": "OK"}
 
 
 def test_shared_memory_that_is_missing_fails(tmp_path: Path) -> None:

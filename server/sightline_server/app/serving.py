@@ -23,7 +23,6 @@ from sightline_server.app.clock import clock
 from sightline_server.app.door import Door
 from sightline_server.app.engine import engine_session
 from sightline_server.app.pipeline import build_pipeline
-from sightline_server.domain.address import TcpAddress
 from sightline_server.domain.request import SearchQuery
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import read_facts
@@ -32,9 +31,10 @@ from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Engine
 from sightline_server.rpc import server as rpc_server
 from sightline_server.rpc.admission import Admission
+from sightline_server.rpc.exposure import check_metrics_listener
 from sightline_server.rpc.listening import in_words
 from sightline_server.rpc.tls import Certificates
-from sightline_server.settings import Settings
+from sightline_server.settings import ServerSettings, Settings
 from sightline_server.telemetry.exposition import serving_metrics
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.tracing import make_tracing
@@ -69,7 +69,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
     async with AsyncExitStack() as stack:
         tracing = make_tracing(settings.tracing)
         stack.callback(tracing.close)
-        metrics_address = start_metrics(stack, settings.server.metrics_listen, metrics.registry)
+        metrics_address = start_metrics(stack, settings.server, metrics.registry)
         tell_usage(stack, metrics, ALONE)
         metrics.workers_wanted.set(1)
         door = Door(settings, metrics, tracing)
@@ -95,10 +95,15 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         yield Running(str(address), metrics_address, door.admission, engine, metrics, reload)
 
 
-def start_metrics(stack: AsyncExitStack, listen: TcpAddress, registry: CollectorRegistry) -> str:
-    """Serves `registry` as `/metrics` on `listen`; returns the address with its real port."""
+def start_metrics(stack: AsyncExitStack, server: ServerSettings, registry: CollectorRegistry) -> str:
+    """Serves `registry` as `/metrics` on `metrics_listen`; returns the address with its real port.
+
+    Raises `SightlineError` of kind CONFIGURATION where others could read it unasked, or the port is taken.
+    """
+    check_metrics_listener(server)
+    listen = server.metrics_listen
     try:
-        port = stack.enter_context(serving_metrics(listen.host, listen.port, registry))
+        port = stack.enter_context(serving_metrics(listen.resolved_host, listen.port, registry))
     except OSError as error:
         reason = in_words(error)
         raise SightlineError(ErrorKind.CONFIGURATION, f"cannot listen on {listen} for metrics: {reason}") from error

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +30,7 @@ from sightline_models.store import State, inspect
 from sightline_server.cli.loading import load
 from sightline_server.cli.surroundings import Check, Verdict, disk, home_folder, port, proxies, shared_memory
 from sightline_server.errors import SightlineError
+from sightline_server.rpc.exposure import check_listener, check_metrics_listener
 from sightline_server.settings import Settings
 from sightline_server.triton.fitness import ELSEWHERE, MINIMUM_GLIBC, PYTHONS, glibc_version, unfit_python
 from sightline_server.triton.installation import installation_of
@@ -71,8 +73,9 @@ def examine(settings: Settings) -> Iterator[Check]:
     if settings.home is not None:
         yield disk(settings.home)
     yield shared_memory(settings)
-    yield port("gRPC port", settings.server.listen)
-    yield port("metrics port", settings.server.metrics_listen)
+    server = settings.server
+    yield port("gRPC port", server.listen, partial(check_listener, server))
+    yield port("metrics port", server.metrics_listen, partial(check_metrics_listener, server))
     yield from proxies(os.environ)
     devices = gpus()
     yield gpu(devices)

@@ -47,6 +47,10 @@ def serve(
     metrics_listen: Annotated[
         str | None, typer.Option(help="HOST:PORT for /metrics (default: 127.0.0.1:9464).")
     ] = None,
+    metrics_insecure: Annotated[
+        bool | None,
+        typer.Option("--metrics-insecure", help="Allow a --metrics-listen that other machines reach."),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(help="Processes that share the port, for machines with many cores (default: 1)."),
@@ -55,7 +59,7 @@ def serve(
     tls_key: Annotated[Path | None, typer.Option(help="PEM key of the server.")] = None,
     tls_client_ca: Annotated[Path | None, typer.Option(help="PEM CA of the clients: makes TLS mutual.")] = None,
     insecure: Annotated[
-        bool | None, typer.Option("--insecure", help="Allow other machines to reach a port without TLS.")
+        bool | None, typer.Option("--insecure", help="Allow a --listen that other machines reach without TLS.")
     ] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Print the settings as JSON and exit.")] = False,
 ) -> None:
@@ -70,6 +74,7 @@ def serve(
             server={
                 "listen": listen,
                 "metrics_listen": metrics_listen,
+                "metrics_insecure": metrics_insecure or None,
                 "tls_cert": tls_cert,
                 "tls_key": tls_key,
                 "tls_client_ca": tls_client_ca,

@@ -6,12 +6,13 @@ Rule: it looks and changes nothing.
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from sightline_server.domain.address import Address
+from sightline_server.errors import SightlineError
 from sightline_server.rpc.listening import obstacle
 from sightline_server.settings import Settings
 from sightline_server.triton import sharing
@@ -77,8 +78,12 @@ def shared_memory(settings: Settings, folder: Path = SHARED_MEMORY) -> Check:
     return Check("shared memory", Verdict.WARN if room.free >= LEAST else short, found, hint)
 
 
-def port(name: str, address: Address) -> Check:
-    """Whether the server could listen at `address`."""
+def port(name: str, address: Address, check: Callable[[], None] = lambda: None) -> Check:
+    """Whether the server could listen at `address`; `check` raises `SightlineError` where `serve` refuses to."""
+    try:
+        check()
+    except SightlineError as error:
+        return Check(name, Verdict.FAIL, error.message)
     if reason := obstacle(address):
         option = "--metrics-listen HOST:PORT" if "metrics" in name else "--listen HOST:PORT"
         return Check(name, Verdict.WARN, f"{address}: {reason}", f"choose another with {option}")

@@ -41,10 +41,14 @@ class TcpAddress:
         return is_loopback_host(self.host)
 
     @property
+    def resolved_host(self) -> str:
+        """The host to look up: whatever a resolver makes of a name below localhost, it is this machine."""
+        return LOCALHOST if is_below_localhost(self.host) else self.host
+
+    @property
     def grpc_target(self) -> str:
         """The address as gRPC reads it."""
-        # Whatever a resolver makes of a name below localhost, it is this machine.
-        return f"{LOCALHOST}:{self.port}" if is_below_localhost(self.host) else str(self)
+        return str(TcpAddress(self.resolved_host, self.port))
 
     def with_port(self, port: int) -> Self:
         """The same host with another port."""

@@ -54,7 +54,9 @@ def obstacle(address: Address) -> str:
     if isinstance(address, UnixAddress):
         return occupant(address.path) if not address.abstract else abstract_obstacle(address.path)
     try:
-        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(
+            address.resolved_host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
     except socket.gaierror:
         return "the host name cannot be resolved"
     for family, kind, _, _, place in found:

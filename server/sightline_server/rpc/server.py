@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import grpc
 
 from sightline_server.domain.address import Address
-from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.rpc.exposure import check_listener
 from sightline_server.rpc.guard import Guarded
 from sightline_server.rpc.health import HEALTH_SERVICE, LENS_SERVICE, Health
 from sightline_server.rpc.listening import listening_on
@@ -80,11 +80,6 @@ def allowed_credentials(
 
     Raises `SightlineError`, also where others could reach the port without TLS.
     """
+    check_listener(settings)
     certificates = certificates or open_certificates(settings)
-    credentials = None if certificates is None else certificates.credentials()
-    if credentials is None and not settings.insecure and not settings.listen.is_loopback:
-        raise SightlineError(
-            ErrorKind.CONFIGURATION,
-            f"{settings.listen} can be reached by others: give --tls-cert and --tls-key, or --insecure",
-        )
-    return credentials
+    return None if certificates is None else certificates.credentials()

@@ -41,7 +41,7 @@ def channel_options(address: Address, tls: TritonTls | None = None) -> list[tupl
 
 def certified_name(address: Address) -> str:
     """The host that Triton's certificate must name; empty where that is what gRPC takes from the target anyway."""
-    return address.host if isinstance(address, TcpAddress) and address.host not in address.grpc_target else ""
+    return address.host if isinstance(address, TcpAddress) and address.host != address.resolved_host else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ def held_port(listen: Address) -> Iterator[TcpAddress]:
         raise cannot_listen(listen, "workers share a TCP port HOST:PORT; a Unix socket needs --workers 1")
     with ExitStack() as stack:
         try:
-            number = take_all(stack, addresses(listen.host, listen.port), listen.port)
+            number = take_all(stack, addresses(listen.resolved_host, listen.port), listen.port)
         except OSError as error:
             raise cannot_listen(listen, in_words(error)) from error
         yield listen.with_port(number)

@@ -53,7 +53,7 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[RunningCrew]
         folder = stack.enter_context(metrics_folder())
         stack.enter_context(joined(folder, PARENT))
         metrics = Metrics()
-        metrics_address = start_metrics(stack, settings.server.metrics_listen, of_all(folder))
+        metrics_address = start_metrics(stack, settings.server, of_all(folder))
         events = EngineMetrics(metrics)
         engine = await stack.enter_async_context(engine_session(settings, events))
         events.ready(engine.ready)
