@@ -71,7 +71,7 @@ def check_plaintext(target: str, ways_out: str) -> None:
     if not is_local(target):
         raise ConfigurationError(
             f"the connection to {_shown(target)} would not be encrypted, so everyone on the way could read the images: "
-            + ways_out
+            f"{ways_out}. Names other than localhost count as another machine"
         )
 
 

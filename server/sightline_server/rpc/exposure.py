@@ -16,7 +16,7 @@ def check_listener(settings: ServerSettings) -> None:
             ErrorKind.CONFIGURATION,
             f"server.listen {settings.listen} can be reached by other machines, and images would be sent to it without "
             "encryption: set server.tls_cert and server.tls_key (--tls-cert, --tls-key). Where something in front of "
-            "it encrypts, set server.insecure = true (--insecure)",
+            "it encrypts, set server.insecure = true (--insecure). Names other than localhost count as another machine",
         )
 
 
