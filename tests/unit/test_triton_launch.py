@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.orphans import PARENT_GONE
 from sightline_server.triton import launch
 from sightline_server.triton.command import Ports
 from sightline_server.triton.installation import Installation
@@ -40,7 +41,7 @@ def test_nothing_is_started_for_a_server_that_is_already_gone(tmp_path: Path) ->
     mark = tmp_path / "started"
     process = launched(1 if os.getpid() != 1 else 2, ["/usr/bin/touch", str(mark)])
     process.communicate()
-    assert process.returncode == launch.PARENT_GONE
+    assert process.returncode == PARENT_GONE
     assert not mark.exists()
 
 

@@ -3,18 +3,18 @@
 Between fork and exec of tritonserver stand settings that the server must not make in itself: die with the server
 (PR_SET_PDEATHSIG), no core dumps (a core holds pixels), private files, a lower priority, and a check that the server is
 still there.
-Rule: it imports nothing but the interpreter's own modules. The caller makes the process group, and starts it from its
-main thread: the death signal fires when the *thread* that forked ends.
+Rule: it imports nothing but the interpreter's own modules and orphans.py, which does the same. The caller makes the
+process group, and starts it from its main thread: the death signal fires when the *thread* that forked ends.
 """
 
-import ctypes
 import os
 import resource
-import signal
 import sys
 
-PR_SET_PDEATHSIG = 1
-PARENT_GONE = 70
+# Run by file and isolated, so that it starts in a few milliseconds; our own package is still where this file is.
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+from sightline_server.orphans import die_with
+
 CORES = "SIGHTLINE_CORES"
 """Variable with the files by which the models share the cores (cores.py): this process inherits them."""
 NICER_BY = 5
@@ -30,14 +30,6 @@ def main(arguments: list[str]) -> None:
     os.nice(NICER_BY)
     os.environ[CORES] = os.environ.get(CORES, "").replace("/proc/self/", f"/proc/{os.getpid()}/")
     os.execv(command[0], command)  # noqa: S606 (a list, and no shell)
-
-
-def die_with(parent: int) -> None:
-    """This process is killed when the thread of `parent` that started it ends; exits with 70 when it is gone."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    # The parent may have died before the line above took effect; then no signal will ever come.
-    if os.getppid() != parent:
-        sys.exit(PARENT_GONE)
 
 
 if __name__ == "__main__":

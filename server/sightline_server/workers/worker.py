@@ -20,13 +20,13 @@ from sightline_server.app.serving import keep_certificates, show_catalog, tell_u
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.shared import open_shared
 from sightline_server.memory import protect
+from sightline_server.orphans import die_with
 from sightline_server.rpc import server as rpc_server
 from sightline_server.telemetry import logging as server_logging
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.shared import joined
 from sightline_server.telemetry.stderr import close_to_libraries
 from sightline_server.telemetry.tracing import make_tracing
-from sightline_server.triton.launch import die_with
 from sightline_server.workers.task import SERVING, WARM, Task, failed_line, given_up_line
 
 FAILED, MISCONFIGURED = 1, 2
