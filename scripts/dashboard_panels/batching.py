@@ -67,5 +67,11 @@ BATCHES = Row(
             "cps",
             (Query(rate("sightline_left_calls_total", "stage, moment"), "{{moment}} {{stage}}"),),
         ),
+        Panel(
+            "Decode processes that ended",
+            "While they decoded a photo that only Pillow takes: a crash, a timeout, or a cancelled call.",
+            "cps",
+            (Query(rate("sightline_decode_process_ends_total", "reason"), "{{reason}}"),),
+        ),
     ),
 )

@@ -13,16 +13,20 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.stages import photo_threads
 from sightline_server.stages.decode import DecodeLimits, prepare
 from sightline_server.stages.photo_threads import LargePhotos, PhotoThreads
+from sightline_server.stages.processes.pool import DecodeProcesses
+from sightline_server.stages.processes.process import ProcessLimits
 from tests.support.pictures import encode, gradient
 
 LIMITS = DecodeLimits(max_bytes=1 << 20, max_pixels=1_000_000, max_edge=512)
 PHOTO = encode(gradient())
+NO_PROCESS = ProcessLimits(count=0, memory_bytes=0, timeout_s=0)
+"""A photo that needs a decode process would wait for ever."""
 
 
 @pytest.fixture
 async def threads() -> AsyncIterator[PhotoThreads]:
     executor = ThreadPoolExecutor(1)
-    yield PhotoThreads(executor, 1)
+    yield PhotoThreads(executor, 1, DecodeProcesses(NO_PROCESS))
     executor.shutdown(wait=True)
 
 
@@ -109,7 +113,7 @@ async def test_an_ordinary_photo_takes_one_hop_and_no_room(threads: PhotoThreads
 async def test_large_photos_wait_for_each_other_and_ordinary_ones_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(photo_threads, "ORDINARY_WEIGHT", 0)
     executor = ThreadPoolExecutor(2)
-    threads = PhotoThreads(executor, 2)
+    threads = PhotoThreads(executor, 2, DecodeProcesses(NO_PROCESS))
     gate, started = threading.Event(), threading.Event()
 
     def held(frame: Frame) -> int:

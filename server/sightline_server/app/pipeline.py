@@ -19,11 +19,13 @@ from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.pipeline import Pipeline, PipelineSettings
 from sightline_server.ports import Engine, ProductIndex
-from sightline_server.settings import BatchSettings, Settings
+from sightline_server.settings import BatchSettings, DecodeSettings, Settings
 from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.detect import RawDetections, split_answer
 from sightline_server.stages.embed import split_embeddings
 from sightline_server.stages.photo_threads import PhotoThreads
+from sightline_server.stages.processes.pool import ENDS, DecodeProcesses
+from sightline_server.stages.processes.process import ProcessLimits
 from sightline_server.stages.search import VectorQuery, search
 from sightline_server.telemetry.metrics import BatcherMetrics, Metrics
 from sightline_server.telemetry.tracing import OFF, Tracing
@@ -97,7 +99,7 @@ async def build_pipeline(
         frames=frames,
         crops=crops,
         queries=queries,
-        threads=PhotoThreads(threads, settings.decode.threads),
+        threads=PhotoThreads(threads, settings.decode.threads, decode_processes(stack, settings.decode, metrics)),
         settings=PipelineSettings(
             DecodeLimits(
                 limits.max_photo_bytes,
@@ -112,6 +114,16 @@ async def build_pipeline(
         clock=clock,
         tracing=tracing,
     )
+
+
+def decode_processes(stack: AsyncExitStack, settings: DecodeSettings, metrics: Metrics) -> DecodeProcesses:
+    """The decode processes of the settings, none of which is started yet; they end with `stack`."""
+    # A counter that appears with its first end hides that end from rate().
+    counters = {reason: metrics.decode_process_ends.labels(reason) for reason in ENDS}
+    limits = ProcessLimits(settings.processes, settings.process_memory_bytes, settings.process_timeout_s)
+    processes = DecodeProcesses(limits, on_end=lambda reason: counters[reason].inc())
+    stack.push_async_callback(processes.close)
+    return processes
 
 
 def batcher(

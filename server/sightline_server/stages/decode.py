@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.domain.image import Frame
-from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.errors import SightlineError
 from sightline_server.stages.colours import to_srgb
 from sightline_server.stages.formats import photo_format
 from sightline_server.stages.opencv import NotDecodedError
-from sightline_server.stages.refusals import corrupt, invalid, too_large
-from sightline_server.stages.sources import SOURCES, UNBOUNDED, Source
+from sightline_server.stages.refusals import corrupt, invalid, too_large, too_much_memory
+from sightline_server.stages.sources import SOURCES, UNBOUNDED, Source, needs_pillow
 
 Pixels = NDArray[np.uint8]
 
@@ -62,20 +62,32 @@ class Prepared:
 
     def decode(self) -> Frame:
         """Decodes the photo. Raises `SightlineError` of kind INVALID_IMAGE or LIMIT_EXCEEDED."""
+        pixels = self.pixels()
         with own_errors(self.format):
-            pixels = self._pixels()
-            if pixels.shape[0] * pixels.shape[1] > LARGE_PIXELS:
-                pixels = bounded(pixels, self.max_edge)
-            pixels = bounded(upright(pixels, self.source.orientation), self.max_edge)
             return Frame(pixels, to_srgb(self.source.profile))
 
-    def _pixels(self) -> Pixels:
+    def pixels(self) -> Pixels:
+        """The pixels of the frame, uint8 [H,W,3]. Raises `SightlineError` of kind INVALID_IMAGE or LIMIT_EXCEEDED."""
+        with own_errors(self.format):
+            pixels = self._stored()
+            if pixels.shape[0] * pixels.shape[1] > LARGE_PIXELS:
+                pixels = bounded(pixels, self.max_edge)
+            return bounded(upright(pixels, self.source.orientation), self.max_edge)
+
+    def _stored(self) -> Pixels:
         try:
             return self.source.pixels()
-        except NotDecodedError:
-            # OpenCV does not say whether the file or a lack of memory was at fault; if it was memory, this raises too.
+        except (NotDecodedError, OSError):
+            # Decoders do not say whether the file or a lack of memory was at fault; if it was memory, this raises too.
             np.empty(self.weight, np.uint8)
             raise
+
+
+@dataclass(frozen=True, slots=True)
+class Isolated:
+    """A photo that a decode process is to decode, and its format: only Pillow takes it."""
+
+    format: str
 
 
 def decode(photo: bytes, limits: DecodeLimits) -> Frame:
@@ -87,15 +99,36 @@ def decode(photo: bytes, limits: DecodeLimits) -> Frame:
 
 
 def prepare(photo: bytes, limits: DecodeLimits) -> Prepared:
-    """Reads the header and checks it; linear in the bytes.
+    """Reads the header and checks it; linear in the bytes unless Pillow reads it, which may take minutes.
 
     Raises `SightlineError` of kind INVALID_IMAGE or LIMIT_EXCEEDED.
     """
+    return prepared(photo, recognised(photo, limits), limits)
+
+
+def prepare_here(photo: bytes, limits: DecodeLimits) -> Prepared | Isolated:
+    """`prepare` for a process that must not run Pillow on a photo: linear in the bytes.
+
+    Raises `SightlineError` of kind INVALID_IMAGE or LIMIT_EXCEEDED.
+    """
+    known = recognised(photo, limits)
+    if needs_pillow(photo, known):
+        return Isolated(known)
+    here = prepared(photo, known, limits)
+    return Isolated(known) if here.source.by_pillow else here
+
+
+def recognised(photo: bytes, limits: DecodeLimits) -> str:
+    """The format of a photo that is neither empty nor too long. Raises `SightlineError`."""
     if not photo:
         raise invalid("there is no photo")
     if len(photo) > limits.max_bytes:
         raise too_large("bytes", len(photo), limits.max_bytes)
-    known = photo_format(photo, limits.formats)
+    return photo_format(photo, limits.formats)
+
+
+def prepared(photo: bytes, known: str, limits: DecodeLimits) -> Prepared:
+    """A photo in the format `known`, its header checked. Raises `SightlineError`."""
     with own_errors(known):
         source = SOURCES[known](photo, limits.max_edge)
         check(source, known, limits)
@@ -110,7 +143,7 @@ def own_errors(known: str) -> Iterator[None]:
     except SightlineError:
         raise
     except MemoryError as error:
-        raise SightlineError(ErrorKind.LIMIT_EXCEEDED, "the photo needs too much memory", field="photo") from error
+        raise too_much_memory() from error
     except Exception as error:  # image libraries raise whatever their parsers meet
         raise corrupt(known) from error
 

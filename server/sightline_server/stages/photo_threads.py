@@ -1,8 +1,8 @@
-"""The threads that decode and crop, and the memory that large photos may take in them.
+"""The threads that decode and crop, and the memory that large photos may take in them and in decode processes.
 
 Rule: a call holds its place until its thread has ended, also when its caller has left: a thread cannot be stopped, so
 places that were given away early would let callers pile up work. Large photos wait for each other and leave a thread
-to ordinary ones, which never wait for memory.
+to ordinary ones, which never wait for memory. Pillow runs in decode processes, which can be stopped.
 """
 
 import asyncio
@@ -13,7 +13,10 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from sightline_server.domain.image import Frame
-from sightline_server.stages.decode import DecodeLimits, Prepared, prepare
+from sightline_server.stages.decode import DecodeLimits, Isolated, Prepared, prepare_here
+from sightline_server.stages.processes.memory_files import fill, memory_file
+from sightline_server.stages.processes.pool import DecodedPhoto, DecodeProcesses
+from sightline_server.stages.uncancelled import ended
 
 T = TypeVar("T")
 
@@ -72,31 +75,53 @@ class LargePhotos:
 
 
 class PhotoThreads:
-    """Runs work on photos in `executor`, which has `threads` threads."""
+    """Runs work on photos in `executor`, which has `threads` threads; what only Pillow takes goes to `processes`."""
 
-    def __init__(self, executor: Executor, threads: int, large: LargePhotos | None = None) -> None:
+    def __init__(
+        self, executor: Executor, threads: int, processes: DecodeProcesses, large: LargePhotos | None = None
+    ) -> None:
         self._executor = executor
+        self._processes = processes
         self.large = large or LargePhotos(max(1, threads - 1))
 
     async def decode(
         self, photo: bytes, limits: DecodeLimits, then: Callable[[Frame], T], on_start: Callable[[], object]
     ) -> T:
-        """Decodes the photo and returns what `then` makes of its frame, both in one thread, which calls `on_start`.
+        """Decodes the photo and returns what `then` makes of its frame, in one thread, which calls `on_start`.
 
-        Raises `SightlineError` of kind INVALID_IMAGE or LIMIT_EXCEEDED.
+        Raises `SightlineError` of kind INVALID_IMAGE or LIMIT_EXCEEDED, or INTERNAL without a decode process.
         """
 
-        def ordinary() -> T | Prepared:
+        def ordinary() -> T | Prepared | Isolated:
             on_start()
-            prepared = prepare(photo, limits)
-            return prepared if prepared.weight > ORDINARY_WEIGHT else then(prepared.decode())
+            prepared = prepare_here(photo, limits)
+            if isinstance(prepared, Isolated) or prepared.weight > ORDINARY_WEIGHT:
+                return prepared
+            return then(prepared.decode())
 
         outcome = await self.run(ordinary)
+        if isinstance(outcome, Isolated):
+            decoded = await self._isolated(photo, limits, outcome)
+            return await self.run(lambda: then(decoded.frame()))
         if not isinstance(outcome, Prepared):
             return outcome
         large = outcome
         async with self.large.room(large.weight):
             return await self.run(lambda: then(large.decode()))
+
+    async def _isolated(self, photo: bytes, limits: DecodeLimits, isolated: Isolated) -> DecodedPhoto:
+        with memory_file(len(photo)) as file:
+            await self.run(lambda: fill(file, photo))
+            return await self._processes.decode(file, isolated.format, limits, self._room)
+
+    @asynccontextmanager
+    async def _room(self, weight: int) -> AsyncIterator[None]:
+        """Room among the large photos for a large one; an ordinary one needs none."""
+        if weight <= ORDINARY_WEIGHT:
+            yield
+            return
+        async with self.large.room(weight):
+            yield
 
     async def run(self, work: Callable[[], T]) -> T:
         """What `work` returns. A cancellation stops work that waits for a thread, and waits for work that has one."""
@@ -108,14 +133,3 @@ class PhotoThreads:
             if not future.cancel():
                 await ended(running)
             raise
-
-
-async def ended(running: asyncio.Future[T]) -> None:
-    """Returns when `running` has ended, whatever its outcome and however often the waiting task is cancelled."""
-    while not running.done():
-        try:
-            await asyncio.wait({running})
-        except asyncio.CancelledError:
-            continue
-    if not running.cancelled():
-        running.exception()

@@ -36,3 +36,24 @@ def too_large(quantity: str, value: int, limit: int, photo_format: str = "") -> 
         field="photo",
         metadata={"limit": f"max_photo_{quantity}", "value": str(limit)},
     )
+
+
+def too_much_memory() -> SightlineError:
+    """The error of a photo whose pixels do not fit into memory."""
+    return SightlineError(ErrorKind.LIMIT_EXCEEDED, "the photo needs too much memory", field="photo")
+
+
+def too_slow(seconds: int) -> SightlineError:
+    """The error of a photo that takes more than `seconds` to decode."""
+    return SightlineError(
+        ErrorKind.LIMIT_EXCEEDED,
+        f"the photo takes too long to decode, the limit is {seconds} seconds",
+        field="photo",
+        metadata={"limit": "max_decode_seconds", "value": str(seconds)},
+    )
+
+
+def too_expensive() -> SightlineError:
+    """The error of a photo whose decoding was ended from outside: by the kernel, where memory ran out."""
+    message = "the photo takes too much memory or time to decode"
+    return SightlineError(ErrorKind.LIMIT_EXCEEDED, message, field="photo")

@@ -28,8 +28,10 @@ CMYK_BYTES = 13
 """Pillow takes four for CMYK, four for RGB, and some for the array and its buffers."""
 PILLOW_BYTES = 20
 """A TIFF of floats takes so many bytes a pixel; the others take less."""
-UNBOUNDED = ("bmp", "tiff")
-"""Formats that are not bounded by what they take: callers may send them only where a setting allows it."""
+PILLOW_HEADERS = ("tiff",)
+"""Formats whose headers only Pillow reads."""
+UNBOUNDED = ("bmp", *PILLOW_HEADERS)
+"""Formats that are not bounded by what they take: decode processes have a limit of their own."""
 BMP_RUNS = (1, 2)
 """Compressions of BMP by runs, in which few bytes are many pixels: Pillow needs seconds for them."""
 
@@ -49,10 +51,15 @@ class Source:
     scans: int = 1
     profile: bytes = b""
     """The ICC profile of the pixels, empty without one."""
+    by_pillow: bool = False
+    """Whether Pillow decodes it, for which a decode process is needed."""
 
 
 def of_jpeg(photo: bytes, max_edge: int) -> Source:
-    """A JPEG, reduced while it is decoded; without its end it must be all but complete."""
+    """A JPEG, reduced while it is decoded; without its end it must be all but complete.
+
+    OpenCV decodes those of one and three components that have their end.
+    """
     header = jpeg.read(photo)
     if header.precision != jpeg.BITS:
         raise invalid(f"the photo is JPEG of {header.precision} bits a sample, supported are {jpeg.BITS}", "jpeg")
@@ -71,6 +78,7 @@ def of_jpeg(photo: bytes, max_edge: int) -> Source:
         header.orientation,
         scans=len(header.scans),
         profile=header.profile,
+        by_pillow=not (by_opencv and header.ended),
     )
 
 
@@ -123,18 +131,32 @@ def of_gif(photo: bytes, max_edge: int) -> Source:
 
 def of_bmp(photo: bytes, max_edge: int) -> Source:
     """A BMP: runs by OpenCV, everything else by Pillow, which knows the odd kinds of pixels."""
+    size = size_of_runs(photo)
+    if size is None:
+        return of_pillow("BMP", photo, max_edge)
+    width, height = size
+    return Source(width, height, COPIES * RGB * width * height, partial(opencv.colour, photo))
+
+
+def size_of_runs(photo: bytes) -> tuple[int, int] | None:
+    """Width and height of a BMP in runs; None for any other one."""
     if len(photo) >= 34 and struct.unpack_from("<I", photo, 14)[0] >= 40:
         width, height, _, _, compression = struct.unpack_from("<iiHHI", photo, 18)
         if compression in BMP_RUNS:
-            area = abs(width) * abs(height)
-            return Source(abs(width), abs(height), COPIES * RGB * area, partial(opencv.colour, photo))
-    return of_pillow("BMP", photo, max_edge)
+            return abs(width), abs(height)
+    return None
+
+
+def needs_pillow(photo: bytes, known: str) -> bool:
+    """Whether Pillow reads the very header of the photo. Of others `Source.by_pillow` tells who decodes them."""
+    return known in PILLOW_HEADERS or (known == "bmp" and size_of_runs(photo) is None)
 
 
 def of_pillow(name: str, photo: bytes, max_edge: int) -> Source:
     """A file in a format that Pillow calls `name`."""
     width, height, area = pillow.size(photo, name)
-    return Source(width, height, PILLOW_BYTES * area, partial(pillow.colour, photo, name), area=area)
+    pixels = partial(pillow.colour, photo, name)
+    return Source(width, height, PILLOW_BYTES * area, pixels, area=area, by_pillow=True)
 
 
 SOURCES: Mapping[str, Callable[[bytes, int], Source]] = MappingProxyType(

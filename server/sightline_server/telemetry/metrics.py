@@ -67,6 +67,9 @@ class Metrics:
         self.left_calls = self._counter(
             "left_calls", "Calls that were cancelled, by their caller or their deadline.", "stage", "moment"
         )
+        self.decode_process_ends = self._counter(
+            "decode_process_ends", "Decode processes that ended while they decoded a photo, by reason.", "reason"
+        )
         self.objects = self._counter("objects", "Objects by outcome.", "outcome")
         self.queue_seconds = self._histogram(
             "queue_seconds", "Seconds that an entry waited for its place in a batch.", QUEUE_BUCKETS, "batcher"

@@ -1,0 +1,56 @@
+"""Decode processes for tests: a pool with its threads, and how to find out what became of a process."""
+
+import os
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import psutil
+
+from sightline_server.domain.image import Frame
+from sightline_server.stages.decode import DecodeLimits
+from sightline_server.stages.photo_threads import PhotoThreads
+from sightline_server.stages.processes.pool import DecodeProcesses
+from sightline_server.stages.processes.process import ProcessLimits
+
+LIMITS = DecodeLimits(20 << 20, 64_000_000, 3072)
+BOUNDS = ProcessLimits(count=1, memory_bytes=2 << 30, timeout_s=60)
+
+
+@dataclass
+class Isolation:
+    """Threads and decode processes, and why processes have ended while they decoded."""
+
+    threads: PhotoThreads
+    processes: DecodeProcesses
+    ends: list[str] = field(default_factory=list)
+
+    @property
+    def pid(self) -> int:
+        """The one process's id."""
+        (pid,) = self.processes.pids
+        return pid
+
+    async def decode(self, photo: bytes, limits: DecodeLimits = LIMITS) -> Frame:
+        """The frame of a photo."""
+        return await self.threads.decode(photo, limits, lambda frame: frame, lambda: None)
+
+
+@asynccontextmanager
+async def isolation(bounds: ProcessLimits = BOUNDS) -> AsyncIterator[Isolation]:
+    """Threads and decode processes for the length of the block, and none of them after it."""
+    ends: list[str] = []
+    processes = DecodeProcesses(bounds, ends.append)
+    with ThreadPoolExecutor(2) as executor:
+        try:
+            yield Isolation(PhotoThreads(executor, 2, processes), processes, ends)
+        finally:
+            await processes.close()
+    assert processes.pids == []
+
+
+def decoders(pid: int | None = None) -> list[psutil.Process]:
+    """The decode processes below process `pid`, this one by default."""
+    below = psutil.Process(pid or os.getpid()).children(recursive=True)
+    return [each for each in below if "sightline_server.stages.processes.program" in each.cmdline()]

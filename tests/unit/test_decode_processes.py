@@ -1,0 +1,270 @@
+"""Decode processes: what only Pillow decodes costs nobody else anything, whatever it does to its process."""
+
+import asyncio
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.stages.decode import decode
+from sightline_server.stages.processes import pool
+from sightline_server.stages.processes.process import start
+from tests.support.isolation import BOUNDS, LIMITS, Isolation, decoders, isolation
+from tests.support.pictures import encode, exif, gradient, noise, tiff_of_tiny_tiles
+
+JPEG = encode(gradient())
+TIFF = encode(gradient(), "TIFF")
+SLOW_TIFF = tiff_of_tiny_tiles(2000)
+"""It takes a minute."""
+TIMEOUT_S = 2
+GONE_S = 20.0
+"""What the end of a process may take on a busy machine."""
+
+LEFT_TO_PILLOW = {
+    "tiff": TIFF,
+    "tiff, turned": encode(gradient(), "TIFF", exif=exif(6)),
+    "tiff of floats": encode(Image.fromarray(np.linspace(0, 1, 64 * 48, dtype=np.float32).reshape(48, 64)), "TIFF"),
+    "tiff with transparency": encode(Image.new("RGBA", (20, 10), (200, 10, 10, 100)), "TIFF"),
+    "tiff above the frame's edge": encode(noise(400, 300), "TIFF"),
+    "plain bmp": encode(gradient(), "BMP"),
+    "jpeg of CMYK": encode(Image.fromarray(gradient()).convert("CMYK")),
+    "jpeg of CMYK, turned": encode(Image.fromarray(gradient()).convert("CMYK"), exif=exif(8)),
+    "jpeg without its end": encode(noise(320, 240), quality=90)[:-2],
+}
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Returns when the condition holds."""
+    async with asyncio.timeout(GONE_S):
+        while not condition():  # noqa: ASYNC110 (a process gives no event to wait for)
+            await asyncio.sleep(0.01)
+
+
+async def decoding(made: Isolation, photo: bytes = SLOW_TIFF) -> "asyncio.Task[object]":
+    """A call whose process is at work on the photo."""
+    call = asyncio.create_task(made.decode(photo))
+    await until(lambda: made.processes.pids)
+    process = psutil.Process(made.pid)
+    # Until it is ready it has not set its limits; then it has nothing to do but the photo.
+    await until(lambda: process.rlimit(psutil.RLIMIT_CPU)[0] != resource.RLIM_INFINITY)
+    assert not call.done()
+    return call
+
+
+async def refusal(call: Awaitable[object]) -> SightlineError:
+    with pytest.raises(SightlineError) as caught:
+        await call
+    return caught.value
+
+
+async def test_what_only_pillow_decodes_has_the_same_pixels_as_in_the_own_process() -> None:
+    limits = replace(LIMITS, max_edge=256)
+    async with isolation() as made:
+        for name, photo in LEFT_TO_PILLOW.items():
+            frame = await made.decode(photo, limits)
+            assert np.array_equal(frame.pixels, decode(photo, limits).pixels), name
+            assert frame.pixels.flags.c_contiguous and not frame.pixels.flags.writeable
+        assert len(made.processes.pids) == 1, "one process after the other"
+    assert made.ends == []
+
+
+async def test_a_jpeg_starts_no_process() -> None:
+    async with isolation() as made:
+        await made.decode(JPEG)
+        await made.decode(encode(gradient(), "PNG"))
+        await made.decode(encode(gradient(), "WEBP"))
+        await made.decode(encode(gradient(), "GIF"))
+        assert made.processes.pids == []
+
+
+@pytest.mark.parametrize(
+    ("photo", "kind", "text"),
+    [
+        (TIFF[: len(TIFF) // 2], ErrorKind.INVALID_IMAGE, "TIFF, but it is truncated or corrupt"),
+        (b"II*\0" + bytes(60), ErrorKind.INVALID_IMAGE, "TIFF, but it is truncated or corrupt"),
+        (encode(noise(640, 480), quality=90)[:9000], ErrorKind.INVALID_IMAGE, "the photo is truncated"),
+        (encode(Image.new("1", (9000, 8000)), "TIFF", compression="group4"), ErrorKind.LIMIT_EXCEEDED, "72000000 pix"),
+    ],
+)
+async def test_a_refusal_is_the_same_and_keeps_the_process(photo: bytes, kind: ErrorKind, text: str) -> None:
+    async with isolation() as made:
+        await made.decode(TIFF)
+        pid = made.pid
+        error = await refusal(made.decode(photo))
+        assert (error.kind, error.field) == (kind, "photo")
+        assert text in error.message
+        with pytest.raises(SightlineError) as here:
+            decode(photo, LIMITS)
+        assert (here.value.message, dict(here.value.metadata)) == (error.message, dict(error.metadata))
+        await made.decode(TIFF)
+        assert made.pid == pid
+    assert made.ends == []
+
+
+async def test_a_slow_tiff_ends_at_the_limit_and_the_place_is_free() -> None:
+    async with isolation(replace(BOUNDS, timeout_s=TIMEOUT_S)) as made:
+        call = await decoding(made)
+        process = psutil.Process(made.pid)
+        error = await refusal(call)
+        assert (error.kind, error.message) == (
+            ErrorKind.LIMIT_EXCEEDED,
+            f"the photo takes too long to decode, the limit is {TIMEOUT_S} seconds",
+        )
+        assert not process.is_running()
+        assert (await made.decode(TIFF)).width == 48
+    assert made.ends == ["timeout"]
+
+
+async def test_the_kernel_ends_a_process_that_takes_too_much_cpu_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The pool's own clock allows a minute: only RLIMIT_CPU is left.
+    monkeypatch.setattr(pool, "start", lambda limits: start(replace(limits, timeout_s=1)))
+    async with isolation() as made:
+        error = await refusal(made.decode(SLOW_TIFF))
+        assert error.kind is ErrorKind.LIMIT_EXCEEDED
+        assert "takes too long" in error.message
+    assert made.ends == ["timeout"]
+
+
+async def test_a_caller_who_leaves_ends_the_process_at_once() -> None:
+    async with isolation() as made:
+        call = await decoding(made)
+        process = psutil.Process(made.pid)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert not process.is_running()
+        assert (await made.decode(TIFF)).width == 48
+    assert made.ends == ["cancelled"]
+
+
+async def test_a_deadline_ends_the_process() -> None:
+    async with isolation() as made:
+        call = await decoding(made)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(call, 0.05)
+        assert made.processes.pids == []
+    assert made.ends == ["cancelled"]
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(signal.SIGKILL, ErrorKind.LIMIT_EXCEEDED), (signal.SIGSEGV, ErrorKind.INVALID_IMAGE)]
+)
+async def test_a_process_that_dies_is_an_error_of_its_photo_only(
+    number: signal.Signals, kind: ErrorKind, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with isolation(replace(BOUNDS, count=2)) as made:
+        call = await decoding(made)
+        victim = made.pid
+        other = await asyncio.wait_for(made.decode(TIFF), GONE_S)
+        os.kill(victim, number)
+        error = await refusal(call)
+        assert (error.kind, error.field) == (kind, "photo")
+        assert other.width == 48
+        assert (await made.decode(TIFF)).width == 48
+    assert made.ends == ["crashed"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"a decode process ended with exit code {-number} while it decoded"
+    ]
+
+
+async def test_a_process_killed_while_it_rests_costs_no_photo() -> None:
+    async with isolation() as made:
+        await made.decode(TIFF)
+        process = psutil.Process(made.pid)
+        process.kill()
+        await until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+        assert (await made.decode(TIFF)).width == 48
+    assert made.ends == []
+
+
+async def test_memory_is_limited() -> None:
+    photo = encode(Image.new("F", (8000, 8000)), "TIFF", compression="tiff_adobe_deflate")
+    async with isolation(replace(BOUNDS, memory_bytes=512 << 20)) as made:
+        error = await refusal(made.decode(photo))
+        assert (error.kind, error.message) == (ErrorKind.LIMIT_EXCEEDED, "the photo needs too much memory")
+        assert (await made.decode(TIFF)).width == 48, "the same process goes on"
+    assert made.ends == []
+
+
+async def test_a_process_may_open_and_write_nothing() -> None:
+    async with isolation() as made:
+        await made.decode(TIFF)
+        process = psutil.Process(made.pid)
+        assert process.rlimit(psutil.RLIMIT_AS) == (BOUNDS.memory_bytes, BOUNDS.memory_bytes)
+        assert process.rlimit(psutil.RLIMIT_FSIZE) == (0, 0)
+        assert process.rlimit(psutil.RLIMIT_CORE) == (0, 0)
+        assert process.rlimit(psutil.RLIMIT_NOFILE) == (16, 16)
+        folder = f"/proc/{made.pid}/fd"
+        targets = sorted(os.readlink(f"{folder}/{number}") for number in os.listdir(folder))
+        assert targets[:3] == [os.devnull] * 3
+        assert len(targets) == 4 and targets[3].startswith("socket:")
+
+
+async def test_a_process_knows_nothing_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_SECRET", "hunter2")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    async with isolation() as made:
+        await made.decode(TIFF)
+        assert "hunter2" not in psutil.Process(made.pid).environ().values()
+
+
+async def test_a_process_ends_after_some_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "REST_S", 0.05)
+    async with isolation() as made:
+        await made.decode(TIFF)
+        await until(lambda: not made.processes.pids and not decoders())
+        assert (await made.decode(TIFF)).width == 48
+    assert made.ends == []
+
+
+async def test_places_are_bounded() -> None:
+    async with isolation(replace(BOUNDS, count=2)) as made:
+        frames = await asyncio.gather(*(made.decode(TIFF) for _ in range(8)))
+        assert len(frames) == 8
+        assert len(made.processes.pids) <= 2
+
+
+async def test_no_process_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with isolation() as made:
+        monkeypatch.setattr("sightline_server.stages.processes.process.COMMAND", ("-c", "raise SystemExit(3)"))
+        error = await refusal(made.decode(TIFF))
+        assert (error.kind, error.message) == (ErrorKind.INTERNAL, "internal error")
+        monkeypatch.undo()
+        assert (await made.decode(TIFF)).width == 48
+
+
+SERVER = """
+import asyncio, sys
+from tests.support.isolation import isolation
+from tests.unit.test_decode_processes import SLOW_TIFF, decoding
+
+async def main():
+    async with isolation() as made:
+        call = await decoding(made)
+        print(made.pid, flush=True)
+        await call
+
+asyncio.run(main())
+"""
+
+
+def test_no_process_outlives_a_killed_server() -> None:
+    server = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    decoder = psutil.Process(int(server.stdout.readline()))
+    server.kill()
+    server.wait()
+    server.stdout.close()
+    deadline = time.monotonic() + GONE_S
+    while decoder.is_running() and decoder.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
