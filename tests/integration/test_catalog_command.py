@@ -14,12 +14,15 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from sightline_server.cli.catalog import app
+from sightline_server.domain.geometry import Box
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.index.catalog import open_catalog
 from sightline_server.index.served import open_index
 from sightline_server.ingest.build import BuildOptions, build_catalog
-from sightline_server.ingest.embedding import catalog_crop, engine_embed
+from sightline_server.ingest.embedding import engine_embed
 from sightline_server.ingest.images import ImageLimits
+from sightline_server.stages.crop import crop
+from sightline_server.stages.decode import decode
 from sightline_server.triton.engine import TritonEngine
 from tests.support.catalogs import BUILT, LIMITS, write_feed, write_picture
 from tests.support.engine import TritonSession, tiny_engine, tiny_repository, tiny_triton
@@ -106,7 +109,9 @@ def test_a_feed_becomes_a_catalog_and_the_summary_counts(feed: Path, tiny_triton
     catalog = open_catalog(out)
     spec = EmbedderSpec("tiny", "1", EMBEDDER_SIZE, EMBEDDER_SIZE, catalog.facts.embedder.dimension)
     photos = [(feed.parent / link).read_bytes() for link in catalog.image_links.to_pylist()]
-    expected = expected_embeddings(np.stack([catalog_crop(photo, LIMITS, spec) for photo in photos]))
+    expected = expected_embeddings(
+        np.stack([crop(decode(photo, LIMITS), Box.whole(), spec).pixels for photo in photos])
+    )
     assert np.abs(catalog.vectors.astype(np.float32) - expected).max() < 1e-3
 
     told = command("info", out)

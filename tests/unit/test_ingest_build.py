@@ -25,6 +25,8 @@ from sightline_server.ingest.embedding import Embed
 from sightline_server.ingest.feed import Problem, ProblemKind
 from sightline_server.ingest.images import ImageSource
 from sightline_server.ingest.links import FileLink
+from sightline_server.stages.processes import process
+from sightline_server.stages.processes.process import ProcessLimits
 from tests.support.catalogs import (
     BUILT,
     LIMITS,
@@ -36,6 +38,8 @@ from tests.support.catalogs import (
     write_picture,
 )
 from tests.support.catalogs import row as catalog_row
+from tests.support.isolation import decoders
+from tests.support.pictures import tiff_of_tiny_tiles
 
 
 def shop(folder: Path, products: int) -> Path:
@@ -420,3 +424,30 @@ async def test_a_malformed_proxy_ends_the_build_before_anything_is_replaced(
     assert "secret" not in caught.value.message
     assert len(names_of(tmp_path)) == 20
     assert left_behind(tmp_path) == ["shop"]
+
+
+async def test_a_hostile_tiff_is_a_problem_and_costs_no_other_image(tmp_path: Path) -> None:
+    write_picture(tmp_path / "good.tif", 30)
+    (tmp_path / "slow.tif").write_bytes(tiff_of_tiny_tiles(720))
+    (tmp_path / "cut.tif").write_bytes((tmp_path / "good.tif").read_bytes()[:60])
+    names = ("good", "slow", "cut")
+    feed = write_feed(tmp_path / "feed.csv", [{"id": name, "image_link": f"{name}.tif"} for name in names])
+    report = await build(feed, decode_processes=ProcessLimits(count=1, timeout_s=2))
+    assert [(problem.product_id, problem.kind) for problem in report.problems] == [
+        ("slow", ProblemKind.UNREADABLE_IMAGE),
+        ("cut", ProblemKind.UNREADABLE_IMAGE),
+    ]
+    assert "takes too long to decode, the limit is 2 seconds" in str(report.problems[0])
+    assert "TIFF, but it is truncated or corrupt" in str(report.problems[1])
+    assert open_catalog(tmp_path / "out" / "shop", SPEC).display["id"].to_pylist() == ["good"]
+    assert decoders() == []
+
+
+async def test_a_build_without_decode_processes_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "COMMAND", ("-c", ""))
+    write_picture(tmp_path / "good.tif", 30)
+    feed = write_feed(tmp_path / "feed.csv", [{"id": "good", "image_link": "good.tif"}])
+    with pytest.raises(SightlineError) as caught:
+        await build(feed)
+    assert caught.value.kind is ErrorKind.INTERNAL
+    assert left_behind(tmp_path) == []

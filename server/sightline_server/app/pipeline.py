@@ -120,10 +120,14 @@ def decode_processes(stack: AsyncExitStack, settings: DecodeSettings, metrics: M
     """The decode processes of the settings, none of which is started yet; they end with `stack`."""
     # A counter that appears with its first end hides that end from rate().
     counters = {reason: metrics.decode_process_ends.labels(reason) for reason in ENDS}
-    limits = ProcessLimits(settings.processes, settings.process_memory_bytes, settings.process_timeout_s)
-    processes = DecodeProcesses(limits, on_end=lambda reason: counters[reason].inc())
+    processes = DecodeProcesses(process_limits(settings), on_end=lambda reason: counters[reason].inc())
     stack.push_async_callback(processes.close)
     return processes
+
+
+def process_limits(settings: DecodeSettings) -> ProcessLimits:
+    """The limits of decode processes."""
+    return ProcessLimits(settings.processes, settings.process_memory_bytes, settings.process_timeout_s)
 
 
 def batcher(

@@ -112,6 +112,7 @@ def build(
     catalog stays.
     """
     # Late, so that `--help` does not load the models' and the index's libraries.
+    from sightline_server.app.pipeline import process_limits
     from sightline_server.ingest.build import BuildOptions
     from sightline_server.ingest.clients import Requests
     from sightline_server.ingest.feeds.download import base_address
@@ -146,6 +147,7 @@ def build(
             decode=decode,
             image_limits=ImageLimits(max_bytes=limits.max_photo_bytes),
             decode_threads=settings.decode.threads,
+            decode_processes=process_limits(settings.decode),
             max_lost=None if max_lost is None else fraction("--max-lost", max_lost),
             max_shrink=fraction("--max-shrink", max_shrink),
             requests=requests,

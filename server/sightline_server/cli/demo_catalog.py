@@ -55,6 +55,7 @@ def _set_up(settings: Settings, say: Say) -> Path:
 
 
 def _build(settings: Settings, feed: Path, catalog: Path, say: Say) -> None:
+    from sightline_server.app.pipeline import process_limits
     from sightline_server.ingest.build import BuildOptions
     from sightline_server.stages.decode import DecodeLimits
 
@@ -65,6 +66,7 @@ def _build(settings: Settings, feed: Path, catalog: Path, say: Say) -> None:
         decode=DecodeLimits(limits.max_photo_bytes, limits.max_photo_pixels, settings.decode.max_frame_edge),
         replace=True,
         decode_threads=settings.decode.threads,
+        decode_processes=process_limits(settings.decode),
     )
     catalog.parent.mkdir(parents=True, exist_ok=True)
     report = asyncio.run(build_with_engine(settings, options))

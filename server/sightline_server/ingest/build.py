@@ -38,6 +38,7 @@ from sightline_server.ingest.preparation import (
 from sightline_server.ingest.same_images import SameImages
 from sightline_server.ingest.seen_images import SeenImages
 from sightline_server.stages.decode import DecodeLimits
+from sightline_server.stages.processes.process import ProcessLimits
 
 __all__ = ["GROUPS_AHEAD", "GROUP_ROWS", "BuildOptions", "BuildReport", "Progress", "build_catalog"]
 
@@ -60,6 +61,7 @@ class BuildOptions:
     replace: bool = False
     image_limits: ImageLimits = field(default_factory=ImageLimits)
     decode_threads: int = 2
+    decode_processes: ProcessLimits = field(default_factory=ProcessLimits)
     max_lost: float | None = None
     max_shrink: float = guard.MAX_SHRINK
     requests: Requests = field(default_factory=Requests)
@@ -166,6 +168,7 @@ class Build:
             self._seen,
             self.same,
             options.decode_threads,
+            options.decode_processes,
         )
         async with source, aclosing(groups):
             async for group, preparation in groups:

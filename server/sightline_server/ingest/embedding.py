@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.domain.geometry import Box
+from sightline_server.domain.image import Frame
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.links import UnreadableImageError
 from sightline_server.ports import Engine
 from sightline_server.stages.crop import crop
-from sightline_server.stages.decode import DecodeLimits, decode
+from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.embed import check_embeddings
+from sightline_server.stages.photo_threads import PhotoThreads
 
 Embed = Callable[[Sequence[NDArray[np.uint8]]], Awaitable[NDArray[np.float32]]]
 """Crops, each uint8 [h,w,3], to embeddings float32 [B,D], L2-normalised; any number of them."""
@@ -24,6 +26,8 @@ Embed = Callable[[Sequence[NDArray[np.uint8]]], Awaitable[NDArray[np.float32]]]
 BATCH = 32
 RETRIES = 3
 PATIENCE_S = 120.0
+IMAGE_FAULTS = (ErrorKind.INVALID_IMAGE, ErrorKind.LIMIT_EXCEEDED)
+"""Kinds of errors that cost one image and not the build."""
 
 
 def engine_embed(engine: Engine, patience_s: float = PATIENCE_S) -> Embed:
@@ -58,9 +62,20 @@ def engine_embed(engine: Engine, patience_s: float = PATIENCE_S) -> Embed:
     return embed
 
 
-def catalog_crop(photo: bytes, limits: DecodeLimits, spec: EmbedderSpec) -> NDArray[np.uint8]:
-    """The whole picture at the embedder's input size, uint8 [h,w,3]. Raises `UnreadableImageError`."""
+async def catalog_crop(
+    photo: bytes, threads: PhotoThreads, limits: DecodeLimits, spec: EmbedderSpec
+) -> NDArray[np.uint8]:
+    """The whole image at the embedder's input size, uint8 [h,w,3].
+
+    Raises `UnreadableImageError`, and `SightlineError` for what is not the image's fault.
+    """
+
+    def whole(frame: Frame) -> NDArray[np.uint8]:
+        return crop(frame, Box.whole(), spec).pixels
+
     try:
-        return crop(decode(photo, limits), Box.whole(), spec).pixels
+        return await threads.decode(photo, limits, whole, on_start=lambda: None)
     except SightlineError as error:
+        if error.kind not in IMAGE_FAULTS:
+            raise
         raise UnreadableImageError(error.message) from error

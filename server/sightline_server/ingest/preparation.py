@@ -7,7 +7,7 @@ before is neither read nor embedded again.
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -33,6 +33,9 @@ from sightline_server.ingest.links import (
 from sightline_server.ingest.same_images import SameImages
 from sightline_server.ingest.seen_images import SeenImages
 from sightline_server.stages.decode import DecodeLimits
+from sightline_server.stages.photo_threads import PhotoThreads
+from sightline_server.stages.processes.pool import DecodeProcesses
+from sightline_server.stages.processes.process import ProcessLimits
 
 GROUP_ROWS = 32
 GROUPS_AHEAD = 2
@@ -87,7 +90,7 @@ class Preparation:
     source: ImageSource
     limits: DecodeLimits
     embedder: EmbedderSpec
-    threads: Executor
+    threads: PhotoThreads
     seen: SeenImages
     same: SameImages
     running: dict[str, asyncio.Task[Crop | UnreadableImageError]] = field(default_factory=dict)
@@ -158,10 +161,9 @@ class Preparation:
 
         Raises `SightlineError` for what is no fault of the image, such as a malformed proxy.
         """
-        loop = asyncio.get_running_loop()
 
         async def decoded(image: bytes) -> Crop:
-            pixels = await loop.run_in_executor(self.threads, catalog_crop, image, self.limits, self.embedder)
+            pixels = await catalog_crop(image, self.threads, self.limits, self.embedder)
             self.same.add(image)
             return pixels
 
@@ -222,10 +224,13 @@ async def prepared_groups(
     seen: SeenImages,
     same: SameImages,
     decode_threads: int,
+    decode_processes: ProcessLimits,
 ) -> AsyncGenerator[tuple[Group, Preparation]]:
     """The feed in groups, in order, the next ones being prepared while the caller works on one."""
     ahead: list[asyncio.Task[Group]] = []
-    with ThreadPoolExecutor(decode_threads, thread_name_prefix="ingest-decode") as threads:
+    processes = DecodeProcesses(decode_processes)
+    with ThreadPoolExecutor(decode_threads, thread_name_prefix="ingest-decode") as executor:
+        threads = PhotoThreads(executor, decode_threads, processes)
         preparation = Preparation(source, limits, embedder, threads, seen, same)
         try:
             while True:
@@ -239,3 +244,4 @@ async def prepared_groups(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await processes.close()

@@ -42,9 +42,9 @@ class ProcessLimits:
     `memory_bytes` is address space, `timeout_s` seconds of CPU and of time that one photo may take.
     """
 
-    count: int
-    memory_bytes: int
-    timeout_s: int
+    count: int = 2
+    memory_bytes: int = 2 << 30
+    timeout_s: int = 10
 
 
 class DecodeProcess:
