@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from sightline_server.cli.catalog import app, summary
+from sightline_server.cli.build_report import summary
+from sightline_server.cli.catalog import app
 from sightline_server.index.schema import CatalogFacts
 from sightline_server.ingest.build import BuildReport
 from sightline_server.ingest.feed import Problem, ProblemKind

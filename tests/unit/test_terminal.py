@@ -15,7 +15,7 @@ from sightline_client import convert, events, terminal
 from sightline_client.answers import Answer
 from sightline_client.cli import tables
 from sightline_client.errors import SightlineError
-from sightline_server.cli.catalog import shown_progress
+from sightline_server.cli.build_report import shown_progress
 from sightline_server.telemetry.logging import JsonFormatter, PlainFormatter
 
 HOSTILE = "a\x1b]0;renamed\x07b\x1b[2J\x9b31mc\u202egnp.exe\u2066\u200bd\ne\rf\x00[red]:tada:"

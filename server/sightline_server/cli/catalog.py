@@ -7,23 +7,18 @@ the build failed, 2 when what was asked for is wrong, 130 after Ctrl-C; only 0 l
 import asyncio
 import json
 import signal
-import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
-from rich.text import Text
 
 from sightline_client.cli import entry
 from sightline_client.terminal import echo, echo_lines, printable
+from sightline_server.cli.build_report import shown_progress, summary
 from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
 from sightline_server.cli.loading import load
 from sightline_server.errors import ErrorKind, SightlineError
@@ -32,15 +27,9 @@ from sightline_server.settings import Settings
 from sightline_server.telemetry import logging as server_logging
 
 if TYPE_CHECKING:
-    from sightline_server.ingest.build import BuildOptions, BuildReport, Progress
+    from sightline_server.ingest.build import BuildOptions, BuildReport
 
 app = typer.Typer(help="Build and inspect catalogs.", add_completion=False, no_args_is_help=True)
-
-SAME_IMAGES = 10
-"""Links to one and the same image from which on the summary mentions it."""
-
-PLAIN_LINES = 10
-"""How often a build tells how far it is where there is no terminal."""
 
 
 @app.command()
@@ -229,56 +218,3 @@ async def build_with_engine(settings: Settings, options: "BuildOptions") -> "Bui
     async with engine_session(settings) as engine:
         with shown_progress(total) as progress:
             return await build_catalog(options, engine.embedder, engine_embed(engine), datetime.now(UTC), progress)
-
-
-@contextmanager
-def shown_progress(total: int) -> Iterator["Progress"]:
-    """A bar on a terminal, some lines elsewhere, and each problem as it is found."""
-    from sightline_server.ingest.build import Progress
-
-    if not sys.stderr.isatty():
-        yield Progress(
-            rows=plain_rows(total),
-            problem=lambda problem: echo(str(problem), err=True),
-            waiting=lambda text: echo(text, err=True),
-        )
-        return
-    columns = (TextColumn("embedding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("embedding", total=total or None)
-        yield Progress(
-            rows=lambda done: bar.update(task, completed=done),
-            problem=lambda problem: bar.console.print(Text(printable(str(problem)))),
-            waiting=lambda text: bar.console.print(Text(printable(text))),
-        )
-
-
-def plain_rows(total: int) -> Callable[[int], None]:
-    """Says how many rows are done, about ten times in all."""
-    step = max(1, total // PLAIN_LINES)
-    said = 0
-
-    def rows(done: int) -> None:
-        nonlocal said
-        if done // step > said // step or done == total:
-            echo(f"{done} of {total} rows", err=True)
-            said = done
-
-    return rows
-
-
-def summary(report: "BuildReport", out: Path, seconds: float) -> Iterator[str]:
-    """Human-readable lines: what was built, and what was not."""
-    from sightline_server.ingest.guard import MAX_LOST, losses
-
-    yield f"{out}: {report.products} products, {report.images} images, {len(report.skipped)} rows skipped"
-    for line in losses(report.losses, MAX_LOST):
-        yield f"  WARNING: {line}; the catalog was built all the same"
-    if report.same_images >= SAME_IMAGES and report.same_images > MAX_LOST * report.images:
-        yield f"  {report.same_images} links lead to the same image; check whether it is a placeholder"
-    for kind, count in sorted(report.skipped_by_kind.items(), key=lambda item: item[0].value):
-        yield f"  {count} skipped: {kind.value}"
-    warnings = Counter(problem.kind for problem in report.problems if not problem.skipped)
-    for kind, count in sorted(warnings.items(), key=lambda item: item[0].value):
-        yield f"  {count} kept with a warning: {kind.value}"
-    yield f"  embedder {report.facts.embedder.identity}, {seconds:.1f} s"
