@@ -176,7 +176,7 @@ def test_a_killed_build_does_not_ask_again_for_what_it_has(tmp_path: Path, tiny_
         rows = [{"id": f"p{n}", "image_link": f"{web.url}/{n}.png?Signature=secret"} for n in range(60)]
         feed = write_feed(tmp_path / "feed.csv", rows)
         arguments = ["build", feed, "--out", tmp_path / "shop", "--triton-url", tiny_triton.url]
-        arguments += ["--cache", tmp_path / "cache"]
+        arguments += ["--cache", tmp_path / "cache", "--allow-private-images"]
         process = subprocess.Popen([sys.executable, "-c", COMMAND, *arguments])
         assert web.stalled.wait(60)
         process.kill()
@@ -192,6 +192,32 @@ def test_a_killed_build_does_not_ask_again_for_what_it_has(tmp_path: Path, tiny_
     # The killed build may have asked for some more that the server had not read yet.
     assert again <= 60 - kept + ImageLimits().parallel
     assert "secret" not in result.output + str(list((tmp_path / "cache").rglob("*")))
+
+
+def test_images_on_loopback_need_the_option(tmp_path: Path, tiny_triton: TritonSession) -> None:
+    write_picture(tmp_path / "a.png", 3)
+    with CountingWeb((tmp_path / "a.png").read_bytes()) as web:
+        port = web.url.rpartition(":")[2]
+        hosts = (
+            "127.0.0.1",
+            "localhost",
+            "2130706433",
+            "0x7f.1",
+            "[::ffff:127.0.0.1]",
+            "0.0.0.0",
+            "user:secret@127.0.0.1",
+        )
+        rows = [{"id": f"p{n}", "image_link": f"http://{host}:{port}/{n}.png"} for n, host in enumerate(hosts)]
+        feed = write_feed(tmp_path / "feed.csv", [{"id": "good", "image_link": "a.png"}, *rows])
+        refused = build(feed, tiny_triton)
+        assert web.asked == []
+        allowed = build(feed, tiny_triton, "--replace", "--max-lost", "50", "--allow-private-images")
+    assert refused.exit_code == 0, refused.output
+    assert "1 products, 1 images, 7 rows skipped" in refused.stdout
+    assert refused.stderr.count("no answer from the image host; it must be up and have a public address") == 6
+    assert "secret" not in refused.output + allowed.output
+    assert "6 products, 6 images, 2 rows skipped" in allowed.stdout
+    assert sorted(web.asked) == ["/0.png", "/1.png", "/2.png", "/3.png", "/4.png"]
 
 
 @pytest.mark.parametrize("arguments", [(), ("none.csv",), ("none.csv", "--out", "x", "--colour")])
@@ -231,6 +257,7 @@ def building(folder: Path, triton: TritonSession, link: str, *before: str) -> "s
     """A build of one product whose image never comes."""
     feed = write_feed(folder / "feed.csv", [{"id": "a", "image_link": link}])
     command = [sys.executable, "-c", COMMAND, "build", feed, "--out", folder / "shop", "--triton-url", triton.url]
+    command += ["--allow-private-images"]
     return subprocess.Popen([*before, *command], stderr=subprocess.PIPE, text=True)
 
 

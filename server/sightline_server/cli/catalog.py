@@ -71,6 +71,13 @@ def build(
         ),
     ] = None,
     user_agent: Annotated[str, typer.Option(help="User-Agent of all requests.")] = "sightline-catalog",
+    allow_private_images: Annotated[
+        bool,
+        typer.Option(
+            "--allow-private-images",
+            help="Also fetch images from loopback and private addresses. [default: public only]",
+        ),
+    ] = False,
     cache: Annotated[
         Path | None,
         typer.Option(help="Folder that keeps downloaded images, so that a later build can resume.", file_okay=False),
@@ -112,7 +119,9 @@ def build(
 
     with failures(), ExitStack() as stack:
         settings = load(config, engine={"triton_url": triton_url, "triton_insecure": triton_insecure or None})
-        server_logging.configure("WARNING", json_lines=settings.log.json_lines)
+        # A build says on its own what happens. Only debugging, such as why a host does not answer, is asked for.
+        level = "DEBUG" if settings.log.level == "DEBUG" else "WARNING"
+        server_logging.configure(level, json_lines=settings.log.json_lines)
         limits = settings.limits
         decode = DecodeLimits(limits.max_photo_bytes, limits.max_photo_pixels, settings.decode.max_frame_edge)
         # Relative links of a downloaded feed are relative to its address, unless a folder is named.
@@ -142,6 +151,7 @@ def build(
             requests=requests,
             cache=cache,
             cache_limits=CacheLimits(max_bytes=int(cache_gib * 1024**3)),
+            allow_private_images=allow_private_images,
         )
         started = time.monotonic()
         report = asyncio.run(build_with_engine(settings, options))

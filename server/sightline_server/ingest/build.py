@@ -20,11 +20,13 @@ from sightline_server.index.writer import CatalogWriter
 from sightline_server.ingest import guard
 from sightline_server.ingest.catalog_rows import embedded, storable
 from sightline_server.ingest.clients import Requests
+from sightline_server.ingest.direct_transport import CheckedNetwork
 from sightline_server.ingest.embedding import Embed
 from sightline_server.ingest.feed import Problem, ProblemKind, read_feed
 from sightline_server.ingest.feeds.options import FeedOptions
 from sightline_server.ingest.feeds.source import OpenFeed
 from sightline_server.ingest.guard import Losses, Size
+from sightline_server.ingest.host_check import HostCheck
 from sightline_server.ingest.image_cache import CacheLimits, ImageCache
 from sightline_server.ingest.images import ImageLimits, ImageSource
 from sightline_server.ingest.links import shown
@@ -49,7 +51,8 @@ class BuildOptions:
 
     Relative links lie below `images`, or below the feed's folder without it. `max_lost` and `max_shrink` are shares
     (0 to 1) that a catalog may lose when it is replaced; a `max_lost` that is given also holds for a first build.
-    `cache` is the folder of the download cache; none is kept without it.
+    `cache` is the folder of the download cache; none is kept without it. Images are fetched from public hosts only,
+    unless `allow_private_images` is set.
     """
 
     feed: Path | OpenFeed
@@ -67,6 +70,7 @@ class BuildOptions:
     requests: Requests = field(default_factory=Requests)
     cache: Path | None = None
     cache_limits: CacheLimits = field(default_factory=CacheLimits)
+    allow_private_images: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +162,15 @@ class Build:
         """Reads the feed and writes its rows."""
         options, notify = self._options, self._progress.waiting
         cache = ImageCache(options.cache, options.cache_limits, notify) if options.cache else None
-        root = options.images or options.feed.parent
-        source = ImageSource(root, options.image_limits, requests=options.requests, cache=cache, notify=notify)
+        network = CheckedNetwork(HostCheck(allow_private=options.allow_private_images))
+        source = ImageSource(
+            options.images or options.feed.parent,
+            options.image_limits,
+            requests=options.requests,
+            network=network,
+            cache=cache,
+            notify=notify,
+        )
         groups = prepared_groups(
             read_feed(options.feed, options.feed_options),
             source,

@@ -1,7 +1,8 @@
 """HTTP clients of a build: proxies, headers and limits of the connection.
 
-Rule: nothing is opened before the first link needs it, so that a build of local images does not depend on a proxy. The
-operator's own headers go to the host that the feed names, never to one that it redirects to.
+Rule: nothing is opened before the first link needs it, so that a build of local images does not depend on a proxy. No
+host is asked that `HostCheck` refuses. The operator's own headers go to the host that the feed names, never to one that
+it redirects to.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ import httpx
 
 from sightline_server.domain.address import is_loopback_host
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.ingest.direct_transport import CheckedNetwork, DirectTransport
+from sightline_server.ingest.host_check import HostCheck
 from sightline_server.ingest.links import HOST_NAME
 
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
@@ -27,7 +30,10 @@ class Requests:
 
 
 class Clients:
-    """The clients of one build: one for each proxy of the environment, and one for hosts that are asked directly."""
+    """The clients of one build: one for each proxy of the environment, and one for hosts that are asked directly.
+
+    Direct connections go through `network`. A `transport`, for tests, stands for all of them and for the proxies.
+    """
 
     def __init__(
         self,
@@ -35,10 +41,13 @@ class Clients:
         timeout_s: float,
         connect_timeout_s: float,
         transport: httpx.AsyncBaseTransport | None = None,
+        network: CheckedNetwork | None = None,
     ) -> None:
         self._requests = requests
         self._timeout = httpx.Timeout(timeout_s, connect=connect_timeout_s)
+        self._connect_timeout_s = connect_timeout_s
         self._transport = transport
+        self._network = network or CheckedNetwork(HostCheck())
         self._clients: dict[str, httpx.AsyncClient] = {}
 
     def of(self, url: httpx.URL) -> httpx.AsyncClient:
@@ -47,6 +56,19 @@ class Clients:
         if name not in self._clients:
             self._clients[name] = self._open(name, address)
         return self._clients[name]
+
+    @property
+    def hosts(self) -> HostCheck:
+        """The rule about hosts."""
+        return self._network.hosts
+
+    async def check(self, url: httpx.URL) -> None:
+        """Raises `UnreachableImageError` where a proxy must not be asked for `url`.
+
+        A direct connection is checked when it is made.
+        """
+        if self._transport is None and proxy_of(url)[0]:
+            await self.hosts.check_for_proxy(url.raw_host.decode("ascii"), self._connect_timeout_s)
 
     def headers(self, start: httpx.URL, url: httpx.URL) -> dict[str, str]:
         """The operator's headers for a request to `url` that began at `start`: none once it left that origin."""
@@ -66,7 +88,7 @@ class Clients:
                 timeout=self._timeout,
                 proxy=proxy if self._transport is None else None,
                 # A transport of our own keeps the client from reading the proxy variables itself.
-                transport=self._transport or (httpx.AsyncHTTPTransport() if proxy is None else None),
+                transport=self._transport or (DirectTransport(self._network) if proxy is None else None),
                 headers={
                     "accept": "image/*",
                     "accept-encoding": "identity",

@@ -1,7 +1,8 @@
 """http(s) links -> encoded images.
 
 Rule: every way in has a limit: bytes (also after decompression), seconds, redirects, attempts, pauses. A place in
-memory is held only while an image is on its way or in use, never while a host is waited for.
+memory is held only while an image is on its way or in use, never while a host is waited for. What a failure says is no
+probe: below the status of an answer, all failures read alike.
 """
 
 import asyncio
@@ -15,8 +16,9 @@ from typing import TypeVar
 import httpx
 
 from sightline_server.ingest.clients import Clients, proxy_of
+from sightline_server.ingest.host_check import UnreachableImageError
 from sightline_server.ingest.hosts import Host, RetryLimits, Waiting
-from sightline_server.ingest.links import UnreadableImageError, WebLink
+from sightline_server.ingest.links import DEFAULT_PORTS, UnreadableImageError, WebLink
 from sightline_server.ingest.retry_after import retry_after_s
 
 T = TypeVar("T")
@@ -56,6 +58,23 @@ class TryAgainError(Exception):
         super().__init__(text)
         self.wait_s = wait_s
         self.final = final
+
+
+@dataclass(slots=True)
+class Hop:
+    """The request of an attempt that runs: its `url`, and whether that server has `answered` with a status."""
+
+    url: httpx.URL
+    answered: bool = False
+
+    def move(self, url: httpx.URL) -> None:
+        """Goes to the target of a redirect. Raises `UnreadableImageError` for one that is not followed."""
+        if url.scheme not in DEFAULT_PORTS:
+            raise UnreadableImageError("the server redirects to an address that is not http or https")
+        if url.userinfo:
+            raise UnreadableImageError("the server redirects to a link with a user name or password")
+        self.url = url
+        self.answered = False
 
 
 class Downloads:
@@ -128,31 +147,44 @@ class Downloads:
         return paused
 
     async def _attempt(self, link: WebLink, known: Body | None) -> Body | None:
-        try:
-            async with asyncio.timeout(self._limits.timeout_s):
-                return await self._follow(link, known)
-        except TimeoutError as error:
-            raise TryAgainError(f"no whole answer within {self._limits.timeout_s:g} s", final=True) from error
-        except (httpx.UnsupportedProtocol, httpx.InvalidURL, UnicodeError) as error:
-            raise UnreadableImageError(f"the download failed ({type(error).__name__})") from error
-        except httpx.HTTPError as error:
-            proxy, _ = proxy_of(httpx.URL(link.url))
-            through = f" through the proxy of {proxy}" if proxy else ""
-            raise TryAgainError(f"the download failed{through} ({type(error).__name__})") from error
+        """The answer of one attempt.
 
-    async def _follow(self, link: WebLink, known: Body | None) -> Body | None:
+        Whether a host refuses a connection, is silent, speaks another protocol or is one that is not asked, the text is
+        the same: it would tell the author of a feed what listens in the network of whoever builds from it.
+        """
+        hop = Hop(httpx.URL())
+        try:
+            hop.url = httpx.URL(link.url)
+            async with asyncio.timeout(self._limits.timeout_s):
+                return await self._follow(hop, known)
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise UnreadableImageError(f"the link is not a valid address ({type(error).__name__})") from error
+        except UnreachableImageError as error:
+            raise UnreachableImageError(f"{error}{through_proxy(link)}") from error
+        except (TimeoutError, httpx.HTTPError) as error:
+            late = isinstance(error, TimeoutError)
+            if not hop.answered:
+                silent = self._clients.hosts.no_answer(hop.url.raw_host.decode(), type(error).__name__)
+                text = f"{silent}{through_proxy(link)}"
+            elif late:
+                text = f"no whole answer within {self._limits.timeout_s:g} s"
+            else:
+                text = "the connection ended before the whole image had arrived"
+            raise TryAgainError(text, final=late) from error
+
+    async def _follow(self, hop: "Hop", known: Body | None) -> Body | None:
         """One attempt: the request and its redirects. The host of the link stands for those that it redirects to."""
-        start = url = httpx.URL(link.url)
+        start = hop.url
         for _ in range(self._limits.max_redirects + 1):
-            client = self._clients.of(url)
-            headers = self._clients.headers(start, url) | conditions(known)
-            async with client.stream("GET", url, headers=headers) as response:
+            await self._clients.check(hop.url)
+            client = self._clients.of(hop.url)
+            headers = self._clients.headers(start, hop.url) | conditions(known)
+            async with client.stream("GET", hop.url, headers=headers) as response:
+                hop.answered = True
                 if not response.has_redirect_location:
                     return await self._answer(response, known)
                 assert response.next_request is not None
-                url = response.next_request.url
-                if url.userinfo:
-                    raise UnreadableImageError("the server redirects to a link with a user name or password")
+                hop.move(response.next_request.url)
         raise UnreadableImageError(f"more than {self._limits.max_redirects} redirects")
 
     async def _answer(self, response: httpx.Response, known: Body | None) -> Body | None:
@@ -163,6 +195,12 @@ class Downloads:
             raise refusal(response)
         content = await body_of(response, self._limits.max_bytes)
         return Body(content, response.headers.get("etag", ""), response.headers.get("last-modified", ""))
+
+
+def through_proxy(link: WebLink) -> str:
+    """Names the proxy that is asked for `link`, if one is."""
+    proxy, _ = proxy_of(httpx.URL(link.url))
+    return f" (asked through the proxy of {proxy})" if proxy else ""
 
 
 def conditions(known: Body | None) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import Self, TypeVar
 import httpx
 
 from sightline_server.ingest.clients import Clients, Requests
+from sightline_server.ingest.direct_transport import CheckedNetwork
 from sightline_server.ingest.downloads import Body, DownloadLimits, Downloads
 from sightline_server.ingest.hosts import RetryLimits, Waiting
 from sightline_server.ingest.image_cache import ImageCache
@@ -39,7 +40,8 @@ class ImageLimits:
 class ImageSource:
     """A context that reads the images that links name; relative ones lie below `root`.
 
-    `notify` is told, in one line, of a host that is waited for. `transport` and `waiting` are for tests.
+    `notify` is told, in one line, of a host that is waited for. `network` decides which hosts are asked; without it,
+    public ones only. `transport` and `waiting` are for tests.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class ImageSource:
         transport: httpx.AsyncBaseTransport | None = None,
         *,
         requests: Requests | None = None,
+        network: CheckedNetwork | None = None,
         cache: ImageCache | None = None,
         waiting: Waiting | None = None,
         notify: Callable[[str], None] = lambda text: None,
@@ -57,7 +60,7 @@ class ImageSource:
         self._folder = ImageFolder(root)
         self._cache = cache
         self._places = asyncio.Semaphore(limits.parallel)
-        self._clients = Clients(requests or Requests(), limits.timeout_s, limits.connect_timeout_s, transport)
+        self._clients = Clients(requests or Requests(), limits.timeout_s, limits.connect_timeout_s, transport, network)
         bounds = DownloadLimits(limits.max_bytes, limits.timeout_s, limits.max_redirects, limits.parallel, limits.retry)
         self._downloads = Downloads(self._clients, bounds, self._places, waiting or Waiting(), notify)
 
