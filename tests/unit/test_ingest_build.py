@@ -23,6 +23,9 @@ from sightline_server.ingest.build import (
 )
 from sightline_server.ingest.embedding import Embed
 from sightline_server.ingest.feed import Problem, ProblemKind
+from sightline_server.ingest.feeds.formats import Format
+from sightline_server.ingest.feeds.options import FeedOptions
+from sightline_server.ingest.feeds.source import OpenFeed
 from sightline_server.ingest.images import ImageSource
 from sightline_server.ingest.links import FileLink
 from sightline_server.stages.processes import process
@@ -51,9 +54,10 @@ def shop(folder: Path, products: int) -> Path:
 
 
 async def build(
-    feed: Path, embed: Embed = shade_embed, progress: Progress | None = None, **changes: object
+    feed: Path | OpenFeed, embed: Embed = shade_embed, progress: Progress | None = None, **changes: object
 ) -> BuildReport:
-    options = BuildOptions(feed=feed, out=feed.parent / "out" / "shop", decode=LIMITS, **changes)  # type: ignore[arg-type]
+    out = (feed.parent or Path.cwd()) / "out" / "shop"
+    options = BuildOptions(feed=feed, out=out, decode=LIMITS, **changes)  # type: ignore[arg-type]
     return await build_catalog(options, SPEC, embed, BUILT, progress)
 
 
@@ -451,3 +455,19 @@ async def test_a_build_without_decode_processes_fails(tmp_path: Path, monkeypatc
         await build(feed)
     assert caught.value.kind is ErrorKind.INTERNAL
     assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize("link", ["x:/../a.png", "x:a.png", "photo:..\\a.png", "a.png", "file:a.png", "/a.png", "x:y"])
+async def test_downloaded_feed_names_no_file_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: str
+) -> None:
+    """`urljoin` leaves a link with an unknown scheme as it is, so that it looks like a path afterwards."""
+    for name in ("a.png", "x:a.png", "x:y"):
+        write_picture(tmp_path / "a.png", 10)
+        (tmp_path / name).write_bytes((tmp_path / "a.png").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    with (tmp_path / "feed.csv").open("w+b") as file:
+        file.write(f"id,image_link\nspy,{link}\n".encode())
+        feed = OpenFeed("http://127.0.0.1/feed.csv", None, file, Format.DELIMITED)
+        with pytest.raises(SightlineError, match="no row of"):
+            await build(feed, feed_options=FeedOptions(base_url="http://127.0.0.1/feed.csv"))

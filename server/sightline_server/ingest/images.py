@@ -38,7 +38,7 @@ class ImageLimits:
 
 
 class ImageSource:
-    """A context that reads the images that links name; relative ones lie below `root`.
+    """A context that reads the images that links name; relative ones lie below `root`, without which none is read.
 
     `notify` is told, in one line, of a host that is waited for. `network` decides which hosts are asked; without it,
     public ones only. `transport` and `waiting` are for tests.
@@ -46,7 +46,7 @@ class ImageSource:
 
     def __init__(
         self,
-        root: Path,
+        root: Path | None,
         limits: ImageLimits,
         transport: httpx.AsyncBaseTransport | None = None,
         *,
@@ -57,7 +57,7 @@ class ImageSource:
         notify: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._limits = limits
-        self._folder = ImageFolder(root)
+        self._folder = ImageFolder(root) if root else None
         self._cache = cache
         self._places = asyncio.Semaphore(limits.parallel)
         self._clients = Clients(requests or Requests(), limits.timeout_s, limits.connect_timeout_s, transport, network)
@@ -87,6 +87,8 @@ class ImageSource:
         `UnreadableImageError`, what `work` raises, and `SightlineError` of kind CONFIGURATION for a malformed proxy.
         """
         if isinstance(link, FileLink):
+            if self._folder is None:
+                raise UnreadableImageError("a downloaded feed cannot name files of this machine; see --images")
             async with self._places:
                 image = await asyncio.to_thread(self._folder.read, link.path, self._limits.max_bytes)
                 return await work(self._within_limit(image))

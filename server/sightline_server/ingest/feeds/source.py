@@ -27,10 +27,13 @@ ADDRESS = re.compile(r"\W*(?:https?:|(?:ftp|file|s3|gs|sftp):/)", re.I)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenFeed:
-    """A feed that is ready to be read: `name` for messages, and `parent`, the folder of its relative image links."""
+    """A feed that is ready to be read: `name` for messages, and `parent`, the folder of its relative image links.
+
+    A downloaded feed has no such folder: whoever serves it names no files of this machine.
+    """
 
     name: str
-    parent: Path
+    parent: Path | None
     file: BinaryIO
     format: Format
 
@@ -52,12 +55,12 @@ def opened_feed(feed: str | Path, options: FeedOptions | None = None) -> Iterato
         yield OpenFeed(name, parent, file, format_of(name, head_of(file)))
 
 
-def fetched(feed: str, options: FeedOptions, stack: ExitStack) -> tuple[str, Path, BinaryIO]:
+def fetched(feed: str, options: FeedOptions, stack: ExitStack) -> tuple[str, Path | None, BinaryIO]:
     """The feed's name, the folder of its relative links, and its bytes in a file."""
     if is_url(feed):
         file = stack.enter_context(temporary())
         download(feed, file, options)
-        return url_name(feed), Path.cwd(), file
+        return url_name(feed), None, file
     if feed == STANDARD_INPUT:
         file = stack.enter_context(temporary())
         copy(sys.stdin.buffer, file, "standard input", options.limits.max_bytes)
