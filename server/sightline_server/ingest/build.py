@@ -29,7 +29,7 @@ from sightline_server.ingest.guard import Losses, Size
 from sightline_server.ingest.host_check import HostCheck
 from sightline_server.ingest.image_cache import CacheLimits, ImageCache
 from sightline_server.ingest.images import ImageLimits, ImageSource
-from sightline_server.ingest.links import shown
+from sightline_server.ingest.link_secrets import masked_link
 from sightline_server.ingest.preparation import (
     GROUP_ROWS,
     GROUPS_AHEAD,
@@ -232,7 +232,7 @@ class Build:
 
 def feed_name(feed: Path | OpenFeed) -> str:
     """The feed's name as messages show it."""
-    return shown(feed.name)
+    return masked_link(feed.name)
 
 
 def catalog_size(out: Path) -> Size | None:

@@ -18,7 +18,7 @@ from sightline_server.ingest.feeds.links import split_links
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat
 from sightline_server.ingest.feeds.prices import PriceError, PriceRules, parse_price, stated_currency
 from sightline_server.ingest.feeds.reader import read_records
-from sightline_server.ingest.feeds.records import Record, shown
+from sightline_server.ingest.feeds.records import Record, excerpt
 from sightline_server.ingest.feeds.source import OpenFeed
 from sightline_server.ingest.feeds.texts import as_text, first_text, is_readable
 
@@ -72,7 +72,7 @@ class Problem:
 
     def __str__(self) -> str:
         line = f", line {self.line}" if self.line not in (0, self.row) else ""
-        product = f" ({shown(self.product_id)})" if self.product_id else ""
+        product = f" ({excerpt(self.product_id)})" if self.product_id else ""
         return f"row {self.row}{line}{product}: {self.text}"
 
 
@@ -131,7 +131,7 @@ def parse_record(record: Record, options: FeedOptions | None = None) -> ParsedRo
         return RowParser(record, options or FeedOptions()).parse()
     except Exception as error:
         # Whatever one row holds, the other rows are read.
-        text = f"cannot be read: {shown(str(error)) or type(error).__name__}"
+        text = f"cannot be read: {excerpt(str(error)) or type(error).__name__}"
         return Problem(record.row, ProblemKind.MALFORMED_ROW, text, line=record.line)
 
 
@@ -207,7 +207,7 @@ class RowParser:
         try:
             return parse_price(text, rules)
         except PriceError as error:
-            unknown = "" if currency or not column else f" (its currency {shown(column)!r} is not one known code)"
+            unknown = "" if currency or not column else f" (its currency {excerpt(column)!r} is not one known code)"
             self._warn(ProblemKind.BAD_PRICE, f"{error}{unknown}")
             return None
 
@@ -217,7 +217,7 @@ class RowParser:
         availability = availability_value(stated) or ""
         if stated and not availability:
             attributes["availability"] = stated
-            text = f"the availability {shown(stated)!r} is unknown; it is kept as an attribute"
+            text = f"the availability {excerpt(stated)!r} is unknown; it is kept as an attribute"
             self._warn(ProblemKind.BAD_AVAILABILITY, text)
         return Product(
             id=self._id,

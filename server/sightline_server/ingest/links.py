@@ -1,25 +1,19 @@
-"""Image links of a feed: what each one is, which one is meant, and how it may be shown.
+"""Image links of a feed: files and web addresses in the spellings that browsers take.
 
-Rule: pure text, no I/O. A link that is printed or logged goes through `shown`, and what is stored for callers goes
-through `without_user_info`, so that no password and no signature leaves the feed.
+Rule: pure text, no I/O. `link_secrets` says what of a link may be printed and published.
 """
 
 import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-SHOWN_CHARACTERS = 200
+from sightline_server.ingest.link_secrets import HEAD, LINE_BREAKS, user_info
+
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-LINE_BREAKS = re.compile(r"[\t\r\n]")
-HEAD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[\\/]+|[\\/]{2,}")
-"""What stands before the authority of a link, in every spelling that a browser takes."""
 SCHEME = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]{0,20})://|(https?|file|data|blob|mailto|javascript|ftp|s3|gs):)", re.I)
-LINK_STARTS = re.compile(r"([\s\"'<>]+|(?=(?:https?|ftp):[\\/])|(?<![\w:/\\.-])(?=//))", re.I)
-"""Where a link may begin within a text: behind blanks and quotes, and wherever a scheme or `//` says so."""
 WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 HOST_NAME = re.compile(r"[^\s/\\?#@<>\"^`{|}%\x00-\x20\x7f]+")
-USER_INFO = re.compile(r"(?<=//)[^/?#\\\s\"'<>]*@")
 
 
 class UnreadableImageError(Exception):
@@ -89,57 +83,3 @@ def host_and_port(scheme: str, authority: str) -> tuple[str, int]:
     if not HOST_NAME.fullmatch(name):
         raise UnreadableImageError("the link is not a valid address; check its host and port")
     return name, port
-
-
-def user_info(text: str) -> tuple[int, int]:
-    """Where the user info of a link starts and ends, its `@` included; two equal numbers where there is none.
-
-    A password may hold an unescaped `/`, `?` or `#`. It is told by a port that is not a number.
-    """
-    head = HEAD.match(text)
-    start = head.end() if head else 0
-    length = re.match(r"[^/\\?#]*", text[start:])
-    authority = length[0] if length else ""
-    at = authority.rfind("@")
-    if at >= 0 and (head or ":" in authority[:at]):
-        return start, start + at + 1
-    _, _, port = authority.rpartition(":")
-    if ":" in authority and port and not port.isdigit() and not authority.startswith("["):
-        return start, max(start, text.rfind("@") + 1)
-    return start, start
-
-
-def shown(link: str) -> str:
-    """`link` as it may be printed: user info and the values of its query masked, control characters escaped, cut."""
-    text = LINE_BREAKS.sub("", link.strip())
-    start, end = user_info(text)
-    if start < end:
-        text = f"{text[:start]}***@{text[end:]}"
-    place, mark, query = text.partition("#")[0].partition("?")
-    fields = "&".join(masked_field(field) for field in query.split("&"))
-    masked = printable(USER_INFO.sub("***@", place) + mark + fields)
-    return masked if len(masked) <= SHOWN_CHARACTERS else masked[:SHOWN_CHARACTERS] + "..."
-
-
-def masked_field(field: str) -> str:
-    """One `name=value` of a query with its value masked; a field without a name is masked whole."""
-    name, equals, _ = field.partition("=")
-    return f"{name}=***" if equals else "***" if field else ""
-
-
-def without_user_info(text: str) -> str:
-    """`text` with the user info of every link in it removed, in each spelling that `user_info` knows."""
-    return "".join(map(bare, LINK_STARTS.split(text))) if "@" in text else text
-
-
-def bare(part: str) -> str:
-    """A part of a text between two places of `LINK_STARTS`, without the user info of a link that it begins with."""
-    if not HEAD.match(part):
-        return part
-    start, end = user_info(part)
-    return part[:start] + part[end:]
-
-
-def printable(text: str) -> str:
-    """`text` with control characters and lone surrogates escaped, so that a terminal only shows it."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

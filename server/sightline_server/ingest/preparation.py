@@ -21,15 +21,8 @@ from sightline_server.ingest.embedding import catalog_crop
 from sightline_server.ingest.feed import FeedRow, Problem, ProblemKind
 from sightline_server.ingest.guard import Losses
 from sightline_server.ingest.images import ImageSource
-from sightline_server.ingest.links import (
-    FileLink,
-    UnreadableImageError,
-    WebLink,
-    classify,
-    shown,
-    user_info,
-    without_user_info,
-)
+from sightline_server.ingest.link_secrets import masked_link, publishable_link, user_info, without_user_info
+from sightline_server.ingest.links import FileLink, UnreadableImageError, WebLink, classify
 from sightline_server.ingest.same_images import SameImages
 from sightline_server.ingest.seen_images import SeenImages
 from sightline_server.stages.decode import DecodeLimits
@@ -39,6 +32,9 @@ from sightline_server.stages.processes.process import ProcessLimits
 
 GROUP_ROWS = 32
 GROUPS_AHEAD = 2
+
+FREE_TEXTS = ("title", "brand", "category", "price", "availability", "item_group_id", "gtin")
+LINK_COLUMNS = ("link", "url", "href")
 
 Crop = NDArray[np.uint8]
 
@@ -126,7 +122,7 @@ class Preparation:
         outcomes = await asyncio.gather(*(self.image(link) for link in row.images))
         images = {image.key: image for image in outcomes if isinstance(image, PreparedImage)}
         failed = [
-            f"{shown(link)}: {error}"
+            f"{masked_link(link)}: {error}"
             for link, error in zip(row.images, outcomes, strict=True)
             if isinstance(error, UnreadableImageError)
         ]
@@ -144,7 +140,7 @@ class Preparation:
         except UnreadableImageError as error:
             return error
         key = key_of(target)
-        published_link = without_user_info(target.url if isinstance(target, WebLink) else link)
+        published_link = publishable_link(target.url if isinstance(target, WebLink) else link)
         known = self.seen.get(key)
         if isinstance(known, UnreadableImageError):
             return known
@@ -207,13 +203,18 @@ def published(product: Product, first_link: str) -> Product:
         image_link = target.url if isinstance(target, WebLink) else image_link
     except UnreadableImageError:
         image_link = first_link if start < end else image_link
-    attributes = {name: without_user_info(text) for name, text in product.attributes.items()}
     return replace(
         product,
-        image_link=without_user_info(image_link),
-        link=without_user_info(product.link),
-        attributes=attributes,
+        image_link=publishable_link(image_link),
+        link=publishable_link(product.link),
+        attributes={name: publishable(name, text) for name, text in product.attributes.items()},
+        **{name: without_user_info(getattr(product, name)) for name in FREE_TEXTS},
     )
+
+
+def publishable(name: str, text: str) -> str:
+    """The value of an attribute as callers may see it; the column's name says whether it is a link as a whole."""
+    return publishable_link(text) if name.endswith(LINK_COLUMNS) else without_user_info(text)
 
 
 async def prepared_groups(

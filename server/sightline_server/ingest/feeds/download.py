@@ -14,7 +14,8 @@ import httpx
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.clients import checked_proxy, proxy_of, same_origin
 from sightline_server.ingest.feeds.options import FeedLimits, FeedOptions
-from sightline_server.ingest.feeds.records import refused, shown
+from sightline_server.ingest.feeds.records import excerpt, refused
+from sightline_server.ingest.link_secrets import authority_of, user_info
 from sightline_server.ingest.retry_after import retry_after_s
 
 ATTEMPTS = 3
@@ -28,11 +29,17 @@ def is_url(feed: str) -> bool:
 
 
 def url_name(url: str) -> str:
-    """The address without user, password, query and fragment, for messages."""
+    """The address without user, password, query and fragment, for messages.
+
+    Raises `ValueError` for a malformed address, also for one whose user info does not end where a parser ends it.
+    """
+    start, end = user_info(url)
+    if end > start + len(authority_of(url)[1]):
+        raise ValueError("the user info is not encoded")
     parts = urlsplit(url)
     host = parts.hostname or ""
     port = f":{parts.port}" if parts.port else ""
-    return shown(f"{parts.scheme}://{host}{port}{unquote(parts.path)}", 200)
+    return excerpt(f"{parts.scheme}://{host}{port}{unquote(parts.path)}", 200)
 
 
 def base_address(feed: str) -> str:
@@ -54,7 +61,8 @@ def download(url: str, target: BinaryIO, options: FeedOptions) -> None:
     try:
         name = url_name(url)
     except ValueError:
-        raise refused("the address of the feed is malformed") from None
+        text = "the address of the feed is malformed; in a user name or a password, write @ as %40 and / as %2F"
+        raise refused(text) from None
     headers = [("accept-encoding", "gzip, identity"), ("user-agent", options.user_agent), *options.headers]
     try:
         with client_for(httpx.URL(url), options) as client:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from sightline_server.index.schema import Price
 from sightline_server.ingest.feeds.currencies import USUAL, WITHOUT_DECIMALS, currencies_of
 from sightline_server.ingest.feeds.options import PriceFormat
-from sightline_server.ingest.feeds.records import shown
+from sightline_server.ingest.feeds.records import excerpt
 
 MAX_PRICE_CHARS = 64
 MAX_WHOLE_DIGITS = 14
@@ -47,11 +47,11 @@ DEFAULT_RULES = PriceRules()
 def parse_price(text: str, rules: PriceRules = DEFAULT_RULES) -> Price:
     """The price of `text`, such as `15.00 USD`, `1.299,00 €` or `US$ 25`. Raises `PriceError`."""
     if len(text) > MAX_PRICE_CHARS:
-        raise PriceError(f"the price {shown(text)!r} is not an amount and a currency, such as 15.00 USD")
+        raise PriceError(f"the price {excerpt(text)!r} is not an amount and a currency, such as 15.00 USD")
     plain = APOSTROPHES.sub("'", BLANKS.sub(" ", text.strip()))
     amounts = list(AMOUNT.finditer(plain))
     if len(amounts) != 1:
-        raise PriceError(f"the price {shown(text)!r} is not one amount and a currency, such as 15.00 USD")
+        raise PriceError(f"the price {excerpt(text)!r} is not one amount and a currency, such as 15.00 USD")
     [amount] = amounts
     currency = parse_currency(plain[: amount.start()], plain[amount.end() :], text, rules.currency)
     return Price(parse_amount(amount[0], currency, text, rules.price_format), currency)
@@ -76,10 +76,10 @@ def parse_currency(before: str, after: str, text: str, stated: str) -> str:
     if not tokens:
         if stated:
             return stated
-        raise PriceError(f"the price {shown(text)!r} has no currency; write it as 15.00 USD, or use --currency")
+        raise PriceError(f"the price {excerpt(text)!r} has no currency; write it as 15.00 USD, or use --currency")
     choices = [currencies_of(token) for token in tokens]
     if not all(choices):
-        raise PriceError(f"the price {shown(text)!r} is not an amount and a currency, such as 15.00 USD")
+        raise PriceError(f"the price {excerpt(text)!r} is not an amount and a currency, such as 15.00 USD")
     common = [code for code in choices[0] if all(code in codes for codes in choices)]
     if len(common) == 1:
         return common[0]
@@ -89,9 +89,9 @@ def parse_currency(before: str, after: str, text: str, stated: str) -> str:
     if usual in common and usual is not None:
         return usual
     if not common:
-        raise PriceError(f"the price {shown(text)!r} has two currencies")
+        raise PriceError(f"the price {excerpt(text)!r} has two currencies")
     listed = ", ".join(common[:3])
-    raise PriceError(f"the currency of {shown(text)!r} may be {listed} ...; write its code, or use --currency")
+    raise PriceError(f"the currency of {excerpt(text)!r} may be {listed} ...; write its code, or use --currency")
 
 
 def parse_amount(digits: str, currency: str, text: str, price_format: PriceFormat) -> Decimal:
@@ -102,11 +102,11 @@ def parse_amount(digits: str, currency: str, text: str, price_format: PriceForma
     plain = re.sub(r"[.,]$", "", plain)
     whole, decimals = (plain, "") if no_decimals else split_decimals(plain, currency, text, price_format)
     if not (WHOLE.fullmatch(whole) or grouped(whole)):
-        raise PriceError(f"the amount of {shown(text)!r} has its separators in unusual places")
+        raise PriceError(f"the amount of {excerpt(text)!r} has its separators in unusual places")
     number = re.sub("[^0-9]", "", whole).lstrip("0") or "0"
     if len(number) > MAX_WHOLE_DIGITS or len(decimals.rstrip("0")) > MAX_DECIMALS:
         limits = f"{MAX_WHOLE_DIGITS} digits and {MAX_DECIMALS} decimals"
-        raise PriceError(f"the price {shown(text)!r} is out of range; at most {limits} are kept")
+        raise PriceError(f"the price {excerpt(text)!r} is out of range; at most {limits} are kept")
     decimals = decimals[:MAX_DECIMALS]
     return Decimal(f"{number}.{decimals}" if decimals else number)
 
@@ -137,6 +137,6 @@ def split_decimals(digits: str, currency: str, text: str, price_format: PriceFor
     if currency in WITHOUT_DECIMALS:
         return digits, ""
     if price_format is PriceFormat.AUTO:
-        raise PriceError(f"the amount of {shown(text)!r} can be read in two ways; use --price-format point or comma")
+        raise PriceError(f"the amount of {excerpt(text)!r} can be read in two ways; use --price-format point or comma")
     decimal_sign = "." if price_format is PriceFormat.POINT else ","
     return (whole, rest) if sign == decimal_sign else (digits, "")

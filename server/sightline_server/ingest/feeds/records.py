@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.ingest.link_secrets import HEAD, masked_link, without_user_info
 
 MAX_RECORD_CHARS = 1024 * 1024
 """The longest record that is read; a longer one is a fault of its row and is not kept in memory."""
 
 MAX_NAME_CHARS = 60
 MAX_NAMES = 20
+MAX_MASKED_CHARS = 4096
 
 BAD_CHARACTER = "\ufdd0"
 """Stands for bytes or characters that the feed's encoding does not allow. Unicode reserves it for internal use."""
@@ -37,14 +39,16 @@ def refused(text: str) -> SightlineError:
     return SightlineError(ErrorKind.CONFIGURATION, text)
 
 
-def shown(text: str, length: int = MAX_NAME_CHARS) -> str:
-    """`text` from a feed as a message may contain it: short and without control characters."""
-    clean = "".join(character if character.isprintable() else "?" for character in text[: length + 1])
+def excerpt(text: str, length: int = MAX_NAME_CHARS) -> str:
+    """`text` from a feed as a message may contain it: short, without control characters and secrets of links."""
+    begin = text[:MAX_MASKED_CHARS]
+    safe = masked_link(begin) if HEAD.match(begin.strip()) else without_user_info(begin)
+    clean = "".join(character if character.isprintable() else "?" for character in safe[: length + 1])
     return clean if len(clean) <= length else clean[: length - 3] + "..."
 
 
 def shown_names(names: list[str]) -> str:
     """Names from a feed for a message, at most `MAX_NAMES` of them."""
-    listed = ", ".join(shown(name) for name in names[:MAX_NAMES] if name)
+    listed = ", ".join(excerpt(name) for name in names[:MAX_NAMES] if name)
     more = len(names) - MAX_NAMES
     return (listed or "none") + (f" and {more} more" if more > 0 else "")

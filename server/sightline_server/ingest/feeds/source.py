@@ -18,7 +18,7 @@ from sightline_server.ingest.feeds.formats import HEAD_BYTES, Format, Packing, f
 from sightline_server.ingest.feeds.options import FeedLimits, FeedOptions
 from sightline_server.ingest.feeds.records import refused
 from sightline_server.ingest.feeds.unpack import copy, unpack
-from sightline_server.ingest.links import without_user_info
+from sightline_server.ingest.link_secrets import without_user_info
 
 STANDARD_INPUT = "-"
 ADDRESS = re.compile(r"\W*(?:https?:|(?:ftp|file|s3|gs|sftp):/)", re.I)

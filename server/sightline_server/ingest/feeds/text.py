@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from sightline_server.ingest.feeds.records import BAD_CHARACTER, MAX_RECORD_CHARS, refused, shown
+from sightline_server.ingest.feeds.records import BAD_CHARACTER, MAX_RECORD_CHARS, excerpt, refused
 
 BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -47,7 +47,9 @@ def checked_encoding(name: str) -> str:
             b"test".decode(name)
         info = codecs.lookup(name)
     if info is None or info.name in NO_TEXT or info.name.replace("-", "_") in NO_TEXT:
-        raise refused(f"unknown encoding {shown(name)!r}; known are utf-8, utf-16, cp1252, iso-8859-15, shift_jis, ...")
+        raise refused(
+            f"unknown encoding {excerpt(name)!r}; known are utf-8, utf-16, cp1252, iso-8859-15, shift_jis, ..."
+        )
     return info.name
 
 

@@ -13,7 +13,7 @@ from typing import IO, BinaryIO
 
 from sightline_server.ingest.feeds.formats import HEAD_BYTES, Packing, packing_of
 from sightline_server.ingest.feeds.options import FeedLimits
-from sightline_server.ingest.feeds.records import refused, shown, shown_names
+from sightline_server.ingest.feeds.records import excerpt, refused, shown_names
 
 OUR_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 COPY_BYTES = 256 * 1024
@@ -82,5 +82,5 @@ def copy(source: IO[bytes] | gzip.GzipFile, target: BinaryIO, name: str, limit: 
     while part := source.read(COPY_BYTES):
         copied += len(part)
         if copied > limit:
-            raise refused(f"{shown(name)} is larger than {limit} bytes unpacked")
+            raise refused(f"{excerpt(name)} is larger than {limit} bytes unpacked")
         target.write(part)

@@ -12,7 +12,7 @@ from xml.parsers import expat
 
 from sightline_server.ingest.feeds.columns import as_list, canonical_names, column_name, gathered
 from sightline_server.ingest.feeds.options import FeedOptions
-from sightline_server.ingest.feeds.records import BAD_CHARACTER, MAX_RECORD_CHARS, Record, refused, shown
+from sightline_server.ingest.feeds.records import BAD_CHARACTER, MAX_RECORD_CHARS, Record, excerpt, refused
 from sightline_server.ingest.feeds.rows import TOO_LONG
 from sightline_server.ingest.feeds.text import opened_text
 
@@ -202,7 +202,7 @@ def read_xml(file: BinaryIO, name: str, options: FeedOptions) -> Iterator[Record
     finally:
         text.detach()
     if not reader.items:
-        raise refused(f"{name} has no <item> or <entry> below its element <{shown(reader.root)}>")
+        raise refused(f"{name} has no <item> or <entry> below its element <{excerpt(reader.root)}>")
 
 
 def taken(reader: ItemReader) -> list[Record]:
