@@ -39,6 +39,7 @@ _FAILURES = {
     events.FailureReason.MODEL_ANSWER: lens_service_pb2.FAILURE_REASON_MODEL_ANSWER,
     events.FailureReason.INTERNAL: lens_service_pb2.FAILURE_REASON_INTERNAL,
     events.FailureReason.PERSON: lens_service_pb2.FAILURE_REASON_PERSON,
+    events.FailureReason.TOO_LARGE: lens_service_pb2.FAILURE_REASON_TOO_LARGE,
 }
 _NOTICES = {
     events.Notice.UNKNOWN: lens_service_pb2.NOTICE_UNSPECIFIED,

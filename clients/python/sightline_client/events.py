@@ -52,6 +52,8 @@ class FailureReason(Enum):
     INTERNAL = "internal"
     PERSON = "person"
     """The box or tap is mostly on a person, and people are not searched."""
+    TOO_LARGE = "too_large"
+    """The products take more than 4 MiB; ask for fewer (`max_products`)."""
 
 
 class Notice(Enum):

@@ -8,6 +8,7 @@ import grpc
 
 from sightline_server.app.clock import clock
 from sightline_server.app.trimming import Trimming
+from sightline_server.domain.events import FailureReason
 from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Engine
 from sightline_server.rpc import server as rpc_server
@@ -72,6 +73,7 @@ class Door:
             catalog=settings.catalog.name,
             clock=clock,
             one_per_group=settings.ranking.one_per_group,
+            on_too_large=metrics.objects.labels(FailureReason.TOO_LARGE.value).inc,
         )
         self._metrics = metrics
         self._trimming = Trimming()

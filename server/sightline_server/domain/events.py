@@ -12,6 +12,7 @@ class FailureReason(Enum):
     MODEL_ANSWER = "model_answer"
     INTERNAL = "internal"
     PERSON = "person"
+    TOO_LARGE = "too_large"
 
 
 class Notice(Enum):

@@ -50,6 +50,7 @@ FAILURES = {
     FailureReason.MODEL_ANSWER: lens_service_pb2.FAILURE_REASON_MODEL_ANSWER,
     FailureReason.INTERNAL: lens_service_pb2.FAILURE_REASON_INTERNAL,
     FailureReason.PERSON: lens_service_pb2.FAILURE_REASON_PERSON,
+    FailureReason.TOO_LARGE: lens_service_pb2.FAILURE_REASON_TOO_LARGE,
 }
 NOTICES = {
     None: lens_service_pb2.NOTICE_UNSPECIFIED,

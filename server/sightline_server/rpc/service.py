@@ -4,7 +4,7 @@ Rule: nothing is decided here. `OpenCalls` and `Admission` decide who enters, `U
 how a call fails, the pipeline what happens. What can be refused without the photo is refused before it is read.
 """
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -17,15 +17,19 @@ from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Clock
 from sightline_server.rpc.admission import Admission
 from sightline_server.rpc.call import SEARCH, Call, Calls, Context
-from sightline_server.rpc.convert import to_query, to_response
+from sightline_server.rpc.convert import to_query
 from sightline_server.rpc.counts import OpenCalls
+from sightline_server.rpc.event_size import sendable
 from sightline_server.rpc.fields import parse
 from sightline_server.rpc.reading import Uploads
 from sightline_server.settings import LimitSettings
 
 
 class LensService:
-    """`sightline.v1.LensService`. `pipeline` is set once the engine and the index are there; admission knows."""
+    """`sightline.v1.LensService`. `pipeline` is set once the engine and the index are there; admission knows.
+
+    `on_too_large` is called for each object whose products do not fit into an event.
+    """
 
     def __init__(
         self,
@@ -38,6 +42,7 @@ class LensService:
         catalog: str,
         clock: Clock,
         one_per_group: bool = False,
+        on_too_large: Callable[[], None] = lambda: None,
     ) -> None:
         self._calls = calls
         self._open_calls = open_calls
@@ -47,6 +52,7 @@ class LensService:
         self._catalog = catalog
         self._clock = clock
         self._one_per_group = one_per_group
+        self._on_too_large = on_too_large
         self.pipeline: Pipeline | None = None
 
     def handlers(self) -> dict[str, "grpc.RpcMethodHandler[Any, Any]"]:
@@ -73,10 +79,13 @@ class LensService:
         with self._admission.enter(deadline=call.deadline, lane=query.lane) as visit:
             assert self.pipeline is not None, "admission lets nobody in before the pipeline stands"
             async with aclosing(self.pipeline.run(query)) as events:
-                async for event in events:
+                async for found in events:
+                    event, response = sendable(found)
                     if isinstance(event, ObjectResults | ObjectFailure):
                         visit.answered()
-                    await call.send(to_response(event), self._clock())
+                    if event is not found:
+                        self._on_too_large()
+                    await call.send(response, self._clock())
 
     def _to_query(self, raw: bytes, call: Call) -> SearchQuery:
         return to_query(

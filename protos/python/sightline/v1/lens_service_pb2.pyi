@@ -29,6 +29,7 @@ class FailureReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAILURE_REASON_MODEL_ANSWER: _ClassVar[FailureReason]
     FAILURE_REASON_INTERNAL: _ClassVar[FailureReason]
     FAILURE_REASON_PERSON: _ClassVar[FailureReason]
+    FAILURE_REASON_TOO_LARGE: _ClassVar[FailureReason]
 
 class Notice(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -46,6 +47,7 @@ FAILURE_REASON_UNSPECIFIED: FailureReason
 FAILURE_REASON_MODEL_ANSWER: FailureReason
 FAILURE_REASON_INTERNAL: FailureReason
 FAILURE_REASON_PERSON: FailureReason
+FAILURE_REASON_TOO_LARGE: FailureReason
 NOTICE_UNSPECIFIED: Notice
 NOTICE_PERSON_ONLY: Notice
 
