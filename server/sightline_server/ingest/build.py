@@ -208,16 +208,17 @@ class Build:
     async def _add(self, group: Group, preparation: Preparation) -> None:
         """Embeds and writes a group, and reports what is wrong with its rows."""
         self._report(group.problems)
-        rows = await embedded(group.prepared, self._embed, self._seen)
+        vectors = await embedded(group.prepared, self._embed, self._seen)
         for item in group.prepared:
             for image in item.images:
                 preparation.embedded(image.key)
-        good, problems = storable(rows, group.prepared, self._embedder.dimension)
+        good, problems = storable(group.prepared, vectors, self._embedder.dimension)
         self._report(problems)
         self._writer.add(good)
-        lost_images = sum(len(row.images) for row in rows) - sum(len(row.images) for row in good)
+        images = sum(len(row.images) for row in good)
+        lost_images = sum(len(item.images) for item in group.prepared) - images
         self.losses += group.losses + Losses(rows_lost=len(problems), images_lost=lost_images)
-        self._images += sum(len(row.images) for row in good)
+        self._images += images
         self._done += group.rows
         self._progress.rows(self._done)
 

@@ -1,12 +1,12 @@
 """Prepared rows -> rows of the catalog: each image embedded once, each value fit for its column.
 
-Rule: a row that the catalog cannot hold is a `Problem` of that row. A failing engine is not: it ends the build.
+Rule: a row that the catalog cannot hold is a `Problem` of that row, whatever the exception. A failing engine is not: it
+ends the build.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from sightline_server.index.schema import CatalogRow, to_table
@@ -15,9 +15,12 @@ from sightline_server.ingest.feed import Problem, ProblemKind
 from sightline_server.ingest.preparation import Prepared
 from sightline_server.ingest.seen_images import SeenImages
 
+Vectors = Mapping[str, NDArray[np.float32]]
+"""Embeddings float32 [D] by the keys of their images."""
 
-async def embedded(prepared: Sequence[Prepared], embed: Embed, seen: SeenImages) -> list[CatalogRow]:
-    """The catalog rows of prepared ones; their images go to the engine together, each image once."""
+
+async def embedded(prepared: Sequence[Prepared], embed: Embed, seen: SeenImages) -> Vectors:
+    """The embeddings of all images of prepared rows, which go to the engine together, each image once."""
     vectors: dict[str, NDArray[np.float32]] = {}
     crops: dict[str, NDArray[np.uint8]] = {}
     for image in (image for item in prepared for image in item.images):
@@ -31,37 +34,38 @@ async def embedded(prepared: Sequence[Prepared], embed: Embed, seen: SeenImages)
         for key, vector in zip(crops, await embed(list(crops.values())), strict=True):
             vectors[key] = vector
             seen.add(key, vector)
-    return [
-        CatalogRow(
-            item.product,
-            item.row.price,
-            tuple(image.link for image in item.images),
-            np.stack([vectors[image.key] for image in item.images]),
-        )
-        for item in prepared
-    ]
+    return vectors
 
 
-def storable(
-    rows: Sequence[CatalogRow], prepared: Sequence[Prepared], dimension: int
-) -> tuple[list[CatalogRow], list[Problem]]:
+def storable(prepared: Sequence[Prepared], vectors: Vectors, dimension: int) -> tuple[list[CatalogRow], list[Problem]]:
     """The rows that the catalog's columns can hold, and a problem for each of the others."""
-    if can_be_stored(rows, dimension):
-        return list(rows), []
-    good, problems = [], []
-    for row, item in zip(rows, prepared, strict=True):
-        if can_be_stored([row], dimension):
-            good.append(row)
+    rows = fitting(prepared, vectors, dimension)
+    if rows is not None:
+        return rows, []
+    good: list[CatalogRow] = []
+    problems = []
+    for item in prepared:
+        row = fitting([item], vectors, dimension)
+        if row is not None:
+            good += row
         else:
             text = "a value cannot be stored; check the row for characters that are not Unicode text"
-            problems.append(Problem(item.row.row, ProblemKind.MALFORMED_ROW, text, row.product.id))
+            problems.append(Problem(item.row.row, ProblemKind.MALFORMED_ROW, text, item.row.product.id))
     return good, problems
 
 
-def can_be_stored(rows: Sequence[CatalogRow], dimension: int) -> bool:
-    """Whether `rows` fit the catalog's columns."""
+def fitting(prepared: Sequence[Prepared], vectors: Vectors, dimension: int) -> list[CatalogRow] | None:
+    """The catalog rows of prepared ones; None where they do not fit the catalog's columns together."""
     try:
-        to_table(rows, dimension) if rows else None
-    except (pa.ArrowException, ValueError, TypeError, OverflowError):
-        return False
-    return True
+        rows = [catalog_row(item, vectors) for item in prepared]
+        if rows:
+            to_table(rows, dimension)
+    except Exception:  # libraries raise whatever their converters meet
+        return None
+    return rows
+
+
+def catalog_row(item: Prepared, vectors: Vectors) -> CatalogRow:
+    """The catalog row of a prepared one."""
+    links = tuple(image.link for image in item.images)
+    return CatalogRow(item.product, item.row.price, links, np.stack([vectors[image.key] for image in item.images]))

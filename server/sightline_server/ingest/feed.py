@@ -131,7 +131,7 @@ def parse_record(record: Record, options: FeedOptions | None = None) -> ParsedRo
         return RowParser(record, options or FeedOptions()).parse()
     except Exception as error:
         # Whatever one row holds, the other rows are read.
-        text = f"cannot be read: {excerpt(str(error)) or type(error).__name__}"
+        text = f"cannot be read ({type(error).__name__})"
         return Problem(record.row, ProblemKind.MALFORMED_ROW, text, line=record.line)
 
 

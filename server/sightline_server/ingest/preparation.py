@@ -182,7 +182,8 @@ class Preparation:
     def forget(self, row: FeedRow) -> None:
         """Forgets the crops of a row that is not embedded."""
         for link in row.images:
-            with contextlib.suppress(UnreadableImageError):
+            # Also what made the row fail in the first place.
+            with contextlib.suppress(Exception):
                 self.running.pop(key_of(classify(link)), None)
 
 

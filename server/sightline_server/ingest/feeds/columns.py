@@ -102,13 +102,17 @@ def numbered(name: str, present: set[str]) -> str:
 def gathered(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
     """Named values as one mapping: of a name that occurs twice the first value that is not empty, or all in a list."""
     values: dict[str, object] = {}
+    lists: dict[str, list[object]] = {}
     for name, value in pairs:
         if not name:
             continue
         if name not in values:
             values[name] = value
         elif name in LIST_COLUMNS:
-            values[name] = [*as_list(values[name]), *as_list(value)]
+            if name not in lists:
+                values[name] = lists[name] = as_list(values[name])
+            # In place: a row may have as many columns as fit into it.
+            lists[name] += as_list(value)
         elif values[name] in ("", None):
             values[name] = value
     return values

@@ -12,7 +12,7 @@ from sightline_server.ingest.feeds import exporters
 from sightline_server.ingest.feeds.columns import doubled, gathered
 from sightline_server.ingest.feeds.header import Header, read_header
 from sightline_server.ingest.feeds.options import FeedOptions
-from sightline_server.ingest.feeds.records import Record
+from sightline_server.ingest.feeds.records import Record, guarded
 from sightline_server.ingest.feeds.rows import UNCLOSED, Dialect, Row, own_row, read_rows
 from sightline_server.ingest.feeds.text import Lines, lines_of, opened_text
 
@@ -46,11 +46,11 @@ def numbered_records(lines: Lines, header: Header) -> Iterator[Record]:
             continue
         if before is not None:
             follows = pieces(before, row, header.dialect)
-            yield to_record(before_number, before, header, torn or follows)
+            yield guarded_record(before_number, before, header, torn or follows)
             torn = follows
         before, before_number = row, number
     if before is not None:
-        yield to_record(before_number, before, header, torn)
+        yield guarded_record(before_number, before, header, torn)
 
 
 def pieces(first: Row, second: Row, dialect: Dialect) -> bool:
@@ -67,6 +67,11 @@ def pieces(first: Row, second: Row, dialect: Dialect) -> bool:
     if own_row(first.fields, dialect) and own_row(second.fields, dialect):
         return both == dialect.columns + 1
     return len(first.fields) < dialect.columns and both <= dialect.columns + 1
+
+
+def guarded_record(number: int, row: Row, header: Header, torn: bool) -> Record:
+    """The record of one row, whatever its fields do."""
+    return guarded(number, row.line, lambda: to_record(number, row, header, torn))
 
 
 def to_record(number: int, row: Row, header: Header, torn: bool) -> Record:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from sightline_server.ingest.feeds.columns import as_list
 from sightline_server.ingest.feeds.links import ABSOLUTE
-from sightline_server.ingest.feeds.records import Record
+from sightline_server.ingest.feeds.records import Record, guarded
 
 MAX_GROUP_ROWS = 2500
 OF_VARIANT = re.compile(r"price$|gtin$|sku$|variant_|option\d+_value|cost|compare_at_price|weight|inventory")
@@ -139,14 +139,19 @@ def merged(records: Iterator[Record]) -> Iterator[Record]:
     for record in records:
         belongs = bool(group) and not record.fault and record.values.get("id") == group[0].values.get("id")
         if group and not (belongs and len(group) < MAX_GROUP_ROWS):
-            yield joined(group)
+            yield guarded_product(group)
             group = []
         if record.fault or record.notice or not record.values.get("id"):
             yield record
         else:
             group.append(record)
     if group:
-        yield joined(group)
+        yield guarded_product(group)
+
+
+def guarded_product(group: list[Record]) -> Record:
+    """One record of several, whatever their values do."""
+    return guarded(group[0].row, group[0].line, lambda: joined(group))
 
 
 def joined(group: list[Record]) -> Record:

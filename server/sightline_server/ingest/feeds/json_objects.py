@@ -12,7 +12,7 @@ from typing import BinaryIO
 from sightline_server.ingest.feeds.columns import canonical_names, column_name, gathered
 from sightline_server.ingest.feeds.json_document import HOLDER, read_document
 from sightline_server.ingest.feeds.options import FeedOptions
-from sightline_server.ingest.feeds.records import Record, refused
+from sightline_server.ingest.feeds.records import Record, guarded, refused
 from sightline_server.ingest.feeds.rows import TOO_LONG
 from sightline_server.ingest.feeds.text import lines_of, opened_text
 
@@ -33,7 +33,7 @@ def read_json(file: BinaryIO, name: str, options: FeedOptions) -> Iterator[Recor
     try:
         if is_document(head):
             for number, element in read_document(text, name):
-                record = to_record(number, 0, element) if element else Record(number, {}, TOO_LONG)
+                record = guarded_record(number, 0, element) if element else Record(number, {}, TOO_LONG)
                 if record.fault == NO_OBJECT:
                     raise refused(f"{name} is not valid JSON: object {number} is broken")
                 yield record
@@ -42,7 +42,7 @@ def read_json(file: BinaryIO, name: str, options: FeedOptions) -> Iterator[Recor
             if line.too_long:
                 yield Record(line.number, {}, TOO_LONG, line.number)
             elif line.text.strip():
-                yield to_record(line.number, line.number, line.text)
+                yield guarded_record(line.number, line.number, line.text)
     finally:
         text.detach()
 
@@ -59,6 +59,11 @@ def is_document(head: str) -> bool:
     if HOLDER.match(head):
         return True
     return not lines[0].endswith("}") and len(lines) > 1 and not lines[1].startswith("{")
+
+
+def guarded_record(number: int, line: int, text: str) -> Record:
+    """The record of one JSON object, whatever it holds."""
+    return guarded(number, line, lambda: to_record(number, line, text))
 
 
 def to_record(number: int, line: int, text: str) -> Record:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from sightline_server.ingest.feeds.columns import REQUIRED, canonical_names, column_name, gathered
 from sightline_server.ingest.feeds.options import FeedLimits, FeedOptions
-from sightline_server.ingest.feeds.records import MAX_RECORD_CHARS, Record, refused, shown_names
+from sightline_server.ingest.feeds.records import MAX_RECORD_CHARS, Record, guarded, refused, shown_names
 from sightline_server.ingest.feeds.rows import TOO_LONG
 
 BATCH_ROWS = 256
@@ -41,7 +41,7 @@ def read_parquet(file: BinaryIO, name: str, options: FeedOptions) -> Iterator[Re
             columns = [column_values(column) for column in batch.columns]
             for values in zip(*columns, strict=True):
                 number += 1
-                yield to_record(number, names, values)
+                yield guarded_record(number, names, values)
         if number != metadata.num_rows:
             raise refused(f"{name} declares {metadata.num_rows} rows and holds {number}; it is damaged")
 
@@ -96,7 +96,7 @@ def python_values(column: pa.Array) -> list[object]:
         return [None if value is None else float(str(np.float32(value))) for value in column.to_pylist()]
     try:
         return list(column.to_pylist())
-    except (ValueError, OverflowError):
+    except Exception:  # a time out of range, a zone that is not known here, bytes that are not UTF-8
         return [python_value(value) for value in column]
 
 
@@ -104,9 +104,14 @@ def python_value(value: pa.Scalar) -> object:
     """One value as a Python object, such as a text that has to be UTF-8."""
     try:
         result: object = value.as_py()
-    except (ValueError, OverflowError) as error:
+    except Exception as error:  # as above
         return Unusable(f"has a value that cannot be read ({type(error).__name__})")
     return result
+
+
+def guarded_record(number: int, names: list[str], values: tuple[object, ...]) -> Record:
+    """The record of one row, whatever its values are."""
+    return guarded(number, 0, lambda: to_record(number, names, values))
 
 
 def to_record(number: int, names: list[str], values: tuple[object, ...]) -> Record:

@@ -1,6 +1,6 @@
 """The record: one product of a feed as its file has it, before anything is interpreted."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sightline_server.errors import ErrorKind, SightlineError
@@ -32,6 +32,20 @@ class Record:
     warnings: tuple[str, ...] = ()
     notice: bool = False
     """Whether this is a remark about the feed as a whole and stands for no row."""
+
+
+def guarded(row: int, line: int, make: Callable[[], Record]) -> Record:
+    """The record that `make` returns; where it raises, whatever it is, a record with that as its fault.
+
+    A reader goes through its rows in one generator, which an exception would end. The text of an exception may hold
+    values of the row and is left out.
+    """
+    try:
+        return make()
+    except SightlineError:
+        raise
+    except Exception as error:
+        return Record(row, {}, f"cannot be read ({type(error).__name__})", line)
 
 
 def refused(text: str) -> SightlineError:

@@ -53,7 +53,10 @@ def read_rows(lines: Lines, dialect: Dialect) -> Iterator[Row]:
     """The rows of `lines`, one for each record; blank lines are rows without fields."""
     settled = True
     for line in lines:
-        row = next_row(line, lines, dialect, settled)
+        try:
+            row = next_row(line, lines, dialect, settled)
+        except Exception as error:  # whatever one row holds, the other rows are read
+            row = Row(line.number, fault=f"cannot be read ({type(error).__name__})")
         if row.fields or row.fault:
             settled = len(row.fields) == dialect.columns
         yield row

@@ -12,7 +12,7 @@ from xml.parsers import expat
 
 from sightline_server.ingest.feeds.columns import as_list, canonical_names, column_name, gathered
 from sightline_server.ingest.feeds.options import FeedOptions
-from sightline_server.ingest.feeds.records import BAD_CHARACTER, MAX_RECORD_CHARS, Record, excerpt, refused
+from sightline_server.ingest.feeds.records import BAD_CHARACTER, MAX_RECORD_CHARS, Record, excerpt, guarded, refused
 from sightline_server.ingest.feeds.rows import TOO_LONG
 from sightline_server.ingest.feeds.text import opened_text
 
@@ -70,6 +70,7 @@ class ItemReader:
         self._open: list[Element] = []
         self._line = 0
         self._chars = 0
+        self._fault = ""
         self.parser = expat.ParserCreate("utf-8", namespace_separator="\n")
         self.parser.buffer_text = True
         self.parser.StartElementHandler = self._start
@@ -96,6 +97,7 @@ class ItemReader:
             self._count(sum(len(text) for text in attributes.values()))
         elif name.lower() in ITEMS and 1 < self._depth <= MAX_ITEM_DEPTH:
             self._line, self._chars = self.parser.CurrentLineNumber + self.lines_above, 0
+            self._fault = ""
             self._open.append(Element(namespace, "", attributes))
 
     def _text(self, text: str) -> None:
@@ -113,13 +115,21 @@ class ItemReader:
         element = self._open.pop()
         if not self._open:
             self.items += 1
-            self.records.append(self._record(element))
+            self.records.append(guarded(self.items, self._line, lambda: self._record(element)))
         elif self._chars <= MAX_RECORD_CHARS:
-            self._open[-1].children.append((element.namespace, name_of(element), element.value()))
+            self._add_child(self._open[-1], element)
+
+    def _add_child(self, parent: Element, child: Element) -> None:
+        try:
+            parent.children.append((child.namespace, name_of(child), child.value()))
+        except Exception as error:  # it would end the parser, and with it the feed
+            self._fault = f"cannot be read ({type(error).__name__})"
 
     def _record(self, item: Element) -> Record:
         if self._chars > MAX_RECORD_CHARS:
             return Record(self.items, {}, TOO_LONG, self._line)
+        if self._fault:
+            return Record(self.items, {}, self._fault, self._line)
         pairs = preferred(item.namespace, item.children)
         own = {name for name, _ in pairs}
         for tag, text in item.attributes.items():
