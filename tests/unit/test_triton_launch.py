@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from sightline_server.triton import launch
 from sightline_server.triton.command import Ports
 from sightline_server.triton.installation import Installation
 from sightline_server.triton.process import TritonProcess
+from tests.support.users import OTHER_UID
 
 SHOW = """
 import ctypes, os, resource
@@ -23,18 +26,50 @@ ctypes.CDLL(None).prctl(2, ctypes.byref(number), 0, 0, 0)
 print(os.getpid(), number.value, resource.getrlimit(resource.RLIMIT_CORE), oct(os.umask(0)))
 """
 
+WIDEN = """
+import os
+file = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o644)
+os.fchmod(file, 0o644)
+print(oct(os.fstat(file).st_mode & 0o777))
+"""
+KEEPS_READING = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+"""The interpreter may lie below root's home."""
 
-def launched(parent: int, command: list[str]) -> "subprocess.Popen[str]":
-    """The launcher on `command`, told that `parent` is the server."""
+
+def launched(
+    parent: int, command: list[str], *prefix: str, folder: Path | None = None, **variables: str
+) -> "subprocess.Popen[str]":
+    """The launcher on `command` in `folder`, told that `parent` is the server; `prefix` becomes the launcher."""
     assert launch.__file__
-    words = [sys.executable, "-I", "-S", launch.__file__, str(parent), *command]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    words = [*prefix, sys.executable, "-I", "-S", launch.__file__, str(parent), *command]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=folder, env={**os.environ, **variables})
 
 
 def test_the_engine_dies_with_the_server_writes_no_core_and_keeps_its_files_private() -> None:
     process = launched(os.getpid(), [sys.executable, "-c", SHOW])
     said, _ = process.communicate()
     assert said.split(maxsplit=1) == [str(process.pid), f"{signal.SIGKILL.value} (0, 0) 0o77\n"]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="x86-64 only, as the embedded engine")
+def test_no_file_of_the_engine_becomes_readable_to_others(tmp_path: Path) -> None:
+    """Boost gives the stubs' shared memory mode 0644, whatever the umask says."""
+    said, _ = launched(os.getpid(), [sys.executable, "-c", WIDEN], folder=tmp_path).communicate()
+    assert said == "0o600\n"
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="x86-64 only, as the embedded engine")
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv(1)")
+@pytest.mark.parametrize(("on_gpu", "mode"), [("", "0o600"), ("1", "0o644")], ids=["cpu", "gpu without device files"])
+def test_the_same_without_rights(tmp_path: Path, on_gpu: str, mode: str) -> None:
+    if on_gpu and os.path.exists("/dev/nvidia-uvm"):
+        pytest.skip("the device files are there")
+    tmp_path.chmod(0o777)
+    become = ["setpriv", f"--reuid={OTHER_UID}", f"--regid={OTHER_UID}", "--clear-groups", *KEEPS_READING]
+    command = [sys.executable, "-c", WIDEN]
+    process = launched(os.getpid(), command, *become, folder=tmp_path, **{launch.ON_GPU: on_gpu})
+    said, _ = process.communicate()
+    assert said == f"{mode}\n"
 
 
 def test_nothing_is_started_for_a_server_that_is_already_gone(tmp_path: Path) -> None:
