@@ -12,8 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from load_tests.attacks import fields, garbage, idle, resets, scrapes, uploads
-from load_tests.attacks.frame import Attack, Bound, Target
+from load_tests.attacks import engine, fields, garbage, idle, resets, scrapes, uploads
+from load_tests.attacks.frame import Attack, Bound, Skipped, Target
 from load_tests.photos import ROOT
 from sightline_client.local_server import LocalServer
 from sightline_models.places import default_home
@@ -21,6 +21,7 @@ from sightline_models.places import default_home
 ATTACKS: dict[str, Attack] = {
     attack.name: attack
     for attack in (
+        engine.ATTACK,
         fields.ATTACK,
         idle.ATTACK,
         uploads.ATTACK,
@@ -39,7 +40,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="sightline-attacks-") as folder:
         catalog = arguments.catalog or demo_catalog()
         for name in arguments.names or ATTACKS:
-            bounds = attacked(ATTACKS[name], catalog, Path(folder) / f"{name}.log", arguments.share)
+            try:
+                bounds = attacked(ATTACKS[name], catalog, Path(folder) / f"{name}.log", arguments.share)
+            except Skipped as reason:
+                print(f"skip  {name}: {ATTACKS[name].about}: skipped: {reason}", flush=True)
+                continue
             kept = report(ATTACKS[name], bounds) and kept
     return 0 if kept else 1
 

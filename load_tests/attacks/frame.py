@@ -59,6 +59,10 @@ class Target:
         return self.log.read_text(errors="replace").count(text)
 
 
+class Skipped(Exception):  # noqa: N818  (not an error: the attack cannot be tried here)
+    """The attack cannot be tried on this machine; the message says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bound:
     """A figure and the most that it may be."""

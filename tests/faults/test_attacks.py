@@ -1,12 +1,16 @@
 """Each attack of `load_tests.attacks`, small: the server keeps the bounds and is whole afterwards."""
 
 import asyncio
+import os
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from load_tests.attacks import __main__ as attacks
-from load_tests.attacks.frame import Attack, Bound, Target
+from load_tests.attacks import engine
+from load_tests.attacks.frame import Attack, Bound, Skipped, Target
 from tests.support.small_shop import PHOTO, SmallShop, serving
 
 pytestmark = pytest.mark.engine
@@ -20,8 +24,24 @@ def test_an_attack_keeps_its_bounds(name: str, shop: SmallShop, tmp_path: Path) 
     attack = attacks.ATTACKS[name]
     with serving(shop, tmp_path / "server.log", **attack.environment) as server:
         target = Target(server.target, server.process.metrics_url, server.pid, server.log, PHOTO)
-        bounds = asyncio.run(attack.run(target, SHARE.get(name, 0.1)))
+        try:
+            bounds = asyncio.run(attack.run(target, SHARE.get(name, 0.1)))
+        except Skipped as reason:
+            pytest.skip(str(reason))
     assert [str(bound) for bound in bounds if not kept(bound)] == []
+
+
+async def test_an_engine_that_a_neighbour_reaches_breaks_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the entry says of it, and of attempts that fail everywhere; the attempts are test_engine_neighbours.py's."""
+    seen: dict[str, set[str]] = {"unix:/x/triton:1": {"connect"}, "127.0.0.1:1": engine.EVERYTHING - {"infer"}}
+    command = ["tritonserver", "--grpc-address=unix:/x/triton", "--grpc-port=1", "--model-repository=/x/models"]
+    monkeypatch.setattr(engine.Engine, "of", lambda server: engine.Engine(command))
+    monkeypatch.setattr(engine, "done_by_a_neighbour", seen.__getitem__)
+    monkeypatch.setattr(engine, "remote_triton", lambda repository: nullcontext(SimpleNamespace(url="127.0.0.1:1")))
+    monkeypatch.setattr(engine, "tcp_listeners", lambda pid: {"other": 2})
+    bounds = await engine.run(Target("", "", os.getpid(), Path(), b""), 1.0)
+    assert [bound.measured for bound in bounds] == [1, 1, 1]
+    assert "infer" in bounds[2].name
 
 
 def kept(bound: Bound) -> bool:

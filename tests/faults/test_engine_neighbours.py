@@ -6,45 +6,30 @@ and the server's environment stays with the server.
 
 import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
+from load_tests.attacks.engine import EVERYTHING, done_by_a_neighbour, tcp_listeners
+from load_tests.attacks.frame import Skipped
 from sightline_server.domain.address import UnixAddress, parse_target
-from sightline_server.triton import command
+from sightline_server.triton import command, regions
 from sightline_server.triton.command import Ports, free_ports
 from sightline_server.triton.installation import Installation
 from tests.support.embedded import Embedded, both, running_engine, tiny_repository
-from tests.support.engine import CHECKOUT
 from tests.support.remote_triton import remote_triton
 
 __all__ = ["tiny_repository"]
 pytestmark = pytest.mark.engine
-EVERYTHING = {"connect", "ready", "index", "regions", "load", "infer", "unload"}
 
 
-def attack(target: str) -> set[str]:
+def attacked(target: str) -> set[str]:
     """What another user can do to the engine at `target`."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to become another user")
-    words = [sys.executable, "-P", "-m", "tests.support.neighbour", target]
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT)}
-    ran = subprocess.run(words, env=environment, cwd="/", capture_output=True, text=True, timeout=100)
-    assert ran.returncode == 0, ran.stderr
-    return set(ran.stdout.split())
-
-
-def tcp_listeners(pid: int) -> dict[str, int]:
-    """Name -> port of every TCP listener of the processes below `pid`."""
-    return {
-        f"{each.name()}:{listener.laddr.port}": listener.laddr.port
-        for each in psutil.Process(pid).children(recursive=True)
-        for listener in each.net_connections("tcp")
-        if listener.status == psutil.CONN_LISTEN
-    }
+    try:
+        return done_by_a_neighbour(target)
+    except Skipped as reason:
+        pytest.skip(str(reason))
 
 
 def socket_of(running: Embedded) -> Path:
@@ -64,7 +49,7 @@ async def test_no_other_user_reaches_the_engine_and_nothing_listens_on_tcp(tiny_
         assert tcp_listeners(os.getpid()) == others
         assert running.engine.address != second.engine.address
         if os.geteuid() == 0:
-            assert attack(running.engine.address) == set()
+            assert attacked(running.engine.address) == set()
         await both(running.engine)
         await both(second.engine)
     assert not path.parent.exists()
@@ -74,9 +59,17 @@ def test_the_same_attack_takes_a_triton_on_tcp(tiny_repository: Path) -> None:
     """What the test above would see."""
     others = tcp_listeners(os.getpid())
     with remote_triton(tiny_repository) as triton:
-        assert attack(triton.url) == EVERYTHING
+        assert attacked(triton.url) == EVERYTHING
         found = tcp_listeners(os.getpid()).items() - others.items()
         assert {port for _, port in found} == {triton.ports.grpc, triton.ports.metrics}
+
+
+def test_shared_memory_of_the_engine_is_private_while_it_has_a_name(tiny_repository: Path) -> None:
+    """A neighbour who opens it in the moment of the start would read all photos from then on."""
+    with remote_triton(tiny_repository) as triton:
+        assert triton.process
+        files = regions.listed(triton.process.prefix)
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 
 async def test_metrics_are_the_only_tcp_listener_and_only_by_setting(tiny_repository: Path) -> None:

@@ -1,4 +1,4 @@
-"""Another user of the machine who attacks an engine: `python neighbour.py TARGET REGION`, started by root.
+"""Another user of the machine who attacks an engine: `python neighbour.py TARGET`, started by root.
 
 It loads its libraries as root, because the interpreter may lie below root's home, gives up every right, and then tries
 what would take a photo out of the engine. Each line that it prints is an attempt that succeeded.
