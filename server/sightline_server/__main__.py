@@ -2,8 +2,12 @@
 
 import signal
 
+from sightline_command.allocator import start_again
+
 # For good (cli/hangup.py), and before the imports below: they are most of the time in which SIGHUP could end a server.
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+if __name__ == "__main__":
+    start_again()
 
 from sightline_server.cli.serve import main  # noqa: E402
 

@@ -38,6 +38,16 @@ def test_faiss_is_needed_once() -> None:
     assert doctor.faiss(has_gpu=True, version_of=versions(faiss_gpu_cuvs="1")).verdict is Verdict.OK
 
 
+def test_a_c_library_that_does_not_overwrite_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    monkeypatch.setattr(doctor, "is_glibc", lambda: True)
+    assert doctor.freed_memory().found == "overwritten"
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.tcache_count=7")
+    assert "GLIBC_TUNABLES" in doctor.freed_memory().found
+    monkeypatch.setattr(doctor, "is_glibc", lambda: False)
+    assert (doctor.freed_memory().verdict, "privacy.md" in doctor.freed_memory().hint) == (Verdict.WARN, True)
+
+
 def test_a_taken_port_is_named_with_its_option() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -7,12 +7,15 @@ most of the time in which it could.
 import signal
 import sys
 
+from sightline_command.allocator import start_again
+
 
 def main() -> None:
     """Runs the command line."""
     if sys.argv[1:2] == ["serve"]:
         # For good, and for all threads and child processes; sightline_server/cli/hangup.py receives it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        start_again()
     try:
         from sightline_client import cli
     except KeyboardInterrupt:

@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sightline_client.terminal import echo, printable
+from sightline_command.allocator import TUNABLE, VARIABLE, is_glibc
 from sightline_models.defaults import DEFAULT_MODELS
 from sightline_models.errors import ModelError, NoHomeError
 from sightline_models.places import default_repository, missing_right
@@ -69,6 +70,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     """Every check, in the order in which a newcomer would mend them."""
     yield python()
     yield c_library()
+    yield freed_memory()
     yield home_folder(settings)
     if settings.home is not None:
         yield disk(settings.home)
@@ -104,6 +106,17 @@ def c_library() -> Check:
     if have >= MINIMUM_GLIBC:
         return Check("C library", Verdict.OK, found)
     return Check("C library", Verdict.WARN, found, f"the embedded engine needs glibc 2.35. {ELSEWHERE}")
+
+
+def freed_memory() -> Check:
+    """Whether the server's C library overwrites what is freed."""
+    if not is_glibc():
+        return Check(
+            "freed memory", Verdict.WARN, "stays as it is", "pieces of photos may stay in the server; docs/privacy.md"
+        )
+    if TUNABLE in os.environ.get(VARIABLE, ""):
+        return Check("freed memory", Verdict.OK, f"overwritten; the size of glibc's cache is left to {VARIABLE}")
+    return Check("freed memory", Verdict.OK, "overwritten")
 
 
 def gpus(run: Callable[..., "subprocess.CompletedProcess[str]"] = subprocess.run) -> list[str]:
