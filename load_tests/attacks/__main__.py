@@ -10,9 +10,12 @@ import asyncio
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from load_tests.attacks import engine, fields, garbage, idle, resets, scrapes, uploads
+from load_tests.attacks import engine, fields, garbage, idle, memory, resets, scrapes, uploads
 from load_tests.attacks.frame import Attack, Bound, Skipped, Target
 from load_tests.photos import ROOT
 from sightline_client.local_server import LocalServer
@@ -27,6 +30,7 @@ ATTACKS: dict[str, Attack] = {
         uploads.ATTACK,
         resets.ATTACK,
         garbage.ATTACK,
+        memory.ATTACK,
         scrapes.ATTACK,
     )
 }
@@ -62,9 +66,16 @@ def parse() -> argparse.Namespace:
 
 def attacked(attack: Attack, catalog: Path, log: Path, share: float) -> list[Bound]:
     """What `attack` measured on a server of its own."""
-    with LocalServer(catalog=catalog, env=attack.environment, log=log) as server:
-        target = Target(server.target, server.metrics_url, server.pid, log, PHOTO.read_bytes())
+    with started(attack, catalog, log) as target:
         return asyncio.run(attack.run(target, share))
+
+
+@contextmanager
+def started(attack: Attack, catalog: Path, log: Path, prefix: Sequence[str] = ()) -> Iterator[Target]:
+    """A server for `attack`, which the program `prefix` becomes."""
+    with LocalServer(catalog=catalog, env=attack.environment, log=log, prefix=prefix) as server:
+        another = partial(started, attack, catalog, log.with_suffix(".another"))
+        yield Target(server.target, server.metrics_url, server.pid, log, PHOTO.read_bytes(), another)
 
 
 def report(attack: Attack, bounds: list[Bound]) -> bool:

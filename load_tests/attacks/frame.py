@@ -7,8 +7,8 @@ callers get, by `/metrics`, by `/proc` and by its log.
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,15 +31,24 @@ PATIENT_SERVER = {"SIGHTLINE_LIMITS__TARGET_FIRST_RESULT_S": "20"}
 SAMPLE_S = 0.02
 
 
+def alone(prefix: Sequence[str]) -> AbstractContextManager["Target"]:
+    """In place of `Target.another` where no other server can be started."""
+    raise Skipped(f"no server with {prefix[0]} can be started here")
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The server under attack, with a photo that it answers."""
+    """The server under attack, with a photo that it answers.
+
+    `another` starts a second server like it, which the program of its argument becomes, for the length of a block.
+    """
 
     address: str
     metrics_url: str
     pid: int
     log: Path
     photo: bytes
+    another: Callable[[Sequence[str]], AbstractContextManager["Target"]] = alone
 
     def scrape(self) -> Scrape:
         """What `/metrics` shows now."""

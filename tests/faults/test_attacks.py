@@ -15,11 +15,13 @@ from tests.support.small_shop import PHOTO, SmallShop, serving
 
 pytestmark = pytest.mark.engine
 SHARE = {"resets": 0.1, "garbage": 0.1, "fields": 0.5, "uploads": 0.25, "idle": 0.5, "scrapes": 0.5}
+ELSEWHERE = {"memory"}
+"""Those that need the real models: tests/e2e/test_memory_forgets.py."""
 SLOWER = 10.0
 """How much slower than alone a machine may be that runs other tests; counts and memory have no such excuse."""
 
 
-@pytest.mark.parametrize("name", attacks.ATTACKS)
+@pytest.mark.parametrize("name", sorted(attacks.ATTACKS.keys() - ELSEWHERE))
 def test_an_attack_keeps_its_bounds(name: str, shop: SmallShop, tmp_path: Path) -> None:
     attack = attacks.ATTACKS[name]
     with serving(shop, tmp_path / "server.log", **attack.environment) as server:

@@ -24,22 +24,31 @@ LINE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+ *(.*)")
 
 @dataclass(frozen=True)
 class Pieces:
-    """Windows of WINDOW bytes that stand nowhere by chance, by the kind of data that they are from."""
+    """Windows of WINDOW bytes that are nowhere by chance, by the kind of data that they are from."""
 
     windows: Mapping[str, Sequence[bytes]]
 
     @classmethod
     def of(cls, data: Mapping[str, bytes], count: int = 64) -> "Pieces":
-        """`count` windows of each kind, spread over its bytes; those of few different bytes are left out."""
+        """`count` windows of each kind, spread over its bytes.
+
+        Those of few different bytes are left out, and those with a key such as zeros: each such word anywhere in the
+        memory would be compared with the window.
+        """
         found = {}
         for kind, content in data.items():
             places = np.linspace(0, max(0, len(content) - WINDOW), count).astype(int)
             cut = dict.fromkeys(content[place : place + WINDOW] for place in places)
-            found[kind] = [each for each in cut if len(set(each)) > WINDOW // 3]
+            found[kind] = [each for each in cut if len(set(each)) > WINDOW // 3 and has_rare_keys(each)]
         return cls(found)
 
     def __len__(self) -> int:
         return sum(map(len, self.windows.values()))
+
+
+def has_rare_keys(window: bytes) -> bool:
+    """Whether no key of the window consists of one or two different bytes, as most words of a memory do."""
+    return all(len(set(window[shift : shift + KEY])) > 2 for shift in range(KEY))
 
 
 @dataclass(frozen=True)
@@ -131,7 +140,8 @@ class Searcher:
     def _candidates(self, words: NDArray[np.uint32]) -> NDArray[np.int64]:
         likely = np.flatnonzero(self._low[words & 0xFFFF])
         likely = likely[self._high[words[likely] >> 16]]
-        return likely[np.isin(words[likely], self._keys)]
+        certain: NDArray[np.int64] = likely[np.isin(words[likely], self._keys)]
+        return certain
 
 
 def tree(pid: int) -> dict[str, int]:
