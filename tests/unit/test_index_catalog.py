@@ -58,6 +58,12 @@ def test_what_is_written_comes_back(catalog: Path) -> None:
     assert opened.revision.startswith("1-")
 
 
+def test_columns_in_another_order_make_the_same_products(catalog: Path) -> None:
+    display = open_catalog(catalog, SPEC).display
+    reversed_columns = display.select(display.column_names[::-1])
+    assert ProductTable(reversed_columns).take([1, 0]) == [Product("p0"), FULL]
+
+
 def test_columns_are_typed_and_the_id_is_the_key(catalog: Path) -> None:
     dataset = lance.dataset(str(catalog))
     prices = dataset.to_table(columns=["price_amount", "price_currency", "title"]).to_pylist()

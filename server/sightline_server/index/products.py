@@ -32,9 +32,10 @@ class ProductTable:
     def take(self, rows: Sequence[int]) -> list[Product]:
         """The products of `rows`."""
         taken = self._display.take(pa.array(rows, pa.int64()))
-        *texts, attributes = (column.to_pylist() for column in taken.itercolumns())
-        decoded = [json.loads(text) if text else {} for text in attributes]
-        return [Product(*fields) for fields in zip(*texts, decoded, strict=True)]
+        columns = {name: taken[name].to_pylist() for name in taken.column_names}
+        columns["attributes"] = [json.loads(text) if text else {} for text in columns["attributes"]]
+        names = tuple(columns)
+        return [Product(**dict(zip(names, values, strict=True))) for values in zip(*columns.values(), strict=True)]
 
 
 def group_numbers(names: pa.ChunkedArray) -> NDArray[np.int64]:
