@@ -23,6 +23,7 @@ from typing import Any
 from load_tests.direct import DirectPath
 from load_tests.photos import ROOT, SHOWROOM, Photos, read_photos
 from load_tests.playing import end_with_parent
+from sightline_models.places import default_home
 
 BATCHES = (1, 2, 4, 8)
 FINALISTS, FINAL_TURNS = 3, 3
@@ -207,7 +208,7 @@ def main() -> int:
     grid = sweep(arguments.repository, arguments.catalog, photos, seconds=arguments.seconds)
     print(table(grid), file=sys.stderr)
     cell, reading = decide(arguments.repository, arguments.catalog, photos, grid, seconds=arguments.seconds)
-    home = Path(os.environ.get("SIGHTLINE_HOME", ROOT / ".sightline"))
+    home = default_home()
     report = {
         "limit_photos_per_s": round(reading.photos_per_s, 3),
         "batch": cell.batch,

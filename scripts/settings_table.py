@@ -74,7 +74,8 @@ def page() -> str:
         if isinstance(field.default, settings.Part)
     ]
     home = (
-        "\n`home`, variable `SIGHTLINE_HOME`: where engine, models and catalogs live; `~/.local/share/sightline` "
+        "\n`home`, variable `SIGHTLINE_HOME`: the folder for engine, models and catalogs. Default: `.sightline` of the "
+        "checkout that the program runs from; for an installed package `~/.local/share/sightline` "
         "([users without a home](environment.md#home-users-and-rights)).\n"
     )
     return HEAD + home + "".join(table(name, model) for name, model in groups)

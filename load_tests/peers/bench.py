@@ -34,6 +34,7 @@ from load_tests.peers.subjects import SIGHTLINE, Started, Subject, peer_subject,
 from load_tests.peers.summary import Latency, Readings, against, latency, losses, of_rate, spread
 from load_tests.photos import ROOT, SHOWROOM, Photos, read_photos
 from sightline_client.local_server import LocalServerError
+from sightline_models.places import default_home
 
 HALF, SEVENTY = "at_half_of_slowest", "at_70pct_of_sightline"
 SHARES = {HALF: 0.5, SEVENTY: 0.7}
@@ -116,7 +117,7 @@ def stopped(number: int, frame: Any) -> NoReturn:
 
 def own_versions() -> dict[str, str]:
     """What of Sightline's environment matters to the figures."""
-    home = Path(os.environ.get("SIGHTLINE_HOME", ROOT / ".sightline"))
+    home = default_home()
     packages = ("sightline", "faiss-cpu", "numpy", "opencv-python-headless")
     return {name: version(name) for name in packages} | {"onnxruntime in the engine": runtimes(home).get("engine", "")}
 

@@ -4,7 +4,6 @@ Rule: exactly what its requirements.txt says; another text makes it anew. Sightl
 """
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -12,14 +11,14 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from load_tests.peers.peers import PEERS, Peer
-from load_tests.photos import ROOT
+from sightline_models.places import default_home
 
 STAMP = ".requirements"
 
 
 def home() -> Path:
     """Where the environments are."""
-    return Path(os.environ.get("SIGHTLINE_HOME", ROOT / ".sightline")) / "peers"
+    return default_home() / "peers"
 
 
 def prepare(peer: Peer) -> Path:

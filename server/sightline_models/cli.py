@@ -22,7 +22,7 @@ from sightline_client.terminal import echo, echo_lines
 from sightline_models.check import Checked, check_one
 from sightline_models.defaults import DEFAULT_MODELS
 from sightline_models.errors import ModelError, NoHomeError
-from sightline_models.places import HOME_VARIABLE, default_repository, find_home, missing_right
+from sightline_models.places import DEFAULT_HOME, HOME_VARIABLE, default_repository, find_home, missing_right
 from sightline_models.pull import Progress, Report, Step
 from sightline_models.pull import pull as pull_models
 from sightline_models.store import StoredModel, inspect
@@ -39,7 +39,7 @@ Repository = Annotated[
     typer.Option(help="Triton model repository (default: the checkout's, else the one in the home folder)."),
 ]
 Home = Annotated[
-    Path | None, typer.Option(help=f"Folder for downloads (default: ${HOME_VARIABLE}, else ~/.local/share/sightline).")
+    Path | None, typer.Option(help=f"Folder for downloads (default: ${HOME_VARIABLE}, else {DEFAULT_HOME}).")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 

@@ -318,7 +318,7 @@ class TracingSettings(Part):
 
 
 def expanded(home: Any) -> Any:
-    """A home as the user wrote it; what is empty, or below a home that the user does not have, is none."""
+    """The user's `home` with `~` replaced: an empty one is the default, one below a missing home folder is None."""
     return find_home({HOME_VARIABLE: str(home)}) if isinstance(home, str | Path) else home
 
 
@@ -334,7 +334,7 @@ class Settings(BaseSettings):
     )
 
     home: Annotated[Path | None, BeforeValidator(expanded)] = Field(default_factory=find_home)
-    """Where engine, models and catalogs live; None for a user without a home who named no other place."""
+    """Folder for engine, models and catalogs; None outside of a checkout for a user without a home folder."""
     server: ServerSettings = ServerSettings()
     limits: LimitSettings = LimitSettings()
     decode: DecodeSettings = DecodeSettings()

@@ -18,7 +18,7 @@ COMMANDS = [
     for line in block.splitlines()
     if line.strip()
 ]
-SIGHTLINE = [command for command in COMMANDS if command.startswith("sightline ")]
+SIGHTLINE = [bare for command in COMMANDS if (bare := command.removeprefix(".venv/bin/")).startswith("sightline ")]
 LINKS = re.findall(r"\]\((?!http)([^)#]+)", README)
 
 

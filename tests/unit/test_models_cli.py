@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 
 from sightline_models.cli import app
 from sightline_models.defaults import DEFAULT_MODELS, DETECTOR
-from sightline_models.places import default_home, default_repository
 from sightline_models.store import model_path
 
 
@@ -46,16 +45,3 @@ def test_check_of_an_empty_repository_says_how_to_go_on(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["check", "--repository", str(tmp_path), "--json"])
     assert (result.exit_code, result.stdout) == (1, "")
     assert "sightline models pull" in result.stderr
-
-
-def test_the_home_folder_follows_the_variable() -> None:
-    assert default_home({"SIGHTLINE_HOME": "/srv/sightline"}) == Path("/srv/sightline")
-    assert default_home({}) == Path.home() / ".local" / "share" / "sightline"
-
-
-def test_a_checkout_is_known_by_its_folders(tmp_path: Path) -> None:
-    package, home = tmp_path / "server" / "sightline_models", tmp_path / "home"
-    assert default_repository(home, package) == home / "model_repository"
-    (tmp_path / "model_repository").mkdir()
-    (tmp_path / "pyproject.toml").touch()
-    assert default_repository(home, package) == tmp_path / "model_repository"

@@ -11,6 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from sightline_models import cli as models_cli
+from sightline_models import places as places_module
 from sightline_models.defaults import DEFAULT_MODELS
 from sightline_models.errors import NoHomeError
 from sightline_models.places import default_home, default_repository, find_home, missing_right
@@ -26,13 +27,14 @@ from sightline_server.triton.install import install
 from sightline_server.triton.installation import read_stamp
 from sightline_server.triton.repository import assemble
 from tests.support.catalogs import row, unit_vectors, write_catalog
-from tests.support.engine import sightline_home
+from tests.support.engine import CHECKOUT, sightline_home
+from tests.support.installed import copy_packages
 from tests.support.users import sightline_as_other
 
 
 @pytest.fixture
 def homeless(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """This process's user has neither HOME nor an entry in the passwd file."""
+    """This process's user has neither HOME nor an entry in the passwd file, and Sightline is an installed package."""
     # pytest names its folder after the user, so it is made while there is one.
     tmp_path_factory.getbasetemp()
 
@@ -42,6 +44,7 @@ def homeless(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.delenv("SIGHTLINE_HOME", raising=False)
     monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.setattr(places_module, "checkout", lambda package=None: None)
     # They change the whole process, which here is that of all tests.
     for effect in ("block_hangup", "close_to_libraries", "protect"):
         monkeypatch.setattr(serve, effect, lambda: None)
@@ -62,11 +65,11 @@ def test_home_that_cannot_be_found_is_none() -> None:
 
 @pytest.mark.parametrize("value", ["", "~/.local/share/sightline"])
 def test_empty_home_is_the_usual_one(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places_module, "checkout", lambda package=None: None)
     monkeypatch.setenv("SIGHTLINE_HOME", value)
     assert load().home == find_home() == Path.home() / ".local" / "share" / "sightline"
 
 
-@pytest.mark.usefixtures("homeless")
 def test_repository_needs_a_home_only_outside_of_a_checkout(tmp_path: Path) -> None:
     assert default_repository(None).name == "model_repository"
     with pytest.raises(NoHomeError):
@@ -85,6 +88,7 @@ def test_engine_elsewhere_needs_no_home() -> None:
     ("app", "arguments"),
     [
         (engine_cli.app, ["install"]),
+        (models_cli.app, ["list"]),
         (serve.app, ["--catalog", "shop", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]),
         (demo.app, ["--catalog-only"]),
     ],
@@ -106,7 +110,6 @@ def test_command_that_needs_a_home_ends_with_2_and_says_what_to_set(
         (serve.app, ["--help"]),
         (serve.app, ["--print-config"]),
         (engine_cli.app, ["install", "--help"]),
-        (models_cli.app, ["list"]),
         (catalog.app, ["build", "--help"]),
     ],
 )
@@ -132,10 +135,16 @@ def test_models_that_are_there_need_no_home(tmp_path: Path, monkeypatch: pytest.
         pull(tmp_path, None, lambda step: None)
 
 
-def test_other_user_without_a_home_gets_lines_and_no_traceback() -> None:
-    assert sightline_as_other("--help").returncode == 0
-    assert "SIGHTLINE_HOME" in sightline_as_other("doctor").stdout
-    assert sightline_as_other("engine", "install").returncode == 2
+def test_other_user_without_a_home_gets_lines_and_no_traceback(tmp_path: Path) -> None:
+    installed = str(copy_packages(tmp_path / "site-packages"))
+    assert sightline_as_other("--help", PYTHONPATH=installed).returncode == 0
+    assert "SIGHTLINE_HOME" in sightline_as_other("doctor", PYTHONPATH=installed).stdout
+    assert sightline_as_other("engine", "install", PYTHONPATH=installed).returncode == 2
+
+
+def test_other_user_without_a_home_uses_that_of_the_checkout() -> None:
+    ran = sightline_as_other("doctor")
+    assert str(CHECKOUT / ".sightline") in "".join(ran.stdout.split())
 
 
 @pytest.mark.engine

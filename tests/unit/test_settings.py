@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from sightline_server.cli.loading import load
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import LimitSettings, ServerSettings, Settings
+from tests.support.engine import CHECKOUT
 
 TOML = """
 [server]
@@ -46,7 +47,7 @@ def test_without_anything_the_defaults() -> None:
     settings = load()
     assert settings.server == ServerSettings()
     assert settings.limits == LimitSettings()
-    assert settings.home == Path.home() / ".local" / "share" / "sightline"
+    assert settings.home == CHECKOUT / ".sightline"
 
 
 def test_command_line_over_environment_over_file_over_defaults(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from sightline_models.places import locate_home
 from sightline_server.domain.address import Address
 from sightline_server.errors import SightlineError
 from sightline_server.rpc.listening import obstacle
@@ -45,11 +46,17 @@ class Check:
 
 
 def home_folder(settings: Settings) -> Check:
-    """The folder for engine, models and catalogs."""
+    """The folder for engine, models and catalogs, and the reason why it is that one."""
     if settings.home is not None:
-        return Check("home", Verdict.OK, str(settings.home))
+        return Check("home", Verdict.OK, f"{settings.home} ({home_reason(settings.home)})")
     verdict = Verdict.FAIL if settings.engine.triton_url is None else Verdict.OK
     return Check("home", verdict, "this user has none", "set SIGHTLINE_HOME to a folder for engine and models")
+
+
+def home_reason(path: Path) -> str:
+    """The reason why `path` is the home: any other home than the default is from the settings."""
+    home = locate_home()
+    return home.source.value if home is not None and home.path == path else "from the settings"
 
 
 def disk(home: Path) -> Check:

@@ -7,7 +7,7 @@ import typer
 
 from sightline_client.terminal import echo, echo_lines
 from sightline_models.errors import NoHomeError
-from sightline_models.places import HOME_VARIABLE, find_home
+from sightline_models.places import DEFAULT_HOME, HOME_VARIABLE, find_home
 from sightline_server.errors import SightlineError
 from sightline_server.triton.install import install as install_engine
 
@@ -23,7 +23,9 @@ def engine() -> None:
 def install(
     home: Annotated[
         Path | None,
-        typer.Option(help="Folder for the engine, models and catalogs (default: ~/.local/share/sightline)."),
+        typer.Option(
+            help=f"Folder for the engine, models and catalogs (default: ${HOME_VARIABLE}, else {DEFAULT_HOME})."
+        ),
     ] = None,
     gpu: Annotated[
         bool | None,
