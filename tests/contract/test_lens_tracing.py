@@ -100,7 +100,7 @@ async def test_the_collector_is_told_nothing_of_the_photo() -> None:
             each.value.string_value
             for span in collector.spans
             for each in span.attributes
-            if each.key == "rpc.response.status_code"
+            if each.key == "rpc.status_code"
         }
         assert codes == {"OK", "INVALID_ARGUMENT"}
 

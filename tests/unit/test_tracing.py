@@ -102,7 +102,8 @@ def test_spans_say_only_what_the_list_allows(exporter: InMemorySpanExporter) -> 
     assert dict(call.attributes or {}) == {
         "rpc.system.name": "grpc",
         "rpc.method": "sightline.v1.LensService/Search",
-        "rpc.response.status_code": "INTERNAL",
+        "rpc.status_code": "INTERNAL",
+        "error.type": "INTERNAL",
         "sightline.request_id": "req-1",
     }
 
@@ -119,12 +120,19 @@ def test_a_failure_is_marked_and_its_text_is_not_told(exporter: InMemorySpanExpo
         failing()
     spans = exporter.get_finished_spans()
     assert [span.status.status_code for span in spans] == [StatusCode.ERROR, StatusCode.ERROR]
+    assert {span.name: (span.attributes or {})["error.type"] for span in spans} == {
+        "decode": "ValueError",
+        "sightline.v1.LensService/Search": "INTERNAL",
+    }
     assert not any(SECRET in span.to_json() for span in spans)
 
 
 def test_the_callers_own_fault_is_no_error_of_the_server(exporter: InMemorySpanExporter) -> None:
     run_call(tracing_to(exporter), code="INVALID_ARGUMENT")
-    assert by_name(exporter)["sightline.v1.LensService/Search"].status.status_code is StatusCode.UNSET
+    call = by_name(exporter)["sightline.v1.LensService/Search"]
+    assert call.status.status_code is StatusCode.UNSET
+    assert "error.type" not in (call.attributes or {})
+    assert (call.attributes or {})["rpc.status_code"] == "INVALID_ARGUMENT"
 
 
 def test_a_stage_outside_of_a_call_has_no_span(exporter: InMemorySpanExporter) -> None:

@@ -1,7 +1,7 @@
 """`tracing.Tracing` by OpenTelemetry; imported only when the settings name a collector.
 
-Rule: exceptions are never recorded, since their texts may tell more than a span may: a span that failed says so and no
-more. Spans are sent by a thread of the exporter, which drops them rather than wait when the collector is away.
+Rule: the text of an exception is never recorded, because it may tell more than a span may: a failed span has the type
+of the error alone. Spans are sent by a thread of the exporter, which drops them rather than wait when the collector is away.
 """
 
 import importlib.metadata
@@ -29,6 +29,8 @@ EXPORT_TIMEOUT_S = 3.0
 CLOSE_S = 3.0
 SERVER_FAULTS = ("INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "DATA_LOSS", "UNKNOWN")
 """Codes that make a server's span an error, by OpenTelemetry's conventions for gRPC."""
+STATUS_CODE = "rpc.status_code"
+"""`rpc.response.status_code` until version 1.44 of the conventions; renamed by semantic-conventions#3921."""
 
 
 class OpenCall:
@@ -38,9 +40,10 @@ class OpenCall:
         self._span = span
 
     def ended_with(self, code: str) -> None:
-        """The call ended with this gRPC code."""
-        self._span.set_attribute("rpc.response.status_code", code)
+        """Records the gRPC code; one that is a fault of the server is also the span's `error.type`."""
+        self._span.set_attribute(STATUS_CODE, code)
         if code in SERVER_FAULTS:
+            self._span.set_attribute("error.type", code)
             self._span.set_status(trace.StatusCode.ERROR)
 
 
@@ -91,7 +94,8 @@ class OpenTelemetryTracing:
         span = self._tracer.start_span(name)
         try:
             yield
-        except Exception:
+        except Exception as error:
+            span.set_attribute("error.type", type(error).__qualname__)
             span.set_status(trace.StatusCode.ERROR)
             raise
         finally:

@@ -11,7 +11,7 @@ from typing import Protocol
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import TracingSettings
 
-ATTRIBUTES = frozenset({"rpc.system.name", "rpc.method", "rpc.response.status_code", "sightline.request_id"})
+ATTRIBUTES = frozenset({"rpc.system.name", "rpc.method", "rpc.status_code", "error.type", "sightline.request_id"})
 """Every attribute that a span may have; names from OpenTelemetry's conventions for RPC where they have one."""
 
 Metadata = Iterable[tuple[str, str | bytes]]
