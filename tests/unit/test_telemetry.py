@@ -94,6 +94,18 @@ def test_an_engine_shows_its_present_provider_and_transport_only() -> None:
     assert value(metrics, "sightline_engine_ready") == 0
 
 
+def test_earlier_revision_of_a_catalog_is_0_and_other_catalogs_stay() -> None:
+    metrics = Metrics()
+    for catalog, revision in (("shop", "1-aa"), ("other", "1-aa"), ("shop", "2-bb"), ("shop", "2-bb")):
+        metrics.show_revision(catalog, revision)
+    assert value(metrics, "sightline_catalog_info", catalog="shop", revision="1-aa") == 0
+    assert value(metrics, "sightline_catalog_info", catalog="shop", revision="2-bb") == 1
+    assert value(metrics, "sightline_catalog_info", catalog="other", revision="1-aa") == 1
+    metrics.show_revision("shop", "1-aa")
+    assert value(metrics, "sightline_catalog_info", catalog="shop", revision="1-aa") == 1
+    assert value(metrics, "sightline_catalog_info", catalog="shop", revision="2-bb") == 0
+
+
 def fail_after(now: list[float], seconds: float) -> None:
     now[0] += seconds
     raise RuntimeError

@@ -48,13 +48,23 @@ def test_calls_inside_are_summed_and_readiness_is_that_of_the_least_ready(folder
             metrics = Metrics()
             metrics.in_flight.inc(3)
             metrics.engine_ready.set(ready)
-            metrics.catalog_info.labels("shop", f"rev-{worker}").set(1)
+            metrics.show_revision("shop", f"rev-{worker}")
     assert shown(folder, "in_flight") == 6
     assert shown(folder, "engine_ready") == 0
     forget_gauges(folder, "2")
     assert shown(folder, "in_flight") == 3
     assert shown(folder, "engine_ready") == 1
     assert shown(folder, "catalog_info", catalog="shop", revision="rev-2") is None
+
+
+def test_earlier_revision_stays_1_until_every_worker_has_left_it(folder: Path) -> None:
+    for worker, revisions in (("1", ("1-aa", "2-bb")), ("2", ("1-aa",)), ("2", ("1-aa", "2-bb"))):
+        with joined(folder, worker):
+            metrics = Metrics()
+            for revision in revisions:
+                metrics.show_revision("shop", revision)
+        shown_now = [shown(folder, "catalog_info", catalog="shop", revision=each) for each in ("1-aa", "2-bb")]
+        assert shown_now == ([0, 1] if revisions[-1] == "2-bb" else [1, 1])
 
 
 def test_every_gauge_says_how_workers_become_one() -> None:

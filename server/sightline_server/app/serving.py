@@ -158,7 +158,7 @@ def show_catalog(index: ServedCatalog, metrics: Metrics) -> None:
     """Sets the metrics of the served revision."""
     metrics.catalog_products.labels(index.name).set(index.products)
     metrics.index_recall.labels(index.name).set(index.self_check_recall)
-    metrics.catalog_info.labels(index.name, index.revision).set(1)
+    metrics.show_revision(index.name, index.revision)
     metrics.catalog_built.labels(index.name).set(datetime.fromisoformat(index.built_at).timestamp())
     log.info("catalog %s revision %s: %d products", index.name, index.revision, index.products)
 

@@ -113,8 +113,12 @@ class Metrics:
             over_workers="livemin",
         )
         self.catalog_info = self._gauge(
-            "catalog_info", "1 for the served revision.", "catalog", "revision", over_workers="livemax"
+            "catalog_info",
+            "1 for the served revision, 0 for revisions served before it.",
+            *("catalog", "revision"),
+            over_workers="livemax",
         )
+        self._revisions: dict[str, str] = {}
         self.catalog_built = self._gauge(
             "catalog_built_timestamp_seconds",
             "When the served revision was built, in Unix time.",
@@ -141,6 +145,10 @@ class Metrics:
         self.worker_descriptors = self._gauge(
             "worker_open_fds", "File descriptors that a worker has open.", "worker", over_workers="livemax"
         )
+
+    def show_revision(self, catalog: str, revision: str) -> None:
+        """Sets `catalog_info` of the served revision to 1 and of the one before it to 0."""
+        show_current(self.catalog_info, self._revisions, catalog, revision)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"sightline_{name}", text, labels, registry=self.registry)
@@ -207,18 +215,19 @@ class EngineMetrics:
 
     def provider(self, model: str, name: str, /) -> None:
         """`model` runs on execution provider `name`."""
-        self._switch(self._metrics.engine_provider, self._provider, model, name)
+        show_current(self._metrics.engine_provider, self._provider, model, name)
 
     def transport(self, model: str, name: str, /) -> None:
         """Tensors reach `model` by `shm` or `inline`."""
-        self._switch(self._metrics.triton_transport, self._transport, model, name)
+        show_current(self._metrics.triton_transport, self._transport, model, name)
 
     def given_up(self, model: str, /) -> None:
         """Shows as the restart that follows."""
 
-    @staticmethod
-    def _switch(gauge: Gauge, current: dict[str, str], model: str, name: str) -> None:
-        if (old := current.get(model)) is not None and old != name:
-            gauge.labels(model, old).set(0)
-        current[model] = name
-        gauge.labels(model, name).set(1)
+
+def show_current(gauge: Gauge, current: dict[str, str], subject: str, name: str) -> None:
+    """Sets the gauge of `subject` to 1 for `name` and to 0 for the name that `current` holds; updates `current`."""
+    if (old := current.get(subject)) is not None and old != name:
+        gauge.labels(subject, old).set(0)
+    current[subject] = name
+    gauge.labels(subject, name).set(1)
