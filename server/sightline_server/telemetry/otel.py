@@ -1,7 +1,7 @@
 """`tracing.Tracing` by OpenTelemetry; imported only when the settings name a collector.
 
 Rule: the text of an exception is never recorded, because it may tell more than a span may: a failed span has the type
-of the error alone. Spans are sent by a thread of the exporter, which drops them rather than wait when the collector is away.
+of the error alone. A thread of the exporter sends the spans, and drops them while the collector cannot be reached.
 """
 
 import importlib.metadata
