@@ -1,10 +1,14 @@
-"""How the engine is started and watched; handed down by `app.py`. Rule: values only."""
+"""The configuration of an engine; handed down by `app/engine.py`.
+
+Rule: values only. The default of a value that users can set is the one of `EngineSettings`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from sightline_server.settings import EngineSettings
 from sightline_server.triton.devices import Device
 from sightline_server.triton.link import TritonTls
 
@@ -12,6 +16,9 @@ DETECTOR = "detector"
 EMBEDDER = "embedder"
 MODELS = (DETECTOR, EMBEDDER)
 """The two models, by their folders in the repository."""
+
+DEFAULTS = EngineSettings()
+DEFAULT_DEVICE = Device(DEFAULTS.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +40,19 @@ class EngineConfig:
     insecure: bool = False
     """Remote engines only: whether a connection in the clear may leave this machine."""
 
-    device: Device = Device.AUTO
+    device: Device = DEFAULT_DEVICE
     """Embedded engine only: `gpu` refuses to run on anything else, `auto` takes a GPU where one can be had."""
 
-    start_timeout_s: float = 60.0
+    start_timeout_s: float = DEFAULTS.start_timeout_s
     """Bound on starting, from nothing to two models that answer."""
 
     stop_timeout_s: float = 5.0
     """How long the engine may take to end by itself before it is killed."""
 
-    probe_interval_s: float = 0.5
-    """How often the engine is looked at."""
+    probe_interval_s: float = DEFAULTS.probe_interval_s
+    """Time between two probes of the engine."""
 
-    probe_timeout_s: float = 5.0
+    probe_timeout_s: float = DEFAULTS.probe_timeout_s
     """After so long without an answer to a probe the engine counts as frozen."""
 
     idle_infer_interval_s: float = 10.0
@@ -64,13 +71,13 @@ class EngineConfig:
     restart_backoff_s: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
     """Waits before the first, second, ... restart in a row; the last one repeats."""
 
-    shared_memory: bool = True
+    shared_memory: bool = DEFAULTS.shared_memory
     """Whether pixels may go through system shared memory where a probe shows that it works."""
 
     rest_s: float = 5.0
     """After so long without a call, what callers left in the engine's memory is overwritten."""
 
-    metrics_port: int | None = None
+    metrics_port: int | None = DEFAULTS.metrics_port
     """Port of the embedded Triton's own metrics on 127.0.0.1; 0 takes a free one, None has no metrics."""
 
     digests: Mapping[str, str] = field(default_factory=dict)
