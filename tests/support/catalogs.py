@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +25,11 @@ BUILT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 def unit_vectors(count: int, seed: int = 0, dimension: int = DIMENSION) -> NDArray[np.float32]:
     """Random vectors float32 [count,dimension] of length 1."""
     vectors = np.random.default_rng(seed).standard_normal((count, dimension)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
 
 
-def row(product_id: str, vectors: NDArray[np.float32], **fields: str) -> CatalogRow:
+def row(product_id: str, vectors: NDArray[np.float32], **fields: Any) -> CatalogRow:
     """A catalog row with one picture per vector."""
     images = tuple(f"{product_id}-{number}.jpg" for number in range(len(vectors)))
     return CatalogRow(Product(product_id, **fields), None, images, vectors)

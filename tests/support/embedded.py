@@ -12,13 +12,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest_asyncio
 
 from sightline_server.errors import SightlineError
 from sightline_server.triton import regions
+from sightline_server.triton.config import EngineEvents
 from sightline_server.triton.embedded import EmbeddedHost
 from sightline_server.triton.engine import TritonEngine, make_engine
 from tests.support.engine import embedded_config, tiny_repository
@@ -52,6 +53,10 @@ class Events:
 
     def given_up(self, model: str, /) -> None:
         self.lost.append(model)
+
+
+if TYPE_CHECKING:
+    _events: EngineEvents = Events()
 
 
 class Readiness:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import grpc
 import grpc.aio
@@ -83,7 +84,7 @@ class Hang:
     """A step that waits until the call is cancelled."""
 
 
-Step = events.Event | status_pb2.Status | Hang | lens_service_pb2.SearchResponse
+Step: TypeAlias = events.Event | status_pb2.Status | Hang | lens_service_pb2.SearchResponse
 
 
 @dataclass

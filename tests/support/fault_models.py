@@ -134,7 +134,8 @@ def raise_if(flag: str, name: str) -> list[NodeProto]:
 
 def nothing_to_do() -> GraphProto:
     """The body of a loop that only counts: float32 [1] in, the same out."""
-    scalar, state = (TensorProto.INT64, []), (TensorProto.FLOAT, [1])
+    scalar: tuple[int, list[int]] = (TensorProto.INT64, [])
+    state = (TensorProto.FLOAT, [1])
     return helper.make_graph(
         [
             helper.make_node("Identity", ["goes_on"], ["goes_on_still"]),

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
@@ -22,6 +22,7 @@ from sightline_server.app.pipeline import build_pipeline
 from sightline_server.domain.items import Neighbour, Product
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.ports import Engine, ModelRunner, ProductIndex
 from sightline_server.rpc import server as rpc_server
 from sightline_server.settings import Settings
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
@@ -82,7 +83,9 @@ class FakeRunner:
 
 
 class FakeEngine:
-    """Satisfies `ports.Engine`."""
+    """An engine of two `FakeRunner`s whose readiness a test sets."""
+
+    metrics_url = ""
 
     def __init__(self) -> None:
         self.detector = DetectorSpec("tiny-detector", "1", 64, 64, 8, ("chair", "vase", "person"), sha256="d" * 64)
@@ -125,12 +128,13 @@ def embeddings(parts: Sequence[NDArray[np.uint8]]) -> Answer:
 
 @dataclass
 class FakeIndex:
-    """Satisfies `ports.ProductIndex`: raises `failure` if set, else gives the same products, most similar first."""
+    """An index that raises `failure` if set, else gives the same products, most similar first."""
 
     name: str = "default"
     revision: str = "rev-1"
     dimension: int = 4
     products: int = 5
+    self_check_recall: float = 1.0
     failure: Exception | None = None
     queries: list[int] = field(default_factory=list)
 
@@ -148,6 +152,13 @@ class FakeIndex:
 
     async def close(self) -> None:
         """Nothing to free."""
+
+
+if TYPE_CHECKING:
+    # Here mypy compares each fake with its port.
+    _runner: ModelRunner = FakeRunner(embeddings)
+    _engine: Engine = FakeEngine()
+    _index: ProductIndex = FakeIndex()
 
 
 @dataclass

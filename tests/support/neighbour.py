@@ -43,7 +43,7 @@ def main(target: str) -> None:
     attempts: dict[str, Callable[[], object]] = {
         "connect": lambda: connect(target),
         "list": lambda: os.listdir(os.path.dirname(target.removeprefix("unix:"))),
-        "ready": lambda: client.is_server_ready(client_timeout=TIMEOUT_S) or refuse(),
+        "ready": lambda: ready(client),
         "index": lambda: client.get_model_repository_index(client_timeout=TIMEOUT_S),
         "regions": lambda: client.get_system_shared_memory_status(client_timeout=TIMEOUT_S),
         "load": lambda: client.load_model(
@@ -79,9 +79,10 @@ def spy(client: triton.InferenceServerClient) -> None:
     assert bytes(seen) == bytes(given)
 
 
-def refuse() -> None:
-    """Raises `OSError`."""
-    raise OSError
+def ready(client: triton.InferenceServerClient) -> None:
+    """Raises `OSError` for a Triton that is not ready."""
+    if not client.is_server_ready(client_timeout=TIMEOUT_S):
+        raise OSError
 
 
 if __name__ == "__main__":

@@ -172,7 +172,7 @@ async def search(channel: grpc.aio.Channel, request: lens_service_pb2.SearchRequ
     call = lens_service_pb2_grpc.LensServiceStub(channel).Search(request, timeout=timeout_s)
     answer = Answer([], {}, {}, lens_service_pb2.Done())
     order = []
-    while (event := await call.read()) is not grpc.aio.EOF:
+    async for event in call:
         kind = event.WhichOneof("event")
         order.append(kind)
         if kind == "detected":

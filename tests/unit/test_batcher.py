@@ -3,11 +3,11 @@
 import asyncio
 import gc
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sightline_server.batching.batcher import Answer, MicroBatcher
+from sightline_server.batching.batcher import Answer, BatchObserver, MicroBatcher
 from sightline_server.batching.window import Window
 from sightline_server.errors import ErrorKind, SightlineError
 
@@ -68,6 +68,10 @@ class Heard:
 
     def wasted(self, items: int) -> None:
         self.wastes.append(items)
+
+
+if TYPE_CHECKING:
+    _observer: BatchObserver = Heard()
 
 
 class Bench:

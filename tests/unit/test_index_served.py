@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from sightline_server.index.faiss_index import FaissIndex, library_facts
 from sightline_server.index.schema import CatalogRow
 from sightline_server.index.selfcheck import recall
 from sightline_server.index.served import ServedCatalog, open_index
+from sightline_server.index.vectors import VectorIndex
 from sightline_server.stages.search import VectorQuery, search
 from tests.support.catalogs import DIMENSION, SPEC, row, unit_vectors, write_catalog
 
@@ -196,6 +198,10 @@ class LyingIndex:
 
     def close(self) -> None:
         self._true.close()
+
+
+if TYPE_CHECKING:
+    _index: VectorIndex = LyingIndex(np.empty((0, 0), np.float16))
 
 
 class BrokenIndex(LyingIndex):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.embedding import RETRIES, engine_embed
-from sightline_server.ports import ModelRunner
+from sightline_server.ports import Engine, ModelRunner
 from tests.support.catalogs import DIMENSION, SPEC, shade_embed
 
 GONE = SightlineError(ErrorKind.ENGINE_UNAVAILABLE, "the engine is gone")
@@ -31,6 +32,10 @@ class ScriptedEngine:
         return replace(SPEC, max_batch_size=4)
 
     @property
+    def metrics_url(self) -> str:
+        raise AssertionError("a build reads no metrics")
+
+    @property
     def detector(self) -> DetectorSpec:
         raise AssertionError("a build detects nothing")
 
@@ -41,7 +46,7 @@ class ScriptedEngine:
     def on_change(self, listener: Callable[[bool], None]) -> None:
         self._listeners.append(listener)
 
-    async def infer(self, parts: Sequence[NDArray[np.uint8]], *, deadline: float | None) -> Mapping[str, object]:
+    async def infer(self, parts: Sequence[NDArray[np.uint8]], *, deadline: float | None) -> Mapping[str, NDArray[Any]]:
         self.batches.append(len(parts))
         if self._failures:
             for ready in (False, True) if self._mends else (False,):
@@ -55,6 +60,10 @@ class ScriptedEngine:
 
     async def stop(self) -> None:
         raise AssertionError("whoever started it stops it")
+
+
+if TYPE_CHECKING:
+    _engine: Engine = ScriptedEngine()
 
 
 def crops(count: int) -> list[NDArray[np.uint8]]:

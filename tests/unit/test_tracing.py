@@ -38,7 +38,7 @@ def tracing_to(exporter: InMemorySpanExporter, ratio: float = 1.0) -> OpenTeleme
 
 def run_call(tracing: OpenTelemetryTracing, traceparent: str | None = None, code: str = "OK") -> None:
     """A call of all stages."""
-    metadata = [
+    metadata: list[tuple[str, str | bytes]] = [
         ("user-agent", "x"),
         ("photo-bin", b"\xff\xd8"),
         *([("traceparent", traceparent)] if traceparent else []),

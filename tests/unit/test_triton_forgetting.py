@@ -29,9 +29,11 @@ class Engine:
 async def forgetting(engine: Engine, rest_s: float = 0.0) -> AsyncIterator[Forgetting]:
     """A running one for the length of the block."""
     loop = asyncio.get_running_loop()
-    made = Forgetting(
-        engine.overwrite, lambda: loop.call_soon_threadsafe(engine.given_back.set) and None, loop.time, rest_s
-    )
+
+    def give_back() -> None:
+        loop.call_soon_threadsafe(engine.given_back.set)
+
+    made = Forgetting(engine.overwrite, give_back, loop.time, rest_s)
     task = asyncio.create_task(made.run())
     try:
         yield made
