@@ -1,4 +1,4 @@
-"""A whole answer: the events of one search, put together object by object."""
+"""A whole answer: the events of one search, collected into one value for each object."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

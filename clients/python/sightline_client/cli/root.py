@@ -17,7 +17,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,  # a local may be a photo
-    help="Self-hosted visual shopping: one photo in over gRPC, ranked products out, object by object.",
+    help="Self-hosted visual shopping: one photo in over gRPC, the ranked products of each object out.",
 )
 
 
@@ -25,7 +25,7 @@ app = typer.Typer(
 def root(
     version: bool = typer.Option(False, "--version", is_eager=True, callback=lambda value: _version(value)),
 ) -> None:
-    """Self-hosted visual shopping: one photo in over gRPC, ranked products out, object by object."""
+    """Self-hosted visual shopping: one photo in over gRPC, the ranked products of each object out."""
 
 
 app.command("search")(search.search)

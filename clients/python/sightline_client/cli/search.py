@@ -1,4 +1,4 @@
-"""`sightline search PHOTO`: one photo, shown object by object as the answers come."""
+"""`sightline search PHOTO`: searches one photo and shows each object with its products."""
 
 import sys
 from collections.abc import Iterable

@@ -47,7 +47,7 @@ class LensServiceServicer:
     """
 
     def Search(self, request, context):
-        """Streams Accepted, Detected, then one ObjectResults or ObjectFailure per object as each is done, then Done.
+        """Streams Accepted, Detected, then one ObjectResults or ObjectFailure per object, then Done.
 
         A call that is refused is refused before Accepted. Every error carries google.rpc.Status details: ErrorInfo
         always, BadRequest for INVALID_ARGUMENT, RetryInfo for UNAVAILABLE and RESOURCE_EXHAUSTED.

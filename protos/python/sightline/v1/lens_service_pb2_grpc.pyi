@@ -34,7 +34,7 @@ class LensServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LensServiceAsyncStub: ...
     Search: _grpc.UnaryStreamMultiCallable[_lens_service_pb2.SearchRequest, _lens_service_pb2.SearchResponse]
-    """Streams Accepted, Detected, then one ObjectResults or ObjectFailure per object as each is done, then Done.
+    """Streams Accepted, Detected, then one ObjectResults or ObjectFailure per object, then Done.
 
     A call that is refused is refused before Accepted. Every error carries google.rpc.Status details: ErrorInfo
     always, BadRequest for INVALID_ARGUMENT, RetryInfo for UNAVAILABLE and RESOURCE_EXHAUSTED.
@@ -46,7 +46,7 @@ class LensServiceAsyncStub(LensServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Search: _aio.UnaryStreamMultiCallable[_lens_service_pb2.SearchRequest, _lens_service_pb2.SearchResponse]  # type: ignore[assignment]
-    """Streams Accepted, Detected, then one ObjectResults or ObjectFailure per object as each is done, then Done.
+    """Streams Accepted, Detected, then one ObjectResults or ObjectFailure per object, then Done.
 
     A call that is refused is refused before Accepted. Every error carries google.rpc.Status details: ErrorInfo
     always, BadRequest for INVALID_ARGUMENT, RetryInfo for UNAVAILABLE and RESOURCE_EXHAUSTED.
@@ -61,7 +61,7 @@ class LensServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _lens_service_pb2.SearchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_lens_service_pb2.SearchResponse], _abc.AsyncIterator[_lens_service_pb2.SearchResponse]]:
-        """Streams Accepted, Detected, then one ObjectResults or ObjectFailure per object as each is done, then Done.
+        """Streams Accepted, Detected, then one ObjectResults or ObjectFailure per object, then Done.
 
         A call that is refused is refused before Accepted. Every error carries google.rpc.Status details: ErrorInfo
         always, BadRequest for INVALID_ARGUMENT, RetryInfo for UNAVAILABLE and RESOURCE_EXHAUSTED.
