@@ -44,7 +44,7 @@ demo: setup ## the main job on the sample world; leaves demo-out/index.html
 test: setup ## every test, the ones with the real Triton included
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: env ## format, lint, types, import floors, generated code and requirements fresh
+check: env ## format, lint, types, import floors, generated code and requirements fresh, plain English
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -53,6 +53,7 @@ check: env ## format, lint, types, import floors, generated code and requirement
 	$(BIN)/python scripts/settings_table.py --check
 	$(BIN)/python -m scripts.dashboard --check
 	$(BIN)/python -m scripts.requirements --check
+	$(BIN)/python -m scripts.plain_english --check
 	cd protos && ../$(BIN)/buf lint
 
 format: env ## rewrite the code in its format

@@ -1,0 +1,1 @@
+"""Counts words of the project's private jargon in its texts, and fails when a file gets more of them."""
