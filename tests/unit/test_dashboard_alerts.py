@@ -25,7 +25,7 @@ def test_each_alert_has_its_section_and_each_section_its_alert() -> None:
 
 def test_each_section_says_what_it_means_what_to_look_at_and_what_to_do() -> None:
     for section in re.split(r"(?m)^## ", RUNBOOK)[1:]:
-        assert re.findall(r"(?m)^\*\*(.+?)\.\*\*", section) == ["Means", "Look at", "Do"], section.splitlines()[0]
+        assert re.findall(r"(?m)^\*\*(.+?)\.\*\*", section) == ["Means", "Check", "Do"], section.splitlines()[0]
         assert "```" in section or "as in" in section.lower()
 
 
