@@ -28,7 +28,7 @@ PANELS = (
     "Calls inside, and how many may be",
     "First result",
     "Mean seconds of a call by stage",
-    "Wait for a place in a batch",
+    "Wait for a batch",
     "Mean items in a batch",
     "Items that ran for nobody",
     "Triton: items and executions",

@@ -39,7 +39,7 @@ def dashboard() -> dict[str, Any]:
 def restarts_annotation() -> dict[str, Any]:
     """Marks on every graph where the engine was mended."""
     return {
-        "name": "Engine mended",
+        "name": "Engine restarted",
         "datasource": DATASOURCE,
         "enable": True,
         "iconColor": "orange",

@@ -6,7 +6,7 @@ QUEUES = Row(
     "Queues",
     (
         Panel(
-            "Wait for a place in a batch",
+            "Wait for a batch",
             "Grows with load until the admission refuses. Half a second is half of the target.",
             "s",
             quantiles("sightline_queue_seconds", 0.5, 0.9, by="batcher", legend="{{batcher}}"),
@@ -20,7 +20,7 @@ QUEUES = Row(
         ),
         Panel(
             "Items that left a queue without being run",
-            "cancelled: the caller left; expired: no time left; full: no room.",
+            "cancelled: by the caller; expired: the deadline passed; full: no room in the queue.",
             "cps",
             (Query(rate("sightline_dropped_items_total", "batcher, reason"), "{{batcher}} {{reason}}"),),
         ),
@@ -50,7 +50,7 @@ BATCHES = Row(
         ),
         Panel(
             "Items that ran for nobody",
-            "Their callers had left. A device that works for nobody is capacity lost.",
+            "Their calls had ended before. The device computed answers that are not read, which is lost capacity.",
             "percentunit",
             (
                 Query(

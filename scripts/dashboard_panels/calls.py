@@ -180,7 +180,7 @@ LATENCY = Row(
         ),
         Panel(
             "p95 by stage",
-            "The stage that grows first is the one to look at.",
+            "Check the stage that grows first.",
             "s",
             quantiles("sightline_stage_seconds", 0.95, by="stage", legend="{{stage}}"),
             width=24,

@@ -15,7 +15,7 @@ ENGINE = Row(
             good=True,
         ),
         Panel(
-            "Mends in the last hour",
+            "Restarts in the last hour",
             "reload: one model was loaded again; restart: the whole engine was started again. Should be 0.",
             "short",
             (Query(f"sum by (kind) (increase(sightline_engine_restarts_total{{{OURS}}}[1h]))", "{{kind}}"),),
@@ -24,7 +24,7 @@ ENGINE = Row(
         ),
         Panel(
             "Provider",
-            "What runs each model; `remote` for a Triton of your own, which says it itself.",
+            "Execution provider of each model; `remote` for an external Triton, whose own metrics report it.",
             "short",
             (
                 Query(

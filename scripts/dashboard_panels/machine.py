@@ -2,7 +2,7 @@
 
 from scripts.dashboard_panels.panel import OURS, SERVER, Panel, Query, Row
 
-GPU_ROW = "GPU (a Triton of your own)"
+GPU_ROW = "GPU (external Triton)"
 """The only row that is empty on a machine without a GPU."""
 
 SATURATION = Row(

@@ -128,7 +128,7 @@ class _Floats:
 
     def __init__(self, weights: bytes) -> None:
         if len(weights) < _HEADER_BYTES or (len(weights) - _HEADER_BYTES) % 4:
-            raise ModelError(f"darknet weights: {len(weights)} bytes is no header and whole float32 numbers")
+            raise ModelError(f"darknet weights: {len(weights)} bytes are not a header and whole float32 numbers")
         self._values = np.frombuffer(weights, dtype="<f4", offset=_HEADER_BYTES)
         self._taken = 0
 

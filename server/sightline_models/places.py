@@ -117,4 +117,6 @@ def missing_right(error: OSError) -> str:
         return f"{path} is on a read-only file system"
     lacking = "enter" if path.is_dir() and not os.access(path, os.X_OK) else "read"
     verb = lacking if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)) else "write to"
-    return f"this user may not {verb} {path}; run the command as its owner, or name another place with {HOME_VARIABLE}"
+    return (
+        f"this user may not {verb} {path}; run the command as its owner, or choose another folder with {HOME_VARIABLE}"
+    )

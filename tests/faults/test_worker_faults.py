@@ -132,8 +132,8 @@ async def test_what_a_worker_hears_of_the_engine_its_parent_mends(crew: RunningS
         await until(lambda: value(crew, "engine_restarts_total", kind="restart") > mends)
         await until_all_serve(crew)
         assert (await caller.call(PHOTO)).code == "OK"
-    lines = [line for line in crew.log.read_text().splitlines() if "Triton gave up detector" in line]
-    assert [line for line in lines if "worker=" not in line], "the parent heard of it"
+    lines = [line for line in crew.log.read_text().splitlines() if "Triton marked detector" in line]
+    assert [line for line in lines if "worker=" not in line], "the parent was notified"
 
 
 async def test_a_worker_that_an_operator_ends_finishes_its_calls_and_is_replaced(crew: RunningServer) -> None:

@@ -120,7 +120,7 @@ def test_rows_that_others_appended_are_noticed(catalog: Path) -> None:
 def test_a_dataset_of_others_is_no_catalog(tmp_path: Path, catalog: Path) -> None:
     table = lance.dataset(str(catalog)).to_table().replace_schema_metadata(None)
     lance.write_dataset(table, str(tmp_path / "foreign"))
-    with pytest.raises(SightlineError, match="no Sightline catalog"):
+    with pytest.raises(SightlineError, match="not a Sightline catalog"):
         open_catalog(tmp_path / "foreign")
 
 

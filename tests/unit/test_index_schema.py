@@ -23,8 +23,8 @@ def test_facts_survive_the_metadata() -> None:
 @pytest.mark.parametrize(
     ("metadata", "words"),
     [
-        (None, "no Sightline catalog"),
-        ({b"other": b"{}"}, "no Sightline catalog"),
+        (None, "not a Sightline catalog"),
+        ({b"other": b"{}"}, "not a Sightline catalog"),
         ({FACTS_KEY: b"{"}, "damaged"),
         ({FACTS_KEY: b"[]"}, "damaged"),
         ({FACTS_KEY: b'{"format": 1}'}, "damaged"),

@@ -65,7 +65,7 @@ def test_a_taken_target_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_catalog_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "letter").write_text("dear")
-    with pytest.raises(SightlineError, match="no catalog and is not replaced"):
+    with pytest.raises(SightlineError, match="not a catalog and is not replaced"):
         Staging(tmp_path / "home", replace=True).__enter__()
     assert (tmp_path / "home" / "letter").read_text() == "dear"
 

@@ -68,7 +68,7 @@ def disk(home: Path) -> Check:
         return Check("disk", Verdict.OK, found)
     verdict = Verdict.WARN if free >= NEEDED_BYTES else Verdict.FAIL
     return Check(
-        "disk", verdict, found, f"set-up takes {NEEDED_BYTES / 1e9:.1f} GB; SIGHTLINE_HOME names another place"
+        "disk", verdict, found, f"set-up takes {NEEDED_BYTES / 1e9:.1f} GB; SIGHTLINE_HOME chooses another folder"
     )
 
 
@@ -81,7 +81,7 @@ def shared_memory(settings: Settings, folder: Path = SHARED_MEMORY) -> Check:
     found = f"{room.free // MIB} of {room.total // MIB} MiB free in {folder}"
     if room.free >= AMPLE:
         return Check("shared memory", Verdict.OK, found)
-    hint = f"{AMPLE // MIB} MiB are good, {LEAST // MIB} the least; in a container: --shm-size=256m"
+    hint = f"{AMPLE // MIB} MiB are recommended, {LEAST // MIB} the minimum; in a container: --shm-size=256m"
     return Check("shared memory", Verdict.WARN if room.free >= LEAST else short, found, hint)
 
 

@@ -163,7 +163,7 @@ def assemble(path: Path, revision: str, facts: CatalogFacts, rows: Iterator[pa.R
         lists = batch["embeddings"]
         values = lists.flatten().flatten().to_numpy(zero_copy_only=False).reshape(-1, facts.embedder.dimension)
         if filled + len(values) > facts.vectors or not lists.value_lengths().equals(batch["images"].value_lengths()):
-            raise damaged(path, "pictures and embeddings do not match")
+            raise damaged(path, "images and embeddings do not match")
         vectors[filled : filled + len(values)] = values
         filled += len(values)
         counts.append(lists.value_lengths().to_numpy(zero_copy_only=False))

@@ -82,7 +82,7 @@ class CatalogFacts:
         """Reads schema metadata. Raises `SightlineError` of kind CONFIGURATION when it is not ours."""
         text = (metadata or {}).get(FACTS_KEY)
         if text is None:
-            raise SightlineError(ErrorKind.CONFIGURATION, "the dataset is no Sightline catalog")
+            raise SightlineError(ErrorKind.CONFIGURATION, "the dataset is not a Sightline catalog")
         try:
             facts = json.loads(text)
             found = facts["format"]
@@ -150,7 +150,7 @@ def embedder_mismatch(stored: EmbedderSpec, live: EmbedderSpec) -> str | None:
         sizes = f"{stored.width}x{stored.height} in the catalog, {live.width}x{live.height} in the engine"
         return f"input size {sizes}"
     if canonical(stored.preprocess) != canonical(live.preprocess):
-        return "the pictures are prepared in another way (preprocess)"
+        return "the images are preprocessed differently (preprocess)"
     return None
 
 

@@ -62,11 +62,11 @@ class Staging:
         if not self.out.exists():
             return
         if not self._replace:
-            message = f"{self.out} exists already; --replace builds it anew"
+            message = f"{self.out} already exists; --replace builds it again"
             raise SightlineError(ErrorKind.CONFIGURATION, message)
         # A slip of the keyboard must not cost a folder that we did not make.
         if not self.out.is_dir() or (any(self.out.iterdir()) and not (self.out / "_versions").is_dir()):
-            raise SightlineError(ErrorKind.CONFIGURATION, f"{self.out} is no catalog and is not replaced")
+            raise SightlineError(ErrorKind.CONFIGURATION, f"{self.out} is not a catalog and is not replaced")
 
     def _unlock(self) -> None:
         lock_path(self.out).unlink(missing_ok=True)

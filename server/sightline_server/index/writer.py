@@ -52,9 +52,9 @@ class CatalogWriter:
             if not row.product.id or row.product.id in self._ids:
                 raise ValueError("a catalog's product ids are unique and not empty")
             if not 0 < len(row.images) <= MAX_IMAGES:
-                raise ValueError(f"a product has 1 to {MAX_IMAGES} pictures")
+                raise ValueError(f"a product has 1 to {MAX_IMAGES} images")
             if row.embeddings.shape != (len(row.images), self._embedder.dimension):
-                raise ValueError("a product has one embedding of the embedder's dimension per picture")
+                raise ValueError("a product has one embedding of the embedder's dimension per image")
             self._ids.add(row.product.id)
             self._pending.append(row)
             self._pending_bytes += row.embeddings.nbytes

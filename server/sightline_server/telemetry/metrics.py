@@ -72,7 +72,7 @@ class Metrics:
         )
         self.objects = self._counter("objects", "Objects by outcome.", "outcome")
         self.queue_seconds = self._histogram(
-            "queue_seconds", "Seconds that an entry waited for its place in a batch.", QUEUE_BUCKETS, "batcher"
+            "queue_seconds", "Seconds that an entry waited for its batch.", QUEUE_BUCKETS, "batcher"
         )
         self.batch_size = self._histogram("batch_size", "Items in a batch.", BATCH_BUCKETS, "batcher")
         self.batch_seconds = self._histogram(
@@ -85,12 +85,14 @@ class Metrics:
             "dropped_items", "Items that left a queue without being run.", "batcher", "reason"
         )
         self.wasted_items = self._counter(
-            "wasted_items", "Items that were run although their caller had left.", "batcher"
+            "wasted_items", "Items that were run although their call had ended.", "batcher"
         )
         self.engine_ready = self._gauge(
             "engine_ready", "1 while both models answer every worker.", over_workers="livemin"
         )
-        self.engine_restarts = self._counter("engine_restarts", "Mends of the engine by kind.", "kind")
+        self.engine_restarts = self._counter(
+            "engine_restarts", "Restarts of the engine and reloads of its models, by kind.", "kind"
+        )
         self.engine_provider = self._gauge(
             "engine_provider",
             "1 for the execution provider that runs a model.",

@@ -88,7 +88,7 @@ class Connection:
     def _check_parts(self, model: str, parts: Sequence[NDArray[np.uint8]]) -> None:
         shape = self.sample_shape(model)
         if not parts or any(part.shape != shape or part.dtype != np.uint8 for part in parts):
-            raise ValueError(f"{model} takes uint8 pictures of shape {shape}")
+            raise ValueError(f"{model} takes uint8 images of shape {shape}")
 
     async def _infer_in_region(
         self, model: str, parts: Sequence[NDArray[np.uint8]], region: Region, queue_timeout_s: float | None

@@ -81,7 +81,7 @@ def make() -> Path:
         reasons.append(f"{place} does not keep files private")
     raise SightlineError(
         ErrorKind.CONFIGURATION,
-        f"no place for the engine's runtime folder: {'; '.join(reasons)}. "
+        f"no suitable folder for the engine's runtime files: {'; '.join(reasons)}. "
         "Set XDG_RUNTIME_DIR or TMPDIR to a writable folder with a short path of ASCII letters and no blanks.",
     )
 

@@ -68,7 +68,7 @@ class Watch:
         if model not in self._given_up:
             self._given_up.add(model)
             log.error(
-                "engine: Triton gave up %s and may be out of step with it; none of its answers is believed", model
+                "engine: Triton marked %s as unhealthy and may be out of step with it; its answers are discarded", model
             )
             self._events.given_up(model)
 
@@ -140,7 +140,7 @@ class Watch:
             return set(self._host.sick_models())
         except OSError as error:
             # No descriptor is left to look with; that is no reason to end an engine that answers.
-            log.warning("engine: cannot look at its processes: %s", error.strerror)
+            log.warning("engine: cannot inspect its processes: %s", error.strerror)
             return set()
 
     async def _answers(self, connection: Connection, model: str) -> bool:
@@ -163,7 +163,7 @@ class Watch:
     async def _mend(self, sick: set[str]) -> None:
         """Returns when both models answer again, however often it has to try."""
         words = "\n".join(self._host.log_tail())
-        what = "given up" if self._given_up else "not answering"
+        what = "marked unhealthy" if self._given_up else "not answering"
         log.error("engine: %s %s%s", " and ".join(sorted(sick)), what, f"; its log:\n{words}" if words else "")
         # Triton never ends unloading a model that it gave up.
         one_model_only = self._host.mends and not self._host.gone() and sick < set(MODELS) and not self._given_up

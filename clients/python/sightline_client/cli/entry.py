@@ -62,7 +62,7 @@ def _report_usage(problem: Exception, name: str) -> None:
         echo_lines(context.get_usage(), err=True)
     message = getattr(problem, "format_message", problem.__str__)()
     help_command = context.command_path if context is not None else name
-    echo(f"sightline: {message} ({help_command} --help shows what there is)", err=True)
+    echo(f"sightline: {message} ({help_command} --help lists the options)", err=True)
 
 
 def _report(error: Exception) -> int:
