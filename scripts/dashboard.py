@@ -37,7 +37,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def restarts_annotation() -> dict[str, Any]:
-    """Marks on every graph where the engine was mended."""
+    """Marks restarts of the engine on every graph."""
     return {
         "name": "Engine restarted",
         "datasource": DATASOURCE,
@@ -49,12 +49,12 @@ def restarts_annotation() -> dict[str, Any]:
 
 
 def datasource_variable() -> dict[str, Any]:
-    """Which Prometheus."""
+    """The variable that chooses the Prometheus."""
     return {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus", "hide": 0}
 
 
 def instance_variable() -> dict[str, Any]:
-    """Which replicas; all at first."""
+    """The variable that chooses replicas; all by default."""
     return {
         "name": "instance",
         "label": "Replica",
@@ -71,7 +71,7 @@ def instance_variable() -> dict[str, Any]:
 
 
 def placed(rows: tuple[Row, ...]) -> list[dict[str, Any]]:
-    """The rows' panels with their places, from left to right and down."""
+    """The panels of the rows with their positions, from left to right and down."""
     panels: list[dict[str, Any]] = []
     y = 0
     for row in rows:

@@ -28,7 +28,7 @@ max_objects = 12
 
 
 def documented(model: type[BaseModel]) -> dict[str, str]:
-    """The string that stands under each field of `model`."""
+    """The string below each field of `model`."""
     body = ast.parse(inspect.getsource(model)).body[0]
     assert isinstance(body, ast.ClassDef)
     found = {}
@@ -39,7 +39,7 @@ def documented(model: type[BaseModel]) -> dict[str, str]:
 
 
 def default_of(name: str, group: str, value: object) -> str:
-    """How a default is shown; those that depend on the machine in words."""
+    """A default as the table shows it; one that depends on the machine is described."""
     if (group, name) == ("decode", "threads"):
         return "the cores, at most 4"
     if isinstance(value, frozenset):

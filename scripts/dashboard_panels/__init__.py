@@ -1,4 +1,4 @@
-"""What stands on the SRE's dashboard; `scripts/dashboard.py` makes the file of it.
+"""The panels of the operator's dashboard; `scripts/dashboard.py` writes the file.
 
 Rule: a panel answers one question that an SRE asks, its description says what is good, and every expression is a metric
 of `docs/metrics.md`, of Triton, or a recording rule. `tests/integration/test_prometheus.py` runs each of them.

@@ -1,4 +1,4 @@
-"""How calls fare: how many, how they end, how long they take."""
+"""Panels of calls: their number, status and duration."""
 
 from scripts.dashboard_panels.panel import DECODE, NOT_OK, OK, OURS, Panel, Query, Row, quantiles, rate, stat
 

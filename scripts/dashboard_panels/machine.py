@@ -1,4 +1,4 @@
-"""What the machine still has: processor, memory, descriptors, workers, GPU."""
+"""Panels of the machine: processor, memory, descriptors, workers, GPU."""
 
 from scripts.dashboard_panels.panel import OURS, SERVER, Panel, Query, Row
 

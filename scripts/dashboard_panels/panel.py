@@ -1,4 +1,4 @@
-"""What a panel is, and the expressions that panels share."""
+"""The value type of a panel, and the expressions that panels share."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -48,7 +48,7 @@ class Checked:
 
 
 def check(repository: Path, models: Sequence[DefaultModel] = DEFAULT_MODELS) -> list[Checked]:
-    """Verifies each model's hash, its tensors and its answers to two known pictures.
+    """Verifies each model's hash, its tensors and its answers to two known images.
 
     Raises:
         ModelError: missing or wrong file, tensors against the contract, or answers away from the reference.
@@ -68,7 +68,7 @@ def check_one(stored: StoredModel) -> Checked:
 
 
 def run_probes(path: Path, contract: Contract) -> Answers:
-    """Runs a model on the two pictures at its own input size, on the CPU.
+    """Runs a model on the two images at its own input size, on the CPU.
 
     Raises:
         ModelError: ONNX Runtime is missing, cannot load the file, or the tensors are against the contract.
@@ -82,7 +82,7 @@ def run_probes(path: Path, contract: Contract) -> Answers:
 
 
 def compare(folder: str, answers: Answers) -> dict[str, float]:
-    """Holds the answers to both pictures against the stored references.
+    """Compares the answers to both images with the stored references.
 
     Returns:
         The largest difference by output name.

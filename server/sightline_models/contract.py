@@ -1,6 +1,6 @@
-"""What any detector and any embedder must look like from outside.
+"""The interface that every detector and every embedder must have.
 
-Place in the flow: read by the check, written down for people in `docs/models.md`. The one rule: sizes, dimension and
+Place in the flow: read by the check, documented in `docs/models.md`. The one rule: sizes, dimension and
 number of boxes are the model's own; names, types, ranks and ranges are not.
 """
 
@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 
 
 class Tensor(Protocol):
-    """How ONNX Runtime describes an input or output; a dimension is a number, or a name when it is dynamic."""
+    """An input or output as ONNX Runtime describes it; a dimension is a number, or a name when it is dynamic."""
 
     name: str
     type: str

@@ -1,6 +1,6 @@
 """The two default models: what each is called, made from, labelled with, and which file must come out.
 
-Place in the flow: read by every other part of this package and by whoever writes a `config.pbtxt`. The one rule:
+Place in the flow: read by every other part of this package and by authors of a `config.pbtxt`. The one rule:
 what is said here about a model is said nowhere else.
 """
 
@@ -23,7 +23,7 @@ class DefaultModel:
 
     folder: its folder in the model repository. sha256: of the ONNX file that the recipe makes. labels: words for the
     label indices, empty for an embedder. preprocess: how the server makes the input from a photo, apart from its size,
-    which the file itself tells. compile_onnx: (members by role, metadata) -> bytes of the ONNX file.
+    which the file itself contains. compile_onnx: (members by role, metadata) -> bytes of the ONNX file.
     """
 
     folder: str
@@ -36,7 +36,7 @@ class DefaultModel:
     compile_onnx: Compile
 
     def metadata(self) -> dict[str, str]:
-        """What the ONNX file says about itself in `metadata_props`."""
+        """The `metadata_props` of the ONNX file."""
         weights = self.source.members.get("weights") or self.source.members["checkpoint"]
         return {
             "name": self.name,
@@ -97,5 +97,5 @@ def labels(folder: str) -> tuple[str, ...]:
 
 
 def preprocess(folder: str) -> Mapping[str, object]:
-    """How the input of the default model in `folder` is made from a photo."""
+    """The preprocessing that makes the input of the default model in `folder` from a photo."""
     return by_folder(folder).preprocess

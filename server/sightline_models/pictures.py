@@ -1,4 +1,4 @@
-"""Two pictures that are the same on every machine, to hold a model against its reference.
+"""Two images that are the same on every machine, to compare a model with its reference.
 
 Place in the flow: input of `models check` and of the congruence tests. The one rule: integer arithmetic only, so that
 no version of anything can move a pixel.
@@ -22,7 +22,7 @@ _INK: Colour = (20, 20, 20)
 
 
 def probes(size: int) -> Picture:
-    """The two pictures as one batch: uint8 [2, size, size, 3] RGB, noise first."""
+    """The two images as one batch: uint8 [2, size, size, 3] RGB, noise first."""
     return np.stack([noise(size), still_life(size)])
 
 

@@ -108,7 +108,7 @@ def default_repository(home: Path | None, package: Path | None = None) -> Path:
 
 
 def missing_right(error: OSError) -> str:
-    """Which right to which file or folder this user lacks, in one line."""
+    """The missing right and the file or folder, in one line."""
     path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else Path()
     if not os.access(path, os.F_OK):
         # It may be there all the same, below a folder that this user cannot enter; or it was to be made.

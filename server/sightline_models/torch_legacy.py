@@ -67,7 +67,7 @@ def read_state(data: bytes) -> dict[str, Array]:
 
 @dataclass(frozen=True, slots=True)
 class _Storage:
-    """What a persistent id in the pickle says about a storage that follows."""
+    """The description of a storage that follows, from a persistent id in the pickle."""
 
     key: str
     dtype: str

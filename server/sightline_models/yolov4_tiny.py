@@ -47,7 +47,7 @@ def compile_yolov4_tiny(cfg: bytes, weights: bytes, metadata: Mapping[str, str])
 
 
 class _Body:
-    """Emits layer after layer; remembers what each gave, because routes look back."""
+    """Emits layer after layer; keeps the output of each, because routes refer to earlier ones."""
 
     def __init__(self, graph: Graph, network: Network) -> None:
         self._graph = graph

@@ -1,4 +1,4 @@
-"""What a search can raise; callers never meet gRPC's own exceptions.
+"""The exceptions of a search; callers never see gRPC's own exceptions.
 
 Rule: every error carries what the server said about it, and the events that had come before it.
 """
@@ -50,7 +50,7 @@ class SightlineError(Exception):
         self.events = tuple(events)
 
     def one_line(self) -> str:
-        """The error as one printable line for people: fields, message, code, reason, request id."""
+        """The error as one human-readable line: fields, message, code, reason, request id."""
         facts = [self.code, self.reason]
         facts.append(f"request {self.request_id}" if self.request_id else "")
         facts.append(f"retry after {self.retry_after_s:g} s" if self.retry_after_s is not None else "")

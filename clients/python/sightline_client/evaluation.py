@@ -49,7 +49,7 @@ class Outcome:
 
 
 def choose_regions(queries: Sequence[Query], wanted: Regions | None) -> Regions:
-    """What was asked for, or else boxes where the file has them. Raises `QueryFileError` for boxes that it lacks."""
+    """The requested regions, or boxes where the file has them. Raises `QueryFileError` for boxes that it lacks."""
     boxes = sum(query.box is not None for query in queries)
     if wanted is None:
         wanted = Regions.BOX if boxes else Regions.DETECT

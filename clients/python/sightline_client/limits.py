@@ -1,4 +1,4 @@
-"""Tells the size limits that end a call apart: the client's, the server's, and gRPC's own.
+"""Distinguishes the size limits that end a call: the client's, the server's, and gRPC's own.
 
 gRPC answers all of them with RESOURCE_EXHAUSTED, the code of an overloaded server, and only its text tells them apart.
 Rule: the client's own limit is recognized by a number that no server knows. gRPC is given `max_answer_bytes` and some

@@ -1,8 +1,8 @@
-"""Starts a Sightline server of one's own on free ports, waits until it serves, and stops it whatever happens.
+"""Starts a separate Sightline server on free ports, waits until it serves, and stops it whatever happens.
 
 `eval --catalog`, the demo, the tests and the load tests use it. Rule: the server is a separate program, found as
 `python -m sightline_server`; nothing of it is imported here. Enter it from a thread that lives as long as the server is
-needed: the server is told to stop when that thread ends.
+needed: the server is stopped when that thread ends.
 """
 
 import importlib
@@ -27,7 +27,7 @@ SERVICE = "sightline.v1.LensService"
 PORT_TAKEN = 2
 """The exit code of `serve` when a port is taken, and of usage errors."""
 TAIL_BYTES = 64 * 1024
-"""How far back the last lines of a log are looked for."""
+"""Bytes at the end of a log in which its last lines are searched."""
 
 
 class LocalServerError(SightlineError):
@@ -124,7 +124,7 @@ class LocalServer:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             env=self._environment,
-            # A group of its own: Ctrl-C on the terminal reaches this process, which then stops the server in order.
+            # Its own group: Ctrl-C on the terminal reaches this process, which then stops the server in order.
             start_new_session=True,
         )
         if self._wait_until_serving():
@@ -171,7 +171,7 @@ class _Health:
         self._stub: Any = importlib.import_module("grpc_health.v1.health_pb2_grpc").HealthStub(channel)
 
     def serving(self) -> bool:
-        """Whether the search service says SERVING now."""
+        """Returns whether the search service reports SERVING now."""
         try:
             answer = self._stub.Check(self._messages.HealthCheckRequest(service=SERVICE), timeout=1.0)
         except grpc.RpcError:
@@ -181,7 +181,7 @@ class _Health:
 
 def last_lines(log: IO[bytes], lines: int) -> str:
     """The last lines of a file to which another process writes through the same descriptor."""
-    # Where this process reads is where that one would write next, so the file's place is left alone.
+    # Where this process reads is where that one would write next, so the file's position is not moved.
     start = max(0, os.fstat(log.fileno()).st_size - TAIL_BYTES)
     return b"\n".join(os.pread(log.fileno(), TAIL_BYTES, start).splitlines()[-lines:]).decode(errors="replace")
 

@@ -1,4 +1,4 @@
-"""How a client reaches the server and how patient it is.
+"""The options of a client: the way to the server, limits, deadlines and retries.
 
 Rule: frozen values, read once when the client is made; nothing here is read from the environment.
 """
@@ -41,7 +41,7 @@ class TlsOptions:
 
 @dataclass(frozen=True, slots=True)
 class RetryOptions:
-    """When a call that was refused with UNAVAILABLE, before its first event, is made again.
+    """Policy for repeating a call that was refused with UNAVAILABLE before its first event.
 
     `attempts` counts the first one; 1 means never again. The delay doubles from `first_delay_s` to `max_delay_s`, with
     jitter, and is never below what the server asks for. Raises `ConfigurationError` for numbers out of range.
@@ -98,7 +98,7 @@ class ClientOptions:
         return int(self.max_answer_bytes) + limits.SLACK
 
     def channel_arguments(self) -> list[tuple[str, str | int]]:
-        """What the gRPC channel is made with.
+        """The arguments of the gRPC channel.
 
         Retries are ours, because gRPC's own do not read RetryInfo; so its service config has none, and none from DNS.
         There is no hedging: gRPC for Python accepts the setting and does nothing.
@@ -113,7 +113,7 @@ class ClientOptions:
             ("grpc.max_reconnect_backoff_ms", 5_000),
             ("grpc.keepalive_time_ms", 300_000),
             ("grpc.keepalive_timeout_ms", 20_000),
-            # Without a pool of its own each, gRPC makes one connection of all channels to one target.
+            # Without its own pool for each, gRPC makes one connection of all channels to one target.
             ("grpc.use_local_subchannel_pool", int(self.channels > 1)),
             proxy_option(self.target),
             *(authority_option(self.target) if self.tls is None else ()),

@@ -1,4 +1,4 @@
-"""Whether and when a refused call is made again.
+"""Decides whether and when a refused call is repeated.
 
 Rule: sans-IO. Only `UnavailableError` before the first event is tried again; a throttle stops retries while most calls
 fail, so that clients do not hold down a server that is coming back (gRFC A6, "Throttling Retry Attempts").
@@ -33,7 +33,7 @@ class RetryThrottle:
 
     @property
     def allows(self) -> bool:
-        """Whether a retry may be made now."""
+        """Returns whether a retry is allowed now."""
         return self.tokens > self.max_tokens / 2
 
 

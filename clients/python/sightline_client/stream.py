@@ -1,6 +1,6 @@
 """One call to the server, read event by event.
 
-Rule: a call that its caller leaves is cancelled and then read to its end by a task of the client's own. A read that is
+Rule: a call that its caller abandons is cancelled and then read to its end by a background task. A read that is
 cancelled halfway leaks memory inside gRPC (grpc/grpc#43360), and a call that nobody ends stays in flight.
 """
 
@@ -65,7 +65,7 @@ class Stream:
             raise channels.closed() from None
 
     def _caller_is_cancelled(self) -> bool:
-        """Whether the waiting task was cancelled, rather than the call, which only closing the client does."""
+        """Returns whether the waiting task was cancelled, and not the call, which only closing the client cancels."""
         task = asyncio.current_task()
         return self._pending is None or not self._pending.cancelled() or task is None or task.cancelling() > 0
 

@@ -1,4 +1,4 @@
-"""The blocking client: the asynchronous one, run on an event loop in a thread of its own.
+"""The blocking client: the asynchronous one, run on an event loop in a separate thread.
 
 Rule: no second implementation; what the asynchronous client does about deadlines, retries and errors holds here too.
 Make it after a fork, never before: gRPC does not survive one.
@@ -99,7 +99,7 @@ class Client:
                 async for event in events:
                     arrived.put(event)
             arrived.put(None)
-        except asyncio.CancelledError:  # by `_end`, or by a reader that has left
+        except asyncio.CancelledError:  # by `_end`, or by a reader that has stopped
             arrived.put(channels.closed())
         except BaseException as error:  # handed to the caller's thread
             arrived.put(error)

@@ -1,6 +1,6 @@
 """Text that is safe to print: what comes from catalogs, servers, file names and requests never controls a terminal.
 
-Rule: `printable` is the one place that decides which characters are shown. Everything that a command of ours prints
+Rule: `printable` alone decides which characters are shown. Everything that a command of ours prints
 and that it has not written itself goes through it, on a terminal and in a pipe alike; `--json` output escapes
 characters in JSON's own way instead and keeps the data exact.
 """
@@ -44,7 +44,7 @@ def echo(text: str, *, err: bool = False) -> None:
 
 
 def echo_lines(text: str, *, err: bool = False) -> None:
-    """Prints text that has several lines of its own, such as the end of a log."""
+    """Prints text that has several lines, such as the end of a log."""
     _write(printable_lines(text), err=err)
 
 

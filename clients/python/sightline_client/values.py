@@ -12,7 +12,7 @@ FLOAT32_MAX = (2 - 2**-23) * 2.0**127
 LONGEST_TIMEOUT_S = 365 * 24 * 3600.0
 """Longer timeouts count as none: gRPC turns them into deadlines in the past or shortens them to about three years."""
 SHOWN = 60
-"""How many characters of a wrong value are quoted."""
+"""Number of characters of a wrong value that are quoted."""
 
 
 def integer(value: object, low: int, high: int) -> int:

@@ -1,9 +1,9 @@
 """The asyncio driver of a `Window`: many callers in, one device call at a time out.
 
-A place at the device is reserved first and the batch is formed last, so a batch grows while the device is busy and no
+A slot at the device is reserved first and the batch is formed last, so a batch grows while the device is busy and no
 timer is needed (the scheduling of text-embeddings-inference). Rule: each caller gets its own answer or an error,
-whatever its batch-mates do: a caller who leaves, a model that raises and an answer that cannot be used end nothing but
-themselves.
+whatever happens to the others of its batch: a cancelled call, an expired deadline, a failing model or an invalid output
+affects only its own request.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class BatchFunction(Protocol[ItemT_contra, ResultT_co]):
 
 
 class BatchObserver(Protocol):
-    """Hears what a batcher does; the telemetry implements it."""
+    """Observer of a batcher; the telemetry implements it."""
 
     def batch_started(self, size: int, waiting: int) -> None:
         """A batch of `size` items goes to the device, `waiting` items stay behind."""
@@ -38,18 +38,18 @@ class BatchObserver(Protocol):
         """The device answered or failed, `seconds` after the batch was formed."""
 
     def entry_waited(self, seconds: float) -> None:
-        """An entry got its place after `seconds`."""
+        """An entry got its slot after `seconds`."""
 
     def dropped(self, reason: str, items: int) -> None:
         """`items` left without being run: `expired`, `cancelled` or `full`."""
 
     def wasted(self, items: int) -> None:
-        """`items` were run although their caller had left."""
+        """`items` were run although their call had been cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[ResultT]):
-    """The results of one entry, in order, and the seconds that it waited for its place."""
+    """The results of one entry, in order, and the seconds that it waited for its batch."""
 
     results: Sequence[ResultT]
     waited_s: float
@@ -84,7 +84,7 @@ class MicroBatcher(Generic[ItemT, ResultT]):
 
     @property
     def waiting(self) -> int:
-        """Items that wait for a place."""
+        """Items that wait for a batch."""
         return self._window.waiting
 
     async def submit(
@@ -92,7 +92,7 @@ class MicroBatcher(Generic[ItemT, ResultT]):
     ) -> Answer[ResultT]:
         """Runs `items` together in one batch, with those of others; returns one result each, in order.
 
-        `on_start` is called when they have their place and the batch begins.
+        `on_start` is called when their batch begins.
         Raises `SightlineError`: OVERLOADED when the room is full, DEADLINE_EXCEEDED when `deadline` passed while
         waiting, MODEL_ANSWER when the batch's answer has the wrong length, STOPPING after `close`, or whatever `run`
         raised. Cancelling takes waiting items out of the room.
@@ -114,7 +114,7 @@ class MicroBatcher(Generic[ItemT, ResultT]):
     async def close(self) -> None:
         """Fails what waits with STOPPING and returns when the running calls have ended.
 
-        Calls whose callers have all left are given up: a device that does not answer must not hold a stop up.
+        Batches of cancelled calls alone are abandoned: a device that does not answer must not delay a stop.
         """
         self._closed = True
         for entry in self._window.close():

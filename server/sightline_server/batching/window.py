@@ -14,7 +14,7 @@ ItemT = TypeVar("ItemT")
 
 
 class EntryState(Enum):
-    """Where an entry is."""
+    """The state of an entry."""
 
     WAITING = auto()
     TAKEN = auto()
@@ -23,14 +23,14 @@ class EntryState(Enum):
 
 
 def nothing() -> None:
-    """What happens when an entry starts whose caller does not ask."""
+    """Does nothing at the start of an entry; the default callback."""
 
 
 @dataclass(eq=False, slots=True)
 class Entry(Generic[ItemT]):
     """Items of one caller that go together. `deadline` and `offered_at` are instants of one monotonic clock.
 
-    `on_start` is called when they get their place.
+    `on_start` is called when their batch is formed.
     """
 
     items: Sequence[ItemT]
@@ -42,13 +42,13 @@ class Entry(Generic[ItemT]):
 
     @property
     def cost(self) -> int:
-        """Places that the entry needs in a batch."""
+        """Number of items that the entry adds to a batch."""
         return len(self.items)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[ItemT]):
-    """What `take` formed: entries to run together, and those whose deadline passed while they waited."""
+    """The result of `take`: entries to run together, and those whose deadline passed while they waited."""
 
     entries: tuple[Entry[ItemT], ...]
     expired: tuple[Entry[ItemT], ...]
@@ -100,7 +100,7 @@ class Window(Generic[ItemT]):
         self._waiting += entry.cost
 
     def withdraw(self, entry: Entry[ItemT]) -> bool:
-        """Takes a waiting entry out, because its caller left; False when it no longer waits."""
+        """Removes a waiting entry of a cancelled call; False when it no longer waits."""
         if entry.state is not EntryState.WAITING:
             return False
         self._lanes[entry.lane].remove(entry)

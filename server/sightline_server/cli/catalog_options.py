@@ -59,7 +59,7 @@ def parse_header(line: str) -> tuple[str, str]:
 
 
 def header_value(option: str, value: str) -> str:
-    """`value`. Raises `SightlineError` of kind CONFIGURATION when it cannot stand in a header."""
+    """`value`. Raises `SightlineError` of kind CONFIGURATION when it is not valid in a header."""
     if not value or not value.isascii() or not value.isprintable():
         raise SightlineError(ErrorKind.CONFIGURATION, f"{option}: the value must be printable ASCII and not empty")
     return value

@@ -2,8 +2,8 @@
 
     engine, models -> catalog of the sample feed -> server -> every sample photo -> demo-out/
 
-Rule: it does what a user would do, through the same doors: the real server, started as a process, searched over gRPC.
-What it starts ends with it, also on Ctrl-C.
+Rule: it uses the interfaces that users have: the real server, started as a process, searched over gRPC. Processes that
+it starts end with it, also on Ctrl-C.
 """
 
 import sys
@@ -33,7 +33,7 @@ TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Showroom:
-    """The sample world: a feed with its pictures, and photos."""
+    """The sample world: a feed with its images, and photos."""
 
     root: Path
 

@@ -1,6 +1,6 @@
-"""What the demo needs before it can search: engine, models and the catalog of the sample feed.
+"""The prerequisites of the demo: engine, models and the catalog of the sample feed.
 
-Rule: everything here is idempotent; the catalog is built again only when the feed, a picture, the embedder or this
+Rule: everything here is idempotent; the catalog is built again only when the feed, an image, the embedder or this
 release has changed.
 """
 
@@ -70,7 +70,7 @@ def _build(settings: Settings, feed: Path, catalog: Path, say: Say) -> None:
     )
     catalog.parent.mkdir(parents=True, exist_ok=True)
     report = asyncio.run(build_with_engine(settings, options))
-    say(f"catalog: {report.products} products, {report.images} pictures, {len(report.skipped)} rows skipped")
+    say(f"catalog: {report.products} products, {report.images} images, {len(report.skipped)} rows skipped")
 
 
 def _digest(feed: Path, repository: Path) -> str:
@@ -85,6 +85,6 @@ def _digest(feed: Path, repository: Path) -> str:
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
-    """The pictures beside the feed, those of the photos left out."""
+    """The images next to the feed, except for the photos."""
     found = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
     return iter(sorted(path for path in found if path.relative_to(folder).parts[0] != "photos"))

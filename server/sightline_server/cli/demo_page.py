@@ -1,6 +1,6 @@
-"""The demo's page: one HTML file that holds everything that it shows, pictures included.
+"""The demo's page: one HTML file that contains everything that it shows, images included.
 
-Rule: pure. Pictures come in as bytes and go out as data URIs, each product's picture once; every text is escaped; no
+Rule: pure. Images come in as bytes and go out as data URIs, each product image once; every text is escaped; no
 script, no request to anywhere (the page's own Content-Security-Policy says so).
 """
 
@@ -93,7 +93,7 @@ def _header(photos: Sequence[PagePhoto]) -> str:
     tiles = "".join(f"<div><dt>{escape(name)}</dt><dd>{value}</dd></div>" for name, value in facts)
     return (
         "<header><h1>Sightline</h1>"
-        "<p>Each photo went to the server as one gRPC call. It found the objects, embedded each one, looked it up in "
+        "<p>Each photo went to the server as one gRPC call. It found the objects, embedded each one, searched it in "
         "the shop&rsquo;s catalog and streamed the ranked products back.</p>"
         f"<dl>{tiles}</dl>{_contents(photos)}</header>"
     )

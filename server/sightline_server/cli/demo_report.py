@@ -1,6 +1,6 @@
-"""What the demo leaves behind: `results.json`, an annotated PNG per photo, and `index.html`.
+"""The output of the demo: `results.json`, an annotated PNG per photo, and `index.html`.
 
-Rule: only files of the folder that the caller named are written; pictures of the feed are read from beside it, never
+Rule: only files of the folder that the caller named are written; images of the feed are read from its folder, never
 fetched.
 """
 
@@ -80,7 +80,7 @@ def _crop(upright: Image.Image, box: Box) -> bytes:
 
 
 def _pictures(folder: Path, answers: Answers) -> dict[str, bytes]:
-    """A small JPEG per catalog picture that an answer names and that lies beside the feed, by its link."""
+    """A small JPEG per catalog image that an answer names and that is in the feed's folder, by its link."""
     links = dict.fromkeys(link for _, answer in answers for each in answer.objects for link in _links(each.products))
     return {link: data for link in links if (data := _picture(folder, link)) is not None}
 

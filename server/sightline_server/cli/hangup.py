@@ -48,7 +48,7 @@ def receive_hangups(received: Callable[[], object]) -> None:
 
 
 class Hangups:
-    """What a SIGHUP does: nothing while the server stops, and what it can as soon as it serves."""
+    """Handles a SIGHUP: ignored while the server stops, carried out as soon as it serves."""
 
     def __init__(self) -> None:
         self._reload: Callable[[], object] | None = None

@@ -1,4 +1,4 @@
-"""What the operating system must allow before a server is worth starting."""
+"""The limits of the operating system that a server needs at its start."""
 
 import resource
 

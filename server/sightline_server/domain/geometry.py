@@ -1,6 +1,6 @@
-"""Boxes and points in fractions of a picture: 0..1, origin top left.
+"""Boxes and points in fractions of an image: 0..1, origin top left.
 
-Rule: a `Box` is never empty and never leaves the picture; whoever makes one clips first.
+Rule: a `Box` is never empty and is always inside the image; its maker clips it first.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A place in the picture, both coordinates in 0..1."""
+    """A point in the image, both coordinates in 0..1."""
 
     x: float
     y: float
@@ -34,14 +34,14 @@ class Box:
 
     @classmethod
     def whole(cls) -> Self:
-        """The box of the whole picture."""
+        """The box of the whole image."""
         return cls(0.0, 0.0, 1.0, 1.0)
 
     @classmethod
     def square_around(cls, point: Point, side: float, aspect: float) -> Self:
-        """A square in pixels around `point`, moved inside the picture.
+        """A square in pixels around `point`, moved inside the image.
 
-        `side` is its edge as a fraction of the picture's shorter edge, `aspect` the picture's width over its height.
+        `side` is its edge as a fraction of the image's shorter edge, `aspect` the image's width over its height.
         """
         width = min(1.0, side / max(aspect, 1.0))
         height = min(1.0, side * min(aspect, 1.0))
@@ -51,11 +51,11 @@ class Box:
 
     @property
     def area(self) -> float:
-        """Fraction of the picture that the box covers."""
+        """Fraction of the image that the box covers."""
         return (self.x_max - self.x_min) * (self.y_max - self.y_min)
 
     def covers(self, point: Point) -> bool:
-        """Whether `point` lies in the box, edges included."""
+        """Returns whether `point` is in the box, edges included."""
         return self.x_min <= point.x <= self.x_max and self.y_min <= point.y <= self.y_max
 
     def intersection(self, other: "Box") -> "Box | None":
@@ -72,7 +72,7 @@ class Box:
         return both.area / (self.area + other.area - both.area)
 
     def pixels(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """The box as (left, top, right, bottom) pixels of a picture, at least one pixel in each direction."""
+        """The box as (left, top, right, bottom) pixels of an image, at least one pixel in each direction."""
         left = min(int(self.x_min * width), width - 1)
         top = min(int(self.y_min * height), height - 1)
         right = min(max(round(self.x_max * width), left + 1), width)
@@ -82,9 +82,9 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """Where a picture lies in the padded square that a detector sees: scaled to fit, centred, the rest padded.
+    """The position of an image in the padded square that a detector gets: scaled to fit, centred, the rest padded.
 
-    `inner_width` and `inner_height` are pixels of the scaled picture, `left` and `top` those of the padding.
+    `inner_width` and `inner_height` are pixels of the scaled image, `left` and `top` those of the padding.
     """
 
     canvas_width: int
@@ -96,7 +96,7 @@ class Letterbox:
 
     @classmethod
     def fit(cls, width: int, height: int, canvas_width: int, canvas_height: int) -> Self:
-        """The letterbox of a `width` x `height` picture on the canvas."""
+        """The letterbox of a `width` x `height` image on the canvas."""
         scale = min(canvas_width / width, canvas_height / height)
         inner_width = min(canvas_width, max(1, round(width * scale)))
         inner_height = min(canvas_height, max(1, round(height * scale)))
@@ -104,7 +104,7 @@ class Letterbox:
         return cls(canvas_width, canvas_height, inner_width, inner_height, left, top)
 
     def to_picture(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Boxes [N,4] xyxy in 0..1 of the canvas, as boxes in 0..1 of the picture, clipped to it."""
+        """Boxes [N,4] xyxy in 0..1 of the canvas, as boxes in 0..1 of the image, clipped to it."""
         scale = np.array([self.canvas_width / self.inner_width, self.canvas_height / self.inner_height] * 2, np.float32)
         offset = np.array([self.left / self.inner_width, self.top / self.inner_height] * 2, np.float32)
         clipped: NDArray[np.float32] = np.clip(boxes * scale - offset, 0.0, 1.0)

@@ -1,6 +1,6 @@
-"""Pictures between the stages.
+"""Images between the stages.
 
-Rule: pixels are RGB uint8, C-contiguous and upright; whoever holds one must not write to it.
+Rule: pixels are RGB uint8, C-contiguous and upright; no holder may write to them.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What the server must know about the two models; read from Triton, never written twice."""
+"""The facts that the server needs about the two models; read from Triton, never written twice."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class DetectorSpec:
-    """The detector behind the engine: input uint8 [B,height,width,3], at most `max_detections` answers a picture.
+    """The detector behind the engine: input uint8 [B,height,width,3], at most `max_detections` answers an image.
 
     `labels[i]` is the word for label i. `preprocess` are the facts of its recipe. `sha256` is the digest of the model
     file where the engine knows it, else empty. `instances` of it run at once.

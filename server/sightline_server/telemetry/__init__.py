@@ -1,1 +1,1 @@
-"""What the server says about itself: metrics and logs, neither of which ever holds a photo fact."""
+"""Metrics, logs and traces of the server; none of them contains a fact about a photo."""

@@ -1,4 +1,4 @@
-"""`/metrics` over HTTP: one event loop in a thread of its own reads requests, and a few threads answer whole ones.
+"""`/metrics` over HTTP: one event loop in a separate thread reads requests, and a few threads answer whole ones.
 
 Rule: a connection that sends slowly, or half of a request, costs a socket and nothing else, and only for seconds. The
 searches' event loop takes no part. HTTP is h11's, formats and compression are the Prometheus client's.
@@ -17,9 +17,9 @@ import h11
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 REQUEST_S = 5.0
-"""How long a request may take to arrive."""
+"""Longest time in seconds for a request to arrive."""
 ANSWER_S = 10.0
-"""How long its answer may take to be read."""
+"""Longest time in seconds for its answer to be read."""
 REQUEST_BYTES = 16 * 1024
 MOST_CONNECTIONS = 2000
 DESCRIPTOR_SHARE = 4
@@ -75,7 +75,7 @@ class MetricsServer:
         self._most = min(MOST_CONNECTIONS, max(1, descriptors // DESCRIPTOR_SHARE))
 
     def run(self) -> None:
-        """Serves; to be called in a thread of its own."""
+        """Serves; to be called in a separate thread."""
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._serve())
 

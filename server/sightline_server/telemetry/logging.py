@@ -34,7 +34,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class PlainFormatter(logging.Formatter):
-    """`time level logger: message key=value`, for people."""
+    """`time level logger: message key=value`, human-readable."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")

@@ -1,6 +1,6 @@
 """`tracing.Tracing` by OpenTelemetry; imported only when the settings name a collector.
 
-Rule: the text of an exception is never recorded, because it may tell more than a span may: a failed span has the type
+Rule: the text of an exception is never recorded, because it may say more than a span may: a failed span has the type
 of the error alone. A thread of the exporter sends the spans, and drops them while the collector cannot be reached.
 """
 
@@ -109,7 +109,7 @@ class OpenTelemetryTracing:
 
 
 def channel_options(endpoint: str) -> tuple[tuple[str, Any], ...]:
-    """What the channel to the collector is made with: no proxy stands before a collector on this machine."""
+    """The options of the channel to the collector: a collector on this machine is reached without a proxy."""
     host = urlsplit(endpoint).hostname or ""
     return (("grpc.enable_http_proxy", int(not TcpAddress(host, 0).is_loopback)),)
 

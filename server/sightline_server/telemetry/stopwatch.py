@@ -1,4 +1,4 @@
-"""Where the seconds of one call went, and where it was when its caller left.
+"""The seconds of one call by stage, and the stage in which it was cancelled.
 
 The answer's timings and the stage histograms come from the same watch.
 """
@@ -17,14 +17,14 @@ PLACES = (
     *((stage, moment) for stage in STAGES if stage != "rank" for moment in ("before", "in")),
     *((stage, "after") for stage in ("decode", "detect", "rank")),
 )
-"""Where a caller can leave: while a stage waits for its thread or its place in a batch, while it runs, and while the
-event that comes after it is being sent. Ranking neither waits nor pauses."""
+"""The moments at which a call can be cancelled: while a stage waits for its thread or its batch, while it runs, and
+while the event after it is sent. Ranking neither waits nor pauses."""
 
 
 class Stopwatch:
-    """Seconds of one call by stage. `queue` is what its entries waited for their places in batches.
+    """Seconds of one call by stage. `queue` is the time that its entries waited for their batches.
 
-    `left` is the place, one of `PLACES`, at which the call was cancelled.
+    `left` is the moment, one of `PLACES`, at which the call was cancelled.
     """
 
     def __init__(self, clock: Clock, tracing: Tracing = OFF) -> None:

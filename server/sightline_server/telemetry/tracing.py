@@ -40,7 +40,7 @@ class Tracing(Protocol):
 
 
 class NoSpan:
-    """What a call gets while tracing is off."""
+    """The span of a call while tracing is off."""
 
     def ended_with(self, code: str) -> None:
         """Nothing."""

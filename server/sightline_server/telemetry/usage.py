@@ -1,4 +1,4 @@
-"""What a serving process takes of the machine, told by itself under its worker's number.
+"""The CPU, memory and descriptors of a serving process, reported by itself under its worker's number.
 
 Rule: plain values at an interval. The library's own `process_*` metrics are read when `/metrics` is, and so only of
 the process that answers there.
@@ -35,7 +35,7 @@ class Usage:
         self._descriptors.set(len(os.listdir("/proc/self/fd")))
 
     async def keep_telling(self) -> None:
-        """Tells until it is cancelled."""
+        """Reports until it is cancelled."""
         while True:
             self.tell()
             await asyncio.sleep(EVERY_S)

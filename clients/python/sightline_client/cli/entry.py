@@ -32,7 +32,7 @@ def run(app: typer.Typer, arguments: Sequence[str] | None, name: str) -> int:
         sys.stderr.flush()
     except SystemExit as end:
         return _code_of(end)
-    except BrokenPipeError:  # the reader has left, as `head` does
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         _discard_output()
         return FAILED
     except KeyboardInterrupt:

@@ -1,6 +1,6 @@
 """`sightline eval QUERIES.csv`: sends every query through gRPC and prints how often the right product came first.
 
-Rule: what is measured is the served path; with `--catalog` the command starts a server of its own and stops it.
+Rule: the served path is measured; with `--catalog` the command starts its own server and stops it.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from sightline_client.values import INT32_MAX
 
 SHOWN_FAILURES = 5
 PATIENCE_S = 120.0
-"""How long a query goes on asking a server that is too busy for it."""
+"""Longest time in seconds for which a query is retried while the server is too busy for it."""
 
 
 def evaluate(
