@@ -135,7 +135,7 @@ class Stream:
 
 
 def has_retry_info(error: grpc.aio.AioRpcError) -> bool:
-    """Whether the error's details hold a RetryInfo."""
+    """Returns whether the error's details hold a RetryInfo."""
     packed = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
     status = status_pb2.Status.FromString(packed)
     return any(detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR) for detail in status.details)
@@ -159,7 +159,7 @@ async def kill_under_load(
 
 
 def recovered(ended: list[Ended], killed: float) -> bool:
-    """Whether something failed after the kill and three calls that started later than it succeeded."""
+    """Returns whether something failed after the kill and three calls that started later than it succeeded."""
     failures = [call.started for call in ended if call.code != "OK" and call.ended > killed]
     return bool(failures) and sum(call.code == "OK" and call.started > max(failures) for call in ended) >= 3
 

@@ -81,7 +81,7 @@ class Generator:
 
     @property
     def finished(self) -> bool:
-        """Whether `finish` would return at once."""
+        """True if `finish` would return at once."""
         return self._pipe.poll(0)
 
     def closed_loop(self, *, callers: int, seconds: float, requests: int = 0) -> Run:

@@ -46,7 +46,7 @@ def living(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 def runs(process: psutil.Process) -> bool:
-    """Whether the process is there and no zombie."""
+    """Returns whether the process is there and no zombie."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:

@@ -66,7 +66,7 @@ class Run:
 
     @property
     def valid(self) -> bool:
-        """Whether the generator kept its schedule; if not, the run measured the generator and not the server."""
+        """True if the generator kept its schedule; if not, the run measured the generator and not the server."""
         return self.lateness_p99_s <= MAX_LATENESS_S
 
     @property

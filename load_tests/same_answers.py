@@ -198,7 +198,7 @@ def difference(one: Sequence[Place], two: Sequence[Place]) -> str | None:
 
 
 def tied(products: Sequence[Place], place: int) -> bool:
-    """Whether a neighbour in the ranking has the same score within the tolerance."""
+    """Returns whether a neighbour in the ranking has the same score within the tolerance."""
     beside = [products[near].score for near in (place - 1, place + 1) if 0 <= near < len(products)]
     return any(abs(score - products[place].score) <= TOLERANCE for score in beside)
 

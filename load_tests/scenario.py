@@ -45,7 +45,7 @@ class Threshold:
     at_least: float = float("-inf")
 
     def holds(self, value: float) -> bool:
-        """Whether `value` is within the bound; NaN is not."""
+        """Returns whether `value` is within the bound; NaN is not."""
         return self.at_least <= value <= self.at_most
 
     def __str__(self) -> str:

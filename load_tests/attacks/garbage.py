@@ -73,7 +73,7 @@ async def send(channel: grpc.aio.Channel, path: str, calls: Sequence[tuple[bytes
 
 
 def explained(metadata: grpc.aio.Metadata | None) -> bool:
-    """Whether a status came with ErrorInfo."""
+    """Returns whether a status came with ErrorInfo."""
     packed = dict(metadata or ()).get("grpc-status-details-bin")
     if not isinstance(packed, bytes):
         return False

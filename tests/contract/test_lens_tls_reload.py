@@ -183,7 +183,7 @@ async def test_the_authority_of_clients_is_followed_too(authority: Authority) ->
 
 
 async def admitted(served: Served, credentials: grpc.ChannelCredentials) -> bool:
-    """Whether a new connection with `credentials` gets an answer."""
+    """Returns whether a new connection with `credentials` gets an answer."""
     port = served.address.rpartition(":")[2]
     # A subchannel of an earlier channel must not be shared: each has its own.
     options = [("grpc.use_local_subchannel_pool", 1)]

@@ -24,7 +24,7 @@ async def test_what_does_not_fit_is_refused_at_once_and_what_does_is_served(shop
         refusals: list[tuple[float, Failed]] = []
 
         async def one() -> bool:
-            """Whether the call was served; a refusal is noted with the time that it took."""
+            """Returns whether the call was served; a refusal is noted with the time that it took."""
             began = loop.time()
             call = lens_service_pb2_grpc.LensServiceStub(channel).Search(asked(PHOTO, max_products=1), timeout=15)
             try:

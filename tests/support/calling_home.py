@@ -50,7 +50,7 @@ class Places:
         object.__setattr__(self, "_rules", rules)
 
     def allow(self, path: str) -> bool:
-        """Whether a command may write `path`, which is absolute."""
+        """Returns whether a command may write `path`, which is absolute."""
         if path.startswith(NO_FILES):
             return True
         if "/__pycache__" in path and any(Path(path).is_relative_to(each) for each in self.code):
@@ -59,7 +59,7 @@ class Places:
         return bool(fitting) and self._rules[max(fitting, key=len)]
 
     def forbid(self, path: str) -> bool:
-        """Whether `path` lies in a place that is forbidden by name, where an attempt counts as well."""
+        """Returns whether `path` lies in a place that is forbidden by name, where an attempt counts as well."""
         return any(Path(path).is_relative_to(each) for each in self.forbidden) and not self.allow(path)
 
 
@@ -104,12 +104,12 @@ def judge_network(name: str, rest: str) -> Iterator[str]:
 
 
 def is_known(path: str) -> bool:
-    """Whether the Unix socket at `path` is a user database's or the engine's."""
+    """Returns whether the Unix socket at `path` is a user database's or the engine's."""
     return path.startswith(USER_DATABASES) or ENGINE_SOCKET.fullmatch(path) is not None
 
 
 def stays(address: object, *, listening: bool) -> bool:
-    """Whether packets to `address` stay on the machine; to connect to 0.0.0.0 is to connect to loopback."""
+    """Returns whether packets to `address` stay on the machine; to connect to 0.0.0.0 is to connect to loopback."""
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
     unspecified = bool(getattr(address, "is_unspecified", False))
@@ -117,7 +117,7 @@ def stays(address: object, *, listening: bool) -> bool:
 
 
 def asks_for_a_host(name: str, rest: str) -> bool:
-    """Whether a request to nscd, whose first number is its version 2, is for anything but users and groups."""
+    """Returns whether a request to nscd, whose first number is its version 2, is for anything but users and groups."""
     sent = re.match(r'\d+<[^>]*>, "(\\2\\0\\0\\0(?:[^"\\]|\\.)*)"', rest)
     if name != "sendto" or sent is None:
         return False

@@ -30,12 +30,12 @@ class Call:
 
     @property
     def accepted(self) -> bool:
-        """Whether its first event came."""
+        """True if its first event came."""
         return bool(self.request_id)
 
     @property
     def lost(self) -> bool:
-        """Whether it was accepted and did not end well."""
+        """True if it was accepted and did not end well."""
         return self.accepted and self.code != "OK"
 
 

@@ -104,7 +104,7 @@ def check_lines(feed: Feed, text: str, reading: Reading) -> None:
 
 
 def is_header(line: str) -> bool:
-    """Whether `line` has the names of the columns."""
+    """Returns whether `line` has the names of the columns."""
     return "image_link" in line and "id" in line and "# Required" not in line
 
 

@@ -46,7 +46,7 @@ class Rest:
 
     @property
     def quiet(self) -> bool:
-        """Whether no call is open, no request is held, and nothing waits."""
+        """True if no call is open, no request is held, and nothing waits."""
         return (self.in_flight, self.open_calls, self.request_bytes, self.waiting, self.ready) == (0, 0, 0, 0, 1)
 
     def more_than(self, before: "Rest") -> dict[str, tuple[float, float]]:

@@ -35,7 +35,7 @@ def program() -> str:
 
 @functools.cache
 def may_trace(found: str) -> bool:
-    """Whether a process may be traced here; some containers forbid it."""
+    """Returns whether a process may be traced here; some containers forbid it."""
     command = [found, "-f", "--seccomp-bpf", "-qq", "-e", "trace=none", "-o", os.devnull, "true"]
     return subprocess.run(command, capture_output=True, timeout=30).returncode == 0
 

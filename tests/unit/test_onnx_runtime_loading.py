@@ -44,12 +44,12 @@ def unguarded(source: str) -> list[int]:
 
 
 def switches_off(node: ast.stmt) -> bool:
-    """Whether a statement of a module's top level is `os.environ[SWITCH] = "1"`: a default would not be enough."""
+    """Returns whether a statement of a module's top level is `os.environ[SWITCH] = "1"`; a default is not enough."""
     return isinstance(node, ast.Assign) and ast.unparse(node) == f"os.environ[{SWITCH!r}] = '1'"
 
 
 def loads(node: ast.AST) -> bool:
-    """Whether a node imports ONNX Runtime, by statement, by call, or in a string that is run elsewhere."""
+    """Returns whether a node imports ONNX Runtime, by statement, by call, or in a string that is run elsewhere."""
     match node:
         case ast.Import(names):
             return any(is_library(each.name) for each in names)
@@ -67,7 +67,7 @@ def is_library(module: str) -> bool:
 
 
 def loads_in_text(text: str) -> bool:
-    """Whether a text holds an import of ONNX Runtime that the switch does not precede."""
+    """Returns whether a text holds an import of ONNX Runtime that the switch does not precede."""
     found = PYTHON_TEXT.search(text)
     return found is not None and SWITCH not in text[: found.start()]
 

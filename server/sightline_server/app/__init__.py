@@ -1,6 +1,6 @@
 """The composition root: builds every part and hands each its collaborators. The only package that knows all others.
 
-Rule: no logic of a part stands here, only which parts there are, in which order they start, and in which they stop.
+Rule: no logic of a part is here, only the list of parts and the order in which they start and stop.
 """
 
 from sightline_server.app.engine import engine_session

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from sightline_server.memory import give_back
 
 TRIM_ABOVE_BYTES = 128 * 1024 * 1024
-"""Least bytes of requests at once whose memory is worth a look."""
+"""Least bytes of requests at once whose memory is worth trimming."""
 REST_S = 1.0
-"""How long gRPC may take to free what it holds of calls that have ended."""
+"""Longest time in seconds for gRPC to free the memory of calls that have ended."""
 
 
 class Trimming:

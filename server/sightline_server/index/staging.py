@@ -105,7 +105,7 @@ def lock(out: Path) -> int:
 
 
 def same_file(descriptor: int, path: Path) -> bool:
-    """Whether `path` still names the open file."""
+    """Returns whether `path` still names the open file."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:

@@ -68,7 +68,7 @@ def refusal(lost: list[str], shrunk: list[str], max_lost: float, max_shrink: flo
 
 
 def exceeds(part: int, whole: int, limit: float) -> bool:
-    """Whether `part` of `whole` is above `limit`; equal decimals count as equal, such as 7 of 1000 and 0.7 %."""
+    """Returns whether `part` of `whole` is above `limit`; equal decimals, such as 7 of 1000 and 0.7 %, are equal."""
     return share(part, whole) - limit > ROUNDING
 
 

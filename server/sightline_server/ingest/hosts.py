@@ -73,16 +73,16 @@ class Host:
 
     @property
     def forgettable(self) -> bool:
-        """Whether a new `Host` would behave alike."""
+        """True if a new `Host` would behave alike."""
         return not (self.users or self._failures or self._paused_s) and self._allowed == self._parallel
 
     @property
     def hopeless(self) -> bool:
-        """Whether the host failed so often in a row that its images are asked for once, and rarely."""
+        """True if the host failed so often in a row that its images are asked for once, and rarely."""
         return self._failures >= self._limits.hopeless
 
     def skips(self) -> bool:
-        """Whether the next image is not asked for."""
+        """Returns whether the next image is not asked for."""
         if not self.hopeless:
             return False
         self._skipped += 1
@@ -119,7 +119,7 @@ class Host:
         return True
 
     def notice_due(self) -> bool:
-        """Whether a pause that just began is to be reported."""
+        """Returns whether a pause that just began is to be reported."""
         now = self._waiting.clock()
         if now < self._next_notice:
             return False

@@ -1,7 +1,7 @@
-"""Who gets in: the state of the server, the number of calls inside, and whether there is time enough.
+"""Admission of calls: by the state of the server, the number of accepted calls, and the time that is left.
 
-Rule: a refusal is immediate, has a reason, and comes before the first event; whoever is let in is counted until it
-leaves. Calls that nobody waits for get in only while half of the places are free.
+Rule: a refusal is immediate, has a reason, and comes before the first event; an accepted call is counted until it
+ends. Calls of the batch lane are accepted only while half of the slots are free.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ BATCH_SHARE = 0.5
 
 
 class ServerState(Enum):
-    """What the server as a whole does."""
+    """The state of the server as a whole."""
 
     STARTING = "starting"
     SERVING = "serving"
@@ -40,7 +40,7 @@ class Visit:
         return self._clock() - self._entered
 
     def answered(self) -> None:
-        """Tells the limit how long the first result took; later results, and the reader's pace, do not count."""
+        """Reports to the limit how long the first result took; later results, and the reader's pace, do not count."""
         if not self._answered:
             self._answered = True
             self._learn(self.seconds)
@@ -52,9 +52,9 @@ class Visit:
 
 
 class Admission:
-    """The door. `limit` says how many calls may be inside, `engine_ready` whether the engine answers.
+    """Admission. `limit` gives the number of calls that may be inside, `engine_ready` whether the engine answers.
 
-    `on_limit` is told the limit whenever it was learnt again, `on_inside` the number of calls inside when it changes.
+    `on_limit` is called with the limit whenever it was adapted, `on_inside` with the number of calls inside.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Admission:
 
     @property
     def ready(self) -> bool:
-        """Whether the engine answers."""
+        """True if the engine answers."""
         return self._engine_ready()
 
     def check(self, *, deadline: float, lane: Lane) -> None:

@@ -14,7 +14,7 @@ from statistics import median
 from sightline_server.ports import Clock
 
 PATIENCE_S = 0.25
-"""What a read may always take before it has to give way."""
+"""Seconds that a read may always take before it has to yield its memory."""
 PATIENCE_FACTOR = 10
 RECENT_READS = 32
 
@@ -31,7 +31,7 @@ class Reservation:
 
 
 class ByteBudget:
-    """`total` bytes. `on_used` is told how many are used whenever that changes."""
+    """`total` bytes. `on_used` is called with the number of used bytes whenever it changes."""
 
     def __init__(self, total: int, *, clock: Clock, on_used: Callable[[int], object] = lambda used: None) -> None:
         self._total = total
@@ -81,7 +81,7 @@ class ByteBudget:
         self._give_back(held, held.size)
 
     def reserve_now(self, size: int, owner: str, give_way: Callable[[], object]) -> Reservation | None:
-        """Reserves `size` bytes for a read that begins now, if they are free and nobody waits for them."""
+        """Reserves `size` bytes for a read that begins now, if they are free and no other read waits for them."""
         if self._waiting or self._used + size > self._total:
             return None
         held = Reservation(owner, size, give_way)

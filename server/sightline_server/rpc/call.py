@@ -1,4 +1,4 @@
-"""What every call has around it: an id, a deadline, metrics, a log line, and the one way in which it fails.
+"""The frame of every call: an id, a deadline, metrics, a log line, and one conversion of errors to a status.
 
 Rule: whatever leaves the block becomes a status with details; the text of an unknown exception stays in the log.
 """
@@ -39,7 +39,7 @@ class Call:
         self.request_id = request_id
         self.started = started
         self.arrived = started
-        """When the request was there, which is when our own time begins to count."""
+        """The instant at which the request was complete; the server's own time counts from it."""
         self.deadline = deadline
         self.ends_with: SightlineError | None = None
         self.accepted = False
@@ -112,7 +112,7 @@ class Calls:
     async def end_all(self) -> None:
         """Ends every call now, those included whose request has not arrived, and returns when all have ended.
 
-        Their callers are told that the server is stopping.
+        Their callers get the status of a stopping server.
         """
         for call in self._open:
             call.end_now(SightlineError(ErrorKind.STOPPING, "the server is stopping", retry_after_s=1.0))
@@ -135,7 +135,7 @@ class Calls:
         return failure
 
     def _seconds_left(self, context: Context) -> float:
-        """What the caller allows, or the default for callers who set nothing; capped."""
+        """The caller's deadline, or the default where the caller set none; capped."""
         left = context.time_remaining()
         # gRPC reports "no deadline" as None or as an instant centuries away.
         allowed = self._limits.default_deadline_s if left is None or left > 1e8 else left
@@ -151,7 +151,7 @@ class Calls:
 
 
 def to_failure(error: Exception, request_id: str) -> SightlineError:
-    """`error` as one with a kind; an unknown one is logged here and told as "internal error"."""
+    """`error` as one with a kind; an unknown one is logged here and reported as "internal error"."""
     if isinstance(error, SightlineError):
         if error.kind is ErrorKind.INTERNAL:
             log.error("internal error", exc_info=error, extra={"request_id": request_id})

@@ -15,7 +15,7 @@ from sightline_server.rpc.admission import overloaded
 class OpenCalls:
     """At most `most` calls, of which at most `most_of_one` on one connection. `name` is their plural in messages.
 
-    `on_count` is told the number of open calls whenever it changes.
+    `on_count` is called with the number of open calls whenever it changes.
     """
 
     def __init__(

@@ -62,7 +62,7 @@ def check_fields(raw: bytes, *, most_fields: int, most_other_bytes: int = REQUES
 
 
 def varint(raw: bytes, place: int) -> tuple[int, int]:
-    """The varint at `place`, and the place after it. Raises `DecodeError` or `IndexError`."""
+    """The varint at `place`, and the position after it. Raises `DecodeError` or `IndexError`."""
     byte = raw[place]
     if byte < 0x80:
         return byte, place + 1
@@ -76,7 +76,7 @@ def varint(raw: bytes, place: int) -> tuple[int, int]:
 
 
 def not_a_request(raw: bytes) -> SightlineError:
-    """The error of bytes that are not a SearchRequest; it says so where they look compressed."""
+    """The error of bytes that are not a SearchRequest; it says so where they seem to be compressed."""
     if raw[:2] == GZIP or raw[:2] in ZLIB:
         return SightlineError(
             ErrorKind.INVALID_REQUEST, "the request is compressed: photos are compressed already, send it uncompressed"

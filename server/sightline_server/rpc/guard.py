@@ -1,6 +1,6 @@
 """Bounds around a service that is not ours, such as reflection: how many calls, for how long, and of which bytes.
 
-Rule: such a service is for people and their tools and never needed for a search, so it gets a few places and little
+Rule: such a service serves people and their tools and is never needed for a search, so it gets a few slots and little
 time. Bytes that are not a request become an empty one, and are answered as a request that asks for nothing.
 """
 
@@ -25,7 +25,7 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 class Guarded:
-    """Stands in for `server` where a service registers itself, and bounds what it registers."""
+    """Replaces `server` where a service registers itself, and bounds the registered methods."""
 
     def __init__(self, server: grpc.aio.Server, metrics: Metrics) -> None:
         self._server = server

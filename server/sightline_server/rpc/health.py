@@ -1,7 +1,7 @@
 """gRPC health v1: SERVING while the server serves and its engine answers, NOT_SERVING otherwise.
 
 Rule: health says what admission would say; both read the same state. Searches never keep a probe out: probes have
-places, time limits and memory of their own, and those of one connection do not keep those of others out.
+their own slots, time limits and memory, and those of one connection do not block those of others.
 """
 
 import asyncio

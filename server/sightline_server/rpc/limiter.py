@@ -1,4 +1,5 @@
-"""How many calls may be inside at once: an adaptive limit in the manner of TCP (AIMD with slow start). Sans-IO.
+"""The number of calls that may be inside at once: an adaptive limit in the manner of TCP (AIMD with slow start).
+Sans-IO.
 
 Rule: the operator states the time to the first result that callers should see, and the limit is what keeps to it. It
 grows by half as long as calls that took half as long again would still keep to that time, then by one for each window
@@ -56,7 +57,7 @@ class AdaptiveLimit:
     def _adapt(self) -> None:
         slowest = quantiles(self._window, n=10, method="inclusive")[-1]
         if slowest * SLOW_START > self.target_s:
-            # Grown by half it would let in more than it should before the first of them can tell.
+            # Grown by half it would let in more than it should before the first of them has a result.
             self._slow_start = False
         if slowest > self.target_s:
             self._limit = max(self._floor, self._limit * DECREASE)

@@ -1,6 +1,6 @@
 """The message of a search: reserved, read within its time, and counted for as long as it is in memory.
 
-Rule: a read holds no place of a search. It may take what the largest request takes at the lowest rate that is allowed,
+Rule: a read holds no slot of a search. It may take what the largest request takes at the lowest rate that is allowed,
 and never longer than the call's deadline.
 """
 
@@ -16,7 +16,7 @@ from sightline_server.rpc.call import Call, Context
 from sightline_server.settings import LimitSettings
 
 SETTLE_S = 0.05
-"""How long gRPC may take to report that it ended a call itself, such as one with a message over its limit."""
+"""Longest time in seconds for gRPC to report that it ended a call, such as one with a message over its limit."""
 
 
 class Uploads:
@@ -34,7 +34,7 @@ class Uploads:
 
 
 class Upload:
-    """A request's place in memory, from before it is read until the block ends."""
+    """The memory of a request, reserved before it is read until the block ends."""
 
     _held: Reservation
 

@@ -36,7 +36,7 @@ def add_reflection(services: Sequence[str], server: grpc.aio.Server | Guarded) -
 class Descriptors:
     """This process's descriptors with v1 of reflection, as the servicer asks a `DescriptorPool` for them.
 
-    v1 is in a pool of its own: in the process's one it would collide with generated code of the same file.
+    v1 is in a separate pool: in the process's one it would collide with generated code of the same file.
     """
 
     def __init__(self) -> None:

@@ -2,7 +2,7 @@
 
     file changed -> read, checked -> offered to gRPC -> every handshake from then on
 Rule: what is wrong at the start ends the start; what is wrong later is logged once and the files in use stay in use.
-Connections that exist are never touched. gRPC asks before each handshake, from threads of its own, so an unchanged file
+Connections that exist are never touched. gRPC asks before each handshake, from its own threads, so an unchanged file
 costs one `stat` there and nothing is read.
 """
 
@@ -57,7 +57,7 @@ class Certificates:
 
     @property
     def used(self) -> Contents:
-        """What new connections get."""
+        """The certificate and key that new connections get."""
         return self._used
 
     def credentials(self) -> grpc.ServerCredentials:

@@ -53,7 +53,7 @@ def to_srgb(profile: bytes) -> Callable[[Pixels], Pixels] | None:
 
 
 def is_srgb(profile: bytes) -> bool:
-    """Whether the profile is called sRGB and has its primaries: that of most photos, told without the colour engine."""
+    """Returns whether the profile is called sRGB and has its primaries, as in most photos; needs no colour engine."""
     (count,) = struct.unpack_from(">I", profile, HEADER_BYTES) if len(profile) >= HEADER_BYTES + 4 else (0,)
     colorants = dict[bytes, tuple[float, ...]]()
     for place in range(HEADER_BYTES + 4, HEADER_BYTES + 4 + min(count, MAX_TAGS) * 12, 12):

@@ -39,7 +39,7 @@ Decoder = Callable[[bytes, int], Pixels]
 
 
 def looks_blank(pixels: Pixels, jpeg: Jpeg) -> bool:
-    """Whether the last pixel is what decoders show where there was no data; few photos end so."""
+    """Returns whether the last pixel is what decoders show where there was no data; few photos end so."""
     return bool(np.isin(pixels[-1, -1], GREYS.get(len(jpeg.components), OTHER_GREY)).all())
 
 

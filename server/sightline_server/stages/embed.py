@@ -26,7 +26,7 @@ def split_embeddings(answer: Mapping[str, NDArray[Any]], batch: int, spec: Embed
 
 
 def usable(embedding: NDArray[np.float32]) -> bool:
-    """Whether an embedding float32 [dimension] can be searched: all of it is finite."""
+    """Returns whether an embedding float32 [dimension] can be searched: all of it is finite."""
     return bool(np.isfinite(embedding).all())
 
 

@@ -79,11 +79,11 @@ class Jpeg:
     end: int
     """Where the image data ends: at the end marker, or where it should be."""
     ended: bool
-    """Whether the end marker is there."""
+    """True if the end marker is there."""
 
     @property
     def holds_one_scan(self) -> bool:
-        """Whether the first scan is all that decoders read: it holds every component and all coefficients."""
+        """True if the first scan is all that decoders read: it holds every component and all coefficients."""
         first = self.scans[0]
         return len(first.components) == len(self.components) and (first.first, first.last, first.bit) == (0, 63, 0)
 
@@ -95,7 +95,7 @@ class Jpeg:
 
     @property
     def begins_all_coefficients(self) -> bool:
-        """Whether the scans bring every coefficient to its last bit, the last scan being whole."""
+        """True if the scans bring every coefficient to its last bit, the last scan being whole."""
         missing = set(product((component.id for component in self.components), range(COEFFICIENTS)))
         for scan in self.scans:
             if scan.bit == 0:
@@ -199,7 +199,7 @@ def to_components(frame: bytes) -> tuple[Component, ...]:
 
 
 def holds_all(frame: bytes, scan: Scan) -> bool:
-    """Whether the scan holds every component of the frame; decoders of a sequential JPEG read no other one then."""
+    """Returns whether the scan holds every component of the frame, the only one that sequential decoders then read."""
     return frame[5:6] == bytes((len(scan.components),))
 
 

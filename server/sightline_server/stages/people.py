@@ -33,14 +33,14 @@ def _length(intervals: Sequence[tuple[float, float]]) -> float:
 
 
 def on_person(box: Box, scene: Scene, settings: DetectionSettings) -> bool:
-    """Whether the box is mostly on a person and not on a product that the person carries."""
+    """Returns whether the box is mostly on a person and not on a product that the person carries."""
     if not mostly_covered(box, scene.people, settings):
         return False
     return not any(box.iou(product.box) >= settings.carried_iou for product in carried(scene, settings))
 
 
 def mostly_covered(box: Box, people: Sequence[Detection], settings: DetectionSettings) -> bool:
-    """Whether people cover at least `person_share` of the box."""
+    """Returns whether people cover at least `person_share` of the box."""
     return covered_share(box, [person.box for person in people]) >= settings.person_share
 
 
@@ -76,5 +76,5 @@ def searchable(scene: Scene, settings: DetectionSettings) -> tuple[Detection, ..
 
 
 def shows_people(scene: Scene, settings: DetectionSettings) -> bool:
-    """Whether people cover at least `person_photo_share` of the whole photo."""
+    """Returns whether people cover at least `person_photo_share` of the whole photo."""
     return covered_share(Box.whole(), [person.box for person in scene.people]) >= settings.person_photo_share

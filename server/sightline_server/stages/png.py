@@ -42,7 +42,7 @@ class Png:
 
     @property
     def has_alpha(self) -> bool:
-        """Whether any pixel may be transparent."""
+        """True if any pixel may be transparent."""
         return self.colour in (4, 6) or self.transparency is not None
 
     @property

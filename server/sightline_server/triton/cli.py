@@ -16,7 +16,7 @@ app = typer.Typer(help="Install the embedded Triton.", add_completion=False, no_
 
 @app.callback()
 def engine() -> None:
-    """Install the embedded Triton, in an environment of its own."""
+    """Install the embedded Triton, in its own environment."""
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What tritonserver is started with: where it listens, its command line and its environment.
+"""The start of tritonserver: its addresses, its command line and its environment.
 
 Rule: nothing of the server's environment reaches the engine unless it is named here. It may hold credentials.
 """
@@ -20,18 +20,18 @@ ON_GPU = "SIGHTLINE_ON_GPU"
 SOCKET = "triton"
 """Name of the socket in the runtime folder, before the number that Triton appends."""
 SOCKET_NUMBER = 1
-"""What Triton appends to the name of its socket: it takes no socket without a port number."""
+"""The suffix that Triton appends to the name of its socket: it accepts no socket without a port number."""
 INHERITED = re.compile(
     "HOME|USER|LOGNAME|TMPDIR|TZ|LANG|LANGUAGE|LC_[A-Z]+"
     "|(CUDA|NVIDIA|CUDNN|CUBLAS|NCCL|TF32|NV)_[A-Z0-9_]+"
     "|(OMP|GOMP|KMP|MKL|OPENBLAS)_[A-Z0-9_]+"
 )
-"""Variables of the server's environment that the engine gets: places, languages, devices and threads."""
+"""Variables of the server's environment that the engine gets: folders, languages, devices and threads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where Triton listens: on ports of 127.0.0.1, or for gRPC on a Unix socket."""
+    """The addresses of Triton: ports of 127.0.0.1, or a Unix socket for gRPC."""
 
     grpc: int
     """Port of the gRPC service; with `socket` the number at the end of its path."""
@@ -62,7 +62,7 @@ def free_ports() -> Ports:
 
 
 def is_free(port: int) -> bool:
-    """Whether `port` of 127.0.0.1 can be listened on now."""
+    """Returns whether `port` of 127.0.0.1 can be listened on now."""
     with socket.socket() as tried:
         # Connections that have ended keep nobody from listening.
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

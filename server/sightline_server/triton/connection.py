@@ -30,7 +30,7 @@ CONTRACTS: Mapping[str, Contract] = {DETECTOR: DETECTOR_CONTRACT, EMBEDDER: EMBE
 MAX_SHARED_BYTES = 256 << 20
 CLOSE_TIMEOUT_S = 1.0
 SAME_ANSWER = 1e-3
-"""How far apart two answers to one input may lie in the probe of shared memory; a GPU need not repeat itself."""
+"""Largest difference between two answers to one input in the probe of shared memory; a GPU may not be deterministic."""
 
 T = TypeVar("T")
 Digest = Callable[[str, str], str]
@@ -49,13 +49,13 @@ class Connection:
         self.embedder = embedder
         self.transports: dict[str, str] = {DETECTOR: "inline", EMBEDDER: "inline"}
         self.sample_embedding: NDArray[np.float32] = np.empty(0, np.float32)
-        """What the embedder makes of the picture that every connection begins with: it tells one from another."""
+        """The embedding of the image that every connection begins with: it distinguishes embedders."""
         self._config = config
         self._calls: set[asyncio.Task[Any]] = set()
         self._pool = RegionPool(client, MAX_SHARED_BYTES)
 
     def sample_shape(self, model: str) -> tuple[int, int, int]:
-        """The shape [H,W,3] of one picture of `model`."""
+        """The shape [H,W,3] of one image of `model`."""
         spec = self.detector if model == DETECTOR else self.embedder
         return spec.height, spec.width, 3
 
@@ -125,7 +125,7 @@ class Connection:
         return answer
 
     async def tiny_infer(self, model: str, timeout_s: float) -> None:
-        """One black picture through the model. Raises `EngineError`, or `TimeoutError` after `timeout_s`."""
+        """Runs one black image through the model. Raises `EngineError`, or `TimeoutError` after `timeout_s`."""
         picture = np.zeros((1, *self.sample_shape(model)), np.uint8)
         async with asyncio.timeout(timeout_s):
             await self._call(model, picture, 1, timeout_s)
@@ -155,7 +155,7 @@ class Connection:
         except SightlineError as error:
             if isinstance(error, EngineError) and error.cause is Cause.GIVEN_UP:
                 raise
-            # A Triton on another host cannot map the region and says so in words of its own choice.
+            # A Triton on another host cannot map the region and reports it with a message of its choice.
             return None
 
     def tidy(self) -> None:
@@ -216,7 +216,7 @@ def telling_of_giving_up(model: str, events: EngineEvents) -> Iterator[None]:
 
 
 async def read_specs(client: TritonClient, digest: Digest, timeout_s: float) -> tuple[DetectorSpec, EmbedderSpec]:
-    """What Triton and the model files say of both models."""
+    """The specifications of both models, from Triton and the model files."""
     facts: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {}
     for model in MODELS:
         metadata = await client.metadata(model, timeout_s)

@@ -1,4 +1,4 @@
-"""What the models' processes lock to share the machine's cores (backend/model_cores.py).
+"""The locks with which the models' processes share the machine's cores (backend/model_cores.py).
 
 One file without a name for each core, which this process keeps open. Rule: nothing else may need to know them: a model
 that is loaded again finds the files that the other one locks, and when this process ends they are gone.
@@ -17,12 +17,12 @@ class SharedCores:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """What the engine must inherit."""
+        """The descriptors that the engine must inherit."""
         return tuple(self._files)
 
     @property
     def paths(self) -> str:
-        """Where the engine finds what it inherited, separated by colons; launch.py puts its process id in.
+        """The paths of the inherited descriptors for the engine, separated by colons; launch.py puts its process id in.
 
         The models' processes open them through tritonserver: nothing of the server's is open to others.
         """

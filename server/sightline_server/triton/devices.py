@@ -15,11 +15,11 @@ from sightline_server.errors import ErrorKind, SightlineError
 
 LIBRARY = "libcuda.so.1"
 DRIVER_FOLDERS = (Path("/usr/local/nvidia/lib64"), Path("/usr/lib/wsl/lib"))
-"""Where containers and WSL put the driver's library; the loader does not always know of it."""
+"""The folders in which containers and WSL put the driver's library; the loader does not always know of it."""
 
 
 class Device(StrEnum):
-    """What `engine.device` may say."""
+    """The values of `engine.device`."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -56,7 +56,7 @@ def first_library(load: Callable[[str], Any], names: Iterable[str]) -> Any:
 
 
 def runs_on_gpu(device: Device, *, engine_has_cuda: bool, driver: Callable[[], Driver | None] = find_driver) -> bool:
-    """Whether the engine is to be started on a GPU. Raises CONFIGURATION when `gpu` cannot be had."""
+    """Returns whether the engine is to be started on a GPU. Raises CONFIGURATION when `gpu` cannot be had."""
     if device is Device.CPU:
         return False
     if not engine_has_cuda:

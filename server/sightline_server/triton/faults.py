@@ -1,4 +1,4 @@
-"""What Triton's failures mean for us. Rule: total; every status and text becomes one `EngineError`."""
+"""The meaning of Triton's failures. Rule: total; every status and text becomes one `EngineError`."""
 
 from enum import Enum, auto
 
@@ -15,7 +15,7 @@ PUBLIC = {
 
 
 class Cause(Enum):
-    """Why a call to the engine failed."""
+    """The cause of a failed call to the engine."""
 
     GONE = auto()
     """No engine, a broken connection, or one that was closed while the call ran."""
@@ -24,9 +24,9 @@ class Cause(Enum):
     MODEL_DOWN = auto()
     """Triton lives, but the model is not loaded or not well."""
     GIVEN_UP = auto()
-    """Triton gave up the model's stub, dead or alive; answers of one that lives may be those of others (engine.md)."""
+    """Triton marked the model's stub as unhealthy, dead or alive; a living one may answer other calls (engine.md)."""
     REGION_LOST = auto()
-    """Triton does not know the shared memory region: it was started anew."""
+    """Triton does not know the shared memory region: it was started again."""
     CUT_SHORT = auto()
     """The answer lacks an output of the model: its stub, or Triton itself, broke down while it answered."""
     EXPIRED = auto()
@@ -60,7 +60,7 @@ class EngineError(SightlineError):
 
     @property
     def ended(self) -> bool:
-        """Whether Triton itself reported the end of the call, so that it no longer reads the call's memory."""
+        """True if Triton itself reported the end of the call, so that it no longer reads the call's memory."""
         return self.cause in (Cause.MODEL_DOWN, Cause.REGION_LOST, Cause.EXPIRED, Cause.REFUSED)
 
 

@@ -1,4 +1,4 @@
-"""Whether a machine can run the embedded engine, and whether its disk can take it."""
+"""Checks of a machine and its disk for the embedded engine."""
 
 import os
 import platform
@@ -30,7 +30,7 @@ def check_machine(home: Path, needed_bytes: int = NEEDED_BYTES) -> None:
 
 
 def unfit_machine() -> list[str]:
-    """What about this machine and this Python keeps the embedded engine from running; empty when nothing does."""
+    """The reasons why this machine or this Python cannot run the embedded engine; empty when it can."""
     reasons = []
     if sys.platform != "linux" or platform.machine() != "x86_64":
         reasons.append(f"it needs Linux on x86-64, this is {sys.platform} on {platform.machine()}")
@@ -45,7 +45,7 @@ def unfit_machine() -> list[str]:
 
 
 def unfit_python() -> list[str]:
-    """What about this Python's place keeps it from running in the stubs; empty when nothing does."""
+    """The reasons why this Python's path keeps it from running in the stubs; empty when it can."""
     if sys.base_prefix.isascii():
         return []
     # Embedded in the stubs, it decodes its own path as ASCII whatever the locale is.
@@ -60,7 +60,7 @@ def check_python() -> None:
 
 
 def unfit_place(home: Path, needed_bytes: int = NEEDED_BYTES) -> list[str]:
-    """What keeps `home` from taking an installation."""
+    """The reasons why `home` cannot hold an installation."""
     free = shutil.disk_usage(home).free
     if free < needed_bytes:
         return [f"{home} has {free // 1_000_000} MB free and {needed_bytes // 1_000_000} MB are needed"]

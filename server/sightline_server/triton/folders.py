@@ -1,7 +1,7 @@
 """The folder that Triton makes in `/tmp`, and its removal.
 
 Triton's Python backend makes an empty `/tmp/python_env_XXXXXX`, whatever TMPDIR says, and removes it only when it ends
-by itself: a killed engine leaves it behind. Nothing in its name tells whose it is, so the one that appeared while an
+by itself: a killed engine leaves it behind. Nothing in its name shows its owner, so the one that appeared while an
 engine of ours started gets a file in it that does, called as our regions are. Rule: where two appeared, neither counts
 as ours; a folder with anything else in it is left alone; standard library only, because the reaper loads this file.
 """
@@ -26,7 +26,7 @@ def present() -> set[Path]:
 
 
 def is_own(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder of this user's."""
+    """Returns whether it is a folder of this user's."""
     try:
         return entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_uid == os.getuid()
     except OSError:
@@ -34,7 +34,7 @@ def is_own(entry: os.DirEntry[str]) -> bool:
 
 
 def mark(before: set[Path]) -> Path | None:
-    """Marks the one empty folder that is new since `before` as this process's; None where that cannot be told."""
+    """Marks the one empty folder that is new since `before` as this process's; None where it is ambiguous."""
     new = [path for path in present() - before if names(path) == []]
     if len(new) != 1:
         return None
@@ -73,7 +73,7 @@ def remove_orphans() -> None:
 
 
 def names(path: Path) -> list[str]:
-    """What is in a folder; nothing where it is gone."""
+    """The entries of a folder; empty where it is gone."""
     try:
         return os.listdir(path)
     except OSError:

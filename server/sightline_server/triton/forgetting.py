@@ -14,7 +14,7 @@ from sightline_server.ports import Clock
 
 log = logging.getLogger("sightline.engine")
 REST_S = 5.0
-"""How long nobody may have called before the memory is overwritten."""
+"""Seconds without a call after which the memory is overwritten."""
 LIMIT_S = 30.0
 """Bound on overwriting it."""
 Overwrite = Callable[[str, int], Awaitable[object]]
@@ -22,7 +22,7 @@ Overwrite = Callable[[str, int], Awaitable[object]]
 
 
 class Forgetting:
-    """What is to be overwritten, and when."""
+    """Schedules the overwriting of the engine's memory."""
 
     def __init__(
         self, overwrite: Overwrite, give_back: Callable[[], None], clock: Clock, rest_s: float = REST_S

@@ -53,7 +53,7 @@ def install(
     root = home / "engine"
     found = read_stamp(root)
     if not force and found == wanted_stamp(wanted_build(gpu, found)) and not may_write(home):
-        # Whoever may only read the home needs no lock for that: nothing is to be done.
+        # A user who may only read the home needs no lock for that: nothing is to be done.
         progress(f"engine: up to date in {root}")
         return installation_of(home)
     try:
@@ -87,7 +87,7 @@ def install_locked(home: Path, *, gpu: bool | None, nvidia: bool, force: bool, p
 
 
 def may_write(home: Path) -> bool:
-    """Whether this user could change the installation under `home`."""
+    """Returns whether this user could change the installation under `home`."""
     return os.access(home, os.W_OK | os.X_OK)
 
 
@@ -104,7 +104,7 @@ def wanted_build(gpu: bool | None, found: Stamp | None) -> str:
 
 
 def build(root: Path, wanted: Stamp, progress: Progress, *, nvidia: bool) -> None:
-    """Makes a whole engine beside `root` and puts it in place by renaming."""
+    """Makes a whole engine next to `root` and puts it in place by renaming."""
     partial = root.with_name(f"engine.partial-{os.getpid()}")
     partial.mkdir(parents=True)
     # By a plain path: venv refuses one with a colon, and what pip makes of others is its own affair.
@@ -166,7 +166,7 @@ def refresh_backends(root: Path, wanted: Stamp) -> None:
 
 
 def put_in_place(partial: Path, root: Path) -> None:
-    """Renames the finished folder to its name; the one that stood there is removed after."""
+    """Renames the finished folder to its name; the one that was there is removed after."""
     old = root.with_name(f"engine.old-{os.getpid()}")
     if root.exists():
         root.rename(old)

@@ -1,4 +1,4 @@
-"""An installed engine: its places, what it is made of, and the stamp that vouches for it.
+"""An installed engine: its paths, its contents, and the stamp that vouches for them.
 
 HOME/engine/venv/                   tritonserver, ONNX Runtime (the CPU's or CUDA's) and numpy below 2, pinned
 HOME/engine/backends/python/        Triton's Python backend with the stub of this Python version
@@ -28,7 +28,7 @@ NVIDIA = re.compile(r"^nvidia-(?!pytriton)")
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """An installed engine: the places that starting it needs."""
+    """An installed engine: the paths that its start needs."""
 
     root: Path
     python_version: str
@@ -47,7 +47,7 @@ class Installation:
 
     @property
     def site_packages(self) -> Path:
-        """Where the engine's packages lie."""
+        """The folder of the engine's packages."""
         return self.venv / "lib" / f"python{self.python_version}" / "site-packages"
 
     @property
@@ -64,7 +64,7 @@ class Installation:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What an installation was made of; equal stamps need no work."""
+    """The contents of an installation; equal stamps need no work."""
 
     requirements: str
     backend: str
@@ -99,12 +99,12 @@ def wanted_stamp(build: str) -> Stamp:
 
 
 def same_environment(found: Stamp, wanted: Stamp) -> bool:
-    """Whether two stamps differ in nothing but our backend."""
+    """Returns whether two stamps differ in nothing but our backend."""
     return asdict(found) | {"backend": ""} == asdict(wanted) | {"backend": ""}
 
 
 def requirements(build: str, *, nvidia: bool = True) -> str:
-    """What a build is made of, in pip's format; without `nvidia` less NVIDIA's libraries."""
+    """The requirements of a build, in pip's format; without `nvidia` less NVIDIA's libraries."""
     text = (resources.files("sightline_server.triton") / REQUIREMENTS[build]).read_text()
     blocks = re.split(r"\n(?=\S)", text)
     return "\n".join(block for block in blocks if nvidia or not NVIDIA.match(block))

@@ -1,6 +1,6 @@
 """tritonserver as a process.
 
-Rule: no asyncio here and no policy; lifecycle.py and watch.py decide when to start, stop and mend. The engine's log
+Rule: no asyncio here and no policy; lifecycle.py and watch.py decide when to start, stop and restart. The engine's log
 lives in a bounded buffer and never on disk.
 """
 
@@ -62,7 +62,7 @@ class TritonProcess:
 
     @property
     def running(self) -> bool:
-        """Whether it was started and has not ended."""
+        """True if it was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:

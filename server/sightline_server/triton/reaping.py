@@ -1,4 +1,4 @@
-"""The reaper as its server sees it: a process beside the engine that cleans up when this one is killed (reaper.py)."""
+"""The reaper as its server sees it: a process next to the engine that cleans up when this one is killed (reaper.py)."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ class Reaper:
 
     @property
     def running(self) -> bool:
-        """Whether it is there."""
+        """True if it is there."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:

@@ -9,12 +9,12 @@ import errno
 import os
 from pathlib import Path
 
-FOLDER = Path("/dev/shm")  # noqa: S108 (shared memory has no other place)
+FOLDER = Path("/dev/shm")  # noqa: S108 (shared memory has no other folder)
 PREFIX = "sightline-"
 
 
 def prefix_of(pid: int, start: str) -> str:
-    """What the names of all regions of this process begin with."""
+    """The prefix of the names of all regions of this process."""
     return f"{PREFIX}{pid}-{start}-"
 
 
@@ -24,7 +24,7 @@ def own_prefix() -> str:
 
 
 def start_time(pid: int) -> str:
-    """When the process began, in clock ticks since boot; empty when there is no such process."""
+    """The start of the process, in clock ticks since boot; empty when there is no such process."""
     fields = stat_fields(pid)
     return fields[19] if fields else ""
 
@@ -32,7 +32,7 @@ def start_time(pid: int) -> str:
 def stat_fields(pid: int) -> list[str]:
     """`/proc/PID/stat` from the state on: [0] state, [1] parent, [2] group, [19] start; empty when it is gone.
 
-    Raises `OSError` when this process has no descriptor left to look with, which says nothing of the other.
+    Raises `OSError` when this process has no descriptor left for the check, which says nothing about the other.
     """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
@@ -55,7 +55,7 @@ def remove_orphans() -> int:
 
 
 def owner_lives(name: str) -> bool:
-    """Whether the process that a region's name carries is still the one that made it."""
+    """Returns whether the process that a region's name carries is still the one that made it."""
     parts = name.removeprefix(PREFIX).split("-")
     if len(parts) < 3 or not parts[0].isdigit():
         return False

@@ -1,6 +1,6 @@
 """The model repository of an installation without a checkout: the configurations that the wheel carries.
 
-Rule: a file that is there is never touched; whoever changed a configuration meant it.
+Rule: a file that is there is never touched; a changed configuration is intended.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""How `/dev/shm` is shared between the stubs, which need it, and regions for pixels, which only save copies.
+"""The division of `/dev/shm` between the stubs, which need it, and regions for pixels, which only save copies.
 
 Rule: a stub that finds no memory for an answer must end and is replaced, and a call without a region goes over gRPC; so
 regions are made only while the stubs keep room to grow. Containers have 64 MiB unless they are given more: there the
@@ -16,7 +16,7 @@ MIB = 1 << 20
 AMPLE = 256 * MIB
 """From this size on the stubs begin with what the largest batches need."""
 LEAST = 48 * MIB
-"""What two default models with their largest batches take without regions, and a little more (docs/environment.md)."""
+"""Bytes that two default models with their largest batches take without regions, rounded up (docs/environment.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,9 @@ class StubMemory:
     """The shared memory of one stub."""
 
     initial: int
-    """What it begins with."""
+    """The bytes that a stub begins with."""
     growth: int
-    """What it takes at a time when a batch needs more."""
+    """The bytes that a stub adds at a time when a batch needs more."""
 
 
 LARGE = StubMemory(64 * MIB, 64 * MIB)
@@ -51,12 +51,12 @@ def room(folder: Path = regions.FOLDER) -> Room:
 
 
 def stub_memory(free: int) -> StubMemory:
-    """What each stub gets where `free` bytes are left."""
+    """The bytes of each stub where `free` bytes are left."""
     return LARGE if free >= AMPLE else SMALL
 
 
 def allows_region(size: int, found: Room) -> bool:
-    """Whether a region of `size` leaves the stubs room to grow."""
+    """Returns whether a region of `size` leaves the stubs room to grow."""
     return found.free - size >= stub_memory(found.total).initial
 
 

@@ -1,9 +1,10 @@
-"""What the engine's models are, read from Triton's live metadata and configuration, against the models' contract.
+"""The specifications of the engine's models, read from Triton's live metadata and configuration, against the models'
+contract.
 
     detector  IMAGES UINT8 [B,H,W,3] -> BOXES FP32 [B,N,4], SCORES FP32 [B,N], LABELS INT32 [B,N]
     embedder  CROPS  UINT8 [B,h,w,3] -> EMBEDDINGS FP32 [B,D]
 
-Rule: a model that lacks a tensor of the contract is refused in words that name the tensor and both shapes.
+Rule: a model that lacks a tensor of the contract is refused with a message that names the tensor and both shapes.
 """
 
 import json
@@ -38,7 +39,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """What a model takes and gives."""
+    """The tensors of a model's input and outputs."""
 
     input: Tensor
     outputs: tuple[Tensor, ...]
@@ -139,7 +140,7 @@ def version_of(metadata: Mapping[str, Any]) -> str:
 
 
 def instances(config: Mapping[str, Any]) -> int:
-    """How many copies of the model run at once: a group's count on each of its GPUs, or on the CPU."""
+    """The number of copies of the model that run at once: a group's count on each of its GPUs, or on the CPU."""
     groups = config.get("instance_group", ())
     return max(1, sum(int(group.get("count", 1)) * max(1, len(group.get("gpus", ()))) for group in groups))
 

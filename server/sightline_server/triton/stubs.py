@@ -41,7 +41,7 @@ def stub_at(pid: int, server: int) -> Stub | None:
 
 
 def stub_is_well(stub: Stub) -> bool:
-    """Whether a stub still runs: not dead, not stopped, not another process under its number."""
+    """Returns whether a stub still runs: not dead, not stopped, not another process under its number."""
     fields = regions.stat_fields(stub.pid)
     return bool(fields) and fields[19] == stub.start and fields[0] not in "ZXTt"
 

@@ -1,7 +1,7 @@
 """Shared memory for pixels on their way to a Triton on the same host.
 
 A region is a file in `/dev/shm` that Triton maps when it is registered. The file is unlinked right after, so that its
-pixels never stand under a name: whoever is killed, and when, nothing stays behind. Rule: a region is overwritten when
+pixels are never in a named file: whichever process is killed, nothing stays behind. Rule: a region is overwritten when
 it is released, and used again only after Triton itself has ended the call that read it. A server without work holds no
 region: `tidy` unmaps what no call has needed for some seconds, on both sides.
 """
@@ -113,7 +113,7 @@ class RegionPool:
             self._free.append(region)
 
     def discard(self, region: Region) -> None:
-        """Gives up a region, also one that Triton may still be reading: it is overwritten here and never used again."""
+        """Abandons a region, also one that Triton may still be reading: it is overwritten here and never used again."""
         self._mapped -= region.size
         self._leaving.add(region.name)
         region.close()

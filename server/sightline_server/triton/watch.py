@@ -1,7 +1,7 @@
-"""Looks at the engine for as long as it runs, and mends it.
+"""Probes the engine for as long as it runs, and restarts it.
 
     ready <-> faulty -> reload of the sick models, else restart with back-off -> ready
-An embedded engine's processes are looked at directly and Triton is asked whether it is ready; models are tried with a
+An embedded engine's processes are inspected directly and Triton is asked whether it is ready; models are tried with a
 tiny infer when a call has failed (a remote engine's also when idle), so that Triton's own counters hold nothing else.
 Rule: readiness goes at the first failed call and comes back only after an answer; the watch outlives every fault.
 """
@@ -22,7 +22,7 @@ log = logging.getLogger("sightline.engine")
 
 
 class Watch:
-    """Keeps one engine; told by the calls how they went."""
+    """Keeps one engine running; the calls report their outcome."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Watch:
         self._mended_at = dict.fromkeys(MODELS, clock())
         self._last_answer = dict(self._mended_at)
 
-    # What calls tell
+    # Reports of calls
 
     def answered(self, model: str) -> None:
         """A call got its answer."""
@@ -54,7 +54,7 @@ class Watch:
     def failed(self, model: str, error: EngineError, since: float) -> None:
         """A call begun at `since` failed in the engine."""
         if error.kind is ErrorKind.ENGINE_UNAVAILABLE:
-            # What an engine did before it was mended says nothing of it now.
+            # Failures before a restart say nothing about the engine now.
             if since >= self._mended_at[model]:
                 self._set_ready(False)
                 self._stale |= error.cause is Cause.REGION_LOST
@@ -73,7 +73,7 @@ class Watch:
             self._events.given_up(model)
 
     def given_up(self, model: str) -> bool:
-        """Whether Triton has lost the thread of what `model` answers, so that no answer can be believed."""
+        """Returns whether Triton may assign answers of `model` to other requests, so that they must be discarded."""
         return model in self._given_up
 
     def kept_waiting(self, model: str, since: float) -> None:
@@ -85,10 +85,10 @@ class Watch:
         self._suspects.add(model)
         self._wake.set()
 
-    # Looking
+    # Probing
 
     async def run(self) -> None:
-        """Looks and mends until it is cancelled."""
+        """Probes and restarts until it is cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._config.probe_interval_s):
@@ -102,7 +102,7 @@ class Watch:
                 self._set_ready(not self._given_up)
                 self._tidy()
             except Exception:
-                # Whatever this was, the next round looks again.
+                # Whatever this was, the next round checks again.
                 log.exception("engine: the watch failed")
                 self._set_ready(False)
 
@@ -115,7 +115,7 @@ class Watch:
         connection = self._lifecycle.connection
         if connection is None or self._stale or self._host.gone():
             return set(MODELS)
-        # A stub that Triton gave up is no better for answering a probe: it is out of step with Triton for good.
+        # An answered probe does not help a stub that Triton marked as unhealthy: it stays out of step with Triton.
         if sick := self._sick_processes() | self._given_up:
             return sick
         for model in MODELS:
@@ -132,14 +132,14 @@ class Watch:
             except TimeoutError:
                 log.warning("engine: %s did not answer its probe in time", model)
                 sick.add(model)
-        # A call may have heard more meanwhile.
+        # A call may have reported more meanwhile.
         return sick | self._given_up
 
     def _sick_processes(self) -> set[str]:
         try:
             return set(self._host.sick_models())
         except OSError as error:
-            # No descriptor is left to look with; that is no reason to end an engine that answers.
+            # No descriptor is left for the check; an engine that answers is not ended for it.
             log.warning("engine: cannot inspect its processes: %s", error.strerror)
             return set()
 
@@ -158,16 +158,16 @@ class Watch:
         idle_s = self._clock() - self._last_answer[model]
         return not self._host.mends and idle_s > self._config.idle_infer_interval_s
 
-    # Mending
+    # Restarting
 
     async def _mend(self, sick: set[str]) -> None:
         """Returns when both models answer again, however often it has to try."""
         words = "\n".join(self._host.log_tail())
         what = "marked unhealthy" if self._given_up else "not answering"
         log.error("engine: %s %s%s", " and ".join(sorted(sick)), what, f"; its log:\n{words}" if words else "")
-        # Triton never ends unloading a model that it gave up.
+        # Triton never ends unloading a model that it marked as unhealthy.
         one_model_only = self._host.mends and not self._host.gone() and sick < set(MODELS) and not self._given_up
-        # While one is loaded again, a call may hear that the other was given up.
+        # While one is loaded again, a call may report that the other was marked as unhealthy.
         if not (one_model_only and await self._reloaded(sick)) or self._given_up:
             waits = self._config.restart_backoff_s
             attempt = 0
@@ -175,7 +175,7 @@ class Watch:
                 attempt += 1
 
     def _begin_anew(self, models: Collection[str]) -> None:
-        """Forgets what calls told of the former stubs of `models`."""
+        """Forgets the reports of calls about the former stubs of `models`."""
         now = self._clock()
         for model in models:
             self._suspects.discard(model)

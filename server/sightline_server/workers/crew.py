@@ -1,7 +1,7 @@
 """Keeps N workers: starts them, starts those again that end, replaces them one by one, stops them all.
 
     hired -> serves -> ended -> hired again, at once when it was asked to end, else after a wait that grows
-Rule: what happens to one worker happens to no other; each number has a task of its own that minds it.
+Rule: workers do not affect each other; each number has its own task that supervises it.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 SOUND_S = 60.0
 """A worker that has served so long starts again without a wait."""
 MORE_THAN_GRACE_S = 5.0
-"""What a worker may take beyond the grace of its calls to end by itself."""
+"""Seconds beyond the grace of its calls that a worker may take to end by itself."""
 LAST_WORDS_S = 2.0
-"""What a worker may take to tell its callers, and to end, when nobody is to wait for them."""
+"""Seconds that a worker may take to notify its callers and to end, when its calls are not waited for."""
 
 Hire = Callable[[int], Awaitable[WorkerProcess]]
 Tidy = Callable[[WorkerProcess], Awaitable[None]]

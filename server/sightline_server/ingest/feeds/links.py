@@ -16,7 +16,7 @@ LINK = re.compile(rf"\s*(?:(?:https?:)?//\S|\S.*{IMAGE_SUFFIX}(?:[?#].*)?\s*$)",
 
 
 def looks_like_image_link(text: str) -> bool:
-    """Whether `text` is a web link or a file name with the suffix of an image."""
+    """Returns whether `text` is a web link or a file name with the suffix of an image."""
     return LINK.match(text.strip('" \t')) is not None
 
 

@@ -59,5 +59,5 @@ def money_text(value: Mapping[str, object]) -> str:
 
 
 def is_readable(text: str) -> bool:
-    """Whether `text` consists of characters that its encoding allowed."""
+    """Returns whether `text` consists of characters that its encoding allowed."""
     return BAD_CHARACTERS.search(text) is None

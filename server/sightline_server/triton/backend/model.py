@@ -1,6 +1,6 @@
-"""Triton's backend `onnxruntime`, written for its Python backend: the embedded engine's stand-in for the native one.
+"""Triton's backend `onnxruntime`, written for its Python backend: the embedded engine's replacement for the native one.
 
-The files of this folder are copied beside `python/` in the engine's backend directory and run in Triton's stub
+The files of this folder are copied next to `python/` in the engine's backend directory and run in Triton's stub
 processes, in the engine's own environment: so they import numpy, ONNX Runtime and `triton_python_backend_utils` and
 nothing of Sightline. This one is Triton's side, onnx_sessions.py is ONNX Runtime's, onnx_runtime.py loads it without
 its telemetry, model_cores.py deals pictures to cores, fixed_batches.py serves a GPU.
@@ -52,7 +52,7 @@ def find_model(version_dir: str) -> str:
 
 
 def tensor_entry(node: Any, batched: bool) -> dict[str, Any]:
-    """What config.pbtxt would say of one ONNX input or output: name, type, dims without the batch."""
+    """One ONNX input or output as config.pbtxt describes it: name, type, dims without the batch."""
     dims = [d if isinstance(d, int) and d > 0 else -1 for d in node.shape]
     if node.type not in TYPES:
         raise pb_utils.TritonModelException("tensor " + node.name + " has the unsupported type " + node.type)
@@ -67,12 +67,12 @@ def joined(members: Sequence[Arrays]) -> Arrays:
 
 
 def patience_s(requests: Sequence[Any]) -> float:
-    """How long the most patient of the requests waits; those without a timeout wait for ever."""
+    """The longest timeout of the requests; a request without one waits for ever."""
     return max(request.timeout() / 1e6 or math.inf for request in requests)
 
 
 def refusals(count: int, error: BaseException) -> list[Any]:
-    """An error for each of `count` requests, in Triton's own words where their time was over."""
+    """An error for each of `count` requests, with Triton's own message where their time was over."""
     words = (
         "Request timeout expired" if isinstance(error, TimeoutError) else "ONNX Runtime failed: " + type(error).__name__
     )
@@ -146,10 +146,10 @@ class TritonPythonModel:
         pb_utils.Logger.log_info("sightline provider " + args["model_name"] + " " + self.sessions.provider)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """Takes the requests and returns; each has its answer when its pictures have run.
+        """Takes the requests and returns; each has its answer when its images have run.
 
-        Triton gives up a stub whose `execute` takes longer than a second while no sign of life comes, in error where
-        the machine itself stood still, and then gives the late answers to the wrong requests (docs/engine.md). An
+        Triton marks a stub as unhealthy whose `execute` takes longer than a second without a heartbeat, wrongly where
+        the machine itself was frozen, and then gives the late answers to the wrong requests (docs/engine.md). An
         answer that is sent later can reach only its own request. And the next batch is here when a core becomes free.
         """
         feeds = [self.feed(request) for request in requests]
@@ -162,7 +162,7 @@ class TritonPythonModel:
             members = [requests[place] for place in places]
             inputs = joined([feeds[place] for place in places])
             outcomes.append((members, self.sessions.submit(inputs, now + patience_s(members))))
-        # From here on nothing may fail: what Triton has been told of here it must not hear of again.
+        # From here on nothing may fail: a response that was sent to Triton must not be sent again.
         for (members, outcome), places in zip(outcomes, groups.values(), strict=True):
             sizes = [feeds[place][0].shape[0] for place in places]
             # The requests go with it, and so does the memory that their arrays are views of.
@@ -196,7 +196,7 @@ class TritonPythonModel:
 
     def responses(self, sizes: Sequence[int], outcome: "Future[Arrays]") -> list[Any]:
         """One response for each request; raises nothing."""
-        # Its error is not raised here: a traceback would keep these frames and the pictures in them alive in a circle.
+        # Its error is not raised here: a traceback would keep these frames and the images in them alive in a circle.
         if (failure := outcome.exception()) is not None:
             return refusals(len(sizes), failure)
         try:

@@ -1,4 +1,4 @@
-"""Which core runs which picture: the cores that all models of the engine share, and who deals pictures to them.
+"""The assignment of images to cores: the cores that all models of the engine share, and their scheduler.
 
 Rule: on a CPU no more model threads run than there are cores, whatever models they belong to. Threads that outnumber
 the cores take turns, and each turn finds the core's caches full of another model's weights (docs/performance.md).
@@ -24,7 +24,7 @@ Arrays = list[NDArray[Any]]
 class Core:
     """The right to run a model on one core, which all models of the engine share; free again when its owner dies.
 
-    A lock on a file, because the models are processes of their own. Without a path there is nobody to share with.
+    A lock on a file, because each model is a separate process. Without a path the cores are not shared.
     """
 
     def __init__(self, path: str | None) -> None:
@@ -57,7 +57,7 @@ def open_cores(count: int) -> list[Core]:
 
 
 class Together:
-    """All cores at once, for a picture that is alone on the machine. One thread takes, any one gives."""
+    """All cores at once, for an image that is alone on the machine. One thread takes them, any thread releases them."""
 
     def __init__(self, cores: list[Core]) -> None:
         self._cores = cores
@@ -95,12 +95,12 @@ class Batch:
         self._lock = threading.Lock()
 
     def run(self, place: int, model: Callable[[Arrays], Arrays]) -> bool:
-        """Runs one piece, unless nobody waits for it any more; whether it was the last one to end."""
+        """Runs one piece unless its caller no longer waits; returns whether it was the last one to end."""
         try:
             if time.monotonic() > self._limit:
                 raise TimeoutError
             self._answers[place] = model(self._pieces[place])
-        except Exception as error:  # it belongs to whoever waits for the batch
+        except Exception as error:  # it belongs to the caller that waits for the batch
             self._error = without_frames(error)
         with self._lock:
             self._running -= 1
@@ -120,7 +120,7 @@ class Batch:
 
 
 def without_frames(error: Exception) -> Exception:
-    """The error alone: the frames of its traceback would keep the pictures alive in a circle."""
+    """The error alone: the frames of its traceback would keep the images alive in a circle."""
     return error.with_traceback(None)
 
 
@@ -135,7 +135,8 @@ class Dealer:
             threading.Thread(target=self._work, args=(core,), daemon=True).start()
 
     def deal(self, pieces: list[Arrays], limit: float = math.inf) -> "Future[Arrays]":
-        """Returns at once; the outputs follow. At the instant `limit` of the monotonic clock nobody waits any more."""
+        """Returns at once; the outputs follow. From the instant `limit` of the monotonic clock on, no caller waits any
+        more."""
         batch = Batch(pieces, limit)
         with self._changed:
             self._due.extend((batch, place) for place in range(len(pieces)))
@@ -156,7 +157,7 @@ class Dealer:
         finally:
             core.give()
         if ended:
-            # Whoever hears of it takes its time, and the core is another model's meanwhile.
+            # The notified caller takes its time, and another model uses the core meanwhile.
             ended.tell()
 
     def _next(self) -> Batch | None:

@@ -56,8 +56,8 @@ class Sessions:
     """The model in ONNX Runtime: on a GPU a session for each batch size, on a CPU one of all cores and one of a single
     thread.
 
-    On a CPU a batch costs what its pictures cost one by one, so its pictures are best run on a core each; all cores are
-    joined for a picture that is alone on the machine.
+    On a CPU a batch costs as much as its images one by one, so its images are best run on a core each; all cores are
+    joined for an image that is alone on the machine.
     """
 
     def __init__(self, path: str, config: dict[str, Any], kind: str, device_id: str) -> None:
@@ -75,7 +75,7 @@ class Sessions:
         self.inputs = [node.name for node in self.joined.get_inputs()]
         self.outputs = [node.name for node in self.joined.get_outputs()]
         self.whole = Dealer([Core(None)], self.run_whole)
-        # Whoever states a number of threads gets one session with so many.
+        # A configured number of threads gives one session with so many.
         self.dealt = count > 1 and kind != "GPU" and not stated
         if self.dealt:
             self.together = Together(open_cores(count))
@@ -85,8 +85,8 @@ class Sessions:
     def submit(self, arrays: Arrays, limit: float = math.inf) -> "Future[Arrays]":
         """The outputs of one batch, which follow: nothing runs in the calling thread.
 
-        From the instant `limit` of the monotonic clock on nobody waits for them, and what has not begun does not begin:
-        the outcome is then a `TimeoutError`.
+        From the instant `limit` of the monotonic clock on, no caller waits for them, and a piece that has not begun
+        does not begin: the outcome is then a `TimeoutError`.
         """
         outcome: Future[Arrays]
         count = arrays[0].shape[0] if arrays[0].ndim else 0
@@ -105,7 +105,7 @@ class Sessions:
         return outcome
 
     def run_whole(self, arrays: Arrays) -> Arrays:
-        """One call on all cores, which are free again when its outcome is told."""
+        """One call on all cores, which are free again when its outcome is reported."""
         try:
             return self.run_on(self.joined, arrays)
         finally:
