@@ -19,7 +19,8 @@ from tritonclient.grpc import model_config_pb2
 from sightline_models.onnx_runtime import onnxruntime
 from sightline_server.domain.items import Neighbour
 from sightline_server.domain.request import SearchQuery
-from sightline_server.index.served import load
+from sightline_server.index.device_thread import DeviceThread
+from sightline_server.index.opening import build_snapshot
 from sightline_server.settings import Settings
 from sightline_server.stages.choose import choose
 from sightline_server.stages.crop import crop
@@ -91,11 +92,11 @@ class DirectPath:
         )
         self._k = limits.default_products + self._settings.ranking.extra_candidates
         self._loop = asyncio.new_event_loop()
-        self._index = load(catalog, "limit", self._spec, InPlace())
+        self._snapshot = build_snapshot(catalog, "limit", self._spec, DeviceThread(InPlace()))
 
     def close(self) -> None:
-        """Frees the index."""
-        self._loop.run_until_complete(self._index.close())
+        """Frees the snapshot."""
+        self._loop.run_until_complete(self._snapshot.close())
         self._loop.close()
 
     def run(self, photos: Sequence[bytes]) -> list[list[list[Neighbour]]]:
@@ -111,7 +112,7 @@ class DirectPath:
             counts.append(len(objects))
             crops.extend(crop(frame, item.box, self._spec).pixels for item in objects)
         embeddings = check_embeddings(self._embedder.run(crops), len(crops), self._spec)
-        found_all = iter(self._loop.run_until_complete(self._index.search(embeddings, self._k)))
+        found_all = iter(self._loop.run_until_complete(self._snapshot.nearest(embeddings, self._k)))
         return [[next(found_all) for _ in range(count)] for count in counts]
 
     def _query(self, photo: bytes) -> SearchQuery:

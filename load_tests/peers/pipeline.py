@@ -114,12 +114,12 @@ class Shelf:
     def __init__(self, world: Path, facts: Facts) -> None:
         vectors = np.load(world / VECTORS)
         self._owners: NDArray[np.int32] = np.load(world / OWNERS)
-        self._products, self._links = facts.products, facts.links
+        self.products = facts.products
         self._max_images = facts.max_images
         self._index = faiss.IndexFlatIP(vectors.shape[1])
         self._index.add(vectors)
         ranks = {product: place for place, product in enumerate(sorted(item.id for item in facts.products))}
-        self._id_ranks = [ranks[item.id] for item in facts.products]
+        self._id_ranks = np.array([ranks[item.id] for item in facts.products])
 
     def nearest(self, embeddings: NDArray[np.float32], k: int) -> list[list[Neighbour]]:
         """The `k` nearest products of each embedding, by their closest pictures."""
@@ -130,10 +130,13 @@ class Shelf:
         if any(hits is None for hits in found):
             similarities, rows = self._index.search(np.ascontiguousarray(embeddings), total)
             found = [self._distinct(*hits, k, total) for hits in zip(similarities, rows, strict=True)]
-        return [
-            [Neighbour(self._products[hit.product], hit.similarity, self._links[hit.vector]) for hit in hits or ()]
-            for hits in found
-        ]
+        return [[self._neighbour(hit) for hit in hits or ()] for hits in found]
+
+    def _neighbour(self, hit: Hit) -> Neighbour:
+        product = self.products[hit.product]
+        # No photo of the comparison asks for item groups.
+        facts = (product.id, product.category, product.availability, hit.product)
+        return Neighbour(hit.product, hit.vector, hit.similarity, *facts)
 
     def _distinct(
         self, similarities: NDArray[np.float32], rows: NDArray[np.int64], k: int, total: int
@@ -141,10 +144,9 @@ class Shelf:
         owners = self._owners[rows].tolist()
         clipped = np.clip(similarities, -1.0, 1.0).tolist()
         hits = [
-            Hit(similarity, owner, self._id_ranks[owner], row)
-            for similarity, owner, row in zip(clipped, owners, rows.tolist(), strict=True)
+            Hit(similarity, owner, row) for similarity, owner, row in zip(clipped, owners, rows.tolist(), strict=True)
         ]
-        return distinct_products(hits, k, exhausted=len(hits) == total)
+        return distinct_products(hits, k, self._id_ranks.__getitem__, exhausted=len(hits) == total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,8 @@ class Steps:
         return {"objects": [self._object(*each) for each in zip(objects, found, strict=True)]}
 
     def _object(self, item: PhotoObject, neighbours: list[Neighbour]) -> Answer:
-        ranked = rank(neighbours, item.label, limit=self._products, min_similarity=0.0, settings=self._settings.ranking)
+        settings = self._settings.ranking
+        ranked = rank(neighbours, item.label, limit=self._products, min_similarity=0.0, settings=settings)
         box = item.box
         return {
             "object_id": item.object_id,
@@ -203,7 +206,12 @@ class Steps:
             "score": item.score,
             "box": [box.x_min, box.y_min, box.x_max, box.y_max],
             "products": [
-                {"id": one.product.id, "title": one.product.title, "similarity": one.similarity, "score": one.score}
+                {
+                    "id": one.neighbour.product_id,
+                    "title": self._shelf.products[one.neighbour.row].title,
+                    "similarity": one.neighbour.similarity,
+                    "score": one.score,
+                }
                 for one in ranked
             ],
         }

@@ -98,6 +98,14 @@ INDEX = Row(
             width=4,
         ),
         Panel(
+            "Revisions in memory",
+            "1, but for the seconds in which calls still use a revision that was replaced.",
+            "short",
+            (Query(f"max by (catalog) (sightline_catalog_revisions{{{OURS}}})", "{{catalog}}"),),
+            kind="stat",
+            width=4,
+        ),
+        Panel(
             "Recall of the index",
             "recall@10 against exact search, on probes at the start: the share of right neighbours that it finds.",
             "percentunit",
@@ -116,7 +124,7 @@ INDEX = Row(
                 )
                 for rank in (0.5, 0.99)
             ),
-            width=6,
+            width=4,
         ),
         Panel(
             "Queries in one search of the index",
@@ -129,7 +137,7 @@ INDEX = Row(
                     "mean",
                 ),
             ),
-            width=6,
+            width=4,
         ),
     ),
 )

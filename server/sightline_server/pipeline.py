@@ -1,7 +1,8 @@
-"""The way of one photo: decode, detect, crop, embed, search, rank; events out as each thing is known.
+"""The way of one photo: decode, detect, crop, embed, search, rank, show; events out as each one is known.
 
 Rule: everything of a photo lives in the frames of `run` and is gone with them. One thread hop decodes and letterboxes,
-one makes all crops; the three batchers are the only places where photos meet.
+one makes all crops; the three batchers are the only places where photos meet. A call leases its catalog once, before
+anything else, so that all of its events are about one revision.
 """
 
 import logging
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline_server.batching.batcher import MicroBatcher
+from sightline_server.batching.batcher import MicroBatcher, copy_for_caller
 from sightline_server.domain.events import (
     Accepted,
     Detected,
@@ -24,10 +25,10 @@ from sightline_server.domain.events import (
     ObjectResults,
 )
 from sightline_server.domain.image import DetectorInput, Frame
-from sightline_server.domain.items import Neighbour, PhotoObject, Scene
+from sightline_server.domain.items import Neighbour, PhotoObject, RankedProduct, Scene
 from sightline_server.domain.request import SearchQuery
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.ports import Clock, Engine, ProductIndex
+from sightline_server.ports import Catalogs, Clock, Engine, Snapshot
 from sightline_server.settings import DetectionSettings, RankingSettings
 from sightline_server.stages.choose import choose
 from sightline_server.stages.crop import crop
@@ -36,7 +37,8 @@ from sightline_server.stages.detect import RawDetections, letterbox, to_scene
 from sightline_server.stages.embed import usable
 from sightline_server.stages.photo_threads import PhotoThreads
 from sightline_server.stages.rank import rank
-from sightline_server.stages.search import VectorQuery
+from sightline_server.stages.search import Found, VectorQuery
+from sightline_server.stages.show import show
 from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.stopwatch import PLACES, Stopwatch
 from sightline_server.telemetry.tracing import OFF, Tracing
@@ -47,7 +49,7 @@ Pixels = NDArray[np.uint8]
 Embedding = NDArray[np.float32]
 FramesBatcher = MicroBatcher[Pixels, RawDetections]
 CropsBatcher = MicroBatcher[Pixels, Embedding]
-QueriesBatcher = MicroBatcher[VectorQuery, list[Neighbour]]
+QueriesBatcher = MicroBatcher[VectorQuery, Found]
 
 OBJECT_FAULTS = {
     ErrorKind.MODEL_ANSWER: FailureReason.MODEL_ANSWER,
@@ -69,13 +71,13 @@ class PipelineSettings:
 
 
 class Pipeline:
-    """Runs searches on one engine and one catalog."""
+    """Runs searches on one engine and its catalogs."""
 
     def __init__(
         self,
         *,
         engine: Engine,
-        index: ProductIndex,
+        catalogs: Catalogs,
         frames: FramesBatcher,
         crops: CropsBatcher,
         queries: QueriesBatcher,
@@ -86,7 +88,7 @@ class Pipeline:
         tracing: Tracing = OFF,
     ) -> None:
         self._engine = engine
-        self._index = index
+        self._catalogs = catalogs
         self._frames = frames
         self._crops = crops
         self._queries = queries
@@ -101,15 +103,21 @@ class Pipeline:
             metrics.left_calls.labels(*place)
 
     async def run(self, query: SearchQuery) -> AsyncGenerator[Event, None]:
-        """Streams the events of one search.
+        """Streams the events of one search, all about the revision that is current at its begin.
 
-        Raises `SightlineError`. INVALID_IMAGE and LIMIT_EXCEEDED are raised before `Accepted`, so that a refusal comes
-        before the first event.
+        Raises `SightlineError`. UNKNOWN_CATALOG, INVALID_IMAGE and LIMIT_EXCEEDED are raised before `Accepted`, so that
+        a refusal comes before the first event.
         """
+        with self._catalogs.lease(query.catalog) as snapshot:
+            async with aclosing(self._run(query, snapshot)) as events:
+                async for event in events:
+                    yield event
+
+    async def _run(self, query: SearchQuery, snapshot: Snapshot) -> AsyncGenerator[Event, None]:
         watch = Stopwatch(self._clock, self._tracing)
         try:
             frame, seen = await self._decode(query, watch)
-            yield Accepted(query.request_id)
+            yield Accepted(query.request_id, snapshot.name, snapshot.revision)
             scene = Scene() if seen is None else await self._detect(query, seen, watch)
             choice = choose(query, frame, scene, self._settings.detection)
             yield Detected(choice.objects)
@@ -117,10 +125,10 @@ class Pipeline:
                 if item.object_id in choice.on_person:
                     yield self._failure(item, FailureReason.PERSON)
             objects = tuple(item for item in choice.objects if item.object_id not in choice.on_person)
-            async with aclosing(self._look_up(query, frame, objects, watch)) as events:
+            async with aclosing(self._look_up(query, snapshot, frame, objects, watch)) as events:
                 async for event in events:
                     yield event
-            yield self._done(query, watch, choice.notice)
+            yield self._done(query, snapshot, watch, choice.notice)
         except GeneratorExit:
             watch.left_after()
             raise
@@ -132,10 +140,11 @@ class Pipeline:
         """Whether every photo goes through the detector, boxes too, because it may find people there."""
         return not self._settings.detection.person_labels.isdisjoint(self._engine.detector.labels)
 
-    def _done(self, query: SearchQuery, watch: Stopwatch, notice: Notice | None) -> Done:
+    def _done(self, query: SearchQuery, snapshot: Snapshot, watch: Stopwatch, notice: Notice | None) -> Done:
         return Done(
             timings=watch.timings(),
-            catalog_revision=self._index.revision,
+            catalog=snapshot.name,
+            catalog_revision=snapshot.revision,
             detector=self._engine.detector.identity,
             embedder=self._engine.embedder.identity,
             request_id=query.request_id,
@@ -165,7 +174,12 @@ class Pipeline:
                 raise
 
     async def _look_up(
-        self, query: SearchQuery, frame: Frame, objects: tuple[PhotoObject, ...], watch: Stopwatch
+        self,
+        query: SearchQuery,
+        snapshot: Snapshot,
+        frame: Frame,
+        objects: tuple[PhotoObject, ...],
+        watch: Stopwatch,
     ) -> AsyncGenerator[ObjectResults | ObjectFailure, None]:
         if not objects:
             return
@@ -173,7 +187,7 @@ class Pipeline:
             embeddings = await self._embed(query, frame, objects, watch)
             sound = [usable(embedding) for embedding in embeddings]
             wanted = [embedding for embedding, good in zip(embeddings, sound, strict=True) if good]
-            found = iter(await self._search(query, wanted, watch) if wanted else ())
+            found = iter(await self._search(query, snapshot, wanted, watch) if wanted else ())
         except SightlineError as error:
             reason = OBJECT_FAULTS.get(error.kind)
             if reason is None:
@@ -190,16 +204,22 @@ class Pipeline:
                 continue
             neighbours = next(found)
             with watch.stage("rank"):
-                products = rank(
-                    neighbours,
-                    item.label,
-                    limit=query.max_products,
-                    min_similarity=query.min_similarity,
-                    settings=self._settings.ranking,
-                    one_per_group=query.one_per_group,
-                )
+                products = self._rank(query, snapshot, item, neighbours)
             self._metrics.objects.labels("searched").inc()
             yield ObjectResults(item.object_id, products)
+
+    def _rank(
+        self, query: SearchQuery, snapshot: Snapshot, item: PhotoObject, neighbours: list[Neighbour]
+    ) -> tuple[RankedProduct, ...]:
+        ranked = rank(
+            neighbours,
+            item.label,
+            limit=query.max_products,
+            min_similarity=query.min_similarity,
+            settings=self._settings.ranking,
+            one_per_group=query.one_per_group,
+        )
+        return show(snapshot, ranked)
 
     def _failure(self, item: PhotoObject, reason: FailureReason) -> ObjectFailure:
         self._metrics.objects.labels(reason.value).inc()
@@ -221,10 +241,19 @@ class Pipeline:
             watch.queue += answer.waited_s
             return list(answer.results)
 
-    async def _search(self, query: SearchQuery, embeddings: list[Embedding], watch: Stopwatch) -> list[list[Neighbour]]:
+    async def _search(
+        self, query: SearchQuery, snapshot: Snapshot, embeddings: list[Embedding], watch: Stopwatch
+    ) -> list[list[Neighbour]]:
         k = query.max_products + self._settings.ranking.extra_candidates
         with watch.stage("search"):
-            asked = [VectorQuery(embedding, k, query.one_per_group) for embedding in embeddings]
+            asked = [VectorQuery(snapshot, embedding, k, query.one_per_group) for embedding in embeddings]
             answer = await self._queries.submit(asked, deadline=query.deadline, lane=query.lane, on_start=watch.runs)
             watch.queue += answer.waited_s
-            return list(answer.results)
+            return [found_or_raised(found) for found in answer.results]
+
+
+def found_or_raised(found: Found) -> list[Neighbour]:
+    """The neighbours of one query. Raises the error of its snapshot."""
+    if isinstance(found, SightlineError):
+        raise copy_for_caller(found)
+    return found

@@ -4,12 +4,14 @@ Rule: Protocols only. The implementations stand in `triton/`, `index/` and `tele
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline_server.domain.items import Neighbour
+from sightline_server.domain.catalogs import Capability
+from sightline_server.domain.items import Neighbour, Product
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 
 Clock = Callable[[], float]
@@ -59,8 +61,8 @@ class Engine(Protocol):
         """Ends everything that `start` began, within a bound."""
 
 
-class ProductIndex(Protocol):
-    """One served revision of a catalog: its vectors and its products. Immutable."""
+class Snapshot(Protocol):
+    """One revision of one catalog: immutable, and complete for as long as its lease is held."""
 
     @property
     def name(self) -> str:
@@ -71,18 +73,30 @@ class ProductIndex(Protocol):
         """Which version of the catalog this is."""
 
     @property
+    def built_at(self) -> str:
+        """When this revision was built, in ISO 8601."""
+
+    @property
+    def embedder(self) -> str:
+        """Identity of the embedder that made its vectors."""
+
+    @property
     def dimension(self) -> int:
         """Length of its vectors."""
 
     @property
-    def products(self) -> int:
+    def product_count(self) -> int:
         """How many products it holds."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What its index can do."""
 
     @property
     def self_check_recall(self) -> float:
         """recall@10 of the index against exact search, measured on probes from the catalog when it was opened."""
 
-    async def search(
+    async def nearest(
         self, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None = None
     ) -> list[list[Neighbour]]:
         """For each of the queries [B,dimension], L2-normalised, its `k` nearest products, nearest first.
@@ -93,5 +107,18 @@ class ProductIndex(Protocol):
         `SightlineError` of kind INDEX_UNAVAILABLE.
         """
 
-    async def close(self) -> None:
-        """Frees the vectors."""
+    def products(self, rows: Sequence[int]) -> list[Product]:
+        """The products of `rows`, which are those of neighbours."""
+
+    def image_links(self, images: Sequence[int]) -> list[str]:
+        """The links of `images`, which are those of neighbours."""
+
+
+class Catalogs(Protocol):
+    """The catalogs that are served, by name."""
+
+    def lease(self, name: str) -> AbstractContextManager[Snapshot]:
+        """Holds the current revision of catalog `name` for the length of the block, also when it is replaced meanwhile.
+
+        Raises `SightlineError` of kind UNKNOWN_CATALOG.
+        """

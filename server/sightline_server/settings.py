@@ -29,6 +29,7 @@ from sightline_server.domain.address import (
     parse_target,
     parse_tcp_listener,
 )
+from sightline_server.domain.catalogs import CatalogNames
 from sightline_server.errors import ErrorKind, SightlineError
 
 PhotoFormat = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff"]
@@ -345,6 +346,11 @@ class Settings(BaseSettings):
     catalog: CatalogSettings = CatalogSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
+
+    @property
+    def catalog_names(self) -> CatalogNames:
+        """The names that requests may give."""
+        return CatalogNames((self.catalog.name,), self.catalog.name)
 
     @property
     def home_folder(self) -> Path:

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sightline_server.index.served import ServedCatalog, open_index
+from sightline_server.index.device_thread import DeviceThread
+from sightline_server.index.opening import open_snapshot
+from sightline_server.index.snapshot import CatalogSnapshot
 from tests.support.asking import asked, events_of
 from tests.support.catalogs import SPEC, row, unit_vectors, write_catalog
 from tests.support.lens import Served, serving
@@ -19,7 +21,7 @@ CUP = np.full((1, 4), 0.5, np.float32)
 
 
 @pytest.fixture
-async def index(tmp_path: Path) -> AsyncIterator[ServedCatalog]:
+async def index(tmp_path: Path) -> AsyncIterator[CatalogSnapshot]:
     """Twelve sizes of one cup, of which one can be bought; three plates of one group; nine others."""
     sizes = [
         row(f"cup-{n:02}", CUP, item_group_id="cup", availability="in_stock" if n == 7 else "out_of_stock")
@@ -28,9 +30,11 @@ async def index(tmp_path: Path) -> AsyncIterator[ServedCatalog]:
     plates = [row(f"plate-{n}", unit_vectors(1, n, dimension=4), item_group_id="plate") for n in range(3)]
     others = [row(f"other-{n}", unit_vectors(1, 10 + n, dimension=4)) for n in range(9)]
     write_catalog(tmp_path / "shop", [*sizes, *plates, *others], EMBEDDER)
-    opened = await open_index(tmp_path / "shop", "default", EMBEDDER)
+    device = DeviceThread()
+    opened = await open_snapshot(tmp_path / "shop", "default", EMBEDDER, device)
     yield opened
     await opened.close()
+    device.close()
 
 
 async def found(served: Served, **fields: object) -> list[list[str]]:
@@ -44,7 +48,7 @@ def cups(ids: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("default", [False, True])
-async def test_one_of_each_group_where_the_request_or_the_server_says_so(index: ServedCatalog, default: bool) -> None:
+async def test_one_of_each_group_where_the_request_or_the_server_says_so(index: CatalogSnapshot, default: bool) -> None:
     async with serving(index=index, ranking={"one_per_group": default}) as served:
         for ids in await found(served, one_per_group=True):
             assert len(ids) == 10, "eleven groups fill ten places"
@@ -56,7 +60,7 @@ async def test_one_of_each_group_where_the_request_or_the_server_says_so(index: 
             assert len(ids) == (11 if default else 24)
 
 
-async def test_calls_with_and_without_share_a_batch_and_get_their_own(index: ServedCatalog) -> None:
+async def test_calls_with_and_without_share_a_batch_and_get_their_own(index: CatalogSnapshot) -> None:
     async with serving(index=index) as served:
         plain, grouped = await found(served, max_products=5), await found(served, max_products=5, one_per_group=True)
         assert plain != grouped

@@ -10,26 +10,32 @@ from sightline.v1 import lens_service_pb2
 from sightline_server.domain.items import Neighbour, Product
 from sightline_server.rpc.event_size import MAX_EVENT_BYTES
 from tests.support.asking import asked, events_of
-from tests.support.lens import FakeIndex, serving
+from tests.support.lens import FakeSnapshot, serving
 
 TEXT_BYTES = 64 * 1024
 """The texts of the largest product that a build takes."""
+LARGE = 1000
+"""First row of the products with long texts."""
 
 
-class LargeIndex(FakeIndex):
+class LargeSnapshot(FakeSnapshot):
     """Finds products with long texts for the first object, and small ones for the others."""
 
-    async def search(
+    async def nearest(
         self, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None = None
     ) -> list[list[Neighbour]]:
-        small = await super().search(queries, k, by_group)
-        texts = {"description": "é" * (TEXT_BYTES // 2)}
-        large = [Neighbour(Product(f"l{n}", attributes=texts), 0.9 - n / 1000, "l.jpg") for n in range(k)]
+        small = await super().nearest(queries, k, by_group)
+        large = [Neighbour(LARGE + n, n, 0.9 - n / 1000, f"l{n}", "Chairs", "", LARGE + n) for n in range(k)]
         return [large, *small[1:]]
+
+    def products(self, rows: Sequence[int]) -> list[Product]:
+        texts = {"description": "é" * (TEXT_BYTES // 2)}
+        small = super().products
+        return [Product(f"l{n}", attributes=texts) if n >= LARGE else small([n])[0] for n in rows]
 
 
 async def test_results_over_the_clients_limit_are_the_failure_of_their_object() -> None:
-    async with serving(index=LargeIndex()) as served:
+    async with serving(index=LargeSnapshot()) as served:
         events = await events_of(served.search(asked(max_products=100)))
         counted = [served.value("objects_total", outcome=name) for name in ("searched", "too_large")]
     assert [event.WhichOneof("event") for event in events] == ["accepted", "detected", "failure", "results", "done"]
@@ -42,33 +48,36 @@ async def test_results_over_the_clients_limit_are_the_failure_of_their_object() 
 
 @pytest.mark.parametrize("products", [10, 60])
 async def test_results_within_the_clients_limit_are_sent(products: int) -> None:
-    async with serving(index=LargeIndex()) as served:
+    async with serving(index=LargeSnapshot()) as served:
         events = await events_of(served.search(asked(max_products=products)))
     assert len(events[2].results.products) == products
     assert events[2].ByteSize() <= MAX_EVENT_BYTES
 
 
 async def test_results_that_just_fit_are_taken_by_a_client_with_the_default_limit() -> None:
-    class FullIndex(FakeIndex):
+    class FullSnapshot(FakeSnapshot):
         """Finds one product that makes an event of exactly the limit."""
 
         size = MAX_EVENT_BYTES
 
-        async def search(
+        async def nearest(
             self, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None = None
         ) -> list[list[Neighbour]]:
-            return [[Neighbour(Product("p", title="x" * self.size), 0.9, "p.jpg")]] * len(queries)
+            return [[Neighbour(0, 0, 0.9, "p", "", "", 0)]] * len(queries)
 
-    index = FullIndex()
-    async with serving(index=index) as served:
+        def products(self, rows: Sequence[int]) -> list[Product]:
+            return [Product("p", title="x" * self.size) for _ in rows]
+
+    snapshot = FullSnapshot()
+    async with serving(index=snapshot) as served:
         first = await events_of(served.search(asked()))
-        index.size -= 200
+        snapshot.size -= 200
         [sent] = [
             event for event in (await events_of(served.search(asked(max_objects=1)))) if event.HasField("results")
         ]
-        index.size += MAX_EVENT_BYTES - sent.ByteSize()
+        snapshot.size += MAX_EVENT_BYTES - sent.ByteSize()
         exact = await events_of(served.search(asked(max_objects=1)))
-        index.size += 1
+        snapshot.size += 1
         over = await events_of(served.search(asked(max_objects=1)))
     assert [event.WhichOneof("event") for event in first].count("failure") == 2
     assert [event.ByteSize() for event in exact if event.HasField("results")] == [MAX_EVENT_BYTES]

@@ -17,7 +17,8 @@ from sightline_server.cli.catalog import app
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.index.catalog import open_catalog
-from sightline_server.index.served import open_index
+from sightline_server.index.device_thread import DeviceThread
+from sightline_server.index.opening import open_snapshot
 from sightline_server.ingest.build import BuildOptions, build_catalog
 from sightline_server.ingest.embedding import engine_embed
 from sightline_server.ingest.images import ImageLimits
@@ -130,10 +131,13 @@ async def test_a_built_catalog_is_served_by_the_engine_that_made_it(tmp_path: Pa
     feed = write_feed(tmp_path / "feed.csv", [{"id": "a", "image_link": "a.png", "title": "A"}])
     options = BuildOptions(feed=feed, out=tmp_path / "shop", decode=LIMITS)
     await build_catalog(options, tiny_engine.embedder, engine_embed(tiny_engine), BUILT)
-    index = await open_index(tmp_path / "shop", "shop", tiny_engine.embedder)
-    [[found]] = await index.search(embeddings[:1], 5)
-    assert (found.product.id, found.product.title) == ("a", "A")
-    await index.close()
+    device = DeviceThread()
+    snapshot = await open_snapshot(tmp_path / "shop", "shop", tiny_engine.embedder, device)
+    [[found]] = await snapshot.nearest(embeddings[:1], 5)
+    [product] = snapshot.products([found.row])
+    assert (found.product_id, product.id, product.title) == ("a", "a", "A")
+    await snapshot.close()
+    device.close()
 
 
 def test_strict_stops_with_the_row_and_leaves_nothing(feed: Path, tiny_triton: TritonSession) -> None:

@@ -1,7 +1,7 @@
 """The server's own gRPC side and pipeline over fakes of its two seams, for contract tests.
 
 `serving(...)` is the real composition: door, admission, batchers, stages, a real port. Only `FakeEngine` and
-`FakeIndex` stand where Triton and FAISS would, and both do what a test tells them.
+`FakeSnapshot` stand where Triton and FAISS would, and both do what a test tells them.
 """
 
 import asyncio
@@ -19,12 +19,15 @@ from numpy.typing import NDArray
 from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
 from sightline_server.app.door import Door
 from sightline_server.app.pipeline import build_pipeline
+from sightline_server.domain.catalogs import DEFAULT_CATALOG, Capability
 from sightline_server.domain.items import Neighbour, Product
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.ports import Engine, ModelRunner, ProductIndex
+from sightline_server.index.registry import Registry
+from sightline_server.ports import Engine, ModelRunner, Snapshot
 from sightline_server.rpc import server as rpc_server
 from sightline_server.settings import Settings
+from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.tracing import OFF, Tracing
 
@@ -126,39 +129,58 @@ def embeddings(parts: Sequence[NDArray[np.uint8]]) -> Answer:
     return {"EMBEDDINGS": raw / np.linalg.norm(raw, axis=1, keepdims=True)}
 
 
-@dataclass
-class FakeIndex:
-    """An index that raises `failure` if set, else gives the same products, most similar first."""
+@dataclass(eq=False)
+class FakeSnapshot:
+    """Satisfies `ports.Snapshot`: raises `failure` if set, else gives the same products, most similar first.
 
-    name: str = "default"
+    While `gate` is closed, searches wait.
+    """
+
+    name: str = DEFAULT_CATALOG
     revision: str = "rev-1"
     dimension: int = 4
-    products: int = 5
-    self_check_recall: float = 1.0
+    product_count: int = 5
     failure: Exception | None = None
     queries: list[int] = field(default_factory=list)
+    built_at: str = "2026-01-02T03:04:05+00:00"
+    embedder: str = "tiny-embedder"
+    capabilities: frozenset[Capability] = frozenset({Capability.EXACT})
+    self_check_recall: float = 1.0
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    closed: bool = False
 
-    async def search(
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    async def nearest(
         self, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None = None
     ) -> list[list[Neighbour]]:
+        assert not self.closed, "a snapshot is searched after it was freed"
         self.queries.append(len(queries))
+        self.started.set()
+        await self.gate.wait()
         if self.failure is not None:
             raise self.failure
-        every = [
-            Neighbour(Product(f"p{n}", title=f"Product {n}", category="Chairs"), 0.9 - n / 10, f"p{n}.jpg")
-            for n in range(self.products)
-        ]
+        every = [Neighbour(n, n, 0.9 - n / 10, f"p{n}", "Chairs", "", n) for n in range(self.product_count)]
         return [every[:k] for _ in queries]
 
+    def products(self, rows: Sequence[int]) -> list[Product]:
+        assert not self.closed, "products are read after the snapshot was freed"
+        return [Product(f"p{n}", title=f"Product {n} of {self.revision}", category="Chairs") for n in rows]
+
+    def image_links(self, images: Sequence[int]) -> list[str]:
+        return [f"p{n}.jpg" for n in images]
+
     async def close(self) -> None:
-        """Nothing to free."""
+        self.closed = True
 
 
 if TYPE_CHECKING:
     # Here mypy compares each fake with its port.
     _runner: ModelRunner = FakeRunner(embeddings)
     _engine: Engine = FakeEngine()
-    _index: ProductIndex = FakeIndex()
+    _snapshot: Snapshot = FakeSnapshot()
 
 
 @dataclass
@@ -167,7 +189,8 @@ class Served:
 
     door: Door
     engine: FakeEngine
-    index: FakeIndex
+    index: Any
+    catalogs: Registry
     metrics: Metrics
     address: str
     channel: grpc.aio.Channel
@@ -197,6 +220,7 @@ async def serving(
     opened: bool = True,
     engine: FakeEngine | None = None,
     index: Any = None,
+    others: Sequence[Any] = (),
     channel_options: Sequence[tuple[str, Any]] = (),
     credentials: grpc.ChannelCredentials | None = None,
     tracing: Tracing = OFF,
@@ -210,13 +234,16 @@ async def serving(
         given: dict[str, Any] = {"batching": {"frames": {"slots": 1}, "crops": {"slots": 1}}, **parts}
         given["server"] = {"listen": "127.0.0.1:0", **parts.get("server", {})}
         found = Settings(**given)
-        metrics, engine, index = Metrics(), engine or FakeEngine(), index or FakeIndex()
+        metrics, engine, index = Metrics(), engine or FakeEngine(), index or FakeSnapshot()
+        catalogs = Registry(CatalogMetrics(metrics))
+        for snapshot in (index, *others):
+            catalogs.publish(snapshot)
         door = Door(found, metrics, tracing)
         address = str(stack.enter_context(rpc_server.listening(door.server, found.server, door.certificates)))
         await door.health.publish()
         await door.server.start()
         stack.push_async_callback(door.server.stop, None)
-        pipeline = await build_pipeline(stack, found, engine, index, metrics, tracing)
+        pipeline = await build_pipeline(stack, found, engine, catalogs, metrics, tracing)
         target = address.replace("127.0.0.1", "localhost") if credentials else address
         made = (
             grpc.aio.secure_channel(target, credentials, options=channel_options)
@@ -224,7 +251,7 @@ async def serving(
             else grpc.aio.insecure_channel(target, options=channel_options)
         )
         channel = await stack.enter_async_context(made)
-        served = Served(door, engine, index, metrics, address, channel, pipeline)
+        served = Served(door, engine, index, catalogs, metrics, address, channel, pipeline)
         if opened:
             served.open()
             await door.health.publish()
@@ -276,6 +303,7 @@ def details_of(error: grpc.aio.AioRpcError) -> dict[str, Any]:
         error_details_pb2.BadRequest,
         error_details_pb2.RetryInfo,
         error_details_pb2.QuotaFailure,
+        error_details_pb2.ResourceInfo,
     ]
     found: dict[str, Any] = {}
     for detail in status.details:

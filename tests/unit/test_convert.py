@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sightline.v1 import geometry_pb2, lens_service_pb2, product_pb2
+from sightline_server.domain.catalogs import CatalogNames
 from sightline_server.domain.events import (
     Accepted,
     Detected,
@@ -37,7 +38,7 @@ LIMITS = LimitSettings(max_regions=4, default_objects=2, max_objects=3, default_
 def query(*, default: bool = False, **fields: Any) -> SearchQuery:
     request = lens_service_pb2.SearchRequest(photo=b"p", **fields)
     return convert.to_query(
-        request, request_id="r", deadline=9.0, catalog="default", limits=LIMITS, one_per_group=default
+        request, request_id="r", deadline=9.0, catalogs=CatalogNames(), limits=LIMITS, one_per_group=default
     )
 
 
@@ -202,7 +203,8 @@ def product(**changes: Any) -> RankedProduct:
 
 
 def test_every_event_says_everything() -> None:
-    assert convert.to_response(Accepted("r")).accepted.request_id == "r"
+    accepted = convert.to_response(Accepted("r", "shop", "rev")).accepted
+    assert (accepted.request_id, accepted.catalog, accepted.catalog_revision) == ("r", "shop", "rev")
     item = PhotoObject("o1", Box(0.25, 0.5, 0.75, 1.0), ObjectSource.TAP, "chair", 0.5)
     shown = convert.to_response(Detected((item,))).detected.objects[0]
     assert (shown.object_id, shown.label, shown.score, shown.source) == (
@@ -234,7 +236,8 @@ def test_every_event_says_everything() -> None:
         lens_service_pb2.FAILURE_REASON_MODEL_ANSWER,
         "m",
     )
-    done = convert.to_response(Done(StageTimings(1, 2, 3, 4, 5, 6, 7, 8), "rev", "d@1", "e@2", "r", "f")).done
+    done = convert.to_response(Done(StageTimings(1, 2, 3, 4, 5, 6, 7, 8), "shop", "rev", "d@1", "e@2", "r", "f")).done
+    assert done.catalog == "shop"
     assert (done.catalog_revision, done.detector, done.embedder, done.request_id, done.applied_filter) == (
         "rev",
         "d@1",
@@ -244,7 +247,7 @@ def test_every_event_says_everything() -> None:
     )
     assert done.notice == lens_service_pb2.NOTICE_UNSPECIFIED
     plain = StageTimings(1, 2, 3, 4, 5, 6, 7, 8)
-    noticed = Done(plain, "rev", "d@1", "e@2", "r", notice=Notice.PERSON_ONLY)
+    noticed = Done(plain, "shop", "rev", "d@1", "e@2", "r", notice=Notice.PERSON_ONLY)
     assert convert.to_response(noticed).done.notice == lens_service_pb2.NOTICE_PERSON_ONLY
     timings = done.timings
     assert [getattr(timings, field.name) for field in timings.DESCRIPTOR.fields] == [1000.0 * n for n in range(1, 9)]

@@ -52,7 +52,7 @@ def test_what_is_written_comes_back(catalog: Path) -> None:
     assert opened.image_links.to_pylist() == ["p1-0.jpg", "p1-1.jpg", "p0-0.jpg", "p2-0.jpg"]
     assert opened.owners.tolist() == [0, 0, 1, 2]
     assert np.abs(opened.vectors.astype(np.float32) - unit_vectors(4)).max() < 1e-3
-    assert table.id_ranks.tolist() == [1, 0, 2]
+    assert table.id_order([2, 0, 1, 0]).tolist() == [3, 2, 1, 2]
     assert (opened.facts.products, opened.facts.vectors, opened.facts.max_images) == (3, 4, 2)
     assert opened.facts == read_facts(catalog)
     assert opened.revision.startswith("1-")

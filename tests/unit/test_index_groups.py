@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sightline_server.index.groups import MEMBERS, distinct_groups
 from sightline_server.index.neighbours import SAME_SIMILARITY, Hit, HitColumns, distinct_products
 from sightline_server.index.products import group_numbers
+from tests.unit.test_index_neighbours import backwards
 
 PRODUCTS = 12
 
@@ -28,15 +29,15 @@ def top(pair: tuple[float, int]) -> float:
 
 
 def columns(similarities: Sequence[float], products: Sequence[int]) -> HitColumns:
-    """Hits whose ids are in the opposite order of the rows, so that one cannot pass for the other."""
+    """Hits by similarity and product row."""
     rows = np.array(products, np.int64)
     # float64 keeps the jitter exact; the code under test does not depend on the width.
-    return HitColumns(np.array(similarities), rows, (100 - rows).astype(np.int32), np.arange(len(rows)))
+    return HitColumns(np.array(similarities), rows, np.arange(len(rows)))
 
 
 def expected(hits: HitColumns, groups: Sequence[int], k: int) -> list[Hit]:
     """Every product nearer than the first one of group k + 1, product by product."""
-    products = distinct_products(hits.hits(), PRODUCTS, exhausted=True) or []
+    products = distinct_products(hits.hits(), PRODUCTS, backwards, exhausted=True) or []
     seen: list[int] = []
     chosen: list[Hit] = []
     for hit in products:
@@ -54,7 +55,7 @@ GROUPS = st.lists(st.integers(0, 5), min_size=PRODUCTS, max_size=PRODUCTS)
 @given(hit_columns(), GROUPS, st.integers(1, 8))
 def test_the_answer_is_every_product_nearer_than_the_next_group(hits: HitColumns, groups: list[int], k: int) -> None:
     numbers = np.array(groups)[hits.products]
-    assert distinct_groups(hits, numbers, k, exhausted=True) == expected(hits, groups, k)
+    assert distinct_groups(hits, numbers, k, backwards, exhausted=True) == expected(hits, groups, k)
 
 
 @given(hit_columns(), GROUPS, st.integers(1, 8), st.integers(0, 40))
@@ -64,8 +65,8 @@ def test_a_prefix_gives_the_whole_answer_or_asks_for_more(
     part = hits.take(slice(length))
     numbers = np.array(groups)
     exhausted = length >= len(hits.products)
-    chosen = distinct_groups(part, numbers[part.products], k, exhausted=exhausted)
-    assert chosen in (None, distinct_groups(hits, numbers[hits.products], k, exhausted=True))
+    chosen = distinct_groups(part, numbers[part.products], k, backwards, exhausted=exhausted)
+    assert chosen in (None, distinct_groups(hits, numbers[hits.products], k, backwards, exhausted=True))
     if exhausted:
         assert chosen is not None
 
@@ -73,23 +74,23 @@ def test_a_prefix_gives_the_whole_answer_or_asks_for_more(
 def test_too_few_groups_ask_for_more() -> None:
     hits = columns([0.9, 0.8, 0.7, 0.6], [0, 1, 2, 3])
     groups = np.array([7, 7, 8, 8])
-    assert distinct_groups(hits, groups, 2, exhausted=False) is None
-    assert [hit.product for hit in distinct_groups(hits, groups, 2, exhausted=True) or []] == [0, 1, 2, 3]
-    assert [hit.product for hit in distinct_groups(hits, groups, 1, exhausted=False) or []] == [0, 1]
+    assert distinct_groups(hits, groups, 2, backwards, exhausted=False) is None
+    assert [hit.product for hit in distinct_groups(hits, groups, 2, backwards, exhausted=True) or []] == [0, 1, 2, 3]
+    assert [hit.product for hit in distinct_groups(hits, groups, 1, backwards, exhausted=False) or []] == [0, 1]
 
 
 def test_a_group_of_thousands_gives_its_nearest_members_and_the_groups_behind_it() -> None:
     hits = columns([0.9] * 5000 + [0.5, 0.4, 0.3], list(range(5003)))
     groups = np.array([0] * 5000 + [1, 2, 3])
-    chosen = distinct_groups(hits, groups, 2, exhausted=True) or []
+    chosen = distinct_groups(hits, groups, 2, backwards, exhausted=True) or []
     # Of equal similarities those with the smallest ids, which are the last rows.
     assert [hit.product for hit in chosen] == [*range(4999, 4999 - MEMBERS, -1), 5000]
 
 
 def test_nothing_found() -> None:
     nothing = columns([], [])
-    assert distinct_groups(nothing, nothing.products, 3, exhausted=True) == []
-    assert distinct_groups(nothing, nothing.products, 3, exhausted=False) is None
+    assert distinct_groups(nothing, nothing.products, 3, backwards, exhausted=True) == []
+    assert distinct_groups(nothing, nothing.products, 3, backwards, exhausted=False) is None
 
 
 @pytest.mark.parametrize("dictionary", [["", "cup", "", "bowl", "cup", None], ["cup", "a", "b", "bowl", "cup", "c"]])

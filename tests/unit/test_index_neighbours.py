@@ -1,7 +1,12 @@
 """Nearest vectors -> nearest products: no product twice, order kept, nothing nearer left out."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from sightline_server.index.neighbours import (
     SAME_SIMILARITY,
@@ -22,8 +27,12 @@ def hit_lists(draw: st.DrawFn) -> list[Hit]:
     drawn = draw(st.lists(st.tuples(LEVELS, JITTER, st.integers(0, 9)), max_size=40))
     found = [(level / 10 + jitter * SAME_SIMILARITY / 10, product) for level, jitter, product in drawn]
     found.sort(key=lambda pair: -pair[0])
-    # Ids are in the opposite order of the rows, so that one cannot pass for the other.
-    return [Hit(similarity, product, 100 - product, vector) for vector, (similarity, product) in enumerate(found)]
+    return [Hit(similarity, product, vector) for vector, (similarity, product) in enumerate(found)]
+
+
+def backwards(rows: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+    """Ids in the opposite order of the rows, so that one cannot pass for the other."""
+    return 100 - np.asarray(rows, np.int64)
 
 
 def level(similarity: float) -> int:
@@ -32,7 +41,7 @@ def level(similarity: float) -> int:
 
 @given(hit_lists(), st.integers(1, 12))
 def test_every_product_once_by_its_best_picture_ties_by_id(hits: list[Hit], k: int) -> None:
-    chosen = distinct_products(hits, k, exhausted=True)
+    chosen = distinct_products(hits, k, backwards, exhausted=True)
 
     assert chosen is not None
     best: dict[int, int] = {}
@@ -47,8 +56,8 @@ def test_every_product_once_by_its_best_picture_ties_by_id(hits: list[Hit], k: i
 
 @given(hit_lists(), st.integers(1, 12), st.integers(0, 40))
 def test_a_prefix_gives_the_whole_answer_or_asks_for_more(hits: list[Hit], k: int, length: int) -> None:
-    chosen = distinct_products(hits[:length], k, exhausted=length >= len(hits))
-    assert chosen in (None, distinct_products(hits, k, exhausted=True))
+    chosen = distinct_products(hits[:length], k, backwards, exhausted=length >= len(hits))
+    assert chosen in (None, distinct_products(hits, k, backwards, exhausted=True))
 
 
 @given(hit_lists(), st.integers(1, 5), st.integers(1, 4))
@@ -64,11 +73,11 @@ def test_enough_vectors_are_enough_unless_a_tie_goes_on(hits: list[Hit], k: int,
 
 
 def test_too_few_products_ask_for_more() -> None:
-    hits = [Hit(0.9, 1, 1, 0), Hit(0.8, 1, 1, 1), Hit(0.7, 2, 2, 2)]
-    assert distinct_products(hits, 3, exhausted=False) is None
-    assert [hit.product for hit in distinct_products(hits, 3, exhausted=True) or []] == [1, 2]
+    hits = [Hit(0.9, 1, 0), Hit(0.8, 1, 1), Hit(0.7, 2, 2)]
+    assert distinct_products(hits, 3, backwards, exhausted=False) is None
+    assert [hit.product for hit in distinct_products(hits, 3, backwards, exhausted=True) or []] == [1, 2]
 
 
 def test_nothing_found() -> None:
-    assert distinct_products([], 5, exhausted=True) == []
-    assert distinct_products([], 5, exhausted=False) is None
+    assert distinct_products([], 5, backwards, exhausted=True) == []
+    assert distinct_products([], 5, backwards, exhausted=False) is None

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from sightline_server.errors import SightlineError
 from sightline_server.index import faiss_index, shared
-from sightline_server.index.served import open_index
+from sightline_server.index.device_thread import DeviceThread
+from sightline_server.index.opening import open_snapshot
 from sightline_server.index.shared import SharedCatalog, open_shared, share_catalog
 from tests.support.catalogs import SPEC, row, unit_vectors, write_catalog
 
@@ -27,13 +28,14 @@ GROUPED = [True, False, True, False, True, False]
 WORKER = """
 import asyncio, json, sys
 import numpy as np
+from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.shared import SharedCatalog, open_shared
 
 async def main():
-    index = await open_shared(SharedCatalog.parse(json.loads(sys.argv[1])), sharers=2)
+    index = await open_shared(SharedCatalog.parse(json.loads(sys.argv[1])), DeviceThread(), sharers=2)
     queries = np.array(json.loads(sys.stdin.read()), np.float32)
-    found = await index.search(queries, 5, [True, False] * 3)
-    print(json.dumps([[[n.product.id, n.matched_image, n.similarity] for n in neighbours] for neighbours in found]))
+    found = await index.nearest(queries, 5, [True, False] * 3)
+    print(json.dumps([[[n.product_id, n.image, n.similarity] for n in neighbours] for neighbours in found]))
     await index.close()
 
 asyncio.run(main())
@@ -43,14 +45,14 @@ asyncio.run(main())
 async def test_a_worker_finds_in_the_shared_catalog_what_it_finds_in_one_of_its_own(tmp_path: Path) -> None:
     write_catalog(tmp_path / "shop", ROWS)
     queries = unit_vectors(6, seed=77)
-    own = await open_index(tmp_path / "shop", "shop", SPEC)
-    expected = await own.search(queries, 5, GROUPED)
-    assert all(len({one.product.group for one in found}) == 5 for found in expected[::2])
+    own = await open_snapshot(tmp_path / "shop", "shop", SPEC, DeviceThread())
+    expected = await own.nearest(queries, 5, GROUPED)
+    assert all(len({one.group for one in found}) == 5 for found in expected[::2])
     catalog = await share_catalog(tmp_path / "shop", "shop", SPEC)
     assert (catalog.revision, catalog.recall) == (own.revision, 1.0)
     found = found_by_a_worker(catalog, queries)
     for ours, theirs in zip(expected, found, strict=True):
-        assert [[one.product.id, one.matched_image] for one in ours] == [one[:2] for one in theirs]
+        assert [[one.product_id, one.image] for one in ours] == [one[:2] for one in theirs]
         assert [one.similarity for one in ours] == pytest.approx([one[2] for one in theirs], abs=1e-6)
     await own.close()
     catalog.close()
@@ -72,10 +74,10 @@ def found_by_a_worker(catalog: SharedCatalog, queries: NDArray[np.float32]) -> A
 
 async def test_what_is_served_says_what_the_catalog_said(tmp_path: Path) -> None:
     write_catalog(tmp_path / "shop", ROWS)
-    own = await open_index(tmp_path / "shop", "shop", SPEC)
+    own = await open_snapshot(tmp_path / "shop", "shop", SPEC, DeviceThread())
     catalog = await share_catalog(tmp_path / "shop", "shop", SPEC)
-    opened = await open_shared(SharedCatalog.parse(catalog.facts()), sharers=1)
-    for fact in ("name", "revision", "dimension", "products", "built_at", "self_check_recall"):
+    opened = await open_shared(SharedCatalog.parse(catalog.facts()), DeviceThread(), sharers=1)
+    for fact in ("name", "revision", "dimension", "product_count", "built_at", "embedder", "self_check_recall"):
         assert getattr(opened, fact) == getattr(own, fact)
     await opened.close()
     await own.close()
@@ -106,7 +108,7 @@ async def test_nothing_is_left_open_when_a_catalog_cannot_be_shared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_catalog(tmp_path / "shop", ROWS)
-    monkeypatch.setattr("sightline_server.index.served.recall", lambda index, vectors: 0.5)
+    monkeypatch.setattr("sightline_server.index.opening.recall", lambda index, vectors: 0.5)
     before = memory_files()
     with pytest.raises(SightlineError, match="finds only 50%"):
         await share_catalog(tmp_path / "shop", "shop", SPEC)

@@ -4,15 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sightline_server.domain.items import MatchLevel, Neighbour, Product, RankedProduct, ReasonKind
+from sightline_server.domain.items import MatchLevel, Neighbour, RankedNeighbour, ReasonKind
 from sightline_server.settings import RankingSettings
 from sightline_server.stages.rank import names_category, rank
 
 SETTINGS = RankingSettings()
 
 
-def near(product_id: str, similarity: float, **product: str) -> Neighbour:
-    return Neighbour(Product(product_id, **product), similarity, f"{product_id}.jpg")
+def near(
+    product_id: str, similarity: float, *, category: str = "", availability: str = "", item_group_id: str = ""
+) -> Neighbour:
+    group = hash(("group", item_group_id) if item_group_id else ("product", product_id))
+    return Neighbour(0, 0, similarity, product_id, category, availability, group)
 
 
 def ranked(
@@ -22,12 +25,12 @@ def ranked(
     least: float = 0.0,
     settings: RankingSettings = SETTINGS,
     grouped: bool = False,
-) -> tuple[RankedProduct, ...]:
+) -> tuple[RankedNeighbour, ...]:
     return rank(neighbours, label, limit=limit, min_similarity=least, settings=settings, one_per_group=grouped)
 
 
-def ids(products: tuple[RankedProduct, ...]) -> list[str]:
-    return [each.product.id for each in products]
+def ids(products: tuple[RankedNeighbour, ...]) -> list[str]:
+    return [each.neighbour.product_id for each in products]
 
 
 def test_nothing_near_is_nothing_ranked() -> None:
@@ -36,9 +39,9 @@ def test_nothing_near_is_nothing_ranked() -> None:
 
 def test_the_best_first_with_places_from_one() -> None:
     products = ranked(near("a", 0.2), near("b", 0.9), near("c", 0.5), limit=2)
-    assert [(each.product.id, each.rank, each.matched_image) for each in products] == [
-        ("b", 1, "b.jpg"),
-        ("c", 2, "c.jpg"),
+    assert [(each.neighbour.product_id, each.rank) for each in products] == [
+        ("b", 1),
+        ("c", 2),
     ]
 
 
@@ -82,7 +85,7 @@ def test_what_can_be_bought_keeps_its_score(word: str) -> None:
     ],
 )
 def test_the_label_names_the_category(label: str, category: str, expected: bool) -> None:
-    assert names_category(label, Product("p", category=category)) is expected
+    assert names_category(label, category) is expected
 
 
 @pytest.mark.parametrize(
@@ -153,7 +156,7 @@ neighbours = st.lists(
         category=st.sampled_from(["", "chairs", "vase"]),
         availability=st.sampled_from(["", "in_stock", "out_of_stock"]),
     ),
-    unique_by=lambda each: each.product.id,
+    unique_by=lambda each: each.product_id,
     max_size=12,
 )
 
@@ -165,9 +168,9 @@ def test_ranking_keeps_its_laws(found: list[Neighbour], label: str, limit: int, 
     kept = [each for each in found if least <= 0.0 or each.similarity >= least]
     assert len(products) == min(limit, len(kept))
     assert [each.rank for each in products] == list(range(1, len(products) + 1))
-    assert [(-each.score, each.product.id) for each in products] == sorted(
-        (-each.score, each.product.id) for each in products
+    assert [(-each.score, each.neighbour.product_id) for each in products] == sorted(
+        (-each.score, each.neighbour.product_id) for each in products
     )
     for each in products:
         assert sum(reason.contribution for reason in each.reasons) == pytest.approx(each.score, abs=1e-12)
-        assert each.reasons[0].contribution == each.similarity
+        assert each.reasons[0].contribution == each.neighbour.similarity

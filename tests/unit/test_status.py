@@ -9,6 +9,7 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.rpc.status import CODES, DETAILS_KEY, to_status
 
 DETAILS = {
+    "NOT_FOUND": {"ErrorInfo", "ResourceInfo"},
     "INVALID_ARGUMENT": {"ErrorInfo", "BadRequest"},
     "UNAVAILABLE": {"ErrorInfo", "RetryInfo"},
     "RESOURCE_EXHAUSTED": {"ErrorInfo", "RetryInfo", "QuotaFailure"},

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from prometheus_client import generate_latest
 
+from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.logging import JsonFormatter, PlainFormatter
 from sightline_server.telemetry.metrics import BatcherMetrics, EngineMetrics, Metrics
 from sightline_server.telemetry.stopwatch import STAGES, Stopwatch
+from tests.support.lens import FakeSnapshot
 
 TABLE = Path(__file__).parents[2] / "docs" / "metrics.md"
 OURS = "sightline_"
@@ -94,16 +96,17 @@ def test_an_engine_shows_its_present_provider_and_transport_only() -> None:
     assert value(metrics, "sightline_engine_ready") == 0
 
 
-def test_earlier_revision_of_a_catalog_is_0_and_other_catalogs_stay() -> None:
+def test_earlier_revision_of_a_catalog_is_gone_and_other_catalogs_stay() -> None:
     metrics = Metrics()
-    for catalog, revision in (("shop", "1-aa"), ("other", "1-aa"), ("shop", "2-bb"), ("shop", "2-bb")):
-        metrics.show_revision(catalog, revision)
-    assert value(metrics, "sightline_catalog_info", catalog="shop", revision="1-aa") == 0
+    catalogs = CatalogMetrics(metrics)
+    first, second, other = FakeSnapshot("shop", "1-aa"), FakeSnapshot("shop", "2-bb"), FakeSnapshot("other", "1-aa")
+    catalogs.published(first)
+    catalogs.published(other)
+    catalogs.published(second)
+    catalogs.replaced(first)
+    assert value(metrics, "sightline_catalog_info", catalog="shop", revision="1-aa") is None
     assert value(metrics, "sightline_catalog_info", catalog="shop", revision="2-bb") == 1
     assert value(metrics, "sightline_catalog_info", catalog="other", revision="1-aa") == 1
-    metrics.show_revision("shop", "1-aa")
-    assert value(metrics, "sightline_catalog_info", catalog="shop", revision="1-aa") == 1
-    assert value(metrics, "sightline_catalog_info", catalog="shop", revision="2-bb") == 0
 
 
 def fail_after(now: list[float], seconds: float) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from prometheus_client import values
 
+from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.shared import PREFIX, forget_gauges, joined, metrics_folder, of_all
 from sightline_server.telemetry.usage import Usage
+from tests.support.lens import FakeSnapshot
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def test_calls_inside_are_summed_and_readiness_is_that_of_the_least_ready(folder
             metrics = Metrics()
             metrics.in_flight.inc(3)
             metrics.engine_ready.set(ready)
-            metrics.show_revision("shop", f"rev-{worker}")
+            CatalogMetrics(metrics).published(FakeSnapshot("shop", f"rev-{worker}"))
     assert shown(folder, "in_flight") == 6
     assert shown(folder, "engine_ready") == 0
     forget_gauges(folder, "2")
@@ -61,8 +63,12 @@ def test_earlier_revision_stays_1_until_every_worker_has_left_it(folder: Path) -
     for worker, revisions in (("1", ("1-aa", "2-bb")), ("2", ("1-aa",)), ("2", ("1-aa", "2-bb"))):
         with joined(folder, worker):
             metrics = Metrics()
-            for revision in revisions:
-                metrics.show_revision("shop", revision)
+            catalogs = CatalogMetrics(metrics)
+            snapshots = [FakeSnapshot("shop", revision) for revision in revisions]
+            for number, snapshot in enumerate(snapshots):
+                catalogs.published(snapshot)
+                if number:
+                    catalogs.replaced(snapshots[number - 1])
         shown_now = [shown(folder, "catalog_info", catalog="shop", revision=each) for each in ("1-aa", "2-bb")]
         assert shown_now == ([0, 1] if revisions[-1] == "2-bb" else [1, 1])
 

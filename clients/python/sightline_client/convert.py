@@ -84,7 +84,8 @@ def event_from_pb(message: lens_service_pb2.SearchResponse) -> events.Event | No
     """The typed event, or None for one that this client does not know."""
     match message.WhichOneof("event"):
         case "accepted":
-            return events.Accepted(message.accepted.request_id)
+            accepted = message.accepted
+            return events.Accepted(accepted.request_id, accepted.catalog, accepted.catalog_revision)
         case "detected":
             return events.Detected(tuple(_object_from_pb(found) for found in message.detected.objects))
         case "results":
@@ -103,7 +104,11 @@ def event_to_pb(event: events.Event) -> lens_service_pb2.SearchResponse:
     """The message of a typed event."""
     match event:
         case events.Accepted():
-            return lens_service_pb2.SearchResponse(accepted=lens_service_pb2.Accepted(request_id=event.request_id))
+            return lens_service_pb2.SearchResponse(
+                accepted=lens_service_pb2.Accepted(
+                    request_id=event.request_id, catalog=event.catalog, catalog_revision=event.catalog_revision
+                )
+            )
         case events.Detected():
             objects = [_object_to_pb(found) for found in event.objects]
             return lens_service_pb2.SearchResponse(detected=lens_service_pb2.Detected(objects=objects))
@@ -204,6 +209,7 @@ _TIMINGS = ("decode_ms", "detect_ms", "crop_ms", "embed_ms", "search_ms", "rank_
 def _done_from_pb(done: lens_service_pb2.Done) -> events.Done:
     return events.Done(
         timings=events.StageTimings(**{name: getattr(done.timings, name) for name in _TIMINGS}),
+        catalog=done.catalog,
         catalog_revision=done.catalog_revision,
         detector=done.detector,
         embedder=done.embedder,
@@ -220,6 +226,7 @@ def _notice_from_pb(number: lens_service_pb2.Notice) -> events.Notice | None:
 def _done_to_pb(done: events.Done) -> lens_service_pb2.Done:
     return lens_service_pb2.Done(
         timings=lens_service_pb2.StageTimings(**{name: getattr(done.timings, name) for name in _TIMINGS}),
+        catalog=done.catalog,
         catalog_revision=done.catalog_revision,
         detector=done.detector,
         embedder=done.embedder,

@@ -146,9 +146,14 @@ class DetectedObject:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The server has taken the call; `request_id` stands in its log beside everything about it."""
+    """The server has taken the call; its log names `request_id` with everything about it.
+
+    `catalog_revision` of `catalog` answers the call, to its end. Both are empty from servers before 0.2.
+    """
 
     request_id: str
+    catalog: str = ""
+    catalog_revision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +205,7 @@ class Done:
     request_id: str
     applied_filter: str = ""
     notice: Notice | None = None
+    catalog: str = ""
 
 
 Event = Accepted | Detected | ObjectResults | ObjectFailure | Done

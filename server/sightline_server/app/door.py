@@ -70,7 +70,7 @@ class Door:
             ),
             admission=self.admission,
             limits=settings.limits,
-            catalog=settings.catalog.name,
+            catalogs=settings.catalog_names,
             clock=clock,
             one_per_group=settings.ranking.one_per_group,
             on_too_large=metrics.objects.labels(FailureReason.TOO_LARGE.value).inc,

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from sightline_server.app.clock import clock
 from sightline_server.batching.batcher import BatchFunction, MicroBatcher
 from sightline_server.batching.window import Window
-from sightline_server.domain.items import Neighbour
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.pipeline import Pipeline, PipelineSettings
-from sightline_server.ports import Engine, ProductIndex
+from sightline_server.ports import Catalogs, Engine
 from sightline_server.settings import BatchSettings, DecodeSettings, Settings
 from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.detect import RawDetections, split_answer
@@ -26,7 +25,7 @@ from sightline_server.stages.embed import split_embeddings
 from sightline_server.stages.photo_threads import PhotoThreads
 from sightline_server.stages.processes.pool import ENDS, DecodeProcesses
 from sightline_server.stages.processes.process import ProcessLimits
-from sightline_server.stages.search import VectorQuery, search
+from sightline_server.stages.search import Found, VectorQuery, search
 from sightline_server.telemetry.metrics import BatcherMetrics, Metrics
 from sightline_server.telemetry.tracing import OFF, Tracing
 
@@ -58,11 +57,11 @@ async def build_pipeline(
     stack: AsyncExitStack,
     settings: Settings,
     engine: Engine,
-    index: ProductIndex,
+    catalogs: Catalogs,
     metrics: Metrics,
     tracing: Tracing = OFF,
 ) -> Pipeline:
-    """The pipeline of `engine` and `index`; what it starts ends with `stack`.
+    """The pipeline of `engine` and `catalogs`; what it starts ends with `stack`.
 
     Raises `SightlineError` of kind CONFIGURATION when one photo's objects do not fit into a batch.
     """
@@ -78,8 +77,8 @@ async def build_pipeline(
         answer = await engine.runner("embedder").infer(items, deadline=deadline)
         return list(split_embeddings(answer, len(items), engine.embedder))
 
-    async def look_up(items: Sequence[VectorQuery], *, deadline: float) -> list[list[Neighbour]]:
-        return await search(index, items)
+    async def look_up(items: Sequence[VectorQuery], *, deadline: float) -> list[Found]:
+        return await search(items)
 
     detector, embedder = Device.of(engine.detector), Device.of(engine.embedder)
     frames = batcher(stack, "frames", detect, part.frames, detector, metrics)
@@ -95,7 +94,7 @@ async def build_pipeline(
     stack.callback(threads.shutdown, wait=True, cancel_futures=True)
     return Pipeline(
         engine=engine,
-        index=index,
+        catalogs=catalogs,
         frames=frames,
         crops=crops,
         queries=queries,

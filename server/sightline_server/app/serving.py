@@ -11,22 +11,19 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from prometheus_client import CollectorRegistry
 
+from sightline_server.app.catalogs import catalog_path, open_catalogs
 from sightline_server.app.clock import clock
 from sightline_server.app.door import Door
 from sightline_server.app.engine import engine_session
 from sightline_server.app.pipeline import build_pipeline
 from sightline_server.domain.request import SearchQuery
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.index.catalog import read_facts
-from sightline_server.index.served import ServedCatalog, open_index
 from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Engine
 from sightline_server.rpc import server as rpc_server
@@ -84,8 +81,8 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         events = EngineMetrics(metrics)
         engine = await stack.enter_async_context(engine_session(settings, events))
         log.info("engine: %s, %s", engine.detector.identity, engine.embedder.identity)
-        index = await open_catalog(stack, settings, engine, metrics)
-        pipeline = await build_pipeline(stack, settings, engine, index, metrics, tracing)
+        catalogs = await open_catalogs(stack, settings, engine.embedder, metrics)
+        pipeline = await build_pipeline(stack, settings, engine, catalogs, metrics, tracing)
         await warm_up(pipeline, settings)
         metrics.build.labels(**build_facts(engine)).set(1)
         metrics.workers.set(1)
@@ -135,34 +132,6 @@ def reload_files(door: Door, reloading: set[asyncio.Task[None]]) -> None:
     task.add_done_callback(reloading.discard)
 
 
-async def open_catalog(stack: AsyncExitStack, settings: Settings, engine: Engine, metrics: Metrics) -> ServedCatalog:
-    """The catalog of the settings as an index of the engine's embedder."""
-    index = await open_index(catalog_path(settings), settings.catalog.name, engine.embedder)
-    stack.push_async_callback(index.close)
-    show_catalog(index, metrics)
-    return index
-
-
-def catalog_path(settings: Settings) -> Path:
-    """Where the catalog is. Raises `SightlineError` of kind CONFIGURATION when none was given, or there is none."""
-    path = settings.catalog.path
-    if path is None:
-        raise SightlineError(
-            ErrorKind.CONFIGURATION, "no catalog given: --catalog DIR, built by `sightline catalog build`"
-        )
-    read_facts(path)
-    return path
-
-
-def show_catalog(index: ServedCatalog, metrics: Metrics) -> None:
-    """Sets the metrics of the served revision."""
-    metrics.catalog_products.labels(index.name).set(index.products)
-    metrics.index_recall.labels(index.name).set(index.self_check_recall)
-    metrics.show_revision(index.name, index.revision)
-    metrics.catalog_built.labels(index.name).set(datetime.fromisoformat(index.built_at).timestamp())
-    log.info("catalog %s revision %s: %d products", index.name, index.revision, index.products)
-
-
 async def warm_up(pipeline: Pipeline, settings: Settings) -> None:
     """Sends one picture of noise the whole way, so that no caller pays for the first time of anything."""
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8))
@@ -175,6 +144,7 @@ async def warm_up(pipeline: Pipeline, settings: Settings) -> None:
         max_objects=settings.limits.max_objects,
         max_products=settings.limits.default_products,
         min_similarity=0.0,
+        catalog=settings.catalog.name,
     )
     async with aclosing(pipeline.run(query)) as events:
         async for event in events:

@@ -23,9 +23,11 @@ class Notice(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The call passed admission."""
+    """The call passed admission. The revision of the catalog that it leased answers it to its end."""
 
     request_id: str
+    catalog: str
+    catalog_revision: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Done:
     """The end of a search that succeeded."""
 
     timings: StageTimings
+    catalog: str
     catalog_revision: str
     detector: str
     embedder: str

@@ -60,19 +60,22 @@ class Product:
     gtin: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def group(self) -> tuple[str, str]:
-        """Equal for the variants of one article; a product without `item_group_id` is a group of its own."""
-        return (self.item_group_id, "") if self.item_group_id else ("", self.id)
-
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A product near an embedding: its cosine similarity -1..1 by its closest picture, and that picture's link."""
+    """A product near an embedding, with what the ranking reads of it; the rest is read only for what is shown.
 
-    product: Product
+    `row` is its product and `image` its closest image, as the snapshot that found it numbers them. `similarity` is the
+    cosine -1..1 of that image. `group` is equal for the variants of one article, within that snapshot.
+    """
+
+    row: int
+    image: int
     similarity: float
-    matched_image: str
+    product_id: str
+    category: str
+    availability: str
+    group: int
 
 
 class MatchLevel(Enum):
@@ -101,8 +104,19 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
+class RankedNeighbour:
+    """A neighbour with its rank, from 1, and the reasons for it."""
+
+    neighbour: Neighbour
+    score: float
+    rank: int
+    level: MatchLevel
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RankedProduct:
-    """A product with its place, from 1, and the reasons for it."""
+    """A product with its rank, from 1, and the reasons for it."""
 
     product: Product
     similarity: float

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
+from sightline_server.domain.catalogs import DEFAULT_CATALOG
 from sightline_server.domain.geometry import Box, Point
 
 Region = Box | Point
@@ -21,7 +22,7 @@ class SearchQuery:
 
     `photo` are the encoded bytes. `deadline` is an instant of the server's monotonic clock, in seconds. A `Box` in
     `regions` is searched as it is, a `Point` through the detector; without regions the detector decides. With
-    `one_per_group`, `max_products` counts item groups.
+    `one_per_group`, `max_products` counts item groups. `catalog` is the name of a configured catalog.
     """
 
     request_id: str
@@ -33,6 +34,7 @@ class SearchQuery:
     regions: tuple[Region, ...] = ()
     lane: Lane = Lane.INTERACTIVE
     one_per_group: bool = False
+    catalog: str = DEFAULT_CATALOG
 
     @property
     def needs_detector(self) -> bool:

@@ -1,6 +1,7 @@
 """Exact inner-product search with FAISS, on the CPU or on a GPU. The only faiss import.
 
-Rule: one thread owns an index, from its making to its end; a GPU's resources are made once, with it. No filter is ever
+Rule: one thread owns an index. On the CPU that is the thread that built it until another one adopts it; on a GPU it is
+the device thread from the beginning, whose resources are made once and shared by all of its indexes. No filter is ever
 given to FAISS: its plain GPU indexes ignore one without an error.
 
 On the CPU the vectors are float32 although the catalog has float16. Measured on 20,000 x 1280 and one core: float16
@@ -10,9 +11,10 @@ only float32 goes through BLAS, and queries come in batches here. On a GPU, floa
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import faiss
 import numpy as np
@@ -54,21 +56,43 @@ def library_facts() -> LibraryFacts:
     return LibraryFacts(flavour, str(faiss.__version__), gpus, cannot)
 
 
+ValueT = TypeVar("ValueT")
+Run = Callable[[Callable[[], ValueT]], ValueT]
+"""Runs a step in the thread that is to own the index, and waits for it."""
+
+of_thread = threading.local()
+"""The resources of a GPU, which belong to one thread and are shared by the indexes that it owns."""
+
+
+def here(work: Callable[[], ValueT]) -> ValueT:
+    """Runs a step in the calling thread."""
+    return work()
+
+
 class FlatIndex:
-    """A flat FAISS index that is ready; `FaissIndex` and `MappedIndex` make it."""
+    """A flat FAISS index that is ready; `FaissIndex` and `MappedIndex` make it. A search takes `threads` threads."""
 
     exact = True
 
-    def __init__(self, index: Any, *, place: str, max_k: int) -> None:
+    def __init__(self, index: Any, *, place: str, max_k: int, threads: int) -> None:
         self._owner = threading.get_ident()
         self._index = index
+        self._threads = threads
+        self._blas_from = blas_threshold(index.d)
         self.max_k = max_k
         self.description = f"flat inner product, {index.ntotal} x {index.d}, {place}"
+
+    def adopt(self) -> None:
+        """Makes the calling thread the owner."""
+        self._owner = threading.get_ident()
 
     def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """See `VectorIndex`. Raises `RuntimeError` from another thread than the owner's."""
         if threading.get_ident() != self._owner:
-            raise RuntimeError("a FAISS index belongs to the thread that made it")
+            raise RuntimeError("a FAISS index belongs to the thread that adopted it")
+        # Both are settings of the thread and of the process; the search before this one may have been on another index.
+        faiss.omp_set_num_threads(self._threads)
+        faiss.cvar.distance_compute_blas_threshold = self._blas_from
         similarities, rows = self._index.search(np.ascontiguousarray(queries, np.float32), k)
         return similarities, rows
 
@@ -80,38 +104,25 @@ class FlatIndex:
 class FaissIndex(FlatIndex):
     """A flat index over all `vectors` [V,D], which are normalised again after their rounding.
 
-    `sharers` processes search on this machine's cores, this one included.
+    `sharers` processes search on this machine's cores, this one included. On a GPU, `run` says which thread owns the
+    index: vectors go there part by part, so that searches find room between two of them.
     """
 
-    def __init__(self, vectors: Vectors, *, use_gpu: bool, sharers: int = 1) -> None:
+    def __init__(self, vectors: Vectors, *, use_gpu: bool, sharers: int = 1, run: "Run[Any]" = here) -> None:
         rows, dimension = vectors.shape
-        self._resources: Any = None
-        threads = use_threads(vectors.size, sharers)
-        if use_gpu:
-            self._resources = faiss.StandardGpuResources()
-            self._resources.setTempMemory(GPU_SCRATCH_BYTES)
-            config = faiss.GpuIndexFlatConfig()
-            config.device = 0
-            config.useFloat16 = True
-            # Its own kernels take 3.6 times as long for one query on 1M x 1280, 6.7 times for 256 (docs/benchmarks.md).
-            config.use_cuvs = library_facts().flavour == "gpu-cuvs"
-            index: Any = faiss.GpuIndexFlatIP(self._resources, dimension, config)
-        else:
-            use_blas_early(dimension)
-            index = faiss.IndexFlatIP(dimension)
+        threads = search_threads(vectors.size, sharers)
+        run = run if use_gpu else here
+        index = run(lambda: empty_gpu_index(dimension) if use_gpu else faiss.IndexFlatIP(dimension))
         for part in unit_parts(vectors):
-            index.add(part)
+            run(partial(index.add, part))
         place = "GPU 0, float16" if use_gpu else f"CPU, float32, threads: {threads}"
-        super().__init__(index, place=place, max_k=min(rows, GPU_MAX_K) if use_gpu else rows)
+        max_k = min(rows, GPU_MAX_K) if use_gpu else rows
+        super().__init__(index, place=place, max_k=max_k, threads=threads)
+        run(self.adopt)
 
     def write(self, file: Path) -> None:
         """Writes the vectors to `file`, for `MappedIndex`. Not for an index on a GPU."""
         faiss.write_index(self._index, str(file))
-
-    def close(self) -> None:
-        """Frees the vectors, and the GPU's scratch memory after them."""
-        super().close()
-        self._resources = None
 
 
 class MappedIndex(FlatIndex):
@@ -123,9 +134,9 @@ class MappedIndex(FlatIndex):
 
     def __init__(self, file: Path, *, sharers: int) -> None:
         index = faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
-        use_blas_early(index.d)
-        threads = use_threads(index.ntotal * index.d, sharers)
-        super().__init__(index, place=f"CPU, float32, mapped, threads: {threads}", max_k=index.ntotal)
+        threads = search_threads(index.ntotal * index.d, sharers)
+        place = f"CPU, float32, mapped, threads: {threads}"
+        super().__init__(index, place=place, max_k=index.ntotal, threads=threads)
 
     def vectors(self) -> NDArray[np.float32]:
         """All vectors, float32 [V,D], as a view; valid until `close`."""
@@ -139,20 +150,33 @@ def can_map() -> bool:
     return hasattr(faiss, "IO_FLAG_MMAP_IFC")
 
 
-def use_threads(numbers: int, sharers: int) -> int:
-    """Sets how many threads a search over `numbers` float32 takes; returns it.
-
-    OpenMP keeps this number per calling thread, and searches come from this one.
-    """
+def search_threads(numbers: int, sharers: int) -> int:
+    """How many threads a search over `numbers` float32 takes, where `sharers` processes share the cores."""
     cores = (os.cpu_count() or 1) // 2 // sharers
-    threads = 1 if numbers * 4 < SMALL_BYTES else max(1, min(MAX_THREADS, cores))
-    faiss.omp_set_num_threads(threads)
-    return threads
+    return 1 if numbers * 4 < SMALL_BYTES else max(1, min(MAX_THREADS, cores))
+
+
+def blas_threshold(dimension: int) -> int:
+    """Where FAISS's flat search over vectors of `dimension` numbers turns from one-by-one to a matrix product."""
+    return BLAS_FROM_QUERIES * (dimension if THRESHOLD_IS_NUMBERS else 1)
 
 
 def use_blas_early(dimension: int) -> None:
-    """Sets where FAISS's flat search turns from one-by-one to a matrix product; a variable of the whole process."""
-    faiss.cvar.distance_compute_blas_threshold = BLAS_FROM_QUERIES * (dimension if THRESHOLD_IS_NUMBERS else 1)
+    """Sets `blas_threshold` for the whole process."""
+    faiss.cvar.distance_compute_blas_threshold = blas_threshold(dimension)
+
+
+def empty_gpu_index(dimension: int) -> Any:
+    """A flat float16 index on GPU 0, with the resources of the calling thread."""
+    if not hasattr(of_thread, "resources"):
+        of_thread.resources = faiss.StandardGpuResources()
+        of_thread.resources.setTempMemory(GPU_SCRATCH_BYTES)
+    config = faiss.GpuIndexFlatConfig()
+    config.device = 0
+    config.useFloat16 = True
+    # FAISS's kernels take 3.6 times as long for one query on 1M x 1280, 6.7 times for 256 (docs/benchmarks.md).
+    config.use_cuvs = library_facts().flavour == "gpu-cuvs"
+    return faiss.GpuIndexFlatIP(of_thread.resources, dimension, config)
 
 
 def unit_parts(vectors: Vectors) -> Iterator[NDArray[np.float32]]:

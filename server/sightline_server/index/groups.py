@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline_server.index.neighbours import SAME_SIMILARITY, TIE_SLACK, Hit, HitColumns
+from sightline_server.index.neighbours import SAME_SIMILARITY, TIE_SLACK, Hit, HitColumns, IdOrder
 
 MEMBERS = 100
 """Products of one group that are returned, the nearest ones. The ranking chooses among them."""
@@ -21,7 +21,9 @@ def first_attempt_for_groups(k: int) -> int:
     return 4 * k + TIE_SLACK
 
 
-def distinct_groups(hits: HitColumns, groups: NDArray[np.integer[Any]], k: int, *, exhausted: bool) -> list[Hit] | None:
+def distinct_groups(
+    hits: HitColumns, groups: NDArray[np.integer[Any]], k: int, id_order: IdOrder, *, exhausted: bool
+) -> list[Hit] | None:
     """One hit per product, nearest first, up to the first one of group `k` + 1; at most `MEMBERS` of a group.
 
     `groups` [N] are the numbers of the hits' groups. None when more hits are needed to tell. With `exhausted` there are
@@ -31,7 +33,7 @@ def distinct_groups(hits: HitColumns, groups: NDArray[np.integer[Any]], k: int, 
     # The last group of ties may go on beyond the last hit.
     whole = len(ties) if exhausted else int(np.searchsorted(ties, ties[-1:]).sum())
     hits, ties = hits.take(slice(whole)), ties[:whole]
-    order = np.lexsort((hits.vectors, hits.id_ranks, ties))
+    order = np.lexsort((hits.vectors, ranks_in_ties(hits.products, ties, id_order), ties))
     order = order[first_places(hits.products[order])]
     ordered = groups[order]
     starts = first_places(ordered)
@@ -51,6 +53,17 @@ def tie_numbers(similarities: NDArray[np.float32]) -> NDArray[np.int64]:
             number, top = number + 1, similarity
         numbers.append(number)
     return np.array(numbers, np.int64)
+
+
+def ranks_in_ties(
+    products: NDArray[np.integer[Any]], ties: NDArray[np.int64], id_order: IdOrder
+) -> NDArray[np.integer[Any]]:
+    """A number for each hit, [N], that orders hits of one similarity by product id; 0 for a hit that ties with none."""
+    ranks = np.zeros(len(products), np.int64)
+    tied = np.bincount(ties)[ties] > 1 if len(ties) else np.zeros(0, bool)
+    if tied.any():
+        ranks[tied] = id_order(products[tied])
+    return ranks
 
 
 def first_places(values: NDArray[np.integer[Any]]) -> NDArray[np.intp]:

@@ -1,10 +1,12 @@
 """Nearest vectors -> nearest products. Pure.
 
-Rule: a product counts once, by its closest picture. Similarities within 1e-6 of the first of their group are one
-similarity (the same query differs by up to 4e-7 between batch sizes), and are ordered by product id, then by picture.
+Rule: a product counts once, by its closest image. Similarities within 1e-6 of the first of their group are one
+similarity (the same query differs by up to 4e-7 between batch sizes), and are ordered by product id, then by image.
+Ids are compared only where similarities tie: an order of all ids would belong to one revision and would have to be made
+again for each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -14,6 +16,9 @@ from numpy.typing import NDArray
 SAME_SIMILARITY = 1e-6
 TIE_SLACK = 16
 
+IdOrder = Callable[[Sequence[int] | NDArray[np.integer[Any]]], NDArray[np.integer[Any]]]
+"""For product rows [N], the rank of each one's id among these ids, [N]; equal ids have equal ranks."""
+
 
 class Hit(NamedTuple):
     """One of the vectors that a search returned; a tuple, because every query makes hundreds."""
@@ -21,8 +26,6 @@ class Hit(NamedTuple):
     similarity: float
     product: int
     """Row of its product."""
-    id_rank: int
-    """Place of the product's id among all ids in order."""
     vector: int
     """Row of the vector."""
 
@@ -33,25 +36,19 @@ class HitColumns:
 
     similarities: NDArray[np.float32]
     products: NDArray[np.integer[Any]]
-    id_ranks: NDArray[np.int32]
     vectors: NDArray[np.int64]
 
     def take(self, places: NDArray[np.intp] | slice) -> Self:
         """The hits at `places`."""
-        return type(self)(self.similarities[places], self.products[places], self.id_ranks[places], self.vectors[places])
+        return type(self)(self.similarities[places], self.products[places], self.vectors[places])
 
     def of_query(self, query: int, count: int) -> Self:
         """The first `count` hits of one of B queries."""
-        return type(self)(
-            self.similarities[query, :count],
-            self.products[query, :count],
-            self.id_ranks[query, :count],
-            self.vectors[query, :count],
-        )
+        return type(self)(self.similarities[query, :count], self.products[query, :count], self.vectors[query, :count])
 
     def hits(self) -> list[Hit]:
         """The hits one by one."""
-        columns = (self.similarities, self.products, self.id_ranks, self.vectors)
+        columns = (self.similarities, self.products, self.vectors)
         return [Hit(*hit) for hit in zip(*(column.tolist() for column in columns), strict=True)]
 
 
@@ -65,11 +62,11 @@ def first_attempt(k: int, max_images: int) -> int:
     return min(enough_vectors(k, max_images), 4 * k + TIE_SLACK)
 
 
-def distinct_products(hits: Sequence[Hit], k: int, *, exhausted: bool) -> list[Hit] | None:
+def distinct_products(hits: Sequence[Hit], k: int, id_order: IdOrder, *, exhausted: bool) -> list[Hit] | None:
     """The `k` nearest products among `hits`, which are in descending similarity; one hit each, nearest first.
 
     None when more hits are needed to tell: too few products, or the last group may go on beyond the last hit.
-    With `exhausted` there are no more hits, and what there is is the answer.
+    With `exhausted` there are no more hits, and these decide.
     """
     chosen: list[Hit] = []
     seen: set[int] = set()
@@ -81,11 +78,19 @@ def distinct_products(hits: Sequence[Hit], k: int, *, exhausted: bool) -> list[H
             end += 1
         if end == len(hits) and not exhausted:
             return None
-        for hit in sorted(hits[start:end], key=lambda hit: (hit.id_rank, hit.vector)):
+        for hit in by_id(hits[start:end], id_order):
             if hit.product not in seen:
                 seen.add(hit.product)
-                chosen.append(Hit(top, hit.product, hit.id_rank, hit.vector))
+                chosen.append(Hit(top, hit.product, hit.vector))
         start = end
     if len(chosen) < k and not exhausted:
         return None
     return chosen[:k]
+
+
+def by_id(tied: Sequence[Hit], id_order: IdOrder) -> Sequence[Hit]:
+    """Hits of one similarity by product id, then by image."""
+    if len(tied) == 1:
+        return tied
+    ranks = id_order([hit.product for hit in tied]).tolist()
+    return [hit for _, _, hit in sorted((rank, hit.vector, hit) for rank, hit in zip(ranks, tied, strict=True))]

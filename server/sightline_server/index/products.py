@@ -1,33 +1,55 @@
-"""The display columns of the served revision, and the `Product` values made from them.
+"""The products of a served revision: what the ranking reads of each as columns, and `Product` values made from them.
 
-Rule: rows are taken for a whole batch of queries at once; one product that several of them found is made once.
+Rule: what every neighbour needs is an array or a number into a short list of texts; a whole product is made only where
+it is shown.
 """
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from sightline_server.domain.items import Product
+from sightline_server.domain.items import Neighbour, Product
+from sightline_server.index.neighbours import Hit
 
 
 class ProductTable:
-    """P products in memory as Arrow columns, as `Catalog.display` has them."""
+    """P products in memory as Arrow columns, as `Catalog.display` has them. Any thread may read it."""
 
     def __init__(self, display: pa.Table) -> None:
-        self._display = display
-        ids = display["id"].to_pylist()
-        order = sorted(range(len(ids)), key=ids.__getitem__)
-        self.id_ranks = np.empty(len(ids), np.int32)
-        self.id_ranks[order] = np.arange(len(ids), dtype=np.int32)
+        # Rows of a batch are taken faster than those of a table, which may be in several pieces.
+        self._display = pa.RecordBatch.from_arrays([single(column) for column in display.columns], display.column_names)
+        self._ids = single(display["id"])
+        self._categories = Texts.of(display["category"])
+        self._availabilities = Texts.of(display["availability"])
         self.groups = group_numbers(display["item_group_id"])
         """Group of each row, int64 [P]: equal for the rows of one `item_group_id`, of its own for a row without."""
 
     def __len__(self) -> int:
-        return len(self._display)
+        return int(self._display.num_rows)
+
+    def id_order(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+        """For product rows [N], the rank of each one's id among these ids, [N]."""
+        ids = self._ids.take(pa.array(rows, pa.int64()))
+        ranks: NDArray[np.integer[Any]] = pc.rank(ids, tiebreaker="dense").to_numpy()
+        return ranks
+
+    def neighbours(self, nearest: Sequence[Sequence[Hit]]) -> list[list[Neighbour]]:
+        """The hits of each query as neighbours."""
+        rows = np.fromiter((hit.product for hits in nearest for hit in hits), np.int64)
+        facts = zip(
+            self._ids.take(pa.array(rows)).to_pylist(),
+            self._categories.take(rows),
+            self._availabilities.take(rows),
+            self.groups[rows].tolist(),
+            strict=True,
+        )
+        return [[Neighbour(hit.product, hit.vector, hit.similarity, *next(facts)) for hit in hits] for hits in nearest]
 
     def take(self, rows: Sequence[int]) -> list[Product]:
         """The products of `rows`."""
@@ -36,6 +58,24 @@ class ProductTable:
         columns["attributes"] = [json.loads(text) if text else {} for text in columns["attributes"]]
         names = tuple(columns)
         return [Product(**dict(zip(names, values, strict=True))) for values in zip(*columns.values(), strict=True)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Texts:
+    """A column of texts that repeat: `numbers` int32 [P] into `texts`."""
+
+    numbers: NDArray[np.int32]
+    texts: list[str]
+
+    @classmethod
+    def of(cls, column: pa.ChunkedArray) -> Self:
+        """The texts of `column`, which has no nulls."""
+        encoded = single(column).dictionary_encode()
+        return cls(encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32), encoded.dictionary.to_pylist())
+
+    def take(self, rows: NDArray[np.int64]) -> list[str]:
+        """The texts of `rows`."""
+        return [self.texts[number] for number in self.numbers[rows].tolist()]
 
 
 def group_numbers(names: pa.ChunkedArray) -> NDArray[np.int64]:
@@ -47,3 +87,8 @@ def group_numbers(names: pa.ChunkedArray) -> NDArray[np.int64]:
     alone = (numbers < 0) | (numbers == empty)
     numbers[alone] = len(encoded.dictionary) + np.flatnonzero(alone)
     return numbers
+
+
+def single(column: pa.ChunkedArray) -> pa.Array:
+    """The column as one piece."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

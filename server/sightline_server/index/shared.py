@@ -1,7 +1,7 @@
 """One checked catalog in memory that several processes map: made by the parent, opened by each worker.
 
     share_catalog (parent)  Lance -> checked -> index -> three files in memory: vectors, products, pictures
-    open_shared (worker)    the files, mapped -> ServedCatalog
+    open_shared (worker)    the files, mapped -> CatalogSnapshot
 Rule: the files are anonymous (memfd): they have no name that could stay behind, cost their size once however many map
 them, and every worker of one parent serves the same revision, also one that is started later.
 """
@@ -9,7 +9,6 @@ them, and every worker of one parent serves the same revision, also one that is 
 import asyncio
 import logging
 import os
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -20,9 +19,12 @@ import pyarrow as pa
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import Catalog, open_catalog
+from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.faiss_index import FaissIndex, MappedIndex, can_map, library_facts
+from sightline_server.index.opening import OnDevice, checked
+from sightline_server.index.products import single
 from sightline_server.index.schema import CatalogFacts
-from sightline_server.index.served import ServedCatalog, checked
+from sightline_server.index.snapshot import CatalogSnapshot
 from sightline_server.index.vectors import VectorIndex
 
 logger = logging.getLogger(__name__)
@@ -66,7 +68,7 @@ class SharedCatalog:
 
 
 async def share_catalog(path: Path, name: str, embedder: EmbedderSpec) -> SharedCatalog:
-    """Opens and checks the catalog at `path` as `open_index` does, and lays it out for workers. Errors as there."""
+    """Opens and checks the catalog at `path` as `open_snapshot` does, and lays it out for workers. Errors as there."""
     return await asyncio.to_thread(share, path, name, embedder)
 
 
@@ -98,29 +100,25 @@ def share(path: Path, name: str, embedder: EmbedderSpec) -> SharedCatalog:
     return SharedCatalog(name, catalog.revision, str(path), found, vectors, products, pictures)
 
 
-async def open_shared(shared: SharedCatalog, *, sharers: int) -> ServedCatalog:
+async def open_shared(shared: SharedCatalog, device: DeviceThread, *, sharers: int) -> CatalogSnapshot:
     """The catalog of `shared`, whose descriptors this process has inherited; `sharers` workers search in it.
 
     With a GPU the vectors are copied to it once more for each worker: FAISS shares no memory of a GPU.
     """
-    owner = ThreadPoolExecutor(1, thread_name_prefix=f"index-{shared.name}")
-    try:
-        return await asyncio.get_running_loop().run_in_executor(owner, map_shared, shared, sharers, owner)
-    except BaseException:
-        owner.shutdown(wait=False)
-        raise
+    return await asyncio.to_thread(map_shared, shared, device, sharers)
 
 
-def map_shared(shared: SharedCatalog, sharers: int, owner: Executor) -> ServedCatalog:
-    """The part of `open_shared` that runs on the owner thread."""
+def map_shared(shared: SharedCatalog, device: DeviceThread, sharers: int) -> CatalogSnapshot:
+    """`open_shared`, blocking; not for the device's own thread."""
     display, pictures = read_table(shared.products), read_table(shared.pictures)
     mapped = MappedIndex(place_of(shared.vectors), sharers=sharers)
     index: VectorIndex = mapped
     found = shared.recall
     if library_facts().gpus > 0:
-        index = FaissIndex(mapped.vectors(), use_gpu=True, sharers=sharers)
-        found = checked(shared.name, index, mapped.vectors())
+        index = FaissIndex(mapped.vectors(), use_gpu=True, sharers=sharers, run=device.call)
+        found = checked(shared.name, OnDevice(index, device), mapped.vectors())
         mapped.close()
+    device.call(index.adopt)
     catalog = Catalog(
         path=Path(shared.path),
         revision=shared.revision,
@@ -131,7 +129,7 @@ def map_shared(shared: SharedCatalog, sharers: int, owner: Executor) -> ServedCa
         vectors=np.empty((0, 0), np.float16),
     )
     logger.info("catalog %s: revision %s; %s", shared.name, shared.revision, index.description)
-    return ServedCatalog(shared.name, catalog, index, owner, self_check_recall=found)
+    return CatalogSnapshot(shared.name, catalog, index, device, self_check_recall=found)
 
 
 def place_of(descriptor: int) -> Path:
@@ -149,8 +147,3 @@ def read_table(descriptor: int) -> pa.Table:
     """The table of `write_table`; its columns lie in the mapped file."""
     with pa.memory_map(str(place_of(descriptor))) as file:
         return pa.ipc.open_file(file).read_all()
-
-
-def single(column: pa.ChunkedArray) -> pa.Array:
-    """A column that was written as one piece."""
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

@@ -1,6 +1,6 @@
 """The seam between the catalog and the library that searches vectors.
 
-Rule: an index is sealed when it is made, and every call comes from the one thread that made it.
+Rule: an index is sealed when it is made, and every call comes from the one thread that owns it.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Vectors = NDArray[np.float16] | NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class LibraryFacts:
-    """Which vector library this process has: `flavour` is cpu, gpu or gpu-cuvs; `cannot` are sentences for people."""
+    """Which vector library this process has: `flavour` is cpu, gpu or gpu-cuvs; `cannot` are human-readable."""
 
     flavour: str
     version: str
@@ -31,7 +31,7 @@ class VectorIndex(Protocol):
 
     @property
     def description(self) -> str:
-        """What kind of index this is and where it lives, for people."""
+        """Kind and place of the index, human-readable."""
 
     @property
     def exact(self) -> bool:
@@ -46,6 +46,9 @@ class VectorIndex(Protocol):
 
         A row of -1 means that there was no further vector. `k` is at most `max_k`.
         """
+
+    def adopt(self) -> None:
+        """Makes the calling thread the owner; to be called when no other thread uses the index."""
 
     def close(self) -> None:
         """Frees the vectors."""

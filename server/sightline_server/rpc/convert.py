@@ -8,6 +8,7 @@ import math
 from typing import assert_never
 
 from sightline.v1 import geometry_pb2, lens_service_pb2, product_pb2
+from sightline_server.domain.catalogs import CatalogNames
 from sightline_server.domain.events import (
     Accepted,
     Detected,
@@ -63,7 +64,7 @@ def to_query(
     *,
     request_id: str,
     deadline: float,
-    catalog: str,
+    catalogs: CatalogNames,
     limits: LimitSettings,
     one_per_group: bool = False,
 ) -> SearchQuery:
@@ -75,8 +76,7 @@ def to_query(
         raise not_built("grant")
     if request.HasField("filter") and request.filter.ByteSize():
         raise not_built("filter")
-    if request.catalog not in ("", catalog):
-        raise SightlineError(ErrorKind.UNKNOWN_CATALOG, "there is no such catalog", field="catalog")
+    catalog = catalogs.resolve(request.catalog)
     lane = LANES.get(request.lane)
     if lane is None:
         raise invalid("lane", "this lane is not known")
@@ -94,6 +94,7 @@ def to_query(
         min_similarity=to_similarity(request.min_similarity),
         lane=lane,
         one_per_group=request.one_per_group if request.HasField("one_per_group") else one_per_group,
+        catalog=catalog,
     )
 
 
@@ -134,7 +135,9 @@ def to_response(event: Event) -> lens_service_pb2.SearchResponse:
     match event:
         case Accepted():
             return lens_service_pb2.SearchResponse(
-                accepted=lens_service_pb2.Accepted(request_id=event.request_id),
+                accepted=lens_service_pb2.Accepted(
+                    request_id=event.request_id, catalog=event.catalog, catalog_revision=event.catalog_revision
+                ),
             )
         case Detected():
             objects = [to_object(item) for item in event.objects]
@@ -202,6 +205,7 @@ def to_done(done: Done) -> lens_service_pb2.Done:
     """The end of a stream."""
     return lens_service_pb2.Done(
         timings=to_timings(done.timings),
+        catalog=done.catalog,
         catalog_revision=done.catalog_revision,
         detector=done.detector,
         embedder=done.embedder,

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 
 from sightline.v1 import lens_service_pb2
+from sightline_server.domain.catalogs import CatalogNames
 from sightline_server.domain.events import ObjectFailure, ObjectResults
 from sightline_server.domain.request import Lane, SearchQuery
 from sightline_server.pipeline import Pipeline
@@ -39,7 +40,7 @@ class LensService:
         uploads: Uploads,
         admission: Admission,
         limits: LimitSettings,
-        catalog: str,
+        catalogs: CatalogNames,
         clock: Clock,
         one_per_group: bool = False,
         on_too_large: Callable[[], None] = lambda: None,
@@ -49,7 +50,7 @@ class LensService:
         self._uploads = uploads
         self._admission = admission
         self._limits = limits
-        self._catalog = catalog
+        self._catalogs = catalogs
         self._clock = clock
         self._one_per_group = one_per_group
         self._on_too_large = on_too_large
@@ -92,7 +93,7 @@ class LensService:
             parse(raw, self._limits),
             request_id=call.request_id,
             deadline=call.deadline,
-            catalog=self._catalog,
+            catalogs=self._catalogs,
             limits=self._limits,
             one_per_group=self._one_per_group,
         )

@@ -1,4 +1,4 @@
-"""Neighbours -> ranked products, each with the reasons for its place. Pure.
+"""Neighbours -> ranked neighbours, each with the reasons for its place. Pure.
 
 Rule: the contributions of a product's reasons sum to its score, and equal scores are ordered by product id. The variant
 that is shown for its item group is the first one in this order: of two that look the same, the one in stock.
@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
-from sightline_server.domain.items import MatchLevel, Neighbour, Product, RankedProduct, Reason, ReasonKind
+from sightline_server.domain.items import MatchLevel, Neighbour, RankedNeighbour, Reason, ReasonKind
 from sightline_server.settings import RankingSettings
 
 UNAVAILABLE = frozenset({"out_of_stock", "out of stock"})
@@ -40,7 +40,7 @@ def rank(
     min_similarity: float,
     settings: RankingSettings,
     one_per_group: bool = False,
-) -> tuple[RankedProduct, ...]:
+) -> tuple[RankedNeighbour, ...]:
     """The best `limit` products of at least `min_similarity` for an object with the detector's `label`.
 
     With `one_per_group`, only the best product of each item group.
@@ -50,28 +50,20 @@ def rank(
     kept = [found for found in neighbours if threshold <= 0.0 or found.similarity >= threshold]
     reasoned = [(found, reasons_for(found, label, settings)) for found in kept]
     scored = [(found, reasons, sum(reason.contribution for reason in reasons)) for found, reasons in reasoned]
-    scored.sort(key=lambda item: (-item[2], item[0].product.id))
+    scored.sort(key=lambda item: (-item[2], item[0].product_id))
     if one_per_group:
         scored = list(first_of_groups(scored))
     return tuple(
-        RankedProduct(
-            product=found.product,
-            similarity=found.similarity,
-            score=score,
-            rank=place,
-            matched_image=found.matched_image,
-            level=level_of(found.similarity, settings),
-            reasons=reasons,
-        )
+        RankedNeighbour(found, score, place, level_of(found.similarity, settings), reasons)
         for place, (found, reasons, score) in enumerate(scored[:limit], start=1)
     )
 
 
 def first_of_groups(scored: Iterable[Scored]) -> Iterator[Scored]:
     """The first product of each item group."""
-    seen: set[tuple[str, str]] = set()
+    seen: set[int] = set()
     for item in scored:
-        group = item[0].product.group
+        group = item[0].group
         if group not in seen:
             seen.add(group)
             yield item
@@ -84,17 +76,17 @@ def reasons_for(found: Neighbour, label: str, settings: RankingSettings) -> tupl
             ReasonKind.VISUAL_SIMILARITY, found.similarity, f"looks {found.similarity:.0%} like this product picture"
         )
     ]
-    if settings.category_bonus and names_category(label, found.product):
+    if settings.category_bonus and names_category(label, found.category):
         reasons.append(Reason(ReasonKind.CATEGORY_MATCH, settings.category_bonus, f"its category matches '{label}'"))
-    if settings.unavailable_penalty and found.product.availability.lower() in UNAVAILABLE:
+    if settings.unavailable_penalty and found.availability.lower() in UNAVAILABLE:
         reasons.append(Reason(ReasonKind.UNAVAILABLE, -settings.unavailable_penalty, "is out of stock"))
     return tuple(reasons)
 
 
-def names_category(label: str, product: Product) -> bool:
-    """Whether the last word of the detector's label stands in the product's category."""
+def names_category(label: str, category: str) -> bool:
+    """Whether the last word of the detector's label is in a product's `category`."""
     wanted = words(label)
-    return bool(wanted) and wanted[-1] in words(product.category)
+    return bool(wanted) and wanted[-1] in words(category)
 
 
 @lru_cache(maxsize=4096)

@@ -116,16 +116,21 @@ class Metrics:
         )
         self.catalog_info = self._gauge(
             "catalog_info",
-            "1 for the served revision, 0 for revisions served before it.",
+            "1 for the served revision; 0, or not there, for one that was replaced.",
             *("catalog", "revision"),
             over_workers="livemax",
         )
-        self._revisions: dict[str, str] = {}
         self.catalog_built = self._gauge(
             "catalog_built_timestamp_seconds",
             "When the served revision was built, in Unix time.",
             "catalog",
             over_workers="livemin",
+        )
+        self.catalog_revisions = self._gauge(
+            "catalog_revisions",
+            "Revisions in memory: the served one, and replaced ones that calls still use.",
+            "catalog",
+            over_workers="livemax",
         )
         self.build = self._gauge(
             "build_info", "1, with the versions of the packages and the models.", *BUILD_LABELS, over_workers="livemax"
@@ -147,10 +152,6 @@ class Metrics:
         self.worker_descriptors = self._gauge(
             "worker_open_fds", "File descriptors that a worker has open.", "worker", over_workers="livemax"
         )
-
-    def show_revision(self, catalog: str, revision: str) -> None:
-        """Sets `catalog_info` of the served revision to 1 and of the one before it to 0."""
-        show_current(self.catalog_info, self._revisions, catalog, revision)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"sightline_{name}", text, labels, registry=self.registry)

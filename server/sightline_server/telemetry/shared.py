@@ -53,6 +53,11 @@ def joined(folder: Path, name: str) -> Iterator[None]:
         del os.environ[FOLDER_VARIABLE]
 
 
+def is_joined() -> bool:
+    """Whether metrics made now are in shared files, which keep every label that was ever written into them."""
+    return FOLDER_VARIABLE in os.environ
+
+
 def of_all(folder: Path) -> CollectorRegistry:
     """What `/metrics` shows: the values of every process in `folder`, and this process's own memory and CPU."""
     registry = CollectorRegistry()

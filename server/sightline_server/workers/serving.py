@@ -7,8 +7,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sightline_server.app.catalogs import catalog_path
 from sightline_server.app.engine import engine_session
-from sightline_server.app.serving import build_facts, catalog_path, keep_certificates, start_metrics
+from sightline_server.app.serving import build_facts, keep_certificates, start_metrics
 from sightline_server.domain.address import Address, parse_target
 from sightline_server.errors import SightlineError
 from sightline_server.index.shared import SharedCatalog, share_catalog

@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
+from sightline_server.app.catalogs import new_registry
 from sightline_server.app.door import Door
 from sightline_server.app.engine import engine_session
 from sightline_server.app.pipeline import build_pipeline
-from sightline_server.app.serving import keep_certificates, show_catalog, tell_usage, warm_up
+from sightline_server.app.serving import keep_certificates, tell_usage, warm_up
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.shared import open_shared
 from sightline_server.memory import protect
@@ -107,10 +108,9 @@ async def standing(task: Task, say: Callable[[bytes], object]) -> AsyncIterator[
         stack.push_async_callback(door.server.stop, None)
         events = WorkerEngineMetrics(metrics, say)
         engine = await stack.enter_async_context(engine_session(settings, events, watched=task.digests))
-        index = await open_shared(task.catalog, sharers=settings.server.workers)
-        stack.push_async_callback(index.close)
-        show_catalog(index, metrics)
-        pipeline = await build_pipeline(stack, settings, engine, index, metrics, tracing)
+        catalogs, device = new_registry(stack, metrics)
+        catalogs.publish(await open_shared(task.catalog, device, sharers=settings.server.workers))
+        pipeline = await build_pipeline(stack, settings, engine, catalogs, metrics, tracing)
         await warm_up(pipeline, settings)
         door.open(engine, pipeline, events)
         await door.health.publish()

@@ -131,6 +131,6 @@ def show_done(console: Console, done: Done) -> None:
     )
     facts = (
         f"{times.total_ms:.1f} ms ({stages}; of which waiting {times.queue_ms:.1f}); "
-        f"catalog {done.catalog_revision}; request {done.request_id}"
+        f"catalog {' '.join(filter(None, (done.catalog, done.catalog_revision)))}; request {done.request_id}"
     )
     console.print(text(facts, "dim"))

@@ -112,10 +112,14 @@ class SearchResponse(_message.Message):
     def __init__(self, accepted: _Optional[_Union[Accepted, _Mapping]] = ..., detected: _Optional[_Union[Detected, _Mapping]] = ..., results: _Optional[_Union[ObjectResults, _Mapping]] = ..., failure: _Optional[_Union[ObjectFailure, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ...) -> None: ...
 
 class Accepted(_message.Message):
-    __slots__ = ("request_id",)
+    __slots__ = ("request_id", "catalog", "catalog_revision")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CATALOG_FIELD_NUMBER: _ClassVar[int]
+    CATALOG_REVISION_FIELD_NUMBER: _ClassVar[int]
     request_id: str
-    def __init__(self, request_id: _Optional[str] = ...) -> None: ...
+    catalog: str
+    catalog_revision: str
+    def __init__(self, request_id: _Optional[str] = ..., catalog: _Optional[str] = ..., catalog_revision: _Optional[str] = ...) -> None: ...
 
 class Detected(_message.Message):
     __slots__ = ("objects",)
@@ -156,7 +160,7 @@ class ObjectFailure(_message.Message):
     def __init__(self, object_id: _Optional[str] = ..., reason: _Optional[_Union[FailureReason, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Done(_message.Message):
-    __slots__ = ("timings", "catalog_revision", "detector", "embedder", "applied_filter", "request_id", "notice")
+    __slots__ = ("timings", "catalog_revision", "detector", "embedder", "applied_filter", "request_id", "notice", "catalog")
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     CATALOG_REVISION_FIELD_NUMBER: _ClassVar[int]
     DETECTOR_FIELD_NUMBER: _ClassVar[int]
@@ -164,6 +168,7 @@ class Done(_message.Message):
     APPLIED_FILTER_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     NOTICE_FIELD_NUMBER: _ClassVar[int]
+    CATALOG_FIELD_NUMBER: _ClassVar[int]
     timings: StageTimings
     catalog_revision: str
     detector: str
@@ -171,7 +176,8 @@ class Done(_message.Message):
     applied_filter: str
     request_id: str
     notice: Notice
-    def __init__(self, timings: _Optional[_Union[StageTimings, _Mapping]] = ..., catalog_revision: _Optional[str] = ..., detector: _Optional[str] = ..., embedder: _Optional[str] = ..., applied_filter: _Optional[str] = ..., request_id: _Optional[str] = ..., notice: _Optional[_Union[Notice, str]] = ...) -> None: ...
+    catalog: str
+    def __init__(self, timings: _Optional[_Union[StageTimings, _Mapping]] = ..., catalog_revision: _Optional[str] = ..., detector: _Optional[str] = ..., embedder: _Optional[str] = ..., applied_filter: _Optional[str] = ..., request_id: _Optional[str] = ..., notice: _Optional[_Union[Notice, str]] = ..., catalog: _Optional[str] = ...) -> None: ...
 
 class StageTimings(_message.Message):
     __slots__ = ("decode_ms", "detect_ms", "crop_ms", "embed_ms", "search_ms", "rank_ms", "queue_ms", "total_ms")

@@ -1,0 +1,52 @@
+"""The catalogs that a server has: which names callers may give, which one an empty name means, what each can do."""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from sightline_server.errors import ErrorKind, SightlineError
+
+DEFAULT_CATALOG = "default"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+"""What names look like: they become labels of metrics and parts of command lines."""
+
+
+class Capability(Enum):
+    """Something that the index of a catalog can do."""
+
+    EXACT = "exact"
+    """It compares every vector."""
+    ITEM_GROUPS = "item_groups"
+    """It fills an answer with item groups."""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogNames:
+    """The configured names, in order; `default` is one of them."""
+
+    names: tuple[str, ...] = (DEFAULT_CATALOG,)
+    default: str = DEFAULT_CATALOG
+
+    def resolve(self, wanted: str) -> str:
+        """The catalog that a request means by `wanted`, which may be empty.
+
+        Raises `SightlineError` of kind UNKNOWN_CATALOG for a name that is not configured.
+        """
+        if not wanted:
+            return self.default
+        if wanted not in self.names:
+            raise unknown_catalog(wanted)
+        return wanted
+
+
+def unknown_catalog(name: str) -> SightlineError:
+    """The error of a request for a catalog that the server does not have. It does not list those that it has.
+
+    `name` is repeated for programs only, and only where it is one that a catalog could have.
+    """
+    return SightlineError(
+        ErrorKind.UNKNOWN_CATALOG,
+        "catalog: there is no such catalog; name one that this server has, or leave the field empty",
+        field="catalog",
+        metadata={"catalog": name} if NAME.fullmatch(name) else {},
+    )

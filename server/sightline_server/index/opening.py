@@ -1,0 +1,84 @@
+"""A catalog's folder -> a checked snapshot, built next to those that are served.
+
+Rule: reading, building and checking run in a thread of their own; the device thread is asked only for what no other
+thread may do: on a GPU its copies, on every device to adopt the finished index.
+"""
+
+import asyncio
+import logging
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline_server.domain.models import EmbedderSpec
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.catalog import open_catalog
+from sightline_server.index.device_thread import DeviceThread
+from sightline_server.index.faiss_index import FaissIndex, library_facts
+from sightline_server.index.selfcheck import recall
+from sightline_server.index.snapshot import CatalogSnapshot
+from sightline_server.index.vectors import VectorIndex, Vectors
+
+logger = logging.getLogger(__name__)
+
+LEAST_RECALL = 0.95
+
+
+async def open_snapshot(path: Path, name: str, embedder: EmbedderSpec, device: DeviceThread) -> CatalogSnapshot:
+    """Opens the catalog at `path` under `name`, builds its index on `device` and checks it.
+
+    Raises `SightlineError` of kind CONFIGURATION when the catalog cannot be served with `embedder`, or
+    INDEX_UNAVAILABLE when the index does not find what the catalog holds.
+    """
+    return await asyncio.to_thread(build_snapshot, path, name, embedder, device)
+
+
+def build_snapshot(path: Path, name: str, embedder: EmbedderSpec, device: DeviceThread) -> CatalogSnapshot:
+    """`open_snapshot`, blocking; not for the device's own thread."""
+    catalog = open_catalog(path, embedder)
+    use_gpu = library_facts().gpus > 0
+    index = FaissIndex(catalog.vectors, use_gpu=use_gpu, run=device.call)
+    found = checked(name, OnDevice(index, device) if use_gpu else index, catalog.vectors)
+    device.call(index.adopt)
+    logger.info(
+        "catalog %s: revision %s, %d products; %s; self-check recall@10 %.3f",
+        *(name, catalog.revision, catalog.facts.products, index.description, found),
+    )
+    return CatalogSnapshot(name, catalog, index, device, self_check_recall=found)
+
+
+def log_library() -> None:
+    """Logs which vector library this process has, and what that cannot do."""
+    library = library_facts()
+    logger.info("%s; it cannot: %s", library, "; ".join(library.cannot))
+
+
+def checked(name: str, index: VectorIndex, vectors: Vectors) -> float:
+    """The self-check's recall. Raises `SightlineError`, and closes the index, when that is too low."""
+    found = recall(index, vectors)
+    if found < LEAST_RECALL:
+        index.close()
+        message = f"the index of catalog {name} finds only {found:.0%} of what it should"
+        raise SightlineError(ErrorKind.INDEX_UNAVAILABLE, message)
+    return found
+
+
+class OnDevice:
+    """An index that another thread owns, searched from this one."""
+
+    def __init__(self, index: VectorIndex, device: DeviceThread) -> None:
+        self._index = index
+        self._device = device
+        self.description, self.exact, self.max_k = index.description, index.exact, index.max_k
+
+    def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """See `VectorIndex`."""
+        return self._device.call(lambda: self._index.search(queries, k))
+
+    def adopt(self) -> None:
+        """Leaves the index to its owner."""
+
+    def close(self) -> None:
+        """Frees the vectors."""
+        self._device.call(self._index.close)

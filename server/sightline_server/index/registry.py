@@ -1,0 +1,109 @@
+"""The served revisions by name: who leases which, when one replaces another, and when the old one is freed.
+
+    publish -> current -> replaced -> its last lease ends -> freed
+Rule: for the event loop only, so that counting needs no lock. A replaced revision serves those that hold it to their
+end and nobody else.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from sightline_server.domain.catalogs import unknown_catalog
+from sightline_server.ports import Snapshot
+
+logger = logging.getLogger(__name__)
+
+
+class ClosableSnapshot(Snapshot, Protocol):
+    """A snapshot whose memory can be freed."""
+
+    async def close(self) -> None:
+        """Frees its memory; later searches are refused."""
+
+
+class RegistryObserver(Protocol):
+    """Is notified of revisions that come and go; the telemetry implements it."""
+
+    def published(self, snapshot: Snapshot) -> None:
+        """`snapshot` is the current revision of its catalog from now on."""
+
+    def replaced(self, snapshot: Snapshot) -> None:
+        """`snapshot` is no longer the current revision of its catalog."""
+
+    def freed(self, snapshot: Snapshot) -> None:
+        """The memory of `snapshot` has been freed."""
+
+
+@dataclass(eq=False, slots=True)
+class Held:
+    """A revision and the number of its leases."""
+
+    snapshot: ClosableSnapshot
+    leases: int = 0
+    replaced: bool = False
+
+
+class Registry:
+    """`ports.Catalogs`. A catalog is there from its first `publish` on."""
+
+    def __init__(self, observer: RegistryObserver) -> None:
+        self._observer = observer
+        self._current: dict[str, Held] = {}
+        self._old: set[Held] = set()
+        self._freeing: set[asyncio.Task[None]] = set()
+
+    @contextmanager
+    def lease(self, name: str) -> Iterator[Snapshot]:
+        """See `ports.Catalogs`."""
+        held = self._current.get(name)
+        if held is None:
+            raise unknown_catalog(name)
+        held.leases += 1
+        try:
+            yield held.snapshot
+        finally:
+            held.leases -= 1
+            if held.replaced and not held.leases:
+                self._free(held)
+
+    def publish(self, snapshot: ClosableSnapshot) -> None:
+        """Makes `snapshot` the current revision of its catalog; leases from now on are of it."""
+        before = self._current.get(snapshot.name)
+        self._current[snapshot.name] = Held(snapshot)
+        if before is not None:
+            self._observer.replaced(before.snapshot)
+        self._observer.published(snapshot)
+        if before is not None:
+            before.replaced = True
+            self._old.add(before)
+            if not before.leases:
+                self._free(before)
+
+    async def close(self) -> None:
+        """Frees every revision, also those that are still leased."""
+        held = [*self._current.values(), *self._old]
+        self._current.clear()
+        self._old.clear()
+        for each in held:
+            await each.snapshot.close()
+        await asyncio.gather(*self._freeing)
+
+    def _free(self, held: Held) -> None:
+        if held in self._old:
+            self._old.remove(held)
+            task = asyncio.get_running_loop().create_task(self._close(held.snapshot))
+            self._freeing.add(task)
+            task.add_done_callback(self._freeing.discard)
+
+    async def _close(self, snapshot: ClosableSnapshot) -> None:
+        try:
+            await snapshot.close()
+        except Exception:
+            logger.exception("catalog %s: revision %s could not be freed", snapshot.name, snapshot.revision)
+        else:
+            self._observer.freed(snapshot)
+            logger.info("catalog %s: revision %s freed", snapshot.name, snapshot.revision)

@@ -1,0 +1,40 @@
+"""What the registry of catalogs reports, as metrics.
+
+Rule: a catalog's name becomes a label only when one of its revisions is published, so never by what a caller writes.
+"""
+
+import logging
+from datetime import datetime
+
+from sightline_server.ports import Snapshot
+from sightline_server.telemetry.metrics import Metrics
+from sightline_server.telemetry.shared import is_joined
+
+log = logging.getLogger(__name__)
+
+
+class CatalogMetrics:
+    """Satisfies `index.registry.RegistryObserver`."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def published(self, snapshot: Snapshot) -> None:
+        """`snapshot` is the current revision of its catalog from now on."""
+        metrics, name = self._metrics, snapshot.name
+        metrics.catalog_products.labels(name).set(snapshot.product_count)
+        metrics.index_recall.labels(name).set(snapshot.self_check_recall)
+        metrics.catalog_info.labels(name, snapshot.revision).set(1)
+        metrics.catalog_built.labels(name).set(datetime.fromisoformat(snapshot.built_at).timestamp())
+        metrics.catalog_revisions.labels(name).inc()
+        log.info("catalog %s revision %s: %d products", name, snapshot.revision, snapshot.product_count)
+
+    def replaced(self, snapshot: Snapshot) -> None:
+        """`snapshot` is no longer the current revision of its catalog."""
+        self._metrics.catalog_info.labels(snapshot.name, snapshot.revision).set(0)
+        if not is_joined():
+            self._metrics.catalog_info.remove(snapshot.name, snapshot.revision)
+
+    def freed(self, snapshot: Snapshot) -> None:
+        """The memory of `snapshot` has been freed."""
+        self._metrics.catalog_revisions.labels(snapshot.name).dec()

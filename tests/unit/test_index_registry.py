@@ -1,0 +1,120 @@
+"""The registry of revisions: a lease holds its own, a replaced one is freed with its last lease and not before."""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+import pytest
+
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.registry import Registry
+from sightline_server.ports import Snapshot
+from tests.support.lens import FakeSnapshot, until
+
+
+@dataclass
+class Seen:
+    """Satisfies `RegistryObserver`; remembers what it is told."""
+
+    events: list[tuple[str, str]] = field(default_factory=list)
+
+    def published(self, snapshot: Snapshot) -> None:
+        self.events.append(("published", snapshot.revision))
+
+    def replaced(self, snapshot: Snapshot) -> None:
+        self.events.append(("replaced", snapshot.revision))
+
+    def freed(self, snapshot: Snapshot) -> None:
+        self.events.append(("freed", snapshot.revision))
+
+
+async def test_a_lease_keeps_its_revision_and_the_last_one_frees_it() -> None:
+    seen = Seen()
+    registry = Registry(seen)
+    old, new = FakeSnapshot(revision="old"), FakeSnapshot(revision="new")
+    registry.publish(old)
+    with registry.lease("default") as first:
+        with registry.lease("default") as second:
+            registry.publish(new)
+            with registry.lease("default") as third:
+                assert (first.revision, second.revision, third.revision) == ("old", "old", "new")
+        await asyncio.sleep(0)
+        assert not old.closed, "one lease still holds it"
+    await until(lambda: old.closed)
+    await until(lambda: seen.events[-1] == ("freed", "old"))
+    assert seen.events == [("published", "old"), ("replaced", "old"), ("published", "new"), ("freed", "old")]
+    assert not new.closed
+    await registry.close()
+    assert new.closed
+
+
+async def test_a_revision_that_no_call_holds_is_freed_at_once() -> None:
+    registry = Registry(Seen())
+    old = FakeSnapshot()
+    registry.publish(old)
+    registry.publish(FakeSnapshot(revision="rev-2"))
+    await until(lambda: old.closed)
+    await registry.close()
+
+
+async def test_a_lease_that_ends_in_an_error_is_given_back() -> None:
+    registry = Registry(Seen())
+    old = FakeSnapshot()
+    registry.publish(old)
+
+    def fail() -> None:
+        with registry.lease("default"):
+            registry.publish(FakeSnapshot(revision="rev-2"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    await until(lambda: old.closed)
+    await registry.close()
+
+
+async def test_catalogs_are_replaced_each_on_its_own() -> None:
+    registry = Registry(Seen())
+    registry.publish(FakeSnapshot("a", "a-1"))
+    registry.publish(FakeSnapshot("b", "b-1"))
+    with registry.lease("b") as held:
+        registry.publish(FakeSnapshot("a", "a-2"))
+        with registry.lease("a") as other:
+            assert (held.revision, other.revision) == ("b-1", "a-2")
+    await registry.close()
+
+
+async def test_a_name_that_is_not_served_is_unknown() -> None:
+    registry = Registry(Seen())
+    with pytest.raises(SightlineError) as caught, registry.lease("shop"):
+        raise AssertionError("there is nothing to lease")
+    assert caught.value.kind is ErrorKind.UNKNOWN_CATALOG
+
+
+class Stuck(FakeSnapshot):
+    """Its device does not free it."""
+
+    async def close(self) -> None:
+        raise RuntimeError("the device is gone")
+
+
+async def test_a_revision_that_cannot_be_freed_is_logged_and_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    registry = Registry(Seen())
+    registry.publish(Stuck(revision="stuck"))
+    with caplog.at_level(logging.ERROR):
+        registry.publish(FakeSnapshot())
+        await until(lambda: "revision stuck could not be freed" in caplog.text)
+    with registry.lease("default") as held:
+        assert held.revision == "rev-1"
+    await registry.close()
+
+
+async def test_closing_frees_also_what_is_still_leased() -> None:
+    registry = Registry(Seen())
+    first, second = FakeSnapshot(), FakeSnapshot(revision="rev-2")
+    registry.publish(first)
+    with registry.lease("default"):
+        registry.publish(second)
+        await registry.close()
+        assert first.closed
+        assert second.closed
