@@ -50,19 +50,19 @@ def default_of(name: str, group: str, value: object) -> str:
 def table(group: str, model: type[BaseModel]) -> str:
     """One group as a section."""
     texts = documented(model)
+    name_in_variable = group.upper().replace(".", "__")
     lines = [
         f"\n## `[{group}]`\n\n{(model.__doc__ or '').strip()}\n",
         "| setting | variable | default | meaning |",
         "|---|---|---|---|",
     ]
-    example = model()
-    for name in model.model_fields:
-        value = getattr(example, name)
+    for name, field in model.model_fields.items():
+        value = field.get_default(call_default_factory=True)
         if isinstance(value, BaseModel):
             shown = ", ".join(f"{key} {item}" for key, item in value.model_dump().items())
         else:
             shown = default_of(name, group, value)
-        lines.append(f"| `{name}` | `SIGHTLINE_{group.upper()}__{name.upper()}` | {shown} | {texts.get(name, '')} |")
+        lines.append(f"| `{name}` | `SIGHTLINE_{name_in_variable}__{name.upper()}` | {shown} | {texts.get(name, '')} |")
     return "\n".join(lines) + "\n"
 
 
@@ -73,6 +73,8 @@ def page() -> str:
         for name, field in Settings.model_fields.items()
         if isinstance(field.default, settings.Part)
     ]
+    after_catalog = [name for name, _ in groups].index("catalog") + 1
+    groups.insert(after_catalog, ("catalogs.NAME", settings.ServedCatalogSettings))
     home = (
         "\n`home`, variable `SIGHTLINE_HOME`: the folder for engine, models and catalogs. Default: `.sightline` of the "
         "checkout that the program runs from; for an installed package `~/.local/share/sightline` "

@@ -5,7 +5,7 @@ underscores: `SIGHTLINE_LIMITS__MAX_PHOTO_BYTES`.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -29,7 +29,7 @@ from sightline_server.domain.address import (
     parse_target,
     parse_tcp_listener,
 )
-from sightline_server.domain.catalogs import CatalogNames
+from sightline_server.domain.catalogs import DEFAULT_CATALOG, NAME, CatalogNames
 from sightline_server.errors import ErrorKind, SightlineError
 
 PhotoFormat = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff"]
@@ -59,6 +59,7 @@ Listener = Annotated[Address, BeforeValidator(checked(parse_listener)), AS_TEXT,
 TcpListener = Annotated[TcpAddress, BeforeValidator(checked(parse_tcp_listener)), AS_TEXT, NoDecode]
 Target = Annotated[Address | None, BeforeValidator(checked(parse_target)), AS_TEXT, NoDecode]
 Endpoint = Annotated[str | None, BeforeValidator(checked(parse_endpoint))]
+CatalogName = Annotated[str, Field(pattern=f"^(?:{NAME.pattern})$")]
 
 
 NOT_PRODUCTS = frozenset(
@@ -292,12 +293,19 @@ class EngineSettings(Part):
 
 
 class CatalogSettings(Part):
-    """What is searched."""
+    """One catalog to search; `[catalogs.NAME]` has more of them."""
 
     path: Path | None = None
     """The catalog made by `sightline catalog build`."""
-    name: str = "default"
+    name: str = DEFAULT_CATALOG
     """The name that requests may give."""
+
+
+class ServedCatalogSettings(Part):
+    """One catalog to search, under the name that requests may give."""
+
+    path: Path
+    """The catalog made by `sightline catalog build`."""
 
 
 class LogSettings(Part):
@@ -344,13 +352,35 @@ class Settings(BaseSettings):
     batching: BatchingSettings = BatchingSettings()
     engine: EngineSettings = EngineSettings()
     catalog: CatalogSettings = CatalogSettings()
+    catalogs: dict[CatalogName, ServedCatalogSettings] = {}
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
 
     @property
+    def catalog_folders(self) -> dict[str, Path]:
+        """The folder of each catalog by its name, that of the group `catalog` first."""
+        named = {name: part.path for name, part in self.catalogs.items()}
+        return named if self.catalog.path is None else {self.catalog.name: self.catalog.path, **named}
+
+    @property
     def catalog_names(self) -> CatalogNames:
-        """The names that requests may give."""
-        return CatalogNames((self.catalog.name,), self.catalog.name)
+        """The names that requests may give. The default is the one called `default`, else the first."""
+        names = tuple(self.catalog_folders) or (self.catalog.name,)
+        return CatalogNames(names, DEFAULT_CATALOG if DEFAULT_CATALOG in names else names[0])
+
+    def with_catalogs(self, names: Iterable[str]) -> Self:
+        """The same settings with only `names` of `catalogs`, in their order."""
+        return self.model_copy(update={"catalogs": {name: self.catalogs[name] for name in names}})
+
+    @model_validator(mode="after")
+    def _one_folder_a_catalog(self) -> Self:
+        named = self.catalogs.get(self.catalog.name)
+        if named is not None and self.catalog.path is not None and named.path != self.catalog.path:
+            raise ValueError(
+                f"the catalog {self.catalog.name} has two folders: {self.catalog.path} by catalog.path and "
+                f"{named.path} by catalogs.{self.catalog.name}.path; give one of them"
+            )
+        return self
 
     @property
     def home_folder(self) -> Path:

@@ -2,10 +2,12 @@
 
 import asyncio
 
+import grpc
 import pytest
 
-from tests.support.asking import asked, events_of
-from tests.support.lens import FakeSnapshot, serving, until
+from sightline_server.errors import ErrorKind, SightlineError
+from tests.support.asking import asked, events_of, kinds
+from tests.support.lens import FakeSnapshot, failed, serving, until
 
 
 def revisions(events: list) -> set[tuple[str, str]]:
@@ -75,3 +77,38 @@ async def test_a_caller_who_leaves_gives_its_lease_back() -> None:
         call.cancel()
         await until(lambda: served.index.closed)
         detector.gate.set()
+
+
+async def test_the_request_chooses_among_catalogs() -> None:
+    shops = [FakeSnapshot(name, f"{name}-1") for name in ("b", "c")]
+    catalogs = {name: {"path": f"/{name}"} for name in ("a", "b", "c")}
+    async with serving(index=FakeSnapshot("a", "a-1"), others=shops, catalogs=catalogs) as served:
+        for asked_for, expected in (("", "a"), ("a", "a"), ("b", "b"), ("c", "c")):
+            events = await events_of(served.search(asked(catalog=asked_for)))
+            assert kinds(events)[-1] == "done"
+            assert revisions(events) == {(expected, f"{expected}-1")}
+        error = await failed(served.search(asked(catalog="d")))
+        assert (error.events, error.code) == ([], grpc.StatusCode.NOT_FOUND)
+        for name in ("a", "b", "c"):
+            assert served.value("catalog_products", catalog=name) == 5
+        assert served.metrics.registry.get_sample_value("sightline_catalog_products", {"catalog": "d"}) is None
+
+
+async def test_a_catalog_that_fails_fails_only_its_own_callers() -> None:
+    gone = SightlineError(ErrorKind.INDEX_UNAVAILABLE, "the index failed", retry_after_s=1.0)
+    broken = FakeSnapshot("b", failure=gone)
+    catalogs = {name: {"path": f"/{name}"} for name in ("a", "b")}
+    async with serving(index=FakeSnapshot("a"), others=[broken], catalogs=catalogs) as served:
+        embedder = served.engine.models["embedder"]
+        embedder.gate.clear()
+        first = served.search(asked())
+        await embedder.started.wait()
+        calls = [served.search(asked(catalog=name)) for name in ("a", "b")]
+        for call in calls:
+            await call.read()
+        await until(lambda: served.pipeline._crops.waiting == 4)
+        embedder.gate.set()
+        assert kinds(await events_of(first))[-1] == "done"
+        assert kinds(await events_of(calls[0])) == ["detected", "results", "results", "done"]
+        error = await failed(calls[1])
+        assert (error.events, error.code) == (["detected"], grpc.StatusCode.UNAVAILABLE)

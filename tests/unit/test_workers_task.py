@@ -5,6 +5,7 @@ import json
 import pytest
 
 from sightline_server.domain.address import TcpAddress
+from sightline_server.domain.catalogs import CatalogNames
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.shared import SharedCatalog
 from sightline_server.settings import Settings
@@ -21,6 +22,10 @@ from sightline_server.workers.task import (
 )
 
 CATALOG = SharedCatalog("shop", "1-abc", "/catalogs/shop", 1.0, vectors=7, products=8, pictures=9)
+OTHER = SharedCatalog("other", "1-def", "/catalogs/other", 1.0, vectors=4, products=5, pictures=6)
+
+
+SHOPS = {"shop": {"path": "/catalogs/shop"}, "other": {"path": "/catalogs/other"}}
 
 
 def settings(**parts: object) -> Settings:
@@ -29,17 +34,34 @@ def settings(**parts: object) -> Settings:
 
 def test_a_task_arrives_as_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     tls = (b"certificate \xff\n", b"secret")
-    sent = Task(2, settings(limits={"max_regions": 5}), {"detector": "d" * 64}, "/tmp/metrics", CATALOG, tls)
+    sent = Task(
+        2,
+        settings(limits={"max_regions": 5}, catalogs=SHOPS),
+        {"detector": "d" * 64},
+        "/tmp/metrics",
+        (CATALOG, OTHER),
+        tls,
+    )
     assert "secret" not in repr(sent)
     text = sent.encode()
     # The worker inherits the variables that the parent has read; what it was told goes before them.
     monkeypatch.setenv("SIGHTLINE_LIMITS__MAX_REGIONS", "9")
     monkeypatch.setenv("SIGHTLINE_SERVER__WORKERS", "1")
-    assert Task.decode(text) == sent
+    monkeypatch.setenv("SIGHTLINE_CATALOGS__DEFAULT__PATH", "/elsewhere")
+    arrived = Task.decode(text)
+    assert arrived == sent
+    assert arrived.settings.catalog_names == CatalogNames(("shop", "other"), "shop")
 
 
 def test_a_task_names_the_files_that_the_worker_inherits() -> None:
-    assert Task.decode(Task(1, settings(), {}, "/tmp/metrics", CATALOG).encode()).catalog.descriptors == (7, 8, 9)
+    assert Task.decode(Task(1, settings(), {}, "/tmp/metrics", (CATALOG, OTHER)).encode()).descriptors == (
+        7,
+        8,
+        9,
+        4,
+        5,
+        6,
+    )
 
 
 @pytest.mark.parametrize(("workers", "ceiling", "share"), [(4, 64, 16), (3, 64, 21), (8, 4, 1), (1, 64, 64)])
@@ -78,7 +100,7 @@ def test_a_worker_says_which_model_triton_gave_up() -> None:
 
 
 def test_everything_said_is_one_line() -> None:
-    task = Task(1, settings(), {}, "/tmp/metrics", CATALOG)
+    task = Task(1, settings(), {}, "/tmp/metrics", (CATALOG,))
     given_up = given_up_line("detector")
     for line in (
         task.encode(),

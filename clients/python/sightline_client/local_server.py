@@ -54,7 +54,7 @@ class LocalServer:
         attempts: int = 3,
         prefix: Sequence[str] = (),
     ) -> None:
-        self._arguments = [*(("--catalog", str(catalog)) if catalog is not None else ()), *extra_args]
+        self._arguments = [*(("--catalog", str(catalog.absolute())) if catalog is not None else ()), *extra_args]
         self._environment = {**os.environ, **(env or {})}
         self._start_timeout_s = start_timeout_s
         self._stop_timeout_s = stop_timeout_s

@@ -1,7 +1,8 @@
 """The catalogs of the settings as a registry of snapshots on one device thread."""
 
 import logging
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 from sightline_server.domain.models import EmbedderSpec
@@ -17,15 +18,31 @@ from sightline_server.telemetry.metrics import Metrics
 log = logging.getLogger(__name__)
 
 
-def catalog_path(settings: Settings) -> Path:
-    """Where the catalog is. Raises `SightlineError` of kind CONFIGURATION when none was given, or there is none."""
-    path = settings.catalog.path
-    if path is None:
+def check_folders(settings: Settings) -> dict[str, Path]:
+    """The folder of each catalog by its name, after a look into each.
+
+    Raises `SightlineError` of kind CONFIGURATION when none was given, or one is not a catalog.
+    """
+    folders = settings.catalog_folders
+    if not folders:
         raise SightlineError(
             ErrorKind.CONFIGURATION, "no catalog given: --catalog DIR, built by `sightline catalog build`"
         )
-    read_facts(path)
-    return path
+    for name, path in folders.items():
+        with naming(name, folders):
+            read_facts(path)
+    return folders
+
+
+@contextmanager
+def naming(name: str, folders: Mapping[str, Path]) -> Iterator[None]:
+    """Errors name the catalog where there are several."""
+    try:
+        yield
+    except SightlineError as error:
+        if len(folders) == 1:
+            raise
+        raise SightlineError(error.kind, f"catalog {name}: {error.message}") from error
 
 
 def new_registry(stack: AsyncExitStack, metrics: Metrics) -> tuple[Registry, DeviceThread]:
@@ -38,10 +55,12 @@ def new_registry(stack: AsyncExitStack, metrics: Metrics) -> tuple[Registry, Dev
 
 
 async def open_catalogs(
-    stack: AsyncExitStack, settings: Settings, embedder: EmbedderSpec, metrics: Metrics
+    stack: AsyncExitStack, folders: Mapping[str, Path], embedder: EmbedderSpec, metrics: Metrics
 ) -> Registry:
-    """The catalog of the settings, opened for `embedder`. Raises `SightlineError`."""
+    """The catalogs in `folders`, opened for `embedder` one after the other. Raises `SightlineError`."""
     registry, device = new_registry(stack, metrics)
     log_library()
-    registry.publish(await open_snapshot(catalog_path(settings), settings.catalog.name, embedder, device))
+    for name, path in folders.items():
+        with naming(name, folders):
+            registry.publish(await open_snapshot(path, name, embedder, device))
     return registry

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from prometheus_client import CollectorRegistry
 
-from sightline_server.app.catalogs import catalog_path, open_catalogs
+from sightline_server.app.catalogs import check_folders, open_catalogs
 from sightline_server.app.clock import clock
 from sightline_server.app.door import Door
 from sightline_server.app.engine import engine_session
@@ -73,7 +73,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         address = stack.enter_context(rpc_server.listening(door.server, settings.server, door.certificates))
         keep_certificates(stack, door.certificates)
         reload = partial(reload_files, door, set())
-        catalog_path(settings)  # before the engine: a mistyped path is reported at once
+        folders = check_folders(settings)  # before the engine: a mistyped path is reported at once
         # The health service would say SERVING for the server as a whole until it is told otherwise.
         await door.health.publish()
         await door.server.start()
@@ -81,7 +81,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         events = EngineMetrics(metrics)
         engine = await stack.enter_async_context(engine_session(settings, events))
         log.info("engine: %s, %s", engine.detector.identity, engine.embedder.identity)
-        catalogs = await open_catalogs(stack, settings, engine.embedder, metrics)
+        catalogs = await open_catalogs(stack, folders, engine.embedder, metrics)
         pipeline = await build_pipeline(stack, settings, engine, catalogs, metrics, tracing)
         await warm_up(pipeline, settings)
         metrics.build.labels(**build_facts(engine)).set(1)
@@ -144,7 +144,7 @@ async def warm_up(pipeline: Pipeline, settings: Settings) -> None:
         max_objects=settings.limits.max_objects,
         max_products=settings.limits.default_products,
         min_similarity=0.0,
-        catalog=settings.catalog.name,
+        catalog=settings.catalog_names.default,
     )
     async with aclosing(pipeline.run(query)) as events:
         async for event in events:

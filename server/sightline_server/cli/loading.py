@@ -10,12 +10,15 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import SettingsConfigDict, SettingsError
 
+from sightline_server.cli.served_catalogs import CatalogOptions
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import Settings
 
 
-def load(config: Path | None = None, **overrides: dict[str, Any]) -> Settings:
+def load(config: Path | None = None, *, served: CatalogOptions | None = None, **overrides: dict[str, Any]) -> Settings:
     """Reads the settings; `overrides` are groups of the command line's options, `None` meaning "not given".
+
+    With `served`, the catalogs of the command line, no others are served.
 
     Raises `SightlineError` of kind CONFIGURATION that names the setting at fault.
     """
@@ -24,6 +27,10 @@ def load(config: Path | None = None, **overrides: dict[str, Any]) -> Settings:
         for group, values in overrides.items()
         if (kept := {name: value for name, value in values.items() if value is not None})
     }
+    if served is not None:
+        # Not as "not given": a folder in the file or the environment must not be served as well.
+        given["catalog"] = {"path": served.unnamed}
+        given["catalogs"] = {name: {"path": path} for name, path in served.named.items()}
     if config is not None and not config.is_file():
         raise SightlineError(ErrorKind.CONFIGURATION, f"no such settings file: {config}")
     refuse_unknown_variables()
@@ -38,6 +45,8 @@ def load(config: Path | None = None, **overrides: dict[str, Any]) -> Settings:
         raise SightlineError(ErrorKind.CONFIGURATION, str(error)) from error
     except (ValueError, OSError) as error:
         raise SightlineError(ErrorKind.CONFIGURATION, f"settings file {config}: {error}") from error
+    if served is not None:
+        settings = settings.with_catalogs(served.named)
     return settings
 
 

@@ -20,6 +20,7 @@ from sightline_models.places import missing_right
 from sightline_server.cli.hangup import Hangups, block_hangup, receive_hangups
 from sightline_server.cli.limits import check_descriptors
 from sightline_server.cli.loading import load
+from sightline_server.cli.served_catalogs import parse_catalogs
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.memory import protect
 from sightline_server.settings import Settings
@@ -33,7 +34,14 @@ app = typer.Typer(help="Run the server.", add_completion=False)
 @app.command()
 def serve(
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
-    catalog: Annotated[Path | None, typer.Option(help="Catalog made by `sightline catalog build`.")] = None,
+    catalog: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]DIR",
+            help="Catalog made by `sightline catalog build`, under the name that requests give; may be repeated. "
+            "Requests without a name get the one called default, else the first.",
+        ),
+    ] = None,
     triton_url: Annotated[
         str | None, typer.Option(help="HOST:PORT of a running Triton's gRPC service (default: the embedded engine).")
     ] = None,
@@ -63,7 +71,7 @@ def serve(
     ] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Print the settings as JSON and exit.")] = False,
 ) -> None:
-    """Serve one catalog over gRPC until SIGTERM or Ctrl-C.
+    """Serve catalogs over gRPC until SIGTERM or Ctrl-C.
 
     Options override SIGHTLINE_* variables, those override the file of --config, and that overrides the defaults.
     """
@@ -82,7 +90,7 @@ def serve(
                 "workers": workers,
             },
             engine={"triton_url": triton_url, "triton_insecure": triton_insecure or None},
-            catalog={"path": catalog},
+            served=parse_catalogs(catalog or []),
         )
     except SightlineError as error:
         fail(error)

@@ -115,7 +115,7 @@ async def start_worker(task: Task, on_given_up: Callable[[str], None]) -> Worker
         *(sys.executable, *COMMAND, str(os.getpid())),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        pass_fds=task.catalog.descriptors,
+        pass_fds=task.descriptors,
         process_group=0,
     )
     return WorkerProcess(task, process, on_given_up)

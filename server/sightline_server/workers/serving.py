@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sightline_server.app.catalogs import catalog_path
+from sightline_server.app.catalogs import check_folders, naming
 from sightline_server.app.engine import engine_session
 from sightline_server.app.serving import build_facts, keep_certificates, start_metrics
 from sightline_server.domain.address import Address, parse_target
@@ -48,7 +48,7 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[RunningCrew]
     """`settings.server.workers` processes that serve, from warm-up to a graceful stop. Raises `SightlineError`."""
     certificates = open_certificates(settings.server)
     rpc_server.allowed_credentials(settings.server, certificates)
-    path = catalog_path(settings)
+    check_folders(settings)
     async with AsyncExitStack() as stack:
         address = stack.enter_context(held_port(settings.server.listen))
         folder = stack.enter_context(metrics_folder())
@@ -62,8 +62,8 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[RunningCrew]
         metrics.build.labels(**build_facts(engine)).set(1)
         keep_certificates(stack, certificates)
         parent = Parent(settings, address, folder, engine, certificates)
-        parent.catalog = await share_catalog(path, settings.catalog.name, engine.embedder)
         stack.callback(parent.close)
+        await parent.open()
         crew = Crew(settings.server.workers, parent.hire, parent.tidy, metrics)
         stack.push_async_callback(crew.stop, settings.server.grace_s)
         await crew.start()
@@ -75,8 +75,6 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[RunningCrew]
 
 class Parent:
     """What a worker is started with and what is done after its end."""
-
-    catalog: SharedCatalog
 
     def __init__(
         self,
@@ -91,17 +89,37 @@ class Parent:
         self._folder = folder
         self._engine = engine
         self._certificates = certificates
+        self.catalogs: dict[str, SharedCatalog] = {}
+
+    async def open(self) -> None:
+        """Lays the catalogs out for workers. Raises `SightlineError`."""
+        self.catalogs = await self._shared()
+
+    async def _shared(self) -> dict[str, SharedCatalog]:
+        folders = self._settings.catalog_folders
+        shared: dict[str, SharedCatalog] = {}
+        try:
+            for name, path in folders.items():
+                with naming(name, folders):
+                    shared[name] = await share_catalog(path, name, self._engine.embedder)
+        except BaseException:
+            for catalog in shared.values():
+                catalog.close()
+            raise
+        return shared
 
     async def hire(self, number: int) -> WorkerProcess:
-        """Starts worker `number` on the engine's address and the catalog of now."""
+        """Starts worker `number` on the engine's address and the catalogs of now."""
         embedded = self._settings.engine.triton_url is None
+        # First: nothing may wait between reading the catalogs' descriptors and starting the process that inherits them.
+        tls = await asyncio.to_thread(self._tls)
         task = Task(
             number=number,
             settings=share_of(self._settings, address=self._address, engine=parse_target(self._engine.address)),
             digests=dict(self._engine.digests) if embedded else {},
             metrics_folder=str(self._folder),
-            catalog=self.catalog,
-            tls=await asyncio.to_thread(self._tls),
+            catalogs=tuple(self.catalogs.values()),
+            tls=tls,
         )
         return await start_worker(task, self._engine.give_up)
 
@@ -119,20 +137,20 @@ class Parent:
         self._engine.forget_regions(worker.regions)
 
     async def reopen(self) -> None:
-        """Lays the catalog out anew for the workers to come. Raises `SightlineError` and keeps the old one.
+        """Lays the catalogs out again for the workers to come. Raises `SightlineError` and keeps the old ones.
 
         Also reads the TLS files, of which those that were good stay in use if they are not good now.
         """
         if self._certificates is not None:
             await asyncio.to_thread(self._certificates.check, force=True)
-        path = catalog_path(self._settings)
-        opened = await share_catalog(path, self._settings.catalog.name, self._engine.embedder)
-        before, self.catalog = self.catalog, opened
-        before.close()
+        before, self.catalogs = self.catalogs, await self._shared()
+        for catalog in before.values():
+            catalog.close()
 
     def close(self) -> None:
-        """Lets go of the catalog."""
-        self.catalog.close()
+        """Lets go of the catalogs."""
+        for catalog in self.catalogs.values():
+            catalog.close()
 
 
 class Replacing:

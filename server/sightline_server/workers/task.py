@@ -28,9 +28,14 @@ class Task:
     digests: dict[str, str]
     """Digests of the models' files when the parent watches their engine; empty when the engine is nobody's here."""
     metrics_folder: str
-    catalog: SharedCatalog
+    catalogs: tuple[SharedCatalog, ...]
     tls: Contents | None = field(default=None, repr=False)
     """What the TLS files held when they were last good, for a start at which they are not."""
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """The files that the worker must inherit."""
+        return tuple(descriptor for catalog in self.catalogs for descriptor in catalog.descriptors)
 
     def encode(self) -> bytes:
         """The task as a line."""
@@ -39,7 +44,7 @@ class Task:
             "settings": self.settings.model_dump(mode="json"),
             "digests": self.digests,
             "metrics_folder": self.metrics_folder,
-            "catalog": self.catalog.facts(),
+            "catalogs": [catalog.facts() for catalog in self.catalogs],
             # One byte is one character, whatever a file holds.
             "tls": None if self.tls is None else [content.decode("latin-1") for content in self.tls],
         }
@@ -51,10 +56,10 @@ class Task:
         facts = json.loads(text)
         return cls(
             number=facts["number"],
-            settings=Settings(**facts["settings"]),
+            settings=Settings(**facts["settings"]).with_catalogs(facts["settings"]["catalogs"]),
             digests=facts["digests"],
             metrics_folder=facts["metrics_folder"],
-            catalog=SharedCatalog.parse(facts["catalog"]),
+            catalogs=tuple(SharedCatalog.parse(catalog) for catalog in facts["catalogs"]),
             tls=None if facts["tls"] is None else tuple(content.encode("latin-1") for content in facts["tls"]),
         )
 

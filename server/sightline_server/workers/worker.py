@@ -109,7 +109,10 @@ async def standing(task: Task, say: Callable[[bytes], object]) -> AsyncIterator[
         events = WorkerEngineMetrics(metrics, say)
         engine = await stack.enter_async_context(engine_session(settings, events, watched=task.digests))
         catalogs, device = new_registry(stack, metrics)
-        catalogs.publish(await open_shared(task.catalog, device, sharers=settings.server.workers))
+        for shared in task.catalogs:
+            catalogs.publish(await open_shared(shared, device, sharers=settings.server.workers))
+            # The maps stay; many catalogs would take many descriptors.
+            shared.close()
         pipeline = await build_pipeline(stack, settings, engine, catalogs, metrics, tracing)
         await warm_up(pipeline, settings)
         door.open(engine, pipeline, events)
