@@ -95,8 +95,15 @@ if wanted server || wanted faiss || wanted libs-cu12 || wanted libs-cu13 || want
     echo "pack.sh: Sightline[$extra] for Python $python_version" >&2
     "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work/own" "$root"
     own=$(echo "$work"/own/sightline-*.whl)
-    # constraints.txt pins what the tests ran with; the GPU builds of FAISS are not in it.
-    download --constraint constraints.txt --dest "$work/all" "sightline[$extra] @ file://$own" hdrhistogram psutil pip
+    download --no-deps --require-hashes --dest "$work/all" --requirement "requirements/$extra.txt"
+    # What the load tests import besides, as locked.
+    "$python" - requirements/dev.txt hdrhistogram psutil >"$work/load_tests.txt" <<'END'
+import pathlib, re, sys
+blocks = re.split(r"\n(?=\S)", pathlib.Path(sys.argv[1]).read_text())
+print("\n".join(block for block in blocks if block.split("==")[0] in sys.argv[2:]))
+END
+    download --no-deps --require-hashes --dest "$work/all" --requirement "$work/load_tests.txt"
+    mv "$work"/own/*.whl "$work/all/"
     sort_wheels "$work/all" server
 fi
 if wanted engine || wanted libs-cu13; then
