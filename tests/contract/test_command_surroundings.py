@@ -297,7 +297,7 @@ async def test_a_terminal_stays_as_it_is(photo: Path) -> None:
 
 
 async def test_grpc_does_not_write_beside_our_message(photo: Path) -> None:
-    ran = await run("search", str(photo), "--target", "ipv4:1.2.3.4.5:6")
+    ran = await run("search", str(photo), "--target", "ipv4:1.2.3.4.5:6", "--insecure")
     assert_plain(ran, 1)
     assert ran.stderr.startswith(b"sightline: target 'ipv4:1.2.3.4.5:6' is not an address")
 
