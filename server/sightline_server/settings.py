@@ -32,7 +32,7 @@ from sightline_server.domain.address import (
 from sightline_server.domain.catalogs import DEFAULT_CATALOG, NAME, CatalogNames
 from sightline_server.errors import ErrorKind, SightlineError
 
-PhotoFormat = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff"]
+PhotoFormat = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff", "avif", "heic"]
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -176,10 +176,11 @@ class DecodeSettings(Part):
     max_frame_edge: Positive = 3072
     """A decoded photo is reduced to at most this longer edge, in pixels."""
     formats: Annotated[tuple[PhotoFormat, ...], Field(min_length=1)] = ("jpeg", "png", "webp")
-    """Formats that callers may send, of `jpeg`, `png`, `webp`, `gif`, `bmp`, `tiff`; catalog images may have all."""
+    """Formats that callers may send, of `jpeg`, `png`, `webp`, `gif`, `bmp`, `tiff`, `avif`, `heic`. Catalog images may
+    have these and the first six. `heic` needs the extra `sightline[heif]`."""
     processes: Positive = 2
-    """Most decode processes at once, for what only Pillow decodes: TIFF, plain BMP, JPEG of CMYK or without its end.
-    They start with the first such photo and end after 5 s without one."""
+    """Most decode processes at once, for what only Pillow decodes: TIFF, AVIF, HEIC, plain BMP, JPEG of CMYK or without
+    its end. They start with the first such photo and end after 5 s without one."""
     process_memory_bytes: Annotated[int, Field(ge=512 * 1024 * 1024)] = 2 * 1024**3
     """Address space of a decode process, 300 MB for its code included; a photo that needs more is refused."""
     process_timeout_s: Annotated[int, Field(gt=0, le=600)] = 10

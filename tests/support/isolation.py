@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import psutil
@@ -51,6 +51,10 @@ async def isolation(bounds: ProcessLimits = BOUNDS) -> AsyncIterator[Isolation]:
 
 
 def decoders(pid: int | None = None) -> list[psutil.Process]:
-    """The decode processes below process `pid`, this one by default."""
-    below = psutil.Process(pid or os.getpid()).children(recursive=True)
-    return [each for each in below if "sightline_server.stages.processes.program" in each.cmdline()]
+    """The decode processes below process `pid`, this one by default; those that have ended do not count."""
+    found = []
+    for each in psutil.Process(pid or os.getpid()).children(recursive=True):
+        with suppress(psutil.Error):
+            if "sightline_server.stages.processes.program" in each.cmdline():
+                found.append(each)
+    return found

@@ -123,7 +123,8 @@ def test_a_foreign_format_is_named_in_the_refusal(name: str) -> None:
 
 def test_the_refusal_of_a_phones_format_says_what_to_do() -> None:
     assert refusal(brand(b"heic")).message == (
-        "the photo is HEIC; supported are JPEG, PNG, WebP, GIF, BMP and TIFF; convert it in the app"
+        "the photo is HEIC; supported are JPEG, PNG, WebP, GIF, BMP and TIFF; convert it in the app "
+        "(or allow heic in the server's decode.formats)"
     )
 
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self, TypeVar
 
 import numpy as np
@@ -22,6 +22,7 @@ from sightline_server.settings import BatchSettings, DecodeSettings, Settings
 from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.detect import RawDetections, split_answer
 from sightline_server.stages.embed import split_embeddings
+from sightline_server.stages.formats import with_usual
 from sightline_server.stages.photo_threads import PhotoThreads
 from sightline_server.stages.processes.pool import ENDS, DecodeProcesses
 from sightline_server.stages.processes.process import ProcessLimits
@@ -100,12 +101,7 @@ async def build_pipeline(
         queries=queries,
         threads=PhotoThreads(threads, settings.decode.threads, decode_processes(stack, settings.decode, metrics)),
         settings=PipelineSettings(
-            DecodeLimits(
-                limits.max_photo_bytes,
-                limits.max_photo_pixels,
-                settings.decode.max_frame_edge,
-                settings.decode.formats,
-            ),
+            photo_limits(settings),
             settings.detection,
             settings.ranking,
         ),
@@ -122,6 +118,17 @@ def decode_processes(stack: AsyncExitStack, settings: DecodeSettings, metrics: M
     processes = DecodeProcesses(process_limits(settings), on_end=lambda reason: counters[reason].inc())
     stack.push_async_callback(processes.close)
     return processes
+
+
+def photo_limits(settings: Settings) -> DecodeLimits:
+    """What callers' photos may be."""
+    limits, decode = settings.limits, settings.decode
+    return DecodeLimits(limits.max_photo_bytes, limits.max_photo_pixels, decode.max_frame_edge, decode.formats)
+
+
+def catalog_limits(settings: Settings) -> DecodeLimits:
+    """What catalog images may be: as callers' photos, in more formats."""
+    return replace(photo_limits(settings), formats=with_usual(settings.decode.formats))
 
 
 def process_limits(settings: DecodeSettings) -> ProcessLimits:

@@ -32,6 +32,7 @@ from sightline_server.rpc.exposure import check_metrics_listener
 from sightline_server.rpc.listening import in_words
 from sightline_server.rpc.tls import Certificates
 from sightline_server.settings import ServerSettings, Settings
+from sightline_server.stages.formats import check_decoders
 from sightline_server.telemetry.exposition import serving_metrics
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.tracing import make_tracing
@@ -73,7 +74,9 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         address = stack.enter_context(rpc_server.listening(door.server, settings.server, door.certificates))
         keep_certificates(stack, door.certificates)
         reload = partial(reload_files, door, set())
-        folders = check_folders(settings)  # before the engine: a mistyped path is reported at once
+        # Before the engine: what is wrong with the settings is reported at once.
+        folders = check_folders(settings)
+        check_decoders(settings.decode.formats)
         # The health service would say SERVING for the server as a whole until it is told otherwise.
         await door.health.publish()
         await door.server.start()

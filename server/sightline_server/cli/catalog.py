@@ -108,22 +108,20 @@ def build(
     catalog stays.
     """
     # Late, so that `--help` does not load the models' and the index's libraries.
-    from sightline_server.app.pipeline import process_limits
+    from sightline_server.app.pipeline import catalog_limits, process_limits
     from sightline_server.ingest.build import BuildOptions
     from sightline_server.ingest.clients import Requests
     from sightline_server.ingest.feeds.download import base_address
     from sightline_server.ingest.feeds.source import opened_feed
     from sightline_server.ingest.image_cache import CacheLimits
     from sightline_server.ingest.images import ImageLimits
-    from sightline_server.stages.decode import DecodeLimits
 
     with failures(), ExitStack() as stack:
         settings = load(config, engine={"triton_url": triton_url, "triton_insecure": triton_insecure or None})
         # A build says on its own what happens. Only debugging, such as why a host does not answer, is asked for.
         level = "DEBUG" if settings.log.level == "DEBUG" else "WARNING"
         server_logging.configure(level, json_lines=settings.log.json_lines)
-        limits = settings.limits
-        decode = DecodeLimits(limits.max_photo_bytes, limits.max_photo_pixels, settings.decode.max_frame_edge)
+        decode = catalog_limits(settings)
         # Relative links of a downloaded feed are relative to its address, unless a folder is named.
         requests = Requests(header_value("--user-agent", user_agent), parse_headers(header or []))
         feed_options = FeedOptions(
@@ -143,7 +141,7 @@ def build(
             strict=strict,
             replace=replace,
             decode=decode,
-            image_limits=ImageLimits(max_bytes=limits.max_photo_bytes),
+            image_limits=ImageLimits(max_bytes=decode.max_bytes),
             decode_threads=settings.decode.threads,
             decode_processes=process_limits(settings.decode),
             max_lost=None if max_lost is None else fraction("--max-lost", max_lost),
@@ -215,6 +213,7 @@ async def build_with_engine(settings: Settings, options: "BuildOptions") -> "Bui
     from sightline_server.ingest.build import build_catalog
     from sightline_server.ingest.embedding import engine_embed
     from sightline_server.ingest.feeds.reader import count_rows
+    from sightline_server.stages.formats import check_decoders
 
     task = asyncio.current_task()
     assert task is not None
@@ -222,8 +221,9 @@ async def build_with_engine(settings: Settings, options: "BuildOptions") -> "Bui
     # Whoever starts it with nohup wants it to go on when the terminal is closed.
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, task.cancel)
-    # Before the engine starts: a mistyped feed or folder is reported at once.
+    # Before the engine starts: a mistyped feed, folder or setting is reported at once.
     check_target(options.out, replace=options.replace)
+    check_decoders(options.decode.formats)
     total = count_rows(options.feed, options.feed_options)
     async with engine_session(settings) as engine:
         with shown_progress(total) as progress:

@@ -55,15 +55,13 @@ def _set_up(settings: Settings, say: Say) -> Path:
 
 
 def _build(settings: Settings, feed: Path, catalog: Path, say: Say) -> None:
-    from sightline_server.app.pipeline import process_limits
+    from sightline_server.app.pipeline import catalog_limits, process_limits
     from sightline_server.ingest.build import BuildOptions
-    from sightline_server.stages.decode import DecodeLimits
 
-    limits = settings.limits
     options = BuildOptions(
         feed=feed,
         out=catalog,
-        decode=DecodeLimits(limits.max_photo_bytes, limits.max_photo_pixels, settings.decode.max_frame_edge),
+        decode=catalog_limits(settings),
         replace=True,
         decode_threads=settings.decode.threads,
         decode_processes=process_limits(settings.decode),

@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from sightline_server.domain.image import Frame
 from sightline_server.errors import SightlineError
 from sightline_server.stages.colours import to_srgb
-from sightline_server.stages.formats import photo_format
+from sightline_server.stages.formats import USUAL_FORMATS, photo_format
 from sightline_server.stages.opencv import NotDecodedError
 from sightline_server.stages.refusals import corrupt, invalid, too_large, too_much_memory
 from sightline_server.stages.sources import SOURCES, UNBOUNDED, Source, needs_pillow
 
 Pixels = NDArray[np.uint8]
 
-ALL_FORMATS = tuple(SOURCES)
 MAX_EDGE = 32_767
 """Pixels of a longer edge; nothing that takes photos makes longer ones, and some decoders count in 16 bits."""
 BYTES_PER_PIXEL = 6
@@ -44,7 +43,7 @@ class DecodeLimits:
     max_bytes: int
     max_pixels: int
     max_edge: int
-    formats: tuple[str, ...] = ALL_FORMATS
+    formats: tuple[str, ...] = USUAL_FORMATS
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ import base64
 import binascii
 import re
 from collections.abc import Collection
+from importlib.util import find_spec
 from typing import Final
 
-from sightline_server.errors import SightlineError
+from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.stages import exif
 from sightline_server.stages.refusals import invalid
 
@@ -26,20 +27,38 @@ DECODED: Final[dict[str, re.Pattern[bytes]]] = {
         # Two letters are few: the size of the next header tells a bitmap from a text.
         "bmp": rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0",
         "tiff": rb"II[*+]\0|MM\0[*+]",
+        # Before HEIC: both are called mif1 where another brand tells what they are.
+        "avif": rb"....ftyp(?:avi[fs]|mi[fa][12f].{4}(?:.{4}){0,9}?avi[fs])",
+        "heic": rb"....ftyp(?:he(?:ic|ix|im|is|vc|vx|vm|vs|if)|mif[12]|msf1|mi[ah][fbec])",
     }.items()
 }
 """The formats that can be decoded."""
 
+USUAL_FORMATS: Final = ("jpeg", "png", "webp", "gif", "bmp", "tiff")
+"""Formats of catalog images; the others only where `decode.formats` names them."""
+NEEDED: Final = {
+    "heic": ("pillow_heif", "pillow-heif", "pip install 'sightline[heif]'"),
+    "avif": ("PIL._avif", "Pillow with AVIF", "install a wheel of Pillow from PyPI"),
+}
+"""Module and package that decode a format, and how to get them."""
+
 PROLOGUE: Final = rb"\s*(?:<\?xml(?>.*?\?>)\s*)?(?:<!--(?>.*?-->)\s*)*+"
 """XML declaration and comments; atomic, because a comment could else be read in countless ways."""
 
-TITLES: Final = {"jpeg": "JPEG", "png": "PNG", "webp": "WebP", "gif": "GIF", "bmp": "BMP", "tiff": "TIFF"}
+TITLES: Final = {
+    "jpeg": "JPEG",
+    "png": "PNG",
+    "webp": "WebP",
+    "gif": "GIF",
+    "bmp": "BMP",
+    "tiff": "TIFF",
+    "avif": "AVIF",
+    "heic": "HEIC",
+}
 
 REFUSED: Final[tuple[tuple[str, str, re.Pattern[bytes]], ...]] = tuple(
     (name, title, re.compile(pattern, re.DOTALL | re.IGNORECASE if pattern.startswith(b"\\s*") else re.DOTALL))
     for name, title, pattern in (
-        ("avif", "AVIF", rb"....ftyp(?:avi[fs]|mi[fa][12f].{4}(?:.{4}){0,9}?avi[fs])"),
-        ("heic", "HEIC", rb"....ftyp(?:he(?:ic|ix|im|is|vc|vx|vm|vs|if)|mif[12]|msf1|mi[ah][fbec])"),
         ("cr3", "a raw camera file (Canon CR3)", rb"....ftypcrx "),
         ("jxl", "JPEG XL", rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"),
         ("jpeg2000", "JPEG 2000", rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51"),
@@ -94,7 +113,20 @@ HEX = re.compile(rb"(?:0x)?((?:[0-9A-Fa-f]{2}){8,})")
 BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
-def photo_format(photo: bytes, allowed: Collection[str] = tuple(DECODED)) -> str:
+def with_usual(formats: Collection[str]) -> tuple[str, ...]:
+    """Formats of catalog images: the usual ones, and those that callers may send."""
+    return tuple(name for name in DECODED if name in USUAL_FORMATS or name in formats)
+
+
+def check_decoders(formats: Collection[str]) -> None:
+    """Raises `SightlineError` of kind CONFIGURATION when a package that one of the `formats` needs is missing."""
+    for name, (module, package, remedy) in NEEDED.items():
+        if name in formats and find_spec(module) is None:
+            message = f"decode.formats has {name}, which needs {package}: {remedy}, or remove {name}"
+            raise SightlineError(ErrorKind.CONFIGURATION, message)
+
+
+def photo_format(photo: bytes, allowed: Collection[str] = USUAL_FORMATS) -> str:
     """The key of `DECODED` for the photo, which is one of `allowed`.
 
     Raises `SightlineError` of kind INVALID_IMAGE for every other file; its message names what the file is if known.
@@ -161,7 +193,7 @@ def encoded_as(start: bytes) -> str:
 
 def is_image(start: bytes) -> bool:
     """Whether these are the first bytes of an image."""
-    images = [*DECODED.values(), *(pattern for name, _, pattern in REFUSED if name in ("avif", "heic", "jxl"))]
+    images = [*DECODED.values(), *(pattern for name, _, pattern in REFUSED if name == "jxl")]
     return any(pattern.match(start) for pattern in images)
 
 

@@ -1,19 +1,22 @@
-"""Pillow as a decoder: TIFF, JPEG of four components, uncompressed BMP, and JPEG that may be cut.
+"""Pillow as a decoder: TIFF, HEIC, AVIF, JPEG of four components, uncompressed BMP, and JPEG that may be cut.
 
-Rule: Pillow sees no file before its size was read, and its own turning of photos is undone where XMP states it.
+Rule: no pixel is decoded before the size was read, and Pillow's own turning of photos is undone where XMP states it.
 """
 
 import io
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
-from sightline_server.stages import jpeg
+from sightline_server.stages import exif, jpeg
 
 Pixels = NDArray[np.uint8]
 TIFF_TILE_TAGS = (322, 323)
+PLAIN_MODES = ("RGB", "L")
 
 # Our own limit is lower than Pillow's and is an error of the caller, not a warning.
 Image.MAX_IMAGE_PIXELS = None
@@ -26,19 +29,58 @@ def jpeg_colour(photo: bytes, reduction: int) -> Pixels:
         return np.asarray(in_mode(image, "RGB"))
 
 
-def size(photo: bytes, name: str) -> tuple[int, int, int]:
-    """Width, height, and the pixels that are decoded at a time, of a file in the format that Pillow calls `name`."""
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file states: its size as it is shown where its decoder turns it, `area` in pixels decoded at a time.
+
+    `orientation` is what is left to turn, as in EXIF; `profile` is the ICC profile, empty without one.
+    """
+
+    width: int
+    height: int
+    area: int
+    orientation: int
+    profile: bytes
+    plain: bool
+    """Whether its pixels have eight bits a sample and neither transparency nor four inks."""
+
+
+def header(photo: bytes, name: str) -> Header:
+    """The header of a file in the format that Pillow calls `name`."""
+    load_plugin(name)
     with Image.open(io.BytesIO(photo), formats=(name,)) as image:
-        tile = 0
+        tile, turned = 0, 1
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             # A tile is decoded whole, however little of it lies in the image.
             across, down = (image.tag_v2.get(tag, 0) for tag in TIFF_TILE_TAGS)
             tile = across * down
-        return image.width, image.height, max(image.width * image.height, tile)
+        if name == "AVIF":
+            # Pillow states in EXIF how the container turns the image (irot, imir), and does not turn it.
+            turned = exif.orientation(image.info.get("exif") or b"")
+        area = max(image.width * image.height, tile)
+        profile = image.info.get("icc_profile")
+        # In a TIFF it is what the file says it is, text or numbers too.
+        profile = profile if isinstance(profile, bytes) else b""
+        return Header(image.width, image.height, area, turned, profile, image.mode in PLAIN_MODES)
+
+
+@cache
+def load_plugin(name: str) -> None:
+    """Makes Pillow read a format that it does not know from the start."""
+    if name == "HEIF":
+        # libheif turns the image as its container says, and its pixels are eight bits.
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+    if name == "AVIF":
+        from PIL import AvifImagePlugin
+
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 
 def colour(photo: bytes, name: str) -> Pixels:
-    """The pixels [H,W,3] of the first frame, a TIFF's upright; transparency becomes white."""
+    """The pixels [H,W,3] of the first frame, a TIFF's and an HEIC's upright; transparency becomes white."""
+    load_plugin(name)
     with Image.open(io.BytesIO(photo), formats=(name,)) as image:
         # Pillow turns a TIFF while it loads it, by XMP where the file has no EXIF.
         image.info.pop("xmp", None)

@@ -28,7 +28,9 @@ CMYK_BYTES = 13
 """Pillow takes four for CMYK, four for RGB, and some for the array and its buffers."""
 PILLOW_BYTES = 20
 """A TIFF of floats takes so many bytes a pixel; the others take less."""
-PILLOW_HEADERS = ("tiff",)
+PLAIN_PILLOW_BYTES = 12
+"""An AVIF or HEIC of plain colours takes so many, a TIFF ten."""
+PILLOW_HEADERS = ("tiff", "avif", "heic")
 """Formats whose headers only Pillow reads."""
 UNBOUNDED = ("bmp", *PILLOW_HEADERS)
 """Formats that are not bounded by what they take: decode processes have a limit of their own."""
@@ -154,9 +156,17 @@ def needs_pillow(photo: bytes, known: str) -> bool:
 
 def of_pillow(name: str, photo: bytes, max_edge: int) -> Source:
     """A file in a format that Pillow calls `name`."""
-    width, height, area = pillow.size(photo, name)
-    pixels = partial(pillow.colour, photo, name)
-    return Source(width, height, PILLOW_BYTES * area, pixels, area=area, by_pillow=True)
+    header = pillow.header(photo, name)
+    return Source(
+        header.width,
+        header.height,
+        (PLAIN_PILLOW_BYTES if header.plain else PILLOW_BYTES) * header.area,
+        partial(pillow.colour, photo, name),
+        header.orientation,
+        area=header.area,
+        profile=header.profile,
+        by_pillow=True,
+    )
 
 
 SOURCES: Mapping[str, Callable[[bytes, int], Source]] = MappingProxyType(
@@ -167,6 +177,8 @@ SOURCES: Mapping[str, Callable[[bytes, int], Source]] = MappingProxyType(
         "gif": of_gif,
         "bmp": of_bmp,
         "tiff": partial(of_pillow, "TIFF"),
+        "avif": partial(of_pillow, "AVIF"),
+        "heic": partial(of_pillow, "HEIF"),
     }
 )
 """By format: makes a source of a photo, for frames of a longest edge. They raise whatever a corrupt header leads to."""

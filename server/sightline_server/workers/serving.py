@@ -17,6 +17,7 @@ from sightline_server.rpc import server as rpc_server
 from sightline_server.rpc.tls import Certificates, open_certificates
 from sightline_server.rpc.tls_files import Contents
 from sightline_server.settings import Settings
+from sightline_server.stages.formats import check_decoders
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.shared import forget_gauges, joined, metrics_folder, of_all
 from sightline_server.triton import regions
@@ -49,6 +50,7 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[RunningCrew]
     certificates = open_certificates(settings.server)
     rpc_server.allowed_credentials(settings.server, certificates)
     check_folders(settings)
+    check_decoders(settings.decode.formats)
     async with AsyncExitStack() as stack:
         address = stack.enter_context(held_port(settings.server.listen))
         folder = stack.enter_context(metrics_folder())
