@@ -11,7 +11,8 @@ import pytest
 from sightline_server.domain.items import Product
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index import catalog as catalog_module
-from sightline_server.index.catalog import open_catalog, read_facts
+from sightline_server.index import writer
+from sightline_server.index.catalog import DatasetWriter, open_catalog, read_facts
 from sightline_server.index.products import ProductTable
 from sightline_server.index.schema import CatalogRow, Price
 from sightline_server.index.writer import CatalogWriter
@@ -164,3 +165,25 @@ def test_a_catalog_replaced_while_it_is_read_is_read_again(catalog: Path, monkey
     # Only the reader's first attempt is disturbed; the writer checks its own result through the same function.
     monkeypatch.setattr(catalog_module, "assemble", replaced_meanwhile)
     assert open_catalog(catalog).display["id"].to_pylist() == ["new"]
+
+
+def test_rows_with_long_texts_are_written_before_they_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    write = DatasetWriter.write
+
+    def counted(dataset: DatasetWriter, rows: list[CatalogRow]) -> None:
+        written.append(len(rows))
+        write(dataset, rows)
+
+    monkeypatch.setattr(DatasetWriter, "write", counted)
+    monkeypatch.setattr(writer, "FRAGMENT_BYTES", 1_000_000)
+    rows = [row(f"p{n}", unit_vectors(1, n)) for n in range(40)]
+    long = [replace(each, product=replace(each.product, attributes={"description": "x" * 60_000})) for each in rows]
+    with CatalogWriter(tmp_path / "shop", SPEC, replace=False) as target:
+        for each in long:
+            target.add([each])
+        target.publish(BUILT)
+    assert written == [17, 17, 6]
+    assert open_catalog(tmp_path / "shop").facts.products == 40

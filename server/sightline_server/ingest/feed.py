@@ -163,7 +163,8 @@ class RowParser:
             self._warn(ProblemKind.DOUBTFUL_QUOTE, text)
         self._cut(values, "title", MAX_TITLE_CHARS)
         self._cut(values, "description", MAX_DESCRIPTION_CHARS)
-        size = sum(len(text.encode()) for text in (*values.values(), *images))
+        # The names as well: each column without a field in a product becomes one of its attributes.
+        size = sum(len(text.encode()) for text in (*values, *values.values(), *images))
         if size > MAX_ROW_BYTES:
             return self._problem(ProblemKind.ROW_TOO_LARGE, f"{size} bytes of text, at most {MAX_ROW_BYTES} are taken")
         price = self._price(values)
