@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import httpcore
 
@@ -71,17 +71,20 @@ class Listener:
 @asynccontextmanager
 async def listening(answer: Answer, **options: object) -> AsyncIterator[Listener]:
     """A `Listener` for the length of the block; `options` are those of `asyncio.start_server`."""
-    listener, writers = Listener(), []
+    listener, writers, conversations = Listener(), [], []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         listener.connections += 1
         writers.append(writer)
+        conversations.append(asyncio.current_task())
         try:
             while True:
                 listener.requests.append(await reader.readuntil(b"\r\n\r\n"))
                 await answer(writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, OSError):
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, **options)  # type: ignore[arg-type]
     listener.port = server.sockets[0].getsockname()[1]
@@ -91,6 +94,7 @@ async def listening(answer: Answer, **options: object) -> AsyncIterator[Listener
         server.close()
         for writer in writers:
             writer.transport.abort()
+        await asyncio.gather(*filter(None, conversations))
 
 
 def reply(body: bytes = b"image", status: str = "200 OK", *headers: str) -> Answer:

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
+import httpcore
 import pytest
 
 from sightline_server.ingest.direct_transport import CheckedNetwork
@@ -135,6 +136,36 @@ async def test_next_address_is_tried_where_one_does_not_answer() -> None:
     assert web.network.connected == [(OTHER, listener.port), (PUBLIC, listener.port)]
 
 
+class OwnStream(httpcore.AsyncMockStream):
+    """A connection of a machine to one of its own addresses."""
+
+    closed = False
+
+    def get_extra_info(self, info: str) -> object:
+        return (PUBLIC, 40_000) if info == "client_addr" else super().get_extra_info(info)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("allow_private", [True, False])
+async def test_public_address_of_this_machine_is_not_asked(allow_private: bool) -> None:
+    stream = OwnStream([b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nimage"])
+
+    class OneStream(httpcore.AsyncMockBackend):
+        async def connect_tcp(self, *arguments: object, **options: object) -> httpcore.AsyncNetworkStream:
+            return stream
+
+    hosts = HostCheck(lookup=Names(shop_example=[[PUBLIC]]), allow_private=allow_private)
+    async with ImageSource(Path(), LIMITS, network=CheckedNetwork(hosts, OneStream([]))) as source:
+        if allow_private:
+            assert await source.read("http://shop.example/a.jpg") == b"image"
+            return
+        with pytest.raises(UnreadableImageError, match="no answer from the image host"):
+            await source.read("http://shop.example/a.jpg")
+    assert stream.closed
+
+
 async def silent(writer: asyncio.StreamWriter) -> None:
     """Answers nothing and keeps the connection."""
 
@@ -165,7 +196,7 @@ async def test_open_and_closed_ports_read_alike(allow_private: bool) -> None:
 
 
 async def test_silent_port_reads_like_a_closed_one() -> None:
-    limits = ImageLimits(timeout_s=0.1, retry=RETRY)
+    limits = ImageLimits(timeout_s=1.0, retry=RETRY)
     checked = CheckedNetwork(HostCheck(lookup=Names(shop_example=[[PUBLIC]])), LoopbackNetwork())
     async with listening(silent) as listener, ImageSource(Path(), limits, network=checked) as source:
         with pytest.raises(UnreadableImageError, match="no answer from the image host"):

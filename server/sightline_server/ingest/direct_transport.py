@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 import httpcore
 import httpx
 
-from sightline_server.ingest.host_check import HostCheck
+from sightline_server.ingest.host_check import HostCheck, UnreachableImageError
 
 ATTEMPT_S = 1.0
 """How long one address may take to accept a connection while there is another to try."""
@@ -43,7 +43,13 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
         """A connection to one address of `host`, the first that accepts it. Raises `UnreachableImageError`."""
 
         async def connected(address: str, limit_s: float | None) -> httpcore.AsyncNetworkStream:
-            return await self._network.connect_tcp(address, port, limit_s, local_address, socket_options)
+            stream = await self._network.connect_tcp(address, port, limit_s, local_address, socket_options)
+            try:
+                self.hosts.check_other_machine(host, address, stream.get_extra_info("client_addr"))
+            except UnreachableImageError:
+                await stream.aclose()
+                raise
+            return stream
 
         try:
             async with asyncio.timeout(timeout):

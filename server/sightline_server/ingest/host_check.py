@@ -22,7 +22,7 @@ Lookup = Callable[[str], Awaitable[Sequence[str]]]
 """The addresses of a name, as texts. Raises `OSError` where it has none."""
 
 NO_ANSWER = "no answer from the image host"
-PUBLIC_ONLY = "it must be up and have a public address; --allow-private-images allows private ones"
+PUBLIC_ONLY = "only public addresses are asked; see --allow-private-images"
 
 NUMBER_AT_END = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9a-fA-F]*)")
 """Hosts that browsers take for an IPv4 address or refuse (WHATWG URL, section 3.5)."""
@@ -53,7 +53,7 @@ class HostCheck:
     def no_answer(self, host: str, reason: str) -> UnreachableImageError:
         """The error of a host that is not asked or does not answer. The `reason` goes to the debug log only."""
         log.debug("image host %s: %s", host, reason)
-        return UnreachableImageError(NO_ANSWER if self._allow_private else f"{NO_ANSWER}; {PUBLIC_ONLY}")
+        return UnreachableImageError(NO_ANSWER if self._allow_private else f"{NO_ANSWER} ({PUBLIC_ONLY})")
 
     async def addresses(self, host: str) -> tuple[str, ...]:
         """The addresses of `host`, in the system's order, at least one. Raises `UnreachableImageError`."""
@@ -62,6 +62,15 @@ class HostCheck:
             raise self.no_answer(host, "the name has no address")
         self._require_allowed(host, found)
         return tuple(map(str, found))
+
+    def check_other_machine(self, host: str, address: str, own: tuple[object, ...] | None) -> None:
+        """Raises `UnreachableImageError` where a connection to `address` comes from that very address.
+
+        Then a public address of this machine was asked, past the firewall in front of it. `own` is the connection's own
+        socket address.
+        """
+        if own and not self._allow_private and ip_address(str(own[0])) == ip_address(address):
+            raise self.no_answer(host, f"the address {address} is one of this machine")
 
     async def check_for_proxy(self, host: str, timeout_s: float) -> None:
         """Raises `UnreachableImageError` where a proxy must not be asked for `host`.
