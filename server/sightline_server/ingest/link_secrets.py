@@ -8,6 +8,8 @@ is treated as one: people write passwords with `@`, `/`, `?` and `#` in them, wh
 import re
 
 SHOWN_CHARACTERS = 200
+MASKED_CHARACTERS = 2000
+"""How much of a link is looked at. Masking makes it shorter."""
 
 LINE_BREAKS = re.compile(r"[\t\r\n]")
 HEAD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[\\/]+|[\\/]{2,}")
@@ -75,7 +77,9 @@ def masked_link(link: str) -> str:
     if start < end:
         text = f"{text[:start]}***@{text[end:]}"
     place, mark, query = text.partition("#")[0].partition("?")
-    place = USER_INFO.sub("***@", with_masked_port(place))
+    # Cut before the patterns, one of which takes quadratic time, and after what may reach to the end of the text.
+    place = USER_INFO.sub("***@", with_masked_port(place))[:MASKED_CHARACTERS]
+    query = query[:MASKED_CHARACTERS]
     place = NAMED_SECRET.sub(r"\1***", PATH_PARAMETER.sub(r"\1***", place))
     fields = "&".join(masked_field(field) for field in query.split("&"))
     masked = printable(place + mark + fields)
