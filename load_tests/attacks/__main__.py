@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from load_tests.attacks import engine, fields, garbage, idle, memory, resets, scrapes, uploads
+from load_tests.attacks import decode, engine, fields, garbage, idle, memory, resets, scrapes, uploads
 from load_tests.attacks.frame import Attack, Bound, Skipped, Target
 from load_tests.photos import ROOT
 from sightline_client.local_server import LocalServer
@@ -25,6 +25,7 @@ ATTACKS: dict[str, Attack] = {
     attack.name: attack
     for attack in (
         engine.ATTACK,
+        decode.ATTACK,
         fields.ATTACK,
         idle.ATTACK,
         uploads.ATTACK,

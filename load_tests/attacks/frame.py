@@ -114,7 +114,7 @@ def scaled(count: int, share: float) -> int:
 
 @dataclass(slots=True)
 class Memory:
-    """Resident memory of the server in MB: before the block, and the most within it."""
+    """Resident memory in MB: before the block, and the most within it."""
 
     before: float
     peak: float
@@ -125,15 +125,20 @@ class Memory:
         return self.peak - self.before
 
 
+def watched_memory(target: Target) -> AbstractContextManager[Memory]:
+    """Samples the memory of the server's process during the block."""
+    return watched(lambda: target.resident_mb)
+
+
 @contextmanager
-def watched_memory(target: Target) -> Iterator[Memory]:
-    """Samples the server's memory during the block."""
-    now = target.resident_mb
+def watched(resident_mb: Callable[[], float]) -> Iterator[Memory]:
+    """Samples a figure in MB during the block."""
+    now = resident_mb()
     memory, over = Memory(now, now), threading.Event()
 
     def sample() -> None:
         while not over.wait(SAMPLE_S):
-            memory.peak = max(memory.peak, target.resident_mb)
+            memory.peak = max(memory.peak, resident_mb())
 
     sampler = threading.Thread(target=sample, name="memory", daemon=True)
     sampler.start()

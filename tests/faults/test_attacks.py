@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import pytest
 
 from load_tests.attacks import __main__ as attacks
-from load_tests.attacks import engine
+from load_tests.attacks import decode, engine
 from load_tests.attacks.frame import Attack, Bound, Skipped, Target
 from tests.support.small_shop import PHOTO, SmallShop, serving
 
 pytestmark = pytest.mark.engine
-SHARE = {"resets": 0.1, "garbage": 0.1, "fields": 0.5, "uploads": 0.25, "idle": 0.5, "scrapes": 0.5}
+SHARE = {"resets": 0.1, "garbage": 0.1, "fields": 0.5, "uploads": 0.25, "idle": 0.5, "scrapes": 0.5, "decode": 0.2}
 ELSEWHERE = {"memory"}
 """Those that need the real models: tests/e2e/test_memory_forgets.py."""
 SLOWER = 10.0
@@ -46,9 +46,21 @@ async def test_an_engine_that_a_neighbour_reaches_breaks_its_bounds(monkeypatch:
     assert "infer" in bounds[2].name
 
 
+def test_lines_that_libraries_print_are_told_from_our_own(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("before\n")
+    lines = decode.Lines(Target("", "", 0, log, b""))
+    ours = (
+        '2026-11-26 02:00:00,123 INFO    sightline_server.rpc.call: Search code=OK\n{"time": "2026-11-26T02:00:00"}\n'
+    )
+    theirs = "Corrupt JPEG data: 9 extraneous bytes\nUserWarning: Metadata Warning, tag 1000 had too many entries: 5\n"
+    log.write_text("before\n" + ours + theirs)
+    assert lines.since() == (4, 2)
+
+
 def kept(bound: Bound) -> bool:
     """Whether `bound` is kept on a machine that does other things too."""
-    if bound.name.startswith("times that"):
+    if bound.name.startswith("times "):
         return True
     slower = SLOWER if bound.name.startswith("s ") else 1.0
     return bound.measured <= bound.at_most * slower

@@ -1,15 +1,13 @@
 """Photos of few bytes that would cost seconds and a gigabyte: each costs little, in a process that is measured."""
 
 import json
-import struct
 import subprocess
 import sys
-from collections.abc import Callable
 
 import pytest
-from PIL import Image
 
-from tests.support.pictures import bmp_of_runs, encode, gradient, png_of, with_scans
+from tests.support.hostile_photos import HOSTILE
+from tests.support.pictures import encode, gradient
 
 CPU_S = 4.0
 """The bound is 1 s on a quiet machine; a shared one counts several times as much for the same work."""
@@ -37,44 +35,6 @@ for name in sys.argv[2:]:
         outcome = error.kind.name
     print(json.dumps([Path(name).name, time.process_time() - started, peak() - before, outcome]), flush=True)
 """
-
-
-def claimed(photo: bytes, before: bytes, after: bytes) -> bytes:
-    """The photo with another size in its header."""
-    assert photo.count(before) >= 1
-    return photo.replace(before, after, 1)
-
-
-def exif_segments(count: int) -> bytes:
-    plain = encode(Image.new("RGB", (64, 64)))
-    return plain[:2] + (b"\xff\xe1" + struct.pack(">H", 9) + b"Exif\0\0x") * count + plain[2:]
-
-
-def empty_scans(scans: int) -> bytes:
-    """A progressive JPEG of 64 megapixels whose scans hold one byte each."""
-    plain = with_scans(scans)
-    frame = plain.index(b"\xff\xc2") + 5
-    return plain[:frame] + struct.pack(">HH", 8000, 8000) + plain[frame + 4 :]
-
-
-HOSTILE: dict[str, Callable[[], bytes]] = {
-    "bmp in runs, wide": lambda: bmp_of_runs(63_000_000, 1, 1),
-    "bmp in runs, square": lambda: bmp_of_runs(8000, 8000, 8000),
-    "png of one bit and transparency": lambda: png_of(8000, 6000, 1, 3, (b"PLTE", bytes(6)), (b"tRNS", b"\0")),
-    "png of colour": lambda: png_of(8000, 8000, 8, 2),
-    "png of 16 bits and alpha": lambda: png_of(6000, 4000, 16, 6),
-    "png beyond its limit": lambda: png_of(8000, 8000, 1, 3, (b"PLTE", bytes(6)), (b"tRNS", b"\0")),
-    "webp of one colour": lambda: encode(Image.new("RGBA", (8000, 8000), (1, 2, 3, 4)), "WEBP", lossless=True),
-    "webp of one opaque colour": lambda: encode(Image.new("RGB", (6500, 6500), (1, 2, 3)), "WEBP", lossless=True),
-    "jpeg of 380,000 segments": lambda: exif_segments(380_000),
-    "jpeg of 1,700,000 segments": lambda: exif_segments(1_700_000),
-    "jpeg of 80 empty scans": lambda: empty_scans(80),
-    "jpeg of few empty scans": lambda: empty_scans(5),
-    "jpeg of CMYK": lambda: encode(Image.new("CMYK", (5900, 5000), (1, 2, 3, 4))),
-    "gif of 64 megapixels": lambda: claimed(
-        encode(Image.new("P", (8, 8)), "GIF"), b"\x08\0\x08\0", struct.pack("<HH", 8000, 8000)
-    ),
-}
 
 
 @pytest.fixture(scope="module")

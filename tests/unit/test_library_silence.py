@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pictures import encode, noise, tiff_with_tags
+from tests.support.hostile_photos import NOISY
 
 PROGRAM = """
 import logging, os, sys
@@ -32,17 +32,10 @@ if sys.argv[1] == "closed":
 
 def photos(folder: Path) -> list[str]:
     """Files about which libtiff, libjpeg and libpng print."""
-    noisy = encode(noise(64, 64))
-    files = {
-        "tags.tiff": tiff_with_tags(2000),
-        "corrupt.jpg": noisy[:-400] + bytes(400) + b"\xff\xd9",
-        "stray.jpg": noisy[:-2] + b"stray bytes" * 9 + b"\xff\xd9",
-        "short.png": encode(noise(64, 64), "PNG")[:3000],
-        "sum.png": (lambda photo: photo[:3000] + b"?" + photo[3001:])(encode(noise(64, 64), "PNG")),
-    }
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    return [str(folder / name) for name in files]
+    paths = [folder / f"{place}.{name.split()[0]}" for place, name in enumerate(NOISY)]
+    for path, make in zip(paths, NOISY.values(), strict=True):
+        path.write_bytes(make())
+    return [str(path) for path in paths]
 
 
 def lines_of(how: str, folder: Path) -> list[str]:
