@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from load_tests.attacks import decode, engine, fields, garbage, idle, memory, resets, scrapes, uploads
+from load_tests.attacks import decode, engine, fields, garbage, idle, ingest, memory, resets, scrapes, uploads
 from load_tests.attacks.frame import Attack, Bound, Skipped, Target
 from load_tests.photos import ROOT
 from sightline_client.local_server import LocalServer
@@ -31,6 +31,7 @@ ATTACKS: dict[str, Attack] = {
         uploads.ATTACK,
         resets.ATTACK,
         garbage.ATTACK,
+        ingest.ATTACK,
         memory.ATTACK,
         scrapes.ATTACK,
     )

@@ -40,7 +40,7 @@ CPU_S, MEMORY_MB, TIMES_SLOWER = 1.0, 400, 2.0
 LEAVES_AFTER_S = 0.1
 QUIET_S = 30.0
 """How long a good caller is observed before the attack, at full size."""
-SEARCH_EVERY_S = 0.25
+SEARCH_EVERY_S = 0.5
 STILL_S = 0.2
 BARELY_S = 0.02
 """CPU time in `STILL_S` below which nothing is being decoded."""
