@@ -1,6 +1,6 @@
-"""What a catalog holds: its columns, and the facts in its schema metadata.
+"""The contents of a catalog: its columns, and the facts in its schema metadata.
 
-Rule: one row is one product; `images[i]` is the link of the picture that `embeddings[i]` was made from. The facts
+Rule: one row is one product; `images[i]` is the link of the image that `embeddings[i]` was made from. The facts
 commit together with the rows, so that no reader can see vectors and take them for those of another embedder.
 """
 
@@ -24,7 +24,7 @@ FACTS_KEY = b"sightline"
 PRIMARY_KEY = {b"lance-schema:unenforced-primary-key": b"true"}
 
 MAX_IMAGES = 20
-"""Pictures of one product. With it 100 products are certain among 2,048 vectors, the most that a GPU index returns."""
+"""Images of one product. With it 100 products are certain among 2,048 vectors, the most that a GPU index returns."""
 
 TEXT_COLUMNS = (
     *("title", "brand", "category", "price", "availability", "link", "image_link", "item_group_id", "gtin"),
@@ -50,7 +50,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CatalogRow:
-    """A product with its pictures: `embeddings` is float32 [len(images),D], L2-normalised; 1 to 20 pictures."""
+    """A product with its images: `embeddings` is float32 [len(images),D], L2-normalised; 1 to 20 images."""
 
     product: Product
     price: Price | None
@@ -60,7 +60,7 @@ class CatalogRow:
 
 @dataclass(frozen=True, slots=True)
 class CatalogFacts:
-    """What a catalog says about itself. `built_at` is an ISO 8601 time, `content_sha256` covers every column."""
+    """The facts of a catalog. `built_at` is an ISO 8601 time, `content_sha256` covers every column."""
 
     embedder: EmbedderSpec
     products: int
@@ -135,7 +135,7 @@ def embeddings_column(embeddings: Sequence[NDArray[np.float32]], column_type: pa
 
 
 def embedder_mismatch(stored: EmbedderSpec, live: EmbedderSpec) -> str | None:
-    """Why vectors of `stored` cannot be compared with those of `live`; None when they can.
+    """The reason why vectors of `stored` cannot be compared with those of `live`; None when they can.
 
     Names count only where a digest is unknown, as with a remote engine; versions are labels and do not count.
     """

@@ -1,6 +1,6 @@
-"""Where a catalog is built: `DIR.partial-<pid>`, which takes DIR's place at once or not at all.
+"""The folder in which a catalog is built: `DIR.partial-<pid>`, which replaces DIR at once or not at all.
 
-Rule: one builder per DIR, kept by a lock that the kernel frees with the process; whoever holds it may remove what dead
+Rule: one builder per DIR, kept by a lock that the kernel frees with the process; its holder may remove what dead
 builders left. DIR itself is only ever touched by one rename.
 """
 
@@ -49,7 +49,7 @@ class Staging:
         self._unlock()
 
     def publish(self) -> None:
-        """Puts the built directory in the place of `out`, durably. A replaced catalog is removed afterwards."""
+        """Replaces `out` by the built directory, durably. A replaced catalog is removed afterwards."""
         sync_tree(self.path)
         if self.out.exists():
             exchange(self.path, self.out)

@@ -1,4 +1,4 @@
-"""Whether a new catalog may take the place of the old one.
+"""Decides whether a new catalog may replace the old one.
 
 Rule: pure arithmetic on counts. A row counts as lost when its product is not in the new catalog; a second row of an id
 counts neither as lost nor as a row, since its product is there. An image counts once for each product that names it;
@@ -35,7 +35,7 @@ class Losses:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What a catalog holds."""
+    """The size of a catalog."""
 
     products: int
     images: int
@@ -59,7 +59,7 @@ def shrinking(old: Size, new: Size, max_shrink: float) -> Iterator[str]:
 
 
 def refusal(lost: list[str], shrunk: list[str], max_lost: float, max_shrink: float) -> str:
-    """Why a catalog was not replaced, and how to replace it all the same; one indented line each."""
+    """The reasons why a catalog was not replaced, and the ways to replace it anyway; one indented line each."""
     lines = [f"{line}, --max-lost allows {percent(max_lost)}" for line in lost]
     lines += [f"{line}, --max-shrink allows {percent(max_shrink)}" for line in shrunk]
     options = ["--max-lost 100"] * bool(lost) + ["--max-shrink 100"] * bool(shrunk)

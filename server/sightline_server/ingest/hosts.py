@@ -26,7 +26,7 @@ GROWTH = 0.05
 
 @dataclass(frozen=True, slots=True)
 class RetryLimits:
-    """How often and how long a download is tried again.
+    """The number and the pauses of repeated downloads.
 
     `faults` attempts for broken connections and answers 5xx, `refusals` attempts for 429 and for 503 with Retry-After.
     Without a Retry-After the waits are `first_wait_s`, then twice that, up to `longest_wait_s`. Between two images a

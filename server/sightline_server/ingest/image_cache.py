@@ -49,7 +49,7 @@ class Kept:
 class ImageCache:
     """The cache below `folder`. Its methods block on the disk and may run in several threads.
 
-    `notify` is told once when images are no longer stored. Raises `SightlineError` of kind CONFIGURATION when the
+    `notify` is called once when images are no longer stored. Raises `SightlineError` of kind CONFIGURATION when the
     folder cannot be used.
     """
 
@@ -122,7 +122,7 @@ class ImageCache:
                 file.write(entry)
             now = self._now()
             os.utime(name, (now, now))
-            # Without fsync: after a power cut the digest tells a torn entry, and a miss costs one download.
+            # Without fsync: after a power cut the digest reveals a torn entry, and a miss costs one download.
             os.replace(name, path)
         except BaseException:
             Path(name).unlink(missing_ok=True)

@@ -53,7 +53,7 @@ class ImageFolder:
         return path
 
     def _recomposed(self, link: str) -> Path | None:
-        """The path of `link` where each name may stand on the disk in another Unicode normal form."""
+        """The path of `link` where each name may be on the disk in another Unicode normal form."""
         path = self._root
         for part in Path(link).parts:
             if part in ("..", "/"):

@@ -18,7 +18,7 @@ class SameImages:
 
     @property
     def most(self) -> int:
-        """How many links, at least, lead to the most frequent image."""
+        """A lower bound on the number of links that lead to the most frequent image."""
         return max(self._counts.values(), default=0)
 
     def add(self, image: bytes) -> None:

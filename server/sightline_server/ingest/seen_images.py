@@ -1,4 +1,4 @@
-"""What became of every image of a build so far, so that a link is downloaded and embedded once.
+"""The outcome of every image of a build so far, so that a link is downloaded and embedded once.
 
 Rule: memory stays small (about 200 bytes a link). The embeddings lie in a file without a name next to the catalog,
 which the kernel removes when the build ends, however it ends.

@@ -1,4 +1,4 @@
-"""What the detector found and the request's regions -> the objects of the photo. Pure.
+"""The detections and the request's regions -> the objects of the photo. Pure.
 
 Rule: every region and every photo gets an answer; people are not searched (`stages/people.py`). A region on a person is
 an object that is refused, and a photo of people only has no objects and a notice.
@@ -17,7 +17,7 @@ from sightline_server.stages.people import at_tap, on_person, searchable, shows_
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The objects in their order, the ids of those that are mostly on a person, and what the caller is told."""
+    """The objects in their order, the ids of those that are mostly on a person, and the notice for the caller."""
 
     objects: tuple[PhotoObject, ...]
     on_person: frozenset[str] = frozenset()
@@ -61,7 +61,7 @@ def of_tap(
 ) -> tuple[PhotoObject, bool]:
     """The smallest detection that covers the tap, or else a square around it; and whether that is a person.
 
-    A tap on a person gets the square, so that the answer does not tell where the person is.
+    A tap on a person gets the square, so that the answer does not reveal where the person is.
     """
     product = at_tap(tap, scene, settings)
     if product is not None:

@@ -1,6 +1,6 @@
 """ICC profiles: what makes the colours of a photo sRGB, which the models were trained on.
 
-Rule: a profile that cannot be used is no reason to refuse a photo; its colours then stay as they are. Pixels are
+Rule: a photo is not refused because its profile cannot be used; its colours then stay as they are. Pixels are
 converted where the models see them, in letterbox and crops: a frame is ten times as many. Source: ICC.1:2022, clause 7.
 """
 
@@ -34,7 +34,7 @@ LATTICE = (
 
 
 def to_srgb(profile: bytes) -> Callable[[Pixels], Pixels] | None:
-    """What converts uint8 [H,W,3] pixels with `profile` to sRGB; None where they are sRGB, or it cannot be used."""
+    """The conversion of uint8 [H,W,3] pixels with `profile` to sRGB; None where they are sRGB, or it cannot be used."""
     if not HEADER_BYTES < len(profile) <= MAX_PROFILE or profile[16:20] != b"RGB " or profile[36:40] != b"acsp":
         return None
     if is_srgb(profile):

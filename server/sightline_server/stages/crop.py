@@ -1,7 +1,7 @@
 """`Frame` and boxes -> crops at the embedder's input size.
 
-Rule: the box is squashed to the model's square by antialiased resampling, as the catalog's pictures are: a query
-and a catalog picture of the same pixels give the same crop.
+Rule: the box is squashed to the model's square by antialiased resampling, as the catalog's images are: a query
+and a catalog image of the same pixels give the same crop.
 """
 
 import cv2
@@ -13,7 +13,7 @@ from sightline_server.domain.image import Crop, Frame
 from sightline_server.domain.models import EmbedderSpec
 
 HALVE_ABOVE = 3
-"""Pictures of at least this multiple of the target are halved first: area averaging of 2x2 pixels, cheaper than the
+"""Images of at least this multiple of the target are halved first: area averaging of 2x2 pixels, cheaper than the
 wide bicubic filter that they would otherwise need, and the same to the embedder (docs/models.md has the figures)."""
 
 

@@ -1,6 +1,6 @@
 """JPEGs that end early: how much of the image is missing.
 
-Rule: at most `MAX_MISSING` of the image may be missing, whatever a decoder has read ahead. No decoder tells where its
+Rule: at most `MAX_MISSING` of the image may be missing, whatever a decoder has read ahead. No decoder reports where its
 data ended, so the image is decoded several times, each with another continuation of the data: everything from the first
 MCU on that the continuation changes was not in the file. A progressive JPEG has pixels from its first scan on, but
 coarse ones; it counts as whole only when every coefficient has come to its last bit, so the cut must lie in the last of
@@ -24,7 +24,7 @@ PASSES = 10
 BLOCK = 8
 GREYS = {4: (63, 64)}
 OTHER_GREY = (128,)
-"""What decoders show where there was no data, by the number of components; CMYK shows half of all inks."""
+"""The value that decoders show where there was no data, by the number of components; CMYK shows half of all inks."""
 FILLED = 16
 """Zero bytes at the end of the data that count as filling, as in a download that reserved its space."""
 RESTARTS = tuple(bytes((0xFF, code)) for code in range(0xD0, 0xD8))
@@ -74,7 +74,7 @@ def missing(photo: bytes, jpeg: Jpeg, decode: Decoder) -> float:
 
 
 def data_end(photo: bytes, jpeg: Jpeg) -> int:
-    """Where the last scan's data ends, without filling and without half of a marker."""
+    """The end of the last scan's data, without filling and without half of a marker."""
     start = jpeg.scans[-1].start
     data = photo[start : jpeg.end]
     bare = data.rstrip(b"\0")
@@ -111,7 +111,7 @@ def tails(size: int) -> tuple[bytes, bytes]:
 
 
 def in_units(changed: NDArray[np.bool_], across: int, down: int) -> NDArray[np.bool_]:
-    """Which units of `across` x `down` pixels have changed, [rows, columns].
+    """The mask of units of `across` x `down` pixels have changed, [rows, columns].
 
     A unit's last row and column do not count: decoders smooth the colours of the next unit into them.
     """

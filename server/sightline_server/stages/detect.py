@@ -21,10 +21,10 @@ PADDING = 128
 """Grey, as darknet pads."""
 
 MOST_DETECTIONS = 100
-"""More than this of one photo are not looked at."""
+"""Most detections of one photo that are considered."""
 
 RawDetections = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]
-"""Boxes [N,4] xyxy in 0..1 of the letterboxed frame, scores [N], labels [N]: one picture's answer."""
+"""Boxes [N,4] xyxy in 0..1 of the letterboxed frame, scores [N], labels [N]: one image's answer."""
 
 
 def letterbox(frame: Frame, spec: DetectorSpec) -> DetectorInput:
@@ -43,7 +43,7 @@ def letterbox(frame: Frame, spec: DetectorSpec) -> DetectorInput:
 
 
 def split_answer(answer: Mapping[str, NDArray[Any]], batch: int, spec: DetectorSpec) -> list[RawDetections]:
-    """The detector's output tensors as one answer a picture, whatever their values; `to_detections` judges those.
+    """The detector's output tensors as one answer per image, whatever their values; `to_detections` judges those.
 
     Raises `SightlineError` of kind MODEL_ANSWER when shapes are off.
     """
@@ -55,7 +55,7 @@ def split_answer(answer: Mapping[str, NDArray[Any]], batch: int, spec: DetectorS
 
 
 def check_values(raw: RawDetections, spec: DetectorSpec) -> None:
-    """Raises `SightlineError` of kind MODEL_ANSWER when a value for one picture cannot be."""
+    """Raises `SightlineError` of kind MODEL_ANSWER when a value for one image is out of its range."""
     boxes, scores, labels = raw
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
         raise SightlineError(ErrorKind.MODEL_ANSWER, "the detector's answer is not finite")
@@ -98,7 +98,7 @@ def to_detections(
 
 
 def least_scores(labels: NDArray[np.int32], spec: DetectorSpec, settings: DetectionSettings) -> NDArray[np.float32]:
-    """The confidence that each of the detections [N] needs: people have a threshold of their own."""
+    """The confidence that each of the detections [N] needs: people have their own threshold."""
     of_label = [
         settings.person_min_score if label in settings.person_labels else settings.min_score for label in spec.labels
     ]

@@ -1,4 +1,4 @@
-"""What the embedder's answer must be before it is searched.
+"""Checks of the embedder's answer before it is searched.
 
 Rule: pure. The call itself goes through the crops batcher; a batch holds crops of many callers, so what is wrong with
 one crop's embedding is found in its own caller's task (`usable`) and harms nobody else.

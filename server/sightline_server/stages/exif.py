@@ -1,4 +1,5 @@
-"""EXIF and TIFF directories: the orientation of a photo, and the few tags that tell a camera's raw file from a TIFF.
+"""EXIF and TIFF directories: the orientation of a photo, and the few tags that distinguish a camera's raw file from a
+TIFF.
 
 Rule: only EXIF says how a photo is turned, as in browsers; XMP does not. `sightline_client.annotate` has the same rule,
 and a test compares the two. Sources: EXIF 3.0 (CIPA DC-008), section 4.6; TIFF 6.0, section 2.

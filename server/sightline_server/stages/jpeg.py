@@ -2,7 +2,7 @@
 
 Rule: linear in the bytes, at most `MAX_SEGMENTS` segments and `MAX_SCANS` scans, and nothing is decoded. Segments are
 skipped by their lengths, so that the end marker of a thumbnail inside EXIF does not count. What follows the end marker
-(the further images of a multi-picture file, a phone's film) is not read. Source: ITU-T T.81, annex B.
+(the further images of a multi-image file, a phone's film) is not read. Source: ITU-T T.81, annex B.
 """
 
 import re
@@ -60,12 +60,12 @@ class Scan:
     last: int
     bit: int
     start: int
-    """Where its data begins."""
+    """Offset of its data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Jpeg:
-    """What the markers of a JPEG state."""
+    """The facts in the markers of a JPEG."""
 
     width: int
     height: int
@@ -77,7 +77,7 @@ class Jpeg:
     restart_interval: int
     scans: tuple[Scan, ...]
     end: int
-    """Where the image data ends: at the end marker, or where it should be."""
+    """The end of the image data: at the end marker, or where it should be."""
     ended: bool
     """True if the end marker is there."""
 
@@ -172,7 +172,7 @@ def segments(photo: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def find(pattern: re.Pattern[bytes], photo: bytes, place: int) -> int:
-    """Where the two bytes of `pattern` come first, from `place` on; -1 when they do not."""
+    """The first position of the two bytes of `pattern`, from `place` on; -1 when there is none."""
     while place < len(photo):
         # One byte more, because a marker may lie across the border.
         match = pattern.search(photo, place, place + SEARCHED_AT_ONCE + 1)

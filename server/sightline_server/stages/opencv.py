@@ -59,7 +59,7 @@ def in_rgb(pixels: Samples, conversion: int) -> Pixels:
 
 
 def decoded(photo: bytes, flags: int) -> Samples:
-    """What OpenCV makes of the file. Raises `NotDecodedError`."""
+    """The file as OpenCV decodes it. Raises `NotDecodedError`."""
     try:
         pixels: Any = cv2.imdecode(np.frombuffer(photo, np.uint8), flags)
     except cv2.error as error:

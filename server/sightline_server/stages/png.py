@@ -25,7 +25,7 @@ CHANNELS = {GREY: 1, 2: 3, PALETTE: 1, 4: 2, 6: 4}
 
 @dataclass(frozen=True, slots=True)
 class Png:
-    """What the chunks of a PNG state."""
+    """The facts in the chunks of a PNG."""
 
     width: int
     height: int

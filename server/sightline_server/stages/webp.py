@@ -20,7 +20,7 @@ FRAME_HEADER = 16
 
 @dataclass(frozen=True, slots=True)
 class WebP:
-    """What the chunks of a WebP state."""
+    """The facts in the chunks of a WebP."""
 
     width: int
     height: int

@@ -1,4 +1,4 @@
-"""The format of a feed, told by its content.
+"""The format of a feed, detected from its content.
 
 Rule: content counts, not the name: feeds come from addresses such as `/export.php?type=google` and under wrong
 suffixes. Only text that begins like nothing in particular is taken for what its suffix says.
@@ -38,7 +38,7 @@ class Format(Enum):
 
 
 class Packing(Enum):
-    """How a feed is packed."""
+    """The compression of a feed."""
 
     PLAIN = "plain"
     GZIP = "gzip"
@@ -53,7 +53,7 @@ def packing_of(head: bytes) -> Packing:
 
 
 def format_of(name: str, head: bytes) -> Format:
-    """The format of the feed `name` that begins with `head`. Raises `SightlineError` for what is no feed."""
+    """The format of the feed `name` that begins with `head`. Raises `SightlineError` for content that is not a feed."""
     if not head:
         raise refused(f"{name} is empty")
     if head.startswith(b"PAR1"):

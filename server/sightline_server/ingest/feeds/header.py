@@ -52,7 +52,7 @@ def read_header(name: str, lines: Lines) -> Header:
 
 
 def weight(head: list[Line], delimiter: str) -> int:
-    """How often `delimiter` occurs in the first rows."""
+    """The number of times that `delimiter` occurs in the first rows."""
     return sum(line.text.count(delimiter) for line in head[:MAX_HEADER_ROWS])
 
 

@@ -125,7 +125,7 @@ class Window:
             raise self.broken(number)
 
     def expect_closed(self, head: str, number: int) -> None:
-        """Raises `SightlineError` where `head` and what follows the objects are not JSON, or tell of further pages."""
+        """Raises `SightlineError` where `head` and what follows the objects are not JSON, or announce further pages."""
         while len(self.text) - self.at <= MAX_RECORD_CHARS and self._more(self.at):
             pass
         rest = self.text[self.at :]

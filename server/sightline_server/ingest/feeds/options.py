@@ -40,7 +40,7 @@ class FeedLimits:
 
 @dataclass(frozen=True, slots=True)
 class FeedOptions:
-    """How to read a feed.
+    """The options of reading a feed.
 
     `encoding` counts where no byte order mark is present; empty means UTF-8, or what an XML feed declares. `currency`
     is the ISO 4217 code of prices that have none. `headers` and `user_agent` are sent when the feed is a URL.
