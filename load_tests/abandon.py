@@ -1,6 +1,6 @@
-"""Callers who leave: thousands of cancelled calls, and what of them stays. Part of `load_tests.run abandon`.
+"""Cancelled calls by the thousand, and the resources that they leave behind. Part of `load_tests.run abandon`.
 
-Rule: only calls that the caller cancelled count. Where each of them was is told by the server's own counters; after
+Rule: only calls that the caller cancelled count. The server's own counters say where each of them was; after
 them nothing may be in flight, nothing may have grown, and a good call must be answered.
 """
 
@@ -33,8 +33,8 @@ def play(
     """Plays it against `server`; with `calls` instead of the scenario's number, and a warm-up in proportion."""
     wanted = calls or scenario.calls
     warm_up = max(1, scenario.warm_up * wanted // scenario.calls)
-    say(f"warm-up: {warm_up} calls that are left")
-    # gRPC begins a thread when all of its own are at work at one of its looks. Load alone does not bring that about, a
+    say(f"warm-up: {warm_up} calls to cancel")
+    # gRPC begins a thread when all of its own are busy at one of its checks. Load alone does not bring that about, a
     # moment without the processor does, and the thread stays: what one pause in half an hour leaves is there before.
     with pauses(server.pid):
         # The largest batches that the limits allow: engine processes find their size now and not while measured.
@@ -42,7 +42,7 @@ def play(
         generator.abandon(Abandonment(scenario.callers, warm_up, good, scenario.moments, seed=1))
     rest(server)
     before = look(server.pid, generator.pid) if server.pid else None
-    say(f"{wanted} calls that are left")
+    say(f"{wanted} calls to cancel")
     with observed(server, generator, wanted / 150) as seen:
         run = generator.abandon(Abandonment(scenario.callers, wanted, good, scenario.moments, seed=2))
         rest(server)
@@ -87,7 +87,7 @@ def good_answers(generator: Generator) -> float:
 
 
 def places(run: Run, span: Between) -> dict[str, int]:
-    """Where the callers left: by the last event that the caller had seen, and by the server's own counters.
+    """The moments of cancellation: by the last event that the caller had seen, and by the server's own counters.
 
     What waited in a queue was taken out of it, what was being run was run for nobody.
     """
@@ -115,7 +115,7 @@ def left_at(span: Between) -> dict[tuple[str, str], int]:
 
 
 def around(left: Mapping[tuple[str, str], int]) -> dict[str, int]:
-    """Calls left before (waiting for a thread or for a place in a batch), in and after each stage.
+    """Calls cancelled before (waiting for a thread or a batch), in and after each stage.
 
     A stage that sends no event is followed by the wait for the next one: after it is before that one. Ranking takes no
     time that a caller could leave in, so what comes after a search is the sending of its results.

@@ -1,4 +1,4 @@
-"""When calls are meant to start. Pure.
+"""The intended start times of calls. Pure.
 
 Rule: the schedule is made before the run and does not know how the server does (an open loop): a slow answer delays no
 later call, and latency counts from the intended start, so that a stall shows in every call that it held up.

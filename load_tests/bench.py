@@ -1,6 +1,6 @@
 """The hot path under load: `make bench`. Prints progress on standard error and one JSON object on its last line.
 
-Against one server of its own: what the machine can do without a server and what the server does, in turn; calls one
+Against its own server: the rate of the machine without a server and that of the server, in turn; calls one
 after the other; constant and Poisson arrivals at 70 % of what was served; three times of it.
 Rule: a figure that the generator was too late for is marked, and the exit code says so.
 """
@@ -59,7 +59,9 @@ def main() -> int:
     parser.add_argument("--photos", type=Path, default=SHOWROOM, help="folder of JPEG photos")
     parser.add_argument("--repository", type=Path, default=ROOT / "model_repository", help="the models, for the limit")
     parser.add_argument("--callers", type=int, default=0, help="calls under way at saturation; 0: three for each core")
-    parser.add_argument("--quick", action="store_true", help="a minute instead of four; for a look, not for the record")
+    parser.add_argument(
+        "--quick", action="store_true", help="a minute instead of four; for a first impression, not for the record"
+    )
     parser.add_argument("--out", type=Path, help="also write the object, with details, to this file")
     arguments = parser.parse_args()
     photos = read_photos(arguments.photos)
@@ -75,7 +77,7 @@ def main() -> int:
 
 
 class Bench:
-    """One benchmark: its parts in order, and what they found beside the report."""
+    """One benchmark: its parts in order, and their findings in addition to the report."""
 
     def __init__(self, catalog: Path, repository: Path, photos: Photos, callers: int, lengths: Lengths) -> None:
         self._catalog, self._repository, self._photos = catalog, repository, photos
@@ -233,7 +235,7 @@ def completed_per_s(run: Run, start_s: float, end_s: float) -> float:
 
 
 def rounded(values: Sequence[float]) -> list[float]:
-    """To three places."""
+    """Rounded to three decimals."""
     return [round(value, 3) for value in values]
 
 

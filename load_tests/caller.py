@@ -24,7 +24,7 @@ DETAILS_KEY = "grpc-status-details-bin"
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a caller behaves.
+    """The behaviour of a caller.
 
     `leave_after` names the last event that it waits for ("" for none) before it cancels `leave_s` later; None stays to
     the end. `pause_s` is waited before each message is read.
@@ -45,7 +45,7 @@ class Caller:
     def __init__(self, target: str, requests: Sequence[bytes], *, connections: int, deadline_s: float) -> None:
         self._requests = requests
         self._deadline_s = deadline_s
-        # A pool of its own for each channel; otherwise gRPC makes one connection of them.
+        # A separate pool for each channel; otherwise gRPC makes one connection of them.
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0), proxy_option(target)]
         self._channels = [grpc.aio.insecure_channel(target, options=options) for _ in range(connections)]
         self._methods: list[Any] = [channel.unary_stream(METHOD) for channel in self._channels]
@@ -53,7 +53,7 @@ class Caller:
         self.started = 0.0
 
     async def connect(self) -> None:
-        """Returns when every connection stands."""
+        """Returns when every connection is established."""
         await asyncio.gather(*(channel.channel_ready() for channel in self._channels))
 
     async def close(self) -> None:
@@ -96,7 +96,7 @@ class Caller:
 
 
 class Watch:
-    """What has been seen of one call."""
+    """The observations of one call."""
 
     def __init__(self, clock: Caller) -> None:
         self._clock = clock

@@ -1,7 +1,7 @@
 """Draws the dashboard's main panels from a real run: `python -m load_tests.dashboard_picture --out FILE.png`.
 
-A server on a catalog, Debian's Prometheus beside it, calls that rise from half of what the server can do to three times
-as much and fall back; then the panels' own expressions, asked as Grafana asks them. Needs matplotlib, which is no
+A server on a catalog, Debian's Prometheus next to it, calls that rise from half of what the server can do to three
+times as much and fall back; then the panels' own expressions, asked as Grafana asks them. Needs matplotlib, which is no
 dependency of this project: install it where you run this.
 """
 
@@ -51,7 +51,7 @@ def main() -> int:
     parser.add_argument("--catalog", type=Path, required=True, help="catalog to serve")
     parser.add_argument("--photos", type=Path, default=SHOWROOM, help="folder of JPEG photos")
     parser.add_argument("--minute", type=float, default=60.0, help="seconds of each of the four parts")
-    parser.add_argument("--out", type=Path, required=True, help="picture to write")
+    parser.add_argument("--out", type=Path, required=True, help="image to write")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         lines, title = observe(arguments.catalog, arguments.photos, arguments.minute, Path(folder))
@@ -74,7 +74,7 @@ def observe(catalog: Path, photos: Path, minute: float, folder: Path) -> tuple[d
         ):
             rate = capacity(server.target, requests)
             say(f"{rate:.1f} photos/s; the run")
-            # What was measured just now shall not stand in the first rates.
+            # Calls of the warm-up must not be in the first rates.
             time.sleep(float(RATE_INTERVAL.removesuffix("s")))
             phases = [
                 Phase("half", minute, rate / 2, rate / 2),
@@ -86,7 +86,7 @@ def observe(catalog: Path, photos: Path, minute: float, folder: Path) -> tuple[d
             run = generator.play(calls(phases, len(requests), len(bad)))
             say(f"{run.codes}, sent {run.lateness_p99_s * 1e3:.1f} ms late at p99")
             if not run.valid:
-                raise SystemExit("the machine was too busy for this run to show anything: no picture")
+                raise SystemExit("the machine was too busy for this run to show anything: no image written")
             lines = {
                 panel.title: [
                     prometheus.query_range(filled_in(query.expr, RATE_INTERVAL), started, time.time(), STEP_S)
@@ -122,7 +122,7 @@ def chosen() -> list[Panel]:
 
 
 def draw(lines: dict[str, list[list[Line]]], title: str, out: Path) -> None:
-    """Writes the picture."""
+    """Writes the image."""
     import matplotlib.pyplot as plt
 
     plt.rcParams.update({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False})

@@ -1,6 +1,6 @@
-"""What decoding costs: `python -m load_tests.decoding [--against SERVER_FOLDER] [--turns 5]`.
+"""The cost of decoding: `python -m load_tests.decoding [--against SERVER_FOLDER] [--turns 5]`.
 
-Draws photos as phones and shops send them and decodes each one in a process of its own, in turn with the same step of
+Draws photos as phones and shops send them and decodes each one in a separate process, in turn with the same step of
 another checkout where `--against` names its `server` folder. Prints one line a photo: CPU milliseconds, the peak of
 memory that decoding adds, and the median and range of the per-turn ratios of CPU time. It also says whether the pixels
 are equal.

@@ -3,10 +3,10 @@
     python -m load_tests.faults --catalog DIR [--photo FILE] [--rate 1] [--seconds 60] [--kill-at 10]
 
 No retries. Prints one JSON object per fault and one on the last line; exits 1 when a promise was not kept: no call
-hangs, every failure is UNAVAILABLE with RetryInfo (a refusal at the door, where a busy machine has more waiting than it
-can do, is no failure and has RetryInfo too), health says NOT_SERVING within 2 s of the first failure, a photo succeeds
-within 30 s of the kill, the server's process stays the same; and 10 s after the server itself was killed nothing of it
-is left.
+hangs, every failure is UNAVAILABLE with RetryInfo (a refusal by admission, where a busy machine has more waiting calls
+than it can serve, does not count as a failure and has RetryInfo too), health says NOT_SERVING within 2 s of the first
+failure, a photo succeeds within 30 s of the kill, the server's process stays the same; and 10 s after the server itself
+was killed nothing of it is left.
 """
 
 import argparse
@@ -39,7 +39,7 @@ SERVICE = "sightline.v1.LensService"
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How one call ended: instants of the monotonic clock, the code, and whether RetryInfo came with it."""
+    """The end of one call: instants of the monotonic clock, the code, and whether RetryInfo came with it."""
 
     started: float
     ended: float
@@ -49,7 +49,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What callers saw of one fault; seconds, None where it did not happen."""
+    """The effect of one fault on callers; seconds, None where it did not happen."""
 
     fault: str
     calls: int
@@ -80,7 +80,7 @@ class Report:
 
 
 class Stream:
-    """Photos at a constant rate, and a look at health, until `stop`."""
+    """Photos at a constant rate, and checks of health, until `stop`."""
 
     def __init__(self, target: str, photo: bytes, rate: float) -> None:
         self._channel = grpc.aio.insecure_channel(target, options=[proxy_option(target)])
@@ -165,7 +165,7 @@ def recovered(ended: list[Ended], killed: float) -> bool:
 
 
 def report(fault: str, stream: Stream, killed: float, *, same_pid: bool) -> Report:
-    """What the calls of the stream say about the fault."""
+    """The effect of the fault as the calls of the stream show it."""
     refused = [call for call in stream.ended if call.code == "RESOURCE_EXHAUSTED"]
     failures = [call for call in stream.ended if call.code not in ("OK", "RESOURCE_EXHAUSTED")]
     others = [call.code for call in failures if call.code not in ("UNAVAILABLE", "DEADLINE_EXCEEDED")]

@@ -16,7 +16,7 @@ from load_tests.scenario import Threshold
 SLACK = 1.25
 """A p99 within this factor of the steady one counts as recovered; windows after a spike are small."""
 BAD_CODES = ("INVALID_ARGUMENT", "UNKNOWN", "INTERNAL", "RESOURCE_EXHAUSTED")
-"""How bad requests may end; UNKNOWN and INTERNAL are what gRPC itself says of bytes that are no message."""
+"""The codes with which bad requests may end; UNKNOWN and INTERNAL are gRPC's own for bytes that are not a message."""
 MINUTE = 60.0
 
 
@@ -98,7 +98,7 @@ def recovery_s(run: Run, steady_end: float, spike_end: float) -> float:
 
 
 def of_processes(looks: Sequence[Look]) -> dict[str, float]:
-    """What the processes gained between the first look and the last: of each figure, the worst process."""
+    """The growth of the processes between the first sample and the last: of each figure, the worst process."""
     before, after = looks[0], looks[-1]
     both = [(before.held[role], now) for role, now in after.held.items() if role in before.held]
     found = {

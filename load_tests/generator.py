@@ -1,4 +1,4 @@
-"""The generator: a process of its own that sends calls on a schedule and returns what became of them.
+"""The generator: a separate process that sends calls on a schedule and returns their outcomes.
 
 Rule: it reports its own CPU seconds and lateness. On a machine of two cores it shares them with the server, so it is a
 process of its own with a higher priority where the system allows it (`priority` says which it got): without one, its

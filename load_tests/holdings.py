@@ -1,6 +1,6 @@
-"""What the processes of a run hold: memory, descriptors, threads, CPU and shared memory.
+"""The resources of the processes of a run: memory, descriptors, threads, CPU and shared memory.
 
-Rule: reads `/proc` through psutil and touches nothing. Only a server on this machine can be looked at.
+Rule: reads `/proc` through psutil and touches nothing. Only a server on this machine can be observed.
 """
 
 import time
@@ -30,7 +30,7 @@ class Holding:
     threads: int
     cpu_s: float
     thread_names: Mapping[str, int] = field(default_factory=dict)
-    """How many threads of each name: libraries name theirs, Python's bear the program's."""
+    """The number of threads by name: libraries name theirs, Python's bear the program's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Look:
 
 
 def look(server: int, generator: int) -> Look:
-    """Looks at the server, its engine's processes and the generator, by their process ids."""
+    """Samples the server, its engine's processes and the generator, by their process ids."""
     held: dict[str, Holding] = {}
     parent = psutil.Process(server)
     family = [parent, *parent.children(recursive=True), psutil.Process(generator)]
@@ -52,7 +52,7 @@ def look(server: int, generator: int) -> Look:
             role = role_of(process, server, generator)
             holding = hold(process)
         except psutil.Error:
-            # It ended while it was looked at.
+            # It ended while it was sampled.
             continue
         name, place = role, 2
         while name in held:
@@ -78,7 +78,7 @@ def mapped_shared_bytes(processes: Sequence[psutil.Process]) -> int:
 
 
 def role_of(process: psutil.Process, server: int, generator: int) -> str:
-    """What a process is for."""
+    """The role of a process."""
     if process.pid == server:
         return "server"
     if process.pid == generator:
@@ -90,7 +90,7 @@ def role_of(process: psutil.Process, server: int, generator: int) -> str:
 
 
 def hold(process: psutil.Process) -> Holding:
-    """What a process holds now."""
+    """The resources of a process now."""
     with process.oneshot():
         times = process.cpu_times()
         used, names = times.user + times.system, thread_names(process.pid)
@@ -98,7 +98,7 @@ def hold(process: psutil.Process) -> Holding:
 
 
 def thread_names(pid: int) -> Counter[str]:
-    """How many threads of each name a process has."""
+    """The number of threads of a process by name."""
     names: Counter[str] = Counter()
     for task in Path(f"/proc/{pid}/task").iterdir():
         with suppress(OSError):
@@ -107,7 +107,7 @@ def thread_names(pid: int) -> Counter[str]:
 
 
 class Watch:
-    """Looks every `every_s` seconds in a thread of its own, as a context manager; `looks` are what it saw."""
+    """Samples every `every_s` seconds in a separate thread, as a context manager; `looks` are the samples."""
 
     def __init__(self, server: int, generator: int, every_s: float) -> None:
         self._ids = (server, generator)
@@ -146,7 +146,7 @@ def growth(before: Look, after: Look) -> dict[str, dict[str, Any]]:
 
 
 def changes(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
-    """What there is more or fewer of, by name."""
+    """The differences of two counts, by name."""
     names = before.keys() | after.keys()
     grown = {name: after.get(name, 0) - before.get(name, 0) for name in sorted(names)}
     return {name: count for name, count in grown.items() if count}

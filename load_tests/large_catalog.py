@@ -21,7 +21,7 @@ CHUNK = 4096
 
 
 def write(out: Path, repository: Path, products: int) -> None:
-    """Builds the catalog `out` of `products` products with one picture each, for the embedder of `repository`."""
+    """Builds the catalog `out` of `products` products with one image each, for the embedder of `repository`."""
     model = DirectModel(repository / "embedder", threads=1)
     spec = read_embedder("embedder", model.metadata, model.config, model.sha256)
     source = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""What this machine can do with no server at all: `python -m load_tests.limit --catalog DIR`.
+"""The rate of this machine without any server: `python -m load_tests.limit --catalog DIR`.
 
 Sweeps photos per batch x threads per model call x processes over `DirectPath`, prints the grid, reads the best cells
 again in turn, and takes the best of them.
@@ -40,7 +40,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a cell gave. `cpu_ms` is CPU time of all processes per photo."""
+    """The result of a cell. `cpu_ms` is CPU time of all processes per photo."""
 
     photos_per_s: float
     objects_per_photo: float

@@ -32,7 +32,7 @@ class LensUser(User):
     wait_time = between(1.0, 2.0)
 
     def on_start(self) -> None:
-        """A connection and a place in the list of photos of its own."""
+        """A user with its own connection and its own position in the list of photos."""
         options = [("grpc.use_local_subchannel_pool", 1), proxy_option(self.host)]
         self.channel = grpc.insecure_channel(self.host, options=options)
         # Bytes go and come as they are.

@@ -1,6 +1,6 @@
-"""How quiet the machine was during a run: CPU that went to others, and CPU that its host took away.
+"""The load of the machine during a run: CPU that went to others, and CPU that its host took away.
 
-Rule: a benchmark says this beside its figures, so that a reading taken on a busy machine is seen to be one.
+Rule: a benchmark reports this with its figures, so that a reading taken on a busy machine is seen to be one.
 """
 
 import os

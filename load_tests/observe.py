@@ -1,6 +1,6 @@
-"""Looks at a server and its processes while a run goes on.
+"""Samples a server and its processes during a run.
 
-Rule: from outside, by `/metrics` and `/proc`; the server does not know that it is looked at.
+Rule: from outside, by `/metrics` and `/proc`; the server does not notice the samples.
 """
 
 import time
@@ -20,7 +20,7 @@ SETTLE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where the calls go. `pid` is 0 for a server that is not ours to look at."""
+    """The target of the calls. `pid` is 0 for a server that cannot be sampled."""
 
     target: str
     metrics_url: str
@@ -29,7 +29,7 @@ class Server:
 
 @dataclass(slots=True)
 class Seen:
-    """What was looked at while a run went on."""
+    """The samples of a run."""
 
     scrapes: list[Scrape] = field(default_factory=list)
     paces: list[Pace] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Seen:
 
 @contextmanager
 def observed(server: Server, generator: Generator, seconds: float) -> Iterator[Seen]:
-    """Scrapes and looks at the processes about 120 times during the block, but not more than once a second."""
+    """Scrapes and samples the processes about 120 times during the block, but not more than once a second."""
     every_s = max(1.0, seconds / 120)
     seen = Seen()
     over = Event()

@@ -1,8 +1,8 @@
-"""How fast the host itself was while a run went on.
+"""The speed of the host itself during a run.
 
 Rule: what is read of a fixed piece of work is its CPU time, not how long it took. A machine that we keep busy does not
 lengthen it much; a host that gives less does (neighbours on the core's other thread and in its caches, a lower clock).
-Beside a latency that grew it says whose doing that was.
+Next to a latency that grew it shows the cause.
 """
 
 import math
@@ -22,7 +22,7 @@ WORK = np.random.default_rng(0).integers(0, 16, 200_000, np.uint8).tobytes()
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """One look: CPU milliseconds of the fixed work, and CPU seconds that the host has taken away since its start."""
+    """One sample: CPU milliseconds of the fixed work, and CPU seconds that the host has taken away since its start."""
 
     at: float
     work_ms: float
@@ -38,7 +38,7 @@ def look_at_pace() -> Pace:
 
 
 def of_host(paces: Sequence[Pace]) -> dict[str, float]:
-    """The host's last minute beside its second one; nothing of runs shorter than three minutes."""
+    """The host's last minute compared with its second one; nothing of runs shorter than three minutes."""
     if not paces or paces[-1].at - paces[0].at < 3 * MINUTE:
         return {}
     begun, ended = paces[0].at, paces[-1].at
@@ -61,12 +61,12 @@ def by_minute(paces: Sequence[Pace]) -> list[dict[str, float]]:
 
 
 def within(paces: Sequence[Pace], start: float, end: float) -> list[Pace]:
-    """The looks of a span of time."""
+    """The samples of a span of time."""
     return [pace for pace in paces if start <= pace.at <= end]
 
 
 def work_ms(paces: Sequence[Pace]) -> float:
-    """The middle one of the looks."""
+    """The middle one of the samples."""
     return statistics.median(pace.work_ms for pace in paces)
 
 
@@ -77,6 +77,6 @@ def worst_over_best(paces: Sequence[Pace]) -> float:
 
 
 def stolen_cores(paces: Sequence[Pace]) -> float:
-    """Cores that the host took away between the first look and the last."""
+    """Cores that the host took away between the first sample and the last."""
     span = paces[-1].at - paces[0].at
     return round((paces[-1].stolen_s - paces[0].stolen_s) / span, 3) if span else 0.0

@@ -1,6 +1,6 @@
 """The photos of a run, and the requests made of them once, before it.
 
-Rule: a run names its photos by one hash, so that two figures can be told to be of the same work.
+Rule: a run names its photos by one hash, so that two figures can be seen to be of the same work.
 """
 
 import hashlib
@@ -41,9 +41,9 @@ def read_photos(folder: Path, at_most: int | None = None) -> Photos:
 
 
 def bad_requests(good: Sequence[bytes]) -> list[bytes]:
-    """Serialised requests that must be refused: no photo, no picture, half of one, a bad box, no message at all."""
+    """Serialised requests that must be refused: no photo, no image, half of one, a bad box, no message at all."""
     half = good[0][: len(good[0]) // 2]
-    photos = [b"", b"not a picture", b"\xff\xd8\xff\xe0" + bytes(range(256)) * 8, half]
+    photos = [b"", b"not an image", b"\xff\xd8\xff\xe0" + bytes(range(256)) * 8, half]
     requests = [lens_service_pb2.SearchRequest(photo=photo).SerializeToString() for photo in photos]
     outside = lens_service_pb2.SearchRequest(photo=good[0])
     outside.regions.add().box.x_max = 7.0

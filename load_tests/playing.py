@@ -17,7 +17,7 @@ from load_tests.tasks import Abandonment, ClosedLoop, OpenLoop
 
 NICE = -10
 BACK_OFF_S = 0.1
-"""What a caller of a closed loop waits after a refusal; a tenth of what the server asks for."""
+"""The seconds that a caller of a closed loop waits after a refusal; a tenth of what the server asks for."""
 
 
 def serve(pipe: Connection, make: Callable[[], Caller]) -> None:

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: no script, no font, no file beside the page. Pure.
+"""Charts as inline SVG: no script, no font, no file in addition to the page. Pure.
 
 Rule: one y axis a chart, starting at 0 unless it is logarithmic; every line has its name in the legend.
 """
@@ -62,7 +62,7 @@ def nice_step(rough: float) -> float:
 def chart(
     title: str, series: Sequence[Series], *, x: str, y: str, logarithmic: bool = False, labels: Sequence[str] = ()
 ) -> str:
-    """One figure with its caption. `labels` name whole-number x places instead of numbers."""
+    """One figure with its caption. `labels` name whole-number x positions instead of numbers."""
     points = [point for each in series for point in each.points]
     if not points:
         return ""

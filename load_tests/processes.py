@@ -1,4 +1,4 @@
-"""Which processes stand below a server, and what of it is left when it is gone. Linux.
+"""The processes below a server, and the leftovers of a server that is gone. Linux.
 
 Rule: processes are found by their parent and told apart by their command line; nothing is ended here.
 """
@@ -24,7 +24,7 @@ def below(pid: int) -> dict[str, list[psutil.Process]]:
 
 
 def role_of(command: list[str]) -> str:
-    """What the process of this command line is to the engine."""
+    """The role of the process of this command line in the engine."""
     name = Path(command[0]).name if command else ""
     if name == "tritonserver":
         return name

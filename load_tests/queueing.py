@@ -1,4 +1,4 @@
-"""What queueing theory says of the wait behind one server with constant service time (M/D/1). Pure."""
+"""The wait, by queueing theory, behind one server with constant service time (M/D/1). Pure."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What became of the calls of a run, in columns, and the figures made of them.
+"""The outcomes of the calls of a run, in columns, and the figures made of them.
 
 Rule: a latency counts from the intended start of its call, never from its sending.
 """
@@ -61,7 +61,7 @@ class Run:
 
     @property
     def lateness_p99_s(self) -> float:
-        """How much later than intended calls were sent."""
+        """The delays between the intended and the actual start of calls."""
         return percentile(self.sent - self.intended, 99)
 
     @property
@@ -104,7 +104,7 @@ def percentile(values: NDArray[np.float64], rank: float) -> float:
 
 
 def milliseconds(values: NDArray[np.float64], rank: float) -> float:
-    """A percentile of seconds, in milliseconds to two places."""
+    """A percentile of seconds, in milliseconds to two decimals."""
     return round(percentile(values, rank) * 1e3, 2)
 
 

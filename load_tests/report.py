@@ -1,6 +1,6 @@
-"""The report of a run: JSON for programs, and one self-contained HTML page for people.
+"""The report of a run: JSON for programs, and one self-contained, human-readable HTML page.
 
-Rule: the page needs nothing but itself; whatever it shows stands in the JSON too.
+Rule: the page needs nothing but itself; everything that it shows is in the JSON too.
 """
 
 import json
@@ -43,7 +43,7 @@ svg text { font-size: 11px; fill: var(--soft) } .grid { stroke: var(--line) }
 
 
 def charts(scenario: Scenario, run: Run, scrapes: Sequence[Scrape], looks: Sequence[Look]) -> list[Chart]:
-    """What is plotted of an open-loop run, as data."""
+    """The plotted data of an open-loop run."""
     latency_ms = run.latency_s[run.good] * 1e3
     at = run.intended[run.good]
     refused = run.of("RESOURCE_EXHAUSTED")
@@ -136,7 +136,7 @@ def by_second(at: Any, values: Any, rank: int) -> list[tuple[float, float]]:
 
 
 def per_second(at: Any) -> list[tuple[float, float]]:
-    """How many instants fall into each second."""
+    """The number of instants in each second."""
     seconds, counts = np.unique(np.floor(at), return_counts=True)
     return [*zip(seconds.tolist(), counts.astype(float).tolist(), strict=True)]
 

@@ -1,8 +1,8 @@
 """One scenario against a server: `python -m load_tests.run SCENARIO (--catalog DIR | --target HOST:PORT)`.
 
-Prints the figures and the thresholds, writes `bench-out/SCENARIO.json` and `.html` and, of a server of its own, the log
-beside them, and exits 1 when a threshold does not hold, 3 when the generator was late and the run says nothing of the
-server.
+Prints the figures and the thresholds, writes `bench-out/SCENARIO.json` and `.html` and, of a server that it started,
+the log next to them, and exits 1 when a threshold does not hold, 3 when the generator was late and the run says nothing
+of the server.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenario", help=f"a .toml file, or one of {', '.join(known())}")
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--catalog", type=Path, help="start a server of its own on this catalog")
+    where.add_argument("--catalog", type=Path, help="start a server on this catalog")
     where.add_argument("--target", help="HOST:PORT of a running server")
     parser.add_argument("--metrics", help="URL of a running server's /metrics; needed with --target")
     parser.add_argument("--photos", type=Path, default=SHOWROOM, help="folder of JPEG photos")
@@ -76,7 +76,7 @@ def parse() -> argparse.Namespace:
 
 @contextmanager
 def served(arguments: argparse.Namespace, scenario: Scenario) -> Iterator[Server]:
-    """The server of the command line: a running one, or one of its own for the length of the block."""
+    """The server of the command line: a running one, or one that is started for the length of the block."""
     if arguments.target:
         yield Server(arguments.target, arguments.metrics)
         return
@@ -146,7 +146,7 @@ def gather(scenario: Scenario, run: Run, capacity: float, good: int, seen: Seen)
 
 
 def minutes(run: Run, seconds: float, seen: Seen) -> list[dict[str, float]]:
-    """Minute by minute what the calls found, and beside it how fast the host was; nothing of short runs."""
+    """The figures of the calls by minute, with the speed of the host; nothing of short runs."""
     calls = figures.by_minute(run, seconds)
     return [{**of_calls, **of_host} for of_calls, of_host in zip(calls, pace.by_minute(seen.paces), strict=False)]
 

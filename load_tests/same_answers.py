@@ -1,4 +1,5 @@
-"""Whether a photo's answer depends on its company: `python -m load_tests.same_answers --catalog DIR`.
+"""Checks whether a photo's answer depends on the other photos of its batch: `python -m load_tests.same_answers
+--catalog DIR`.
 
 Asks for 200 photos (those of a folder, and variations of them made by a fixed recipe) one at a time, many at once, and
 among other callers' load. Rule: the same object ids; the same products in the same order wherever neighbouring
@@ -168,7 +169,7 @@ async def disturb(stub: Any, photos: Sequence[bytes]) -> None:
 
 
 def differing(name: str, alone: Sequence[Answer], other: Sequence[Answer]) -> list[str]:
-    """What of `other` is not as in `alone`, in words."""
+    """The differences of `other` from `alone`, as text."""
     lines = []
     for place, (one, two) in enumerate(zip(alone, other, strict=True)):
         if [item.object_id for item in one] != [item.object_id for item in two]:
@@ -181,9 +182,9 @@ def differing(name: str, alone: Sequence[Answer], other: Sequence[Answer]) -> li
 
 
 def difference(one: Sequence[Place], two: Sequence[Place]) -> str | None:
-    """Why two rankings are not the same answer; None when they are.
+    """The reason why two rankings are not the same answer; None when they are.
 
-    A product may stand at another place only where its score, by which products are ordered, is within the tolerance of
+    A product may have another rank only where its score, by which products are ordered, is within the tolerance of
     a neighbour's.
     """
     if len(one) != len(two):
@@ -193,7 +194,7 @@ def difference(one: Sequence[Place], two: Sequence[Place]) -> str | None:
         if abs(similarities.get(theirs.product, theirs.similarity) - theirs.similarity) > TOLERANCE:
             return f"similarity {theirs.similarity} instead of {similarities[theirs.product]} for {theirs.product}"
         if mine.product != theirs.product and not tied(one, rank - 1):
-            return f"{theirs.product} instead of {mine.product} at place {rank}"
+            return f"{theirs.product} instead of {mine.product} at rank {rank}"
     return None
 
 

@@ -19,7 +19,7 @@ FOLDER = Path(__file__).with_name("scenarios")
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Which shares of the callers send bad bytes or read slowly (one message each `pause_s`)."""
+    """The shares of the callers that send bad bytes or read slowly (one message each `pause_s`)."""
 
     bad: float = 0.0
     slow: float = 0.0
@@ -72,7 +72,7 @@ class Scenario:
 
     @property
     def seconds(self) -> float:
-        """How long it sends."""
+        """The seconds for which it sends."""
         return sum(phase.seconds for phase in self.phases)
 
     def lasting(self, seconds: float) -> "Scenario":

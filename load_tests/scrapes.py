@@ -1,4 +1,4 @@
-"""What the server and Triton say about themselves while a run goes on: scrapes of `/metrics` and what they tell.
+"""The metrics of the server and Triton during a run: scrapes of `/metrics` and the figures in them.
 
 Rule: only differences between two scrapes count; a histogram's quantile is given as the bounds of its bucket allow.
 """
@@ -48,13 +48,13 @@ def scrape(url: str) -> Scrape:
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """What grew from one scrape to a later one."""
+    """The growth from one scrape to a later one."""
 
     before: Scrape
     after: Scrape
 
     def grown(self, name: str, **labels: str) -> float:
-        """How much the samples called `name` with `labels` grew together."""
+        """The sum of the growth of the samples called `name` with `labels`."""
         return self.after.sum(name, **labels) - self.before.sum(name, **labels)
 
     def mean(self, histogram: str, **labels: str) -> float:

@@ -1,10 +1,10 @@
-"""A machine that stands still: `python -m load_tests.standstill --catalog DIR [--stops 9] [--stopped-s 3]`.
+"""A machine that freezes: `python -m load_tests.standstill --catalog DIR [--stops 9] [--stopped-s 3]`.
 
-Keeps a server of its own busy in a closed loop, and now and then stops it with its engine (SIGSTOP) and lets all of
+Keeps its own server busy in a closed loop, and now and then stops it with its engine (SIGSTOP) and lets all of
 them go on, as a host does that takes the machine away for a while. Prints one JSON object on the last line: what became
-of the calls, and how often the engine was mended, which must be never.
+of the calls, and how often the engine was restarted, which must be never.
 Rule: the engine goes on before the server, whose watch would otherwise find it stopped, as no watch does on a machine
-that stands still as a whole.
+that freezes as a whole.
 """
 
 import argparse
@@ -37,11 +37,11 @@ PAUSE_S, BETWEEN_PAUSES_S = 0.03, 0.05
 
 
 def main() -> int:
-    """Measures and prints; returns 1 when the engine was mended or a call failed."""
+    """Measures and prints; returns 1 when the engine was restarted or a call failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--catalog", type=Path, required=True, help="catalog to serve")
     parser.add_argument("--photos", type=Path, default=SHOWROOM, help="folder of JPEG photos")
-    parser.add_argument("--stops", type=int, default=9, help="how often the machine stands still")
+    parser.add_argument("--stops", type=int, default=9, help="how often the machine freezes")
     parser.add_argument("--stopped-s", type=float, default=3.0, help="how long, in seconds")
     parser.add_argument("--behind-s", type=float, default=0.0, help="how much later the stubs go on than Triton")
     parser.add_argument("--callers", type=int, default=0, help="calls under way; 0: four for each core")
@@ -80,7 +80,7 @@ class Stops(threading.Thread):
         """One stop after the other, with some seconds between them."""
         while self.made < self._count:
             time.sleep(GAP_S + self._random.random())
-            # An engine that is just being mended is another one a moment later; its stop comes then.
+            # An engine that is just being restarted is another one a moment later; its stop comes then.
             with suppress(psutil.NoSuchProcess):
                 self._stop_once()
                 self.made += 1
@@ -106,7 +106,7 @@ class Stops(threading.Thread):
 
 @contextmanager
 def pauses(pid: int | None) -> Iterator[None]:
-    """Has process `pid` stand still for a moment, again and again, as a busy host does; for None nothing happens."""
+    """Stops process `pid` for a moment, again and again, as a busy host does; for None nothing happens."""
     if pid is None:
         yield
         return

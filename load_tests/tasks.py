@@ -1,4 +1,4 @@
-"""What a generator can be asked to play: calls on a schedule, callers in a closed loop, callers who leave."""
+"""The tasks of a generator: calls on a schedule, callers in a closed loop, calls that are cancelled."""
 
 import random
 from collections.abc import Sequence
@@ -18,14 +18,15 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When a caller leaves: at most `within_s` after the event `after` ("" is its start); one of `weight` callers."""
+    """The moment of a cancellation: at most `within_s` after the event `after` ("" is its start); one of `weight`
+    callers."""
 
     after: str
     within_s: float
     weight: float
 
     def draw(self, source: random.Random) -> Manner:
-        """A caller who leaves then."""
+        """A caller that cancels at that moment."""
         return Manner(leave_after=self.after, leave_s=source.uniform(0.0, self.within_s))
 
 
@@ -47,7 +48,7 @@ class ClosedLoop:
 
 @dataclass(frozen=True, slots=True)
 class Abandonment:
-    """`callers` who call and leave until `calls` calls were left; others that ended before do not count."""
+    """`callers` that call and cancel until `calls` calls were cancelled; others that ended before do not count."""
 
     callers: int
     calls: int

@@ -3,7 +3,7 @@
 Serves the same photos with each number of workers in turn, several times, in a closed loop over many connections, and
 prints one JSON object on the last line: medians of photos a second, of the embedder's batch, and of the memory of the
 serving processes, by number of workers.
-Rule: the numbers take turns, each with a server of its own, so that a machine that grows busier harms all of them.
+Rule: the numbers take turns, each with its own server, so that a machine that grows busier harms all of them.
 """
 
 import argparse
@@ -32,7 +32,7 @@ WARM_UP_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one server did: `memory_mb` is the proportional share of all its processes but the engine's.
+    """The figures of one server: `memory_mb` is the proportional share of all its processes but the engine's.
 
     `other_cores` is what others used of the machine meanwhile.
     """
@@ -101,7 +101,7 @@ def serving_memory(pid: int) -> int:
 
 
 def report(readings: dict[int, list[Reading]]) -> dict[str, Any]:
-    """Medians by number of workers, and every reading of the rate beside them."""
+    """Medians by number of workers, and every reading of the rate."""
     return {
         "photos_per_s": {str(number): median(r.photos_per_s for r in every) for number, every in readings.items()},
         "mean_embed_batch": {
@@ -115,7 +115,7 @@ def report(readings: dict[int, list[Reading]]) -> dict[str, Any]:
 
 
 def median(values: Iterable[float]) -> float:
-    """To three places."""
+    """Rounded to three decimals."""
     return round(statistics.median(values), 3)
 
 

@@ -1,1 +1,1 @@
-"""Sightline beside its peers: the same models and steps in LitServe, Ray Serve and BentoML; `make bench-peers`."""
+"""Sightline and its peers: the same models and steps in LitServe, Ray Serve and BentoML; `make bench-peers`."""

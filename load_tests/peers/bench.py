@@ -1,4 +1,5 @@
-"""Sightline beside LitServe, Ray Serve and BentoML: `make bench-peers`. Progress on stderr, one JSON object last.
+"""Sightline compared with LitServe, Ray Serve and BentoML: `make bench-peers`. Progress on stderr, one JSON object
+last.
 
 First each peer's sweep of layout, batch, workers and threads, with an equal-answers check on every cell; its best cell
 is taken. Then all of them and Sightline in turn, so many rounds: what they can do at most, and latencies at the same
@@ -44,7 +45,7 @@ CHECKED_AT_ONCE = 8
 FIRST_LOOK, SECOND_LOOK = (4,), (3, 4, 6)
 """Callers for each core, in the two passes of the sweep."""
 LEADERS = 2
-"""Cells that get a second look."""
+"""Number of cells that are measured a second time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=Lengths().steady, help="length of each reading at a rate")
     parser.add_argument("--out", type=Path, help="also write the object, with every reading, to this file")
     arguments = parser.parse_args()
-    # Whoever ends this run, ends its servers.
+    # The end of this run ends its servers.
     signal.signal(signal.SIGTERM, stopped)
     lengths = Lengths(saturated=max(3.0, arguments.seconds / 2), steady=arguments.seconds, rounds=arguments.rounds)
     photos = read_photos(arguments.photos)
@@ -116,7 +117,7 @@ def stopped(number: int, frame: Any) -> NoReturn:
 
 
 def own_versions() -> dict[str, str]:
-    """What of Sightline's environment matters to the figures."""
+    """The versions in Sightline's environment that matter to the figures."""
     home = default_home()
     packages = ("sightline", "faiss-cpu", "numpy", "opencv-python-headless")
     return {name: version(name) for name in packages} | {"onnxruntime in the engine": runtimes(home).get("engine", "")}
@@ -171,7 +172,7 @@ class Bench:
             {"cell": str(one.cell or ""), "callers": one.callers, "photos_per_s": one.photos_per_s}
             for one in (*first, *second)
         ]
-        # The second look chooses: the best of many short readings is also the luckiest of them.
+        # The second measurement chooses: the best of many short readings is also the luckiest of them.
         best = max(second, key=lambda one: one.photos_per_s)
         say(f"{subject.name} takes: {best.cell or 'as served'}, {best.callers} callers")
         return best

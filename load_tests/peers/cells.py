@@ -18,7 +18,7 @@ class Cell:
     """One configuration of a peer.
 
     `layout` is `whole` (each worker does all steps, batches are of photos) or `composed` (detector and embedder are
-    services of their own and form batches each). `batch` is the largest batch in photos, `workers` the processes of
+    separate services and form batches each). `batch` is the largest batch in photos, `workers` the processes of
     each service that runs a model, `threads` those of one call of ONNX Runtime.
     """
 
@@ -33,7 +33,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """What a peer's process is told through its environment: its cell, the folder of the world, its port."""
+    """The variables of a peer's process: its cell, the folder of the world, its port."""
 
     cell: Cell
     world: Path

@@ -1,6 +1,6 @@
 """An environment for each peer, made once: `python -m load_tests.peers.environments`.
 
-Rule: exactly what its requirements.txt says; another text makes it anew. Sightline's own environment is not touched.
+Rule: exactly what its requirements.txt says; another text makes it again. Sightline's own environment is not touched.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ STAMP = ".requirements"
 
 
 def home() -> Path:
-    """Where the environments are."""
+    """The folder of the environments."""
     return default_home() / "peers"
 
 
@@ -38,7 +38,7 @@ def prepare(peer: Peer) -> Path:
 
 
 def versions(peer: Peer, environment: Path) -> dict[str, str]:
-    """What of an environment matters to the figures."""
+    """The versions in an environment that matter to the figures."""
     (packages,) = environment.glob("lib/python3*/site-packages")
     found: dict[str, Distribution] = {one.metadata["name"].lower(): one for one in distributions(path=[str(packages)])}
     names = (peer.package, "onnxruntime", "faiss-cpu", "numpy", "opencv-python-headless")

@@ -1,4 +1,4 @@
-"""Whether a peer's answers are Sightline's: the same objects, the same products in the same order.
+"""Comparison of a peer's answers with Sightline's: the same objects, the same products in the same order.
 
 Rule: similarities within 1e-4; where two scores are nearer than that to each other, either order is right.
 """
@@ -64,13 +64,13 @@ def ask_peer(peer: Peer, url: str, photos: Sequence[bytes], *, at_once: int) -> 
 
 
 def differences(names: Sequence[str], ours: Sequence[Answer], theirs: Sequence[Answer]) -> list[str]:
-    """What of `theirs` is not as in `ours`, in words; one line a photo at most."""
+    """The differences of `theirs` from `ours`, as text; one line a photo at most."""
     found = ((name, difference(*pair)) for name, *pair in zip(names, ours, theirs, strict=True))
     return [f"{name}: {what}" for name, what in found if what]
 
 
 def difference(ours: Answer, theirs: Answer) -> str:
-    """The first thing in which two answers differ; empty when they are the same."""
+    """The first difference of two answers; empty when they are the same."""
     kinds = [[(item["object_id"], item["label"]) for item in answer["objects"]] for answer in (ours, theirs)]
     if kinds[0] != kinds[1]:
         return f"objects {kinds[1]} instead of {kinds[0]}"
@@ -83,16 +83,16 @@ def difference(ours: Answer, theirs: Answer) -> str:
 
 
 def ranking_difference(ours: Sequence[Answer], theirs: Sequence[Answer]) -> str:
-    """The first thing in which two rankings differ; empty when they are the same."""
+    """The first difference of two rankings; empty when they are the same."""
     if len(ours) != len(theirs):
         return f"{len(theirs)} products instead of {len(ours)}"
     known = {mine["id"]: mine["similarity"] for mine in ours}
     for rank, (mine, other) in enumerate(zip(ours, theirs, strict=True), start=1):
-        # Of two that tie for the last place, one is missing from the other's list.
+        # Of two that tie for the last rank, one is missing from the other's list.
         tied = abs(mine["score"] - other["score"]) <= TOLERANCE
         cut = abs(other["score"] - ours[-1]["score"]) <= TOLERANCE
         if mine["id"] != other["id"] and not (tied and (other["id"] in known or cut)):
-            return f"{other['id']} instead of {mine['id']} at place {rank}"
+            return f"{other['id']} instead of {mine['id']} at rank {rank}"
         similarity = known.get(other["id"], other["similarity"])
         if abs(similarity - other["similarity"]) > TOLERANCE:
             return f"similarity {other['similarity']} instead of {similarity} for {other['id']}"

@@ -2,7 +2,7 @@
 
 Rule: as light as the other one, or the peers would pay for their own load (h11 on asyncio's streams costs a third of an
 HTTP client's CPU). Bodies are made before the run and answers are never parsed: objects are counted by their ids. Each
-call has a connection of its own, so that the kernel gives it to a worker that is free to take it.
+call has its own connection, so that the kernel gives it to a worker that is free to take it.
 """
 
 import asyncio
@@ -32,10 +32,10 @@ class HttpCaller(Caller):
         self.started = 0.0
 
     async def connect(self) -> None:
-        """Nothing stands before the first call."""
+        """No set-up is needed before the first call."""
 
     async def close(self) -> None:
-        """Nothing stands after the last one."""
+        """Nothing is left after the last one."""
 
     async def call(self, place: int, request: int, intended: float, manner: Manner = PATIENT) -> str:
         """Makes one call, adds its row, and returns its code; always patient."""

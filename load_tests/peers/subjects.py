@@ -1,4 +1,4 @@
-"""What is compared, in one shape: started on a cell, with a generator that speaks to it, and stopped again.
+"""The compared servers, with one interface: started on a cell, with a generator that speaks to it, and stopped again.
 
 Rule: one subject runs at a time, with the machine to itself.
 """

@@ -1,6 +1,6 @@
 """Readings of all rounds -> what is reported: medians with spread, and where Sightline is ahead or behind. Pure.
 
-Rule: a call without a good answer counts with at least the deadline, so that nobody looks fast by refusing.
+Rule: a call without a good answer counts with at least the deadline, so that no server seems fast by refusing.
 """
 
 import statistics
@@ -18,7 +18,7 @@ Spread = dict[str, float]
 
 @dataclass(slots=True)
 class Readings:
-    """What one subject gave, a value a round."""
+    """The readings of one subject, a value a round."""
 
     photos_per_s: list[float] = field(default_factory=list)
     latencies: dict[str, list["Latency"]] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Latency:
 
 
 def latency(run: Run) -> Latency:
-    """What a run at a constant rate says."""
+    """The result of a run at a constant rate."""
     waited = np.where(run.good, run.latency_s, np.maximum(run.latency_s, DEADLINE_S))
     share = float(run.good.mean()) if len(run.good) else 0.0
     return Latency(milliseconds(waited, 50), milliseconds(waited, 99), round(share, 4), run.valid)
@@ -90,7 +90,7 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 
 def losses(compared: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Where Sightline is behind, in words."""
+    """The losses of Sightline, as text."""
     found = []
     for name, ratios in compared.items():
         for figure, value in ratios.items():

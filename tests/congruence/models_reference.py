@@ -1,6 +1,6 @@
 """Makes `server/sightline_models/references.npz`: what other readers of the same weights answer.
 
-Run once when a recipe's source changes, never in tests, each half in an environment of its own:
+Run once when a recipe's source changes, never in tests, each half in its own environment:
 
     python tests/congruence/models_reference.py embedder .sightline/downloads    # torch==2.13.0, numpy
     python tests/congruence/models_reference.py detector .sightline/downloads    # opencv-python-headless<5, numpy
@@ -72,7 +72,7 @@ def _torch_features(torch: Any, state: dict[str, Any], pictures: np.ndarray) -> 
 def detector(downloads: Path) -> dict[str, np.ndarray]:
     import cv2
 
-    # OpenCV drops answers under a threshold of its own, unless the head states one.
+    # OpenCV drops answers under its own threshold, unless the head states one.
     cfg = _member(YOLOV4_TINY, "cfg", downloads).replace(b"[yolo]", b"[yolo]\nthresh=0")
     weights = _member(YOLOV4_TINY, "weights", downloads)
     net = cv2.dnn.readNetFromDarknet(np.frombuffer(cfg, np.uint8), np.frombuffer(weights, np.uint8))

@@ -1,4 +1,4 @@
-"""What Triton serves is what ONNX Runtime gives on the same file: the engine adds nothing and loses nothing."""
+"""Triton serves the same values as ONNX Runtime on the same file: the engine adds nothing and loses nothing."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -58,14 +58,14 @@ async def test_served_answers_equal_those_of_onnx_runtime(engine: Engine) -> Non
     assert served.shape == direct.shape == (len(crops), engine.embedder.dimension)
     assert np.abs(served - direct).max() < NEAR
     assert np.linalg.norm(served, axis=1) == pytest.approx(1.0, abs=1e-5)
-    # Different pictures lie apart, so that the comparison above means something.
+    # Different images have different embeddings, so that the comparison above means something.
     assert (served @ served.T - np.eye(len(crops))).max() < 0.999
 
     found = await engine.runner("detector").infer(seen, deadline=None)
     split_answer(found, len(seen), engine.detector)
     wanted = run_directly("detector", np.stack(seen))
     assert np.abs(found["SCORES"] - wanted["SCORES"]).max() < NEAR
-    # Answers of almost equal score may change places.
+    # Answers of almost equal score may swap ranks.
     clear = wanted["SCORES"] > 0.05
     assert clear.any()
     assert np.abs(found["BOXES"] - wanted["BOXES"])[clear].max() < 1e-3

@@ -13,7 +13,7 @@ from tests.support.fake_lens import FakeLens, serving
 DOCUMENT = Path(__file__).parents[2] / "docs" / "client.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
 PRINTED = ["2 objects", "chair", ""]
-"""What each example prints, in part."""
+"""A part of the output of each example."""
 
 
 @pytest.mark.parametrize(("example", "printed"), list(zip(EXAMPLES, PRINTED, strict=True)))

@@ -1,4 +1,4 @@
-"""Starting and stopping a server process, with a stand-in for `python -m sightline_server`."""
+"""Starting and stopping a server process, with a substitute for `python -m sightline_server`."""
 
 import os
 import select
@@ -36,7 +36,7 @@ server.wait_for_termination()
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """Puts the stand-in before the real server on the path."""
+    """Puts the substitute before the real server on the path."""
     (tmp_path / "sightline_server").mkdir()
     (tmp_path / "sightline_server" / "__init__.py").touch()
     (tmp_path / "sightline_server" / "__main__.py").write_text(STAND_IN)

@@ -36,7 +36,7 @@ PHOTO = b"\xff\xd8 a photo"
 
 
 class Sleeps:
-    """Stands in for `asyncio.sleep`: notes the delays and takes none."""
+    """Replaces `asyncio.sleep`: notes the delays and takes none."""
 
     def __init__(self) -> None:
         self.delays: list[float] = []

@@ -44,7 +44,7 @@ async def test_photos_of_many_callers_share_calls_and_answers_stay_apart() -> No
 
 
 def each_its_own(batch: int) -> Any:
-    """One chair a picture, with another score in each."""
+    """One chair per image, with another score in each."""
     answer = dict(detections(batch, ((0.1, 0.1, 0.9, 0.9), 0.0, 0)))
     answer["SCORES"] = np.array([[0.5 + n / 16] for n in range(batch)], np.float32)
     return answer

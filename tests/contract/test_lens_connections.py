@@ -1,4 +1,4 @@
-"""What a connection may bring: how much metadata, and how many pings."""
+"""Limits of a connection: bytes of metadata, and number of pings."""
 
 import asyncio
 import struct
@@ -53,7 +53,7 @@ async def test_metadata_beyond_the_limit_ends_no_call_of_the_same_connection() -
 
 
 async def test_the_details_of_a_refusal_fit_into_the_metadata_of_any_client() -> None:
-    """Clients have limits too: 8 KiB in gRPC's C and Java libraries unless they are told otherwise."""
+    """Clients have limits too: 8 KiB in gRPC's C and Java libraries unless they are configured otherwise."""
     small = [("grpc.max_metadata_size", 2048), ("grpc.absolute_max_metadata_size", 2048)]
     requests = [asked(max_objects=2**31 - 1), asked(catalog="c" * 100_000), asked(grant="g" * 100_000)]
     async with serving() as served, grpc.aio.insecure_channel(served.address, options=small) as channel:
@@ -88,7 +88,7 @@ class Pinger:
         self._writer.write(b"".join(frame(PING, number.to_bytes(8, "big")) for number in numbers))
 
     async def until(self, kind: int, flags: int) -> bytes:
-        """The payload of the next frame of this kind; the server also sends settings and pings of its own."""
+        """The payload of the next frame of this kind; the server also sends its own settings and pings."""
         while True:
             head = await self._reader.readexactly(9)
             payload = await self._reader.readexactly(int.from_bytes(head[:3], "big"))

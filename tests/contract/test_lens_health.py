@@ -18,7 +18,7 @@ OWN = [("grpc.use_local_subchannel_pool", 1)]
 
 
 async def checked(served: Served, **options: Any) -> int:
-    """What a check on a connection of its own says."""
+    """The answer to a check on a separate connection."""
     async with grpc.aio.insecure_channel(served.address, options=OWN) as channel:
         answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5, **options)
         return int(answer.status)

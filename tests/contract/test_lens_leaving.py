@@ -1,4 +1,4 @@
-"""Callers who leave: what they free, where they are counted, and that nothing of their photos stays."""
+"""Cancelled calls: they free their memory, are counted once, and leave nothing of their photos."""
 
 import asyncio
 import gc
@@ -156,6 +156,6 @@ KEPT = (Frame, DetectorInput, Crop, SearchQuery, VectorQuery, lens_service_pb2.S
 
 
 def collected(kinds: tuple[type, ...]) -> list[object]:
-    """What of these kinds is still alive after a collection."""
+    """The objects of these kinds that are still alive after a collection."""
     gc.collect()
     return [found for found in gc.get_objects() if type(found) in kinds]

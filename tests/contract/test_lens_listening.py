@@ -32,7 +32,7 @@ def place() -> Iterator[Path]:
 
 
 async def refusal(listen: str) -> str:
-    """Why a server could not listen."""
+    """The reason why a server could not listen."""
     with pytest.raises(SightlineError) as caught:
         async with serving(server={"listen": listen}):
             raise AssertionError("it listens")

@@ -38,7 +38,7 @@ async def sent(served: Served, messages: Sequence[bytes], **options: Any) -> Fai
 
 @asynccontextmanager
 async def idle(served: Served, calls: int = 1) -> AsyncIterator[list[Any]]:
-    """Calls on a connection of their own whose message does not come."""
+    """Calls on a separate connection whose message does not come."""
     own = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(served.address, options=own) as channel:
         opened = [stream(channel, timeout=30) for _ in range(calls)]

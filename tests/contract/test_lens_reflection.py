@@ -133,7 +133,7 @@ async def test_the_file_of_v1_is_that_of_the_standard() -> None:
 
 
 async def test_types_of_error_details_are_found() -> None:
-    """grpcurl shows the details of an error in words when it finds their types."""
+    """grpcurl shows the details of an error as text when it finds their types."""
     async with serving() as served:
         names = [f"google.rpc.{name}" for name in ("ErrorInfo", "BadRequest", "RetryInfo", "Status")]
         for answer in await ask(served, V1, *({"file_containing_symbol": name} for name in names)):

@@ -204,7 +204,7 @@ async def test_the_deadline_of_the_caller_ends_the_work() -> None:
         error = await failed(served.search(asked(), timeout=0.3))
         assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
         await served.gone()
-        # The caller's clock may be the first to run out, and then the server hears of a cancellation.
+        # The caller's clock may be the first to run out, and then the server is notified of a cancellation.
         codes = ("DEADLINE_EXCEEDED", "CANCELLED")
         await until(lambda: sum(served.value("requests_total", method="Search", code=code) for code in codes) == 1)
         assert served.value("in_flight") == 0
@@ -232,7 +232,7 @@ async def test_a_deadline_far_away_is_capped_and_reaches_the_engine() -> None:
 async def test_an_error_names_the_request_that_the_log_names(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         async with serving() as served:
-            error = await failed(served.search(asked(photo=b"no picture")))
+            error = await failed(served.search(asked(photo=b"not an image")))
             await served.gone()
     request_id = error.details["ErrorInfo"].metadata["request_id"]
     lines = [record for record in caplog.records if getattr(record, "request_id", "") == request_id]

@@ -1,4 +1,4 @@
-"""SIGHUP to `sightline serve` while it starts and while it stops: it goes on, and ends as it is told to.
+"""SIGHUP to `sightline serve` while it starts and while it stops: it continues, and ends as requested.
 
 The engine is somebody who accepts connections and never answers, so that the start lasts as long as a test wants.
 What SIGHUP does to a server that serves is tested with the real engine, in tests/integration/test_workers.py.
@@ -75,7 +75,7 @@ def test_a_hangup_at_any_moment_of_the_start_does_not_end_it(
         wait_until_blocked(process)
         assert process.stderr is not None
         line = ""
-        # From the moment on at which Python has begun, through all imports, until the log tells that it was heard.
+        # From the moment on at which Python has begun, through all imports, until the log shows that it was received.
         os.set_blocking(process.stderr.fileno(), False)
         deadline = time.monotonic() + WITHIN_S
         while STARTS not in line:

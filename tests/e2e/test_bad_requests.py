@@ -80,7 +80,7 @@ async def code_of(call: Any) -> str:
 
 
 async def abandon(stub: Any, chance: random.Random) -> str:
-    """A good request whose caller leaves after some events."""
+    """A good request that is cancelled after some events."""
     call = stub.Search(asked(PHOTO), timeout=20)
     try:
         for _ in range(chance.randrange(3)):

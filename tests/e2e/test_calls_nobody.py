@@ -31,10 +31,11 @@ from tests.support.world import draw_photo, write_feed
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 SIGHTLINE = str(Path(sys.executable).with_name("sightline"))
 NEEDED = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "__DCGM_DBG_LVL")
-"""What of the engine's environment its tritonserver cannot do without, or would write a log of its own."""
+"""Variables that tritonserver needs, or without which it would write its own log."""
 START_S = 90.0
 IDLE_S = 4.0
-"""How long a server is left alone: ONNX Runtime's telemetry asks for its host within 2 s, then every few seconds."""
+"""Seconds for which a server is left alone: ONNX Runtime's telemetry asks for its host within 2 s, then every few
+seconds."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Person:
 
     @property
     def places(self) -> Places:
-        """Where the commands may write. Triton's Python backend uses /tmp whatever TMPDIR says."""
+        """The folders to which the commands may write. Triton's Python backend uses /tmp whatever TMPDIR says."""
         return Places(
             allowed=(self.place, self.out, self.temporary, Path("/tmp")),
             forbidden=(self.root,),

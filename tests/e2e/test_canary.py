@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 MARK = "canary-7f3a-of-the-test"
 TAP = geometry_pb2.Region(tap=geometry_pb2.Point(x=0.41, y=0.37))
 WINDOW = 24
-"""Bytes of one piece of the canary; by chance it stands nowhere else."""
+"""Bytes of one piece of the canary; by chance it occurs nowhere else."""
 MAX_PHOTO_BYTES = 3_000_000
 LARGEST_FILE = 512 << 20
 
@@ -56,7 +56,7 @@ class Canary:
         self.pieces += [data[place : place + WINDOW] for place in places]
 
     def add_pixels(self, pixels: NDArray[np.uint8]) -> None:
-        """Rows of the picture, as uint8 and as the floats of a careless copy."""
+        """Rows of the image, as uint8 and as the floats of a careless copy."""
         self.add(pixels.tobytes())
         self.add(pixels.astype(np.float32).tobytes(), 2)
 
@@ -127,7 +127,7 @@ def holds(path: Path, canary: Canary) -> bool:
 
 @pytest.fixture
 def since() -> float:
-    """When the test began; the clock of file times may lag by some milliseconds."""
+    """The start of the test; the clock of file times may lag by some milliseconds."""
     return time.time() - 1.0
 
 
@@ -162,7 +162,7 @@ async def test_nothing_of_a_photo_stays_anywhere(world: World, tmp_path: Path, s
         assert found_in(Path("/dev/shm"), canary, 0.0) == []
         pid = server.pid
     log = (tmp_path / "server.log").read_bytes()
-    assert b"INVALID_ARGUMENT" in log and b"UNAVAILABLE" in log, "the log tells of the errors"
+    assert b"INVALID_ARGUMENT" in log and b"UNAVAILABLE" in log, "the log contains the errors"
     assert [piece for text in (*told, log) for piece in canary.pieces if piece in text] == []
     assert found_in(tmp_path, canary, 0.0) == []
     assert found_in(Path("/dev/shm"), canary, 0.0) == []
@@ -173,7 +173,7 @@ async def test_nothing_of_a_photo_stays_anywhere(world: World, tmp_path: Path, s
 
 
 def read_url(url: str) -> bytes:
-    """What stands at an address."""
+    """The bytes at an address."""
     with urllib.request.urlopen(url, timeout=10) as answer:
         content: bytes = answer.read()
         return content
@@ -191,7 +191,7 @@ def no_core_dumps(server: RunningServer) -> None:
 
 
 async def every_way(server: RunningServer, canary: Canary) -> list[bytes]:
-    """Sends the canary through success and each kind of error; returns all that callers were told of errors."""
+    """Sends the canary through success and each kind of error; returns all error texts that callers received."""
     told: list[bytes] = []
     options = [("grpc.max_send_message_length", -1)]
     async with grpc.aio.insecure_channel(server.target, options=options) as channel:
@@ -237,7 +237,7 @@ def bad(canary: Canary) -> dict[str, tuple[lens_service_pb2.SearchRequest, float
     return {
         "torn": (asked(photo[: len(photo) // 2]), 20, "INVALID_ARGUMENT"),
         "head only": (asked(photo[:400]), 20, "INVALID_ARGUMENT"),
-        "no picture": (asked(photo[3:]), 20, "INVALID_ARGUMENT"),
+        "no image": (asked(photo[3:]), 20, "INVALID_ARGUMENT"),
         "too many bytes": (asked(photo + bytes(MAX_PHOTO_BYTES)), 20, "INVALID_ARGUMENT"),
         "too large a message": (asked(photo + bytes(MAX_PHOTO_BYTES + (2 << 20))), 20, "RESOURCE_EXHAUSTED"),
         "box": (asked(photo, regions=[nothing]), 20, "INVALID_ARGUMENT"),

@@ -23,7 +23,7 @@ from tests.support.world import (
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(240)]
 SAME = 1e-5
-"""Scores of one query differ by less between batch sizes; products that lie closer may change places."""
+"""Scores of one query differ by less between batch sizes; products with a smaller difference may swap ranks."""
 
 
 async def test_each_catalog_picture_finds_its_own_product_first(channel: grpc.aio.Channel, world: World) -> None:

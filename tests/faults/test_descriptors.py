@@ -1,4 +1,4 @@
-"""No file descriptors left: calls that stand go on, newcomers wait outside, and when others leave they are let in."""
+"""No file descriptors left: open calls continue, new ones wait, and they are accepted when others end."""
 
 import asyncio
 import socket

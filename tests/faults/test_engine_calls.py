@@ -1,4 +1,4 @@
-"""What calls notice and keep by themselves, while no watch looks: a stub that pauses, an engine that is gone."""
+"""Faults that calls notice by themselves, while no watch probes: a stub that pauses, an engine that is gone."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def unwatched_engine(tiny_repository: Path) -> AsyncIterator[Embedded]:
-    """An engine whose watch looks only after a failed call, so that a stub may pause."""
+    """An engine whose watch probes only after a failed call, so that a stub may pause."""
     async with running_engine(tiny_repository, probe_interval_s=60.0, metrics_port=0) as running:
         yield running
 
@@ -57,14 +57,14 @@ async def test_what_waits_in_triton_past_its_deadline_is_not_run(unwatched: Embe
     os.kill(stub, signal.SIGCONT)
     await first
     await embed(engine)
-    # The first and the last, and perhaps already the picture with which the watch looks after a missed deadline. Triton
+    # The first and the last, and perhaps already the image with which the watch probes after a missed deadline. Triton
     # counts when it has answered, so the last ones may be missing for a moment.
     run = await settled(lambda: counters(engine.metrics_url, "embedder")["nv_inference_count"]) - before
     assert 2 * len(CROPS) <= run <= 2 * len(CROPS) + 1
 
 
 async def settled(read: Callable[[], float], *, for_s: float = 0.5, within_s: float = 10.0) -> float:
-    """What `read` says once it has said the same for `for_s` seconds; after `within_s` its last word."""
+    """The value of `read` once it has been the same for `for_s` seconds; after `within_s` its last value."""
     end = time.monotonic() + within_s
     value, since = read(), time.monotonic()
     while (now := time.monotonic()) < min(since + for_s, end):
@@ -98,7 +98,7 @@ async def test_nobody_gets_the_answer_of_another_when_the_machine_stood_still(un
     await asyncio.wait([lost], timeout=0.2)
     waiting = [asyncio.create_task(right_answer(engine, model, seed)) for seed in (1, 2)]
     await asyncio.wait(waiting, timeout=0.1)
-    # The whole machine stands still, the watch included: when it looks again, the stub runs.
+    # The whole machine is frozen, the watch included: when it probes again, the stub runs.
     time.sleep(1.2)  # noqa: ASYNC251
     os.kill(stub, signal.SIGCONT)
     with pytest.raises(SightlineError) as caught:
@@ -119,7 +119,7 @@ async def test_what_a_call_says_of_the_engine_after_its_deadline_is_heard(unwatc
     os.kill(stub, signal.SIGSTOP)
     late = asyncio.create_task(engine.runner("embedder").infer(list(CROPS), deadline=time.monotonic() + 0.5))
     await asyncio.wait([late], timeout=0.2)
-    # Its deadline passes and Triton gives the stub up while the machine stands still; the stub looks well afterwards.
+    # Its deadline passes and Triton marks the stub as unhealthy while the machine is frozen; the stub runs afterwards.
     time.sleep(1.5)  # noqa: ASYNC251
     os.kill(stub, signal.SIGCONT)
     with pytest.raises(SightlineError):
@@ -130,7 +130,7 @@ async def test_what_a_call_says_of_the_engine_after_its_deadline_is_heard(unwatc
 
 
 async def right_answer(engine: TritonEngine, model: str, seed: int) -> None:
-    """One call with a picture of its own, which must be answered as that picture is."""
+    """One call with a distinct image, which must get the answer of that image."""
     size = EMBEDDER_SIZE if model == "embedder" else DETECTOR_SIZE
     picture = np.random.default_rng(seed).integers(0, 256, (1, size, size, 3), np.uint8)
     answer = await engine.runner(model).infer(list(picture), deadline=time.monotonic() + 10.0)

@@ -1,4 +1,5 @@
-"""Parts of the engine are stopped (SIGSTOP): what does not answer is replaced, and what only stood still is not."""
+"""Parts of the engine are stopped (SIGSTOP): a process that does not answer is replaced, and one that was only paused
+is not."""
 
 import asyncio
 import os
@@ -49,13 +50,13 @@ async def test_a_machine_that_stands_still_costs_no_engine_and_no_answer(tmp_pat
     async with running_engine(build_fault_repository(tmp_path)) as running:
         for _ in range(3):
             call = asyncio.create_task(running.engine.runner("detector").infer(list(slow), deadline=None))
-            # Triton has handed the picture over just now, and the stub has shown no life since.
+            # Triton has handed the image over just now, and the stub has sent no heartbeat since.
             await asyncio.wait([call], timeout=0.05)
             assert not call.done()
             processes = [running.host.pid, *(running.stub(model) for model in ("detector", "embedder"))]
             for pid in processes:
                 os.kill(pid, signal.SIGSTOP)
-            # The loop is held, because the watch stands still with the rest. Triton goes on first: if it waited for the
+            # The loop is held, because the watch is frozen with the rest. Triton goes on first: if it waited for the
             # stub, it would give it up.
             time.sleep(1.5)  # noqa: ASYNC251
             for pid in processes:

@@ -1,4 +1,4 @@
-"""Parts of the engine are killed: each comes back, callers hear UNAVAILABLE with a time to retry, and nobody hangs."""
+"""Parts of the engine are killed: each comes back, callers get UNAVAILABLE with a time to retry, and no call hangs."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What a killed server leaves: no process, no shared memory, no folder. What belongs to others stays."""
+"""A killed server leaves no process, no shared memory and no folder; those of others stay."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""More calls than places: the rest hear so at once and when to come again; those inside are served."""
+"""More calls than slots: the rest are refused at once with a time to retry; accepted ones are served."""
 
 import asyncio
 
@@ -48,6 +48,6 @@ async def test_what_does_not_fit_is_refused_at_once_and_what_does_is_served(shop
             assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
             assert error.details["RetryInfo"].retry_delay.ToTimedelta().total_seconds() > 0
             assert error.details["ErrorInfo"].metadata["limit"] in ("concurrency", "queue", "deadline")
-        # Which limit it was depends on what the server has learnt of its engine: places, the queue, or time.
+        # Which limit it was depends on what the server has learnt of its engine: slots, the queue, or time.
         refused = await counted(shop_server, "requests_total", code="RESOURCE_EXHAUSTED") - before
         assert refused == len(refusals) > 0

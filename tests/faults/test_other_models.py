@@ -68,7 +68,7 @@ async def test_another_embedder_behind_the_same_address_is_refused(
 
 
 def restart(triton: RemoteTriton) -> None:
-    """What an operator does after changing the repository."""
+    """The steps of an operator after changing the repository."""
     triton.end()
     triton.start()
 

@@ -1,4 +1,4 @@
-"""SIGTERM to a real server: what it accepted it finishes, what comes later is told so, and nothing of it stays."""
+"""SIGTERM to a real server: accepted calls finish, later ones are refused, and nothing of it stays."""
 
 import asyncio
 import signal
@@ -28,7 +28,7 @@ PATIENT = {"SIGHTLINE_ENGINE__PROBE_TIMEOUT_S": "20", "SIGHTLINE_LIMITS__TARGET_
 
 @dataclass
 class Ends:
-    """How calls ended: whether each had been accepted, and its code."""
+    """The ends of calls: whether each had been accepted, and its code."""
 
     every: list[tuple[bool, str]] = field(default_factory=list)
 
@@ -44,7 +44,7 @@ class Ends:
 
 
 async def call(target: str, ends: Ends) -> str:
-    """One call on a connection of its own; its code."""
+    """One call on a separate connection; its code."""
     accepted, code = False, "OK"
     async with grpc.aio.insecure_channel(target) as channel:
         try:
@@ -83,7 +83,7 @@ async def test_sigterm_under_load_loses_no_accepted_call(shop: SmallShop, tmp_pa
             await until_counted(server, 20)
             with paused_engine(server):
                 inside = [asyncio.create_task(call(server.target, held)) for _ in range(2)]
-                # All callers stand inside now, before the engine, and stay there when the signal comes.
+                # All calls have been accepted now, wait for the engine, and stay there when the signal comes.
                 await until_inside(server, CALLERS + 2)
                 server.process.send_signal(signal.SIGTERM)
                 # It ends nothing, before and after it is known that the server stops.

@@ -1,6 +1,6 @@
-"""`/dev/shm` is full: tensors go over gRPC, or the caller hears UNAVAILABLE; the server is never killed by a SIGBUS.
+"""`/dev/shm` is full: tensors go over gRPC, or the caller gets UNAVAILABLE; the server is never killed by a SIGBUS.
 
-The server gets a `/dev/shm` of its own in a user namespace (`unshare -rm`), which needs no root.
+The server gets its own `/dev/shm` in a user namespace (`unshare -rm`), which needs no root.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""An engine that is slow and not dead: callers get their answer late or miss their deadline, and nothing is mended."""
+"""An engine that is slow and not dead: callers get their answer late or miss their deadline, and no restart."""
 
 import asyncio
 
@@ -29,7 +29,7 @@ async def test_a_photo_that_takes_the_model_too_long_misses_its_own_deadline_onl
         before = await counted(shop_server, "engine_restarts_total")
         error = await refused(channel, asked(photo_of(SLOW)), timeout_s=0.4)
         assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
-        # The batch still runs; whoever waits behind it has time enough.
+        # The batch still runs; the calls behind it have time enough.
         await good_answer(shop_server)
         assert await counted(shop_server, "engine_restarts_total") == before
 
@@ -41,7 +41,7 @@ async def test_calls_to_an_engine_that_does_not_move_end_at_their_deadlines(shop
             began = loop.time()
             calls = [refused(channel, asked(photo_of(SLOW)), timeout_s=0.5 + 0.1 * n) for n in range(4)]
             codes = {error.code for error in await asyncio.gather(*calls)}
-            # Some may be told at the door already that their time will not do.
+            # Admission may refuse some already because their time is too short.
             assert grpc.StatusCode.DEADLINE_EXCEEDED in codes
             assert codes <= {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
             assert loop.time() - began < 2.0

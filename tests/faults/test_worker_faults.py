@@ -30,7 +30,7 @@ WITHIN_S = 40.0
 
 @pytest.fixture(scope="module")
 def crew(shop: SmallShop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server with two workers that tests harm, one after the other; it mends itself."""
+    """A server with two workers that tests harm, one after the other; it recovers by itself."""
     with serving(shop, tmp_path_factory.mktemp("crew") / "server.log", "--workers", "2", **PATIENT) as made:
         asyncio.run(until_all_serve(made))
         yield made
@@ -120,7 +120,7 @@ async def test_what_a_worker_hears_of_the_engine_its_parent_mends(crew: RunningS
     mends = value(crew, "engine_restarts_total", kind="restart")
     parent, stub = psutil.Process(crew.pid), crew.children()["detector"][0]
     async with callers(crew, 1) as (caller,):
-        # The parent does not see that the stub stands still, and when it looks again, nothing is to be seen.
+        # The parent does not see that the stub is stopped, and when it probes again, the stub runs.
         parent.suspend()
         try:
             stub.suspend()

@@ -1,4 +1,4 @@
-"""Models that raise or answer nonsense: the call or the object concerned fails, in words of ours, and nothing else."""
+"""Models that raise or return invalid output: only the call or the object concerned fails, with our message."""
 
 import grpc
 import pytest
@@ -44,7 +44,7 @@ async def test_an_embedder_that_fails_is_a_failure_of_the_object(
     shop_server: RunningServer, colour: Colour, reason: int
 ) -> None:
     async with unharmed(shop_server), grpc.aio.insecure_channel(shop_server.target) as channel:
-        # Half of the photo, because the detector, which sees all of it, has faults of its own for the same colours.
+        # Half of the photo, because the detector, which sees all of it, has its own faults for the same colours.
         answer = await search(channel, asked(photo_of(WELL, colour), regions=[half(0.5)]))
         assert [failure.reason for failure in answer.failures.values()] == [reason]
         assert answer.products == {}

@@ -82,7 +82,7 @@ def build_catalog(folder: Path, environment: dict[str, str]) -> Path:
 
 
 def photo(number: int) -> bytes:
-    """A picture in which the tiny detector finds several objects: it takes red for an object."""
+    """An image in which the tiny detector finds several objects: it takes red for an object."""
     picture = Image.new("RGB", (128, 128), (200, 10 * number, 255 - 20 * number))
     ImageDraw.Draw(picture).ellipse((10 + number, 20, 80, 100 - number), fill=(255, 20 * number, 30))
     encoded = io.BytesIO()

@@ -9,7 +9,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy" / "prometheus"
 
 
 def promtool(*arguments: str) -> None:
-    """Runs promtool; fails with its words."""
+    """Runs promtool; fails with its output."""
     ran = subprocess.run([str(program("promtool")), *arguments], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 

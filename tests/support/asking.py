@@ -22,7 +22,7 @@ def box(*corners: float) -> geometry_pb2.Region:
 
 
 async def events_of(call: Any) -> list[lens_service_pb2.SearchResponse]:
-    """What is left of the stream; raises its error. One by one, as gRPC allows one way of reading a call only."""
+    """The rest of the stream; raises its error. One by one, as gRPC allows one way of reading a call only."""
     events = []
     while (event := await call.read()) is not grpc.aio.EOF:
         events.append(event)
@@ -30,5 +30,5 @@ async def events_of(call: Any) -> list[lens_service_pb2.SearchResponse]:
 
 
 def kinds(events: list[lens_service_pb2.SearchResponse]) -> list[str]:
-    """What each event is."""
+    """The kind of each event."""
     return [event.WhichOneof("event") or "" for event in events]

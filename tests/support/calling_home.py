@@ -1,4 +1,4 @@
-"""Judges the lines of strace: whoever asks the network for anything, or writes where it should not, is found.
+"""Judges the lines of strace: finds every use of the network, and every write to a forbidden path.
 
 Rule: what is not known to stay on the machine counts. Allowed are loopback addresses, netlink (the kernel's own
 tables), the engine's own Unix socket and those of user databases. A question to a name server counts on any address,
@@ -27,7 +27,7 @@ NAME_PORTS = {53, 853, 5353, 5355}
 USER_DATABASES = ("/run/systemd/userdb/", "/var/run/nscd/", "/run/nscd/")
 """Asked for users by programs such as bash. nscd can be asked for hosts too: see `asks_for_a_host`."""
 ENGINE_SOCKET = re.compile(r"/[^\0]*/sightline-\d+-\d+-run-[0-9a-f]+/triton:\d+")
-"""What listens in a server's runtime folder is its engine."""
+"""A socket in a server's runtime folder belongs to its engine."""
 NSCD_USERS = {0, 1, 2, 3, 11, 12, 15}
 """Requests of nscd's protocol for users and groups; all others are for hosts, networks and services."""
 LINKING = {"link", "linkat", "symlink", "symlinkat"}
@@ -36,7 +36,7 @@ NO_FILES = ("/dev/", "/proc/", "/sys/", "/memfd:", "pipe:", "socket:", "anon_ino
 
 @dataclass(frozen=True)
 class Places:
-    """Where a command may write: the longest prefix that fits decides, and what fits none is forbidden."""
+    """The paths that a command may write: the longest matching prefix decides, and other paths are forbidden."""
 
     allowed: tuple[Path, ...]
     forbidden: tuple[Path, ...] = ()
@@ -59,17 +59,17 @@ class Places:
         return bool(fitting) and self._rules[max(fitting, key=len)]
 
     def forbid(self, path: str) -> bool:
-        """Returns whether `path` lies in a place that is forbidden by name, where an attempt counts as well."""
+        """Returns whether `path` is forbidden by its name, where an attempt counts as well."""
         return any(Path(path).is_relative_to(each) for each in self.forbidden) and not self.allow(path)
 
 
 def findings(lines: Iterable[str], places: Places) -> list[str]:
-    """What the calls did beyond loopback and the allowed places, each once."""
+    """The actions of the calls beyond loopback and the allowed paths, each once."""
     return list(dict.fromkeys(found for line in lines for found in judge(line, places)))
 
 
 def judge(line: str, places: Places) -> Iterator[str]:
-    """What one call did beyond loopback and the allowed places."""
+    """The action of one call beyond loopback and the allowed paths."""
     call = CALL.match(line)
     if call is None:
         return

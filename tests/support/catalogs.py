@@ -1,4 +1,4 @@
-"""Small catalogs and feeds for tests: an embedder of a few numbers, products by the dozen, pictures of one colour."""
+"""Small catalogs and feeds for tests: an embedder of a few numbers, products by the dozen, images of one colour."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ def unit_vectors(count: int, seed: int = 0, dimension: int = DIMENSION) -> NDArr
 
 
 def row(product_id: str, vectors: NDArray[np.float32], **fields: Any) -> CatalogRow:
-    """A catalog row with one picture per vector."""
+    """A catalog row with one image per vector."""
     images = tuple(f"{product_id}-{number}.jpg" for number in range(len(vectors)))
     return CatalogRow(Product(product_id, **fields), None, images, vectors)
 
@@ -45,7 +45,7 @@ def write_catalog(
 
 
 def write_picture(path: Path, shade: int) -> None:
-    """A small picture of one grey."""
+    """A small image of one grey."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (6, 5), (shade, shade, shade)).save(path)
 

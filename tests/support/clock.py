@@ -33,13 +33,13 @@ class VirtualTime:
         return self.now
 
     async def sleep(self, seconds: float) -> None:
-        """Returns once the clock stands at least `seconds` later."""
+        """Returns once the clock is at least `seconds` later."""
         wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sleepers.append((self.now + seconds, wake))
         await wake
 
     async def run(self, work: Coroutine[object, object, T]) -> T:
-        """What `work` returns; its sleeps take no real time."""
+        """The result of `work`; its sleeps take no real time."""
         task = asyncio.ensure_future(work)
         while not task.done():
             for _ in range(100):

@@ -1,4 +1,4 @@
-"""Callers of a server with workers: each has a connection, and so a worker, of its own.
+"""Callers of a server with workers: each has its own connection, and so its own worker.
 
 The server's log says which worker answered which request.
 """
@@ -23,7 +23,7 @@ IDLE_WITHIN_S = 30.0
 
 @dataclass
 class Call:
-    """How one call ended."""
+    """The end of one call."""
 
     request_id: str = ""
     code: str = "OK"
@@ -41,7 +41,7 @@ class Call:
 
 @dataclass
 class Caller:
-    """Makes one call after the other over a connection of its own."""
+    """Makes one call after the other over its own connection."""
 
     channel: grpc.aio.Channel
     calls: list[Call] = field(default_factory=list)
@@ -78,7 +78,7 @@ async def callers(server: RunningServer, count: int) -> AsyncIterator[list[Calle
 
 
 def worker_of(server: RunningServer, call: Call) -> int:
-    """The number of the worker that answered `call`, which has ended. Raises `KeyError` when no line tells."""
+    """The number of the worker that answered `call`, which has ended. Raises `KeyError` when no line names it."""
     return {request: int(worker) for worker, request in LINE.findall(server.log.read_text())}[call.request_id]
 
 

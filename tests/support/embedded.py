@@ -35,11 +35,11 @@ FRAMES = np.random.default_rng(8).integers(0, 256, (2, 64, 64, 3), np.uint8)
 
 @dataclass
 class Events:
-    """What the telemetry would hear."""
+    """Records the events of the engine for tests."""
 
     mends: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
-    """Models that Triton gave up."""
+    """Models that Triton marked as unhealthy."""
     providers: dict[str, str] = field(default_factory=dict)
 
     def restarted(self, kind: str, /) -> None:

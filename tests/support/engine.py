@@ -47,7 +47,7 @@ class TritonSession:
 
 
 def sightline_home() -> Path:
-    """Where the engine is installed: `$SIGHTLINE_HOME`, else the checkout's `.sightline`."""
+    """The home of the engine: `$SIGHTLINE_HOME`, else the checkout's `.sightline`."""
     return Path(os.environ.get("SIGHTLINE_HOME", CHECKOUT / ".sightline")).absolute()
 
 

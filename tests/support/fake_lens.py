@@ -41,7 +41,7 @@ def ranked(product_id: str, rank: int, similarity: float = 0.5) -> events.Ranked
         rank=rank,
         matched_image=f"products/{product_id}.jpg",
         level=events.MatchLevel.SIMILAR,
-        reasons=(events.Reason(events.ReasonKind.VISUAL_SIMILARITY, similarity, "looks like its picture"),),
+        reasons=(events.Reason(events.ReasonKind.VISUAL_SIMILARITY, similarity, "resembles its image"),),
     )
 
 
@@ -75,7 +75,7 @@ def unavailable(retry_after_s: float | None = None) -> status_pb2.Status:
 
 
 def cancelled(*details: Message) -> status_pb2.Status:
-    """What gRPC says for a server that stops; with details it would be the server's own word."""
+    """The status that gRPC sends for a server that stops; with details it would be the server's own status."""
     return status_of(grpc.StatusCode.CANCELLED, "CANCELLED", *details)
 
 

@@ -1,12 +1,12 @@
-"""Tiny models that fail when the picture asks for it, so that a test chooses the fault with the photo it sends.
+"""Tiny models that fail when the image asks for it, so that a test chooses the fault with the photo it sends.
 
-They answer as the models of `tiny_models` do, unless a channel of a picture is nearly full on average (250 of 255):
+They answer as the models of `tiny_models` do, unless a channel of an image is nearly full on average (250 of 255):
 
 | model | channel | fault |
 |---|---|---|
 | detector | green | it takes long: `SLOW_STEPS` steps of a loop, more than a second of a core |
 | detector | blue | ONNX Runtime raises |
-| embedder | red | not a number in this picture's embedding |
+| embedder | red | not a number in this image's embedding |
 | embedder | green | embeddings of one number less, for the whole batch |
 | embedder | blue | ONNX Runtime raises |
 """
@@ -75,7 +75,7 @@ def failing_embedder() -> onnx.ModelProto:
             *any_of(GREEN, "short"),
             *any_of(BLUE, "raises"),
             *raise_if("raises", "none_or_error"),
-            # 0 / (1 - flag) for each picture: nothing, or not a number.
+            # 0 / (1 - flag) for each image: nothing, or not a number.
             helper.make_node("Gather", ["flags", "red"], ["red_flags"], axis=1),
             helper.make_node("Sub", ["unit", "red_flags"], ["sound"]),
             helper.make_node("Mul", ["red_flags", "empty"], ["zeros"]),
@@ -100,7 +100,7 @@ def rename_output(graph: GraphProto, name: str) -> None:
 
 
 def flags(graph: GraphProto, pictures: str) -> None:
-    """`flags` float32 [B,3]: 1 for each channel of a picture that is nearly full on average."""
+    """`flags` float32 [B,3]: 1 for each channel of an image that is nearly full on average."""
     constants(graph, nearly_full=np.array(FULL, np.float32))
     graph.node.extend(
         [
@@ -114,7 +114,7 @@ def flags(graph: GraphProto, pictures: str) -> None:
 
 
 def any_of(channel: int, name: str) -> list[NodeProto]:
-    """`name` float32 [1]: 1 when `channel` is full in any picture of the batch."""
+    """`name` float32 [1]: 1 when `channel` is full in any image of the batch."""
     index = numpy_helper.from_array(np.array([channel], np.int64))
     return [
         helper.make_node("Constant", [], [f"{name}_channel"], value=index),

@@ -38,7 +38,7 @@ class Feed:
 
 
 def make_feed(chance: random.Random) -> Feed:
-    """A feed of 1 to 7 products, damaged in 0 to 4 places."""
+    """A feed of 1 to 7 products, damaged at 0 to 4 positions."""
     tags = tuple("".join(chance.choices(LETTERS, k=7)) for _ in range(chance.randint(1, 7)))
     rows = [row_values(chance, tag) for tag in tags]
     kind = chance.choice(("delimited",) * 5 + ("lines", "lines", "document", "document", "xml", "xml", "parquet"))

@@ -1,4 +1,4 @@
-"""What must be true of every feed, however damaged, by counting its records in another way than the reader does.
+"""Invariants of every feed, however damaged, by counting its records in another way than the reader does.
 
 Either the whole feed is refused with one short message, or each record of the file is a product or a skipped row, no
 product has a field of another row, and no record vanished within another one.
@@ -29,7 +29,7 @@ class WrongReadingError(AssertionError):
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read: products, problems, and for each record its first line; or the refusal."""
+    """The result of a reading: products, problems, and for each record its first line; or the refusal."""
 
     outcomes: Sequence[FeedRow | Problem] = ()
     lines: Sequence[int] = ()
@@ -109,7 +109,7 @@ def is_header(line: str) -> bool:
 
 
 def check_tags(outcome: FeedRow | Problem, own: set[str], tags: tuple[str, ...]) -> None:
-    """A product has only the tags of its own record in the file."""
+    """A product has only the tags of its record in the file."""
     found = tags_of(outcome, tags)
     if found - own:
         raise WrongReadingError(f"a product has the tags {sorted(found)}, its record has {sorted(own)}")

@@ -1,7 +1,7 @@
 """Debian's Prometheus for tests: finds it, starts it on a free port, asks it.
 
-It is no Python package, so a fresh machine does not have it: the tests that need it are skipped there, with the reason,
-unless SIGHTLINE_REQUIRE_PROMETHEUS is set, as our own CI does. `scripts/prometheus.sh` fetches it without root.
+It is not a Python package, so a fresh machine does not have it: the tests that need it are skipped there, with the
+reason, unless SIGHTLINE_REQUIRE_PROMETHEUS is set, as our own CI does. `scripts/prometheus.sh` fetches it without root.
 """
 
 import json
@@ -76,7 +76,7 @@ class Line:
 
 
 class Prometheus:
-    """A Prometheus of one's own as a context manager. `config` is the text of its configuration."""
+    """A separate Prometheus as a context manager. `config` is the text of its configuration."""
 
     def __init__(self, config: str, folder: Path) -> None:
         self._binary = program("prometheus")
@@ -111,7 +111,7 @@ class Prometheus:
             self._process.wait()
 
     def query(self, expression: str, at: float | None = None) -> list[Sample]:
-        """The samples of an instant vector or a scalar. Raises `ValueError` with Prometheus' words."""
+        """The samples of an instant vector or a scalar. Raises `ValueError` with Prometheus' message."""
         arguments = {"query": expression} | ({} if at is None else {"time": f"{at:.3f}"})
         data = self.get("query", **arguments)
         if data["resultType"] == "scalar":
@@ -119,7 +119,7 @@ class Prometheus:
         return [Sample(each["metric"], float(each["value"][1])) for each in data["result"]]
 
     def query_range(self, expression: str, start: float, end: float, step_s: float) -> list[Line]:
-        """The lines of a range query. Raises `ValueError` with Prometheus' words."""
+        """The lines of a range query. Raises `ValueError` with Prometheus' message."""
         span = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step_s:g}"}
         data = self.get("query_range", query=expression, **span)
         return [Line(each["metric"], [(at, float(value)) for at, value in each["values"]]) for each in data["result"]]
@@ -129,7 +129,7 @@ class Prometheus:
         return [rule for group in self.get("rules")["groups"] for rule in group["rules"]]
 
     def get(self, path: str, **arguments: str) -> Any:
-        """The data that its HTTP API gives. Raises `ValueError` with Prometheus' words."""
+        """The data that its HTTP API gives. Raises `ValueError` with Prometheus' message."""
         url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(arguments)}"
         try:
             with urllib.request.urlopen(url, timeout=10) as answer:

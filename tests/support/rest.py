@@ -4,7 +4,7 @@ before.
     async with unharmed(server):
         ...  # the fault
 
-Rule: `/metrics` and `/proc` are asked, not the server's own objects; whoever frees something late has `REST_WITHIN_S`.
+Rule: `/metrics` and `/proc` are asked, not the server's own objects; memory that is freed late has `REST_WITHIN_S`.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ SLACK_THREADS = 2
 """gRPC lets threads of its pools come and go."""
 SLACK_SHARED_BYTES = 6 << 20
 """Six regions of the smallest size: the pool keeps for the next batches what it once needed, and after the engine was
-mended it may have needed more at once than before."""
+restarted it may have needed more at once than before."""
 SLACK_DESCRIPTORS = 8
 """One for each of those regions, and connections that are being closed, which gRPC's client does when it likes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """What a server says and holds at one instant."""
+    """The metrics and resources of a server at one instant."""
 
     in_flight: float
     open_calls: float
@@ -50,7 +50,7 @@ class Rest:
         return (self.in_flight, self.open_calls, self.request_bytes, self.waiting, self.ready) == (0, 0, 0, 0, 1)
 
     def more_than(self, before: "Rest") -> dict[str, tuple[float, float]]:
-        """What is held beyond what `before` held, by what it is: then and now. Roles that were replaced count too."""
+        """The resources held beyond those of `before`, by kind: then and now. Roles that were replaced count too."""
         found: dict[str, tuple[float, float]] = {}
         for role, now in self.held.held.items():
             was = before.held.held.get(role)
@@ -69,7 +69,7 @@ class Rest:
 
 
 def seen(server: RunningServer) -> Rest:
-    """What the server says and holds now."""
+    """The metrics and resources of the server now."""
     found = scrape(server.process.metrics_url)
     return Rest(
         found.sum("sightline_in_flight"),
@@ -115,7 +115,7 @@ async def counted(server: RunningServer, name: str, **labels: str) -> float:
 
 @asynccontextmanager
 async def unharmed(server: RunningServer) -> AsyncIterator[None]:
-    """What happens in the block leaves the server as it was, and the next call succeeds."""
+    """The block leaves the server as it was, and the next call succeeds."""
     before = await at_rest(server)
     yield
     await at_rest(server, before)

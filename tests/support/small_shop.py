@@ -68,7 +68,7 @@ def build_small_shop(folder: Path) -> SmallShop:
 
 
 def photo_of_cells(seed: int, size: int = 64) -> bytes:
-    """A PNG with the detector's eight cells in colours of their own; five of them become objects."""
+    """A PNG with the detector's eight cells in different colours; five of them become objects."""
     chance = np.random.default_rng(seed)
     cells = chance.integers((90, 0, 0), (200, 200, 200), (2, 4, 3))
     return encoded(np.kron(cells, np.ones((size // 2, size // 4, 1))).astype(np.uint8))

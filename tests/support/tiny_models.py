@@ -4,7 +4,7 @@
 they answer is a plain function of the pixels, given here in numpy as well (`expected_detections`,
 `expected_embeddings`).
 
-The detector marks a 2x4 grid of cells of the 64x64 picture: cell n is [row n//4, column n%4], 32 rows x 16 columns. Its
+The detector marks a 2x4 grid of cells of the 64x64 image: cell n is [row n//4, column n%4], 32 rows x 16 columns. Its
 score is the mean of the cell's red channel / 255, its box is the cell inset by 10 %, its label is n % 3.
 The embedder averages each 8x16 patch (4 rows x 2 columns of patches, mean over the three channels), adds 1, and
 normalises to length 1.

@@ -31,7 +31,7 @@ WHOLE = geometry_pb2.Region(box=geometry_pb2.BoundingBox(x_min=0, y_min=0, x_max
 
 
 def draw_product(number: int, size: int = 320) -> Image.Image:
-    """The studio picture of product `number`: a shape of its own in a colour and a pattern of its own."""
+    """The studio image of product `number`: a distinct shape in a distinct colour and pattern."""
     picture = Image.new("RGB", (size, size), "white")
     draw = ImageDraw.Draw(picture)
     colour, shape = COLOURS[number % len(COLOURS)], SHAPES[number % len(SHAPES)]
@@ -60,13 +60,13 @@ def draw_photo(seed: int, size: tuple[int, int] = (480, 360)) -> Image.Image:
 
 @dataclass(frozen=True)
 class World:
-    """A catalog on disk and the pictures it was built from."""
+    """A catalog on disk and the images it was built from."""
 
     catalog: Path
     pictures: Path
 
     def picture(self, number: int) -> bytes:
-        """The encoded catalog picture of product `number`."""
+        """The encoded catalog image of product `number`."""
         return (self.pictures / f"{product_id(number)}.png").read_bytes()
 
 
@@ -111,7 +111,7 @@ def build_world(folder: Path) -> World:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The variables of a server of ours: the installed engine, and no settings of whoever runs the tests."""
+    """The variables of a server of ours: the installed engine, and no settings of the user who runs the tests."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SIGHTLINE_")}
     return {**kept, "SIGHTLINE_HOME": str(sightline_home()), **more}
 

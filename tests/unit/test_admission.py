@@ -1,4 +1,4 @@
-"""The door: who gets in, who is refused with which words, and that everybody who is in is counted until out."""
+"""Admission: accepted and refused calls, the message of a refusal, and the count of calls until each has ended."""
 
 import asyncio
 from typing import Any
@@ -14,7 +14,7 @@ FAR = 1e9
 
 
 class Bench:
-    """A door with its limit and its clock."""
+    """Admission with its limit and its clock."""
 
     def __init__(self, *, calls: int = 2, ready: bool = True, state: ServerState = ServerState.SERVING) -> None:
         self.now = 0.0
@@ -115,7 +115,7 @@ async def test_the_limit_learns_first_results_and_those_that_never_came() -> Non
         visit.answered()
     with bench.enter():
         bench.now += 0.5
-    assert samples == [(0.25, 1)], "a quick refusal tells nothing about the speed of results"
+    assert samples == [(0.25, 1)], "a quick refusal says nothing about the speed of results"
     with bench.enter():
         bench.now += 1.5
     assert samples == [(0.25, 1), (1.5, 1)]

@@ -42,7 +42,7 @@ class Device:
 
 
 class Heard:
-    """What the observer was told."""
+    """Records the calls of the observer."""
 
     def __init__(self) -> None:
         self.batches: list[tuple[int, int]] = []

@@ -13,7 +13,7 @@ from tests.support.lens import until
 
 
 class Bench:
-    """A budget of 100 bytes on a clock of its own, and who was told to give way."""
+    """A budget of 100 bytes on its own clock, and the reads that had to yield."""
 
     def __init__(self, total: int = 100) -> None:
         self.now = 0.0

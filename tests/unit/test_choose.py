@@ -63,7 +63,7 @@ def test_a_tap_picks_the_smallest_detection_that_covers_it() -> None:
 
 def test_a_tap_that_nothing_covers_is_a_square_around_it() -> None:
     (only,) = choose(query(regions=(Point(0.5, 0.9),)), FRAME, Scene((SMALL,)), SETTINGS).objects
-    # Half of the shorter edge, 50 pixels, moved inside the picture.
+    # Half of the shorter edge, 50 pixels, moved inside the image.
     assert only.box == Box(0.375, 0.5, 0.625, 1.0)
     assert (only.source, only.label, only.score) == (ObjectSource.TAP, "", 0.0)
 

@@ -1,4 +1,4 @@
-"""What a plain `pip install sightline` needs: nothing of the server, and a word about the extra where it is missing."""
+"""A plain `pip install sightline` needs nothing of the server, and names the extra where it is missing."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Which objects are taken as a photo, and what the others are told."""
+"""The objects that are accepted as a photo, and the errors of the others."""
 
 import array
 import io

@@ -1,4 +1,4 @@
-"""Crops: the box's pixels and nothing else, at the embedder's size, resampled as the catalog's pictures are."""
+"""Crops: the box's pixels and nothing else, at the embedder's size, resampled as the catalog's images are."""
 
 import numpy as np
 import pytest

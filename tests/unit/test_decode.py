@@ -17,7 +17,7 @@ from tests.support.pictures import Pixels, encode, exif, gradient, noise, png_he
 
 LIMITS = DecodeLimits(max_bytes=1 << 20, max_pixels=1_000_000, max_edge=512)
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-# Pillow warns about files that it can still read; neither a log nor a test is the place for that.
+# Pillow warns about files that it can still read; they belong neither in a log nor in a test.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 
@@ -42,7 +42,7 @@ def refusal(photo: bytes, limits: DecodeLimits = LIMITS) -> SightlineError:
 
 
 def reference(photo: bytes) -> Pixels:
-    """What Pillow alone says: upright, transparency on white."""
+    """The result of Pillow alone: upright, transparency on white."""
     with Image.open(io.BytesIO(photo)) as opened:
         upright = ImageOps.exif_transpose(opened)
         if upright.has_transparency_data:
@@ -233,7 +233,7 @@ def test_limits_are_named_and_checked_on_the_header() -> None:
     assert error.kind is ErrorKind.LIMIT_EXCEEDED
     assert error.metadata == {"limit": "max_photo_bytes", "value": "1000"}
     assert "1000" in error.message
-    # Only the header is there: were pixels touched first, this would be a damaged picture.
+    # Only the header is there: were pixels touched first, this would be a damaged image.
     error = refusal(png_header(60_000, 60_000))
     assert error.kind is ErrorKind.LIMIT_EXCEEDED
     assert error.metadata == {"limit": "max_photo_pixels", "value": "1000000"}

@@ -72,7 +72,7 @@ OTHERS = {
 
 
 def reference(photo: bytes) -> Pixels:
-    """What Pillow alone says, on white."""
+    """The result of Pillow alone, on white."""
     with Image.open(io.BytesIO(photo)) as opened:
         opened.load()
         image: Image.Image = opened

@@ -113,10 +113,10 @@ def test_a_photo_of_people_only_says_why_nothing_was_searched() -> None:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Path:
-    """A feed's folder with one product picture, a photo, and a picture outside of it."""
+    """A feed's folder with one product image, a photo, and an image outside of it."""
     (tmp_path / "world" / "products").mkdir(parents=True)
     (tmp_path / "world" / "products" / "p1.jpg").write_bytes(jpeg())
-    (tmp_path / "world" / "products" / "p2.jpg").write_bytes(b"not a picture")
+    (tmp_path / "world" / "products" / "p2.jpg").write_bytes(b"not an image")
     (tmp_path / "outside.jpg").write_bytes(jpeg())
     (tmp_path / "world" / "room.jpg").write_bytes(jpeg("gray", (80, 60)))
     return tmp_path / "world"

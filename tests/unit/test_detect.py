@@ -72,7 +72,7 @@ def test_a_right_answer_is_split_by_picture() -> None:
 
 
 def judged(whole: dict[str, object]) -> list[object]:
-    """What each picture's caller makes of the answer to a batch of two."""
+    """Each image's part of the answer to a batch of two."""
     return [to_scene(raw, SQUARE, SPEC, SETTINGS) for raw in split_answer(whole, 2, SPEC)]
 
 

@@ -1,4 +1,4 @@
-"""The door before a model of a server, in virtual time: how long an overload after quieter times lets callers wait.
+"""Admission before a model of a server, in virtual time: the waiting time in an overload after quieter times.
 
 The model takes up to `BATCH` waiting calls at once and `CAPACITY` calls a second, as a machine does whose batches cost
 what their items cost one by one. What the limit learns, it learns a second late.
@@ -27,7 +27,7 @@ OVERLOAD_S = 20.0
 
 @dataclass
 class ModelServer:
-    """Plays arrivals against a door; `took` are the seconds of those that were let in, by when they came."""
+    """Plays arrivals against admission; `took` are the seconds of accepted calls, by their arrival."""
 
     source: random.Random
     now: float = 0.0

@@ -96,7 +96,7 @@ def test_a_box_survives_the_letterbox_and_the_way_back(box: Box, width: int, hei
     offset = np.array([place.left, place.top] * 2) / canvas
     corners = np.array([box.x_min, box.y_min, box.x_max, box.y_max])
     seen = (corners * scale + offset).astype(np.float32)
-    # One float32 step on the canvas is larger in the picture the thinner the picture lies in it.
+    # One float32 step on the canvas is larger in the image the thinner the image is in it.
     tolerance = 4e-7 * canvas / min(place.inner_width, place.inner_height) + 1e-6
     assert place.to_picture(seen[None])[0] == pytest.approx(corners, abs=tolerance)
 

@@ -1,4 +1,4 @@
-"""The engine's device: what is asked for, what the driver and the installation give, and what the engine is told."""
+"""The engine's device: by the setting, the driver and the installation; and the variables that the engine gets."""
 
 import ctypes
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Collections in chunks, the exact answer beside them, filters, and the CPU mode of the search's script."""
+"""Collections in chunks, the exact answer next to them, filters, and the CPU mode of the search's script."""
 
 import json
 from pathlib import Path

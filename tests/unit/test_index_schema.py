@@ -1,4 +1,4 @@
-"""What a catalog says about itself, and which embedders it goes with."""
+"""The facts of a catalog, and the embedders that it is compatible with."""
 
 import json
 from dataclasses import replace

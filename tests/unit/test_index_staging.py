@@ -1,4 +1,4 @@
-"""Where catalogs are built: one builder per target, all or nothing, and nothing of others touched."""
+"""The folder in which catalogs are built: one builder per target, all or nothing, and nothing of others touched."""
 
 import os
 from pathlib import Path

@@ -32,7 +32,7 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 @pytest.fixture
 def limits() -> ImageLimits:
-    """Limits under which a host is given up after ten images."""
+    """Limits under which a host is abandoned after ten images."""
     return replace(LIMITS, retry=RetryLimits(hopeless=10))
 
 
@@ -75,7 +75,7 @@ class Web:
             return str(error)
 
     def times(self, host: str) -> list[float]:
-        """When `host` was asked, in seconds from the start."""
+        """The instants at which `host` was asked, in seconds from the start."""
         return [at - 100.0 for at, request in self.asked if request.url.host == host]
 
 

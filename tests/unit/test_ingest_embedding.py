@@ -1,4 +1,5 @@
-"""The embedder as the build sees it: batches that the engine takes, and patience with an engine that mends itself."""
+"""The embedder as the build sees it: batches that the engine takes, and patience with an engine that recovers by
+itself."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ GONE = SightlineError(ErrorKind.ENGINE_UNAVAILABLE, "the engine is gone")
 
 
 class ScriptedEngine:
-    """An engine whose embedder fails as told; it is ready again only when `mends` says so."""
+    """An engine whose embedder fails as scripted; it is ready again only if `mends` is true."""
 
     def __init__(self, failures: Sequence[SightlineError] = (), *, mends: bool = True) -> None:
         self.batches: list[int] = []
@@ -59,7 +60,7 @@ class ScriptedEngine:
         raise AssertionError("it is started already")
 
     async def stop(self) -> None:
-        raise AssertionError("whoever started it stops it")
+        raise AssertionError("its starter stops it")
 
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The meaning of a feed's columns: every column finds its place, every kind of bad row is told apart."""
+"""The meaning of a feed's columns: every column is recognised, every kind of bad row has its own message."""
 
 from decimal import Decimal
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where callers left: no stage is forgotten, and the time between two stages counts for both."""
+"""The stages in which calls were cancelled: none is forgotten, and the time between two stages counts for both."""
 
 from load_tests.abandon import around
 from sightline_server.telemetry.stopwatch import PLACES

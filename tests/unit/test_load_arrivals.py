@@ -1,4 +1,4 @@
-"""When calls are due: rates, shapes and Poisson gaps."""
+"""The instants at which calls are due: rates, shapes and Poisson gaps."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Which way of using the machine counts as its limit."""
+"""The choice of the fastest way of using the machine as its limit."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

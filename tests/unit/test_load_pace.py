@@ -1,4 +1,4 @@
-"""The host's own pace beside a run."""
+"""The host's own pace during a run."""
 
 import pytest
 

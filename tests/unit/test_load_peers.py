@@ -31,8 +31,8 @@ OURS = answer(("a", 0.9), ("b", 0.7), ("c", 0.69995), ("d", 0.5))
     [
         (answer(("a", 0.90005), ("b", 0.7), ("c", 0.69995), ("d", 0.5)), ""),
         (answer(("a", 0.9), ("c", 0.69995), ("b", 0.7), ("d", 0.5)), ""),
-        (answer(("b", 0.7), ("a", 0.9), ("c", 0.69995), ("d", 0.5)), "o1: b instead of a at place 1"),
-        (answer(("a", 0.9), ("x", 0.7), ("c", 0.69995), ("d", 0.5)), "o1: x instead of b at place 2"),
+        (answer(("b", 0.7), ("a", 0.9), ("c", 0.69995), ("d", 0.5)), "o1: b instead of a at rank 1"),
+        (answer(("a", 0.9), ("x", 0.7), ("c", 0.69995), ("d", 0.5)), "o1: x instead of b at rank 2"),
         (answer(("a", 0.9003), ("b", 0.7), ("c", 0.69995), ("d", 0.5)), "o1: similarity 0.9003 instead of 0.9 for a"),
         (answer(("a", 0.9), ("b", 0.7), ("c", 0.69995), ("x", 0.5)), ""),
         (answer(("a", 0.9), ("b", 0.7)), "o1: 2 products instead of 4"),
@@ -115,7 +115,7 @@ def test_spread_is_median_least_and_most() -> None:
 
 
 async def called(answer: bytes) -> tuple[str, Run, bytes]:
-    """What a caller makes of a server that answers with these bytes, and what that server was sent."""
+    """The result of a caller from a server that answers with these bytes, and the bytes that it sent."""
     asked = bytearray()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""Pauses: a process stands still for moments, and is never left standing."""
+"""Pauses: a process is stopped for moments, and never left stopped."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""How a photo is turned: by EXIF only, as browsers do, and the same in the server and in the client."""
+"""The orientation of a photo: by EXIF only, as browsers do, and the same in the server and in the client."""
 
 import io
 import struct

@@ -27,7 +27,7 @@ FACE, DRESS = Box(0.3, 0.1, 0.5, 0.3), Box(0.2, 0.3, 0.6, 0.8)
 
 
 def chosen(*regions: Region, products: tuple[Detection, ...] = (), people: tuple[Detection, ...] = (PERSON,)) -> Choice:
-    """What a query with `regions` gets in such a scene."""
+    """The answer to a query with `regions` in such a scene."""
     query = SearchQuery("r", b"p", 1.0, max_objects=8, max_products=10, min_similarity=0.0, regions=regions)
     return choose(query, FRAME, Scene(products, people), SETTINGS)
 

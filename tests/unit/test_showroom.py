@@ -1,4 +1,4 @@
-"""The showroom holds together: what its files say about each other and about the pictures is true."""
+"""The showroom is consistent: its files agree with each other and with the images."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Metrics stand in `docs/metrics.md` and only there; logs hold what they are given and nothing more."""
+"""Metrics are listed in `docs/metrics.md` and only there; logs contain their fields and nothing more."""
 
 import asyncio
 import json

@@ -109,7 +109,7 @@ def test_a_file_that_is_written_slowly_is_one_error_and_then_good(
         certificates.check()
     levels = [record.levelname for record in caplog.records]
     assert levels[-1] == "INFO"
-    assert 1 <= levels.count("ERROR") <= 2, "one for each thing that is wrong, not for each write"
+    assert 1 <= levels.count("ERROR") <= 2, "one for each fault, not for each write"
     assert certificates.used == (cert, key)
 
 

@@ -1,4 +1,4 @@
-"""Our `onnxruntime` backend with a stand-in for Triton's module: batching of requests, providers, dims."""
+"""Our `onnxruntime` backend with a substitute for Triton's module: batching of requests, providers, dims."""
 
 import importlib.util
 import json
@@ -48,7 +48,7 @@ class Response:
 
 @dataclass
 class Config:
-    """What Triton hands to `auto_complete_config`."""
+    """The argument that Triton gives to `auto_complete_config`."""
 
     max_batch_size: int
     inputs: list[dict[str, Any]] = field(default_factory=list)
@@ -147,7 +147,7 @@ def request(count: int, seed: int, timeout_us: int = 0) -> Request:
 
 
 def answers(model: Any, requests: list[Request]) -> list[Response]:
-    """What each request is answered."""
+    """The answer to each request."""
     assert model.execute(requests) == [None] * len(requests)
     return [asked.answer() for asked in requests]
 
@@ -265,7 +265,7 @@ def test_an_answer_that_cannot_be_built_is_an_error(backend: ModuleType, reposit
     model = loaded(backend, repository / "embedder")
 
     def no_memory(share: Any) -> Any:
-        raise MemoryError("what the pictures showed")
+        raise MemoryError("content of the images")
 
     model.response = no_memory
     [response] = answers(model, [request(1, seed=1)])

@@ -1,4 +1,5 @@
-"""The files that the models' processes lock: without a name, the same for whoever opens them, gone with the server."""
+"""The files that the models' processes lock: without a name, the same for every process that opens them, gone with the
+server."""
 
 import fcntl
 import os

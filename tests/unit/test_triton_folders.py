@@ -1,4 +1,4 @@
-"""Which of the folders in /tmp are an engine's of ours: only one that nobody else can have made."""
+"""Recognition of our engine's folder in /tmp: only one that no other process can have made."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""When the engine's memory is overwritten, and with what."""
+"""The overwriting of the engine's memory: its times and its batches."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from sightline_server.triton.forgetting import Forgetting
 
 @dataclass
 class Engine:
-    """What was overwritten; a model in `broken` fails."""
+    """Records the overwritten batches; a model in `broken` fails."""
 
     batches: list[tuple[str, int]] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)

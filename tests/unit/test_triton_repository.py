@@ -24,7 +24,7 @@ def test_a_configuration_agrees_with_its_recipe(model: DefaultModel) -> None:
     assert given["name"] == model.name
     assert json.loads(given["preprocess"]) == dict(model.preprocess)
     assert tuple(json.loads(given.get("labels", "[]"))) == model.labels
-    # Sizes are the ONNX file's to tell.
+    # Sizes come from the ONNX file.
     assert "dims" not in text
     assert re.search(r"default_timeout_microseconds: [1-9]", text)
 

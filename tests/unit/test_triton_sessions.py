@@ -1,4 +1,4 @@
-"""Who runs on which core: batches dealt one picture at a time, cores shared by models, threads that were stated."""
+"""The assignment of work to cores: batches split by image, cores shared by models, configured threads."""
 
 import importlib
 import subprocess
@@ -216,7 +216,7 @@ def test_nothing_of_a_batch_outlives_its_answer(embedder: Any, count: int, fails
     outcome = embedder.submit([pictures])
     assert (outcome.exception(10.0) is not None) == fails
     del pictures, outcome
-    # The thread that told the outcome may not have left its call yet; no garbage collection is needed.
+    # The thread that reported the outcome may not have left its call yet; no garbage collection is needed.
     deadline = time.monotonic() + 5.0
     while left() is not None:
         assert time.monotonic() < deadline

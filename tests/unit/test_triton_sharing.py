@@ -1,4 +1,4 @@
-"""How /dev/shm is shared: stubs first, regions for pixels from what is left."""
+"""The division of /dev/shm: stubs first, regions for pixels from what is left."""
 
 from pathlib import Path
 

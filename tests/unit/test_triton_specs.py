@@ -1,4 +1,4 @@
-"""What Triton says of its models against the contract."""
+"""Triton's description of its models compared with the contract."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The watch over stand-ins: what makes it suspicious, how it mends, and that it outlives every fault."""
+"""The watch over fakes: the faults that it detects, the restarts, and that it survives every fault."""
 
 import asyncio
 import errno
@@ -34,7 +34,7 @@ class FakeEngine:
         self.done: list[str] = []
         self.tidied = 0
         self.heard: Callable[[], None] | None = None
-        """Called once, while it is being mended."""
+        """Called once, while it is being restarted."""
 
     async def meanwhile(self) -> None:
         heard, self.heard = self.heard, None
@@ -86,7 +86,7 @@ class FakeEngine:
 
 
 class Recorder:
-    """Readiness and mends as they come; lets a test wait for one."""
+    """Readiness and restarts as they come; lets a test wait for one."""
 
     def __init__(self) -> None:
         self.ready: list[bool] = []

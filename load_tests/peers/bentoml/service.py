@@ -44,7 +44,7 @@ class Lens:
 
 @bentoml.service(workers=CELL.workers, traffic={"timeout": TIMEOUT_S})
 class DetectorService:
-    """The detector; batches are of letterboxed pictures."""
+    """The detector; batches are of letterboxed images."""
 
     def __init__(self) -> None:
         self._detector = Detector(PLACE.world, CELL.threads)

@@ -53,7 +53,7 @@ class LensAPI(litserve.LitAPI):
 
 
 def main() -> None:
-    """Serves until it is told to stop."""
+    """Serves until it is stopped."""
     place = seat()
     server = litserve.LitServer(
         LensAPI(place), accelerator="cpu", devices=1, workers_per_device=place.cell.workers, timeout=CALL_TIMEOUT_S

@@ -26,7 +26,7 @@ BATCH_WAIT_S = 0.01
 ONGOING = 64
 """Calls that a replica may hold; above the batch size, or batches could never fill."""
 STORE_BYTES = 200 * 1024 * 1024
-# Replicas share two cores; Ray counts these as places, it does not bind to them.
+# Replicas share two cores; Ray counts these as slots, it does not bind to them.
 PLACES = {"num_cpus": 0.4}
 
 
@@ -47,14 +47,14 @@ class Whole:
 
 
 class DetectorService:
-    """The detector; batches are of letterboxed pictures."""
+    """The detector; batches are of letterboxed images."""
 
     def __init__(self) -> None:
         self._detector = Detector(PLACE.world, CELL.threads)
 
     @serve.batch(max_batch_size=CELL.batch, batch_wait_timeout_s=BATCH_WAIT_S)
     async def detect(self, pictures: list[Pixels]) -> list[RawDetections]:
-        """One answer a picture uint8 [h,w,3]."""
+        """One answer per image uint8 [h,w,3]."""
         return await asyncio.to_thread(self._detector.run, np.stack(pictures))
 
 
@@ -98,7 +98,7 @@ def application() -> Any:
 
 
 def main() -> None:
-    """Serves until it is told to stop."""
+    """Serves until it is stopped."""
     ray.init(
         num_cpus=2,
         include_dashboard=False,
