@@ -20,7 +20,7 @@ import numpy.typing as npt
 from sightline_models.contract import CONTRACTS, Contract
 from sightline_models.defaults import DEFAULT_MODELS, DefaultModel
 from sightline_models.errors import ModelError
-from sightline_models.pictures import probes
+from sightline_models.images import probes
 from sightline_models.store import State, StoredModel, inspect
 
 EMBEDDING_TOLERANCE = 1e-4
@@ -76,9 +76,9 @@ def run_probes(path: Path, contract: Contract) -> Answers:
     session = _open(path)
     contract.require_tensors(path, session.get_inputs(), session.get_outputs())
     _, height, width, _ = session.get_inputs()[0].shape
-    pictures = np.ascontiguousarray(probes(max(height, width))[:, :height, :width])
+    images = np.ascontiguousarray(probes(max(height, width))[:, :height, :width])
     names = list(contract.outputs)
-    return dict(zip(names, session.run(names, {contract.input: pictures}), strict=True))
+    return dict(zip(names, session.run(names, {contract.input: images}), strict=True))
 
 
 def compare(folder: str, answers: Answers) -> dict[str, float]:
@@ -103,17 +103,17 @@ def compare(folder: str, answers: Answers) -> dict[str, float]:
 
 
 def _compare_detections(answers: Answers, reference: Answers) -> dict[str, float]:
-    pictures = range(len(reference["SCORES"]))
-    boxes = [_nearest_boxes({k: v[i] for k, v in answers.items()}, reference, i) for i in pictures]
+    images = range(len(reference["SCORES"]))
+    boxes = [_nearest_boxes({k: v[i] for k, v in answers.items()}, reference, i) for i in images]
     return {"SCORES": _largest(answers["SCORES"], reference["SCORES"]), "BOXES": max(boxes)}
 
 
-def _nearest_boxes(answer: Answers, reference: Answers, picture: int) -> float:
+def _nearest_boxes(answer: Answers, reference: Answers, image: int) -> float:
     """Largest distance from a clear reference box to the nearest box of its label, infinite when there is none."""
     worst = 0.0
-    for index in np.flatnonzero(reference["SCORES"][picture] >= CLEAR_SCORE):
-        same = answer["BOXES"][answer["LABELS"] == reference["LABELS"][picture, index]]
-        distances = np.abs(same - reference["BOXES"][picture, index]).max(axis=1, initial=0.0)
+    for index in np.flatnonzero(reference["SCORES"][image] >= CLEAR_SCORE):
+        same = answer["BOXES"][answer["LABELS"] == reference["LABELS"][image, index]]
+        distances = np.abs(same - reference["BOXES"][image, index]).max(axis=1, initial=0.0)
         worst = max(worst, float(distances.min(initial=np.inf)))
     return worst
 

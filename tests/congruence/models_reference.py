@@ -20,7 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "server"))
 
-from sightline_models.pictures import probes
+from sightline_models.images import probes
 from sightline_models.sources import EFFICIENTNET_LITE2, YOLOV4_TINY, Source, fetch, read_member
 
 OUTPUT = Path(__file__).resolve().parents[2] / "server" / "sightline_models" / "references.npz"
@@ -40,7 +40,7 @@ def embedder(downloads: Path) -> dict[str, np.ndarray]:
     return {"EMBEDDINGS": np.array(embeddings.tolist(), dtype=np.float32)}
 
 
-def _torch_features(torch: Any, state: dict[str, Any], pictures: np.ndarray) -> Any:
+def _torch_features(torch: Any, state: dict[str, Any], images: np.ndarray) -> Any:
     functional = torch.nn.functional
 
     def conv(x: Any, name: str, stride: int = 1, groups: int = 1) -> Any:
@@ -61,7 +61,7 @@ def _torch_features(torch: Any, state: dict[str, Any], pictures: np.ndarray) -> 
         y = norm(conv(y, name + "_project_conv"), name + "_bn2")
         return y if first else y + x
 
-    x = (torch.tensor(pictures.tolist(), dtype=torch.float32).permute(0, 3, 1, 2) - 127) / 128
+    x = (torch.tensor(images.tolist(), dtype=torch.float32).permute(0, 3, 1, 2) - 127) / 128
     x = functional.relu6(norm(conv(x, "_conv_stem", 2), "_bn0"))
     plan = [(stride if i == 0 else 1, i == 0) for blocks, stride in STAGES for i in range(blocks)]
     for index, (stride, first) in enumerate(plan):
@@ -76,12 +76,12 @@ def detector(downloads: Path) -> dict[str, np.ndarray]:
     cfg = _member(YOLOV4_TINY, "cfg", downloads).replace(b"[yolo]", b"[yolo]\nthresh=0")
     weights = _member(YOLOV4_TINY, "weights", downloads)
     net = cv2.dnn.readNetFromDarknet(np.frombuffer(cfg, np.uint8), np.frombuffer(weights, np.uint8))
-    answers = [_opencv_top(net, picture) for picture in probes(416)]
+    answers = [_opencv_top(net, image) for image in probes(416)]
     return {name: np.stack([answer[name] for answer in answers]) for name in answers[0]}
 
 
-def _opencv_top(net: Any, picture: np.ndarray) -> dict[str, np.ndarray]:
-    net.setInput(picture.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255))
+def _opencv_top(net: Any, image: np.ndarray) -> dict[str, np.ndarray]:
+    net.setInput(image.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255))
     rows = np.concatenate(net.forward(net.getUnconnectedOutLayersNames()))
     middle, half, classes = rows[:, :2], rows[:, 2:4] / 2, rows[:, 5:]
     best = np.argsort(-classes.max(axis=1), kind="stable")[:TOP]

@@ -15,8 +15,8 @@ from sightline_models.coco import COCO_LABELS
 from sightline_models.contract import CONTRACTS
 from sightline_models.defaults import DEFAULT_MODELS, DETECTOR, EMBEDDER, DefaultModel
 from sightline_models.errors import ModelError
+from sightline_models.images import probes
 from sightline_models.onnx_runtime import onnxruntime
-from sightline_models.pictures import probes
 from sightline_models.places import default_home, default_repository
 from sightline_models.pull import compile_default
 from sightline_models.sources import read_member
@@ -81,12 +81,12 @@ def test_the_file_says_what_it_is(model: DefaultModel) -> None:
 
 
 @BOTH
-def test_a_batch_answers_as_its_pictures_alone(model: DefaultModel) -> None:
+def test_a_batch_answers_as_its_images_alone(model: DefaultModel) -> None:
     runner = session(model)
-    pictures = probes(runner.get_inputs()[0].shape[1])[[1, 0, 1]]
-    together = run(runner, model, pictures)
+    images = probes(runner.get_inputs()[0].shape[1])[[1, 0, 1]]
+    together = run(runner, model, images)
     for name, answer in together.items():
-        alone = np.concatenate([run(runner, model, pictures[i : i + 1])[name] for i in range(3)])
+        alone = np.concatenate([run(runner, model, images[i : i + 1])[name] for i in range(3)])
         clear = together["SCORES"] > 0.01 if "SCORES" in together else np.full(3, True)
         np.testing.assert_allclose(answer[clear], alone[clear], atol=1e-4)
 
@@ -110,7 +110,7 @@ def test_the_tensors_are_those_of_the_contract(model: DefaultModel) -> None:
     )
 
 
-def test_the_detector_finds_what_the_picture_shows() -> None:
+def test_the_detector_finds_what_the_image_shows() -> None:
     answers = run(session(DETECTOR), DETECTOR, probes(416)[1:])
     boxes, scores, labels = (answers[name][0] for name in ("BOXES", "SCORES", "LABELS"))
     assert (np.diff(scores) <= 0).all()
@@ -123,7 +123,7 @@ def test_the_detector_finds_what_the_picture_shows() -> None:
         assert nearest <= 12
 
 
-def test_embeddings_of_other_pictures_differ_and_have_length_one() -> None:
+def test_embeddings_of_other_images_differ_and_have_length_one() -> None:
     embeddings = run(session(EMBEDDER), EMBEDDER, probes(260))["EMBEDDINGS"]
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
     assert embeddings[0] @ embeddings[1] < 0.5
@@ -163,7 +163,7 @@ def parameter(text: str, key: str) -> Any:
     return json.loads(plain)
 
 
-def run(runner: onnxruntime.InferenceSession, model: DefaultModel, pictures: np.ndarray) -> dict[str, np.ndarray]:
+def run(runner: onnxruntime.InferenceSession, model: DefaultModel, images: np.ndarray) -> dict[str, np.ndarray]:
     contract = CONTRACTS[model.folder]
     names = list(contract.outputs)
-    return dict(zip(names, runner.run(names, {contract.input: pictures}), strict=True))
+    return dict(zip(names, runner.run(names, {contract.input: images}), strict=True))

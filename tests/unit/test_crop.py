@@ -15,7 +15,7 @@ from tests.support.pictures import gradient, noise
 SPEC = EmbedderSpec("embedder", "1", 32, 40, 8)
 
 
-def test_the_whole_picture_squashed() -> None:
+def test_the_whole_image_squashed() -> None:
     found = crop(Frame(gradient(400, 300)), Box.whole(), SPEC).pixels
     assert found.shape == (32, 40, 3) and found.dtype == np.uint8
     assert np.abs(found.astype(int) - gradient(40, 32).astype(int)).max() <= 8
@@ -48,7 +48,7 @@ def test_it_is_pillows_antialiased_bicubic() -> None:
 
 @given(st.integers(1, 60), st.integers(1, 60), st.floats(0, 0.99), st.floats(0, 0.99))
 @settings(deadline=None)
-def test_any_box_of_any_picture_gives_a_crop(width: int, height: int, x: float, y: float) -> None:
+def test_any_box_of_any_image_gives_a_crop(width: int, height: int, x: float, y: float) -> None:
     box = Box(x, y, min(1.0, x + 0.004), min(1.0, y + 0.009))
     found = crop(Frame(gradient(width, height)), box, SPEC).pixels
     assert found.shape == (32, 40, 3)

@@ -152,6 +152,6 @@ def test_the_folder_holds_page_results_and_annotated_photos(world: Path, tmp_pat
 @pytest.mark.parametrize(
     "link", ["../outside.jpg", "https://shop.example/p.jpg", "products/none.jpg", "products/p2.jpg", "/etc/passwd"]
 )
-def test_pictures_come_from_beside_the_feed_only(world: Path, link: str) -> None:
-    assert demo_report._picture(world, link) is None
-    assert demo_report._picture(world, "products/p1.jpg") is not None
+def test_images_come_from_the_folder_of_the_feed_only(world: Path, link: str) -> None:
+    assert demo_report._image(world, link) is None
+    assert demo_report._image(world, "products/p1.jpg") is not None

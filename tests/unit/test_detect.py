@@ -41,7 +41,7 @@ def scene(*rows: tuple[float, ...], settings: DetectionSettings = SETTINGS) -> S
 
 
 @pytest.mark.parametrize("size", [(640, 480), (480, 640), (64, 64), (5, 3), (1, 3000), (3000, 1)])
-def test_the_letterbox_keeps_the_whole_picture_and_its_shape(size: tuple[int, int]) -> None:
+def test_the_letterbox_keeps_the_whole_image_and_its_shape(size: tuple[int, int]) -> None:
     width, height = size
     seen = letterbox(Frame(gradient(width, height)), SPEC)
     place = seen.letterbox
@@ -63,7 +63,7 @@ def test_the_letterbox_does_not_touch_the_frame() -> None:
     assert (frame.pixels == gradient(64, 64)).all()
 
 
-def test_a_right_answer_is_split_by_picture() -> None:
+def test_a_right_answer_is_split_by_image() -> None:
     split = split_answer(answer(), 2, SPEC)
     assert len(split) == 2
     assert [part.shape for part in split[0]] == [(3, 4), (3,), (3,)]
@@ -100,7 +100,7 @@ def test_an_answer_that_is_off_is_a_model_answer_error(changes: dict[str, object
     assert caught.value.kind is ErrorKind.MODEL_ANSWER
 
 
-def test_values_that_cannot_be_harm_no_other_picture_of_the_batch() -> None:
+def test_values_that_cannot_be_harm_no_other_image_of_the_batch() -> None:
     scores = np.array([[0.5, 0.5, 0.5], [0.5, np.nan, 0.5]], np.float32)
     right, wrong = split_answer(answer(SCORES=scores), 2, SPEC)
     assert to_scene(right, SQUARE, SPEC, SETTINGS)
@@ -185,7 +185,7 @@ def test_small_weak_and_degenerate_boxes_are_left_out() -> None:
         assert [item.label for item in found(fine, each, settings=DetectionSettings(min_area=0.0))] == ["chair"]
 
 
-def test_a_box_that_leaves_the_picture_is_clipped() -> None:
+def test_a_box_that_leaves_the_image_is_clipped() -> None:
     (only,) = found((-0.5, -0.5, 1.5, 0.5, 0.9, 0))
     assert only.box == Box(0.0, 0.0, 1.0, 0.5)
 

@@ -34,7 +34,7 @@ def boxes(draw: st.DrawFn) -> Box:
         (0.0, -math.inf, 1.0, 1.0),
     ],
 )
-def test_no_box_is_empty_or_leaves_the_picture(corners: tuple[float, float, float, float]) -> None:
+def test_no_box_is_empty_or_leaves_the_image(corners: tuple[float, float, float, float]) -> None:
     with pytest.raises(ValueError, match="box"):
         Box(*corners)
 
@@ -47,7 +47,7 @@ def test_pixels_of_a_box_are_never_none_and_inside(box: Box, width: int, height:
     assert right - left <= box.area**0 * (box.x_max - box.x_min) * width + 1.5
 
 
-def test_the_whole_picture_is_all_its_pixels() -> None:
+def test_the_whole_image_is_all_its_pixels() -> None:
     assert Box.whole().pixels(7, 3) == (0, 0, 7, 3)
     assert Box.whole().area == 1.0
 
@@ -98,13 +98,13 @@ def test_a_box_survives_the_letterbox_and_the_way_back(box: Box, width: int, hei
     seen = (corners * scale + offset).astype(np.float32)
     # One float32 step on the canvas is larger in the image the thinner the image is in it.
     tolerance = 4e-7 * canvas / min(place.inner_width, place.inner_height) + 1e-6
-    assert place.to_picture(seen[None])[0] == pytest.approx(corners, abs=tolerance)
+    assert place.to_image(seen[None])[0] == pytest.approx(corners, abs=tolerance)
 
 
-def test_boxes_in_the_padding_are_clipped_to_the_picture() -> None:
+def test_boxes_in_the_padding_are_clipped_to_the_image() -> None:
     place = Letterbox.fit(200, 100, 100, 100)
-    assert place.to_picture(np.array([[0.0, 0.0, 1.0, 0.5]], np.float32))[0].tolist() == [0.0, 0.0, 1.0, 0.5]
-    above = place.to_picture(np.array([[0.0, 0.0, 1.0, 0.2]], np.float32))[0]
+    assert place.to_image(np.array([[0.0, 0.0, 1.0, 0.5]], np.float32))[0].tolist() == [0.0, 0.0, 1.0, 0.5]
+    above = place.to_image(np.array([[0.0, 0.0, 1.0, 0.2]], np.float32))[0]
     assert above.tolist() == [0.0, 0.0, 1.0, 0.0]
 
 

@@ -11,7 +11,7 @@ from sightline_models.check import check_one, compare
 from sightline_models.defaults import EMBEDDER
 from sightline_models.errors import ModelError
 from sightline_models.graph import Graph
-from sightline_models.pictures import probes
+from sightline_models.images import probes
 from sightline_models.store import State, inspect, model_path
 
 
@@ -70,7 +70,7 @@ def test_a_detector_that_finds_nothing_is_refused() -> None:
         compare("detector", nothing)
 
 
-def test_the_pictures_are_the_same_everywhere() -> None:
+def test_the_images_are_the_same_everywhere() -> None:
     digest = hashlib.sha256(probes(416).tobytes()).hexdigest()
     assert digest == "c5691a54b715f394f46b7da5aef9516f0bf318b94ed012d769b9cc6284f822e4"
     assert probes(260).shape == (2, 260, 260, 3)

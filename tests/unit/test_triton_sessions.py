@@ -65,7 +65,7 @@ def test_a_batch_dealt_to_the_cores_gives_what_its_members_give_alone(embedder: 
     np.testing.assert_allclose(answer, expected_embeddings(crops(count)), atol=1e-6)
 
 
-def test_a_picture_alone_on_the_machine_gets_all_cores(sessions: ModuleType, embedder: Any) -> None:
+def test_an_image_alone_on_the_machine_gets_all_cores(sessions: ModuleType, embedder: Any) -> None:
     used: list[Any] = []
     run = embedder.run_on
     embedder.run_on = lambda session, arrays: used.append(session) or run(session, arrays)
@@ -114,7 +114,7 @@ def test_a_model_that_dies_gives_its_cores_back(sessions: ModuleType, tmp_path: 
         assert core.take_now()
 
 
-def test_a_picture_that_fails_fails_the_batch_when_all_others_have_ended(sessions: ModuleType, embedder: Any) -> None:
+def test_an_image_that_fails_fails_the_batch_when_all_others_have_ended(sessions: ModuleType, embedder: Any) -> None:
     ended: list[int] = []
     run = embedder.run_on
 
@@ -126,15 +126,15 @@ def test_a_picture_that_fails_fails_the_batch_when_all_others_have_ended(session
         return answer
 
     embedder.run_on = fail_the_first
-    pictures = np.stack([np.full((32, 32, 3), value, np.uint8) for value in (1, 2, 3, 4, 5)])
+    images = np.stack([np.full((32, 32, 3), value, np.uint8) for value in (1, 2, 3, 4, 5)])
     with pytest.raises(RuntimeError, match="this one"):
-        result(embedder, [pictures])
+        result(embedder, [images])
     assert sorted(ended) == [2, 3, 4, 5]
-    (answer,) = result(embedder, [pictures[1:]])
+    (answer,) = result(embedder, [images[1:]])
     assert len(answer) == 4
 
 
-def test_the_next_batch_runs_beside_the_last_pictures_of_the_one_before(embedder: Any) -> None:
+def test_the_next_batch_runs_beside_the_last_images_of_the_one_before(embedder: Any) -> None:
     slow, last = threading.Event(), np.full((1, 32, 32, 3), 9, np.uint8)
     run = embedder.run_on
 
@@ -151,7 +151,7 @@ def test_the_next_batch_runs_beside_the_last_pictures_of_the_one_before(embedder
     np.testing.assert_allclose(first.result(10.0)[0][:4], expected_embeddings(crops(4)), atol=1e-6)
 
 
-def test_pictures_whose_time_is_over_are_not_run(sessions: ModuleType, embedder: Any) -> None:
+def test_images_whose_time_is_over_are_not_run(sessions: ModuleType, embedder: Any) -> None:
     others = sessions.open_cores(CORES)
     for core in others:
         core.take()
@@ -168,7 +168,7 @@ def test_pictures_whose_time_is_over_are_not_run(sessions: ModuleType, embedder:
     assert ran == [1, 1]
 
 
-def test_a_second_picture_waits_for_a_core_while_one_has_them_all(sessions: ModuleType, embedder: Any) -> None:
+def test_a_second_image_waits_for_a_core_while_one_has_them_all(sessions: ModuleType, embedder: Any) -> None:
     may_run, used = threading.Event(), []
     run = embedder.run_on
 
@@ -211,11 +211,11 @@ def test_nothing_of_a_batch_outlives_its_answer(embedder: Any, count: int, fails
         return run(session, arrays)
 
     embedder.run_on = run_or_fail
-    pictures = crops(count)
-    left = weakref.ref(pictures)
-    outcome = embedder.submit([pictures])
+    images = crops(count)
+    left = weakref.ref(images)
+    outcome = embedder.submit([images])
     assert (outcome.exception(10.0) is not None) == fails
-    del pictures, outcome
+    del images, outcome
     # The thread that reported the outcome may not have left its call yet; no garbage collection is needed.
     deadline = time.monotonic() + 5.0
     while left() is not None:

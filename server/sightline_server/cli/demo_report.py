@@ -32,7 +32,7 @@ def write(out: Path, feed: Path, answers: Answers) -> Path:
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     photos = [_photo(out, path, answer) for path, answer in answers]
     page = out / "index.html"
-    page.write_text(render(Page(photos, _pictures(feed.parent, answers))), encoding="utf-8")
+    page.write_text(render(Page(photos, _images(feed.parent, answers))), encoding="utf-8")
     return page
 
 
@@ -79,17 +79,17 @@ def _crop(upright: Image.Image, box: Box) -> bytes:
     return _small(upright.crop((left, top, right, bottom)), CROP_EDGE)
 
 
-def _pictures(folder: Path, answers: Answers) -> dict[str, bytes]:
+def _images(folder: Path, answers: Answers) -> dict[str, bytes]:
     """A small JPEG per catalog image that an answer names and that is in the feed's folder, by its link."""
     links = dict.fromkeys(link for _, answer in answers for each in answer.objects for link in _links(each.products))
-    return {link: data for link in links if (data := _picture(folder, link)) is not None}
+    return {link: data for link in links if (data := _image(folder, link)) is not None}
 
 
 def _links(products: Iterable[RankedProduct]) -> Iterable[str]:
     return (ranked.matched_image or ranked.product.image_link for ranked in products)
 
 
-def _picture(folder: Path, link: str) -> bytes | None:
+def _image(folder: Path, link: str) -> bytes | None:
     path = (folder / link).resolve()
     if "://" in link or not path.is_relative_to(folder.resolve()) or not path.is_file():
         return None

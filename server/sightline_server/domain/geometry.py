@@ -103,7 +103,7 @@ class Letterbox:
         left, top = (canvas_width - inner_width) // 2, (canvas_height - inner_height) // 2
         return cls(canvas_width, canvas_height, inner_width, inner_height, left, top)
 
-    def to_picture(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    def to_image(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Boxes [N,4] xyxy in 0..1 of the canvas, as boxes in 0..1 of the image, clipped to it."""
         scale = np.array([self.canvas_width / self.inner_width, self.canvas_height / self.inner_height] * 2, np.float32)
         offset = np.array([self.left / self.inner_width, self.top / self.inner_height] * 2, np.float32)

@@ -85,10 +85,10 @@ def to_detections(
     """Detections of every label after suppression within each class, best first; too small ones are left out."""
     boxes, scores, labels = raw
     kept = np.flatnonzero(scores >= least_scores(labels, spec, settings))
-    in_picture = place.to_picture(boxes[kept])
+    in_image = place.to_image(boxes[kept])
     detections = []
-    for index in suppress(in_picture, scores[kept], labels[kept], settings):
-        x_min, y_min, x_max, y_max = (float(value) for value in in_picture[index])
+    for index in suppress(in_image, scores[kept], labels[kept], settings):
+        x_min, y_min, x_max, y_max = (float(value) for value in in_image[index])
         if not (x_min < x_max and y_min < y_max) or (x_max - x_min) * (y_max - y_min) < settings.min_area:
             continue
         label = spec.labels[int(labels[kept][index])]

@@ -126,32 +126,32 @@ class Connection:
 
     async def tiny_infer(self, model: str, timeout_s: float) -> None:
         """Runs one black image through the model. Raises `EngineError`, or `TimeoutError` after `timeout_s`."""
-        picture = np.zeros((1, *self.sample_shape(model)), np.uint8)
+        image = np.zeros((1, *self.sample_shape(model)), np.uint8)
         async with asyncio.timeout(timeout_s):
-            await self._call(model, picture, 1, timeout_s)
+            await self._call(model, image, 1, timeout_s)
 
     async def run_black(self, model: str, images: int) -> None:
         """Overwrites the engine's memory of a batch of `images`. Raises `EngineError`."""
-        picture = np.zeros(self.sample_shape(model), np.uint8)
-        await self.submit(model, [picture] * images, None)
+        image = np.zeros(self.sample_shape(model), np.uint8)
+        await self.submit(model, [image] * images, None)
 
     async def choose_transport(self, model: str) -> str:
         """Runs one pattern inline and in shared memory; shared memory is taken when both answers agree."""
         pattern = np.arange(np.prod(self.sample_shape(model)), dtype=np.uint32).astype(np.uint8)
-        picture = pattern.reshape(self.sample_shape(model))
-        inline = await self._call(model, picture[None], 1, None)
+        image = pattern.reshape(self.sample_shape(model))
+        inline = await self._call(model, image[None], 1, None)
         if model == EMBEDDER:
             self.sample_embedding = inline["EMBEDDINGS"][0].copy()
         self.transports[model] = "inline"
-        if self._config.shared_memory and (shared := await self._try_shared(model, picture)) is not None:
+        if self._config.shared_memory and (shared := await self._try_shared(model, image)) is not None:
             same = all(np.allclose(inline[name], shared[name], rtol=0, atol=SAME_ANSWER) for name in inline)
             self.transports[model] = "shm" if same else "inline"
         return self.transports[model]
 
-    async def _try_shared(self, model: str, picture: NDArray[np.uint8]) -> Mapping[str, NDArray[Any]] | None:
+    async def _try_shared(self, model: str, image: NDArray[np.uint8]) -> Mapping[str, NDArray[Any]] | None:
         try:
-            region = await self._pool.acquire(picture.nbytes)
-            return await self._infer_in_region(model, [picture], region, None) if region else None
+            region = await self._pool.acquire(image.nbytes)
+            return await self._infer_in_region(model, [image], region, None) if region else None
         except SightlineError as error:
             if isinstance(error, EngineError) and error.cause is Cause.GIVEN_UP:
                 raise
