@@ -6,12 +6,14 @@ The search itself, and what it looks for, is `load_tests/attacks/memory.py`.
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
+from PIL import Image
 
 from load_tests.attacks.frame import PATIENT_SERVER, Skipped
 from load_tests.attacks.memory import FORGETS_NOTHING, FOUND_THERE, after_rest, counted, kinds, make_photo, searched
-from tests.support.memory_scan import Found, Pieces, Searcher, can_read
+from tests.support.isolation import decoders
+from tests.support.memory_scan import Found, Pieces
+from tests.support.pictures import encode, noise
 from tests.support.world import World, running
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
@@ -56,20 +58,12 @@ async def test_a_server_that_forgets_nothing_is_found_out(world: World, tmp_path
     assert kinds({"server": found["server"]}) >= FOUND_THERE
 
 
-def test_a_window_is_found_wherever_it_begins() -> None:
-    content = np.random.default_rng(1).integers(0, 256, 4000, np.uint8).tobytes()
-    pieces = Pieces.of({"some": content}, count=40)
-    searcher = Searcher(pieces)
-    for shift in range(8):
-        assert len(list(searcher.search(bytes(shift) + content))) == len(pieces)
-    assert not list(searcher.search(os.urandom(100_000)))
-
-
-def test_own_memory_is_searched_in_all_its_mappings() -> None:
-    if not can_read(os.getpid()):
-        pytest.skip("may not read its own memory")
-    content = os.urandom(1 << 20)
-    copies = [content, bytearray(content)]
-    found = Searcher(Pieces.of({"some": content})).scan(os.getpid())
-    assert len(copies) == 2
-    assert kinds({"own": found}) == {"some"}
+async def test_ten_seconds_after_a_tiff_no_process_holds_a_piece(world: World, tmp_path: Path) -> None:
+    """A TIFF goes through a decode process; its pixels are in the file as they are in the frame."""
+    tiff = encode(Image.fromarray(noise(640, 480, seed=int.from_bytes(os.urandom(4)))), "TIFF")
+    pieces = Pieces.of({"tiff": tiff[len(tiff) // 100 :]})
+    with running(world, tmp_path / "log", SIGHTLINE_DECODE__FORMATS='["jpeg", "tiff"]') as server:
+        await searched(server.target, tiff, 1)
+        assert decoders(server.pid)
+        left = await rested(server.pid, pieces)
+    assert counted(left) == {}

@@ -118,7 +118,7 @@ async def test_a_slow_tiff_ends_at_the_limit_and_the_place_is_free() -> None:
         error = await refusal(call)
         assert (error.kind, error.message) == (
             ErrorKind.LIMIT_EXCEEDED,
-            f"the photo takes too long to decode, the limit is {TIMEOUT_S} seconds",
+            f"the photo takes too long to decode, the limit is {TIMEOUT_S} s",
         )
         assert not process.is_running()
         assert (await made.decode(TIFF)).width == 48

@@ -445,7 +445,7 @@ async def test_a_hostile_tiff_is_a_problem_and_costs_no_other_image(tmp_path: Pa
         ("slow", ProblemKind.UNREADABLE_IMAGE),
         ("cut", ProblemKind.UNREADABLE_IMAGE),
     ]
-    assert "takes too long to decode, the limit is 2 seconds" in str(report.problems[0])
+    assert "takes too long to decode, the limit is 2 s" in str(report.problems[0])
     assert "TIFF, but it is truncated or corrupt" in str(report.problems[1])
     assert open_catalog(tmp_path / "out" / "shop", SPEC).display["id"].to_pylist() == ["good"]
     assert decoders() == []

@@ -47,7 +47,7 @@ def too_slow(seconds: int) -> SightlineError:
     """The error of a photo that takes more than `seconds` to decode."""
     return SightlineError(
         ErrorKind.LIMIT_EXCEEDED,
-        f"the photo takes too long to decode, the limit is {seconds} seconds",
+        f"the photo takes too long to decode, the limit is {seconds} s",
         field="photo",
         metadata={"limit": "max_decode_seconds", "value": str(seconds)},
     )
