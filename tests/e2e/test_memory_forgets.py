@@ -6,13 +6,14 @@ The search itself, and what it looks for, is `load_tests/attacks/memory.py`.
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from load_tests.attacks.frame import PATIENT_SERVER, Skipped
 from load_tests.attacks.memory import FORGETS_NOTHING, FOUND_THERE, after_rest, counted, kinds, make_photo, searched
 from tests.support.isolation import decoders
-from tests.support.memory_scan import Found, Pieces
+from tests.support.memory_scan import Found, Pieces, Searcher, can_read
 from tests.support.pictures import encode, noise
 from tests.support.world import World, running
 
@@ -67,3 +68,22 @@ async def test_ten_seconds_after_a_tiff_no_process_holds_a_piece(world: World, t
         assert decoders(server.pid)
         left = await rested(server.pid, pieces)
     assert counted(left) == {}
+
+
+def test_a_window_is_found_wherever_it_begins() -> None:
+    content = np.random.default_rng(1).integers(0, 256, 4000, np.uint8).tobytes()
+    pieces = Pieces.of({"some": content}, count=40)
+    searcher = Searcher(pieces)
+    for shift in range(8):
+        assert len(list(searcher.search(bytes(shift) + content))) == len(pieces)
+    assert not list(searcher.search(os.urandom(100_000)))
+
+
+def test_own_memory_is_searched_in_all_its_mappings() -> None:
+    if not can_read(os.getpid()):
+        pytest.skip("may not read its own memory")
+    content = os.urandom(1 << 20)
+    copies = [content, bytearray(content)]
+    found = Searcher(Pieces.of({"some": content})).scan(os.getpid())
+    assert len(copies) == 2
+    assert kinds({"own": found}) == {"some"}

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -196,6 +197,27 @@ async def test_memory_is_limited() -> None:
     assert made.ends == []
 
 
+async def test_an_expensive_tiff_costs_the_server_its_frame_only() -> None:
+    # 500 MB of floats and what is made of them.
+    photo = encode(Image.new("F", (5000, 5000)), "TIFF", compression="tiff_adobe_deflate")
+    async with isolation() as made:
+        await made.decode(TIFF)
+        # The peak begins anew.
+        with open("/proc/self/clear_refs", "w") as file:  # noqa: ASYNC230 (no disk is written)
+            file.write("5")
+        before, used = own_peak(), time.process_time()
+        assert (await made.decode(photo)).width == 3072
+        assert time.process_time() - used < 2.0
+        assert own_peak() - before < 100 << 20
+    assert made.ends == []
+
+
+def own_peak() -> int:
+    """The most resident bytes of this process."""
+    (line,) = (each for each in Path("/proc/self/status").read_text().splitlines() if each.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
 async def test_a_process_may_open_and_write_nothing() -> None:
     async with isolation() as made:
         await made.decode(TIFF)
@@ -204,6 +226,8 @@ async def test_a_process_may_open_and_write_nothing() -> None:
         assert process.rlimit(psutil.RLIMIT_FSIZE) == (0, 0)
         assert process.rlimit(psutil.RLIMIT_CORE) == (0, 0)
         assert process.rlimit(psutil.RLIMIT_NOFILE) == (16, 16)
+        with open(f"/proc/{made.pid}/coredump_filter") as file:  # noqa: ASYNC230 (no disk is read)
+            assert int(file.read(), 16) == 0
         folder = f"/proc/{made.pid}/fd"
         targets = sorted(os.readlink(f"{folder}/{number}") for number in os.listdir(folder))
         assert targets[:3] == [os.devnull] * 3
