@@ -228,6 +228,8 @@ async def test_a_process_may_open_and_write_nothing() -> None:
         assert process.rlimit(psutil.RLIMIT_NOFILE) == (16, 16)
         with open(f"/proc/{made.pid}/coredump_filter") as file:  # noqa: ASYNC230 (no disk is read)
             assert int(file.read(), 16) == 0
+        with open(f"/proc/{made.pid}/oom_score_adj") as file:  # noqa: ASYNC230
+            assert file.read() == "1000\n"
         folder = f"/proc/{made.pid}/fd"
         targets = sorted(os.readlink(f"{folder}/{number}") for number in os.listdir(folder))
         assert targets[:3] == [os.devnull] * 3

@@ -25,6 +25,8 @@ from sightline_server.stages.refusals import too_much_memory
 
 NICER_BY = 5
 """As the engine's: the server's event loop comes first."""
+FIRST_TO_DIE = 1000
+"""The highest oom_score_adj."""
 OPEN_FILES = 16
 """Three standard ones, the socket, two in memory, and some while a rare decoder is loaded."""
 
@@ -33,6 +35,7 @@ def main() -> None:
     """Decodes until the socket ends."""
     parent, descriptor, memory, seconds = map(int, sys.argv[1:5])
     die_with(parent)
+    die_first()
     protect()
     # A signal to the whole terminal or service must not end it before the server, which lets accepted calls finish.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -45,6 +48,12 @@ def main() -> None:
             allow_seconds(seconds)
             serve(server, *received)
             del received
+
+
+def die_first() -> None:
+    """Where memory runs out, the kernel ends this process before the server; to be called before `protect`."""
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(FIRST_TO_DIE))
 
 
 def restrict(memory: int) -> None:
