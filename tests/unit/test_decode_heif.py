@@ -1,7 +1,9 @@
 """HEIC and AVIF, the formats of phones: decoded in a process where the setting names them, upright and in sRGB."""
 
+import importlib
 import struct
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from PIL import Image
 
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.settings import DecodeSettings, ServerSettings, Settings
 from sightline_server.stages import formats
 from sightline_server.stages.decode import Isolated, decode, prepare, prepare_here
 from sightline_server.stages.formats import check_decoders, with_usual
@@ -173,3 +176,17 @@ def test_a_missing_package_is_named_at_the_start(form: str, package: str, monkey
         check_decoders(("jpeg", form))
     assert caught.value.kind is ErrorKind.CONFIGURATION
     assert f"decode.formats has {form}, which needs {package}: " in caught.value.message
+
+
+@pytest.mark.parametrize("room", ["sightline_server.app.serving", "sightline_server.workers.serving"])
+async def test_a_server_does_not_start_without_the_package(room: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "find_spec", lambda name: None)
+    module = importlib.import_module(room)
+    monkeypatch.setattr(module, "catalog_path", lambda settings: Path())
+    free = {"listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0"}
+    settings = Settings(server=ServerSettings.model_validate(free), decode=DecodeSettings(formats=("heic",)))
+    start = module.serving if room.startswith("sightline_server.app") else module.serving_with_workers
+    with pytest.raises(SightlineError) as caught:
+        async with start(settings):
+            raise AssertionError("it started")
+    assert (caught.value.kind, "pillow-heif" in caught.value.message) == (ErrorKind.CONFIGURATION, True)
