@@ -6,6 +6,14 @@ EXTRA ?= cpu
 HOURS ?= 8
 VENV := .venv
 BIN := $(VENV)/bin
+FLOORS := .venv-floors
+# What hostile input meets first: decoders, feed and request readers, the command line, and a real server under attack.
+FLOOR_TESTS := tests/unit/test_dependency_floors.py tests/unit/test_hostile_photos.py \
+	$(wildcard $(addprefix tests/unit/test_, decode*.py photo_*.py jpeg_*.py cut_jpeg.py orientation.py library_silence.py \
+	feed_*.py ingest_*.py request_fields.py exposition.py status.py terminal.py catalog_*.py index_*.py models_*.py \
+	telemetry*.py tracing.py)) \
+	$(addprefix tests/contract/test_, lens_refusals.py lens_reading.py wrong_inputs.py client_limits.py) \
+	tests/faults/test_attacks.py tests/e2e/test_bad_requests.py tests/e2e/test_search.py
 UV := $(shell command -v uv 2>/dev/null)
 export SIGHTLINE_HOME ?= $(CURDIR)/.sightline
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -15,7 +23,7 @@ export LC_ALL := C.UTF-8
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup env demo test check format serve bench bench-peers attacks soak protos docs lock doctor clean
+.PHONY: help setup env demo test test-floors check format serve bench bench-peers attacks soak protos docs lock doctor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +51,16 @@ demo: setup ## the main job on the sample world; leaves demo-out/index.html
 
 test: setup ## every test, the ones with the real Triton included
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-floors: setup $(FLOORS)/.stamp ## hostile input on the lowest version of every dependency
+	$(FLOORS)/bin/python -m pytest -p no:cacheprovider $(FLOOR_TESTS)
+
+$(FLOORS)/.stamp: requirements/floors.txt pyproject.toml | env
+	$(BIN)/python -m scripts.requirements --check
+	"$(PYTHON)" -m venv --clear --without-pip $(FLOORS)
+	$(BIN)/python -m pip --python $(FLOORS)/bin/python install --quiet --no-compile --require-hashes -r requirements/floors.txt
+	$(BIN)/python -m pip --python $(FLOORS)/bin/python install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
 
 check: env ## format, lint, types, import floors, generated code and requirements fresh, plain English
 	$(BIN)/ruff format --check .
@@ -96,5 +114,5 @@ doctor: env ## what fits and what is missing on this machine
 	$(BIN)/sightline doctor
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) .sightline demo-out bench-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(FLOORS) .sightline demo-out bench-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	rm -rf model_repository/*/1
