@@ -53,7 +53,7 @@ test: setup ## every test, the ones with the real Triton included
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-floors: setup $(FLOORS)/.stamp ## hostile input on the lowest version of every dependency
-	$(FLOORS)/bin/python -m pytest -p no:cacheprovider $(FLOOR_TESTS)
+	$(FLOORS)/bin/python -m pytest -p no:cacheprovider --hypothesis-profile ci $(FLOOR_TESTS)
 
 $(FLOORS)/.stamp: requirements/floors.txt pyproject.toml | env
 	$(BIN)/python -m scripts.requirements --check
