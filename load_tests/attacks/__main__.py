@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from load_tests.attacks import decode, engine, fields, garbage, idle, ingest, memory, resets, scrapes, uploads
+from load_tests.attacks import decode, engine, fields, garbage, idle, ingest, memory, people, resets, scrapes, uploads
 from load_tests.attacks.frame import Attack, Bound, Skipped, Target
 from load_tests.photos import ROOT
 from sightline_client.local_server import LocalServer
@@ -33,6 +33,7 @@ ATTACKS: dict[str, Attack] = {
         garbage.ATTACK,
         ingest.ATTACK,
         memory.ATTACK,
+        people.ATTACK,
         scrapes.ATTACK,
     )
 }

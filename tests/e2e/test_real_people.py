@@ -7,28 +7,15 @@ all refused. What the default detector misses is in docs/people.md.
 import grpc
 import pytest
 
+from load_tests.attacks.people import noticed, on_the_person, refused
 from sightline.v1 import lens_service_pb2
 from sightline_client.convert import request_to_pb
-from sightline_client.events import Box, Point
-from tests.support.people import Composite, composites, encoded, face_of, image_of
-from tests.support.world import Answer, asked, search
+from sightline_client.events import Box
+from tests.support.people import composites, encoded, face_of, image_of
+from tests.support.world import asked, search
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(240)]
 COMPOSITES, LEAST_FOUND = 20, 18
-
-
-def on_the_person(made: Composite) -> lens_service_pb2.SearchRequest:
-    """A box on the person, a box on the face and a tap on the face."""
-    face = made.face
-    tap = Point((face.x_min + face.x_max) / 2, (face.y_min + face.y_max) / 2)
-    return request_to_pb(made.photo, regions=[made.person, face, tap])
-
-
-def refused(answer: Answer) -> list[bool]:
-    """By object, whether it was refused as a person."""
-    reasons = [answer.failures[each.object_id].reason if each.object_id in answer.failures else 0
-               for each in answer.objects]  # fmt: skip
-    return [reason == lens_service_pb2.FAILURE_REASON_PERSON for reason in reasons]
 
 
 async def test_people_in_rooms_are_found_and_get_no_products(channel: grpc.aio.Channel) -> None:
@@ -64,7 +51,7 @@ def overlap(one: lens_service_pb2.DetectedObject, other: Box) -> float:
 async def test_a_photo_of_a_person_only_gets_a_notice_and_no_products(channel: grpc.aio.Channel, name: str) -> None:
     answer = await search(channel, asked(encoded(image_of(name))))
     assert answer.objects == []
-    assert answer.done.notice == lens_service_pb2.NOTICE_PERSON_ONLY
+    assert noticed(answer)
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.25])
@@ -72,7 +59,7 @@ async def test_a_photo_of_a_person_only_gets_a_notice_and_no_products(channel: g
 async def test_a_face_alone_gets_no_products(channel: grpc.aio.Channel, name: str, margin: float) -> None:
     answer = await search(channel, asked(face_of(name, margin)))
     assert answer.objects == []
-    assert answer.done.notice == lens_service_pb2.NOTICE_PERSON_ONLY
+    assert noticed(answer)
 
 
 async def test_the_tie_that_a_person_wears_is_searched_and_the_person_is_not(channel: grpc.aio.Channel) -> None:

@@ -15,8 +15,8 @@ from tests.support.small_shop import PHOTO, SmallShop, serving
 
 pytestmark = pytest.mark.engine
 SHARE = {"resets": 0.1, "garbage": 0.1, "fields": 0.5, "uploads": 0.25, "idle": 0.5, "scrapes": 0.5, "decode": 0.2}
-ELSEWHERE = {"memory"}
-"""Those that need the real models: tests/e2e/test_memory_forgets.py."""
+ELSEWHERE = {"memory", "people"}
+"""Those that need the real models: tests/e2e/test_memory_forgets.py and test_real_people.py."""
 SLOWER = 10.0
 """How much slower than alone a machine may be that runs other tests; counts and memory have no such excuse."""
 

@@ -97,6 +97,7 @@ class FakeEngine:
             "detector": FakeRunner(lambda parts: two_objects(len(parts))),
             "embedder": FakeRunner(embeddings),
         }
+        self.metrics_url = ""
         self._ready = True
         self._listeners: list[Callable[[bool], None]] = []
 

@@ -169,7 +169,7 @@ class Answer:
 
 async def search(channel: grpc.aio.Channel, request: lens_service_pb2.SearchRequest, timeout_s: float = 20.0) -> Answer:
     """One search through a real channel. Raises `grpc.aio.AioRpcError`."""
-    call = lens_service_pb2_grpc.LensServiceStub(channel).Search(request, timeout=timeout_s)
+    call: Any = lens_service_pb2_grpc.LensServiceStub(channel).Search(request, timeout=timeout_s)
     answer = Answer([], {}, {}, lens_service_pb2.Done())
     order = []
     async for event in call:
