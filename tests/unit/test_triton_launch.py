@@ -13,7 +13,7 @@ import pytest
 
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.orphans import PARENT_GONE
-from sightline_server.triton import launch
+from sightline_server.triton import file_modes, launch
 from sightline_server.triton.command import Ports
 from sightline_server.triton.installation import Installation
 from sightline_server.triton.process import TritonProcess
@@ -67,7 +67,7 @@ def test_the_same_without_rights(tmp_path: Path, on_gpu: str, mode: str) -> None
     tmp_path.chmod(0o777)
     become = ["setpriv", f"--reuid={OTHER_UID}", f"--regid={OTHER_UID}", "--clear-groups", *KEEPS_READING]
     command = [sys.executable, "-c", WIDEN]
-    process = launched(os.getpid(), command, *become, folder=tmp_path, **{launch.ON_GPU: on_gpu})
+    process = launched(os.getpid(), command, *become, folder=tmp_path, **{file_modes.ON_GPU: on_gpu})
     said, _ = process.communicate()
     assert said == f"{mode}\n"
 
