@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import cycle, product
+from pathlib import Path
 
 import grpc
 import numpy as np
 import psutil
+from PIL import Image
 
 from load_tests.attacks.frame import (
     MB,
@@ -34,6 +36,7 @@ from load_tests.processes import below
 from load_tests.records import percentile
 from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
 from tests.support.hostile_photos import HOSTILE, NOISY
+from tests.support.pictures import encode
 
 PHOTOS: Mapping[str, Callable[[], bytes]] = {**HOSTILE, **NOISY}
 CPU_S, MEMORY_MB, TIMES_SLOWER = 1.0, 400, 2.0
@@ -64,6 +67,8 @@ async def run(target: Target, share: float) -> list[Bound]:
     """Sends all photos, or every few of them for a smaller share."""
     names = list(PHOTOS)[:: max(1, round(1 / share))]
     photos = {name: await asyncio.to_thread(PHOTOS[name]) for name in names}
+    # Processes that decode are started for the first photo that needs one, which is not that photo's cost.
+    await send(target.address, encode(Image.new("CMYK", (64, 64))), leaves=False)
     decoders, logged = Decoders(target.pid), Lines(target)
     costs = []
     for name, photo in photos.items():
@@ -169,8 +174,9 @@ class Decoders:
 
     @property
     def resident_mb(self) -> float:
-        """Resident memory in MB; what processes share counts in each."""
-        return sum(float(each.memory_info().rss) for each in self._living()) / MB
+        """Resident memory in MB. Shared memory of processes below the server counts in the server, which gets it."""
+        server, *others = self._living()
+        return float(server.memory_info().rss) / MB + sum(own_mb(each.pid) for each in others)
 
     async def still(self) -> None:
         """Returns when none of them has anything to do, after `PATIENCE_S` at the latest."""
@@ -188,6 +194,16 @@ class Decoders:
             with suppress(psutil.NoSuchProcess):
                 each.cpu_times()
                 yield each
+
+
+def own_mb(pid: int) -> float:
+    """Resident memory of process `pid` in MB without shared memory; 0 when it has ended."""
+    with suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        fields = dict(line.split(":", 1) for line in status.splitlines())
+        if "VmRSS" in fields:
+            return (int(fields["VmRSS"].split()[0]) - int(fields["RssShmem"].split()[0])) / 1000
+    return 0.0
 
 
 ATTACK = Attack("decode", "F3, F8: photos that cost too much or fill the log", run)
