@@ -129,18 +129,19 @@ def private_hosts(path: Path, host: str) -> None:
 FEEDS = (
     Feed("rows.jsonl", json_feed, problems=len(rows_of_json())),
     Feed("fields.csv", csv_feed, problems=2),
-    Feed("bomb.parquet", parquet_bomb, refused=True),
     Feed("hosts.csv", image_hosts, problems=2, options=("--allow-private-images",)),
+    Feed("bomb.parquet", parquet_bomb, refused=True),
 )
 PRIVATE = Feed("private.csv", private_hosts, problems=len(private_links("")))
 
 
 async def run(target: Target, share: float) -> list[Bound]:
-    """Builds a catalog of each feed with the server's engine."""
+    """Builds a catalog of each feed, or of some for a smaller share, with the server's engine."""
+    feeds = FEEDS[:: max(1, round(1 / share))]
     address = Engine.of(target.pid).address
     with tempfile.TemporaryDirectory(prefix="sightline-attack-") as folder, web() as host:
         good_image().save(Path(folder) / "good.jpg")
-        outcomes = [await asyncio.to_thread(build, feed, Path(folder), host.url, address) for feed in FEEDS]
+        outcomes = [await asyncio.to_thread(build, feed, Path(folder), host.url, address) for feed in feeds]
         before = host.connections
         outcomes.append(await asyncio.to_thread(build, PRIVATE, Path(folder), host.url, address))
         reached = host.connections - before

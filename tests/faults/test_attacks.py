@@ -13,8 +13,17 @@ from load_tests.attacks import decode, engine
 from load_tests.attacks.frame import Attack, Bound, Skipped, Target
 from tests.support.small_shop import PHOTO, SmallShop, serving
 
-pytestmark = pytest.mark.engine
-SHARE = {"resets": 0.1, "garbage": 0.1, "fields": 0.5, "uploads": 0.25, "idle": 0.5, "scrapes": 0.5, "decode": 0.2}
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+SHARE = {
+    "resets": 0.1,
+    "garbage": 0.1,
+    "fields": 0.5,
+    "uploads": 0.25,
+    "idle": 0.5,
+    "scrapes": 0.5,
+    "decode": 0.2,
+    "ingest": 0.5,
+}
 ELSEWHERE = {"memory", "people"}
 """Those that need the real models: tests/e2e/test_memory_forgets.py and test_real_people.py."""
 SLOWER = 10.0
