@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -241,6 +242,21 @@ def refused_feeds(folder: Path) -> list[Path]:
     parquet = [parquet_feed(folder / "bomb.parquet", id=ids, title=texts, image_link=links)]
     ids_only = pa.DictionaryArray.from_arrays(pa.array([0] * 1024, pa.int32()), pa.array(["i" * 8_000_000]))
     parquet.append(parquet_feed(folder / "id-bomb.parquet", id=ids_only, image_link=links))
+    one = pa.DictionaryArray.from_arrays(pa.array([0] * 1024, pa.int32()), pa.array(["T" * 8_000_000]))
+    ends = pa.array(range(1025), pa.int32())
+    nested = {
+        "list": pa.ListArray.from_arrays(ends, one),
+        "struct": pa.StructArray.from_arrays([one], ["a"]),
+        "structs": pa.ListArray.from_arrays(ends, pa.StructArray.from_arrays([one], ["a"])),
+        "map": pa.MapArray.from_arrays(ends, ids, one),
+        "fixed": pa.array([bytes(8_000_000)], pa.binary(8_000_000)).take(pa.array([0] * 8)),
+        "flags": pa.ListArray.from_arrays(
+            pa.array([0] * 1024 + [40_000_000], pa.int32()), pa.array(np.ones(40_000_000, bool))
+        ),
+    }
+    for name, column in nested.items():
+        known = {"id": ids[: len(column)], "image_link": links[: len(column)], "x": column}
+        parquet.append(parquet_feed(folder / f"{name}.parquet", **known))
     return [*parquet, *sorted(folder.glob("*.gz")), folder / "laughs.xml",
             folder / "deep.xml", folder / "tag.xml", folder / "deep.json"]  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Parquet -> records, some rows at a time.
 
-Rule: the sizes that the file declares are checked before anything is unpacked, and texts stay in their dictionaries, so
-that a value which a small file repeats a thousand times is in memory once.
+Rule: the sizes that the file declares are checked before anything is unpacked (`parquet_sizes`). Texts stay in their
+dictionaries, so that a value which a small file repeats a thousand times is in memory once.
 """
 
 from collections.abc import Iterator
@@ -13,12 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sightline_server.ingest.feeds.columns import REQUIRED, canonical_names, column_name, gathered
-from sightline_server.ingest.feeds.options import FeedLimits, FeedOptions
+from sightline_server.ingest.feeds.options import FeedOptions
+from sightline_server.ingest.feeds.parquet_sizes import checked_metadata, python_bytes, text_columns
 from sightline_server.ingest.feeds.records import MAX_RECORD_CHARS, Record, guarded, refused, shown_names
 from sightline_server.ingest.feeds.rows import TOO_LONG
 
 BATCH_ROWS = 256
 MAX_COLUMN_BYTES = 64 * MAX_RECORD_CHARS
+MAX_VALUE_BYTES = 4 * MAX_RECORD_CHARS
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,9 @@ class Unusable:
 def read_parquet(file: BinaryIO, name: str, options: FeedOptions) -> Iterator[Record]:
     """The records of a Parquet file. Raises `SightlineError` where it cannot be read or declares absurd sizes."""
     metadata = checked_metadata(file, name, options.limits)
-    schema = metadata.schema.to_arrow_schema()
-    texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+    texts = text_columns(metadata)
     with pq.ParquetFile(file, metadata=metadata, read_dictionary=texts, page_checksum_verification=True) as table:
-        names = canonical_names([column_name(field) for field in schema.names])
+        names = canonical_names([column_name(field) for field in table.schema_arrow.names])
         require_columns(name, names)
         number = 0
         for batch in table.iter_batches(batch_size=BATCH_ROWS):
@@ -44,22 +45,6 @@ def read_parquet(file: BinaryIO, name: str, options: FeedOptions) -> Iterator[Re
                 yield guarded_record(number, names, values)
         if number != metadata.num_rows:
             raise refused(f"{name} declares {metadata.num_rows} rows and holds {number}; it is damaged")
-
-
-def checked_metadata(file: BinaryIO, name: str, limits: FeedLimits) -> pq.FileMetaData:
-    """The file's own description. Raises `SightlineError` where it unpacks to far more than the file holds."""
-    size = file.seek(0, 2)
-    metadata = pq.read_metadata(file)
-    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
-    unpacked = sum(group.total_byte_size for group in groups)
-    if unpacked > limits.unpacked_limit(size) or unpacked < 0:
-        raise refused(f"{name} declares {unpacked} bytes unpacked in a file of {size}; that is too much to be a feed")
-    in_groups = sum(group.num_rows for group in groups)
-    if in_groups != metadata.num_rows:
-        raise refused(f"{name} declares {metadata.num_rows} rows and {in_groups} in its row groups; it is damaged")
-    if metadata.num_rows > size:
-        raise refused(f"{name} declares {metadata.num_rows} rows in a file of {size} bytes; that cannot be")
-    return metadata
 
 
 def require_columns(name: str, names: list[str]) -> None:
@@ -73,12 +58,17 @@ def require_columns(name: str, names: list[str]) -> None:
 def column_values(column: pa.Array) -> list[object]:
     """The values of a column; one that cannot be used is an `Unusable`."""
     if not pa.types.is_dictionary(column.type):
-        if column.nbytes > MAX_COLUMN_BYTES:
-            return [Unusable(TOO_LONG)] * len(column)
+        if python_bytes(column) > MAX_COLUMN_BYTES:
+            return [bounded_value(column.slice(row, 1)) for row in range(len(column))]
         return python_values(column)
     indices = column.indices.to_pylist()
     texts = {index: text_value(column.dictionary[index]) for index in set(indices) if index is not None}
     return [None if index is None else texts[index] for index in indices]
+
+
+def bounded_value(row: pa.Array) -> object:
+    """The value of an array with one row, measured before it becomes a Python object."""
+    return Unusable(TOO_LONG) if python_bytes(row) > MAX_VALUE_BYTES else python_values(row)[0]
 
 
 def text_value(text: pa.Scalar) -> object:
