@@ -99,9 +99,16 @@ INDEX = Row(
         ),
         Panel(
             "Revisions in memory",
-            "1, but for the seconds in which calls still use a revision that was replaced.",
+            "1, but for the seconds in which calls still use a revision that was replaced. Failed reloads of the last "
+            "day; they leave the old revision in place.",
             "short",
-            (Query(f"max by (catalog) (sightline_catalog_revisions{{{OURS}}})", "{{catalog}}"),),
+            (
+                Query(f"max by (catalog) (sightline_catalog_revisions{{{OURS}}})", "{{catalog}}"),
+                Query(
+                    f'sum by (catalog) (increase(sightline_catalog_reloads_total{{outcome="failed", {OURS}}}[1d])) > 0',
+                    "{{catalog}} failed reloads",
+                ),
+            ),
             kind="stat",
             width=4,
         ),

@@ -111,6 +111,8 @@ class ServerSettings(Part):
     """What calls on such a connection have left to end."""
     max_metadata_bytes: Annotated[int, Field(ge=4096, le=1024 * 1024)] = 16 * 1024
     """Largest metadata of a call, tokens and trace headers included; gRPC refuses more with RESOURCE_EXHAUSTED."""
+    pid_file: Path | None = None
+    """File that holds the server's process id while it serves, for `sightline catalog reload --pid-file`."""
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Processes that serve on the one port, for machines with many cores; docs/workers.md says when."""
 

@@ -1,6 +1,5 @@
 """What a SIGHUP does, by what the server is doing; and how it comes from the kernel into the event loop."""
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sightline_server.app.serving import reload_files
+from sightline_server.app.reload import reload_files
 from sightline_server.cli.hangup import Hangups
 from tests.support.authority import Authority
 from tests.support.lens import serving
@@ -107,7 +106,7 @@ async def test_reload_of_a_server_without_tls_says_that_there_is_nothing(caplog:
 
     async with serving() as served:
         with caplog.at_level("INFO"):
-            reload_files(served.door, set())
+            await reload_files(served.door)
     assert any("no TLS files" in record.getMessage() for record in caplog.records)
 
 
@@ -117,7 +116,5 @@ async def test_reload_of_a_server_with_tls_reads_the_files(tmp_path: Path) -> No
     async with serving(server={"tls_cert": authority.cert, "tls_key": authority.key}) as served:
         assert served.door.certificates is not None
         issued = authority.issue()
-        reloading: set[asyncio.Task[None]] = set()
-        reload_files(served.door, reloading)
-        await asyncio.gather(*reloading)
+        await reload_files(served.door)
         assert served.door.certificates.used[0] == issued

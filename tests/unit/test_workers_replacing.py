@@ -1,10 +1,13 @@
 """When workers are replaced: on SIGHUP with the catalog anew, and when the engine came back at another address."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import cast
 
 import pytest
 
+from sightline_server.app.reload import CatalogReloader
+from sightline_server.control.protocol import Reloaded
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton.engine import TritonEngine
 from sightline_server.workers.crew import Crew
@@ -18,25 +21,40 @@ class Scene:
         self.address = "127.0.0.1:1"
         self.asked: list[str] = []
         self.failure: SightlineError | None = None
+        self.reports = [Reloaded("a", "1-a", "1-a"), Reloaded("b", "1-b", "2-b")]
         self.done = asyncio.Event()
-        self.replacing = Replacing(cast(Parent, self), cast(Crew, self), cast(TritonEngine, self))
+        self.replacing = Replacing(
+            cast(Parent, self), cast(Crew, self), cast(TritonEngine, self), cast(CatalogReloader, Reloader(self))
+        )
 
-    async def reopen(self) -> None:
-        self.asked.append("reopen")
-        if self.failure:
-            self.done.set()
-            raise self.failure
+    async def check_tls(self) -> None:
+        self.asked.append("tls")
 
     async def replace(self) -> None:
         self.asked.append("replace")
         self.done.set()
+        if self.failure:
+            raise self.failure
+
+
+class Reloader:
+    """Stands in for the reloader of catalogs."""
+
+    def __init__(self, scene: "Scene") -> None:
+        self._scene = scene
+
+    async def reload(self, names: Sequence[str] = ()) -> list[Reloaded]:
+        self._scene.asked.append("reopen")
+        if all(report.error for report in self._scene.reports):
+            self._scene.done.set()
+        return self._scene.reports
 
 
 async def test_a_hangup_opens_the_catalog_anew_and_then_replaces() -> None:
     scene = Scene()
     scene.replacing.reload()
     await scene.done.wait()
-    assert scene.asked == ["reopen", "replace"]
+    assert scene.asked == ["tls", "reopen", "replace"]
 
 
 async def test_reloads_asked_for_while_one_waits_are_one() -> None:
@@ -47,17 +65,42 @@ async def test_reloads_asked_for_while_one_waits_are_one() -> None:
     scene.done.clear()
     scene.replacing.reload()
     await scene.done.wait()
-    assert scene.asked == ["reopen", "replace"] * 2
+    assert scene.asked == ["tls", "reopen", "replace"] * 2
 
 
-async def test_a_catalog_that_cannot_be_opened_leaves_the_workers_alone(caplog: pytest.LogCaptureFixture) -> None:
+FAILED = Reloaded("a", "1-a", "1-a", "the catalog is damaged")
+
+
+async def test_catalogs_that_cannot_be_opened_leave_the_workers_alone(caplog: pytest.LogCaptureFixture) -> None:
     scene = Scene()
-    scene.failure = SightlineError(ErrorKind.CONFIGURATION, "the catalog is damaged")
+    scene.reports = [FAILED]
     scene.replacing.reload()
     await scene.done.wait()
     await asyncio.sleep(0)
-    assert scene.asked == ["reopen"]
+    assert scene.asked == ["tls", "reopen"]
     assert "workers not replaced: the catalog is damaged" in caplog.text
+
+
+async def test_one_catalog_that_cannot_be_opened_does_not_hold_the_others_up() -> None:
+    scene = Scene()
+    scene.reports = [FAILED, Reloaded("b", "1-b", "2-b")]
+    assert await scene.replacing.reload_catalogs() == scene.reports
+    assert scene.asked == ["reopen", "replace"]
+
+
+async def test_a_command_replaces_nobody_where_no_catalog_has_changed() -> None:
+    scene = Scene()
+    scene.reports = [FAILED, Reloaded("b", "1-b", "1-b")]
+    assert await scene.replacing.reload_catalogs() == scene.reports
+    assert scene.asked == ["reopen"]
+
+
+async def test_workers_that_cannot_be_replaced_are_the_commands_failure() -> None:
+    scene = Scene()
+    scene.failure = SightlineError(ErrorKind.INTERNAL, "worker 1 ended")
+    unchanged, changed = await scene.replacing.reload_catalogs()
+    assert not unchanged.error
+    assert changed.error == "workers were not replaced: worker 1 ended"
 
 
 async def test_an_engine_at_another_address_replaces_the_workers_once() -> None:

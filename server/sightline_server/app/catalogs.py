@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
+from sightline_server.app.reload import CatalogReloader, RegistryShelf
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import read_facts
@@ -45,22 +46,26 @@ def naming(name: str, folders: Mapping[str, Path]) -> Iterator[None]:
         raise SightlineError(error.kind, f"catalog {name}: {error.message}") from error
 
 
-def new_registry(stack: AsyncExitStack, metrics: Metrics) -> tuple[Registry, DeviceThread]:
+def new_registry(stack: AsyncExitStack, observer: CatalogMetrics) -> tuple[Registry, DeviceThread]:
     """An empty registry and the thread of its device; both end with `stack`."""
     device = DeviceThread()
     stack.callback(device.close)
-    registry = Registry(CatalogMetrics(metrics))
+    registry = Registry(observer)
     stack.push_async_callback(registry.close)
     return registry, device
 
 
 async def open_catalogs(
     stack: AsyncExitStack, folders: Mapping[str, Path], embedder: EmbedderSpec, metrics: Metrics
-) -> Registry:
-    """The catalogs in `folders`, opened for `embedder` one after the other. Raises `SightlineError`."""
-    registry, device = new_registry(stack, metrics)
+) -> tuple[Registry, CatalogReloader]:
+    """The catalogs in `folders`, opened for `embedder` one after the other, and what opens them again.
+
+    Raises `SightlineError`.
+    """
+    observer = CatalogMetrics(metrics)
+    registry, device = new_registry(stack, observer)
     log_library()
     for name, path in folders.items():
         with naming(name, folders):
             registry.publish(await open_snapshot(path, name, embedder, device))
-    return registry
+    return registry, CatalogReloader(RegistryShelf(folders, registry, device, embedder), observer)

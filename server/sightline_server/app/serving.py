@@ -11,7 +11,6 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -22,6 +21,8 @@ from sightline_server.app.clock import clock
 from sightline_server.app.door import Door
 from sightline_server.app.engine import engine_session
 from sightline_server.app.pipeline import build_pipeline
+from sightline_server.app.reload import Reloading
+from sightline_server.control.protocol import Reload
 from sightline_server.domain.request import SearchQuery
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.pipeline import Pipeline
@@ -54,7 +55,9 @@ class Running:
     engine: Engine
     metrics: Metrics
     reload: Callable[[], object]
-    """Reads again what can be read while the server serves: the TLS files."""
+    """Begins to read again what can be read while the server serves: the TLS files and the catalogs."""
+    reload_catalogs: Reload
+    """Opens catalogs again and reports on each."""
 
 
 @asynccontextmanager
@@ -73,7 +76,6 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         door = Door(settings, metrics, tracing)
         address = stack.enter_context(rpc_server.listening(door.server, settings.server, door.certificates))
         keep_certificates(stack, door.certificates)
-        reload = partial(reload_files, door, set())
         # Before the engine: what is wrong with the settings is reported at once.
         folders = check_folders(settings)
         check_decoders(settings.decode.formats)
@@ -84,7 +86,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         events = EngineMetrics(metrics)
         engine = await stack.enter_async_context(engine_session(settings, events))
         log.info("engine: %s, %s", engine.detector.identity, engine.embedder.identity)
-        catalogs = await open_catalogs(stack, folders, engine.embedder, metrics)
+        catalogs, reloader = await open_catalogs(stack, folders, engine.embedder, metrics)
         pipeline = await build_pipeline(stack, settings, engine, catalogs, metrics, tracing)
         await warm_up(pipeline, settings)
         metrics.build.labels(**build_facts(engine)).set(1)
@@ -92,7 +94,11 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         door.open(engine, pipeline, events)
         await door.health.publish()
         stack.push_async_callback(door.close, settings.server.grace_s)
-        yield Running(str(address), metrics_address, door.admission, engine, metrics, reload)
+        reloading = Reloading(door, reloader)
+        stack.callback(reloading.end)
+        yield Running(
+            str(address), metrics_address, door.admission, engine, metrics, reloading.on_hangup, reloader.reload
+        )
 
 
 def start_metrics(stack: AsyncExitStack, server: ServerSettings, registry: CollectorRegistry) -> str:
@@ -121,18 +127,6 @@ def keep_certificates(stack: AsyncExitStack, certificates: Certificates | None) 
     if certificates is not None:
         checking = asyncio.create_task(certificates.keep_checking(), name="tls-files")
         stack.callback(checking.cancel)
-
-
-def reload_files(door: Door, reloading: set[asyncio.Task[None]]) -> None:
-    """Reads the TLS files again, also where they look unchanged; the log says how that went."""
-    if door.certificates is None:
-        log.info("SIGHUP: no TLS files to read; a new catalog or other settings take a restart")
-        return
-    log.info("SIGHUP: reading the TLS files")
-    # The set holds what nobody else does: a task without a reference may vanish before it is done.
-    task = asyncio.create_task(asyncio.to_thread(door.certificates.check, force=True), name="reload")
-    reloading.add(task)
-    task.add_done_callback(reloading.discard)
 
 
 async def warm_up(pipeline: Pipeline, settings: Settings) -> None:

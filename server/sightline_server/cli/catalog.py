@@ -20,6 +20,7 @@ from sightline_client.cli import entry
 from sightline_client.terminal import echo, echo_lines, printable
 from sightline_server.cli.build_report import shown_progress, summary
 from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
+from sightline_server.cli.catalog_reload import reload
 from sightline_server.cli.loading import load
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat, checked_currency
@@ -29,7 +30,7 @@ from sightline_server.telemetry import logging as server_logging
 if TYPE_CHECKING:
     from sightline_server.ingest.build import BuildOptions, BuildReport
 
-app = typer.Typer(help="Build and inspect catalogs.", add_completion=False, no_args_is_help=True)
+app = typer.Typer(help="Build, inspect and reload catalogs.", add_completion=False, no_args_is_help=True)
 
 
 @app.command()
@@ -185,6 +186,9 @@ def ids(
     with failures():
         listed: list[str] = open_catalog(catalog).display["id"].to_pylist()
     echo_lines(json.dumps(listed) if as_json else "\n".join(map(printable, listed)))
+
+
+app.command()(reload)
 
 
 @contextmanager

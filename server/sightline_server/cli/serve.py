@@ -20,6 +20,7 @@ from sightline_models.places import missing_right
 from sightline_server.cli.hangup import Hangups, block_hangup, receive_hangups
 from sightline_server.cli.limits import check_descriptors
 from sightline_server.cli.loading import load
+from sightline_server.cli.pid_file import written_pid
 from sightline_server.cli.served_catalogs import parse_catalogs
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.memory import protect
@@ -69,6 +70,7 @@ def serve(
     insecure: Annotated[
         bool | None, typer.Option("--insecure", help="Allow a --listen that other machines reach without TLS.")
     ] = None,
+    pid_file: Annotated[Path | None, typer.Option(help="File for the server's process id while it serves.")] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Print the settings as JSON and exit.")] = False,
 ) -> None:
     """Serve catalogs over gRPC until SIGTERM or Ctrl-C.
@@ -88,6 +90,7 @@ def serve(
                 "tls_client_ca": tls_client_ca,
                 "insecure": insecure or None,
                 "workers": workers,
+                "pid_file": pid_file,
             },
             engine={"triton_url": triton_url, "triton_insecure": triton_insecure or None},
             served=parse_catalogs(catalog or []),
@@ -118,6 +121,7 @@ async def serve_until_signal(settings: Settings) -> None:
     """
     # Late, so that `--help` and `--print-config` do not load the models' and the index's libraries.
     from sightline_server.app import serving
+    from sightline_server.control.server import control_socket
     from sightline_server.workers import serving_with_workers
 
     stop, started, hangups = asyncio.Event(), asyncio.Event(), Hangups()
@@ -136,11 +140,15 @@ async def serve_until_signal(settings: Settings) -> None:
         loop.add_signal_handler(number, on_signal, number.name)
     receive_hangups(hangups.received)
     try:
-        async with serving_with_workers(settings) if settings.server.workers > 1 else serving(settings) as server:
+        async with (
+            serving_with_workers(settings) if settings.server.workers > 1 else serving(settings) as server,
+            control_socket(server.reload_catalogs),
+        ):
             started.set()
-            log.info("serving on %s, metrics on http://%s/metrics", server.address, server.metrics_address)
-            hangups.serving(server.reload)
-            await stop.wait()
+            with written_pid(settings.server.pid_file):
+                log.info("serving on %s, metrics on http://%s/metrics", server.address, server.metrics_address)
+                hangups.serving(server.reload)
+                await stop.wait()
     except asyncio.CancelledError:
         if not stop.is_set():
             raise

@@ -89,6 +89,18 @@ def read_facts(path: Path) -> CatalogFacts:
     return CatalogFacts.parse(open_dataset(path).schema.metadata)
 
 
+def read_identity(path: Path) -> tuple[str, str]:
+    """The revision at `path` and when it was built, without reading its rows. Errors as `open_catalog`."""
+    dataset = open_dataset(path)
+    facts = CatalogFacts.parse(dataset.schema.metadata)
+    return revision_of(dataset, facts), facts.built_at
+
+
+def revision_of(dataset: Any, facts: CatalogFacts) -> str:
+    """The dataset's version and the first digits of its digest."""
+    return f"{dataset.version}-{facts.content_sha256[:12]}"
+
+
 def open_catalog(path: Path, embedder: EmbedderSpec | None = None) -> Catalog:
     """Reads and checks the catalog at `path`, and its embedder against `embedder` where that is given.
 
@@ -142,7 +154,7 @@ def read_catalog(path: Path, embedder: EmbedderSpec | None) -> Catalog:
     if dataset.schema.remove_metadata() != catalog_schema(facts.embedder.dimension):
         raise damaged(path, "its columns are not those of a catalog")
     try:
-        return assemble(path, f"{dataset.version}-{facts.content_sha256[:12]}", facts, batches(dataset))
+        return assemble(path, revision_of(dataset, facts), facts, batches(dataset))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise damaged(path, "its files cannot be read") from error
 

@@ -70,6 +70,10 @@ class Registry:
             if held.replaced and not held.leases:
                 self._free(held)
 
+    def current(self, name: str) -> Snapshot:
+        """The current revision of catalog `name`, for those that only ask about it. Raises KeyError."""
+        return self._current[name].snapshot
+
     def publish(self, snapshot: ClosableSnapshot) -> None:
         """Makes `snapshot` the current revision of its catalog; leases from now on are of it."""
         before = self._current.get(snapshot.name)

@@ -46,6 +46,8 @@ class SharedCatalog:
     """Arrow: the display columns, P rows, with the catalog's facts as metadata."""
     pictures: int
     """Arrow: the product row and the link of each vector, V rows."""
+    built_at: str = ""
+    """When the revision was built, in ISO 8601."""
 
     @property
     def descriptors(self) -> tuple[int, int, int]:
@@ -97,7 +99,8 @@ def share(path: Path, name: str, embedder: EmbedderSpec) -> SharedCatalog:
         for descriptor in files:
             os.close(descriptor)
         raise
-    return SharedCatalog(name, catalog.revision, str(path), found, vectors, products, pictures)
+    built_at = catalog.facts.built_at
+    return SharedCatalog(name, catalog.revision, str(path), found, vectors, products, pictures, built_at)
 
 
 async def open_shared(shared: SharedCatalog, device: DeviceThread, *, sharers: int) -> CatalogSnapshot:

@@ -12,9 +12,11 @@ from sightline_server.telemetry.shared import is_joined
 
 log = logging.getLogger(__name__)
 
+RELOADS = ("replaced", "unchanged", "failed")
+
 
 class CatalogMetrics:
-    """Satisfies `index.registry.RegistryObserver`."""
+    """Satisfies `index.registry.RegistryObserver` and `app.reload.ReloadObserver`."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -27,6 +29,9 @@ class CatalogMetrics:
         metrics.catalog_info.labels(name, snapshot.revision).set(1)
         metrics.catalog_built.labels(name).set(datetime.fromisoformat(snapshot.built_at).timestamp())
         metrics.catalog_revisions.labels(name).inc()
+        # A counter that appears with its first reload hides that one from rate().
+        for outcome in RELOADS:
+            metrics.catalog_reloads.labels(name, outcome)
         log.info("catalog %s revision %s: %d products", name, snapshot.revision, snapshot.product_count)
 
     def replaced(self, snapshot: Snapshot) -> None:
@@ -34,6 +39,10 @@ class CatalogMetrics:
         self._metrics.catalog_info.labels(snapshot.name, snapshot.revision).set(0)
         if not is_joined():
             self._metrics.catalog_info.remove(snapshot.name, snapshot.revision)
+
+    def reloaded(self, catalog: str, outcome: str) -> None:
+        """`catalog` was opened again; `outcome` is one of `RELOADS`."""
+        self._metrics.catalog_reloads.labels(catalog, outcome).inc()
 
     def freed(self, snapshot: Snapshot) -> None:
         """The memory of `snapshot` has been freed."""

@@ -132,6 +132,9 @@ class Metrics:
             "catalog",
             over_workers="livemax",
         )
+        self.catalog_reloads = self._counter(
+            "catalog_reloads", "Reloads of a catalog, by what became of it.", "catalog", "outcome"
+        )
         self.build = self._gauge(
             "build_info", "1, with the versions of the packages and the models.", *BUILD_LABELS, over_workers="livemax"
         )

@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> None:
         signal.signal(number, signal.SIG_IGN)
     left = follow(parent)
     reap(prefix, left.engines)
-    for folder in left.folders:
+    for folder in (*left.folders, *folders_of_dead(prefix, parent)):
         runtime.remove(folder)
 
 
@@ -82,6 +82,16 @@ def reap(prefix: str, engines: dict[int, str]) -> None:
         if (not alive and not regions.listed(prefix)) or time.monotonic() > deadline:
             return
         time.sleep(0.05)
+
+
+def folders_of_dead(prefix: str, parent: int) -> list[Path]:
+    """The runtime folders of a server that is gone, those included that were not told of; none of one that runs."""
+    found = [folder for folder in runtime.listed() if folder.name.startswith(prefix)]
+    deadline = time.monotonic() + CHECK_PARENT_S
+    # The pipe of a killed server ends a little before the server does.
+    while found and os.getppid() == parent and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return [] if os.getppid() == parent else found
 
 
 def kill_group(leader: int, start: str) -> bool:

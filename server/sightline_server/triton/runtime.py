@@ -13,7 +13,7 @@ import fcntl
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sightline_server.errors import ErrorKind, SightlineError
@@ -129,9 +129,9 @@ def remove_orphans() -> None:
             remove(path)
 
 
-def listed() -> Iterator[Path]:
-    """This user's runtime folders, wherever a server may have made them."""
-    for place in places():
+def listed(among: Iterable[Path] | None = None) -> Iterator[Path]:
+    """This user's runtime folders in `among`, or wherever a server may have made them."""
+    for place in places() if among is None else among:
         try:
             names = os.listdir(place)
         except OSError:

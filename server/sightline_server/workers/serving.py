@@ -2,26 +2,29 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sightline_server.app.catalogs import check_folders, naming
+from sightline_server.app.catalogs import check_folders
 from sightline_server.app.engine import engine_session
+from sightline_server.app.reload import CatalogReloader
 from sightline_server.app.serving import build_facts, keep_certificates, start_metrics
+from sightline_server.control.protocol import Reload, Reloaded
 from sightline_server.domain.address import Address, parse_target
 from sightline_server.errors import SightlineError
-from sightline_server.index.shared import SharedCatalog, share_catalog
 from sightline_server.rpc import server as rpc_server
 from sightline_server.rpc.tls import Certificates, open_certificates
 from sightline_server.rpc.tls_files import Contents
 from sightline_server.settings import Settings
 from sightline_server.stages.formats import check_decoders
+from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.shared import forget_gauges, joined, metrics_folder, of_all
 from sightline_server.triton import regions
 from sightline_server.triton.engine import TritonEngine
+from sightline_server.workers.catalogs import SharedCatalogs
 from sightline_server.workers.crew import Crew
 from sightline_server.workers.port import held_port
 from sightline_server.workers.process import WorkerProcess, start_worker
@@ -41,7 +44,9 @@ class RunningCrew:
     metrics_address: str
     crew: Crew
     reload: Callable[[], object]
-    """Opens the catalog and the TLS files again and replaces the workers one by one."""
+    """Begins to open the catalogs and the TLS files again and to replace the workers one by one."""
+    reload_catalogs: Reload
+    """Opens catalogs again, replaces the workers where one has changed, and reports on each."""
 
 
 @asynccontextmanager
@@ -49,7 +54,7 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[RunningCrew]
     """`settings.server.workers` processes that serve, from warm-up to a graceful stop. Raises `SightlineError`."""
     certificates = open_certificates(settings.server)
     rpc_server.allowed_credentials(settings.server, certificates)
-    check_folders(settings)
+    folders = check_folders(settings)
     check_decoders(settings.decode.formats)
     async with AsyncExitStack() as stack:
         address = stack.enter_context(held_port(settings.server.listen))
@@ -63,16 +68,18 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[RunningCrew]
         engine.on_change(events.ready)
         metrics.build.labels(**build_facts(engine)).set(1)
         keep_certificates(stack, certificates)
-        parent = Parent(settings, address, folder, engine, certificates)
-        stack.callback(parent.close)
-        await parent.open()
+        catalogs = SharedCatalogs(folders, engine.embedder)
+        stack.callback(catalogs.close)
+        await catalogs.open_all()
+        parent = Parent(settings, address, folder, engine, catalogs, certificates)
         crew = Crew(settings.server.workers, parent.hire, parent.tidy, metrics)
         stack.push_async_callback(crew.stop, settings.server.grace_s)
         await crew.start()
-        replacing = Replacing(parent, crew, engine)
+        reloader = CatalogReloader(catalogs, CatalogMetrics(metrics))
+        replacing = Replacing(parent, crew, engine, reloader)
         engine.on_change(replacing.on_engine)
         stack.callback(replacing.end)
-        yield RunningCrew(str(address), metrics_address, crew, replacing.reload)
+        yield RunningCrew(str(address), metrics_address, crew, replacing.reload, replacing.reload_catalogs)
 
 
 class Parent:
@@ -84,31 +91,15 @@ class Parent:
         address: Address,
         folder: Path,
         engine: TritonEngine,
+        catalogs: SharedCatalogs,
         certificates: Certificates | None = None,
     ) -> None:
         self._settings = settings
         self._address = address
         self._folder = folder
         self._engine = engine
+        self._catalogs = catalogs
         self._certificates = certificates
-        self.catalogs: dict[str, SharedCatalog] = {}
-
-    async def open(self) -> None:
-        """Lays the catalogs out for workers. Raises `SightlineError`."""
-        self.catalogs = await self._shared()
-
-    async def _shared(self) -> dict[str, SharedCatalog]:
-        folders = self._settings.catalog_folders
-        shared: dict[str, SharedCatalog] = {}
-        try:
-            for name, path in folders.items():
-                with naming(name, folders):
-                    shared[name] = await share_catalog(path, name, self._engine.embedder)
-        except BaseException:
-            for catalog in shared.values():
-                catalog.close()
-            raise
-        return shared
 
     async def hire(self, number: int) -> WorkerProcess:
         """Starts worker `number` on the engine's address and the catalogs of now."""
@@ -120,7 +111,7 @@ class Parent:
             settings=share_of(self._settings, address=self._address, engine=parse_target(self._engine.address)),
             digests=dict(self._engine.digests) if embedded else {},
             metrics_folder=str(self._folder),
-            catalogs=tuple(self.catalogs.values()),
+            catalogs=self._catalogs.shared,
             tls=tls,
         )
         return await start_worker(task, self._engine.give_up)
@@ -138,43 +129,47 @@ class Parent:
         regions.remove(worker.regions)
         self._engine.forget_regions(worker.regions)
 
-    async def reopen(self) -> None:
-        """Lays the catalogs out again for the workers to come. Raises `SightlineError` and keeps the old ones.
-
-        Also reads the TLS files, of which those that were good stay in use if they are not good now.
-        """
+    async def check_tls(self) -> None:
+        """Reads the TLS files again; those that were good stay in use if they are not good now."""
         if self._certificates is not None:
             await asyncio.to_thread(self._certificates.check, force=True)
-        before, self.catalogs = self.catalogs, await self._shared()
-        for catalog in before.values():
-            catalog.close()
-
-    def close(self) -> None:
-        """Lets go of the catalogs."""
-        for catalog in self.catalogs.values():
-            catalog.close()
 
 
 class Replacing:
     """Replaces the workers when that is asked for; a failure leaves those that serve as they are."""
 
-    def __init__(self, parent: Parent, crew: Crew, engine: TritonEngine) -> None:
+    def __init__(self, parent: Parent, crew: Crew, engine: TritonEngine, catalogs: CatalogReloader) -> None:
         self._parent = parent
         self._crew = crew
         self._engine = engine
+        self._catalogs = catalogs
         self._address = engine.address
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
         self._reopen_waits = False
 
     def reload(self) -> None:
-        """The catalog anew, then the workers one by one. One reload that has not begun does for all that ask for it."""
+        """The catalogs again, then the workers one by one. A reload that has not begun does for all that ask for it."""
         if self._reopen_waits:
             log.info("SIGHUP: the workers wait to be replaced already")
             return
-        log.info("SIGHUP: opening the catalog anew and replacing the workers")
+        log.info("SIGHUP: opening the catalogs again and replacing the workers")
         self._reopen_waits = True
         self._begin(reopen=True)
+
+    async def reload_catalogs(self, names: Sequence[str] = ()) -> list[Reloaded]:
+        """Opens catalogs again, and replaces the workers if one of them has changed."""
+        async with self._turn:
+            reports = await self._catalogs.reload(names)
+            if all(report.before == report.now for report in reports):
+                return reports
+            failure = await self._replace_workers()
+        return [
+            replace(report, error=f"workers were not replaced: {failure}")
+            if failure and report.before != report.now
+            else report
+            for report in reports
+        ]
 
     def on_engine(self, ready: bool) -> None:
         """An engine that came back on another port, because somebody took the old one, is unknown to the workers."""
@@ -190,14 +185,24 @@ class Replacing:
 
     async def _replace(self, *, reopen: bool) -> None:
         async with self._turn:
-            try:
-                if reopen:
-                    self._reopen_waits = False
-                    await self._parent.reopen()
-                await self._crew.replace()
-                log.info("workers replaced")
-            except SightlineError as error:
-                log.error("workers not replaced: %s", error.message)
+            if reopen:
+                self._reopen_waits = False
+                await self._parent.check_tls()
+                reports = await self._catalogs.reload()
+                if all(report.error for report in reports):
+                    log.error("workers not replaced: %s", reports[0].error)
+                    return
+            await self._replace_workers()
+
+    async def _replace_workers(self) -> str:
+        """Replaces the workers; why that failed, or nothing."""
+        try:
+            await self._crew.replace()
+        except SightlineError as error:
+            log.error("workers not replaced: %s", error.message)
+            return error.message
+        log.info("workers replaced")
+        return ""
 
     def end(self) -> None:
         """Nothing is replaced any more."""

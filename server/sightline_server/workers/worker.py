@@ -24,6 +24,7 @@ from sightline_server.memory import protect
 from sightline_server.orphans import die_with
 from sightline_server.rpc import server as rpc_server
 from sightline_server.telemetry import logging as server_logging
+from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.shared import joined
 from sightline_server.telemetry.stderr import close_to_libraries
@@ -108,7 +109,7 @@ async def standing(task: Task, say: Callable[[bytes], object]) -> AsyncIterator[
         stack.push_async_callback(door.server.stop, None)
         events = WorkerEngineMetrics(metrics, say)
         engine = await stack.enter_async_context(engine_session(settings, events, watched=task.digests))
-        catalogs, device = new_registry(stack, metrics)
+        catalogs, device = new_registry(stack, CatalogMetrics(metrics))
         for shared in task.catalogs:
             catalogs.publish(await open_shared(shared, device, sharers=settings.server.workers))
             # The maps stay; many catalogs would take many descriptors.

@@ -16,7 +16,7 @@ OURS = ("sightline", "sightline_client", "sightline_models", "sightline_server")
 NEEDS_SERVER = 'this command needs the server: pip install "sightline[cpu]"'
 
 SUMMARIES = {
-    "catalog": "Builds catalogs from product feeds, and shows what they contain.",
+    "catalog": "Builds catalogs from product feeds, shows what they contain, and makes servers reload them.",
     "demo": "Searches the sample photos and writes a page with the results.",
     "doctor": "Checks whether this machine has what the server needs.",
     "engine": "Installs the embedded Triton.",

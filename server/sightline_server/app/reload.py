@@ -1,0 +1,163 @@
+"""Opening catalogs again while the server serves: what SIGHUP and `sightline catalog reload` do.
+
+    folder -> the revision that is served? -> opened and checked next to it -> in its place
+Rule: a catalog that cannot be opened stays as it is served; what happens to one catalog happens to no other.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from sightline_server.app.door import Door
+from sightline_server.control.protocol import Reloaded
+from sightline_server.domain.models import EmbedderSpec
+from sightline_server.errors import SightlineError
+from sightline_server.index.catalog import read_identity
+from sightline_server.index.device_thread import DeviceThread
+from sightline_server.index.opening import open_snapshot
+from sightline_server.index.registry import Registry
+from sightline_server.memory import give_back
+
+log = logging.getLogger(__name__)
+
+UNKNOWN = "there is no such catalog on this server"
+NO_MEMORY = "there is no memory for the old revision and the new one together"
+
+
+class Shelf(Protocol):
+    """The catalogs that are served, each with a folder."""
+
+    @property
+    def folders(self) -> Mapping[str, Path]:
+        """The folder of each catalog by its name."""
+
+    def identity(self, name: str) -> tuple[str, str]:
+        """The revision of catalog `name` that is served, and when it was built."""
+
+    async def open(self, name: str) -> None:
+        """Opens catalog `name` again and puts it in place of what is served.
+
+        Raises `SightlineError`, `OSError` or `MemoryError`, and changes nothing then.
+        """
+
+
+class ReloadObserver(Protocol):
+    """Is notified of what became of a reload; the telemetry implements it."""
+
+    def reloaded(self, catalog: str, outcome: str) -> None:
+        """`catalog` was `replaced`, `unchanged` or `failed`."""
+
+
+class RegistryShelf:
+    """The catalogs of a server of one process: a replaced revision is freed with its last lease."""
+
+    def __init__(
+        self, folders: Mapping[str, Path], registry: Registry, device: DeviceThread, embedder: EmbedderSpec
+    ) -> None:
+        self.folders = folders
+        self._registry = registry
+        self._device = device
+        self._embedder = embedder
+
+    def identity(self, name: str) -> tuple[str, str]:
+        """See `Shelf`."""
+        served = self._registry.current(name)
+        return served.revision, served.built_at
+
+    async def open(self, name: str) -> None:
+        """See `Shelf`."""
+        self._registry.publish(await open_snapshot(self.folders[name], name, self._embedder, self._device))
+        await asyncio.to_thread(give_back)
+
+
+class CatalogReloader:
+    """Opens catalogs again, one after the other; calls wait for each other."""
+
+    def __init__(self, shelf: Shelf, observer: ReloadObserver) -> None:
+        self._shelf = shelf
+        self._observer = observer
+        self._turn = asyncio.Lock()
+
+    async def reload(self, names: Sequence[str] = ()) -> list[Reloaded]:
+        """What became of each of `names`, or of every catalog where none is named."""
+        async with self._turn:
+            return [await self._one(name) for name in dict.fromkeys(names or self._shelf.folders)]
+
+    async def _one(self, name: str) -> Reloaded:
+        if name not in self._shelf.folders:
+            return Reloaded(name, "", "", UNKNOWN)
+        before, _ = self._shelf.identity(name)
+        failure = await self._failure(name)
+        now, _ = self._shelf.identity(name)
+        outcome = "failed" if failure else "replaced" if before != now else "unchanged"
+        self._observer.reloaded(name, outcome)
+        if failure:
+            log.error("catalog %s not reloaded, revision %s stays: %s", name, before, failure)
+        else:
+            log.info("catalog %s: revision %s %s", name, before, f"replaced by {now}" if before != now else outcome)
+        return Reloaded(name, before, now, failure)
+
+    async def _failure(self, name: str) -> str:
+        """Opens a catalog whose folder has another revision than the served one; why that failed, or nothing."""
+        try:
+            found = await asyncio.to_thread(read_identity, self._shelf.folders[name])
+            if found != self._shelf.identity(name):
+                await self._shelf.open(name)
+        except SightlineError as error:
+            return error.message
+        except MemoryError:
+            return NO_MEMORY
+        except OSError as error:
+            return f"its folder cannot be read: {error.strerror or error}"
+        except Exception:  # whatever the vector library meets, the served revision stays
+            log.exception("catalog %s", name)
+            return "it could not be opened; the server's log says why"
+        return ""
+
+
+class Reloading:
+    """A SIGHUP to a server of one process: TLS files and catalogs are read again; the log says how that went."""
+
+    def __init__(self, door: Door, catalogs: CatalogReloader) -> None:
+        self._door = door
+        self._catalogs = catalogs
+        self._task: asyncio.Task[None] | None = None
+        self._once_more = False
+
+    def on_hangup(self) -> None:
+        """Begins a reload, or one more after that which runs; those asked for while one waits are one."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="reload")
+        elif not self._once_more:
+            self._once_more = True
+            log.info("SIGHUP: a reload runs, one more follows")
+
+    def end(self) -> None:
+        """Nothing is reloaded any more."""
+        self._once_more = False
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            await reload_files(self._door)
+            log.info("SIGHUP: opening the catalogs again")
+            reports = await self._catalogs.reload()
+            failed = sum(bool(report.error) for report in reports)
+            log.info("SIGHUP: %d catalogs, %d could not be opened", len(reports), failed)
+        finally:
+            self._task = None
+            if self._once_more:
+                self._once_more = False
+                self.on_hangup()
+
+
+async def reload_files(door: Door) -> None:
+    """Reads the TLS files again, also where they look unchanged; the log says how that went."""
+    if door.certificates is None:
+        log.info("SIGHUP: no TLS files to read")
+        return
+    log.info("SIGHUP: reading the TLS files")
+    await asyncio.to_thread(door.certificates.check, force=True)

@@ -1,0 +1,54 @@
+"""The catalogs that the parent has laid out for its workers.
+
+Rule: a catalog that is opened again is for workers to come; those that run keep what they have mapped, whose memory is
+freed with the last of them.
+"""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from sightline_server.app.catalogs import naming
+from sightline_server.domain.models import EmbedderSpec
+from sightline_server.index.shared import SharedCatalog, share_catalog
+
+
+class SharedCatalogs:
+    """Satisfies `app.reload.Shelf`."""
+
+    def __init__(self, folders: Mapping[str, Path], embedder: EmbedderSpec) -> None:
+        self.folders = folders
+        self._embedder = embedder
+        self._shared: dict[str, SharedCatalog] = {}
+
+    @property
+    def shared(self) -> tuple[SharedCatalog, ...]:
+        """What a worker that starts now is given."""
+        return tuple(self._shared.values())
+
+    async def open_all(self) -> None:
+        """Lays every catalog out. Raises `SightlineError`."""
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            for name in self.folders:
+                with naming(name, self.folders):
+                    await self.open(name)
+            undo.pop_all()
+
+    def identity(self, name: str) -> tuple[str, str]:
+        """See `Shelf`."""
+        return self._shared[name].revision, self._shared[name].built_at
+
+    async def open(self, name: str) -> None:
+        """See `Shelf`."""
+        opened = await share_catalog(self.folders[name], name, self._embedder)
+        before = self._shared.get(name)
+        self._shared[name] = opened
+        if before is not None:
+            before.close()
+
+    def close(self) -> None:
+        """Lets go of all."""
+        for shared in self._shared.values():
+            shared.close()
+        self._shared.clear()
