@@ -1,4 +1,4 @@
-"""The decode processes of a server: started when a photo needs one, killed when it or its caller is through with it.
+"""The decode processes of a server: started when a photo needs one, ended when none has needed it for a while.
 
     none -> starting -> decoding -> resting -> decoding ...
                            |           `-> ended after `REST_S`, so that its memory is forgotten
@@ -47,7 +47,7 @@ Room = Callable[[int], AbstractAsyncContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class DecodedPhoto:
-    """Pixels uint8 [H,W,3] and the ICC profile of a photo, in memory that is shared with nobody any more."""
+    """Pixels uint8 [H,W,3] and the ICC profile of a photo; the pixels lie in the memory file itself."""
 
     pixels: NDArray[np.uint8]
     profile: bytes
