@@ -18,7 +18,7 @@ from PIL import Image
 
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.stages.decode import decode
-from sightline_server.stages.processes import pool
+from sightline_server.stages.processes import pool, process
 from sightline_server.stages.processes.process import start
 from tests.support.isolation import BOUNDS, LIMITS, Isolation, decoders, isolation
 from tests.support.pictures import encode, exif, gradient, noise, tiff_of_tiny_tiles
@@ -234,6 +234,19 @@ async def test_a_process_may_open_and_write_nothing() -> None:
         targets = sorted(os.readlink(f"{folder}/{number}") for number in os.listdir(folder))
         assert targets[:3] == [os.devnull] * 3
         assert len(targets) == 4 and targets[3].startswith("socket:")
+
+
+async def test_a_lower_limit_of_the_server_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = 1 << 30
+    under = (
+        "import resource, runpy\n"
+        f"resource.setrlimit(resource.RLIMIT_AS, ({memory}, {memory}))\n"
+        "runpy.run_module('sightline_server.stages.processes.program', run_name='__main__')"
+    )
+    monkeypatch.setattr(process, "COMMAND", ("-P", "-c", under))
+    async with isolation() as made:
+        await made.decode(TIFF)
+        assert psutil.Process(made.pid).rlimit(psutil.RLIMIT_AS) == (memory, memory)
 
 
 async def test_a_process_knows_nothing_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,7 @@ def die_first() -> None:
 
 def restrict(memory: int) -> None:
     """Bounds what this process may take: address space, open files, and no file that grows."""
+    memory = within_hard(resource.RLIMIT_AS, memory)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -68,7 +69,13 @@ def allow_seconds(seconds: int) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     limit = int(used.ru_utime + used.ru_stime) + 1 + seconds
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
+    resource.setrlimit(resource.RLIMIT_CPU, (within_hard(resource.RLIMIT_CPU, limit), hard))
+
+
+def within_hard(kind: int, wanted: int) -> int:
+    """`wanted`, or the hard limit of the server where that is lower: only root may raise it."""
+    _, hard = resource.getrlimit(kind)
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
 
 def receive(server: socket.socket) -> tuple[bytes, int] | None:
