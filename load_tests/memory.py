@@ -1,9 +1,9 @@
-"""Measures the most memory that a server and its engine take: byte budget full, every place taken, the largest photos.
+"""Measures the most memory that a server and its engine take: every place taken, the largest photos, uploads beside them.
 
     python -m load_tests.memory [--catalog DIR] [--threads 4]
 
 First ordinary searches raise the adaptive limit to its ceiling. Then the engine is paused while the photos arrive, so
-that all of them wait with their frames, and uploads that never end take what is left of the byte budget. Then the
+that all of them wait with their frames, and uploads that never end press for what is left of the byte budget. Then the
 engine goes on until every call has ended. The last line is one JSON object; docs/architecture.md states the result,
 which the limits in deploy/ follow.
 

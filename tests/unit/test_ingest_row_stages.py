@@ -139,8 +139,8 @@ async def test_exception_of_a_decoder_costs_the_image_only(tmp_path: Path, monke
             raise PlantedError("secret")
         return real(photo, limits)
 
-    real = embedding.decode
-    monkeypatch.setattr(embedding, "decode", failing)
+    real = photo_threads.prepare_here
+    monkeypatch.setattr(photo_threads, "prepare_here", failing)
     report = await build(as_csv(tmp_path))
     assert [str(problem) for problem in report.problems] == [
         f"row 4 ({BAD}): {BAD}.png: the image cannot be read (PlantedError)"
