@@ -1,4 +1,4 @@
-"""Measures the most memory that a server and its engine take: every place taken, the largest photos, uploads beside them.
+"""Measures the most memory that a server and its engine take: every place taken, the largest photos, uploads too.
 
     python -m load_tests.memory [--catalog DIR] [--threads 4]
 

@@ -11,11 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from sightline_server.index.catalog import open_catalog
-from sightline_server.ingest import catalog_rows, embedding, feed, preparation
+from sightline_server.ingest import catalog_rows, feed, preparation
 from sightline_server.ingest.build import BuildOptions, BuildReport, build_catalog
 from sightline_server.ingest.feeds import delimited, exporters, json_objects, parquet, rows, xml_items
 from sightline_server.ingest.feeds.columns import gathered
 from sightline_server.ingest.images import ImageSource
+from sightline_server.stages import photo_threads
 from tests.support.catalogs import BUILT, LIMITS, SPEC, shade_embed, write_picture
 
 IDS = [f"p{number}" for number in range(5)]
