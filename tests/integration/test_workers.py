@@ -119,14 +119,19 @@ def test_a_second_server_on_the_port_is_refused_by_its_name(
 
 
 def test_what_is_wrong_with_the_catalog_is_said_once_and_exits_2(world: World, tmp_path: Path) -> None:
-    ended = serve(world, "--listen", "127.0.0.1:0", "--workers", "2", "--catalog", str(tmp_path / "nowhere"))
+    nowhere = str(tmp_path / "nowhere")
+    arguments = ("--listen", "127.0.0.1:0", "--workers", "2")
+    ended = serve(world, *arguments, catalog=nowhere)
     assert ended.returncode == 2
-    assert ended.stderr.count("there is no catalog at") == 1
+    assert ended.stderr.count(f"sightline: there is no catalog at {nowhere}") == 1
+    ended = serve(world, *arguments, "--catalog", f"shoes={nowhere}")
+    assert ended.returncode == 2
+    assert ended.stderr.count(f"sightline: catalog shoes: there is no catalog at {nowhere}") == 1
 
 
-def serve(world: World, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def serve(world: World, *arguments: str, catalog: str = "") -> "subprocess.CompletedProcess[str]":
     """`sightline serve` to its end, which is to come soon."""
-    command = [sys.executable, "-m", "sightline_server", "serve", "--catalog", str(world.catalog)]
+    command = [sys.executable, "-m", "sightline_server", "serve", "--catalog", catalog or str(world.catalog)]
     return subprocess.run(
         [*command, "--metrics-listen", "127.0.0.1:0", *arguments],
         env=environment(),

@@ -1,5 +1,6 @@
 """A shared catalog: another process maps it and finds what its own copy would find, in memory that is not its own."""
 
+import errno
 import json
 import os
 import subprocess
@@ -111,6 +112,25 @@ async def test_nothing_is_left_open_when_a_catalog_cannot_be_shared(
     monkeypatch.setattr("sightline_server.index.opening.recall", lambda index, vectors: 0.5)
     before = memory_files()
     with pytest.raises(SightlineError, match="finds only 50%"):
+        await share_catalog(tmp_path / "shop", "shop", SPEC)
+    assert memory_files() == before
+
+
+async def test_too_few_descriptors_are_told_and_none_is_left_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_catalog(tmp_path / "shop", ROWS)
+    make, made = os.memfd_create, []
+
+    def few(name: str) -> int:
+        if len(made) == 2:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        made.append(make(name))
+        return made[-1]
+
+    monkeypatch.setattr(os, "memfd_create", few)
+    before = memory_files()
+    with pytest.raises(SightlineError, match="Too many open files; it takes 3 file descriptors"):
         await share_catalog(tmp_path / "shop", "shop", SPEC)
     assert memory_files() == before
 

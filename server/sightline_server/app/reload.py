@@ -18,7 +18,6 @@ from sightline_server.index.catalog import read_identity
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.opening import open_snapshot
 from sightline_server.index.registry import Registry
-from sightline_server.memory import give_back
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +68,6 @@ class RegistryShelf:
     async def open(self, name: str) -> None:
         """See `Shelf`."""
         self._registry.publish(await open_snapshot(self.folders[name], name, self._embedder, self._device))
-        await asyncio.to_thread(give_back)
 
 
 class CatalogReloader:

@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+import pyarrow as pa
+
 from sightline_server.domain.catalogs import unknown_catalog
+from sightline_server.memory import give_back
 from sightline_server.ports import Snapshot
 
 logger = logging.getLogger(__name__)
@@ -111,3 +114,12 @@ class Registry:
         else:
             self._observer.freed(snapshot)
             logger.info("catalog %s: revision %s freed", snapshot.name, snapshot.revision)
+            # Its products are freed with the last reference.
+            del snapshot
+            await asyncio.to_thread(trim)
+
+
+def trim() -> None:
+    """Gives memory that is free back to the kernel; both allocators would keep it."""
+    pa.default_memory_pool().release_unused()
+    give_back()

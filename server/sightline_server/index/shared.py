@@ -79,7 +79,7 @@ def share(path: Path, name: str, embedder: EmbedderSpec) -> SharedCatalog:
     if not can_map():
         raise SightlineError(ErrorKind.CONFIGURATION, "workers share one index, which takes FAISS 1.11 or newer")
     catalog = open_catalog(path, embedder)
-    files = [os.memfd_create(f"sightline-{what}") for what in ("vectors", "products", "pictures")]
+    files = memory_files("vectors", "products", "pictures")
     vectors, products, pictures = files
     try:
         built = FaissIndex(catalog.vectors, use_gpu=False)
@@ -101,6 +101,22 @@ def share(path: Path, name: str, embedder: EmbedderSpec) -> SharedCatalog:
         raise
     built_at = catalog.facts.built_at
     return SharedCatalog(name, catalog.revision, str(path), found, vectors, products, pictures, built_at)
+
+
+def memory_files(*names: str) -> list[int]:
+    """Descriptors of new anonymous files. Raises `SightlineError` where no more files may be open."""
+    files: list[int] = []
+    try:
+        files.extend(os.memfd_create(f"sightline-{name}") for name in names)
+    except OSError as error:
+        for descriptor in files:
+            os.close(descriptor)
+        raise SightlineError(
+            ErrorKind.CONFIGURATION,
+            f"the catalog cannot be shared by workers: {error.strerror}; it takes {len(names)} file descriptors of the "
+            "parent: raise `ulimit -n` (systemd: LimitNOFILE)",
+        ) from error
+    return files
 
 
 async def open_shared(shared: SharedCatalog, device: DeviceThread, *, sharers: int) -> CatalogSnapshot:

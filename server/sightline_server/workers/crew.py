@@ -121,7 +121,8 @@ class Crew:
             for number in self._numbers:
                 old = self._workers[number]
                 old.dismiss()
-                successor = await old.successor
+                # Shielded: whoever gives up waiting must not take the successor from the task that keeps the worker.
+                successor = await asyncio.shield(old.successor)
                 await successor.until_serving()
 
     async def stop(self, grace_s: float) -> None:
