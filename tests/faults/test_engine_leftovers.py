@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from load_tests.processes import below, living
+from sightline_server.process_identity import ProcessIdentity, identity_of
 from sightline_server.triton import folders, regions, runtime
 from sightline_server.triton.engine import make_engine
 from tests.support.embedded import tiny_repository
@@ -55,7 +56,7 @@ def test_a_killed_server_leaves_no_process_and_no_memory(tiny_repository: Path) 
             "embedder": 1,
             "other": 1,
         }
-        prefix = regions.prefix_of(server.pid, regions.start_time(server.pid))
+        prefix = regions.prefix_of(identity_of(server.pid))
         # An engine of somebody else that starts at the same time makes ours unknown, and it stays unmarked.
         marked = [path for path in folders.present() if any(name.startswith(prefix) for name in folders.names(path))]
         used = [path for path in runtime.listed() if path.name.startswith(prefix)]
@@ -67,9 +68,9 @@ def test_a_killed_server_leaves_no_process_and_no_memory(tiny_repository: Path) 
 
 async def test_orphans_of_dead_servers_are_removed_and_no_others(tiny_repository: Path) -> None:
     dead = subprocess.Popen(["true"])  # noqa: ASYNC220 (it ends at once)
-    dead_prefix = regions.prefix_of(dead.pid, regions.start_time(dead.pid) or "1")
+    dead_prefix = regions.prefix_of(identity_of(dead.pid))
     dead.wait()
-    reused = regions.prefix_of(os.getpid(), "1")
+    reused = regions.prefix_of(ProcessIdentity(os.getpid(), "1"))
     orphans = [regions.FOLDER / f"{prefix}c0" for prefix in (dead_prefix, reused)]
     mine = regions.FOLDER / f"{regions.own_prefix()}kept"
     for path in (*orphans, mine):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import values
 
+from sightline_server.process_identity import own_identity
 from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.shared import PREFIX, forget_gauges, joined, metrics_folder, of_all
@@ -100,15 +101,16 @@ def test_outside_of_the_block_metrics_are_the_process_own_again(folder: Path) ->
 
 def test_a_folder_is_new_and_goes_with_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    left, kept = tmp_path / f"{PREFIX}{2**22 + 1}-x", tmp_path / f"{PREFIX}{os.getpid()}-other"
-    for each in (left, kept):
+    gone, reused = (tmp_path / f"{PREFIX}{pid}-1-x" for pid in (2**22 + 1, os.getpid()))
+    kept = sorted([tmp_path / f"{PREFIX}{own_identity()}-other", tmp_path / f"{PREFIX}nobody"])
+    for each in (gone, reused, *kept):
         each.mkdir()
-    (left / "gauge_livesum_1.db").write_bytes(b"old")
+        (each / "gauge_livesum_1.db").write_bytes(b"old")
     with metrics_folder() as made:
         assert list(made.iterdir()) == []
         assert made.stat().st_mode & 0o777 == 0o700
-        assert sorted(tmp_path.iterdir()) == sorted([kept, made])
-    assert list(tmp_path.iterdir()) == [kept]
+        assert sorted(tmp_path.iterdir()) == sorted([*kept, made])
+    assert sorted(tmp_path.iterdir()) == kept
 
 
 def test_a_process_tells_what_it_takes() -> None:

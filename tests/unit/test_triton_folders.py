@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sightline_server.process_identity import identity_of
 from sightline_server.triton import folders, regions
 
 
@@ -62,7 +63,7 @@ def test_what_is_no_folder_of_tritons_is_never_touched(place: Path, name: str) -
 
 def test_orphans_are_removed_and_those_of_the_living_are_not(place: Path) -> None:
     dead = subprocess.Popen(["true"])
-    dead_prefix = regions.prefix_of(dead.pid, regions.start_time(dead.pid) or "1")
+    dead_prefix = regions.prefix_of(identity_of(dead.pid))
     dead.wait()
     orphan, mine, unmarked = make(place, "python_env_dead00", "python_env_mine00", "python_env_none00")
     (orphan / f"{dead_prefix}engine").touch()

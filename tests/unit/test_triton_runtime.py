@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.process_identity import identity_of
 from sightline_server.triton import regions, runtime
 from sightline_server.triton.reaper import Left, apply
 from sightline_server.triton.runtime import RuntimeFolder
@@ -28,7 +29,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def dead_prefix() -> str:
     """The prefix of a process that has ended."""
     ended = subprocess.Popen(["true"])
-    prefix = regions.prefix_of(ended.pid, regions.start_time(ended.pid) or "1")
+    prefix = regions.prefix_of(identity_of(ended.pid))
     ended.wait()
     return prefix
 

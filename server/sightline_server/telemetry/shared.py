@@ -18,6 +18,8 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from sightline_server.process_identity import ProcessIdentity, own_identity
+
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 PREFIX = "sightline-metrics-"
 
@@ -26,18 +28,19 @@ PREFIX = "sightline-metrics-"
 def metrics_folder() -> Iterator[Path]:
     """An empty folder of this process for the length of the block."""
     for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        if not process_lives(left.name.removeprefix(PREFIX).partition("-")[0]):
+        if is_abandoned(left.name):
             shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{own_identity()}-"))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def process_lives(pid: str) -> bool:
-    """Whether there is a process of this number; True for what is no number, which is not ours to judge."""
-    return not pid.isdigit() or Path(f"/proc/{pid}").exists()
+def is_abandoned(name: str) -> bool:
+    """Whether a folder's name carries a process that has ended; False for a name that carries none."""
+    owner = ProcessIdentity.parse(name.removeprefix(PREFIX))
+    return owner is not None and not owner.lives
 
 
 @contextmanager

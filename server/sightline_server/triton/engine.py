@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from sightline_server import memory
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.ports import Clock
+from sightline_server.process_identity import ProcessIdentity
+from sightline_server.triton import regions
 from sightline_server.triton.config import DETECTOR, EMBEDDER, MODELS, EngineConfig, EngineEvents, NoEvents
 from sightline_server.triton.embedded import EmbeddedHost
 from sightline_server.triton.faults import Cause, EngineError
@@ -92,8 +94,11 @@ class TritonEngine:
         """Model -> SHA-256 of its file; empty where that is not known."""
         return {DETECTOR: self.detector.sha256, EMBEDDER: self.embedder.sha256}
 
-    def forget_regions(self, prefix: str) -> None:
-        """See `Connection.forget_regions`; an engine that does not answer is being restarted, and forgets them so."""
+    def forget_process(self, process: ProcessIdentity) -> None:
+        """Removes the shared memory of another process that called this engine and has ended, pixels included."""
+        prefix = regions.prefix_of(process)
+        regions.remove(prefix)
+        # An engine without a connection is being restarted, and forgets them by that.
         if connection := self._lifecycle.connection:
             connection.forget_regions(prefix)
 

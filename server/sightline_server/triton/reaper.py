@@ -13,10 +13,12 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 # Run by file and isolated, so that it starts in a few milliseconds; our own package is still where this file is.
 sys.path.insert(0, str(Path(__file__).parents[2]))
+from sightline_server.process_identity import ProcessIdentity, identity_of
 from sightline_server.triton import folders, regions, runtime
 
 CHECK_PARENT_S = 1.0
@@ -30,7 +32,7 @@ def main(arguments: list[str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     left = follow(parent)
-    reap(prefix, left.engines)
+    reap(prefix, left.engines.values())
     for folder in (*left.folders, *folders_of_dead(prefix, parent)):
         runtime.remove(folder)
 
@@ -39,8 +41,8 @@ class Left:
     """What a server that ended leaves behind."""
 
     def __init__(self) -> None:
-        """Nothing yet. `engines` are process id -> start time, `folders` runtime folders."""
-        self.engines: dict[int, str] = {}
+        """Nothing yet. `engines` are process id -> identity, `folders` runtime folders."""
+        self.engines: dict[int, ProcessIdentity] = {}
         self.folders: set[Path] = set()
 
 
@@ -65,18 +67,18 @@ def apply(line: str, left: Left) -> None:
     """Takes one line of the server into account."""
     verb, _, what = line.partition(" ")
     if verb == "watch":
-        left.engines[int(what)] = regions.start_time(int(what))
+        left.engines[int(what)] = identity_of(int(what))
     elif verb == "forget":
         left.engines.pop(int(what), None)
     elif verb == "folder":
         left.folders.add(Path(what))
 
 
-def reap(prefix: str, engines: dict[int, str]) -> None:
+def reap(prefix: str, engines: Collection[ProcessIdentity]) -> None:
     """Kills what is left of the engines and unlinks the regions until nothing is left, for a bounded time."""
     deadline = time.monotonic() + GIVE_UP_S
     while True:
-        alive = [pid for pid, start in engines.items() if kill_group(pid, start)]
+        alive = [engine for engine in engines if kill_group(engine)]
         regions.remove(prefix)
         folders.remove_of(prefix)
         if (not alive and not regions.listed(prefix)) or time.monotonic() > deadline:
@@ -94,13 +96,13 @@ def folders_of_dead(prefix: str, parent: int) -> list[Path]:
     return [] if os.getppid() == parent else found
 
 
-def kill_group(leader: int, start: str) -> bool:
+def kill_group(leader: ProcessIdentity) -> bool:
     """Sends SIGKILL to the process group of `leader`; False when nobody is in it any more."""
-    # A leader with another start time is a stranger who got the number after our group had emptied.
-    if regions.start_time(leader) not in ("", start):
+    # Another process got the number after our group had emptied.
+    if leader.replaced:
         return False
     try:
-        os.killpg(leader, signal.SIGKILL)
+        os.killpg(leader.pid, signal.SIGKILL)
     except OSError:
         return False
     return True

@@ -5,43 +5,23 @@ process id and its start time, so that a reused id is not taken for a living own
 the reaper loads this file by itself.
 """
 
-import errno
 import os
 from pathlib import Path
+
+from sightline_server.process_identity import ProcessIdentity, own_identity
 
 FOLDER = Path("/dev/shm")  # noqa: S108 (shared memory has no other folder)
 PREFIX = "sightline-"
 
 
-def prefix_of(pid: int, start: str) -> str:
+def prefix_of(process: ProcessIdentity) -> str:
     """The prefix of the names of all regions of this process."""
-    return f"{PREFIX}{pid}-{start}-"
+    return f"{PREFIX}{process}-"
 
 
 def own_prefix() -> str:
     """The prefix of this process."""
-    return prefix_of(os.getpid(), start_time(os.getpid()))
-
-
-def start_time(pid: int) -> str:
-    """The start of the process, in clock ticks since boot; empty when there is no such process."""
-    fields = stat_fields(pid)
-    return fields[19] if fields else ""
-
-
-def stat_fields(pid: int) -> list[str]:
-    """`/proc/PID/stat` from the state on: [0] state, [1] parent, [2] group, [19] start; empty when it is gone.
-
-    Raises `OSError` when this process has no descriptor left for the check, which says nothing about the other.
-    """
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError as error:
-        if error.errno in (errno.EMFILE, errno.ENFILE):
-            raise
-        return []
-    # The name before the last ")" may hold blanks and brackets.
-    return text.rpartition(")")[2].split()
+    return prefix_of(own_identity())
 
 
 def remove(prefix: str) -> int:
@@ -56,10 +36,8 @@ def remove_orphans() -> int:
 
 def owner_lives(name: str) -> bool:
     """Returns whether the process that a region's name carries is still the one that made it."""
-    parts = name.removeprefix(PREFIX).split("-")
-    if len(parts) < 3 or not parts[0].isdigit():
-        return False
-    return start_time(int(parts[0])) == parts[1]
+    owner = ProcessIdentity.parse(name.removeprefix(PREFIX))
+    return owner is not None and name.startswith(prefix_of(owner)) and owner.lives
 
 
 def listed(prefix: str) -> list[Path]:

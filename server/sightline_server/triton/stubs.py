@@ -1,6 +1,6 @@
 """The processes that run the models, below tritonserver.
 
-Rule: a process number says little; a stub is its number and its start time, so that nobody else's process is ended.
+Rule: a stub is a process identity and never a number alone, so that no other process is killed in its place.
 """
 
 import os
@@ -9,16 +9,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sightline_server.triton import regions
+from sightline_server.process_identity import ProcessIdentity, stat_fields
 
 
 @dataclass(frozen=True, slots=True)
 class Stub:
     """One process that runs one model instance."""
 
-    pid: int
-    start: str
+    process: ProcessIdentity
     model: str
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
 
 
 def stubs_of(server: int) -> list[Stub]:
@@ -29,25 +33,25 @@ def stubs_of(server: int) -> list[Stub]:
 
 def stub_at(pid: int, server: int) -> Stub | None:
     """The stub with process id `pid`; None where that is something else."""
-    fields = regions.stat_fields(pid)
+    fields = stat_fields(pid)
     if not fields or fields[1] != str(server) or fields[0] in "ZX":
         return None
     with suppress(OSError, IndexError):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         if words[0].endswith(b"triton_python_backend_stub"):
             # REPOSITORY/MODEL/VERSION/model.onnx is the stub's first argument.
-            return Stub(pid, fields[19], Path(words[1].decode()).parts[-3])
+            return Stub(ProcessIdentity(pid, fields[19]), Path(words[1].decode()).parts[-3])
     return None
 
 
 def stub_is_well(stub: Stub) -> bool:
     """Returns whether a stub still runs: not dead, not stopped, not another process under its number."""
-    fields = regions.stat_fields(stub.pid)
-    return bool(fields) and fields[19] == stub.start and fields[0] not in "ZXTt"
+    fields = stat_fields(stub.pid)
+    return bool(fields) and fields[19] == stub.process.start and fields[0] not in "ZXTt"
 
 
 def kill_stub(stub: Stub) -> None:
     """Kills a stub, unless its number has passed to another process."""
-    if regions.start_time(stub.pid) == stub.start:
+    if stub.process.lives:
         with suppress(ProcessLookupError):
             os.kill(stub.pid, signal.SIGKILL)

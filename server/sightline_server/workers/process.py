@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.triton import regions
+from sightline_server.process_identity import identity_of
 from sightline_server.workers.task import LISTEN, SERVING, Task, failure_of, given_up_of
 
 COMMAND = ("-P", "-m", "sightline_server.workers.worker")
@@ -25,8 +25,8 @@ class WorkerProcess:
     def __init__(self, task: Task, process: asyncio.subprocess.Process, on_given_up: Callable[[str], None]) -> None:
         self.number = task.number
         self.pid = process.pid
-        self.regions = regions.prefix_of(process.pid, regions.start_time(process.pid))
-        """What the names of its shared memory begin with."""
+        self.identity = identity_of(process.pid)
+        """Its process, also after its end."""
         self.serving = False
         """Whether it serves now."""
         self.dismissed = False

@@ -22,7 +22,6 @@ from sightline_server.stages.formats import check_decoders
 from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.shared import forget_gauges, joined, metrics_folder, of_all
-from sightline_server.triton import regions
 from sightline_server.triton.engine import TritonEngine
 from sightline_server.workers.catalogs import SharedCatalogs
 from sightline_server.workers.crew import Crew
@@ -126,8 +125,7 @@ class Parent:
     async def tidy(self, worker: WorkerProcess) -> None:
         """Its gauges count no more, and its pixels are kept by nobody."""
         forget_gauges(self._folder, str(worker.number))
-        regions.remove(worker.regions)
-        self._engine.forget_regions(worker.regions)
+        self._engine.forget_process(worker.identity)
 
     async def check_tls(self) -> None:
         """Reads the TLS files again; those that were good stay in use if they are not good now."""
