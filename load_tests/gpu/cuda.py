@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sightline_server.triton.devices import DRIVER_FOLDERS, LIBRARY, first_library
+from sightline_server.embedded.devices import DRIVER_FOLDERS, LIBRARY, first_library
 
 MULTIPROCESSORS, CLOCK_KHZ, MAJOR, MINOR = 16, 13, 75, 76
 """Numbers of CUdevice_attribute."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
-from sightline_server.triton.devices import Driver, find_driver
+from sightline_server.embedded.devices import Driver, find_driver
 
 Version = tuple[int, int]
 RUNTIME = re.compile(r"^nvidia-cuda-runtime(?:-cu\d+)?\b[^;]*?(?:>=|~=|==)\s*(\d+)\.(\d+)")

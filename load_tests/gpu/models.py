@@ -21,10 +21,10 @@ from load_tests.gpu.operations import Work, count
 from load_tests.gpu.results import common_options, publish, say
 from load_tests.photos import ROOT
 from sightline_models.places import default_home
+from sightline_server.embedded.command import environment
+from sightline_server.embedded.installation import Installation, installation_of
 from sightline_server.errors import SightlineError
-from sightline_server.triton.command import environment
 from sightline_server.triton.config import MODELS
-from sightline_server.triton.installation import Installation, installation_of
 
 TIMER = Path(__file__).with_name("time_model.py")
 GPU_BATCHES, CPU_BATCHES = (1, 2, 4, 8, 16, 32, 64), (1, 2, 4)

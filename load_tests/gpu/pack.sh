@@ -109,7 +109,7 @@ fi
 if wanted engine || wanted libs-cu13; then
     build=$([[ $extra == cpu ]] && echo cpu || echo cuda)
     echo "pack.sh: the embedded engine, build $build" >&2
-    "$python" -c "from sightline_server.triton.installation import requirements; print(requirements('$build'))" \
+    "$python" -c "from sightline_server.embedded.installation import requirements; print(requirements('$build'))" \
         >"$work/engine.txt"
     download --no-deps --require-hashes --dest "$work/engine-all" --requirement "$work/engine.txt"
     sort_wheels "$work/engine-all" engine

@@ -23,8 +23,8 @@ from load_tests.photos import ROOT
 from sightline_client.errors import SightlineError
 from sightline_client.local_server import LocalServer
 from sightline_models.places import default_home
-from sightline_server.triton.command import environment
-from sightline_server.triton.installation import installation_of
+from sightline_server.embedded.command import environment
+from sightline_server.embedded.installation import installation_of
 
 MEASURE = ROOT / "examples" / "showroom" / "measure.py"
 PRODUCT_IMAGES = ROOT / "examples" / "showroom" / "products"

@@ -4,7 +4,7 @@
 
 Rule: the switch is set before the library is loaded, because loading it already starts the uploader and writes a device
 id below the home folder; `onnxruntime.disable_telemetry_events()` comes too late. The backend of the embedded engine
-cannot import Sightline and has the same lines in `triton/backend/onnx_runtime.py`.
+cannot import Sightline and has the same lines in `embedded/backend/onnx_runtime.py`.
 """
 
 import os

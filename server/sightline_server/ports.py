@@ -1,18 +1,21 @@
 """The seams of the server: what the core needs of the engine, the index and the telemetry.
 
-Rule: Protocols only. The implementations stand in `triton/`, `index/` and `telemetry/`; `app.py` joins them.
+Rule: Protocols only. The implementations are in `triton/`, `embedded/`, `index/` and `telemetry/`; `app/` joins them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.domain.catalogs import Capability
+from sightline_server.domain.checks import Check
 from sightline_server.domain.items import Neighbour, Product
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+from sightline_server.process_identity import ProcessIdentity
 
 Clock = Callable[[], float]
 """Seconds of a monotonic clock."""
@@ -59,6 +62,40 @@ class Engine(Protocol):
 
     async def stop(self) -> None:
         """Ends everything that `start` began, within a bound."""
+
+
+class SharedEngine(Engine, Protocol):
+    """An engine that other processes of this server call, too: its address, and what is done for them."""
+
+    @property
+    def address(self) -> str:
+        """gRPC address of the model server: HOST:PORT or unix:PATH."""
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """Model -> SHA-256 of its file; empty where that is not known."""
+
+    def give_up(self, model: str) -> None:
+        """Another process reports that the model server marked `model` as unhealthy."""
+
+    def forget_process(self, process: ProcessIdentity) -> None:
+        """Removes the shared memory of another process that called this engine and has ended, pixels included."""
+
+
+class EmbeddedChecks(Protocol):
+    """The checks of `sightline doctor` for an engine on this machine."""
+
+    def python(self) -> Check:
+        """The finding about this Python, which runs in the engine."""
+
+    def c_library(self) -> Check:
+        """The finding about the C library, which the engine is linked to."""
+
+    def disk(self, home: Path) -> Check:
+        """The finding about the disk: room for engine, models and catalogs in `home`."""
+
+    def installed(self, home: Path) -> Path:
+        """The folder of the engine that is installed under `home`. Raises `SightlineError` when there is none."""
 
 
 class Snapshot(Protocol):

@@ -24,12 +24,12 @@ class ProcessIdentity:
 
     @property
     def lives(self) -> bool:
-        """Whether the process is still there; one that has ended counts until its parent has waited for it."""
+        """True if the process is still there; one that has ended counts until its parent has waited for it."""
         return bool(self.start) and start_time(self.pid) == self.start
 
     @property
     def replaced(self) -> bool:
-        """Whether the number now belongs to another process."""
+        """True if the number now belongs to another process."""
         return start_time(self.pid) not in ("", self.start)
 
     @classmethod
@@ -41,7 +41,7 @@ class ProcessIdentity:
 
 
 def is_number(text: str) -> bool:
-    """Whether `text` consists of ASCII digits."""
+    """Returns whether `text` consists of ASCII digits."""
     return text.isascii() and text.isdigit()
 
 

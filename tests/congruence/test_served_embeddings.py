@@ -15,8 +15,7 @@ from sightline_server.ports import Engine
 from sightline_server.stages.crop import crop
 from sightline_server.stages.detect import letterbox, split_answer
 from sightline_server.stages.embed import check_embeddings
-from sightline_server.triton.engine import make_engine
-from tests.support.engine import CHECKOUT, embedded_config
+from tests.support.engine import CHECKOUT, embedded_engine
 from tests.support.pictures import noise
 from tests.support.world import draw_photo, draw_product
 
@@ -29,7 +28,7 @@ NEAR = 1e-4
 @pytest_asyncio.fixture
 async def engine() -> AsyncIterator[Engine]:
     """The real models in a Triton of this test's own."""
-    made = make_engine(embedded_config(REPOSITORY))
+    made = embedded_engine(REPOSITORY)
     await made.start()
     yield made
     await made.stop()

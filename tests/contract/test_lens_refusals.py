@@ -117,9 +117,9 @@ async def test_heic_is_named_for_programs_too() -> None:
     async with serving() as served:
         error = await refused(served, photo=b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
         assert error.details["ErrorInfo"].metadata["format"] == "heic"
-        assert (
-            error.message
-            == "the photo is HEIC; supported are JPEG, PNG and WebP; convert it in the app (or allow heic in the server's decode.formats)"
+        assert error.message == (
+            "the photo is HEIC; supported are JPEG, PNG and WebP; "
+            "convert it in the app (or allow heic in the server's decode.formats)"
         )
 
 

@@ -18,9 +18,9 @@ import psutil
 import pytest
 
 from load_tests.processes import below
-from sightline_server.triton.command import command_line, environment, free_ports
-from sightline_server.triton.install import install
-from sightline_server.triton.installation import installation_of
+from sightline_server.embedded.command import command_line, environment, free_ports
+from sightline_server.embedded.install import install
+from sightline_server.embedded.installation import installation_of
 from sightline_server.triton.sharing import room, stub_memory
 from tests.support import strace
 from tests.support.calling_home import Places, findings

@@ -28,8 +28,7 @@ from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.stages.crop import crop
 from sightline_server.stages.decode import DecodeLimits, decode
 from sightline_server.stages.detect import letterbox
-from sightline_server.triton.engine import make_engine
-from tests.support.engine import CHECKOUT, embedded_config, sightline_home
+from tests.support.engine import CHECKOUT, embedded_engine, sightline_home
 from tests.support.pictures import encode, exif, noise
 from tests.support.world import WHOLE, Answer, Failed, RunningServer, World, asked, refused, running, search
 
@@ -133,7 +132,7 @@ def since() -> float:
 
 async def served_embedding(canary: Canary) -> tuple[DetectorSpec, EmbedderSpec, bytes]:
     """The specs of the real models, and the embedding of the whole canary as Triton gives it."""
-    engine = make_engine(embedded_config(CHECKOUT / "model_repository"))
+    engine = embedded_engine(CHECKOUT / "model_repository")
     await engine.start()
     try:
         part = crop(canary.frame, Box.whole(), engine.embedder).pixels

@@ -11,11 +11,12 @@ import psutil
 import pytest
 
 from load_tests.processes import below, living
+from sightline_server import owned_names, runtime_folder
+from sightline_server.embedded import folders
 from sightline_server.process_identity import ProcessIdentity, identity_of
-from sightline_server.triton import folders, regions, runtime
-from sightline_server.triton.engine import make_engine
+from sightline_server.triton import regions
 from tests.support.embedded import tiny_repository
-from tests.support.engine import CHECKOUT, embedded_config
+from tests.support.engine import CHECKOUT, embedded_engine, sightline_home
 
 __all__ = ["tiny_repository"]
 pytestmark = pytest.mark.engine
@@ -23,12 +24,15 @@ GONE_WITHIN_S = 10.0
 SERVER = """
 import asyncio, sys
 from pathlib import Path
-from sightline_server.triton.config import EngineConfig
-from sightline_server.triton.engine import make_engine
+from sightline_server.embedded.config import EmbeddedConfig
+from sightline_server.embedded.host import EmbeddedHost
+from sightline_server.triton.config import EngineConfig, NoEvents
+from sightline_server.triton.engine import TritonEngine
 import numpy as np
 
 async def main():
-    engine = make_engine(EngineConfig(home=Path(sys.argv[1]), repository=Path(sys.argv[2])))
+    host = EmbeddedHost(EmbeddedConfig(Path(sys.argv[1]), Path(sys.argv[2])), NoEvents().provider)
+    engine = TritonEngine(host, EngineConfig())
     await engine.start()
     crops = [np.zeros((32, 32, 3), np.uint8)] * 2
     await engine.runner("embedder").infer(crops, deadline=None)
@@ -41,8 +45,8 @@ asyncio.run(main())
 
 
 def test_a_killed_server_leaves_no_process_and_no_memory(tiny_repository: Path) -> None:
-    config = embedded_config(tiny_repository)
-    command = [sys.executable, "-c", SERVER, str(config.home), str(config.repository)]
+    embedded_engine(tiny_repository)
+    command = [sys.executable, "-c", SERVER, str(sightline_home()), str(tiny_repository)]
     environment = dict(os.environ, PYTHONPATH=str(CHECKOUT / "server"))
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert server.stdout is not None
@@ -56,10 +60,10 @@ def test_a_killed_server_leaves_no_process_and_no_memory(tiny_repository: Path) 
             "embedder": 1,
             "other": 1,
         }
-        prefix = regions.prefix_of(identity_of(server.pid))
+        prefix = owned_names.prefix_of(identity_of(server.pid))
         # An engine of somebody else that starts at the same time makes ours unknown, and it stays unmarked.
         marked = [path for path in folders.present() if any(name.startswith(prefix) for name in folders.names(path))]
-        used = [path for path in runtime.listed() if path.name.startswith(prefix)]
+        used = [path for path in runtime_folder.listed() if path.name.startswith(prefix)]
         assert len(used) == 1
         server.kill()
         server.wait()
@@ -68,14 +72,14 @@ def test_a_killed_server_leaves_no_process_and_no_memory(tiny_repository: Path) 
 
 async def test_orphans_of_dead_servers_are_removed_and_no_others(tiny_repository: Path) -> None:
     dead = subprocess.Popen(["true"])  # noqa: ASYNC220 (it ends at once)
-    dead_prefix = regions.prefix_of(identity_of(dead.pid))
+    dead_prefix = owned_names.prefix_of(identity_of(dead.pid))
     dead.wait()
-    reused = regions.prefix_of(ProcessIdentity(os.getpid(), "1"))
+    reused = owned_names.prefix_of(ProcessIdentity(os.getpid(), "1"))
     orphans = [regions.FOLDER / f"{prefix}c0" for prefix in (dead_prefix, reused)]
-    mine = regions.FOLDER / f"{regions.own_prefix()}kept"
+    mine = regions.FOLDER / f"{owned_names.own_prefix()}kept"
     for path in (*orphans, mine):
         path.write_bytes(b"pixels")
-    engine = make_engine(embedded_config(tiny_repository, stop_timeout_s=0.5))
+    engine = embedded_engine(tiny_repository, stop_timeout_s=0.5)
     try:
         await engine.start()
         assert [path for path in orphans if path.exists()] == []

@@ -14,9 +14,10 @@ import pytest
 from load_tests.attacks.engine import EVERYTHING, done_by_a_neighbour, tcp_listeners
 from load_tests.attacks.frame import Skipped
 from sightline_server.domain.address import UnixAddress, parse_target
-from sightline_server.triton import command, regions
-from sightline_server.triton.command import Ports, free_ports
-from sightline_server.triton.installation import Installation
+from sightline_server.embedded import command
+from sightline_server.embedded.command import Ports, free_ports
+from sightline_server.embedded.installation import Installation
+from sightline_server.triton import regions
 from tests.support.embedded import Embedded, both, running_engine, tiny_repository
 from tests.support.remote_triton import remote_triton
 

@@ -14,12 +14,11 @@ from typing import Any
 import onnx
 import pytest
 
+from sightline_server.embedded import command
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.triton import command
-from sightline_server.triton.config import EngineConfig
-from sightline_server.triton.engine import TritonEngine, make_engine
+from sightline_server.triton.engine import TritonEngine
 from tests.support.embedded import BACK_WITHIN_S, Readiness, both, embed, running_engine, tiny_repository
-from tests.support.engine import embedded_config, sightline_home
+from tests.support.engine import embedded_engine, remote_engine
 from tests.support.remote_triton import RemoteTriton, remote_triton
 from tests.support.tiny_models import build_repository
 
@@ -63,7 +62,7 @@ async def test_an_engine_that_comes_back_with_another_model_is_not_taken(
 async def test_a_metrics_port_that_is_taken_is_refused_at_the_start(tiny_repository: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
-        engine = make_engine(embedded_config(tiny_repository, metrics_port=taken))
+        engine = embedded_engine(tiny_repository, metrics_port=taken)
         with pytest.raises(SightlineError, match=f"127.0.0.1:{taken} for the engine's metrics") as caught:
             await engine.start()
         assert caught.value.kind is ErrorKind.CONFIGURATION
@@ -90,7 +89,7 @@ def elsewhere(tiny_repository: Path) -> Iterator[RemoteTriton]:
 @asynccontextmanager
 async def engine_at(triton: RemoteTriton, **changes: Any) -> AsyncIterator[tuple[TritonEngine, Readiness]]:
     """An engine on `triton` for the length of the block."""
-    engine = make_engine(EngineConfig(sightline_home(), triton.repository, triton.url, **changes))
+    engine = remote_engine(triton.url, **changes)
     readiness = Readiness(engine)
     try:
         await engine.start()

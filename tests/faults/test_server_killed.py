@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from load_tests.faults import kill_server, kill_under_load
-from sightline_server.triton import runtime
+from sightline_server import runtime_folder
 from tests.support.rest import unharmed
 from tests.support.small_shop import PHOTO, SmallShop, serving
 from tests.support.world import RunningServer
@@ -32,8 +32,10 @@ async def test_a_killed_part_of_the_engine_comes_back(role: str, victim: Running
 
 def test_nothing_is_left_of_a_killed_server(victim: RunningServer) -> None:
     name = f"sightline-{victim.pid}-"
-    assert len([path for path in runtime.listed() if path.name.startswith(name)]) == 2, "the engine's and the control's"
+    assert len([path for path in runtime_folder.listed() if path.name.startswith(name)]) == 2, (
+        "the engine's and the control's"
+    )
     last = kill_server(victim.process)
     assert last["broken"] == []
     assert (last["processes_left"], last["shared_files_left"]) == (0, 0)
-    assert [path for path in runtime.listed() if path.name.startswith(name)] == []
+    assert [path for path in runtime_folder.listed() if path.name.startswith(name)] == []

@@ -11,12 +11,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sightline_server import owned_names
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton import regions
-from sightline_server.triton.config import EngineConfig
-from sightline_server.triton.engine import TritonEngine, make_engine
-from tests.support.engine import TritonSession, embedded_config, tiny_engine, tiny_repository, tiny_triton
+from sightline_server.triton.engine import TritonEngine
+from tests.support.engine import (
+    TritonSession,
+    embedded_engine,
+    remote_engine,
+    tiny_engine,
+    tiny_repository,
+    tiny_triton,
+)
 from tests.support.tiny_models import (
     DETECTOR_SIZE,
     EMBEDDER_DIMENSION,
@@ -75,8 +82,7 @@ async def test_answers_are_those_of_the_models(tiny_engine: TritonEngine) -> Non
 
 @pytest.mark.parametrize("shared_memory", [True, False])
 async def test_both_transports_give_the_same_answers(tiny_triton: TritonSession, shared_memory: bool) -> None:
-    config = EngineConfig(tiny_triton.home, tiny_triton.repository, tiny_triton.url, shared_memory=shared_memory)
-    engine = make_engine(config)
+    engine = remote_engine(tiny_triton.url, shared_memory=shared_memory)
     await engine.start()
     try:
         assert set(engine.transports.values()) == {"shm" if shared_memory else "inline"}
@@ -105,12 +111,12 @@ async def test_a_call_without_time_left_is_refused_before_it_is_sent(tiny_engine
 
 
 async def test_pixels_stand_under_no_name_while_the_engine_runs(tiny_repository: Path) -> None:
-    engine = make_engine(embedded_config(tiny_repository))
+    engine = embedded_engine(tiny_repository)
     await engine.start()
     try:
         await engine.runner("embedder").infer(list(crops(4)), deadline=None)
         assert engine.transports == {"detector": "shm", "embedder": "shm"}
-        assert [path for path in regions.listed(regions.own_prefix()) if "session" not in path.name] == []
+        assert [path for path in regions.listed(owned_names.own_prefix()) if "session" not in path.name] == []
     finally:
         await engine.stop()
 
@@ -122,7 +128,7 @@ async def test_a_model_that_cannot_be_loaded_fails_the_start_with_the_log(
         (tmp_path / model / "1").mkdir(parents=True)
         (tmp_path / model / "config.pbtxt").write_text((tiny_repository / model / "config.pbtxt").read_text())
         (tmp_path / model / "1" / "model.onnx").write_bytes(b"not a model")
-    engine = make_engine(embedded_config(tmp_path))
+    engine = embedded_engine(tmp_path)
     with pytest.raises(SightlineError, match=r"failed to load|load failed"):
         await engine.start()
     assert not engine.ready
@@ -132,7 +138,7 @@ async def test_a_model_that_cannot_be_loaded_fails_the_start_with_the_log(
 async def test_a_model_that_differs_from_its_declaration_is_not_started(tmp_path: Path, model: str) -> None:
     path = build_repository(tmp_path) / model / "1" / "model.onnx"
     path.with_name("model.json").write_text(json.dumps({"name": "own", "version": "1", "sha256": "0" * 64}))
-    engine = make_engine(embedded_config(tmp_path))
+    engine = embedded_engine(tmp_path)
     with pytest.raises(SightlineError, match=r"expected sha256 0{64}") as caught:
         await engine.start()
     assert caught.value.kind is ErrorKind.CONFIGURATION
@@ -146,8 +152,8 @@ async def test_a_model_that_differs_from_its_declaration_is_not_started(tmp_path
 
 
 async def test_a_repository_without_models_says_how_to_get_them(tmp_path: Path) -> None:
-    engine = make_engine(embedded_config(tmp_path))
+    engine = embedded_engine(tmp_path)
     with pytest.raises(SightlineError, match="sightline models pull") as caught:
         await engine.start()
     assert caught.value.kind is ErrorKind.CONFIGURATION
-    assert regions.listed(f"{regions.own_prefix()}e") == []
+    assert regions.listed(f"{owned_names.own_prefix()}e") == []

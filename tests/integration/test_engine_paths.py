@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sightline_server.triton import regions, runtime
+from sightline_server import owned_names, runtime_folder
 from tests.support.embedded import both, running_engine
 from tests.support.engine import sightline_home
 from tests.support.tiny_models import build_repository
@@ -38,4 +38,4 @@ async def test_home_and_repository_with_hard_names_start_and_leave_nothing(
 
 def mine() -> list[Path]:
     """The runtime folders of this process."""
-    return [path for path in runtime.listed() if path.name.startswith(regions.own_prefix())]
+    return [path for path in runtime_folder.listed() if path.name.startswith(owned_names.own_prefix())]

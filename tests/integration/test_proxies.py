@@ -14,9 +14,9 @@ from load_tests.scrapes import scrape
 from sightline_client.options import ClientOptions
 from sightline_client.sync import Client
 from sightline_server.domain.address import parse_target
+from sightline_server.embedded.command import environment
+from sightline_server.embedded.installation import Installation
 from sightline_server.triton.client import channel_options
-from sightline_server.triton.command import environment
-from sightline_server.triton.installation import Installation
 from tests.support.embedded import both, running_engine, tiny_repository
 from tests.support.world import World, product_id, running
 

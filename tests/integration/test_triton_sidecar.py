@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sightline_server.triton.command import Ports
-from sightline_server.triton.config import EngineConfig
-from sightline_server.triton.engine import TritonEngine, make_engine
-from tests.support.engine import tiny_repository
+from sightline_server.embedded.command import Ports
+from sightline_server.triton.engine import TritonEngine
+from tests.support.engine import remote_engine, tiny_repository
 from tests.support.remote_triton import RemoteTriton
 from tests.support.tiny_models import EMBEDDER_SIZE, expected_embeddings
 
@@ -35,7 +34,7 @@ async def test_triton_on_a_socket_serves_and_is_found_again_after_its_restart(
 ) -> None:
     triton = RemoteTriton(tiny_repository, Ports(GRPC_PORT, 0, tmp_path / "grpc"))
     triton.start()
-    engine = make_engine(EngineConfig(triton_url=f"unix:{tmp_path}/grpc:{GRPC_PORT}", restart_backoff_s=(0.1,)))
+    engine = remote_engine(f"unix:{tmp_path}/grpc:{GRPC_PORT}", restart_backoff_s=(0.1,))
     try:
         await engine.start()
         await assert_answers(engine)

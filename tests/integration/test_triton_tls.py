@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.triton.config import EngineConfig
-from sightline_server.triton.engine import TritonEngine, make_engine
+from sightline_server.triton.engine import TritonEngine
 from sightline_server.triton.link import TritonTls
 from tests.support.authority import Authority
-from tests.support.engine import tiny_repository
+from tests.support.engine import remote_engine, tiny_repository
 from tests.support.remote_triton import RemoteTriton, remote_triton
 from tests.support.tiny_models import EMBEDDER_SIZE, expected_embeddings
 
@@ -67,7 +66,7 @@ def mutual_triton(tiny_repository: Path, authority: Authority) -> Iterator[Remot
 
 @asynccontextmanager
 async def engine_at(url: str, tls: TritonTls | None, timeout_s: float = START_S) -> AsyncIterator[TritonEngine]:
-    engine = make_engine(EngineConfig(triton_url=url, tls=tls, start_timeout_s=timeout_s, restart_backoff_s=(0.1,)))
+    engine = remote_engine(url, tls, start_timeout_s=timeout_s, restart_backoff_s=(0.1,))
     await engine.start()
     try:
         yield engine

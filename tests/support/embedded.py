@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest_asyncio
 
+from sightline_server import owned_names
+from sightline_server.embedded.host import EmbeddedHost
 from sightline_server.errors import SightlineError
 from sightline_server.triton import regions
 from sightline_server.triton.config import EngineEvents
-from sightline_server.triton.embedded import EmbeddedHost
-from sightline_server.triton.engine import TritonEngine, make_engine
-from tests.support.engine import embedded_config, tiny_repository
+from sightline_server.triton.engine import TritonEngine
+from tests.support.engine import embedded_engine, tiny_repository
 from tests.support.tiny_models import EMBEDDER_SIZE, expected_embeddings
 
 __all__ = ["tiny_repository"]
@@ -98,7 +99,7 @@ async def running_engine(repository: Path, **changes: Any) -> AsyncIterator[Embe
     """A started engine with quick probes for the length of the block; nothing of it may be left in `/dev/shm`."""
     settings = {"probe_interval_s": 0.2, "probe_timeout_s": 3.0, "reload_timeout_s": 15.0, "stop_timeout_s": 0.5}
     events = Events()
-    engine = make_engine(embedded_config(repository, **{**settings, **changes}), events)
+    engine = embedded_engine(repository, events, **{**settings, **changes})
     readiness = Readiness(engine)
     await engine.start()
     readiness.seen.clear()
@@ -107,7 +108,7 @@ async def running_engine(repository: Path, **changes: Any) -> AsyncIterator[Embe
         yield Embedded(engine, engine.host, events, readiness)
     finally:
         await engine.stop()
-    assert regions.listed(regions.own_prefix()) == []
+    assert regions.listed(owned_names.own_prefix()) == []
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

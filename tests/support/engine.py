@@ -8,32 +8,39 @@ In a conftest.py or a test module:
         answer = await tiny_engine.runner("embedder").infer(parts, deadline=None)
 
 `tiny_triton` starts tritonserver once (about 3 s) and gives its `TritonSession`; `tiny_engine` is a started engine on
-it in the test's own event loop. A test that kills or freezes engines starts its own with `embedded_config`.
+it in the test's own event loop. A test that kills or freezes engines starts its own with `embedded_engine`;
+`remote_engine` is one on a Triton elsewhere.
 """
 
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from sightline_server import owned_names
+from sightline_server.domain.address import parse_target
+from sightline_server.embedded.command import private_ports
+from sightline_server.embedded.config import EmbeddedConfig
+from sightline_server.embedded.host import EmbeddedHost, linked
+from sightline_server.embedded.install import install
+from sightline_server.embedded.process import TritonProcess
+from sightline_server.embedded.reaping import Reaper
+from sightline_server.runtime_folder import RuntimeFolder
 from sightline_server.triton import regions
-from sightline_server.triton.command import private_ports
-from sightline_server.triton.config import EngineConfig
-from sightline_server.triton.embedded import linked
-from sightline_server.triton.engine import TritonEngine, make_engine
-from sightline_server.triton.install import install
-from sightline_server.triton.process import TritonProcess
-from sightline_server.triton.reaping import Reaper
-from sightline_server.triton.runtime import RuntimeFolder
+from sightline_server.triton.config import EngineConfig, EngineEvents, NoEvents
+from sightline_server.triton.engine import TritonEngine
+from sightline_server.triton.link import Link, TritonTls
+from sightline_server.triton.remote import RemoteHost
 from tests.support.tiny_models import build_repository
 
 CHECKOUT = Path(__file__).parents[2]
 START_TIMEOUT_S = 60.0
+EMBEDDED_ONLY = {field.name for field in fields(EmbeddedConfig)}
 
 
 @dataclass(frozen=True)
@@ -51,11 +58,23 @@ def sightline_home() -> Path:
     return Path(os.environ.get("SIGHTLINE_HOME", CHECKOUT / ".sightline")).absolute()
 
 
-def embedded_config(repository: Path, **changes: Any) -> EngineConfig:
-    """Settings of an embedded engine on `repository`; installs the engine first if it is not there."""
-    home = sightline_home()
-    install(home, progress=lambda text: None)
-    return EngineConfig(**{"home": home, "repository": repository, **changes})
+def embedded_engine(repository: Path, events: EngineEvents | None = None, **changes: Any) -> TritonEngine:
+    """An embedded engine on `repository`, not started yet; installs it first if it is not there.
+
+    `changes` are values of `EmbeddedConfig` and of `EngineConfig`.
+    """
+    own = {name: changes.pop(name) for name in EMBEDDED_ONLY & changes.keys()}
+    config = EmbeddedConfig(**{"home": sightline_home(), "repository": repository, **own})
+    install(config.home, progress=lambda text: None)
+    listener = events or NoEvents()
+    host = EmbeddedHost(config, listener.provider)
+    return TritonEngine(host, EngineConfig(**changes), listener)
+
+
+def remote_engine(url: str, tls: TritonTls | None = None, **changes: Any) -> TritonEngine:
+    """An engine on the Triton at `url`, not started yet; `changes` are values of `EngineConfig`."""
+    host = RemoteHost(Link(parse_target(url), tls), NoEvents().provider)
+    return TritonEngine(host, EngineConfig(**changes))
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +89,7 @@ def tiny_triton(tiny_repository: Path) -> Iterator[TritonSession]:
     home = sightline_home()
     installation = install(home, progress=lambda text: None)
     regions.remove_orphans()
-    reaper = Reaper(regions.own_prefix())
+    reaper = Reaper(owned_names.own_prefix())
     reaper.start()
     folder = RuntimeFolder()
     reaper.keep(folder.path)
@@ -80,7 +99,7 @@ def tiny_triton(tiny_repository: Path) -> Iterator[TritonSession]:
         folder.link("models", tiny_repository),
         ("detector", "embedder"),
         ports,
-        f"{regions.own_prefix()}session-",
+        f"{owned_names.own_prefix()}session-",
     )
     process.start()
     reaper.watch(process.pid)
@@ -97,8 +116,7 @@ def tiny_triton(tiny_repository: Path) -> Iterator[TritonSession]:
 @pytest_asyncio.fixture
 async def tiny_engine(tiny_triton: TritonSession) -> AsyncIterator[TritonEngine]:
     """A started engine of this test's event loop on the session's Triton."""
-    config = EngineConfig(home=tiny_triton.home, repository=tiny_triton.repository, triton_url=tiny_triton.url)
-    engine = make_engine(config)
+    engine = remote_engine(tiny_triton.url)
     await engine.start()
     yield engine
     await engine.stop()

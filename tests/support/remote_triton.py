@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from sightline_server.triton import regions
-from sightline_server.triton.command import Ports, free_ports
-from sightline_server.triton.install import install
-from sightline_server.triton.process import TritonProcess
+from sightline_server import owned_names
+from sightline_server.embedded.command import Ports, free_ports
+from sightline_server.embedded.install import install
+from sightline_server.embedded.process import TritonProcess
 from tests.support.engine import sightline_home, wait_until_it_listens
 
 numbers = count()
@@ -35,7 +35,7 @@ class RemoteTriton:
     def start(self) -> None:
         """Returns when it listens."""
         installation = install(sightline_home(), progress=lambda text: None)
-        prefix = f"{regions.own_prefix()}remote{next(numbers)}-"
+        prefix = f"{owned_names.own_prefix()}remote{next(numbers)}-"
         self.process = TritonProcess(installation, self.repository, ("detector", "embedder"), self.ports, prefix)
         self.process._command += self.options
         self.process.start()

@@ -10,12 +10,12 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from sightline_server import runtime_folder
 from sightline_server.cli.catalog import app
 from sightline_server.cli.pid_file import written_pid
 from sightline_server.control import client, server
 from sightline_server.control.protocol import Reloaded, names_of, report_line, reports_of, request_line
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.triton import runtime
 
 REPORTS = [
     Reloaded("a", "1-aaa", "1-bbb"),
@@ -43,7 +43,7 @@ class Catalogs:
 def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only place of runtime folders, so that other servers of this user are not seen."""
     folder = tmp_path_factory.mktemp("run")
-    monkeypatch.setattr(runtime, "places", lambda: [folder])
+    monkeypatch.setattr(runtime_folder, "places", lambda: [folder])
     monkeypatch.setattr(client, "SERVICE_FOLDER", folder / "service")
     return folder
 
@@ -69,7 +69,7 @@ async def test_a_command_waits_for_the_work_and_brings_its_report() -> None:
 
 async def test_the_folder_is_closed_to_others(place: Path) -> None:
     async with server.control_socket(Catalogs().reload):
-        [folder] = runtime.listed()
+        [folder] = runtime_folder.listed()
         assert folder.parent == place
         assert folder.stat().st_mode & 0o777 == 0o700
         assert client.sockets() == {os.getpid(): folder / "control"}
@@ -112,7 +112,7 @@ async def test_a_server_that_stops_answers_nobody_and_says_so() -> None:
 async def test_a_server_without_a_place_for_its_socket_serves_all_the_same(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(runtime, "places", list)
+    monkeypatch.setattr(runtime_folder, "places", list)
     async with server.control_socket(Catalogs().reload):
         assert "no control socket" in caplog.text
 

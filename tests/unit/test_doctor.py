@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from sightline_server.cli import doctor, surroundings
-from sightline_server.cli.surroundings import Verdict
 from sightline_server.domain.address import TcpAddress
+from sightline_server.domain.checks import Verdict
 from sightline_server.settings import EngineSettings, ServerSettings, Settings
 from sightline_server.triton import sharing
 from sightline_server.triton.sharing import Room

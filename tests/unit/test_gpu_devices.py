@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from sightline_server.embedded.command import ON_GPU, environment
+from sightline_server.embedded.devices import LIBRARY, Device, Driver, find_driver, runs_on_gpu
+from sightline_server.embedded.installation import Installation
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import Settings
-from sightline_server.triton.command import ON_GPU, environment
-from sightline_server.triton.devices import LIBRARY, Device, Driver, find_driver, runs_on_gpu
-from sightline_server.triton.installation import Installation
 
 
 def libcuda(*, version: int, gpus: int, initialised: int = 0) -> SimpleNamespace:

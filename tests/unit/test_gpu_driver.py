@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from load_tests.gpu.driver import Version, asked_by_wheels, judge, runtime_of
-from sightline_server.triton.devices import Driver
+from sightline_server.embedded.devices import Driver
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,16 @@ from sightline_models.errors import NoHomeError
 from sightline_models.places import default_home, default_repository, find_home, missing_right
 from sightline_models.pull import pull
 from sightline_models.store import State, StoredModel
-from sightline_server.app.engine import places
+from sightline_server.app.engine import make_host
 from sightline_server.cli import catalog, demo, doctor, serve
 from sightline_server.cli.loading import load
+from sightline_server.embedded import cli as engine_cli
+from sightline_server.embedded.install import install
+from sightline_server.embedded.installation import read_stamp
+from sightline_server.embedded.repository import assemble
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import EngineSettings, Settings
-from sightline_server.triton import cli as engine_cli
-from sightline_server.triton.install import install
-from sightline_server.triton.installation import read_stamp
-from sightline_server.triton.repository import assemble
+from sightline_server.triton.config import NoEvents
 from tests.support.catalogs import row, unit_vectors, write_catalog
 from tests.support.engine import CHECKOUT, sightline_home
 from tests.support.installed import copy_packages
@@ -78,9 +79,9 @@ def test_repository_needs_a_home_only_outside_of_a_checkout(tmp_path: Path) -> N
 
 def test_engine_elsewhere_needs_no_home() -> None:
     elsewhere = Settings(home=None, engine=EngineSettings(triton_url="triton:8001"))
-    assert places(elsewhere) == (Path(), Path())
+    assert make_host(elsewhere, NoEvents().provider, {}).address == "triton:8001"
     with pytest.raises(SightlineError, match="SIGHTLINE_HOME"):
-        places(Settings(home=None))
+        make_host(Settings(home=None), NoEvents().provider, {})
 
 
 @pytest.mark.usefixtures("homeless")
@@ -183,6 +184,6 @@ def test_stamp_and_repository_without_rights_are_errors(tmp_path: Path, monkeypa
     monkeypatch.setattr(Path, "read_text", refuse)
     with pytest.raises(SightlineError, match="the engine cannot be read"):
         read_stamp(tmp_path)
-    monkeypatch.setattr("sightline_server.triton.repository.copy_missing", refuse)
+    monkeypatch.setattr("sightline_server.embedded.repository.copy_missing", refuse)
     with pytest.raises(SightlineError, match="this user may not"):
         assemble(tmp_path)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sightline_server.triton.command import environment
-from sightline_server.triton.installation import Installation
+from sightline_server.embedded.command import environment
+from sightline_server.embedded.installation import Installation
 from tests.support.engine import CHECKOUT
 
 LIBRARY = "onnx" + "runtime"
@@ -24,7 +24,7 @@ PYTHON_TEXT = re.compile(
 CALLS = {"import_module", "__import__", "importorskip", "find_loader"}
 MODULES = {
     "models": "server/sightline_models/onnx_runtime.py",
-    "backend": "server/sightline_server/triton/backend/onnx_runtime.py",
+    "backend": "server/sightline_server/embedded/backend/onnx_runtime.py",
     "gpu timer": "load_tests/gpu/time_model.py",
 }
 

@@ -8,7 +8,7 @@ from itertools import chain
 import pytest
 
 from load_tests.peers.peers import PEERS
-from sightline_server.triton.installation import CPU, CUDA, NVIDIA, requirements
+from sightline_server.embedded.installation import CPU, CUDA, NVIDIA, requirements
 from tests.support.engine import CHECKOUT
 
 PAGE = (CHECKOUT / "docs" / "privacy.md").read_text()

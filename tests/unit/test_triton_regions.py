@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sightline_server import owned_names
 from sightline_server.process_identity import ProcessIdentity, start_time
 from sightline_server.triton import regions
 
@@ -16,12 +17,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_prefix_names_the_process_and_its_start() -> None:
-    assert regions.own_prefix() == f"sightline-{os.getpid()}-{start_time(os.getpid())}-"
+    assert owned_names.own_prefix() == f"sightline-{os.getpid()}-{start_time(os.getpid())}-"
 
 
 @pytest.mark.parametrize("name", ["sightline-", "sightline-x-1-c0", "sightline-1", "sightline-1-1"])
 def test_names_that_are_not_ours_alone_belong_to_nobody(name: str) -> None:
-    assert not regions.owner_lives(name)
+    assert not owned_names.owner_lives(name)
 
 
 def test_orphans_are_those_of_dead_processes_and_of_reused_numbers(folder: Path) -> None:
@@ -37,5 +38,5 @@ def test_orphans_are_those_of_dead_processes_and_of_reused_numbers(folder: Path)
 def test_removal_takes_one_prefix_and_not_its_longer_neighbour(folder: Path) -> None:
     for name in ("sightline-1-7-c0", "sightline-1-7-e0-x", "sightline-1-77-c0", "sightline-11-7-c0"):
         (folder / name).touch()
-    assert regions.remove(regions.prefix_of(ProcessIdentity(1, "7"))) == 2
+    assert regions.remove(owned_names.prefix_of(ProcessIdentity(1, "7"))) == 2
     assert sorted(os.listdir(folder)) == ["sightline-1-77-c0", "sightline-11-7-c0"]

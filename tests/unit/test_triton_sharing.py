@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from sightline_server.embedded.command import Ports, command_line
+from sightline_server.embedded.installation import Installation
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.triton.command import Ports, command_line
-from sightline_server.triton.installation import Installation
 from sightline_server.triton.sharing import (
     AMPLE,
     LARGE,

@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 import pytest
 
+from sightline_server import owned_names
 from sightline_server.triton import regions, tensors
 from sightline_server.triton.client import TritonClient
 from sightline_server.triton.faults import Cause, EngineError
@@ -90,7 +91,7 @@ async def test_no_name_is_left_once_triton_has_mapped_it(pool: RegionPool, regis
     assert region is not None
     assert os.listdir(folder) == []
     assert registrar.mapped == {region.name: 0o600}
-    assert region.name.startswith(regions.own_prefix())
+    assert region.name.startswith(owned_names.own_prefix())
 
 
 async def test_no_name_is_left_when_triton_refuses(pool: RegionPool, registrar: Registrar, folder: Path) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import errno
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -123,7 +122,7 @@ async def watching(
     fake: FakeEngine, recorder: Recorder, clock: HandClock | None = None, **changes: Any
 ) -> AsyncIterator[Watch]:
     changes = {"probe_interval_s": 0.001, "restart_backoff_s": (0.0, 0.001), **changes}
-    config = EngineConfig(Path(), Path(), **changes)
+    config = EngineConfig(**changes)
     watch = Watch(cast(Lifecycle, fake), config, recorder, clock or HandClock(), recorder.set_ready)
     task = asyncio.create_task(watch.run())
     try:

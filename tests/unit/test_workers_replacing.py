@@ -9,7 +9,7 @@ import pytest
 from sightline_server.app.reload import CatalogReloader
 from sightline_server.control.protocol import Reloaded
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.triton.engine import TritonEngine
+from sightline_server.ports import SharedEngine
 from sightline_server.workers.crew import Crew
 from sightline_server.workers.serving import Parent, Replacing
 
@@ -24,7 +24,7 @@ class Scene:
         self.reports = [Reloaded("a", "1-a", "1-a"), Reloaded("b", "1-b", "2-b")]
         self.done = asyncio.Event()
         self.replacing = Replacing(
-            cast(Parent, self), cast(Crew, self), cast(TritonEngine, self), cast(CatalogReloader, Reloader(self))
+            cast(Parent, self), cast(Crew, self), cast(SharedEngine, self), cast(CatalogReloader, Reloader(self))
         )
 
     async def check_tls(self) -> None:

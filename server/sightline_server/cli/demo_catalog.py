@@ -42,11 +42,11 @@ def ensure(feed: Path, say: Say) -> Path:
 
 def _set_up(settings: Settings, say: Say) -> Path:
     """The engine, unless a running Triton is used, and the models; returns the model repository."""
-    from sightline_server.triton.install import install
+    from sightline_server.app.embedded import install_engine
 
     repository = settings.engine.repository or default_repository(settings.home_folder)
     if settings.engine.triton_url is None:
-        install(settings.home_folder, progress=say)
+        install_engine(settings.home_folder, say)
     try:
         pull(repository, settings.home_folder, lambda step: say(f"models: {step.model.name}, {step.step.value}"))
     except ModelError as error:

@@ -6,9 +6,7 @@ WARN is what a command mends or what costs something; the exit code is 1 only wi
 
 import json
 import os
-import platform
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
@@ -28,13 +26,13 @@ from sightline_models.defaults import DEFAULT_MODELS
 from sightline_models.errors import ModelError, NoHomeError
 from sightline_models.places import default_repository, missing_right
 from sightline_models.store import State, inspect
+from sightline_server.app.embedded import embedded_checks
 from sightline_server.cli.loading import load
-from sightline_server.cli.surroundings import Check, Verdict, disk, home_folder, port, proxies, shared_memory
+from sightline_server.cli.surroundings import home_folder, port, proxies, shared_memory
+from sightline_server.domain.checks import Check, Verdict
 from sightline_server.errors import SightlineError
 from sightline_server.rpc.exposure import check_listener, check_metrics_listener
 from sightline_server.settings import Settings
-from sightline_server.triton.fitness import ELSEWHERE, MINIMUM_GLIBC, PYTHONS, glibc_version, unfit_python
-from sightline_server.triton.installation import installation_of
 from sightline_server.triton.link import link_of
 
 app = typer.Typer(help="Check whether this machine has what the server needs.", add_completion=False)
@@ -68,12 +66,14 @@ def doctor(
 
 def examine(settings: Settings) -> Iterator[Check]:
     """Every check, in the order in which a newcomer would mend them."""
-    yield python()
-    yield c_library()
+    embedded = embedded_checks()
+    if embedded:
+        yield embedded.python()
+        yield embedded.c_library()
     yield freed_memory()
     yield home_folder(settings)
-    if settings.home is not None:
-        yield disk(settings.home)
+    if embedded and settings.home is not None:
+        yield embedded.disk(settings.home)
     yield shared_memory(settings)
     server = settings.server
     yield port("gRPC port", server.listen, partial(check_listener, server))
@@ -85,27 +85,6 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield engine(settings)
     yield from workers(settings, os.cpu_count() or 1)
     yield from models(settings)
-
-
-def python() -> Check:
-    """The interpreter."""
-    found = f"{platform.python_version()} on {sys.platform} {platform.machine()}"
-    if reasons := unfit_python():
-        return Check("Python", Verdict.WARN, found, f"the embedded engine cannot run: {'; '.join(reasons)}")
-    if sys.platform == "linux" and platform.machine() == "x86_64" and sys.version_info[:2] in PYTHONS:
-        return Check("Python", Verdict.OK, found)
-    return Check(
-        "Python", Verdict.WARN, found, f"the embedded engine needs Linux x86-64, Python 3.11 or 3.12. {ELSEWHERE}"
-    )
-
-
-def c_library() -> Check:
-    """The C library that the embedded engine is linked to."""
-    have = glibc_version()
-    found = "glibc " + ".".join(map(str, have)) if have else "not glibc"
-    if have >= MINIMUM_GLIBC:
-        return Check("C library", Verdict.OK, found)
-    return Check("C library", Verdict.WARN, found, f"the embedded engine needs glibc 2.35. {ELSEWHERE}")
 
 
 def freed_memory() -> Check:
@@ -163,11 +142,15 @@ def engine(settings: Settings) -> Check:
             return Check("engine", Verdict.OK, f"a running Triton at {link.address}, {link.protection}")
     except SightlineError as error:
         return Check("engine", Verdict.FAIL, error.message)
+    embedded = embedded_checks()
+    if embedded is None:
+        found = "this installation has no embedded engine"
+        return Check("engine", Verdict.FAIL, found, "start Sightline with --triton-url HOST:PORT")
     try:
-        installed = installation_of(settings.home_folder)
+        root = embedded.installed(settings.home_folder)
     except SightlineError as error:
         return Check("engine", Verdict.WARN, error.message.split(". ")[0], "sightline engine install")
-    return Check("engine", Verdict.OK, f"embedded Triton in {installed.root}")
+    return Check("engine", Verdict.OK, f"embedded Triton in {root}")
 
 
 def workers(settings: Settings, cores: int) -> Iterator[Check]:

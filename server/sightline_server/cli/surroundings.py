@@ -5,19 +5,16 @@ Rule: it looks and changes nothing.
 
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 from sightline_models.places import locate_home
 from sightline_server.domain.address import Address
+from sightline_server.domain.checks import Check, Verdict
 from sightline_server.errors import SightlineError
 from sightline_server.rpc.listening import obstacle
 from sightline_server.settings import Settings
 from sightline_server.triton import sharing
-from sightline_server.triton.fitness import NEEDED_BYTES
 from sightline_server.triton.sharing import AMPLE, LEAST, MIB
 
 PROXIES = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")
@@ -25,24 +22,6 @@ GRPC_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 """The variables that gRPC reads, in lower case only."""
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (the kernel's, not a temporary file of ours)
-
-
-class Verdict(Enum):
-    """How a check ended."""
-
-    OK = "OK"
-    WARN = "WARN"
-    FAIL = "FAIL"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding; `hint` says what to do where something is to be done."""
-
-    name: str
-    verdict: Verdict
-    found: str
-    hint: str = ""
 
 
 def home_folder(settings: Settings) -> Check:
@@ -57,19 +36,6 @@ def home_reason(path: Path) -> str:
     """The reason why `path` is the home: any other home than the default is from the settings."""
     home = locate_home()
     return home.source.value if home is not None and home.path == path else "from the settings"
-
-
-def disk(home: Path) -> Check:
-    """Room for engine, models and catalogs."""
-    place = next(folder for folder in (home, *home.parents) if os.access(folder, os.F_OK))
-    free = shutil.disk_usage(place).free
-    found = f"{free / 1e9:.1f} GB free in {home}"
-    if free >= 2 * NEEDED_BYTES or os.path.isdir(home / "engine"):
-        return Check("disk", Verdict.OK, found)
-    verdict = Verdict.WARN if free >= NEEDED_BYTES else Verdict.FAIL
-    return Check(
-        "disk", verdict, found, f"set-up takes {NEEDED_BYTES / 1e9:.1f} GB; SIGHTLINE_HOME chooses another folder"
-    )
 
 
 def shared_memory(settings: Settings, folder: Path = SHARED_MEMORY) -> Check:

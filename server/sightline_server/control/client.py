@@ -8,9 +8,9 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from sightline_server import owned_names, runtime_folder
 from sightline_server.control.protocol import MOST_BYTES, SOCKET, Reloaded, reports_of, request_line
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.triton import regions, runtime
 
 SERVICE_FOLDER = Path("/run/sightline")
 """Where the systemd unit puts the runtime folder, because the service has a /tmp of its own."""
@@ -18,11 +18,11 @@ SERVICE_FOLDER = Path("/run/sightline")
 
 def sockets() -> dict[int, Path]:
     """The control sockets of this user's servers by process id."""
-    places = [*runtime.places(), SERVICE_FOLDER]
+    places = [*runtime_folder.places(), SERVICE_FOLDER]
     return {
         int(path.name.split("-")[1]): path / SOCKET
-        for path in runtime.listed(places)
-        if regions.owner_lives(path.name) and (path / SOCKET).is_socket()
+        for path in runtime_folder.listed(places)
+        if owned_names.owner_lives(path.name) and (path / SOCKET).is_socket()
     }
 
 

@@ -9,9 +9,9 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from sightline_server import runtime_folder
 from sightline_server.control.protocol import MOST_BYTES, SOCKET, Reload, names_of, report_line
 from sightline_server.errors import SightlineError
-from sightline_server.triton import runtime
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +24,9 @@ MOST_CALLS = 8
 @asynccontextmanager
 async def control_socket(reload: Reload) -> AsyncIterator[None]:
     """Answers control calls for the length of the block."""
-    runtime.remove_orphans()
+    runtime_folder.remove_orphans()
     try:
-        folder = runtime.RuntimeFolder()
+        folder = runtime_folder.RuntimeFolder()
     except SightlineError as error:
         log.warning("no control socket, so `sightline catalog reload` cannot reach this server: %s", error.message)
         yield

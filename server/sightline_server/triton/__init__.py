@@ -1,4 +1,4 @@
-"""Triton: installs, starts, probes and restarts the engine, and runs the models in it.
+"""Talks to a Triton, wherever it runs: calls its models, probes it, and restarts it through its host.
 
-Rule: nothing outside this package imports `tritonclient` or knows that there are processes; it sees `ports.Engine`.
+Rule: nothing outside of this package imports `tritonclient`; the rest of the server sees `ports.Engine`.
 """

@@ -3,14 +3,10 @@
 Rule: values only. The default of a value that users can set is the one of `EngineSettings`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Protocol
 
 from sightline_server.settings import EngineSettings
-from sightline_server.triton.devices import Device
-from sightline_server.triton.link import TritonTls
 
 DETECTOR = "detector"
 EMBEDDER = "embedder"
@@ -18,30 +14,11 @@ MODELS = (DETECTOR, EMBEDDER)
 """The two models, by their folders in the repository."""
 
 DEFAULTS = EngineSettings()
-DEFAULT_DEVICE = Device(DEFAULTS.device)
 
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """Settings of the engine, embedded or remote."""
-
-    home: Path = Path()
-    """Embedded engine only: folder under which `engine install` put the engine."""
-
-    repository: Path = Path()
-    """Embedded engine only: Triton model repository with the folders `detector` and `embedder`."""
-
-    triton_url: str | None = None
-    """HOST:PORT or unix:PATH of the gRPC service of a running Triton; None starts the embedded one."""
-
-    tls: TritonTls | None = None
-    """Remote engines only: TLS to `triton_url`; None for a connection in the clear."""
-
-    insecure: bool = False
-    """Remote engines only: whether a connection in the clear may leave this machine."""
-
-    device: Device = DEFAULT_DEVICE
-    """Embedded engine only: `gpu` refuses to run on anything else, `auto` takes a GPU where one can be had."""
+    """Settings of every engine, wherever it runs; those of its place are its host's."""
 
     start_timeout_s: float = DEFAULTS.start_timeout_s
     """Bound on starting, from nothing to two models that answer."""
@@ -76,12 +53,6 @@ class EngineConfig:
 
     rest_s: float = 5.0
     """After so long without a call, what callers left in the engine's memory is overwritten."""
-
-    metrics_port: int | None = DEFAULTS.metrics_port
-    """Port of the embedded Triton's own metrics on 127.0.0.1; 0 takes a free one, None has no metrics."""
-
-    digests: Mapping[str, str] = field(default_factory=dict)
-    """Remote engines only: SHA-256 of each model's file, where whoever runs that Triton has told them."""
 
 
 class EngineEvents(Protocol):

@@ -12,25 +12,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline_server import memory
+from sightline_server import memory, owned_names
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.ports import Clock
 from sightline_server.process_identity import ProcessIdentity
 from sightline_server.triton import regions
 from sightline_server.triton.config import DETECTOR, EMBEDDER, MODELS, EngineConfig, EngineEvents, NoEvents
-from sightline_server.triton.embedded import EmbeddedHost
 from sightline_server.triton.faults import Cause, EngineError
 from sightline_server.triton.forgetting import Forgetting
 from sightline_server.triton.hosts import Host
 from sightline_server.triton.lifecycle import Lifecycle
-from sightline_server.triton.remote import RemoteHost
 from sightline_server.triton.watch import Watch
 
 
 class TritonEngine:
-    """Both models on one Triton. Made by `make_engine`."""
+    """Both models on one Triton."""
 
-    def __init__(self, host: Host, config: EngineConfig, events: EngineEvents, clock: Clock) -> None:
+    def __init__(
+        self, host: Host, config: EngineConfig, events: EngineEvents | None = None, clock: Clock = time.monotonic
+    ) -> None:
+        """`host` is where the Triton runs; nothing is started yet."""
+        events = events or NoEvents()
         self.host = host
         self._config = config
         self._clock = clock
@@ -96,7 +98,7 @@ class TritonEngine:
 
     def forget_process(self, process: ProcessIdentity) -> None:
         """Removes the shared memory of another process that called this engine and has ended, pixels included."""
-        prefix = regions.prefix_of(process)
+        prefix = owned_names.prefix_of(process)
         regions.remove(prefix)
         # An engine without a connection is being restarted, and forgets them by that.
         if connection := self._lifecycle.connection:
@@ -184,12 +186,3 @@ class TritonRunner:
         ENGINE_UNAVAILABLE (with `retry_after_s`), DEADLINE_EXCEEDED or INTERNAL.
         """
         return await self._engine.run(self._model, parts, deadline)
-
-
-def make_engine(
-    config: EngineConfig, events: EngineEvents | None = None, clock: Clock = time.monotonic
-) -> TritonEngine:
-    """The engine that `config` asks for: embedded (after `engine install`, from the main thread), or `triton_url`'s."""
-    heard = events or NoEvents()
-    host: Host = (RemoteHost if config.triton_url else EmbeddedHost)(config, heard.provider)
-    return TritonEngine(host, config, heard, clock)

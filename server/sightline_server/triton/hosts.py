@@ -1,5 +1,5 @@
-"""Where an engine runs, as the rest of the engine sees it: in processes of our own (embedded.py), or elsewhere
-(remote.py).
+"""Where an engine runs, as the rest of the engine sees it: in processes of our own (embedded/host.py), or
+elsewhere (remote.py).
 
 Rule: a host starts, inspects and ends what it runs; it never talks to Triton and decides nothing.
 """

@@ -6,14 +6,12 @@ other models than the server was built for is not taken.
 
 import asyncio
 import logging
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.triton import folders
 from sightline_server.triton.client import TritonClient
 from sightline_server.triton.config import EMBEDDER, MODELS, EngineConfig, EngineEvents
 from sightline_server.triton.connection import Connection, connect
@@ -39,7 +37,6 @@ class Lifecycle:
         self._events = events
         self._specs: tuple[DetectorSpec, EmbedderSpec] | None = None
         self._sample_embedding: NDArray[np.float32] | None = None
-        self._folder: Path | None = None
         self._obstacles: list[str] = []
         """What kept this start from reaching a Triton elsewhere; each reason once."""
 
@@ -53,8 +50,6 @@ class Lifecycle:
     async def raise_up(self) -> None:
         """From nothing to two models that answer. Raises `SightlineError` with the engine's log when that fails."""
         limit_s = self._config.start_timeout_s
-        folders.remove_orphans()
-        others = folders.present()
         self._obstacles = []
         try:
             async with asyncio.timeout(limit_s):
@@ -73,8 +68,6 @@ class Lifecycle:
             raise
         self.connection = connection
         self.host.settled()
-        if self.host.mends:
-            self._folder = folders.mark(others)
         metrics = self.host.metrics_url
         detector, embedder = self.specs
         log.info("engine: %s on %s and %s", self.host.name, detector.identity, embedder.identity)
@@ -136,8 +129,6 @@ class Lifecycle:
         if connection:
             await connection.close()
         await self.host.end(grace_s)
-        if self._folder:
-            folders.remove(self._folder)
 
     async def reload(self, models: set[str]) -> None:
         """Unloads and loads models whose stub is dead, and tries them; loading alone would do nothing.

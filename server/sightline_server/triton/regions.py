@@ -1,27 +1,15 @@
 """The names of our files in `/dev/shm`, and their removal.
 
-Every shared memory file of a server, its own and its engine's, is called `sightline-PID-START-...`: the server's
-process id and its start time, so that a reused id is not taken for a living owner. Rule: standard library only, because
-the reaper loads this file by itself.
+Every shared memory file of a server, its own and its engine's, has the server's process in its name (owned_names.py).
+Rule: standard library only, because the reaper loads this file by itself.
 """
 
 import os
 from pathlib import Path
 
-from sightline_server.process_identity import ProcessIdentity, own_identity
+from sightline_server.owned_names import PREFIX, owner_lives
 
 FOLDER = Path("/dev/shm")  # noqa: S108 (shared memory has no other folder)
-PREFIX = "sightline-"
-
-
-def prefix_of(process: ProcessIdentity) -> str:
-    """The prefix of the names of all regions of this process."""
-    return f"{PREFIX}{process}-"
-
-
-def own_prefix() -> str:
-    """The prefix of this process."""
-    return prefix_of(own_identity())
 
 
 def remove(prefix: str) -> int:
@@ -32,12 +20,6 @@ def remove(prefix: str) -> int:
 def remove_orphans() -> int:
     """Unlinks the regions of servers that are no longer there; returns how many."""
     return sum(unlink(path) for path in listed(PREFIX) if not owner_lives(path.name))
-
-
-def owner_lives(name: str) -> bool:
-    """Returns whether the process that a region's name carries is still the one that made it."""
-    owner = ProcessIdentity.parse(name.removeprefix(PREFIX))
-    return owner is not None and name.startswith(prefix_of(owner)) and owner.lives
 
 
 def listed(prefix: str) -> list[Path]:

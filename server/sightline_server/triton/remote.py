@@ -1,9 +1,10 @@
 """An engine elsewhere: a Triton that somebody else runs."""
 
 import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
 
-from sightline_server.domain.address import parse_target
-from sightline_server.triton.config import MODELS, EngineConfig
+from sightline_server.triton.config import MODELS
 from sightline_server.triton.handshake import explain
 from sightline_server.triton.hosts import ProviderListener
 from sightline_server.triton.link import Link
@@ -15,15 +16,16 @@ class RemoteHost:
     metrics_url = ""
     mends = False
 
-    def __init__(self, config: EngineConfig, on_provider: ProviderListener) -> None:
-        """Uses the `triton_url` of `config`, its TLS and the models' digests where they were told."""
-        assert config.triton_url is not None
-        self._link = Link(parse_target(config.triton_url), config.tls, config.insecure)
-        self.address = str(self._link.address)
-        self.tls = config.tls
+    def __init__(
+        self, link: Link, on_provider: ProviderListener, digests: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """`digests` are the SHA-256 of the models' files where the parent process has sent them."""
+        self._link = link
+        self.address = str(link.address)
+        self.tls = link.tls
         self.name = f"the Triton at {self.address}"
         self._on_provider = on_provider
-        self._digests = config.digests
+        self._digests = digests
 
     async def begin(self) -> None:
         """Starts nothing; raises `SightlineError` of kind CONFIGURATION where the connection must not be made."""
@@ -34,14 +36,14 @@ class RemoteHost:
         return explain(detail, self._link)
 
     def gone(self) -> bool:
-        """Only its answers can tell."""
+        """Only its answers show it."""
         return False
 
     def tend(self) -> None:
-        """Nothing stands beside it."""
+        """There is nothing of ours next to it."""
 
     def sick_models(self) -> list[str]:
-        """Only their answers can tell."""
+        """Only their answers show it."""
         return []
 
     def kill_models(self, models: set[str]) -> None:
@@ -53,7 +55,10 @@ class RemoteHost:
             self._on_provider(model, "remote")
 
     def digest(self, model: str, version: str) -> str:
-        """What was told; its files are not at hand. A `sha256` parameter in config.pbtxt names the model instead."""
+        """The digest that was sent, because the files are not here; empty where none was.
+
+        A `sha256` parameter in config.pbtxt names the model instead.
+        """
         return self._digests.get(model, "")
 
     def log_tail(self) -> list[str]:

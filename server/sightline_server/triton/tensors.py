@@ -15,6 +15,7 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline_server import owned_names
 from sightline_server.ports import Clock
 from sightline_server.triton import regions, sharing
 from sightline_server.triton.client import TritonClient
@@ -92,7 +93,7 @@ class RegionPool:
         if self._closed or self._mapped + whole > self._max_bytes or not sharing.allows_region(whole, sharing.room()):
             return None
         self._mapped += whole
-        name = f"{regions.own_prefix()}c{next(numbers)}"
+        name = f"{owned_names.own_prefix()}c{next(numbers)}"
         try:
             return await create_region(self._client, name, whole)
         except BaseException as error:

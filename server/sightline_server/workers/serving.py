@@ -14,6 +14,7 @@ from sightline_server.app.serving import build_facts, keep_certificates, start_m
 from sightline_server.control.protocol import Reload, Reloaded
 from sightline_server.domain.address import Address, parse_target
 from sightline_server.errors import SightlineError
+from sightline_server.ports import SharedEngine
 from sightline_server.rpc import server as rpc_server
 from sightline_server.rpc.tls import Certificates, open_certificates
 from sightline_server.rpc.tls_files import Contents
@@ -22,7 +23,6 @@ from sightline_server.stages.formats import check_decoders
 from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.shared import forget_gauges, joined, metrics_folder, of_all
-from sightline_server.triton.engine import TritonEngine
 from sightline_server.workers.catalogs import SharedCatalogs
 from sightline_server.workers.crew import Crew
 from sightline_server.workers.port import held_port
@@ -89,7 +89,7 @@ class Parent:
         settings: Settings,
         address: Address,
         folder: Path,
-        engine: TritonEngine,
+        engine: SharedEngine,
         catalogs: SharedCatalogs,
         certificates: Certificates | None = None,
     ) -> None:
@@ -136,7 +136,7 @@ class Parent:
 class Replacing:
     """Replaces the workers when that is asked for; a failure leaves those that serve as they are."""
 
-    def __init__(self, parent: Parent, crew: Crew, engine: TritonEngine, catalogs: CatalogReloader) -> None:
+    def __init__(self, parent: Parent, crew: Crew, engine: SharedEngine, catalogs: CatalogReloader) -> None:
         self._parent = parent
         self._crew = crew
         self._engine = engine

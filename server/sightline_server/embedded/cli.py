@@ -8,8 +8,8 @@ import typer
 from sightline_client.terminal import echo, echo_lines
 from sightline_models.errors import NoHomeError
 from sightline_models.places import DEFAULT_HOME, HOME_VARIABLE, find_home
+from sightline_server.embedded.install import install as install_engine
 from sightline_server.errors import SightlineError
-from sightline_server.triton.install import install as install_engine
 
 app = typer.Typer(help="Install the embedded Triton.", add_completion=False, no_args_is_help=True)
 

@@ -90,7 +90,7 @@ def repository(tmp_path: Path) -> Path:
 @pytest.fixture
 def backend(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", pb_utils(repository / "detector" / "1"))
-    with resources.as_file(resources.files("sightline_server.triton") / "backend") as folder:
+    with resources.as_file(resources.files("sightline_server.embedded") / "backend") as folder:
         monkeypatch.syspath_prepend(folder)
         monkeypatch.delenv("SIGHTLINE_CORES", raising=False)
         for name in ("onnx_sessions", "onnx_runtime", "model_cores"):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from sightline_models import defaults, store
+from sightline_server.embedded import model_files
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.triton import model_files
 
 CONTENT = b"bytes of the default model"
 

@@ -18,8 +18,10 @@ from pathlib import Path
 
 # Run by file and isolated, so that it starts in a few milliseconds; our own package is still where this file is.
 sys.path.insert(0, str(Path(__file__).parents[2]))
+from sightline_server import runtime_folder
+from sightline_server.embedded import folders
 from sightline_server.process_identity import ProcessIdentity, identity_of
-from sightline_server.triton import folders, regions, runtime
+from sightline_server.triton import regions
 
 CHECK_PARENT_S = 1.0
 GIVE_UP_S = 10.0
@@ -34,7 +36,7 @@ def main(arguments: list[str]) -> None:
     left = follow(parent)
     reap(prefix, left.engines.values())
     for folder in (*left.folders, *folders_of_dead(prefix, parent)):
-        runtime.remove(folder)
+        runtime_folder.remove(folder)
 
 
 class Left:
@@ -88,7 +90,7 @@ def reap(prefix: str, engines: Collection[ProcessIdentity]) -> None:
 
 def folders_of_dead(prefix: str, parent: int) -> list[Path]:
     """The runtime folders of a server that is gone, those included that were not told of; none of one that runs."""
-    found = [folder for folder in runtime.listed() if folder.name.startswith(prefix)]
+    found = [folder for folder in runtime_folder.listed() if folder.name.startswith(prefix)]
     deadline = time.monotonic() + CHECK_PARENT_S
     # The pipe of a killed server ends a little before the server does.
     while found and os.getppid() == parent and time.monotonic() < deadline:

@@ -16,15 +16,15 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from sightline_server import owned_names
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.triton import regions
 
 PLAIN = re.compile(r"/[A-Za-z0-9_./@+=,-]*")
 """Paths that shells, URIs and Triton take as they are."""
 MOST_BYTES = 100
 """Bound on the longest path in the folder; a Unix socket's path may have 107 bytes."""
 LONGEST_NAME = "/triton:65535"
-NAME = re.compile(re.escape(regions.PREFIX) + r"\d+-\d+-run-[0-9a-f]+")
+NAME = re.compile(re.escape(owned_names.PREFIX) + r"\d+-\d+-run-[0-9a-f]+")
 TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 (a folder of our own is made there, never a file with a known name)
 
 
@@ -67,7 +67,7 @@ def make() -> Path:
     """An empty folder of mode 0700 with a plain path. Raises `SightlineError` when no place can take it."""
     reasons = []
     for place in places():
-        path = place / f"{regions.own_prefix()}run-{os.urandom(4).hex()}"
+        path = place / f"{owned_names.own_prefix()}run-{os.urandom(4).hex()}"
         if reason := unfit(path):
             reasons.append(f"{place} {reason}")
             continue
@@ -125,7 +125,7 @@ def keeps_names(place: Path) -> bool:
 def remove_orphans() -> None:
     """Removes the folders of this user's servers that are no longer there."""
     for path in listed():
-        if not regions.owner_lives(path.name) and not locked(path):
+        if not owned_names.owner_lives(path.name) and not locked(path):
             remove(path)
 
 

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from sightline_server.embedded.command import Ports, command_line, environment
+from sightline_server.embedded.cores import SharedCores
+from sightline_server.embedded.installation import Installation
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton import regions, sharing
-from sightline_server.triton.command import Ports, command_line, environment
-from sightline_server.triton.cores import SharedCores
-from sightline_server.triton.installation import Installation
 
 LOG_LINES = 400
 LOG_LINE_CHARACTERS = 1000

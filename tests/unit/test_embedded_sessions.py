@@ -30,7 +30,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Module
     monkeypatch.setenv("SIGHTLINE_CORES", ":".join(map(str, cores)))
     for name in MODULES:
         monkeypatch.delitem(sys.modules, name, raising=False)
-    with resources.as_file(resources.files("sightline_server.triton") / "backend") as folder:
+    with resources.as_file(resources.files("sightline_server.embedded") / "backend") as folder:
         monkeypatch.syspath_prepend(folder)
         module = importlib.import_module("onnx_sessions")
         monkeypatch.setattr(module.os, "sched_getaffinity", lambda pid: set(range(CORES)))

@@ -13,8 +13,8 @@ import sys
 
 # Run by file and isolated, so that it starts in a few milliseconds; our own package is still where this file is.
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+from sightline_server.embedded.file_modes import ignore_fchmod
 from sightline_server.orphans import die_with
-from sightline_server.triton.file_modes import ignore_fchmod
 
 CORES = "SIGHTLINE_CORES"
 """Variable with the files by which the models share the cores (cores.py): this process inherits them."""

@@ -16,8 +16,8 @@ from importlib import resources
 from pathlib import Path
 
 from sightline_models.places import missing_right
+from sightline_server.embedded.fitness import libpython_dir
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.triton.fitness import libpython_dir
 
 CPU, CUDA = "cpu", "cuda"
 REQUIREMENTS = {CPU: "requirements.txt", CUDA: "requirements-cuda.txt"}
@@ -105,14 +105,14 @@ def same_environment(found: Stamp, wanted: Stamp) -> bool:
 
 def requirements(build: str, *, nvidia: bool = True) -> str:
     """The requirements of a build, in pip's format; without `nvidia` less NVIDIA's libraries."""
-    text = (resources.files("sightline_server.triton") / REQUIREMENTS[build]).read_text()
+    text = (resources.files("sightline_server.embedded") / REQUIREMENTS[build]).read_text()
     blocks = re.split(r"\n(?=\S)", text)
     return "\n".join(block for block in blocks if nvidia or not NVIDIA.match(block))
 
 
 def backend_sources() -> dict[str, bytes]:
     """Our backend's files, as shipped."""
-    folder = resources.files("sightline_server.triton") / "backend"
+    folder = resources.files("sightline_server.embedded") / "backend"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".py")), key=lambda file: file.name)
     return {file.name: file.read_bytes() for file in files}
 

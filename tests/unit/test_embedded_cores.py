@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sightline_server.triton.cores import SharedCores
+from sightline_server.embedded.cores import SharedCores
 
 
 @pytest.fixture

@@ -8,18 +8,21 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
+from sightline_server import owned_names, runtime_folder
+from sightline_server.embedded import folders
+from sightline_server.embedded.command import Ports, is_free, private_ports
+from sightline_server.embedded.config import EmbeddedConfig
+from sightline_server.embedded.devices import runs_on_gpu
+from sightline_server.embedded.fitness import check_python
+from sightline_server.embedded.installation import Installation, installation_of
+from sightline_server.embedded.model_files import check_model_files
+from sightline_server.embedded.process import TritonProcess
+from sightline_server.embedded.reaping import Reaper
+from sightline_server.embedded.stubs import Stub, kill_stub, stub_is_well, stubs_of
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.triton import regions, runtime, sharing
-from sightline_server.triton.command import Ports, is_free, private_ports
-from sightline_server.triton.config import MODELS, EngineConfig
-from sightline_server.triton.devices import runs_on_gpu
-from sightline_server.triton.fitness import check_python
+from sightline_server.triton import regions, sharing
+from sightline_server.triton.config import MODELS
 from sightline_server.triton.hosts import ProviderListener
-from sightline_server.triton.installation import Installation, installation_of
-from sightline_server.triton.model_files import check_model_files
-from sightline_server.triton.process import TritonProcess
-from sightline_server.triton.reaping import Reaper
-from sightline_server.triton.stubs import Stub, kill_stub, stub_is_well, stubs_of
 
 log = logging.getLogger("sightline.engine")
 numbers = count()
@@ -33,7 +36,7 @@ class EmbeddedHost:
     mends = True
     tls = None
 
-    def __init__(self, config: EngineConfig, on_provider: ProviderListener) -> None:
+    def __init__(self, config: EmbeddedConfig, on_provider: ProviderListener) -> None:
         """`on_provider` is called in the event loop that runs `begin`."""
         self._config = config
         self._on_provider = on_provider
@@ -41,8 +44,11 @@ class EmbeddedHost:
         self._ports: Ports | None = None
         self._process: TritonProcess | None = None
         self._reaper: Reaper | None = None
-        self._runtime: runtime.RuntimeFolder | None = None
+        self._runtime: runtime_folder.RuntimeFolder | None = None
         self._stubs: list[Stub] = []
+        self._folders_before: set[Path] | None = None
+        """Folders of Triton in `/tmp` before this one started; None once its own is known, or cannot be."""
+        self._folder: Path | None = None
 
     @property
     def address(self) -> str:
@@ -72,13 +78,13 @@ class EmbeddedHost:
             self._check_repository()
             await asyncio.to_thread(check_model_files, self._config.repository)
             regions.remove_orphans()
-            runtime.remove_orphans()
+            runtime_folder.remove_orphans()
             sharing.check_room(sharing.room())
             self._installation = installation
         # Asked at each start: a GPU may have been lost, or have come back.
         gpu = runs_on_gpu(self._config.device, engine_has_cuda=self._installation.has_cuda)
         if self._reaper is None:
-            self._reaper = Reaper(regions.own_prefix())
+            self._reaper = Reaper(owned_names.own_prefix())
             self._reaper.start()
         loop = asyncio.get_running_loop()
         self._stubs = []
@@ -90,10 +96,12 @@ class EmbeddedHost:
             repository,
             MODELS,
             self._ports,
-            f"{regions.own_prefix()}e{next(numbers)}-",
+            f"{owned_names.own_prefix()}e{next(numbers)}-",
             lambda model, name: report(loop, self._on_provider, model, name),
             gpu=gpu,
         )
+        folders.remove_orphans()
+        self._folders_before = folders.present()
         self._process.start()
         self._reaper.watch(self._process.pid)
 
@@ -101,10 +109,10 @@ class EmbeddedHost:
         """The text as it is: the engine's own log says more."""
         return detail
 
-    def _private_folder(self) -> runtime.RuntimeFolder:
+    def _private_folder(self) -> runtime_folder.RuntimeFolder:
         """The runtime folder, made again where somebody has removed it; nothing of a former engine listens in it."""
         if self._runtime is None or not self._runtime.present:
-            self._runtime, self._ports = runtime.RuntimeFolder(), None
+            self._runtime, self._ports = runtime_folder.RuntimeFolder(), None
         self._runtime.remove_sockets()
         if self._reaper:
             self._reaper.keep(self._runtime.path)
@@ -157,6 +165,8 @@ class EmbeddedHost:
         if self._process:
             self._stubs = stubs_of(self._process.pid)
             regions.remove(self._process.prefix)
+        if self._folders_before is not None:
+            self._folder, self._folders_before = folders.mark(self._folders_before), None
 
     def digest(self, model: str, version: str) -> str:
         """SHA-256 of a model's ONNX file."""
@@ -177,6 +187,9 @@ class EmbeddedHost:
         # Kept until it is over: who cancels this and ends again must find it.
         await asyncio.to_thread(self._process.end, grace_s)
         self._process, self._stubs = None, []
+        if self._folder:
+            folders.remove(self._folder)
+            self._folder = None
         if self._reaper:
             self._reaper.watch(0)
 
@@ -190,7 +203,7 @@ class EmbeddedHost:
             await asyncio.to_thread(reaper.end)
 
 
-def linked(folder: runtime.RuntimeFolder, installation: Installation) -> Installation:
+def linked(folder: runtime_folder.RuntimeFolder, installation: Installation) -> Installation:
     """The installation as Triton is given it: every path leads through `folder`."""
     return replace(
         installation,

@@ -16,9 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sightline_models.places import missing_right
-from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.triton.fitness import NEEDED_BYTES, NEEDED_BYTES_CUDA, check_machine
-from sightline_server.triton.installation import (
+from sightline_server.embedded.fitness import NEEDED_BYTES, NEEDED_BYTES_CUDA, check_machine
+from sightline_server.embedded.installation import (
     CPU,
     CUDA,
     REQUIREMENTS,
@@ -32,7 +31,8 @@ from sightline_server.triton.installation import (
     wanted_stamp,
     write_stamp,
 )
-from sightline_server.triton.runtime import RuntimeFolder
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.runtime_folder import RuntimeFolder
 
 Progress = Callable[[str], None]
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sightline_server import owned_names
+from sightline_server.embedded import folders
 from sightline_server.process_identity import identity_of
-from sightline_server.triton import folders, regions
 
 
 @pytest.fixture(autouse=True)
@@ -28,8 +29,8 @@ def test_the_one_that_appeared_is_marked_and_removed(place: Path) -> None:
     before = folders.present()
     (new,) = make(place, "python_env_new000")
     assert folders.mark(before) == new
-    assert [path.name for path in new.iterdir()] == [f"{regions.own_prefix()}engine"]
-    folders.remove_of(regions.own_prefix())
+    assert [path.name for path in new.iterdir()] == [f"{owned_names.own_prefix()}engine"]
+    folders.remove_of(owned_names.own_prefix())
     assert (old.exists(), new.exists()) == (True, False)
 
 
@@ -63,11 +64,11 @@ def test_what_is_no_folder_of_tritons_is_never_touched(place: Path, name: str) -
 
 def test_orphans_are_removed_and_those_of_the_living_are_not(place: Path) -> None:
     dead = subprocess.Popen(["true"])
-    dead_prefix = regions.prefix_of(identity_of(dead.pid))
+    dead_prefix = owned_names.prefix_of(identity_of(dead.pid))
     dead.wait()
     orphan, mine, unmarked = make(place, "python_env_dead00", "python_env_mine00", "python_env_none00")
     (orphan / f"{dead_prefix}engine").touch()
-    (mine / f"{regions.own_prefix()}engine").touch()
+    (mine / f"{owned_names.own_prefix()}engine").touch()
     folders.remove_orphans()
     assert [path.exists() for path in (orphan, mine, unmarked)] == [False, True, True]
     assert os.getpid()

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from sightline_server.embedded import file_modes, launch
+from sightline_server.embedded.command import Ports
+from sightline_server.embedded.installation import Installation
+from sightline_server.embedded.process import TritonProcess
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.orphans import PARENT_GONE
-from sightline_server.triton import file_modes, launch
-from sightline_server.triton.command import Ports
-from sightline_server.triton.installation import Installation
-from sightline_server.triton.process import TritonProcess
 from tests.support.users import OTHER_UID
 
 SHOW = """

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sightline_server.domain.address import Address, TcpAddress, UnixAddress
-from sightline_server.triton.devices import DRIVER_FOLDERS
-from sightline_server.triton.installation import Installation
+from sightline_server.embedded.devices import DRIVER_FOLDERS
+from sightline_server.embedded.installation import Installation
 from sightline_server.triton.sharing import StubMemory
 
 ON_GPU = "SIGHTLINE_ON_GPU"

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from sightline_server import owned_names, runtime_folder
+from sightline_server.embedded.reaper import Left, apply
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.process_identity import identity_of
-from sightline_server.triton import regions, runtime
-from sightline_server.triton.reaper import Left, apply
-from sightline_server.triton.runtime import RuntimeFolder
+from sightline_server.runtime_folder import RuntimeFolder
 
 
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The only temporary directory; its path is short, which those of pytest are not."""
     with tempfile.TemporaryDirectory(prefix="rt", dir="/tmp") as name:
-        monkeypatch.setattr(runtime, "TEMPORARY", (name,))
+        monkeypatch.setattr(runtime_folder, "TEMPORARY", (name,))
         monkeypatch.delenv("TMPDIR", raising=False)
         monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
         yield Path(name)
@@ -29,7 +29,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def dead_prefix() -> str:
     """The prefix of a process that has ended."""
     ended = subprocess.Popen(["true"])
-    prefix = regions.prefix_of(identity_of(ended.pid))
+    prefix = owned_names.prefix_of(identity_of(ended.pid))
     ended.wait()
     return prefix
 
@@ -105,14 +105,14 @@ def test_directory_where_others_can_rename_is_the_last_choice(place: Path, monke
     folder = RuntimeFolder()
     folder.close()
     assert folder.path.parent == place
-    monkeypatch.setattr(runtime, "TEMPORARY", ())
+    monkeypatch.setattr(runtime_folder, "TEMPORARY", ())
     folder = RuntimeFolder()
     folder.close()
     assert folder.path.parent == place / "open"
 
 
 def test_no_place_at_all_is_an_error_that_says_what_to_set(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "TEMPORARY", ("/läden", str(place / "absent")))
+    monkeypatch.setattr(runtime_folder, "TEMPORARY", ("/läden", str(place / "absent")))
     with pytest.raises(SightlineError, match="TMPDIR") as caught:
         RuntimeFolder()
     assert caught.value.kind is ErrorKind.CONFIGURATION
@@ -124,7 +124,7 @@ def test_folders_of_dead_servers_are_removed_and_no_others(place: Path) -> None:
     used = RuntimeFolder()
     gone = orphan(place)
     (place / "sightline-metrics-1-x").mkdir(mode=0o700)
-    runtime.remove_orphans()
+    runtime_folder.remove_orphans()
     assert not gone.exists()
     assert used.present
     assert (place / "sightline-metrics-1-x").exists()
@@ -134,10 +134,10 @@ def test_folders_of_dead_servers_are_removed_and_no_others(place: Path) -> None:
 def test_folder_that_a_server_in_another_container_locks_is_kept(place: Path) -> None:
     used = RuntimeFolder()
     unseen = used.path.rename(place / f"{dead_prefix()}run-0b")
-    runtime.remove_orphans()
+    runtime_folder.remove_orphans()
     assert unseen.exists()
     used.close()
-    runtime.remove_orphans()
+    runtime_folder.remove_orphans()
     assert not unseen.exists()
 
 
@@ -146,15 +146,15 @@ def test_link_named_as_a_runtime_folder_is_not_followed(place: Path, tmp_path: P
     (tmp_path / "victim" / "link").symlink_to("/nowhere")
     link = place / f"{dead_prefix()}run-0c"
     link.symlink_to(tmp_path / "victim")
-    runtime.remove_orphans()
-    runtime.remove(link)
+    runtime_folder.remove_orphans()
+    runtime_folder.remove(link)
     assert (tmp_path / "victim" / "link").is_symlink()
 
 
 def test_folder_with_a_file_in_it_stays(place: Path) -> None:
     path = orphan(place)
     (path / "file").touch()
-    runtime.remove(path)
+    runtime_folder.remove(path)
     assert [each.name for each in path.iterdir()] == ["file"]
 
 
@@ -174,7 +174,7 @@ def test_reaper_is_told_of_each_folder() -> None:
 
 def test_own_folder_is_listed_by_its_name(place: Path) -> None:
     folder = RuntimeFolder()
-    assert list(runtime.listed()) == [folder.path]
-    assert folder.path.name.startswith(regions.own_prefix())
-    assert len(os.fsencode(f"{folder.path}{runtime.LONGEST_NAME}")) <= runtime.MOST_BYTES
+    assert list(runtime_folder.listed()) == [folder.path]
+    assert folder.path.name.startswith(owned_names.own_prefix())
+    assert len(os.fsencode(f"{folder.path}{runtime_folder.LONGEST_NAME}")) <= runtime_folder.MOST_BYTES
     folder.close()

@@ -22,7 +22,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """The modules of the backend that tell how a batch goes through a model."""
     for name in MODULES:
         monkeypatch.delitem(sys.modules, name, raising=False)
-    with resources.as_file(resources.files("sightline_server.triton") / "backend") as folder:
+    with resources.as_file(resources.files("sightline_server.embedded") / "backend") as folder:
         monkeypatch.syspath_prepend(folder)
         yield SimpleNamespace(**{name: importlib.import_module(name) for name in MODULES})
         for name in MODULES:

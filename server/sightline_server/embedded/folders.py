@@ -9,6 +9,7 @@ as ours; a folder with anything else in it is left alone; standard library only,
 import os
 from pathlib import Path
 
+from sightline_server import owned_names
 from sightline_server.triton import regions
 
 FOLDER = Path("/tmp")  # noqa: S108 (compiled into Triton)
@@ -39,7 +40,7 @@ def mark(before: set[Path]) -> Path | None:
     if len(new) != 1:
         return None
     try:
-        (new[0] / f"{regions.own_prefix()}{MARK}").touch(0o600)
+        (new[0] / f"{owned_names.own_prefix()}{MARK}").touch(0o600)
     except OSError:
         return None
     return new[0]
@@ -48,7 +49,7 @@ def mark(before: set[Path]) -> Path | None:
 def remove(path: Path) -> None:
     """Removes a marked folder, unless there is more in it than marks."""
     found = names(path)
-    if found and all(name.startswith(regions.PREFIX) and name.endswith(MARK) for name in found):
+    if found and all(name.startswith(owned_names.PREFIX) and name.endswith(MARK) for name in found):
         for name in found:
             regions.unlink(path / name)
         try:
@@ -68,7 +69,7 @@ def remove_orphans() -> None:
     """Removes the folders that servers marked which are no longer there."""
     for path in present():
         found = names(path)
-        if found and not any(regions.owner_lives(name) for name in found):
+        if found and not any(owned_names.owner_lives(name) for name in found):
             remove(path)
 
 
