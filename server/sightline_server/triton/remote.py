@@ -55,9 +55,9 @@ class RemoteHost:
             self._on_provider(model, "remote")
 
     def digest(self, model: str, version: str) -> str:
-        """The digest that was sent, because the files are not here; empty where none was.
+        """The digest that the parent process sent; the files are not at hand.
 
-        A `sha256` parameter in config.pbtxt names the model instead.
+        Elsewhere a `sha256` parameter in config.pbtxt names the model.
         """
         return self._digests.get(model, "")
 
