@@ -3,6 +3,7 @@
 import json
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -151,3 +152,16 @@ def test_a_model_that_was_tampered_with_fails(tmp_path: Path, monkeypatch: pytes
 def test_workers_are_weighed_against_the_cores(workers: int, cores: int, verdicts: list[str]) -> None:
     settings = Settings(server=ServerSettings(workers=workers))
     assert [check.verdict.value for check in doctor.workers(settings, cores)] == verdicts
+
+
+def test_commands_that_set_up_a_machine_start_without_the_libraries_of_the_server() -> None:
+    libraries = ("faiss", "grpc", "lance", "numpy", "onnxruntime", "pyarrow", "tritonclient")
+    code = f"""
+import sys
+import sightline_server.cli.doctor, sightline_server.cli.engine
+from sightline_server.app.embedded import embedded_checks
+assert embedded_checks()
+print(sorted(set(sys.modules) & {set(libraries)}))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "[]\n"

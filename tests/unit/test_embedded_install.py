@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
+from sightline_server.cli.engine import app
 from sightline_server.embedded import fitness, installation
 from sightline_server.embedded import install as installer
-from sightline_server.embedded.cli import app
 from sightline_server.embedded.installation import CPU, CUDA, Installation, installation_of, requirements
 from sightline_server.errors import ErrorKind, SightlineError
 

@@ -19,8 +19,8 @@ from sightline_models.pull import pull
 from sightline_models.store import State, StoredModel
 from sightline_server.app.engine import make_host
 from sightline_server.cli import catalog, demo, doctor, serve
+from sightline_server.cli import engine as engine_cli
 from sightline_server.cli.loading import load
-from sightline_server.embedded import cli as engine_cli
 from sightline_server.embedded.install import install
 from sightline_server.embedded.installation import read_stamp
 from sightline_server.embedded.repository import assemble

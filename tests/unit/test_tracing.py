@@ -153,7 +153,7 @@ def test_the_watch_counts_the_same_with_and_without_tracing(exporter: InMemorySp
 def test_without_a_collector_nothing_is_traced_and_nothing_is_loaded() -> None:
     assert make_tracing(TracingSettings()) is OFF
     program = (
-        "import sys; from sightline_server.app import serving; "
+        "import sys; from sightline_server.app.serving import serving; "
         "sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -7,12 +7,16 @@ Rule: the only module that imports `embedded/`, and only where an embedded engin
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sightline_models.places import default_repository
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.ports import EmbeddedChecks
 from sightline_server.settings import Settings
 from sightline_server.triton.hosts import Host, ProviderListener
+
+if TYPE_CHECKING:
+    # numpy comes with it, which `doctor` and `engine install` do without.
+    from sightline_server.ports import EmbeddedChecks
 
 PACKAGE = "sightline_server.embedded"
 
@@ -35,15 +39,20 @@ def embedded_host(settings: Settings, on_provider: ProviderListener) -> Host:
     return EmbeddedHost(EmbeddedConfig(home, repository, Device(part.device), part.metrics_port), on_provider)
 
 
-def install_engine(home: Path, progress: Callable[[str], None]) -> None:
-    """Installs the engine under `home` unless it is up to date. Raises `SightlineError`."""
+def install_engine(
+    home: Path, progress: Callable[[str], None], *, gpu: bool | None = None, nvidia: bool = True, force: bool = False
+) -> None:
+    """Installs the engine under `home` unless it is up to date; `embedded.install` says what the options do.
+
+    Raises `SightlineError`.
+    """
     with required_package():
         from sightline_server.embedded.install import install
 
-    install(home, progress=progress)
+    install(home, gpu=gpu, nvidia=nvidia, force=force, progress=progress)
 
 
-def embedded_checks() -> EmbeddedChecks | None:
+def embedded_checks() -> "EmbeddedChecks | None":
     """The checks of `sightline doctor` for the embedded engine; None where that is not part of this installation."""
     try:
         with required_package():

@@ -212,7 +212,7 @@ def failures() -> Iterator[None]:
 
 async def build_with_engine(settings: Settings, options: "BuildOptions") -> "BuildReport":
     """The build between the engine's start and its end. SIGTERM and SIGHUP cancel it as Ctrl-C does."""
-    from sightline_server.app import engine_session
+    from sightline_server.app.engine import engine_session
     from sightline_server.index.staging import check_target
     from sightline_server.ingest.build import build_catalog
     from sightline_server.ingest.embedding import engine_embed

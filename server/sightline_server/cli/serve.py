@@ -120,7 +120,7 @@ async def serve_until_signal(settings: Settings) -> None:
     SIGHUP, which must be blocked, makes the server read its files again.
     """
     # Late, so that `--help` and `--print-config` do not load the models' and the index's libraries.
-    from sightline_server.app import serving
+    from sightline_server.app.serving import serving
     from sightline_server.control.server import control_socket
     from sightline_server.workers import serving_with_workers
 

@@ -8,7 +8,7 @@ import typer
 from sightline_client.terminal import echo, echo_lines
 from sightline_models.errors import NoHomeError
 from sightline_models.places import DEFAULT_HOME, HOME_VARIABLE, find_home
-from sightline_server.embedded.install import install as install_engine
+from sightline_server.app.embedded import install_engine
 from sightline_server.errors import SightlineError
 
 app = typer.Typer(help="Install the embedded Triton.", add_completion=False, no_args_is_help=True)
@@ -44,7 +44,7 @@ def install(
         place = find_home({HOME_VARIABLE: str(home)} if home else None)
         if place is None:
             raise NoHomeError
-        install_engine(place.absolute(), gpu=gpu, nvidia=nvidia, force=force, progress=echo)
+        install_engine(place.absolute(), echo, gpu=gpu, nvidia=nvidia, force=force)
     except NoHomeError as error:
         echo(f"sightline: {error}", err=True)
         raise typer.Exit(2) from error
