@@ -25,7 +25,7 @@ from sightline_server.settings import Settings
 from sightline_server.stages.choose import choose
 from sightline_server.stages.crop import crop
 from sightline_server.stages.decode import DecodeLimits, decode
-from sightline_server.stages.detect import letterbox, split_answer, to_scene
+from sightline_server.stages.detect import detector_input, split_answer, to_scene
 from sightline_server.stages.embed import check_embeddings
 from sightline_server.triton.specs import read_detector, read_embedder
 
@@ -102,12 +102,12 @@ class DirectPath:
     def run(self, photos: Sequence[bytes]) -> list[list[list[Neighbour]]]:
         """Per photo, per object, its neighbours."""
         frames = [decode(photo, self._limits) for photo in photos]
-        boxed = [letterbox(frame, self._seen) for frame in frames]
+        boxed = [detector_input(frame, self._seen) for frame in frames]
         raws = split_answer(self._detector.run([part.pixels for part in boxed]), len(photos), self._seen)
         counts: list[int] = []
         crops: list[NDArray[np.uint8]] = []
         for photo, frame, part, raw in zip(photos, frames, boxed, raws, strict=True):
-            scene = to_scene(raw, part.letterbox, self._seen, self._settings.detection)
+            scene = to_scene(raw, part.placement, self._seen, self._settings.detection)
             objects = choose(self._query(photo), frame, scene, self._settings.detection).objects
             counts.append(len(objects))
             crops.extend(crop(frame, item.box, self._spec).pixels for item in objects)

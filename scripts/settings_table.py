@@ -42,8 +42,8 @@ def default_of(name: str, group: str, value: object) -> str:
     """A default as the table shows it; one that depends on the machine is described."""
     if (group, name) == ("decode", "threads"):
         return "the cores, at most 4"
-    if isinstance(value, frozenset):
-        return "people, animals, vehicles, street furniture"
+    if name in ("person_labels", "not_products"):
+        return "the model's own"
     return "" if value in (None, PydanticUndefined) else f"`{value}`"
 
 

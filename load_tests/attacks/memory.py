@@ -20,7 +20,7 @@ from sightline_server.domain.geometry import Box
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.stages.crop import crop
 from sightline_server.stages.decode import DecodeLimits, decode
-from sightline_server.stages.detect import letterbox
+from sightline_server.stages.detect import detector_input
 from tests.support.memory_scan import Found, Pieces, Searcher, can_read, tree
 from tests.support.pictures import encode, exif, noise
 
@@ -61,7 +61,7 @@ def make_photo() -> tuple[bytes, Pieces]:
         "encoded": photo[len(photo) // 100 :],
         "exif": block.tobytes(),
         "frame": frame.pixels.tobytes(),
-        "letterbox": letterbox(frame, detector).pixels.tobytes(),
+        "letterbox": detector_input(frame, detector).pixels.tobytes(),
         "crop": crop(frame, Box.whole(), embedder).pixels.tobytes(),
         "box": crop(frame, BOX, embedder).pixels.tobytes(),
     }

@@ -4,7 +4,7 @@ Rule: runs in Sightline's own environment, once before a benchmark; peers only r
 """
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +27,17 @@ def pack(repository: Path, catalog: Path, world: Path) -> None:
     facts = Facts(
         detector_file=str((repository / "detector/1/model.onnx").resolve()),
         embedder_file=str((repository / "embedder/1/model.onnx").resolve()),
-        # The facts of the recipe are frozen mappings; no stage of a peer reads them.
-        detector=replace(seen, preprocess={}),
-        embedder=replace(spec, preprocess={}),
+        detector=seen,
+        embedder=spec,
         products=table.take(range(len(table))),
         links=opened.image_links.to_pylist(),
         max_images=opened.facts.max_images,
     )
-    (world / FACTS).write_text(json.dumps(asdict(facts)))
+    described = asdict(facts)
+    described["detector"] |= {"preprocess": seen.preprocess.facts()}
+    described["embedder"] |= {"preprocess": spec.preprocess.facts()}
+    # The peers run the default models, whose words are the default.
+    del described["detector"]["vocabulary"]
+    (world / FACTS).write_text(json.dumps(described))
     np.save(world / VECTORS, np.concatenate(list(unit_parts(opened.vectors))))
     np.save(world / OWNERS, opened.owners)

@@ -16,16 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_models.onnx_runtime import onnxruntime
-from sightline_server.domain.image import DetectorInput, Frame
+from sightline_server.domain.image import Frame, ModelInput
 from sightline_server.domain.items import Neighbour, PhotoObject, Product
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+from sightline_server.domain.preprocess import DETECTOR_PREPROCESS, EMBEDDER_PREPROCESS, parse_preprocess
 from sightline_server.domain.request import SearchQuery
 from sightline_server.index.neighbours import Hit, distinct_products, enough_vectors
 from sightline_server.settings import Settings
 from sightline_server.stages.choose import choose
 from sightline_server.stages.crop import crop
 from sightline_server.stages.decode import DecodeLimits, decode
-from sightline_server.stages.detect import RawDetections, letterbox, split_answer, to_scene
+from sightline_server.stages.detect import RawDetections, detector_input, split_answer, to_scene
 from sightline_server.stages.embed import check_embeddings
 from sightline_server.stages.rank import rank
 
@@ -53,6 +54,9 @@ def read_facts(world: Path) -> Facts:
     """The facts in the folder `world`."""
     raw = json.loads((world / FACTS).read_text())
     raw["detector"]["labels"] = tuple(raw["detector"]["labels"])
+    for name, default in (("detector", DETECTOR_PREPROCESS), ("embedder", EMBEDDER_PREPROCESS)):
+        model = raw[name]
+        model["preprocess"] = parse_preprocess(name, model["preprocess"], model["width"], model["height"], default)
     return Facts(
         detector_file=raw["detector_file"],
         embedder_file=raw["embedder_file"],
@@ -154,7 +158,7 @@ class Opened:
     """A photo before the detector."""
 
     frame: Frame
-    seen: DetectorInput
+    seen: ModelInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +187,11 @@ class Steps:
     def open(self, photo: bytes) -> Opened:
         """Decode and letterbox. Raises `SightlineError` for bytes that are no photo."""
         frame = decode(photo, self._limits)
-        return Opened(frame, letterbox(frame, self._detector))
+        return Opened(frame, detector_input(frame, self._detector))
 
     def look(self, opened: Opened, raw: RawDetections) -> Looked:
         """NMS, choice of objects, crops."""
-        scene = to_scene(raw, opened.seen.letterbox, self._detector, self._settings.detection)
+        scene = to_scene(raw, opened.seen.placement, self._detector, self._settings.detection)
         objects = choose(self._query(), opened.frame, scene, self._settings.detection).objects
         return Looked(objects, np.stack([crop(opened.frame, item.box, self._embedder).pixels for item in objects]))
 

@@ -4,6 +4,9 @@ Place in the flow: label index -> word that a person reads. The one rule: the or
 those of the COCO data set (darknet's own list abbreviates six of them, such as "tvmonitor").
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 # fmt: off
 COCO_LABELS: tuple[str, ...] = (
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
@@ -17,3 +20,28 @@ COCO_LABELS: tuple[str, ...] = (
     "teddy bear", "hair drier", "toothbrush",
 )
 # fmt: on
+
+COCO_VOCABULARY: Mapping[str, Any] = {
+    "people": ["person"],
+    "not_products": [
+        *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat"),
+        *("traffic light", "fire hydrant", "stop sign", "parking meter"),
+        *("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe"),
+    ],
+    "synonyms": {
+        "sofa": "couch",
+        "pottedplant": "plant",
+        "plants": "plant",
+        "diningtable": "table",
+        "tvmonitor": "tv",
+        "television": "tv",
+        "mug": "cup",
+        "wineglass": "glass",
+        "glasses": "glass",
+        "shelves": "shelf",
+    },
+}
+"""Which labels are people, which name nothing that a shop sells, and words that mean the same to a shop and to COCO."""
+
+DARKNET_NOT_PRODUCTS = ("motorbike", "aeroplane")
+"""Darknet's spellings of two labels that name nothing that a shop sells."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sightline_models import sources
-from sightline_models.coco import COCO_LABELS
+from sightline_models.coco import COCO_LABELS, COCO_VOCABULARY
 from sightline_models.sources import Source
 
 Compile = Callable[[Mapping[str, bytes], Mapping[str, str]], bytes]
@@ -23,7 +23,8 @@ class DefaultModel:
 
     folder: its folder in the model repository. sha256: of the ONNX file that the recipe makes. labels: words for the
     label indices, empty for an embedder. preprocess: how the server makes the input from a photo, apart from its size,
-    which the file itself contains. compile_onnx: (members by role, metadata) -> bytes of the ONNX file.
+    which the file itself contains. vocabulary: what the labels mean, empty for an embedder. compile_onnx: (members
+    by role, metadata) -> bytes of the ONNX file.
     """
 
     folder: str
@@ -34,6 +35,7 @@ class DefaultModel:
     labels: tuple[str, ...]
     preprocess: Mapping[str, object]
     compile_onnx: Compile
+    vocabulary: Mapping[str, object] = field(default_factory=dict)
 
     def metadata(self) -> dict[str, str]:
         """The `metadata_props` of the ONNX file."""
@@ -70,6 +72,7 @@ DETECTOR = DefaultModel(
     labels=COCO_LABELS,
     preprocess={"color": "RGB", "resize": "letterbox", "fill": [128, 128, 128], "resample": "area"},
     compile_onnx=_compile_detector,
+    vocabulary=COCO_VOCABULARY,
 )
 
 EMBEDDER = DefaultModel(

@@ -1,8 +1,8 @@
 """The way of one photo: decode, detect, crop, embed, search, rank, show; events out as each one is known.
 
-Rule: everything of a photo lives in the frames of `run` and is gone with them. One thread hop decodes and letterboxes,
-one makes all crops; the three batchers are the only places where photos meet. A call leases its catalog once, before
-anything else, so that all of its events are about one revision.
+Rule: everything of a photo lives in the frames of `run` and is gone with them. One thread hop decodes and makes the
+input of the detector, one makes all crops; the three batchers are the only places where photos meet. A call leases its
+catalog once, before anything else, so that all of its events are about one revision.
 """
 
 import logging
@@ -24,7 +24,7 @@ from sightline_server.domain.events import (
     ObjectFailure,
     ObjectResults,
 )
-from sightline_server.domain.image import DetectorInput, Frame
+from sightline_server.domain.image import Frame, ModelInput
 from sightline_server.domain.items import Neighbour, PhotoObject, RankedProduct, Scene
 from sightline_server.domain.request import SearchQuery
 from sightline_server.errors import ErrorKind, SightlineError
@@ -33,7 +33,7 @@ from sightline_server.settings import DetectionSettings, RankingSettings
 from sightline_server.stages.choose import choose
 from sightline_server.stages.crop import crop
 from sightline_server.stages.decode import DecodeLimits
-from sightline_server.stages.detect import RawDetections, letterbox, to_scene
+from sightline_server.stages.detect import RawDetections, detector_input, finds_people, to_scene
 from sightline_server.stages.embed import usable
 from sightline_server.stages.photo_threads import PhotoThreads
 from sightline_server.stages.rank import rank
@@ -138,7 +138,7 @@ class Pipeline:
     @property
     def _needs_people(self) -> bool:
         """Whether every photo goes through the detector, boxes too, because it may find people there."""
-        return not self._settings.detection.person_labels.isdisjoint(self._engine.detector.labels)
+        return finds_people(self._engine.detector, self._settings.detection)
 
     def _done(self, query: SearchQuery, snapshot: Snapshot, watch: Stopwatch, notice: Notice | None) -> Done:
         return Done(
@@ -151,23 +151,23 @@ class Pipeline:
             notice=notice,
         )
 
-    async def _decode(self, query: SearchQuery, watch: Stopwatch) -> tuple[Frame, DetectorInput | None]:
+    async def _decode(self, query: SearchQuery, watch: Stopwatch) -> tuple[Frame, ModelInput | None]:
         wanted = query.needs_detector or self._needs_people
 
-        def letterboxed(frame: Frame) -> tuple[Frame, DetectorInput | None]:
-            return frame, letterbox(frame, self._engine.detector) if wanted else None
+        def prepared(frame: Frame) -> tuple[Frame, ModelInput | None]:
+            return frame, detector_input(frame, self._engine.detector) if wanted else None
 
         with watch.stage("decode"):
-            return await self._threads.decode(query.photo, self._settings.decode, letterboxed, on_start=watch.runs)
+            return await self._threads.decode(query.photo, self._settings.decode, prepared, on_start=watch.runs)
 
-    async def _detect(self, query: SearchQuery, seen: DetectorInput, watch: Stopwatch) -> Scene:
+    async def _detect(self, query: SearchQuery, seen: ModelInput, watch: Stopwatch) -> Scene:
         with watch.stage("detect"):
             try:
                 answer = await self._frames.submit(
                     [seen.pixels], deadline=query.deadline, lane=query.lane, on_start=watch.runs
                 )
                 watch.queue += answer.waited_s
-                return to_scene(answer.results[0], seen.letterbox, self._engine.detector, self._settings.detection)
+                return to_scene(answer.results[0], seen.placement, self._engine.detector, self._settings.detection)
             except SightlineError as error:
                 if error.kind is ErrorKind.MODEL_ANSWER:
                     raise SightlineError(ErrorKind.INTERNAL, "internal error") from error
@@ -217,6 +217,7 @@ class Pipeline:
             limit=query.max_products,
             min_similarity=query.min_similarity,
             settings=self._settings.ranking,
+            synonyms=self._engine.detector.vocabulary.synonyms,
             one_per_group=query.one_per_group,
         )
         return show(snapshot, ranked)

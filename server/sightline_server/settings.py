@@ -62,16 +62,6 @@ Endpoint = Annotated[str | None, BeforeValidator(checked(parse_endpoint))]
 CatalogName = Annotated[str, Field(pattern=f"^(?:{NAME.pattern})$")]
 
 
-NOT_PRODUCTS = frozenset(
-    {
-        *("person", "bicycle", "car", "motorbike", "motorcycle", "aeroplane", "airplane", "bus", "train", "truck"),
-        *("boat", "traffic light", "fire hydrant", "stop sign", "parking meter"),
-        *("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe"),
-    }
-)
-"""COCO classes that no shop sells: people, animals, vehicles, street furniture."""
-
-
 REQUEST_ALLOWANCE = 1024 * 1024
 """Bytes that a request may hold in addition to the photo."""
 
@@ -202,11 +192,11 @@ class DetectionSettings(Part):
     """Smallest fraction of the photo that an object may cover."""
     tap_square: Annotated[float, Field(gt=0, le=1)] = 0.3
     """Edge of the square around a tap that no detection covers, as a fraction of the shorter edge."""
-    not_products: frozenset[str] = NOT_PRODUCTS
-    """Labels that never become objects: people, animals, vehicles, street furniture."""
-    person_labels: frozenset[str] = frozenset({"person"})
-    """Labels that mean a person. People are not searched; an empty list searches boxes, taps and whole photos that show
-    people like any other."""
+    not_products: frozenset[str] | None = None
+    """Labels that never become objects, in place of those that the detector's configuration states."""
+    person_labels: frozenset[str] | None = None
+    """Labels that mean a person, in place of those that the detector's configuration states. People are not searched;
+    an empty list searches boxes, taps and whole photos that show people like any other."""
     person_min_score: Fraction = 0.25
     """Least confidence of a person. Lower finds more people and refuses more boxes on hands and clothes."""
     person_share: Annotated[float, Field(gt=0, le=1)] = 0.5

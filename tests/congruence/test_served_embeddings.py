@@ -13,7 +13,7 @@ from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
 from sightline_server.ports import Engine
 from sightline_server.stages.crop import crop
-from sightline_server.stages.detect import letterbox, split_answer
+from sightline_server.stages.detect import detector_input, split_answer
 from sightline_server.stages.embed import check_embeddings
 from tests.support.engine import CHECKOUT, embedded_engine
 from tests.support.pictures import noise
@@ -44,7 +44,7 @@ def run_directly(model: str, batch: NDArray[np.uint8]) -> dict[str, NDArray[np.f
 
 async def test_served_answers_equal_those_of_onnx_runtime(engine: Engine) -> None:
     frames = [Frame(np.asarray(draw_photo(seed))) for seed in range(3)] + [Frame(noise(320, 200))]
-    seen = [letterbox(frame, engine.detector).pixels for frame in frames]
+    seen = [detector_input(frame, engine.detector).pixels for frame in frames]
     crops = [crop(frame, Box.whole(), engine.embedder).pixels for frame in frames]
     crops += [
         np.ascontiguousarray(crop(Frame(np.asarray(draw_product(n))), Box.whole(), engine.embedder).pixels)

@@ -27,7 +27,7 @@ from sightline_server.domain.image import Frame
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.stages.crop import crop
 from sightline_server.stages.decode import DecodeLimits, decode
-from sightline_server.stages.detect import letterbox
+from sightline_server.stages.detect import detector_input
 from tests.support.engine import CHECKOUT, embedded_engine, sightline_home
 from tests.support.pictures import encode, exif, noise
 from tests.support.world import WHOLE, Answer, Failed, RunningServer, World, asked, refused, running, search
@@ -72,8 +72,8 @@ def make_canary(detector: DetectorSpec, embedder: EmbedderSpec) -> Canary:
     canary.add(photo[5000:9000].hex().encode(), 2)
     canary.pieces += [MARK.encode(), block.tobytes()[-WINDOW:]]
     canary.add_pixels(frame.pixels)
-    seen = letterbox(frame, detector)
-    place = seen.letterbox
+    seen = detector_input(frame, detector)
+    place = seen.placement
     canary.add_pixels(seen.pixels[:, place.left : place.left + place.inner_width])
     for box in (Box.whole(), Box(0.1, 0.2, 0.6, 0.7)):
         canary.add_pixels(crop(frame, box, embedder).pixels)

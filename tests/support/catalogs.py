@@ -17,7 +17,7 @@ from sightline_server.index.writer import CatalogWriter
 from sightline_server.stages.decode import DecodeLimits
 
 DIMENSION = 8
-SPEC = EmbedderSpec("tiny", "1", 4, 4, DIMENSION, {"resize": "squash"}, "ab" * 32)
+SPEC = EmbedderSpec("tiny", "1", 4, 4, DIMENSION, sha256="ab" * 32)
 LIMITS = DecodeLimits(1 << 20, 1 << 20, 64)
 BUILT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

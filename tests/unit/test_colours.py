@@ -13,7 +13,7 @@ from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.stages.colours import MAX_PROFILE, to_srgb
 from sightline_server.stages.crop import crop
 from sightline_server.stages.decode import DecodeLimits, decode
-from sightline_server.stages.detect import letterbox
+from sightline_server.stages.detect import detector_input
 from tests.support.pictures import Pixels, encode, gradient
 from tests.support.profiles import ADOBE_RGB, D50, DISPLAY_P3, PROPHOTO, SRGB, profile
 
@@ -55,13 +55,15 @@ def test_wide_colours_reach_the_models_as_srgb(form: str, name: str) -> None:
     seen = embedded(photo).astype(int)
     assert np.abs(seen - wanted(plain, icc)).mean() < 1.0
     assert np.abs(seen - plain).mean() > 2.0
-    box = letterbox(decode(photo, LIMITS), DETECTOR)
-    assert np.abs(box.pixels.astype(int) - letterbox(decode(encode(drawn, form), LIMITS), DETECTOR).pixels).mean() > 2
+    box = detector_input(decode(photo, LIMITS), DETECTOR)
+    assert (
+        np.abs(box.pixels.astype(int) - detector_input(decode(encode(drawn, form), LIMITS), DETECTOR).pixels).mean() > 2
+    )
 
 
 def test_the_padding_of_a_letterbox_stays_grey() -> None:
     photo = encode(gradient(128, 32), "PNG", icc_profile=PROFILES["ProPhoto"])
-    assert (letterbox(decode(photo, LIMITS), DETECTOR).pixels[0] == 128).all()
+    assert (detector_input(decode(photo, LIMITS), DETECTOR).pixels[0] == 128).all()
 
 
 def test_the_frame_itself_is_as_stored() -> None:

@@ -9,14 +9,15 @@ from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
 from sightline_server.domain.items import Detection, Scene
 from sightline_server.domain.models import DetectorSpec
+from sightline_server.domain.vocabulary import DEFAULT_VOCABULARY
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.settings import NOT_PRODUCTS, DetectionSettings
-from sightline_server.stages.detect import PADDING, letterbox, split_answer, to_scene
+from sightline_server.settings import DetectionSettings
+from sightline_server.stages.detect import detector_input, split_answer, to_scene
 from tests.support.pictures import gradient
 
 SPEC = DetectorSpec("detector", "1", 64, 64, 8, ("chair", "vase", "person"))
 SETTINGS = DetectionSettings()
-SQUARE = letterbox(Frame(gradient(64, 64)), SPEC).letterbox
+SQUARE = detector_input(Frame(gradient(64, 64)), SPEC).placement
 
 
 def answer(**changes: object) -> dict[str, object]:
@@ -43,13 +44,13 @@ def scene(*rows: tuple[float, ...], settings: DetectionSettings = SETTINGS) -> S
 @pytest.mark.parametrize("size", [(640, 480), (480, 640), (64, 64), (5, 3), (1, 3000), (3000, 1)])
 def test_the_letterbox_keeps_the_whole_image_and_its_shape(size: tuple[int, int]) -> None:
     width, height = size
-    seen = letterbox(Frame(gradient(width, height)), SPEC)
-    place = seen.letterbox
+    seen = detector_input(Frame(gradient(width, height)), SPEC)
+    place = seen.placement
     assert seen.pixels.shape == (64, 64, 3) and seen.pixels.dtype == np.uint8 and seen.pixels.flags.c_contiguous
     inner = seen.pixels[place.top : place.top + place.inner_height, place.left : place.left + place.inner_width]
     padding = seen.pixels.copy()
-    padding[place.top : place.top + place.inner_height, place.left : place.left + place.inner_width] = PADDING
-    assert (padding == PADDING).all()
+    padding[place.top : place.top + place.inner_height, place.left : place.left + place.inner_width] = 128
+    assert (padding == 128).all()
     if min(size) > 3:
         # Corners stay where they were: dark green-free left, full red right.
         assert inner[0, 0, 0] < 60 < 200 < inner[0, -1, 0]
@@ -58,7 +59,7 @@ def test_the_letterbox_keeps_the_whole_image_and_its_shape(size: tuple[int, int]
 
 def test_the_letterbox_does_not_touch_the_frame() -> None:
     frame = Frame(gradient(64, 64))
-    seen = letterbox(frame, SPEC)
+    seen = detector_input(frame, SPEC)
     seen.pixels[:] = 0
     assert (frame.pixels == gradient(64, 64)).all()
 
@@ -132,7 +133,7 @@ def test_one_thing_with_two_words_is_one_object_with_the_better_word() -> None:
     assert len(found(chair, couch, settings=DetectionSettings(same_box_iou=1.0))) == 2
 
 
-@pytest.mark.parametrize("label", sorted(NOT_PRODUCTS))
+@pytest.mark.parametrize("label", sorted(DEFAULT_VOCABULARY.not_products))
 def test_no_person_animal_or_vehicle_becomes_an_object(label: str) -> None:
     spec = DetectorSpec("detector", "1", 64, 64, 8, ("chair", label))
     table = np.array([[0.1, 0.1, 0.6, 0.6], [0.5, 0.5, 0.9, 0.9]], np.float32)

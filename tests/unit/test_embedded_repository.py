@@ -23,6 +23,7 @@ def test_a_configuration_agrees_with_its_recipe(model: DefaultModel) -> None:
     given = parameters(text)
     assert given["name"] == model.name
     assert json.loads(given["preprocess"]) == dict(model.preprocess)
+    assert json.loads(given.get("vocabulary", "{}")) == dict(model.vocabulary)
     assert tuple(json.loads(given.get("labels", "[]"))) == model.labels
     # Sizes come from the ONNX file.
     assert "dims" not in text

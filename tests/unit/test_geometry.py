@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sightline_server.domain.geometry import Box, Letterbox, Point, smallest_covering
+from sightline_server.domain.geometry import Box, Placement, Point, smallest_covering
 
 sizes = st.integers(1, 4096)
 fractions = st.floats(0, 1, width=32)
@@ -78,7 +78,7 @@ def test_iou_of_known_boxes() -> None:
 
 @given(sizes, sizes, st.integers(1, 1024), st.integers(1, 1024))
 def test_a_letterbox_fits_its_canvas(width: int, height: int, canvas_width: int, canvas_height: int) -> None:
-    place = Letterbox.fit(width, height, canvas_width, canvas_height)
+    place = Placement.inside(width, height, canvas_width, canvas_height)
     assert 1 <= place.inner_width <= canvas_width
     assert 1 <= place.inner_height <= canvas_height
     assert place.left + place.inner_width <= canvas_width
@@ -91,7 +91,7 @@ def test_a_letterbox_fits_its_canvas(width: int, height: int, canvas_width: int,
 
 @given(boxes(), sizes, sizes, st.sampled_from([64, 416, 640]))
 def test_a_box_survives_the_letterbox_and_the_way_back(box: Box, width: int, height: int, canvas: int) -> None:
-    place = Letterbox.fit(width, height, canvas, canvas)
+    place = Placement.inside(width, height, canvas, canvas)
     scale = np.array([place.inner_width, place.inner_height] * 2) / canvas
     offset = np.array([place.left, place.top] * 2) / canvas
     corners = np.array([box.x_min, box.y_min, box.x_max, box.y_max])
@@ -102,7 +102,7 @@ def test_a_box_survives_the_letterbox_and_the_way_back(box: Box, width: int, hei
 
 
 def test_boxes_in_the_padding_are_clipped_to_the_image() -> None:
-    place = Letterbox.fit(200, 100, 100, 100)
+    place = Placement.inside(200, 100, 100, 100)
     assert place.to_image(np.array([[0.0, 0.0, 1.0, 0.5]], np.float32))[0].tolist() == [0.0, 0.0, 1.0, 0.5]
     above = place.to_image(np.array([[0.0, 0.0, 1.0, 0.2]], np.float32))[0]
     assert above.tolist() == [0.0, 0.0, 1.0, 0.0]

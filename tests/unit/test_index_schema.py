@@ -2,22 +2,44 @@
 
 import json
 from dataclasses import replace
-from types import MappingProxyType
 
 import pyarrow as pa
 import pytest
 
+from sightline_models.defaults import EMBEDDER
+from sightline_server.domain.preprocess import Fit, Preprocess, Resampler
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.digest import ContentDigest
 from sightline_server.index.schema import FACTS_KEY, CatalogFacts, embedder_mismatch
 from tests.support.catalogs import SPEC
 
+CENTER_CROP = Preprocess(Fit.CENTER_CROP, Resampler.LANCZOS)
 FACTS = CatalogFacts(SPEC, 3, 5, 2, "cd" * 32, "2026-01-02T03:04:05+00:00")
 
 
 def test_facts_survive_the_metadata() -> None:
-    frozen = replace(FACTS, embedder=replace(SPEC, preprocess=MappingProxyType({"resize": "squash"})))
-    assert CatalogFacts.parse(frozen.metadata()) == FACTS
+    assert CatalogFacts.parse(FACTS.metadata()) == FACTS
+    cropped = replace(FACTS, embedder=replace(SPEC, preprocess=CENTER_CROP))
+    assert CatalogFacts.parse(cropped.metadata()) == cropped
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"color": "RGB", "resize": "squash", "resample": "bicubic antialiased"},
+        {"resize": "letterbox", "fill": [114, 114, 114]},
+        {"anything": "else"},
+    ],
+)
+def test_a_catalog_from_before_the_preprocess_was_executed_has_squashed_images(stated: dict[str, object]) -> None:
+    facts = json.loads(FACTS.metadata()[FACTS_KEY])
+    facts["embedder"]["preprocess"] = stated
+    assert CatalogFacts.parse({FACTS_KEY: json.dumps(facts).encode()}) == FACTS
+
+
+def test_the_default_embedders_facts_are_those_of_earlier_catalogs() -> None:
+    facts = json.loads(FACTS.metadata()[FACTS_KEY])
+    assert facts["embedder"]["preprocess"] == EMBEDDER.preprocess
 
 
 @pytest.mark.parametrize(
@@ -44,7 +66,7 @@ def test_metadata_that_is_not_ours(metadata: dict[bytes, bytes] | None, words: s
         ({"sha256": "ef" * 32}, "tiny@abababababab in the catalog, tiny@efefefefefef"),
         ({"sha256": "", "name": "other"}, "tiny in the catalog, other in the engine"),
         ({"width": 5}, "input size 4x4 in the catalog, 5x4"),
-        ({"preprocess": {"resize": "letterbox"}}, "preprocess"),
+        ({"preprocess": CENTER_CROP}, "preprocess"),
     ],
 )
 def test_embedders_that_do_not_fit(changes: dict[str, object], words: str) -> None:

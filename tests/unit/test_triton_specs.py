@@ -1,10 +1,13 @@
 """Triton's description of its models compared with the contract."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from sightline_server.domain.preprocess import DETECTOR_PREPROCESS
+from sightline_server.domain.vocabulary import DEFAULT_VOCABULARY
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton.faults import EngineError
 from sightline_server.triton.specs import DETECTOR_CONTRACT, EMBEDDER_CONTRACT, read_detector, read_embedder
@@ -40,11 +43,12 @@ def config(**parameters: str) -> dict[str, Any]:
 
 
 def test_a_detector_is_read_from_metadata_and_parameters() -> None:
-    live = config(labels='["chair", "vase"]', preprocess='{"fit": "letterbox"}', name="tiny")
+    live = config(labels='["chair", "vase"]', preprocess='{"fill": 114}', name="tiny")
     spec = read_detector("detector", detector_metadata(), live, "abc")
     assert (spec.name, spec.version, spec.height, spec.width) == ("tiny", "10", 416, 320)
     assert (spec.max_detections, spec.labels, spec.max_batch_size) == (100, ("chair", "vase"), 16)
-    assert (spec.preprocess, spec.sha256) == ({"fit": "letterbox"}, "abc")
+    assert (spec.preprocess, spec.sha256) == (replace(DETECTOR_PREPROCESS, fill=(114, 114, 114)), "abc")
+    assert spec.vocabulary == DEFAULT_VOCABULARY
 
 
 def test_an_embedder_is_read_and_its_digest_may_come_from_the_configuration() -> None:
@@ -86,6 +90,7 @@ def test_a_detector_off_the_contract_is_refused_in_words(
         {"labels": "[1]"},
         {"labels": "{}"},
         {"labels": '["a"]', "preprocess": "["},
+        {"labels": '["a"]', "preprocess": '{"resize": "stretch"}'},
     ],
 )
 def test_parameters_that_make_no_sense_are_refused(parameters: dict[str, str]) -> None:

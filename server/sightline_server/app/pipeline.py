@@ -14,13 +14,14 @@ from sightline_server.app.clock import clock
 from sightline_server.batching.batcher import BatchFunction, MicroBatcher
 from sightline_server.batching.window import Window
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+from sightline_server.domain.preprocess import WHOLE_IMAGE
 from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.pipeline import Pipeline, PipelineSettings
 from sightline_server.ports import Catalogs, Engine
 from sightline_server.settings import BatchSettings, DecodeSettings, Settings
 from sightline_server.stages.decode import DecodeLimits
-from sightline_server.stages.detect import RawDetections, split_answer
+from sightline_server.stages.detect import RawDetections, finds_people, split_answer
 from sightline_server.stages.embed import split_embeddings
 from sightline_server.stages.formats import with_usual
 from sightline_server.stages.photo_threads import PhotoThreads
@@ -67,8 +68,10 @@ async def build_pipeline(
     Raises `SightlineError` of kind CONFIGURATION when one photo's objects do not fit into a batch.
     """
     part, limits = settings.batching, settings.limits
-    if settings.detection.person_labels.isdisjoint(engine.detector.labels):
+    if not finds_people(engine.detector, settings.detection):
         log.warning("people in photos are searched: the detector has none of the labels in detection.person_labels")
+    elif engine.detector.preprocess.fit not in WHOLE_IMAGE:
+        log.warning("people at the edges of photos are searched: the detector's preprocess cuts the edges off")
 
     async def detect(items: Sequence[Pixels], *, deadline: float) -> list[RawDetections]:
         answer = await engine.runner("detector").infer(items, deadline=deadline)

@@ -81,10 +81,12 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class Letterbox:
-    """The position of an image in the padded square that a detector gets: scaled to fit, centred, the rest padded.
+class Placement:
+    """The position of a scaled image on the canvas that a model gets.
 
-    `inner_width` and `inner_height` are pixels of the scaled image, `left` and `top` those of the padding.
+    `inner_width` and `inner_height` are pixels of the whole scaled image; `left` and `top` are those of its first pixel
+    on the canvas. Around a smaller image the canvas is padded; of an image that overhangs (`left` or `top` below 0)
+    the model sees a part.
     """
 
     canvas_width: int
@@ -95,13 +97,41 @@ class Letterbox:
     top: int
 
     @classmethod
-    def fit(cls, width: int, height: int, canvas_width: int, canvas_height: int) -> Self:
-        """The letterbox of a `width` x `height` image on the canvas."""
+    def inside(cls, width: int, height: int, canvas_width: int, canvas_height: int, *, centred: bool = True) -> Self:
+        """The letterbox of a `width` x `height` image: scaled to fit, in the centre or at the top left."""
         scale = min(canvas_width / width, canvas_height / height)
         inner_width = min(canvas_width, max(1, round(width * scale)))
         inner_height = min(canvas_height, max(1, round(height * scale)))
-        left, top = (canvas_width - inner_width) // 2, (canvas_height - inner_height) // 2
-        return cls(canvas_width, canvas_height, inner_width, inner_height, left, top)
+        if not centred:
+            return cls(canvas_width, canvas_height, inner_width, inner_height, 0, 0)
+        return cls._centred(inner_width, inner_height, canvas_width, canvas_height)
+
+    @classmethod
+    def covering(cls, width: int, height: int, canvas_width: int, canvas_height: int) -> Self:
+        """A `width` x `height` image scaled so that it just covers the canvas, with the same overhang on both sides."""
+        scale = max(canvas_width / width, canvas_height / height)
+        inner_width = max(canvas_width, round(width * scale))
+        inner_height = max(canvas_height, round(height * scale))
+        return cls._centred(inner_width, inner_height, canvas_width, canvas_height)
+
+    @classmethod
+    def of_shortest_edge(cls, width: int, height: int, edge: int, canvas_width: int, canvas_height: int) -> Self:
+        """A `width` x `height` image whose shorter edge is scaled to `edge` pixels, in the centre of the canvas.
+
+        The longer edge is rounded down, as torchvision's `Resize` does.
+        """
+        shorter = min(width, height)
+        return cls._centred(width * edge // shorter, height * edge // shorter, canvas_width, canvas_height)
+
+    @classmethod
+    def _centred(cls, inner_width: int, inner_height: int, canvas_width: int, canvas_height: int) -> Self:
+        left = _half(canvas_width - inner_width)
+        return cls(canvas_width, canvas_height, inner_width, inner_height, left, _half(canvas_height - inner_height))
+
+    @property
+    def overhangs(self) -> bool:
+        """Whether parts of the image are outside the canvas."""
+        return self.inner_width > self.canvas_width or self.inner_height > self.canvas_height
 
     def to_image(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Boxes [N,4] xyxy in 0..1 of the canvas, as boxes in 0..1 of the image, clipped to it."""
@@ -109,6 +139,11 @@ class Letterbox:
         offset = np.array([self.left / self.inner_width, self.top / self.inner_height] * 2, np.float32)
         clipped: NDArray[np.float32] = np.clip(boxes * scale - offset, 0.0, 1.0)
         return clipped
+
+
+def _half(difference: int) -> int:
+    """Half of a difference of pixels, rounded towards zero, so that padding and overhang lose the odd pixel alike."""
+    return difference // 2 if difference >= 0 else -(-difference // 2)
 
 
 def smallest_covering(boxes: Sequence[Box], point: Point) -> int | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline_server.domain.geometry import Letterbox
+from sightline_server.domain.geometry import Placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +38,15 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class DetectorInput:
-    """A frame as the detector sees it: `pixels` uint8 [h,w,3] of the model's size, and where the frame lies in it."""
+class ModelInput:
+    """An image as a model sees it: `pixels` uint8 [h,w,3] of the model's size, and the image's position in it."""
 
     pixels: NDArray[np.uint8]
-    letterbox: Letterbox
+    placement: Placement
 
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """One object at the embedder's input size: `pixels` uint8 [h,w,3] RGB."""
+    """One object at the embedder's input size: `pixels` uint8 [h,w,3], in the embedder's order of channels."""
 
     pixels: NDArray[np.uint8]

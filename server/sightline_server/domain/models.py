@@ -1,15 +1,17 @@
 """The facts that the server needs about the two models; read from Triton, never written twice."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from sightline_server.domain.preprocess import DETECTOR_PREPROCESS, EMBEDDER_PREPROCESS, Preprocess
+from sightline_server.domain.vocabulary import DEFAULT_VOCABULARY, Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorSpec:
     """The detector behind the engine: input uint8 [B,height,width,3], at most `max_detections` answers an image.
 
-    `labels[i]` is the word for label i. `preprocess` are the facts of its recipe. `sha256` is the digest of the model
-    file where the engine knows it, else empty. `instances` of it run at once.
+    `labels[i]` is the word for label i, and `vocabulary` says what the words mean. `preprocess` makes its input.
+    `sha256` is the digest of the model file where the engine knows it, else empty. `instances` of it run at once.
     """
 
     name: str
@@ -18,10 +20,11 @@ class DetectorSpec:
     width: int
     max_detections: int
     labels: tuple[str, ...]
-    preprocess: Mapping[str, object] = field(default_factory=dict)
+    preprocess: Preprocess = DETECTOR_PREPROCESS
     sha256: str = ""
     max_batch_size: int = 0
     instances: int = 1
+    vocabulary: Vocabulary = DEFAULT_VOCABULARY
 
     @property
     def identity(self) -> str:
@@ -38,7 +41,7 @@ class EmbedderSpec:
     height: int
     width: int
     dimension: int
-    preprocess: Mapping[str, object] = field(default_factory=dict)
+    preprocess: Preprocess = EMBEDDER_PREPROCESS
     sha256: str = ""
     max_batch_size: int = 0
     instances: int = 1

@@ -6,8 +6,9 @@ commit together with the rows, so that no reader can see vectors and take them f
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,12 +16,17 @@ from numpy.typing import NDArray
 
 from sightline_server.domain.items import Product
 from sightline_server.domain.models import EmbedderSpec
+from sightline_server.domain.preprocess import EMBEDDER_PREPROCESS, parse_preprocess
 from sightline_server.errors import ErrorKind, SightlineError
 
 FORMAT = 1
 """Raised when a reader of the previous number could no longer read what is written."""
 
 FACTS_KEY = b"sightline"
+PREPROCESS_KEY = b"sightline.preprocess"
+EXECUTED = b"executed"
+"""In the metadata of catalogs whose images were prepared as the embedder's `preprocess` says; catalogs without it are
+older, and their images were always squashed."""
 PRIMARY_KEY = {b"lance-schema:unenforced-primary-key": b"true"}
 
 MAX_IMAGES = 20
@@ -73,9 +79,9 @@ class CatalogFacts:
     def metadata(self) -> dict[bytes, bytes]:
         """The facts as schema metadata."""
         spec = self.embedder
-        embedder = {name: getattr(spec, name) for name in EMBEDDER_FACTS} | {"preprocess": dict(spec.preprocess)}
+        embedder = {name: getattr(spec, name) for name in EMBEDDER_FACTS} | {"preprocess": spec.preprocess.facts()}
         facts = {name: getattr(self, name) for name in PLAIN_FACTS} | {"embedder": embedder}
-        return {FACTS_KEY: json.dumps(facts, sort_keys=True).encode()}
+        return {FACTS_KEY: json.dumps(facts, sort_keys=True).encode(), PREPROCESS_KEY: EXECUTED}
 
     @classmethod
     def parse(cls, metadata: Mapping[bytes, bytes] | None) -> "CatalogFacts":
@@ -87,11 +93,21 @@ class CatalogFacts:
             facts = json.loads(text)
             found = facts["format"]
             if found == FORMAT:
-                return cls(**{**facts, "embedder": EmbedderSpec(**facts["embedder"])})
+                executed = (metadata or {}).get(PREPROCESS_KEY) == EXECUTED
+                return cls(**{**facts, "embedder": stored_embedder(facts["embedder"], executed)})
         except (ValueError, KeyError, TypeError) as error:
             raise SightlineError(ErrorKind.CONFIGURATION, "the catalog's own description is damaged") from error
         message = f"the catalog has format {found}, this server reads {FORMAT}; build it again"
         raise SightlineError(ErrorKind.CONFIGURATION, message)
+
+
+def stored_embedder(facts: dict[str, Any], executed: bool) -> EmbedderSpec:
+    """The embedder of a catalog's facts. Without `executed`, its images were squashed whatever the facts say."""
+    stated = facts.pop("preprocess", {}) if executed else {}
+    facts.pop("preprocess", None)
+    spec = EmbedderSpec(**facts)
+    how = parse_preprocess("of the catalog", stated, spec.width, spec.height, EMBEDDER_PREPROCESS)
+    return replace(spec, preprocess=how)
 
 
 def catalog_schema(dimension: int) -> pa.Schema:
@@ -149,11 +165,7 @@ def embedder_mismatch(stored: EmbedderSpec, live: EmbedderSpec) -> str | None:
     if (stored.height, stored.width) != (live.height, live.width):
         sizes = f"{stored.width}x{stored.height} in the catalog, {live.width}x{live.height} in the engine"
         return f"input size {sizes}"
-    if canonical(stored.preprocess) != canonical(live.preprocess):
-        return "the images are preprocessed differently (preprocess)"
+    if stored.preprocess != live.preprocess:
+        was, now = (json.dumps(spec.preprocess.facts()) for spec in (stored, live))
+        return f"the images are preprocessed differently: preprocess {was} in the catalog, {now} in the engine"
     return None
-
-
-def canonical(facts: Mapping[str, object]) -> str:
-    """`facts` as JSON that is equal exactly when they are."""
-    return json.dumps(dict(facts), sort_keys=True)

@@ -1,4 +1,4 @@
-"""`Frame` -> detections: the letterbox before the detector and what is made of its answer after it.
+"""`Frame` -> detections: the input of the detector, and what is made of its answer.
 
 Rule: pure. The call itself goes through the frames batcher, so that photos of different callers share it.
 """
@@ -10,36 +10,35 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline_server.domain.geometry import Box, Letterbox
-from sightline_server.domain.image import DetectorInput, Frame
+from sightline_server.domain.geometry import Box, Placement
+from sightline_server.domain.image import Frame, ModelInput
 from sightline_server.domain.items import Detection, Scene
 from sightline_server.domain.models import DetectorSpec
+from sightline_server.domain.vocabulary import Vocabulary
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import DetectionSettings
-
-PADDING = 128
-"""Grey, as darknet pads."""
+from sightline_server.stages.model_input import model_input
 
 MOST_DETECTIONS = 100
 """Most detections of one photo that are considered."""
 
 RawDetections = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]
-"""Boxes [N,4] xyxy in 0..1 of the letterboxed frame, scores [N], labels [N]: one image's answer."""
+"""Boxes [N,4] xyxy in 0..1 of the detector's input, scores [N], labels [N]: one image's answer."""
 
 
-def letterbox(frame: Frame, spec: DetectorSpec) -> DetectorInput:
-    """The frame scaled to fit the detector's input, centred on grey."""
-    place = Letterbox.fit(frame.width, frame.height, spec.width, spec.height)
-    canvas = np.full((spec.height, spec.width, 3), PADDING, np.uint8)
-    shrinks = place.inner_width < frame.width
-    inner = cv2.resize(
-        frame.pixels,
-        (place.inner_width, place.inner_height),
-        interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
-    ).astype(np.uint8, copy=False)
-    rows, columns = slice(place.top, place.top + place.inner_height), slice(place.left, place.left + place.inner_width)
-    canvas[rows, columns] = frame.in_srgb(inner)
-    return DetectorInput(canvas, place)
+def detector_input(frame: Frame, spec: DetectorSpec) -> ModelInput:
+    """The whole frame as the detector's preprocess wants it."""
+    return model_input(frame, frame.pixels, spec.width, spec.height, spec.preprocess)
+
+
+def vocabulary(spec: DetectorSpec, settings: DetectionSettings) -> Vocabulary:
+    """The detector's vocabulary, with the operator's labels where the settings name any."""
+    return spec.vocabulary.with_overrides(settings.person_labels, settings.not_products)
+
+
+def finds_people(spec: DetectorSpec, settings: DetectionSettings) -> bool:
+    """Returns whether the detector has a label for people, who must then not be searched."""
+    return not vocabulary(spec, settings).people.isdisjoint(spec.labels)
 
 
 def split_answer(answer: Mapping[str, NDArray[Any]], batch: int, spec: DetectorSpec) -> list[RawDetections]:
@@ -63,24 +62,25 @@ def check_values(raw: RawDetections, spec: DetectorSpec) -> None:
         raise SightlineError(ErrorKind.MODEL_ANSWER, "the detector's answer has an unknown label")
 
 
-def to_scene(raw: RawDetections, place: Letterbox, spec: DetectorSpec, settings: DetectionSettings) -> Scene:
+def to_scene(raw: RawDetections, place: Placement, spec: DetectorSpec, settings: DetectionSettings) -> Scene:
     """The products and the people among the detector's answers for one image, best first, each object once.
 
     Raises `SightlineError` of kind MODEL_ANSWER when a value is not finite or a label unknown.
     """
     check_values(raw, spec)
+    words = vocabulary(spec, settings)
     products, people = [], []
     for found in to_detections(raw, place, spec, settings):
-        if found.label in settings.person_labels:
+        if found.label in words.people:
             people.append(found)
-        elif found.label not in settings.not_products:
+        elif found.label not in words.not_products:
             products.append(found)
     # A product's label never replaces a person: people are not part of `one_word_each`.
     return Scene(one_word_each(products[:MOST_DETECTIONS], settings.same_box_iou), tuple(people[:MOST_DETECTIONS]))
 
 
 def to_detections(
-    raw: RawDetections, place: Letterbox, spec: DetectorSpec, settings: DetectionSettings
+    raw: RawDetections, place: Placement, spec: DetectorSpec, settings: DetectionSettings
 ) -> list[Detection]:
     """Detections of every label after suppression within each class, best first; too small ones are left out."""
     boxes, scores, labels = raw
@@ -99,9 +99,8 @@ def to_detections(
 
 def least_scores(labels: NDArray[np.int32], spec: DetectorSpec, settings: DetectionSettings) -> NDArray[np.float32]:
     """The confidence that each of the detections [N] needs: people have their own threshold."""
-    of_label = [
-        settings.person_min_score if label in settings.person_labels else settings.min_score for label in spec.labels
-    ]
+    people = vocabulary(spec, settings).people
+    of_label = [settings.person_min_score if label in people else settings.min_score for label in spec.labels]
     return np.array(of_label, np.float32)[labels]
 
 

@@ -9,25 +9,11 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from sightline_server.domain.items import MatchLevel, Neighbour, RankedNeighbour, Reason, ReasonKind
+from sightline_server.domain.vocabulary import DEFAULT_VOCABULARY, Synonyms
 from sightline_server.settings import RankingSettings
 
 UNAVAILABLE = frozenset({"out_of_stock", "out of stock"})
 WORD = re.compile(r"[a-z]+")
-SYNONYMS = {
-    "sofa": "couch",
-    "pottedplant": "plant",
-    "plants": "plant",
-    "diningtable": "table",
-    "tvmonitor": "tv",
-    "television": "tv",
-    "mug": "cup",
-    "wineglass": "glass",
-    "glasses": "glass",
-    "shelves": "shelf",
-}
-"""Words that mean the same to a shop and to COCO's label list."""
-
-
 Scored = tuple[Neighbour, tuple[Reason, ...], float]
 """A neighbour, the reasons for its score, and the score."""
 
@@ -39,6 +25,7 @@ def rank(
     limit: int,
     min_similarity: float,
     settings: RankingSettings,
+    synonyms: Synonyms = DEFAULT_VOCABULARY.synonyms,
     one_per_group: bool = False,
 ) -> tuple[RankedNeighbour, ...]:
     """The best `limit` products of at least `min_similarity` for an object with the detector's `label`.
@@ -48,7 +35,7 @@ def rank(
     threshold = max(min_similarity, settings.min_similarity)
     # With no threshold even an opposite vector is a neighbour; whoever sets one means it.
     kept = [found for found in neighbours if threshold <= 0.0 or found.similarity >= threshold]
-    reasoned = [(found, reasons_for(found, label, settings)) for found in kept]
+    reasoned = [(found, reasons_for(found, label, settings, synonyms)) for found in kept]
     scored = [(found, reasons, sum(reason.contribution for reason in reasons)) for found, reasons in reasoned]
     scored.sort(key=lambda item: (-item[2], item[0].product_id))
     if one_per_group:
@@ -69,33 +56,34 @@ def first_of_groups(scored: Iterable[Scored]) -> Iterator[Scored]:
             yield item
 
 
-def reasons_for(found: Neighbour, label: str, settings: RankingSettings) -> tuple[Reason, ...]:
+def reasons_for(found: Neighbour, label: str, settings: RankingSettings, synonyms: Synonyms) -> tuple[Reason, ...]:
     """Why the product of `found` has the score that it has."""
     reasons = [
         Reason(
             ReasonKind.VISUAL_SIMILARITY, found.similarity, f"looks {found.similarity:.0%} like this product picture"
         )
     ]
-    if settings.category_bonus and names_category(label, found.category):
+    if settings.category_bonus and names_category(label, found.category, synonyms):
         reasons.append(Reason(ReasonKind.CATEGORY_MATCH, settings.category_bonus, f"its category matches '{label}'"))
     if settings.unavailable_penalty and found.availability.lower() in UNAVAILABLE:
         reasons.append(Reason(ReasonKind.UNAVAILABLE, -settings.unavailable_penalty, "is out of stock"))
     return tuple(reasons)
 
 
-def names_category(label: str, category: str) -> bool:
+def names_category(label: str, category: str, synonyms: Synonyms = DEFAULT_VOCABULARY.synonyms) -> bool:
     """Whether the last word of the detector's label is in a product's `category`."""
-    wanted = words(label)
-    return bool(wanted) and wanted[-1] in words(category)
+    wanted = words(label, synonyms)
+    return bool(wanted) and wanted[-1] in words(category, synonyms)
 
 
 @lru_cache(maxsize=4096)
-def words(text: str) -> tuple[str, ...]:
+def words(text: str, synonyms: Synonyms) -> tuple[str, ...]:
     """Lower-case words in the singular, synonyms made one. Labels and categories are few, so they are kept."""
+    same = dict(synonyms)
     found = []
     for word in WORD.findall(text.lower()):
-        singular = SYNONYMS.get(word) or (word[:-1] if word.endswith("s") and not word.endswith("ss") else word)
-        found.append(SYNONYMS.get(singular, singular))
+        singular = same.get(word) or (word[:-1] if word.endswith("s") and not word.endswith("ss") else word)
+        found.append(same.get(singular, singular))
     return tuple(found)
 
 

@@ -16,6 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+from sightline_server.domain.preprocess import (
+    DETECTOR_PREPROCESS,
+    EMBEDDER_PREPROCESS,
+    Preprocess,
+    parse_preprocess,
+)
+from sightline_server.domain.vocabulary import parse_vocabulary
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton.faults import Cause, EngineError
 
@@ -81,8 +88,9 @@ def read_detector(name: str, metadata: Mapping[str, Any], config: Mapping[str, A
         height=sizes["H"],
         width=sizes["W"],
         max_detections=sizes["N"],
-        labels=labels(name, config),
-        preprocess=parameter(name, config, "preprocess", {}),
+        labels=(words := labels(name, config)),
+        vocabulary=parse_vocabulary(name, parameter(name, config, "vocabulary", {}), words),
+        preprocess=preprocess(name, config, sizes, DETECTOR_PREPROCESS),
         sha256=sha256 or parameter(name, config, "sha256", ""),
         max_batch_size=int(config.get("max_batch_size", 0)),
         instances=instances(config),
@@ -98,11 +106,16 @@ def read_embedder(name: str, metadata: Mapping[str, Any], config: Mapping[str, A
         height=sizes["H"],
         width=sizes["W"],
         dimension=sizes["D"],
-        preprocess=parameter(name, config, "preprocess", {}),
+        preprocess=preprocess(name, config, sizes, EMBEDDER_PREPROCESS),
         sha256=sha256 or parameter(name, config, "sha256", ""),
         max_batch_size=int(config.get("max_batch_size", 0)),
         instances=instances(config),
     )
+
+
+def preprocess(model: str, config: Mapping[str, Any], sizes: Mapping[str, int], default: Preprocess) -> Preprocess:
+    """The steps that make the model's input. Raises CONFIGURATION for what cannot be executed."""
+    return parse_preprocess(model, parameter(model, config, "preprocess", {}), sizes["W"], sizes["H"], default)
 
 
 def check(model: str, contract: Contract, metadata: Mapping[str, Any]) -> dict[str, int]:
