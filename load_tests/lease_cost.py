@@ -93,7 +93,7 @@ async def measure(folder: Path, objects: int) -> dict[str, float]:
         "lease_us": microseconds(lease),
         "search_us": round(float(np.median(searches)) / 1000, 1),
         "rank_us": microseconds(ranked, ROUNDS // 4),
-        "show_us": microseconds(lambda: [show(snapshot, each) for each in shown], ROUNDS // 4),
+        "show_us": microseconds(lambda: show(snapshot, shown), ROUNDS // 4),
     }
     await registry.close()
     device.close()

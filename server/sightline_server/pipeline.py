@@ -187,7 +187,7 @@ class Pipeline:
             embeddings = await self._embed(query, frame, objects, watch)
             sound = [usable(embedding) for embedding in embeddings]
             wanted = [embedding for embedding, good in zip(embeddings, sound, strict=True) if good]
-            found = iter(await self._search(query, snapshot, wanted, watch) if wanted else ())
+            found = await self._search(query, snapshot, wanted, watch) if wanted else []
         except SightlineError as error:
             reason = OBJECT_FAULTS.get(error.kind)
             if reason is None:
@@ -198,29 +198,37 @@ class Pipeline:
             return
         if not all(sound):
             log.error("objects without a usable embedding", extra={"request_id": query.request_id})
+        searched = [item for item, good in zip(objects, sound, strict=True) if good]
+        answers = iter(self._rank(query, snapshot, searched, found, watch) if searched else ())
         for item, good in zip(objects, sound, strict=True):
             if not good:
                 yield self._failure(item, FailureReason.MODEL_ANSWER)
                 continue
-            neighbours = next(found)
-            with watch.stage("rank"):
-                products = self._rank(query, snapshot, item, neighbours)
             self._metrics.objects.labels("searched").inc()
-            yield ObjectResults(item.object_id, products)
+            yield ObjectResults(item.object_id, next(answers))
 
     def _rank(
-        self, query: SearchQuery, snapshot: Snapshot, item: PhotoObject, neighbours: list[Neighbour]
-    ) -> tuple[RankedProduct, ...]:
-        ranked = rank(
-            neighbours,
-            item.label,
-            limit=query.max_products,
-            min_similarity=query.min_similarity,
-            settings=self._settings.ranking,
-            synonyms=self._engine.detector.vocabulary.synonyms,
-            one_per_group=query.one_per_group,
-        )
-        return show(snapshot, ranked)
+        self,
+        query: SearchQuery,
+        snapshot: Snapshot,
+        objects: list[PhotoObject],
+        found: list[list[Neighbour]],
+        watch: Stopwatch,
+    ) -> list[tuple[RankedProduct, ...]]:
+        with watch.stage("rank"):
+            ranked = [
+                rank(
+                    neighbours,
+                    item.label,
+                    limit=query.max_products,
+                    min_similarity=query.min_similarity,
+                    settings=self._settings.ranking,
+                    synonyms=self._engine.detector.vocabulary.synonyms,
+                    one_per_group=query.one_per_group,
+                )
+                for item, neighbours in zip(objects, found, strict=True)
+            ]
+            return show(snapshot, ranked)
 
     def _failure(self, item: PhotoObject, reason: FailureReason) -> ObjectFailure:
         self._metrics.objects.labels(reason.value).inc()

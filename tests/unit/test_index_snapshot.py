@@ -307,13 +307,16 @@ async def test_what_is_shown_is_read_from_the_snapshot_in_order(tmp_path: Path, 
     )
     [neighbours] = await snapshot.nearest(unit_vectors(1, 4)[:1], 9)
     ranked = rank(neighbours, "", limit=4, min_similarity=0.0, settings=RankingSettings())
-    shown = show(snapshot, ranked)
-    assert [each.product.id for each in shown] == [each.neighbour.product_id for each in ranked]
-    assert [each.product.title for each in shown] == [f"T{each.product.id[1:]}" for each in shown]
-    assert all(each.matched_image.startswith(f"{each.product.id}-") for each in shown)
+    other = rank(neighbours[2:], "", limit=3, min_similarity=0.0, settings=RankingSettings())
+    shown, nothing, again = show(snapshot, [ranked, (), other])
+    for answer, expected in ((shown, ranked), (again, other)):
+        assert [each.product.id for each in answer] == [each.neighbour.product_id for each in expected]
+        assert [each.product.title for each in answer] == [f"T{each.product.id[1:]}" for each in answer]
+        assert all(each.matched_image.startswith(f"{each.product.id}-") for each in answer)
+        assert [(each.rank, each.score) for each in answer] == [(each.rank, each.score) for each in expected]
     assert shown[0].matched_image == "p4-0.jpg"
-    assert [(each.rank, each.score) for each in shown] == [(each.rank, each.score) for each in ranked]
-    assert show(snapshot, ()) == ()
+    assert nothing == ()
+    assert show(snapshot, [(), ()]) == [(), ()]
     await snapshot.close()
 
 

@@ -1,29 +1,34 @@
 """Ranked neighbours -> ranked products: the one place where the products of an answer are read.
 
-Rule: only what is shown is read, once, after the ranking.
+Rule: only what is shown is read, after the ranking, and once for all objects of a photo: a read costs more than its
+rows, and objects of one photo often show the same products.
 """
 
 from collections.abc import Sequence
 
-from sightline_server.domain.items import RankedNeighbour, RankedProduct
+from sightline_server.domain.items import Product, RankedNeighbour, RankedProduct
 from sightline_server.ports import Snapshot
 
 
-def show(snapshot: Snapshot, ranked: Sequence[RankedNeighbour]) -> tuple[RankedProduct, ...]:
-    """The products of `ranked`, which `snapshot` found, in order."""
-    if not ranked:
-        return ()
-    products = snapshot.products([each.neighbour.row for each in ranked])
-    links = snapshot.image_links([each.neighbour.image for each in ranked])
-    return tuple(
-        RankedProduct(
-            product=product,
-            similarity=each.neighbour.similarity,
-            score=each.score,
-            rank=each.rank,
-            matched_image=link,
-            level=each.level,
-            reasons=each.reasons,
-        )
-        for each, product, link in zip(ranked, products, links, strict=True)
+def show(snapshot: Snapshot, answers: Sequence[Sequence[RankedNeighbour]]) -> list[tuple[RankedProduct, ...]]:
+    """The products of each of `answers`, which `snapshot` found, in order."""
+    neighbours = [each.neighbour for answer in answers for each in answer]
+    if not neighbours:
+        return [()] * len(answers)
+    rows = list(dict.fromkeys(neighbour.row for neighbour in neighbours))
+    products = dict(zip(rows, snapshot.products(rows), strict=True))
+    links = iter(snapshot.image_links([neighbour.image for neighbour in neighbours]))
+    return [tuple(shown(each, products[each.neighbour.row], next(links)) for each in answer) for answer in answers]
+
+
+def shown(ranked: RankedNeighbour, product: Product, link: str) -> RankedProduct:
+    """`product` in the place of `ranked`; `link` is that of its closest image."""
+    return RankedProduct(
+        product=product,
+        similarity=ranked.neighbour.similarity,
+        score=ranked.score,
+        rank=ranked.rank,
+        matched_image=link,
+        level=ranked.level,
+        reasons=ranked.reasons,
     )
