@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from sightline_server.app.tracing import make_tracing
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import TracingSettings
 from sightline_server.telemetry.stopwatch import STAGES, Stopwatch
-from sightline_server.telemetry.tracing import ATTRIBUTES, OFF, make_tracing
+from sightline_server.telemetry.tracing import ATTRIBUTES, OFF
 
 pytest.importorskip("opentelemetry.sdk", reason="the extra `otel` is not installed")
 

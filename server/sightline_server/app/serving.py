@@ -22,6 +22,7 @@ from sightline_server.app.door import Door
 from sightline_server.app.engine import engine_session
 from sightline_server.app.pipeline import build_pipeline
 from sightline_server.app.reload import Reloading
+from sightline_server.app.tracing import make_tracing
 from sightline_server.control.protocol import Reload
 from sightline_server.domain.request import SearchQuery
 from sightline_server.errors import ErrorKind, SightlineError
@@ -36,7 +37,6 @@ from sightline_server.settings import ServerSettings, Settings
 from sightline_server.stages.formats import check_decoders
 from sightline_server.telemetry.exposition import serving_metrics
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
-from sightline_server.telemetry.tracing import make_tracing
 from sightline_server.telemetry.usage import ALONE, Usage
 
 log = logging.getLogger(__name__)

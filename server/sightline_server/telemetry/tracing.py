@@ -8,9 +8,6 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.settings import TracingSettings
-
 ATTRIBUTES = frozenset({"rpc.system.name", "rpc.method", "rpc.status_code", "error.type", "sightline.request_id"})
 """Every attribute that a span may have; names from OpenTelemetry's conventions for RPC where they have one."""
 
@@ -68,19 +65,3 @@ class NoTracing:
 
 
 OFF: Tracing = NoTracing()
-
-
-def make_tracing(settings: TracingSettings) -> Tracing:
-    """Tracing as the settings ask for it.
-
-    Raises `SightlineError` of kind CONFIGURATION when a collector is named and OpenTelemetry is not installed.
-    """
-    if settings.endpoint is None:
-        return OFF
-    try:
-        from sightline_server.telemetry import otel
-    except ImportError as error:
-        raise SightlineError(
-            ErrorKind.CONFIGURATION, 'setting tracing.endpoint needs OpenTelemetry: pip install "sightline[otel]"'
-        ) from error
-    return otel.collector_tracing(settings.endpoint, settings.sample_ratio)

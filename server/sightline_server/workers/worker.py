@@ -18,6 +18,7 @@ from sightline_server.app.door import Door
 from sightline_server.app.engine import engine_session
 from sightline_server.app.pipeline import build_pipeline
 from sightline_server.app.serving import keep_certificates, tell_usage, warm_up
+from sightline_server.app.tracing import make_tracing
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.shared import open_shared
 from sightline_server.memory import protect
@@ -28,7 +29,6 @@ from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.shared import joined
 from sightline_server.telemetry.stderr import close_to_libraries
-from sightline_server.telemetry.tracing import make_tracing
 from sightline_server.workers.task import SERVING, WARM, Task, failed_line, given_up_line
 
 FAILED, MISCONFIGURED = 1, 2
