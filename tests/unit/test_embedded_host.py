@@ -1,0 +1,37 @@
+"""The folder that Triton makes in /tmp: its host marks it once, and removes it with the engine."""
+
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from sightline_server.embedded import folders
+from sightline_server.embedded.config import EmbeddedConfig
+from sightline_server.embedded.host import EmbeddedHost
+from sightline_server.embedded.process import TritonProcess
+
+
+class EndedProcess:
+    """Satisfies what a host asks of a tritonserver that has no stubs."""
+
+    pid = 2**22 + 1
+    prefix = "sightline-none-"
+
+    def end(self, grace_s: float) -> None:
+        """It has ended."""
+
+
+async def test_folder_is_marked_once_and_removed_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "FOLDER", tmp_path)
+    own, neighbour = tmp_path / "python_env_own000", tmp_path / "python_env_other0"
+    host = EmbeddedHost(EmbeddedConfig(tmp_path, tmp_path), lambda model, name: None)
+    host._process = cast(TritonProcess, EndedProcess())
+    host._folders_before = folders.present()
+    own.mkdir()
+    host.settled()
+    neighbour.mkdir()
+    # As after the reload of a model.
+    host.settled()
+    assert (len(folders.names(own)), folders.names(neighbour)) == (1, [])
+    await host.end(0)
+    assert (own.exists(), neighbour.exists()) == (False, True)
