@@ -21,10 +21,10 @@ from load_tests.gpu.operations import Work, count
 from load_tests.gpu.results import common_options, publish, say
 from load_tests.photos import ROOT
 from sightline_models.places import default_home
+from sightline_server.domain.models import DETECTOR, EMBEDDER
 from sightline_server.embedded.command import environment
 from sightline_server.embedded.installation import Installation, installation_of
 from sightline_server.errors import SightlineError
-from sightline_server.triton.config import MODELS
 
 TIMER = Path(__file__).with_name("time_model.py")
 GPU_BATCHES, CPU_BATCHES = (1, 2, 4, 8, 16, 32, 64), (1, 2, 4)
@@ -60,7 +60,7 @@ def main() -> int:
     figures: dict[str, Any] = {
         "ceiling": {"ops_per_s": ceiling.ops_per_s, "bytes_per_s": ceiling.bytes_per_s, "source": ceiling.source}
     }
-    for model in MODELS:
+    for model in (DETECTOR, EMBEDDER):
         path = arguments.repository / model / "1" / "model.onnx"
         say(f"{model}: batches {', '.join(map(str, batches))}")
         timed = time_model(installation, path, batches, seconds, cpu=arguments.cpu)

@@ -26,6 +26,7 @@ from sightline_server.domain.events import (
 )
 from sightline_server.domain.image import Frame, ModelInput
 from sightline_server.domain.items import Neighbour, PhotoObject, RankedProduct, Scene
+from sightline_server.domain.models import DETECTOR, EMBEDDER
 from sightline_server.domain.request import SearchQuery
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Catalogs, Clock, Engine, Snapshot
@@ -138,15 +139,15 @@ class Pipeline:
     @property
     def _needs_people(self) -> bool:
         """Whether every photo goes through the detector, boxes too, because it may find people there."""
-        return finds_people(self._engine.detector, self._settings.detection)
+        return finds_people(self._engine.spec(DETECTOR), self._settings.detection)
 
     def _done(self, query: SearchQuery, snapshot: Snapshot, watch: Stopwatch, notice: Notice | None) -> Done:
         return Done(
             timings=watch.timings(),
             catalog=snapshot.name,
             catalog_revision=snapshot.revision,
-            detector=self._engine.detector.identity,
-            embedder=self._engine.embedder.identity,
+            detector=self._engine.spec(DETECTOR).identity,
+            embedder=self._engine.spec(EMBEDDER).identity,
             request_id=query.request_id,
             notice=notice,
         )
@@ -155,7 +156,7 @@ class Pipeline:
         wanted = query.needs_detector or self._needs_people
 
         def prepared(frame: Frame) -> tuple[Frame, ModelInput | None]:
-            return frame, detector_input(frame, self._engine.detector) if wanted else None
+            return frame, detector_input(frame, self._engine.spec(DETECTOR)) if wanted else None
 
         with watch.stage("decode"):
             return await self._threads.decode(query.photo, self._settings.decode, prepared, on_start=watch.runs)
@@ -167,7 +168,9 @@ class Pipeline:
                     [seen.pixels], deadline=query.deadline, lane=query.lane, on_start=watch.runs
                 )
                 watch.queue += answer.waited_s
-                return to_scene(answer.results[0], seen.placement, self._engine.detector, self._settings.detection)
+                return to_scene(
+                    answer.results[0], seen.placement, self._engine.spec(DETECTOR), self._settings.detection
+                )
             except SightlineError as error:
                 if error.kind is ErrorKind.MODEL_ANSWER:
                     raise SightlineError(ErrorKind.INTERNAL, "internal error") from error
@@ -223,7 +226,7 @@ class Pipeline:
                     limit=query.max_products,
                     min_similarity=query.min_similarity,
                     settings=self._settings.ranking,
-                    synonyms=self._engine.detector.vocabulary.synonyms,
+                    synonyms=self._engine.spec(DETECTOR).vocabulary.synonyms,
                     one_per_group=query.one_per_group,
                 )
                 for item, neighbours in zip(objects, found, strict=True)
@@ -237,7 +240,7 @@ class Pipeline:
     async def _embed(
         self, query: SearchQuery, frame: Frame, objects: tuple[PhotoObject, ...], watch: Stopwatch
     ) -> list[Embedding]:
-        spec = self._engine.embedder
+        spec = self._engine.spec(EMBEDDER)
 
         def work() -> list[Pixels]:
             watch.runs()

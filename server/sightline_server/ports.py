@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sightline_server.domain.catalogs import Capability
 from sightline_server.domain.checks import Check
 from sightline_server.domain.items import Neighbour, Product
-from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+from sightline_server.domain.models import AnyRole, Role, SpecT
 from sightline_server.process_identity import ProcessIdentity
 
 Clock = Callable[[], float]
@@ -24,41 +24,43 @@ Clock = Callable[[], float]
 class ModelRunner(Protocol):
     """Runs one model on a batch."""
 
-    async def infer(self, parts: Sequence[NDArray[np.uint8]], *, deadline: float | None) -> Mapping[str, NDArray[Any]]:
-        """Runs B pictures, each uint8 [H,W,3] of the model's size, as one batch; returns output name -> [B,...].
+    async def infer(
+        self, inputs: Mapping[str, Sequence[NDArray[Any]]], *, deadline: float | None
+    ) -> Mapping[str, NDArray[Any]]:
+        """Runs one batch of B items; returns output name -> [B,...].
 
-        `deadline` is an instant of `time.monotonic()`. Raises `SightlineError` of kind ENGINE_UNAVAILABLE,
-        DEADLINE_EXCEEDED or INTERNAL.
+        `inputs` has B arrays, one for each item, for every input tensor of the model: for an image model uint8 [H,W,3]
+        of the model's size. `deadline` is an instant of `time.monotonic()`. Raises `SightlineError` of kind
+        ENGINE_UNAVAILABLE, DEADLINE_EXCEEDED or INTERNAL.
         """
 
 
-class Engine(Protocol):
+class Models(Protocol):
+    """The models that are served, by role."""
+
+    def spec(self, role: Role[SpecT]) -> SpecT:
+        """The model of `role` as the engine describes it; valid once started. Raises `ValueError` without one."""
+
+    def runner(self, role: AnyRole) -> ModelRunner:
+        """The runner of the model of `role`. Raises `ValueError` without one."""
+
+
+class Engine(Models, Protocol):
     """The model server, embedded or remote."""
 
     @property
-    def detector(self) -> DetectorSpec:
-        """The detector as the engine describes it; valid once started."""
-
-    @property
-    def embedder(self) -> EmbedderSpec:
-        """The embedder as the engine describes it; valid once started."""
-
-    @property
     def ready(self) -> bool:
-        """Whether both models answered their latest probe and no call has failed since."""
+        """Whether all models answered their latest probe and no call has failed since."""
 
     @property
     def metrics_url(self) -> str:
         """Where the model server shows its own metrics; empty where that is not known."""
 
-    def runner(self, model: str) -> ModelRunner:
-        """The runner of `detector` or `embedder`."""
-
     def on_change(self, listener: Callable[[bool], None]) -> None:
         """Calls `listener` with the new readiness whenever it changes."""
 
     async def start(self) -> None:
-        """Returns when both models answer. Raises `SightlineError` with the engine's words when they do not."""
+        """Returns when all models answer. Raises `SightlineError` with the engine's log when they do not."""
 
     async def stop(self) -> None:
         """Ends everything that `start` began, within a bound."""

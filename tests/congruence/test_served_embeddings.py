@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sightline_models.onnx_runtime import onnxruntime
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
+from sightline_server.domain.models import DETECTOR, EMBEDDER
 from sightline_server.ports import Engine
 from sightline_server.stages.crop import crop
 from sightline_server.stages.detect import detector_input, split_answer
@@ -44,24 +45,24 @@ def run_directly(model: str, batch: NDArray[np.uint8]) -> dict[str, NDArray[np.f
 
 async def test_served_answers_equal_those_of_onnx_runtime(engine: Engine) -> None:
     frames = [Frame(np.asarray(draw_photo(seed))) for seed in range(3)] + [Frame(noise(320, 200))]
-    seen = [detector_input(frame, engine.detector).pixels for frame in frames]
-    crops = [crop(frame, Box.whole(), engine.embedder).pixels for frame in frames]
+    seen = [detector_input(frame, engine.spec(DETECTOR)).pixels for frame in frames]
+    crops = [crop(frame, Box.whole(), engine.spec(EMBEDDER)).pixels for frame in frames]
     crops += [
-        np.ascontiguousarray(crop(Frame(np.asarray(draw_product(n))), Box.whole(), engine.embedder).pixels)
+        np.ascontiguousarray(crop(Frame(np.asarray(draw_product(n))), Box.whole(), engine.spec(EMBEDDER)).pixels)
         for n in range(4)
     ]
 
-    embedded = await engine.runner("embedder").infer(crops, deadline=None)
-    served = check_embeddings(embedded, len(crops), engine.embedder)
+    embedded = await engine.runner(EMBEDDER).infer({"CROPS": crops}, deadline=None)
+    served = check_embeddings(embedded, len(crops), engine.spec(EMBEDDER))
     direct = run_directly("embedder", np.stack(crops))["EMBEDDINGS"]
-    assert served.shape == direct.shape == (len(crops), engine.embedder.dimension)
+    assert served.shape == direct.shape == (len(crops), engine.spec(EMBEDDER).dimension)
     assert np.abs(served - direct).max() < NEAR
     assert np.linalg.norm(served, axis=1) == pytest.approx(1.0, abs=1e-5)
     # Different images have different embeddings, so that the comparison above means something.
     assert (served @ served.T - np.eye(len(crops))).max() < 0.999
 
-    found = await engine.runner("detector").infer(seen, deadline=None)
-    split_answer(found, len(seen), engine.detector)
+    found = await engine.runner(DETECTOR).infer({"IMAGES": seen}, deadline=None)
+    split_answer(found, len(seen), engine.spec(DETECTOR))
     wanted = run_directly("detector", np.stack(seen))
     assert np.abs(found["SCORES"] - wanted["SCORES"]).max() < NEAR
     # Answers of almost equal score may swap ranks.
@@ -72,7 +73,7 @@ async def test_served_answers_equal_those_of_onnx_runtime(engine: Engine) -> Non
 
 
 async def test_a_batch_gives_what_its_members_give_alone(engine: Engine) -> None:
-    crops = [crop(Frame(np.asarray(draw_product(n))), Box.whole(), engine.embedder).pixels for n in range(6)]
-    together = (await engine.runner("embedder").infer(crops, deadline=None))["EMBEDDINGS"]
-    alone = [(await engine.runner("embedder").infer([one], deadline=None))["EMBEDDINGS"][0] for one in crops]
+    crops = [crop(Frame(np.asarray(draw_product(n))), Box.whole(), engine.spec(EMBEDDER)).pixels for n in range(6)]
+    together = (await engine.runner(EMBEDDER).infer({"CROPS": crops}, deadline=None))["EMBEDDINGS"]
+    alone = [(await engine.runner(EMBEDDER).infer({"CROPS": [one]}, deadline=None))["EMBEDDINGS"][0] for one in crops]
     assert np.abs(together - np.stack(alone)).max() < 1e-5

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sightline.v1 import lens_service_pb2
-from sightline_server.domain.image import Crop, DetectorInput, Frame
+from sightline_server.domain.image import Crop, Frame, ModelInput
 from sightline_server.domain.request import SearchQuery
 from sightline_server.stages.search import VectorQuery
 from sightline_server.telemetry.stopwatch import PLACES
@@ -152,7 +152,7 @@ async def test_everything_of_a_photo_is_gone_with_its_call() -> None:
         await until(lambda: [type(found) for found in collected(KEPT) if id(found) not in older] == [])
 
 
-KEPT = (Frame, DetectorInput, Crop, SearchQuery, VectorQuery, lens_service_pb2.SearchRequest)
+KEPT = (Frame, ModelInput, Crop, SearchQuery, VectorQuery, lens_service_pb2.SearchRequest)
 
 
 def collected(kinds: tuple[type, ...]) -> list[object]:

@@ -24,7 +24,7 @@ from PIL import Image
 from sightline.v1 import geometry_pb2, lens_service_pb2, lens_service_pb2_grpc
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
-from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+from sightline_server.domain.models import DETECTOR, EMBEDDER, DetectorSpec, EmbedderSpec
 from sightline_server.stages.crop import crop
 from sightline_server.stages.decode import DecodeLimits, decode
 from sightline_server.stages.detect import detector_input
@@ -135,9 +135,9 @@ async def served_embedding(canary: Canary) -> tuple[DetectorSpec, EmbedderSpec, 
     engine = embedded_engine(CHECKOUT / "model_repository")
     await engine.start()
     try:
-        part = crop(canary.frame, Box.whole(), engine.embedder).pixels
-        answer = await engine.runner("embedder").infer([part], deadline=None)
-        return engine.detector, engine.embedder, answer["EMBEDDINGS"].astype(np.float32).tobytes()
+        part = crop(canary.frame, Box.whole(), engine.spec(EMBEDDER)).pixels
+        answer = await engine.runner(EMBEDDER).infer({"CROPS": [part]}, deadline=None)
+        return engine.spec(DETECTOR), engine.spec(EMBEDDER), answer["EMBEDDINGS"].astype(np.float32).tobytes()
     finally:
         await engine.stop()
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
+from sightline_server.domain.models import DETECTOR, EMBEDDER
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton.engine import TritonEngine
 from tests.integration.test_engine import counters
@@ -43,13 +44,13 @@ async def test_what_waits_in_triton_past_its_deadline_is_not_run(unwatched: Embe
     engine, stub = unwatched.engine, unwatched.stub("embedder")
     before = counters(engine.metrics_url, "embedder")["nv_inference_count"]
     os.kill(stub, signal.SIGSTOP)
-    runner = engine.runner("embedder")
+    runner = engine.runner(EMBEDDER)
     # The first call occupies the stub, the second waits behind it until its time is over. All of it takes less than the
     # second after which Triton gives a stopped stub up.
-    first = asyncio.create_task(runner.infer(list(CROPS), deadline=None))
+    first = asyncio.create_task(runner.infer({"CROPS": list(CROPS)}, deadline=None))
     await asyncio.wait([first], timeout=0.3)
     with pytest.raises(SightlineError) as caught:
-        await runner.infer(list(CROPS), deadline=time.monotonic() + 0.15)
+        await runner.infer({"CROPS": list(CROPS)}, deadline=time.monotonic() + 0.15)
     assert caught.value.kind is ErrorKind.DEADLINE_EXCEEDED
     # Triton began to count when the call reached it, a little later than its caller did. The loop is held, because the
     # watch, woken by the missed deadline, would find the stub stopped and kill it.
@@ -77,7 +78,7 @@ async def settled(read: Callable[[], float], *, for_s: float = 0.5, within_s: fl
 async def test_a_caller_who_leaves_does_not_free_the_memory_of_his_call(unwatched: Embedded) -> None:
     engine, stub = unwatched.engine, unwatched.stub("embedder")
     os.kill(stub, signal.SIGSTOP)
-    left = asyncio.create_task(engine.runner("embedder").infer(list(CROPS), deadline=None))
+    left = asyncio.create_task(engine.runner(EMBEDDER).infer({"CROPS": list(CROPS)}, deadline=None))
     done, _ = await asyncio.wait([left], timeout=0.3)
     assert not done
     left.cancel()
@@ -117,7 +118,7 @@ async def test_nobody_gets_the_answer_of_another_when_the_machine_stood_still(un
 async def test_what_a_call_says_of_the_engine_after_its_deadline_is_heard(unwatched: Embedded) -> None:
     engine, stub = unwatched.engine, unwatched.stub("embedder")
     os.kill(stub, signal.SIGSTOP)
-    late = asyncio.create_task(engine.runner("embedder").infer(list(CROPS), deadline=time.monotonic() + 0.5))
+    late = asyncio.create_task(engine.runner(EMBEDDER).infer({"CROPS": list(CROPS)}, deadline=time.monotonic() + 0.5))
     await asyncio.wait([late], timeout=0.2)
     # Its deadline passes and Triton marks the stub as unhealthy while the machine is frozen; the stub runs afterwards.
     time.sleep(1.5)  # noqa: ASYNC251
@@ -131,9 +132,11 @@ async def test_what_a_call_says_of_the_engine_after_its_deadline_is_heard(unwatc
 
 async def right_answer(engine: TritonEngine, model: str, seed: int) -> None:
     """One call with a distinct image, which must get the answer of that image."""
-    size = EMBEDDER_SIZE if model == "embedder" else DETECTOR_SIZE
+    role, tensor, size = (
+        (EMBEDDER, "CROPS", EMBEDDER_SIZE) if model == "embedder" else (DETECTOR, "IMAGES", DETECTOR_SIZE)
+    )
     picture = np.random.default_rng(seed).integers(0, 256, (1, size, size, 3), np.uint8)
-    answer = await engine.runner(model).infer(list(picture), deadline=time.monotonic() + 10.0)
+    answer = await engine.runner(role).infer({tensor: list(picture)}, deadline=time.monotonic() + 10.0)
     if model == "embedder":
         np.testing.assert_allclose(answer["EMBEDDINGS"], expected_embeddings(picture), atol=1e-6)
     else:

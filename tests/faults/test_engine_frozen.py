@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sightline_server.domain.models import DETECTOR
 from sightline_server.errors import ErrorKind
 from tests.support.embedded import (
     Embedded,
@@ -49,7 +50,7 @@ async def test_a_machine_that_stands_still_costs_no_engine_and_no_answer(tmp_pat
     slow = np.full((1, 64, 64, 3), (0, 255, 0), np.uint8)
     async with running_engine(build_fault_repository(tmp_path)) as running:
         for _ in range(3):
-            call = asyncio.create_task(running.engine.runner("detector").infer(list(slow), deadline=None))
+            call = asyncio.create_task(running.engine.runner(DETECTOR).infer({"IMAGES": list(slow)}, deadline=None))
             # Triton has handed the image over just now, and the stub has sent no heartbeat since.
             await asyncio.wait([call], timeout=0.05)
             assert not call.done()

@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
+from sightline_server.domain.models import DETECTOR
 from sightline_server.errors import ErrorKind, SightlineError
 from tests.support.embedded import (
     BACK_WITHIN_S,
@@ -56,7 +57,9 @@ async def test_a_stub_that_is_killed_under_load_comes_back(embedded: Embedded, m
 async def test_a_stub_that_dies_between_the_call_and_its_answer_leaves_nobody_waiting(tmp_path: Path) -> None:
     slow = [np.full((64, 64, 3), (0, 255, 0), np.uint8)] * len(os.sched_getaffinity(0))
     async with running_engine(build_fault_repository(tmp_path)) as running:
-        call = asyncio.create_task(running.engine.runner("detector").infer(slow, deadline=time.monotonic() + 60.0))
+        call = asyncio.create_task(
+            running.engine.runner(DETECTOR).infer({"IMAGES": slow}, deadline=time.monotonic() + 60.0)
+        )
         await asyncio.sleep(0.5)
         assert not call.done()
         began = time.monotonic()

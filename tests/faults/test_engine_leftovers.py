@@ -35,10 +35,10 @@ async def main():
     engine = TritonEngine(host, EngineConfig())
     await engine.start()
     crops = [np.zeros((32, 32, 3), np.uint8)] * 2
-    await engine.runner("embedder").infer(crops, deadline=None)
+    await engine.runner(EMBEDDER).infer({"CROPS": crops}, deadline=None)
     print("started", flush=True)
     while True:
-        await engine.runner("embedder").infer(crops, deadline=None)
+        await engine.runner(EMBEDDER).infer({"CROPS": crops}, deadline=None)
 
 asyncio.run(main())
 """

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from sightline_server.cli.catalog import app
 from sightline_server.domain.geometry import Box
-from sightline_server.domain.models import EmbedderSpec
+from sightline_server.domain.models import EMBEDDER, EmbedderSpec
 from sightline_server.index.catalog import open_catalog
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.opening import open_snapshot
@@ -130,9 +130,9 @@ async def test_a_built_catalog_is_served_by_the_engine_that_made_it(tmp_path: Pa
     write_picture(tmp_path / "a.png", 3)
     feed = write_feed(tmp_path / "feed.csv", [{"id": "a", "image_link": "a.png", "title": "A"}])
     options = BuildOptions(feed=feed, out=tmp_path / "shop", decode=LIMITS)
-    await build_catalog(options, tiny_engine.embedder, engine_embed(tiny_engine), BUILT)
+    await build_catalog(options, tiny_engine.spec(EMBEDDER), engine_embed(tiny_engine), BUILT)
     device = DeviceThread()
-    snapshot = await open_snapshot(tmp_path / "shop", "shop", tiny_engine.embedder, device)
+    snapshot = await open_snapshot(tmp_path / "shop", "shop", tiny_engine.spec(EMBEDDER), device)
     [[found]] = await snapshot.nearest(embeddings[:1], 5)
     [product] = snapshot.products([found.row])
     assert (found.product_id, product.id, product.title) == ("a", "a", "A")

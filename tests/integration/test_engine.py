@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sightline_server import owned_names
-from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+from sightline_server.domain.models import DETECTOR, EMBEDDER, DetectorSpec, EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton import regions
 from sightline_server.triton.engine import TritonEngine
@@ -59,7 +59,7 @@ def counters(metrics_url: str, model: str) -> dict[str, float]:
 
 
 async def test_specs_come_from_the_live_models(tiny_engine: TritonEngine) -> None:
-    detector, embedder = tiny_engine.detector, tiny_engine.embedder
+    detector, embedder = tiny_engine.spec(DETECTOR), tiny_engine.spec(EMBEDDER)
     assert isinstance(detector, DetectorSpec)
     assert (detector.height, detector.width, detector.max_detections) == (DETECTOR_SIZE, DETECTOR_SIZE, 8)
     assert detector.labels == LABELS
@@ -70,13 +70,13 @@ async def test_specs_come_from_the_live_models(tiny_engine: TritonEngine) -> Non
 
 async def test_answers_are_those_of_the_models(tiny_engine: TritonEngine) -> None:
     pictures = frames(3)
-    answer = await tiny_engine.runner("detector").infer(list(pictures), deadline=None)
+    answer = await tiny_engine.runner(DETECTOR).infer({"IMAGES": list(pictures)}, deadline=None)
     for index, picture in enumerate(pictures):
         boxes, scores, labels = expected_detections(picture)
         np.testing.assert_allclose(answer["BOXES"][index], boxes, atol=1e-6)
         np.testing.assert_allclose(answer["SCORES"][index], scores, atol=1e-6)
         np.testing.assert_array_equal(answer["LABELS"][index], labels)
-    embedded = await tiny_engine.runner("embedder").infer(list(crops(5)), deadline=time.monotonic() + 10)
+    embedded = await tiny_engine.runner(EMBEDDER).infer({"CROPS": list(crops(5))}, deadline=time.monotonic() + 10)
     np.testing.assert_allclose(embedded["EMBEDDINGS"], expected_embeddings(crops(5)), atol=1e-6)
 
 
@@ -86,8 +86,10 @@ async def test_both_transports_give_the_same_answers(tiny_triton: TritonSession,
     await engine.start()
     try:
         assert set(engine.transports.values()) == {"shm" if shared_memory else "inline"}
-        runner = engine.runner("embedder")
-        answers = await asyncio.gather(*(runner.infer(list(crops(n, n)), deadline=None) for n in range(1, 20)))
+        runner = engine.runner(EMBEDDER)
+        answers = await asyncio.gather(
+            *(runner.infer({"CROPS": list(crops(n, n))}, deadline=None) for n in range(1, 20))
+        )
     finally:
         await engine.stop()
     for number, answer in enumerate(answers, 1):
@@ -98,7 +100,7 @@ async def test_the_crops_of_one_call_are_one_request_to_triton(
     tiny_triton: TritonSession, tiny_engine: TritonEngine
 ) -> None:
     before = counters(tiny_triton.metrics_url, "embedder")
-    await tiny_engine.runner("embedder").infer(list(crops(6)), deadline=None)
+    await tiny_engine.runner(EMBEDDER).infer({"CROPS": list(crops(6))}, deadline=None)
     after = counters(tiny_triton.metrics_url, "embedder")
     assert after["nv_inference_count"] - before["nv_inference_count"] == 6
     assert after["nv_inference_request_success"] - before["nv_inference_request_success"] == 1
@@ -106,7 +108,7 @@ async def test_the_crops_of_one_call_are_one_request_to_triton(
 
 async def test_a_call_without_time_left_is_refused_before_it_is_sent(tiny_engine: TritonEngine) -> None:
     with pytest.raises(SightlineError) as caught:
-        await tiny_engine.runner("embedder").infer(list(crops(1)), deadline=time.monotonic() - 1)
+        await tiny_engine.runner(EMBEDDER).infer({"CROPS": list(crops(1))}, deadline=time.monotonic() - 1)
     assert caught.value.kind is ErrorKind.DEADLINE_EXCEEDED
 
 
@@ -114,7 +116,7 @@ async def test_pixels_stand_under_no_name_while_the_engine_runs(tiny_repository:
     engine = embedded_engine(tiny_repository)
     await engine.start()
     try:
-        await engine.runner("embedder").infer(list(crops(4)), deadline=None)
+        await engine.runner(EMBEDDER).infer({"CROPS": list(crops(4))}, deadline=None)
         assert engine.transports == {"detector": "shm", "embedder": "shm"}
         assert [path for path in regions.listed(owned_names.own_prefix()) if "session" not in path.name] == []
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sightline_server.domain.models import EMBEDDER
 from sightline_server.embedded.command import Ports
 from sightline_server.triton.engine import TritonEngine
 from tests.support.engine import remote_engine, tiny_repository
@@ -25,7 +26,7 @@ GRPC_PORT = 8001
 
 async def assert_answers(engine: TritonEngine) -> None:
     crops = np.random.default_rng(4).integers(0, 256, (2, EMBEDDER_SIZE, EMBEDDER_SIZE, 3), np.uint8)
-    answer = await engine.runner("embedder").infer(list(crops), deadline=time.monotonic() + 20)
+    answer = await engine.runner(EMBEDDER).infer({"CROPS": list(crops)}, deadline=time.monotonic() + 20)
     np.testing.assert_allclose(answer["EMBEDDINGS"], expected_embeddings(crops), atol=1e-6)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sightline_server.domain.models import EMBEDDER
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton.engine import TritonEngine
 from sightline_server.triton.link import TritonTls
@@ -87,7 +88,7 @@ async def refusal(url: str, tls: TritonTls | None, timeout_s: float = START_S) -
 
 async def assert_answers(engine: TritonEngine) -> None:
     crops = np.random.default_rng(3).integers(0, 256, (3, EMBEDDER_SIZE, EMBEDDER_SIZE, 3), np.uint8)
-    answer = await engine.runner("embedder").infer(list(crops), deadline=time.monotonic() + 20)
+    answer = await engine.runner(EMBEDDER).infer({"CROPS": list(crops)}, deadline=time.monotonic() + 20)
     np.testing.assert_allclose(answer["EMBEDDINGS"], expected_embeddings(crops), atol=1e-6)
 
 

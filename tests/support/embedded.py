@@ -18,6 +18,7 @@ import numpy as np
 import pytest_asyncio
 
 from sightline_server import owned_names
+from sightline_server.domain.models import DETECTOR, EMBEDDER
 from sightline_server.embedded.host import EmbeddedHost
 from sightline_server.errors import SightlineError
 from sightline_server.triton import regions
@@ -131,7 +132,7 @@ async def embedded(shared_engine: Embedded) -> AsyncIterator[Embedded]:
 
 async def embed(engine: TritonEngine, seconds: float = CALL_S) -> None:
     """One good answer of the embedder."""
-    answer = await engine.runner("embedder").infer(list(CROPS), deadline=time.monotonic() + seconds)
+    answer = await engine.runner(EMBEDDER).infer({"CROPS": list(CROPS)}, deadline=time.monotonic() + seconds)
     np.testing.assert_allclose(answer["EMBEDDINGS"], expected_embeddings(CROPS), atol=1e-6)
 
 
@@ -144,7 +145,7 @@ async def embed_until_it_fails(engine: TritonEngine) -> None:
 async def both(engine: TritonEngine) -> None:
     """One good answer of each model."""
     await embed(engine)
-    answer = await engine.runner("detector").infer(list(FRAMES), deadline=time.monotonic() + CALL_S)
+    answer = await engine.runner(DETECTOR).infer({"IMAGES": list(FRAMES)}, deadline=time.monotonic() + CALL_S)
     assert answer["SCORES"].shape == (2, 8)
 
 

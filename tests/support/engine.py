@@ -5,7 +5,7 @@ In a conftest.py or a test module:
     from tests.support.engine import tiny_engine, tiny_triton  # noqa: F401 (fixtures)
 
     async def test_something(tiny_engine):
-        answer = await tiny_engine.runner("embedder").infer(parts, deadline=None)
+        answer = await tiny_engine.runner(EMBEDDER).infer({"CROPS": parts}, deadline=None)
 
 `tiny_triton` starts tritonserver once (about 3 s) and gives its `TritonSession`; `tiny_engine` is a started engine on
 it in the test's own event loop. A test that kills or freezes engines starts its own with `embedded_engine`;
@@ -40,7 +40,7 @@ from tests.support.tiny_models import build_repository
 
 CHECKOUT = Path(__file__).parents[2]
 START_TIMEOUT_S = 60.0
-EMBEDDED_ONLY = {field.name for field in fields(EmbeddedConfig)}
+EMBEDDED_ONLY = {"roles", field.name for field in fields(EmbeddedConfig)}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 import numpy as np
@@ -21,7 +21,7 @@ from sightline_server.app.door import Door
 from sightline_server.app.pipeline import build_pipeline
 from sightline_server.domain.catalogs import DEFAULT_CATALOG, Capability
 from sightline_server.domain.items import Neighbour, Product
-from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+from sightline_server.domain.models import DETECTOR, EMBEDDER, AnyRole, DetectorSpec, EmbedderSpec, Role, SpecT
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.registry import Registry
 from sightline_server.ports import Engine, ModelRunner, Snapshot
@@ -67,7 +67,8 @@ class FakeRunner:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    async def infer(self, parts: Sequence[NDArray[np.uint8]], *, deadline: float | None) -> Answer:
+    async def infer(self, inputs: Mapping[str, Sequence[NDArray[Any]]], *, deadline: float | None) -> Answer:
+        (parts,) = inputs.values()
         self.batches.append(len(parts))
         self.parts.extend(parts)
         self.deadlines.append(deadline)
@@ -111,8 +112,12 @@ class FakeEngine:
         for listener in self._listeners:
             listener(ready)
 
-    def runner(self, model: str) -> FakeRunner:
-        return self.models[model]
+    def spec(self, role: Role[SpecT]) -> SpecT:
+        specs: dict[AnyRole, Any] = {DETECTOR: self.detector, EMBEDDER: self.embedder}
+        return cast(SpecT, specs[role])
+
+    def runner(self, role: AnyRole) -> FakeRunner:
+        return self.models[role]
 
     def on_change(self, listener: Callable[[bool], None]) -> None:
         self._listeners.append(listener)

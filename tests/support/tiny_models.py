@@ -154,3 +154,61 @@ def expected_embeddings(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     raw = patches.mean(axis=(2, 4, 5)).reshape(-1, EMBEDDER_DIMENSION) + np.float32(1)
     normalised: NDArray[np.float32] = raw / np.linalg.norm(raw, axis=1, keepdims=True)
     return normalised
+
+
+def echo_detector(size: int) -> onnx.ModelProto:
+    """IMAGES uint8 [B,size,size,3] -> BOXES: all pixels / 255 in order, four a box; SCORES: their means; LABELS: 0."""
+    boxes = size * size * 3 // 4
+    nodes = [
+        helper.make_node("Cast", ["IMAGES"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Reshape", ["pixels", "box_shape"], ["levels"]),
+        helper.make_node("Div", ["levels", "full"], ["BOXES"]),
+        helper.make_node("ReduceMean", ["BOXES"], ["SCORES"], axes=[2], keepdims=0),
+        helper.make_node("Mul", ["SCORES", "nothing"], ["zeros"]),
+        helper.make_node("Cast", ["zeros"], ["LABELS"], to=TensorProto.INT32),
+    ]
+    constants: dict[str, NDArray[Any]] = {
+        "box_shape": np.array([-1, boxes, 4], np.int64),
+        "full": np.array(255.0, np.float32),
+        "nothing": np.array(0.0, np.float32),
+    }
+    outputs = [
+        helper.make_tensor_value_info("BOXES", TensorProto.FLOAT, ["B", boxes, 4]),
+        helper.make_tensor_value_info("SCORES", TensorProto.FLOAT, ["B", boxes]),
+        helper.make_tensor_value_info("LABELS", TensorProto.INT32, ["B", boxes]),
+    ]
+    images = helper.make_tensor_value_info("IMAGES", TensorProto.UINT8, ["B", size, size, 3])
+    return make_model("echo_detector", nodes, [images], outputs, constants)
+
+
+def echo_embedder(size: int) -> onnx.ModelProto:
+    """CROPS uint8 [B,size,size,3] -> EMBEDDINGS: all pixels + 1 in their order, L2-normalised."""
+    dimension = size * size * 3
+    nodes = [
+        helper.make_node("Cast", ["CROPS"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Reshape", ["pixels", "flat_shape"], ["flat"]),
+        helper.make_node("Add", ["flat", "one"], ["positive"]),
+        helper.make_node("LpNormalization", ["positive"], ["EMBEDDINGS"], axis=1, p=2),
+    ]
+    constants: dict[str, NDArray[Any]] = {
+        "flat_shape": np.array([-1, dimension], np.int64),
+        "one": np.array(1.0, np.float32),
+    }
+    crops = helper.make_tensor_value_info("CROPS", TensorProto.UINT8, ["B", size, size, 3])
+    output = helper.make_tensor_value_info("EMBEDDINGS", TensorProto.FLOAT, ["B", dimension])
+    return make_model("echo_embedder", nodes, [crops], [output], constants)
+
+
+def weigher_model(length: int) -> onnx.ModelProto:
+    """A model of another role: TOKENS int64 [B,length], WEIGHTS float32 [B,length] -> TOTAL float32 [B,1]."""
+    nodes = [
+        helper.make_node("Cast", ["TOKENS"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["numbers", "WEIGHTS"], ["products"]),
+        helper.make_node("ReduceSum", ["products", "last"], ["TOTAL"], keepdims=1),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("TOKENS", TensorProto.INT64, ["B", length]),
+        helper.make_tensor_value_info("WEIGHTS", TensorProto.FLOAT, ["B", length]),
+    ]
+    output = helper.make_tensor_value_info("TOTAL", TensorProto.FLOAT, ["B", 1])
+    return make_model("weigher", nodes, inputs, [output], {"last": np.array([1], np.int64)})

@@ -3,13 +3,13 @@ itself."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+from sightline_server.domain.models import EMBEDDER, AnyRole, Role, SpecT
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.embedding import RETRIES, engine_embed
 from sightline_server.ports import Engine, ModelRunner
@@ -28,26 +28,25 @@ class ScriptedEngine:
         self._listeners: list[Callable[[bool], None]] = []
         self.ready = True
 
-    @property
-    def embedder(self) -> EmbedderSpec:
-        return replace(SPEC, max_batch_size=4)
+    def spec(self, role: Role[SpecT]) -> SpecT:
+        assert role == EMBEDDER, "a build detects nothing"
+        return cast(SpecT, replace(SPEC, max_batch_size=4))
 
     @property
     def metrics_url(self) -> str:
         raise AssertionError("a build reads no metrics")
 
-    @property
-    def detector(self) -> DetectorSpec:
-        raise AssertionError("a build detects nothing")
-
-    def runner(self, model: str) -> ModelRunner:
-        assert model == "embedder"
+    def runner(self, role: AnyRole) -> ModelRunner:
+        assert role == EMBEDDER
         return self
 
     def on_change(self, listener: Callable[[bool], None]) -> None:
         self._listeners.append(listener)
 
-    async def infer(self, parts: Sequence[NDArray[np.uint8]], *, deadline: float | None) -> Mapping[str, NDArray[Any]]:
+    async def infer(
+        self, inputs: Mapping[str, Sequence[NDArray[Any]]], *, deadline: float | None
+    ) -> Mapping[str, NDArray[Any]]:
+        parts = inputs["CROPS"]
         self.batches.append(len(parts))
         if self._failures:
             for ready in (False, True) if self._mends else (False,):

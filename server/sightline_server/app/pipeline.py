@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sightline_server.app.clock import clock
 from sightline_server.batching.batcher import BatchFunction, MicroBatcher
 from sightline_server.batching.window import Window
-from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+from sightline_server.domain.models import DETECTOR, EMBEDDER, ModelSpec
 from sightline_server.domain.preprocess import WHOLE_IMAGE
 from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
@@ -46,7 +46,7 @@ class Device:
     slots: int
 
     @classmethod
-    def of(cls, spec: DetectorSpec | EmbedderSpec) -> Self:
+    def of(cls, spec: ModelSpec) -> Self:
         """A model: one call for each instance, and one that is there already when the first of them ends."""
         return cls(spec.max_batch_size, spec.instances + 1)
 
@@ -68,23 +68,24 @@ async def build_pipeline(
     Raises `SightlineError` of kind CONFIGURATION when one photo's objects do not fit into a batch.
     """
     part, limits = settings.batching, settings.limits
-    if not finds_people(engine.detector, settings.detection):
+    seen, spec = engine.spec(DETECTOR), engine.spec(EMBEDDER)
+    if not finds_people(seen, settings.detection):
         log.warning("people in photos are searched: the detector has none of the labels in detection.person_labels")
-    elif engine.detector.preprocess.fit not in WHOLE_IMAGE:
+    elif seen.preprocess.fit not in WHOLE_IMAGE:
         log.warning("people at the edges of photos are searched: the detector's preprocess cuts the edges off")
 
     async def detect(items: Sequence[Pixels], *, deadline: float) -> list[RawDetections]:
-        answer = await engine.runner("detector").infer(items, deadline=deadline)
-        return split_answer(answer, len(items), engine.detector)
+        answer = await engine.runner(DETECTOR).infer({"IMAGES": items}, deadline=deadline)
+        return split_answer(answer, len(items), seen)
 
     async def embed(items: Sequence[Pixels], *, deadline: float) -> list[NDArray[np.float32]]:
-        answer = await engine.runner("embedder").infer(items, deadline=deadline)
-        return list(split_embeddings(answer, len(items), engine.embedder))
+        answer = await engine.runner(EMBEDDER).infer({"CROPS": items}, deadline=deadline)
+        return list(split_embeddings(answer, len(items), spec))
 
     async def look_up(items: Sequence[VectorQuery], *, deadline: float) -> list[Found]:
         return await search(items)
 
-    detector, embedder = Device.of(engine.detector), Device.of(engine.embedder)
+    detector, embedder = Device.of(seen), Device.of(spec)
     frames = batcher(stack, "frames", detect, part.frames, detector, metrics)
     crops = batcher(stack, "crops", embed, part.crops, embedder, metrics)
     queries = batcher(stack, "queries", look_up, part.queries, INDEX, metrics)

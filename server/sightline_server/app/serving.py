@@ -24,6 +24,7 @@ from sightline_server.app.pipeline import build_pipeline
 from sightline_server.app.reload import Reloading
 from sightline_server.app.tracing import make_tracing
 from sightline_server.control.protocol import Reload
+from sightline_server.domain.models import DETECTOR, EMBEDDER
 from sightline_server.domain.request import SearchQuery
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.pipeline import Pipeline
@@ -85,8 +86,8 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(door.server.stop, None)
         events = EngineMetrics(metrics)
         engine = await stack.enter_async_context(engine_session(settings, events))
-        log.info("engine: %s, %s", engine.detector.identity, engine.embedder.identity)
-        catalogs, reloader = await open_catalogs(stack, folders, engine.embedder, metrics)
+        log.info("engine: %s, %s", engine.spec(DETECTOR).identity, engine.spec(EMBEDDER).identity)
+        catalogs, reloader = await open_catalogs(stack, folders, engine.spec(EMBEDDER), metrics)
         pipeline = await build_pipeline(stack, settings, engine, catalogs, metrics, tracing)
         await warm_up(pipeline, settings)
         metrics.build.labels(**build_facts(engine)).set(1)
@@ -152,4 +153,4 @@ def build_facts(engine: Engine) -> dict[str, str]:
     """What `sightline_build_info` says."""
     packages = ("sightline", "grpcio", "protobuf", "numpy", "tritonclient", "pylance")
     versions = {name: importlib.metadata.version(name) for name in packages}
-    return {**versions, "detector": engine.detector.identity, "embedder": engine.embedder.identity}
+    return {**versions, "detector": engine.spec(DETECTOR).identity, "embedder": engine.spec(EMBEDDER).identity}

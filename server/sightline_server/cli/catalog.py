@@ -22,6 +22,7 @@ from sightline_server.cli.build_report import shown_progress, summary
 from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
 from sightline_server.cli.catalog_reload import reload
 from sightline_server.cli.loading import load
+from sightline_server.domain.models import EMBEDDER
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat, checked_currency
 from sightline_server.settings import Settings
@@ -231,4 +232,6 @@ async def build_with_engine(settings: Settings, options: "BuildOptions") -> "Bui
     total = count_rows(options.feed, options.feed_options)
     async with engine_session(settings) as engine:
         with shown_progress(total) as progress:
-            return await build_catalog(options, engine.embedder, engine_embed(engine), datetime.now(UTC), progress)
+            return await build_catalog(
+                options, engine.spec(EMBEDDER), engine_embed(engine), datetime.now(UTC), progress
+            )

@@ -1,9 +1,50 @@
-"""The facts that the server needs about the two models; read from Triton, never written twice."""
+"""The roles of models, and the facts that the server needs about each model; read from Triton, never written twice.
+
+Rule: a role is a value. Another one is added with its specification and the step that runs it; nothing that loads,
+probes or restarts models names a role.
+"""
 
 from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 from sightline_server.domain.preprocess import DETECTOR_PREPROCESS, EMBEDDER_PREPROCESS, Preprocess
 from sightline_server.domain.vocabulary import DEFAULT_VOCABULARY, Vocabulary
+
+
+class ModelSpec(Protocol):
+    """What is known of every model, whatever its role."""
+
+    @property
+    def name(self) -> str:
+        """The name that answers, metrics and catalogs have for it."""
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the model's file where the engine knows it, else empty."""
+
+    @property
+    def max_batch_size(self) -> int:
+        """The most items of one call; 0 for any number."""
+
+    @property
+    def instances(self) -> int:
+        """The number of calls that run at once."""
+
+    @property
+    def identity(self) -> str:
+        """Name and short digest, as answers and metrics show it."""
+
+
+SpecT = TypeVar("SpecT", bound=ModelSpec)
+
+
+class Role(str, Generic[SpecT]):
+    """A part that a model plays, with specifications of type `SpecT`; the text is its folder in the repository."""
+
+    __slots__ = ()
+
+
+AnyRole = Role[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +96,13 @@ class EmbedderSpec:
 def identity(name: str, sha256: str) -> str:
     """`name@` and the first twelve digits of the digest, or the name alone."""
     return f"{name}@{sha256[:12]}" if sha256 else name
+
+
+DETECTOR = Role[DetectorSpec]("detector")
+"""Finds the objects of a photo."""
+
+EMBEDDER = Role[EmbedderSpec]("embedder")
+"""Makes a vector of each object and of each catalog image."""
+
+ROLES: tuple[AnyRole, ...] = (DETECTOR, EMBEDDER)
+"""The roles of a search."""

@@ -6,6 +6,7 @@ Rule: values only. The default of a value that users can set is the one of `Engi
 from dataclasses import dataclass
 from pathlib import Path
 
+from sightline_server.domain.models import ROLES, AnyRole
 from sightline_server.embedded.devices import Device
 from sightline_server.settings import EngineSettings
 
@@ -21,10 +22,13 @@ class EmbeddedConfig:
     """Folder in which `sightline engine install` installed the engine."""
 
     repository: Path
-    """Triton model repository with the folders `detector` and `embedder`."""
+    """Triton model repository with a folder for each role."""
 
     device: Device = DEFAULT_DEVICE
     """`gpu` refuses to run on anything else, `auto` uses a GPU where one is available."""
 
     metrics_port: int | None = DEFAULTS.metrics_port
     """Port of Triton's own metrics on 127.0.0.1; 0 takes a free one, None has no metrics."""
+
+    roles: tuple[AnyRole, ...] = ROLES
+    """The roles of the models that are served."""

@@ -21,7 +21,6 @@ from sightline_server.embedded.reaping import Reaper
 from sightline_server.embedded.stubs import Stub, kill_stub, stub_is_well, stubs_of
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton import regions, sharing
-from sightline_server.triton.config import MODELS
 from sightline_server.triton.hosts import ProviderListener
 
 log = logging.getLogger("sightline.engine")
@@ -94,7 +93,7 @@ class EmbeddedHost:
         self._process = TritonProcess(
             installation,
             repository,
-            MODELS,
+            self._config.roles,
             self._ports,
             f"{owned_names.own_prefix()}e{next(numbers)}-",
             lambda model, name: report(loop, self._on_provider, model, name),
@@ -133,7 +132,7 @@ class EmbeddedHost:
         return replace(ports, metrics=0)
 
     def _check_repository(self) -> None:
-        for model in MODELS:
+        for model in self._config.roles:
             folder = self._config.repository / model
             if not os.path.isfile(folder / "config.pbtxt") or not list(folder.glob("*/*.onnx")):
                 raise SightlineError(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
-from sightline_server.domain.models import EmbedderSpec
+from sightline_server.domain.models import EMBEDDER, EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.links import UnreadableImageError
 from sightline_server.ports import Engine
@@ -36,7 +36,7 @@ def engine_embed(engine: Engine, patience_s: float = PATIENCE_S) -> Embed:
     An engine that fails is given `patience_s` to mend itself before its error is passed on: hours of work should not
     be lost to a restart of seconds.
     """
-    runner, spec = engine.runner("embedder"), engine.embedder
+    runner, spec = engine.runner(EMBEDDER), engine.spec(EMBEDDER)
     size = min(BATCH, spec.max_batch_size) if spec.max_batch_size else BATCH
     mended = asyncio.Event()
     engine.on_change(lambda ready: mended.set() if ready else mended.clear())
@@ -44,7 +44,7 @@ def engine_embed(engine: Engine, patience_s: float = PATIENCE_S) -> Embed:
     async def infer(batch: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         for _ in range(RETRIES):
             try:
-                return check_embeddings(await runner.infer(batch, deadline=None), len(batch), spec)
+                return check_embeddings(await runner.infer({"CROPS": batch}, deadline=None), len(batch), spec)
             except SightlineError as error:
                 if error.kind is not ErrorKind.ENGINE_UNAVAILABLE:
                     raise
@@ -53,7 +53,7 @@ def engine_embed(engine: Engine, patience_s: float = PATIENCE_S) -> Embed:
                         await mended.wait()
                 except TimeoutError:
                     raise error from None
-        return check_embeddings(await runner.infer(batch, deadline=None), len(batch), spec)
+        return check_embeddings(await runner.infer({"CROPS": batch}, deadline=None), len(batch), spec)
 
     async def embed(crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         batches = (crops[start : start + size] for start in range(0, len(crops), size))

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import tritonclient.grpc.aio as triton
 from numpy.typing import NDArray
 
@@ -51,6 +50,23 @@ class InRegion:
     region: str
     offset: int
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class InputTensor:
+    """One input of a call, given inline or in a region."""
+
+    name: str
+    datatype: str
+    shape: Sequence[int]
+    data: InRegion | NDArray[Any]
+
+    def entry(self) -> Any:
+        """The tensor as Triton's client takes it."""
+        entry = triton.InferInput(self.name, list(self.shape), self.datatype)
+        if isinstance(self.data, InRegion):
+            return entry.set_shared_memory(self.data.region, self.data.size, self.data.offset)
+        return entry.set_data_from_numpy(self.data)
 
 
 class TritonClient:
@@ -138,27 +154,21 @@ class TritonClient:
     async def infer(
         self,
         model: str,
-        tensor: str,
-        shape: Sequence[int],
-        data: InRegion | NDArray[np.uint8],
+        inputs: Sequence[InputTensor],
         outputs: Sequence[str],
         *,
         queue_timeout_us: int | None,
         timeout_s: float,
     ) -> Mapping[str, NDArray[Any]]:
-        """Runs a uint8 input of `shape`, given inline or in a region; returns the outputs as read-only arrays.
+        """Runs one batch; returns the outputs as read-only arrays.
 
         `queue_timeout_us` bounds the wait in Triton's queue, `timeout_s` the whole call.
         """
-        entry = triton.InferInput(tensor, list(shape), "UINT8")
-        if isinstance(data, InRegion):
-            entry.set_shared_memory(data.region, data.size, data.offset)
-        else:
-            entry.set_data_from_numpy(data)
+        entries = [tensor.entry() for tensor in inputs]
         wanted = [triton.InferRequestedOutput(name) for name in outputs]
         async with self._translated():
             result = await self._client.infer(
-                model, [entry], outputs=wanted, timeout=queue_timeout_us, client_timeout=timeout_s
+                model, entries, outputs=wanted, timeout=queue_timeout_us, client_timeout=timeout_s
             )
         return {name: result.as_numpy(name) for name in outputs}
 

@@ -4,14 +4,11 @@ Rule: values only. The default of a value that users can set is the one of `Engi
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+from sightline_server.domain.models import AnyRole
 from sightline_server.settings import EngineSettings
-
-DETECTOR = "detector"
-EMBEDDER = "embedder"
-MODELS = (DETECTOR, EMBEDDER)
-"""The two models, by their folders in the repository."""
+from sightline_server.triton.specs import BOTH, ServedModel
 
 DEFAULTS = EngineSettings()
 
@@ -53,6 +50,14 @@ class EngineConfig:
 
     rest_s: float = 5.0
     """After so long without a call, what callers left in the engine's memory is overwritten."""
+
+    models: tuple[ServedModel[Any], ...] = BOTH
+    """The models that are served; each has the folder of its role in the repository."""
+
+    @property
+    def roles(self) -> tuple[AnyRole, ...]:
+        """The roles of the models that are served."""
+        return tuple(model.role for model in self.models)
 
 
 class EngineEvents(Protocol):

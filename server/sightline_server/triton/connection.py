@@ -6,64 +6,89 @@ Rule: a connection belongs to one incarnation of the engine; after a restart the
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+from sightline_server.domain.models import EMBEDDER, ModelSpec
 from sightline_server.errors import SightlineError
-from sightline_server.triton.client import InRegion, TritonClient
-from sightline_server.triton.config import DETECTOR, EMBEDDER, MODELS, EngineConfig, EngineEvents
+from sightline_server.triton.client import InputTensor, InRegion, TritonClient
+from sightline_server.triton.config import EngineConfig, EngineEvents
 from sightline_server.triton.faults import Cause, EngineError
-from sightline_server.triton.specs import (
-    DETECTOR_CONTRACT,
-    EMBEDDER_CONTRACT,
-    Contract,
-    read_detector,
-    read_embedder,
-    version_of,
-)
+from sightline_server.triton.specs import DTYPES, Contract, ServedModel, check, version_of
 from sightline_server.triton.tensors import Region, RegionPool
 
-CONTRACTS: Mapping[str, Contract] = {DETECTOR: DETECTOR_CONTRACT, EMBEDDER: EMBEDDER_CONTRACT}
 MAX_SHARED_BYTES = 256 << 20
 CLOSE_TIMEOUT_S = 1.0
 SAME_ANSWER = 1e-3
 """Largest difference between two answers to one input in the probe of shared memory; a GPU may not be deterministic."""
 
 T = TypeVar("T")
+Items = Mapping[str, Sequence[NDArray[Any]]]
+"""For each input of a model one array for each item of the batch."""
 Digest = Callable[[str, str], str]
 """(model, version) -> SHA-256 of the model's file, empty where it is not at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectedModel:
+    """A model behind a connection: its contract, its specification, and the shape of one item of each input."""
+
+    contract: Contract
+    spec: ModelSpec
+    shapes: Mapping[str, tuple[int, ...]]
+
+    def black(self, count: int) -> Items:
+        """A batch of `count` items that are zero."""
+        return {
+            tensor.name: [np.zeros(self.shapes[tensor.name], DTYPES[tensor.datatype])] * count
+            for tensor in self.contract.inputs
+        }
+
+    def pattern(self) -> Items:
+        """A batch of one item whose values differ."""
+        return {
+            tensor.name: [np.resize(np.arange(256, dtype=np.uint8), shape).astype(DTYPES[tensor.datatype])]
+            for tensor, shape in zip(self.contract.inputs, self.shapes.values(), strict=True)
+        }
+
+    def check(self, items: Items) -> None:
+        """Raises `ValueError` for items that the model does not take."""
+        counts = {len(parts) for parts in items.values()}
+        if items.keys() != self.shapes.keys() or len(counts) != 1 or counts == {0}:
+            raise ValueError(f"expected as many items, at least one, of each of {sorted(self.shapes)}")
+        for tensor in self.contract.inputs:
+            shape, dtype = self.shapes[tensor.name], DTYPES[tensor.datatype]
+            if any(part.shape != shape or part.dtype != dtype for part in items[tensor.name]):
+                raise ValueError(f"{tensor.name} takes {tensor.datatype} items of shape {shape}")
+
+    @property
+    def takes_pixels(self) -> bool:
+        """Whether the only input is bytes, which may go through shared memory."""
+        return [tensor.datatype for tensor in self.contract.inputs] == ["UINT8"]
 
 
 class Connection:
     """Runs batches on the models of one engine."""
 
-    def __init__(
-        self, client: TritonClient, config: EngineConfig, detector: DetectorSpec, embedder: EmbedderSpec
-    ) -> None:
+    def __init__(self, client: TritonClient, config: EngineConfig, models: Mapping[str, ConnectedModel]) -> None:
         """Use `connect`."""
         self.client = client
-        self.detector = detector
-        self.embedder = embedder
-        self.transports: dict[str, str] = {DETECTOR: "inline", EMBEDDER: "inline"}
+        self.models = models
+        self.transports: dict[str, str] = dict.fromkeys(models, "inline")
         self.sample_embedding: NDArray[np.float32] = np.empty(0, np.float32)
         """The embedding of the image that every connection begins with: it distinguishes embedders."""
         self._config = config
         self._calls: set[asyncio.Task[Any]] = set()
         self._pool = RegionPool(client, MAX_SHARED_BYTES)
 
-    def sample_shape(self, model: str) -> tuple[int, int, int]:
-        """The shape [H,W,3] of one image of `model`."""
-        spec = self.detector if model == DETECTOR else self.embedder
-        return spec.height, spec.width, 3
-
     def submit(
-        self, model: str, parts: Sequence[NDArray[np.uint8]], queue_timeout_s: float | None
+        self, model: str, items: Items, queue_timeout_s: float | None
     ) -> asyncio.Task[Mapping[str, NDArray[Any]]]:
-        """Begins a batch that runs to its end in Triton whether or not somebody still waits for it."""
-        return self._begin(self._infer(model, parts, queue_timeout_s))
+        """Begins a batch that runs to its end in Triton whether or not its caller still waits for it."""
+        return self._begin(self._infer(model, items, queue_timeout_s))
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         call = asyncio.create_task(work)
@@ -77,26 +102,28 @@ class Connection:
             # Nobody may be waiting any more; the error has been seen.
             call.exception()
 
-    async def _infer(
-        self, model: str, parts: Sequence[NDArray[np.uint8]], queue_timeout_s: float | None
-    ) -> Mapping[str, NDArray[Any]]:
-        self._check_parts(model, parts)
-        if self.transports[model] == "shm" and (region := await self._pool.acquire(sum(p.nbytes for p in parts))):
-            return await self._infer_in_region(model, parts, region, queue_timeout_s)
-        return await self._call(model, np.stack(parts), len(parts), queue_timeout_s)
+    async def _infer(self, model: str, items: Items, queue_timeout_s: float | None) -> Mapping[str, NDArray[Any]]:
+        self.models[model].check(items)
+        if self.transports[model] == "shm":
+            (parts,) = items.values()
+            if region := await self._pool.acquire(sum(part.nbytes for part in parts)):
+                return await self._infer_in_region(model, parts, region, queue_timeout_s)
+        return await self._infer_inline(model, items, queue_timeout_s)
 
-    def _check_parts(self, model: str, parts: Sequence[NDArray[np.uint8]]) -> None:
-        shape = self.sample_shape(model)
-        if not parts or any(part.shape != shape or part.dtype != np.uint8 for part in parts):
-            raise ValueError(f"{model} takes uint8 images of shape {shape}")
+    async def _infer_inline(
+        self, model: str, items: Items, queue_timeout_s: float | None
+    ) -> Mapping[str, NDArray[Any]]:
+        whole = {name: np.stack(parts) for name, parts in items.items()}
+        return await self._call(model, whole, len(next(iter(whole.values()))), queue_timeout_s)
 
     async def _infer_in_region(
-        self, model: str, parts: Sequence[NDArray[np.uint8]], region: Region, queue_timeout_s: float | None
+        self, model: str, parts: Sequence[NDArray[Any]], region: Region, queue_timeout_s: float | None
     ) -> Mapping[str, NDArray[Any]]:
         ended = False
+        (name,) = self.models[model].shapes
         try:
             place = InRegion(region.name, 0, region.fill(parts))
-            answer = await self._call(model, place, len(parts), queue_timeout_s)
+            answer = await self._call(model, {name: place}, len(parts), queue_timeout_s)
             ended = True
             return answer
         except EngineError as failure:
@@ -109,49 +136,50 @@ class Connection:
                 self._pool.discard(region)
 
     async def _call(
-        self, model: str, data: InRegion | NDArray[np.uint8], batch: int, queue_timeout_s: float | None
+        self, model: str, data: Mapping[str, InRegion | NDArray[Any]], batch: int, queue_timeout_s: float | None
     ) -> Mapping[str, NDArray[Any]]:
-        contract = CONTRACTS[model]
+        called = self.models[model]
         answer = await self.client.infer(
             model,
-            contract.input.name,
-            (batch, *self.sample_shape(model)),
-            data,
-            [tensor.name for tensor in contract.outputs],
+            [
+                InputTensor(each.name, each.datatype, (batch, *called.shapes[each.name]), data[each.name])
+                for each in called.contract.inputs
+            ],
+            [tensor.name for tensor in called.contract.outputs],
             queue_timeout_us=None if queue_timeout_s is None else max(1, int(queue_timeout_s * 1e6)),
             timeout_s=self._config.infer_timeout_s,
         )
-        contract.check_answer(answer)
+        called.contract.check_answer(answer)
         return answer
 
     async def tiny_infer(self, model: str, timeout_s: float) -> None:
-        """Runs one black image through the model. Raises `EngineError`, or `TimeoutError` after `timeout_s`."""
-        image = np.zeros((1, *self.sample_shape(model)), np.uint8)
+        """Runs one item of zeros through the model. Raises `EngineError`, or `TimeoutError` after `timeout_s`."""
         async with asyncio.timeout(timeout_s):
-            await self._call(model, image, 1, timeout_s)
+            await self._infer_inline(model, self.models[model].black(1), timeout_s)
 
-    async def run_black(self, model: str, images: int) -> None:
-        """Overwrites the engine's memory of a batch of `images`. Raises `EngineError`."""
-        image = np.zeros(self.sample_shape(model), np.uint8)
-        await self.submit(model, [image] * images, None)
+    async def run_black(self, model: str, count: int) -> None:
+        """Overwrites the engine's memory of a batch of `count` items. Raises `EngineError`."""
+        await self.submit(model, self.models[model].black(count), None)
 
     async def choose_transport(self, model: str) -> str:
         """Runs one pattern inline and in shared memory; shared memory is taken when both answers agree."""
-        pattern = np.arange(np.prod(self.sample_shape(model)), dtype=np.uint32).astype(np.uint8)
-        image = pattern.reshape(self.sample_shape(model))
-        inline = await self._call(model, image[None], 1, None)
+        pattern = self.models[model].pattern()
+        inline = await self._infer_inline(model, pattern, None)
         if model == EMBEDDER:
             self.sample_embedding = inline["EMBEDDINGS"][0].copy()
         self.transports[model] = "inline"
-        if self._config.shared_memory and (shared := await self._try_shared(model, image)) is not None:
+        if self._config.shared_memory and (shared := await self._try_shared(model, pattern)) is not None:
             same = all(np.allclose(inline[name], shared[name], rtol=0, atol=SAME_ANSWER) for name in inline)
             self.transports[model] = "shm" if same else "inline"
         return self.transports[model]
 
-    async def _try_shared(self, model: str, image: NDArray[np.uint8]) -> Mapping[str, NDArray[Any]] | None:
+    async def _try_shared(self, model: str, items: Items) -> Mapping[str, NDArray[Any]] | None:
+        if not self.models[model].takes_pixels:
+            return None
+        (parts,) = items.values()
         try:
-            region = await self._pool.acquire(image.nbytes)
-            return await self._infer_in_region(model, [image], region, None) if region else None
+            region = await self._pool.acquire(parts[0].nbytes)
+            return await self._infer_in_region(model, parts, region, None) if region else None
         except SightlineError as error:
             if isinstance(error, EngineError) and error.cause is Cause.GIVEN_UP:
                 raise
@@ -189,13 +217,15 @@ async def connect(
     The connection owns `client`, which is closed when this fails.
     """
     try:
-        detector, embedder = await read_specs(client, digest, timeout_s)
+        models: dict[str, ConnectedModel] = {
+            model.role: await read_model(client, model, digest, timeout_s) for model in config.models
+        }
     except BaseException:
         await client.close()
         raise
-    made = Connection(client, config, detector, embedder)
+    made = Connection(client, config, models)
     try:
-        for model in MODELS:
+        for model in config.roles:
             with telling_of_giving_up(model, events):
                 events.transport(model, await made.choose_transport(model))
     except BaseException:
@@ -215,11 +245,13 @@ def telling_of_giving_up(model: str, events: EngineEvents) -> Iterator[None]:
         raise
 
 
-async def read_specs(client: TritonClient, digest: Digest, timeout_s: float) -> tuple[DetectorSpec, EmbedderSpec]:
-    """The specifications of both models, from Triton and the model files."""
-    facts: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {}
-    for model in MODELS:
-        metadata = await client.metadata(model, timeout_s)
-        live = await client.config(model, timeout_s)
-        facts[model] = metadata, live, await asyncio.to_thread(digest, model, version_of(metadata))
-    return read_detector(DETECTOR, *facts[DETECTOR]), read_embedder(EMBEDDER, *facts[EMBEDDER])
+async def read_model(
+    client: TritonClient, served: ServedModel[Any], digest: Digest, timeout_s: float
+) -> ConnectedModel:
+    """One model as Triton and its file describe it. Raises CONFIGURATION when it does not keep its contract."""
+    name = served.role
+    metadata = await client.metadata(name, timeout_s)
+    live = await client.config(name, timeout_s)
+    sha256 = await asyncio.to_thread(digest, name, version_of(metadata))
+    shapes = served.contract.shapes(check(name, served.contract, metadata))
+    return ConnectedModel(served.contract, served.read(name, metadata, live, sha256), shapes)

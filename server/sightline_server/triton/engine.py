@@ -1,4 +1,4 @@
-"""The engine behind `ports.Engine`: two models on one Triton, embedded or remote.
+"""The engine behind `ports.Engine`: the models of a search on one Triton, embedded or remote.
 
 Rule: whatever the fault, a caller has an answer or an error by its deadline, and `ready` tells the truth at once.
 """
@@ -7,17 +7,16 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server import memory, owned_names
-from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+from sightline_server.domain.models import AnyRole, Role, SpecT
 from sightline_server.ports import Clock
 from sightline_server.process_identity import ProcessIdentity
 from sightline_server.triton import regions
-from sightline_server.triton.config import DETECTOR, EMBEDDER, MODELS, EngineConfig, EngineEvents, NoEvents
+from sightline_server.triton.config import EngineConfig, EngineEvents, NoEvents
 from sightline_server.triton.faults import Cause, EngineError
 from sightline_server.triton.forgetting import Forgetting
 from sightline_server.triton.hosts import Host
@@ -26,7 +25,7 @@ from sightline_server.triton.watch import Watch
 
 
 class TritonEngine:
-    """Both models on one Triton."""
+    """All models on one Triton."""
 
     def __init__(
         self, host: Host, config: EngineConfig, events: EngineEvents | None = None, clock: Clock = time.monotonic
@@ -44,19 +43,15 @@ class TritonEngine:
         self._forgetting = Forgetting(self._run_black, memory.give_back, clock, config.rest_s)
         self._resting: asyncio.Task[None] | None = None
 
-    @property
-    def detector(self) -> DetectorSpec:
-        """The detector as the engine describes it; valid once started."""
-        return self._lifecycle.specs[0]
-
-    @property
-    def embedder(self) -> EmbedderSpec:
-        """The embedder as the engine describes it; valid once started."""
-        return self._lifecycle.specs[1]
+    def spec(self, role: Role[SpecT]) -> SpecT:
+        """The model of `role` as the engine describes it; valid once started. Raises `ValueError` without one."""
+        self._check_role(role)
+        # The role's own reader made it, so it has the role's type.
+        return cast(SpecT, self._lifecycle.specs[role])
 
     @property
     def ready(self) -> bool:
-        """Whether both models answered their latest probe and no call has failed since."""
+        """Whether all models answered their latest probe and no call has failed since."""
         return self._ready
 
     @property
@@ -75,11 +70,14 @@ class TritonEngine:
         connection = self._lifecycle.connection
         return dict(connection.transports) if connection else {}
 
-    def runner(self, model: str) -> "TritonRunner":
-        """The runner of `detector` or `embedder`."""
-        if model not in MODELS:
-            raise ValueError(f"no model {model}")
-        return TritonRunner(self, model)
+    def runner(self, role: AnyRole) -> "TritonRunner":
+        """The runner of the model of `role`. Raises `ValueError` without one."""
+        self._check_role(role)
+        return TritonRunner(self, role)
+
+    def _check_role(self, role: AnyRole) -> None:
+        if role not in self._config.roles:
+            raise ValueError(f"no model has the role {role}; there are {', '.join(self._config.roles)}")
 
     def on_change(self, listener: Callable[[bool], None]) -> None:
         """Calls `listener` with the new readiness whenever it changes."""
@@ -94,7 +92,7 @@ class TritonEngine:
     @property
     def digests(self) -> Mapping[str, str]:
         """Model -> SHA-256 of its file; empty where that is not known."""
-        return {DETECTOR: self.detector.sha256, EMBEDDER: self.embedder.sha256}
+        return {role: spec.sha256 for role, spec in self._lifecycle.specs.items()}
 
     def forget_process(self, process: ProcessIdentity) -> None:
         """Removes the shared memory of another process that called this engine and has ended, pixels included."""
@@ -130,7 +128,7 @@ class TritonEngine:
         await self.host.close()
 
     async def run(
-        self, model: str, parts: Sequence[NDArray[np.uint8]], deadline: float | None
+        self, model: str, inputs: Mapping[str, Sequence[NDArray[Any]]], deadline: float | None
     ) -> Mapping[str, NDArray[Any]]:
         """One batch; see `TritonRunner.infer`."""
         began = self._clock()
@@ -142,9 +140,10 @@ class TritonEngine:
             raise EngineError(Cause.GONE, "not connected")
         self._check_believable(model)
         # The call goes on when its caller leaves: only Triton's own end of it frees the memory that it reads.
-        call = connection.submit(model, parts, remaining_s)
-        self._forgetting.began(model, len(parts))
-        call.add_done_callback(lambda call: self._forgetting.ended(model, len(parts)))
+        call = connection.submit(model, inputs, remaining_s)
+        count = max(map(len, inputs.values()), default=0)
+        self._forgetting.began(model, count)
+        call.add_done_callback(lambda call: self._forgetting.ended(model, count))
         # So does what its end says of the engine, which the watch hears before a caller does.
         call.add_done_callback(partial(self._judge, model, began))
         try:
@@ -179,10 +178,13 @@ class TritonRunner:
         self._engine = engine
         self._model = model
 
-    async def infer(self, parts: Sequence[NDArray[np.uint8]], *, deadline: float | None) -> Mapping[str, NDArray[Any]]:
-        """Runs B pictures, each uint8 [H,W,3] of the model's size, as one batch; returns output name -> [B,...].
+    async def infer(
+        self, inputs: Mapping[str, Sequence[NDArray[Any]]], *, deadline: float | None
+    ) -> Mapping[str, NDArray[Any]]:
+        """Runs one batch of B items; returns output name -> [B,...].
 
-        The arrays are read-only. `deadline` is an instant of the engine's clock. Raises `SightlineError` of kind
-        ENGINE_UNAVAILABLE (with `retry_after_s`), DEADLINE_EXCEEDED or INTERNAL.
+        `inputs` has B arrays, one for each item, for every input tensor of the model. The answer's arrays are
+        read-only. `deadline` is an instant of the engine's clock. Raises `SightlineError` of kind ENGINE_UNAVAILABLE
+        (with `retry_after_s`), DEADLINE_EXCEEDED or INTERNAL.
         """
-        return await self._engine.run(self._model, parts, deadline)
+        return await self._engine.run(self._model, inputs, deadline)

@@ -6,14 +6,15 @@ other models than the server was built for is not taken.
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+from sightline_server.domain.models import EMBEDDER, ModelSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton.client import TritonClient
-from sightline_server.triton.config import EMBEDDER, MODELS, EngineConfig, EngineEvents
+from sightline_server.triton.config import EngineConfig, EngineEvents
 from sightline_server.triton.connection import Connection, connect
 from sightline_server.triton.faults import EngineError
 from sightline_server.triton.handshake import is_final
@@ -35,20 +36,20 @@ class Lifecycle:
         """To the engine's present incarnation; None while there is none."""
         self._config = config
         self._events = events
-        self._specs: tuple[DetectorSpec, EmbedderSpec] | None = None
+        self._specs: Mapping[str, ModelSpec] | None = None
         self._sample_embedding: NDArray[np.float32] | None = None
         self._obstacles: list[str] = []
         """What kept this start from reaching a Triton elsewhere; each reason once."""
 
     @property
-    def specs(self) -> tuple[DetectorSpec, EmbedderSpec]:
-        """The models that the first start found. Raises ENGINE_UNAVAILABLE before it."""
+    def specs(self) -> Mapping[str, ModelSpec]:
+        """The models that the first start found, by role. Raises ENGINE_UNAVAILABLE before it."""
         if self._specs is None:
             raise SightlineError(ErrorKind.ENGINE_UNAVAILABLE, "the model engine has not been started")
         return self._specs
 
     async def raise_up(self) -> None:
-        """From nothing to two models that answer. Raises `SightlineError` with the engine's log when that fails."""
+        """From nothing to models that answer. Raises `SightlineError` with the engine's log when that fails."""
         limit_s = self._config.start_timeout_s
         self._obstacles = []
         try:
@@ -69,8 +70,7 @@ class Lifecycle:
         self.connection = connection
         self.host.settled()
         metrics = self.host.metrics_url
-        detector, embedder = self.specs
-        log.info("engine: %s on %s and %s", self.host.name, detector.identity, embedder.identity)
+        log.info("engine: %s on %s", self.host.name, " and ".join(spec.identity for spec in self.specs.values()))
         log.info("engine: gRPC on %s%s", self.host.address, metrics and f", metrics on {metrics}")
 
     async def _first_contact(self) -> TritonClient:
@@ -104,10 +104,10 @@ class Lifecycle:
             self._obstacles.append(obstacle)
 
     def _check_same_models(self, connection: Connection) -> None:
-        found = connection.detector, connection.embedder
+        found = {role: model.spec for role, model in connection.models.items()}
         if self._specs is None or self._sample_embedding is None:
             self._specs, self._sample_embedding = found, connection.sample_embedding
-        changed = {name for name, now, was in zip(MODELS, found, self._specs, strict=True) if now != was}
+        changed = {str(role) for role, spec in found.items() if spec != self._specs[role]}
         # A remote engine's files are not at hand: its embedder is told by what it answers, too.
         if not same_direction(connection.sample_embedding, self._sample_embedding):
             changed.add(EMBEDDER)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from sightline_server.triton.config import MODELS
+from sightline_server.domain.models import ROLES, AnyRole
 from sightline_server.triton.handshake import explain
 from sightline_server.triton.hosts import ProviderListener
 from sightline_server.triton.link import Link
@@ -17,7 +17,11 @@ class RemoteHost:
     mends = False
 
     def __init__(
-        self, link: Link, on_provider: ProviderListener, digests: Mapping[str, str] = MappingProxyType({})
+        self,
+        link: Link,
+        on_provider: ProviderListener,
+        digests: Mapping[str, str] = MappingProxyType({}),
+        roles: tuple[AnyRole, ...] = ROLES,
     ) -> None:
         """`digests` are the SHA-256 of the models' files where the parent process has sent them."""
         self._link = link
@@ -26,6 +30,7 @@ class RemoteHost:
         self.name = f"the Triton at {self.address}"
         self._on_provider = on_provider
         self._digests = digests
+        self._roles = roles
 
     async def begin(self) -> None:
         """Starts nothing; raises `SightlineError` of kind CONFIGURATION where the connection must not be made."""
@@ -51,7 +56,7 @@ class RemoteHost:
 
     def settled(self) -> None:
         """Nothing is known of its processes."""
-        for model in MODELS:
+        for model in self._roles:
             self._on_provider(model, "remote")
 
     def digest(self, model: str, version: str) -> str:

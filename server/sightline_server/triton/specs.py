@@ -8,14 +8,14 @@ Rule: a model that lacks a tensor of the contract is refused with a message that
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+from sightline_server.domain.models import DETECTOR, EMBEDDER, DetectorSpec, EmbedderSpec, Role, SpecT
 from sightline_server.domain.preprocess import (
     DETECTOR_PREPROCESS,
     EMBEDDER_PREPROCESS,
@@ -29,7 +29,15 @@ from sightline_server.triton.faults import Cause, EngineError
 Shape = tuple[int | str, ...]
 """Sizes; a word stands for a size that is the model's own, "B" for the batch."""
 
-DTYPES = {"UINT8": np.uint8, "FP32": np.float32, "INT32": np.int32}
+DTYPES: Mapping[str, type[np.generic]] = {
+    "BOOL": np.bool_,
+    "UINT8": np.uint8,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "FP16": np.float16,
+    "FP32": np.float32,
+}
+"""The types of tensors that a contract may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +54,17 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """The tensors of a model's input and outputs."""
+    """The tensors of a model's inputs and outputs; the first size of each is B."""
 
-    input: Tensor
+    inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+
+    def shapes(self, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+        """The shape of one item of each input, with the model's own `sizes`."""
+        return {
+            tensor.name: tuple(size if isinstance(size, int) else sizes[size] for size in tensor.shape[1:])
+            for tensor in self.inputs
+        }
 
     def check_answer(self, answer: Mapping[str, NDArray[Any] | None]) -> None:
         """Raises INTERNAL for an output of the wrong type or rank; sizes and values are the caller's to judge.
@@ -66,7 +81,7 @@ class Contract:
 
 
 DETECTOR_CONTRACT = Contract(
-    Tensor("IMAGES", "UINT8", ("B", "H", "W", 3)),
+    (Tensor("IMAGES", "UINT8", ("B", "H", "W", 3)),),
     (
         Tensor("BOXES", "FP32", ("B", "N", 4)),
         Tensor("SCORES", "FP32", ("B", "N")),
@@ -74,7 +89,7 @@ DETECTOR_CONTRACT = Contract(
     ),
 )
 EMBEDDER_CONTRACT = Contract(
-    Tensor("CROPS", "UINT8", ("B", "H", "W", 3)),
+    (Tensor("CROPS", "UINT8", ("B", "H", "W", 3)),),
     (Tensor("EMBEDDINGS", "FP32", ("B", "D")),),
 )
 
@@ -113,6 +128,22 @@ def read_embedder(name: str, metadata: Mapping[str, Any], config: Mapping[str, A
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ServedModel(Generic[SpecT]):
+    """A role with its contract and what reads the specification: (name, metadata, configuration, digest) -> spec."""
+
+    role: Role[SpecT]
+    contract: Contract
+    read: Callable[[str, Mapping[str, Any], Mapping[str, Any], str], SpecT]
+
+
+BOTH: tuple[ServedModel[Any], ...] = (
+    ServedModel(DETECTOR, DETECTOR_CONTRACT, read_detector),
+    ServedModel(EMBEDDER, EMBEDDER_CONTRACT, read_embedder),
+)
+"""The models of a search."""
+
+
 def preprocess(model: str, config: Mapping[str, Any], sizes: Mapping[str, int], default: Preprocess) -> Preprocess:
     """The steps that make the model's input. Raises CONFIGURATION for what cannot be executed."""
     return parse_preprocess(model, parameter(model, config, "preprocess", {}), sizes["W"], sizes["H"], default)
@@ -121,7 +152,7 @@ def preprocess(model: str, config: Mapping[str, Any], sizes: Mapping[str, int], 
 def check(model: str, contract: Contract, metadata: Mapping[str, Any]) -> dict[str, int]:
     """Compares live metadata with the contract; returns the model's own sizes by their letters."""
     sizes: dict[str, int] = {}
-    for group, tensors in (("inputs", (contract.input,)), ("outputs", contract.outputs)):
+    for group, tensors in (("inputs", contract.inputs), ("outputs", contract.outputs)):
         found = {entry["name"]: entry for entry in metadata.get(group, ())}
         for tensor in tensors:
             match(model, tensor, found.get(tensor.name), sizes)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Clock
-from sightline_server.triton.config import MODELS, EngineConfig, EngineEvents
+from sightline_server.triton.config import EngineConfig, EngineEvents
 from sightline_server.triton.connection import Connection
 from sightline_server.triton.faults import Cause, EngineError
 from sightline_server.triton.lifecycle import Lifecycle
@@ -42,7 +42,7 @@ class Watch:
         self._suspects: set[str] = set()
         self._given_up: set[str] = set()
         self._stale = False
-        self._mended_at = dict.fromkeys(MODELS, clock())
+        self._mended_at: dict[str, float] = dict.fromkeys(config.roles, clock())
         self._last_answer = dict(self._mended_at)
 
     # Reports of calls
@@ -111,21 +111,21 @@ class Watch:
             connection.tidy()
 
     async def _look(self) -> set[str]:
-        """The models that do not answer; both of them when it is the engine itself."""
+        """The models that do not answer; all of them when it is the engine itself."""
         connection = self._lifecycle.connection
         if connection is None or self._stale or self._host.gone():
-            return set(MODELS)
+            return set(self._config.roles)
         # An answered probe does not help a stub that Triton marked as unhealthy: it stays out of step with Triton.
         if sick := self._sick_processes() | self._given_up:
             return sick
-        for model in MODELS:
+        for model in self._config.roles:
             try:
                 if not await self._answers(connection, model):
                     sick.add(model)
             except EngineError as error:
                 log.warning("engine: %s does not answer its probe: %s", model, error.detail)
                 if error.cause in (Cause.GONE, Cause.FROZEN):
-                    return set(MODELS)
+                    return set(self._config.roles)
                 if error.cause is Cause.GIVEN_UP:
                     self._give_up(model)
                 sick.add(model)
@@ -161,12 +161,14 @@ class Watch:
     # Restarting
 
     async def _mend(self, sick: set[str]) -> None:
-        """Returns when both models answer again, however often it has to try."""
+        """Returns when all models answer again, however often it has to try."""
         words = "\n".join(self._host.log_tail())
         what = "marked unhealthy" if self._given_up else "not answering"
         log.error("engine: %s %s%s", " and ".join(sorted(sick)), what, f"; its log:\n{words}" if words else "")
         # Triton never ends unloading a model that it marked as unhealthy.
-        one_model_only = self._host.mends and not self._host.gone() and sick < set(MODELS) and not self._given_up
+        one_model_only = (
+            self._host.mends and not self._host.gone() and sick < set(self._config.roles) and not self._given_up
+        )
         # While one is loaded again, a call may report that the other was marked as unhealthy.
         if not (one_model_only and await self._reloaded(sick)) or self._given_up:
             waits = self._config.restart_backoff_s
@@ -197,7 +199,7 @@ class Watch:
         await asyncio.sleep(wait_s)
         await self._lifecycle.take_down(0)
         # From here on a call's word is of the new engine, also where it comes before that is up.
-        self._begin_anew(MODELS)
+        self._begin_anew(self._config.roles)
         self._stale = False
         self._events.restarted("restart")
         try:

@@ -13,6 +13,7 @@ from sightline_server.app.reload import CatalogReloader
 from sightline_server.app.serving import build_facts, keep_certificates, start_metrics
 from sightline_server.control.protocol import Reload, Reloaded
 from sightline_server.domain.address import Address, parse_target
+from sightline_server.domain.models import EMBEDDER
 from sightline_server.errors import SightlineError
 from sightline_server.ports import SharedEngine
 from sightline_server.rpc import server as rpc_server
@@ -67,7 +68,7 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[RunningCrew]
         engine.on_change(events.ready)
         metrics.build.labels(**build_facts(engine)).set(1)
         keep_certificates(stack, certificates)
-        catalogs = SharedCatalogs(folders, engine.embedder)
+        catalogs = SharedCatalogs(folders, engine.spec(EMBEDDER))
         stack.callback(catalogs.close)
         await catalogs.open_all()
         parent = Parent(settings, address, folder, engine, catalogs, certificates)
