@@ -40,7 +40,7 @@ from tests.support.tiny_models import build_repository
 
 CHECKOUT = Path(__file__).parents[2]
 START_TIMEOUT_S = 60.0
-EMBEDDED_ONLY = {"roles", field.name for field in fields(EmbeddedConfig)}
+EMBEDDED_ONLY = {field.name for field in fields(EmbeddedConfig)}
 
 
 @dataclass(frozen=True)

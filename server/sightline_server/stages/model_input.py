@@ -22,10 +22,17 @@ def model_input(frame: Frame, part: Pixels, width: int, height: int, preprocess:
     window = Window.of(place)
     visible = frame.in_srgb(resample(part, window, preprocess.resampler))
     if visible.shape[:2] != (height, width):
-        canvas = np.full((height, width, 3), preprocess.fill, np.uint8)
+        canvas = filled(height, width, preprocess.fill)
         left, top = max(0, place.left), max(0, place.top)
         canvas[top : top + visible.shape[0], left : left + visible.shape[1]] = visible
         visible = canvas
     if preprocess.colour is Colour.BGR:
         visible = visible[..., ::-1]
     return ModelInput(np.ascontiguousarray(visible), place)
+
+
+def filled(height: int, width: int, colour: tuple[int, int, int]) -> Pixels:
+    """An image [height,width,3] of one colour."""
+    red, green, blue = colour
+    # Numpy repeats one byte much faster than three.
+    return np.full((height, width, 3), red if red == green == blue else colour, np.uint8)
