@@ -41,7 +41,7 @@ COCO_VOCABULARY: Mapping[str, Any] = {
         "shelves": "shelf",
     },
 }
-"""Which labels are people, which name nothing that a shop sells, and words that mean the same to a shop and to COCO."""
+"""Labels that are people, labels of what no shop sells, and words that mean the same to a shop and to COCO."""
 
 DARKNET_NOT_PRODUCTS = ("motorbike", "aeroplane")
 """Darknet's spellings of two labels that name nothing that a shop sells."""

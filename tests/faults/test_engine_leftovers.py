@@ -24,6 +24,7 @@ GONE_WITHIN_S = 10.0
 SERVER = """
 import asyncio, sys
 from pathlib import Path
+from sightline_server.domain.models import EMBEDDER
 from sightline_server.embedded.config import EmbeddedConfig
 from sightline_server.embedded.host import EmbeddedHost
 from sightline_server.triton.config import EngineConfig, NoEvents

@@ -130,7 +130,7 @@ class Placement:
 
     @property
     def overhangs(self) -> bool:
-        """Whether parts of the image are outside the canvas."""
+        """True where parts of the image are outside the canvas."""
         return self.inner_width > self.canvas_width or self.inner_height > self.canvas_height
 
     def to_image(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from sightline_server.domain.vocabulary import DEFAULT_VOCABULARY, Vocabulary
 
 
 class ModelSpec(Protocol):
-    """What is known of every model, whatever its role."""
+    """The facts of every model, whatever its role."""
 
     @property
     def name(self) -> str:

@@ -53,7 +53,7 @@ class Window:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of the scaled image is visible."""
+        """True where all of the scaled image is visible."""
         return (self.right - self.left, self.bottom - self.top) == (self.width, self.height)
 
     def cut(self, scaled: Pixels) -> Pixels:

@@ -66,7 +66,7 @@ class ConnectedModel:
 
     @property
     def takes_pixels(self) -> bool:
-        """Whether the only input is bytes, which may go through shared memory."""
+        """True where the only input is bytes, which may go through shared memory."""
         return [tensor.datatype for tensor in self.contract.inputs] == ["UINT8"]
 
 
