@@ -138,10 +138,10 @@ async def test_an_unknown_catalog_is_not_found() -> None:
         assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_CATALOG")
         assert "another" not in error.message
         resource = error.details["ResourceInfo"]
-        assert (resource.resource_type, resource.resource_name) == ("catalog", "another")
-        assert error.details["ErrorInfo"].metadata["catalog"] == "another"
+        assert (resource.resource_type, resource.resource_name) == ("catalog", "")
+        assert "another" not in str(error.details)
         odd = await refused(served, catalog="no such\nname")
-        assert (odd.code, odd.details["ResourceInfo"].resource_name) == (grpc.StatusCode.NOT_FOUND, "")
+        assert odd.code is grpc.StatusCode.NOT_FOUND
 
 
 @pytest.mark.parametrize("name", NOT_BUILT)

@@ -35,18 +35,17 @@ class CatalogNames:
         if not wanted:
             return self.default
         if wanted not in self.names:
-            raise unknown_catalog(wanted)
+            raise unknown_catalog()
         return wanted
 
 
-def unknown_catalog(name: str) -> SightlineError:
-    """The error of a request for a catalog that the server does not have. It does not list those that it has.
+def unknown_catalog() -> SightlineError:
+    """The error of a request for a catalog that the server does not have.
 
-    `name` is repeated for programs only, and only where it is one that a catalog could have.
+    It neither lists those that it has nor repeats the name: no error carries bytes of a request.
     """
     return SightlineError(
         ErrorKind.UNKNOWN_CATALOG,
         "catalog: there is no such catalog; name one that this server has, or leave the field empty",
         field="catalog",
-        metadata={"catalog": name} if NAME.fullmatch(name) else {},
     )

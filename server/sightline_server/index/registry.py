@@ -64,7 +64,7 @@ class Registry:
         """See `ports.Catalogs`."""
         held = self._current.get(name)
         if held is None:
-            raise unknown_catalog(name)
+            raise unknown_catalog()
         held.leases += 1
         try:
             yield held.snapshot

@@ -70,10 +70,7 @@ def to_status(error: SightlineError, request_id: str) -> Status:
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if error.kind is ErrorKind.UNKNOWN_CATALOG:
-        name = error.metadata.get("catalog", "")
-        details.append(
-            error_details_pb2.ResourceInfo(resource_type="catalog", resource_name=name, description=error.message)
-        )
+        details.append(error_details_pb2.ResourceInfo(resource_type="catalog", description=error.message))
     if code in RETRIED:
         details.append(retry_info(DEFAULT_RETRY_S if error.retry_after_s is None else error.retry_after_s))
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
