@@ -9,10 +9,9 @@ BIN := $(VENV)/bin
 FLOORS := .venv-floors
 # What hostile input meets first: decoders, feed and request readers, the command line, and a real server under attack.
 FLOOR_TESTS := tests/unit/test_dependency_floors.py tests/unit/test_hostile_photos.py \
-	$(wildcard $(addprefix tests/unit/test_, decode*.py photo_*.py jpeg_*.py cut_jpeg.py orientation.py library_silence.py \
-	feed_*.py ingest_*.py request_fields.py exposition.py status.py terminal.py catalog_*.py index_*.py models_*.py \
-	telemetry*.py tracing.py)) \
-	$(addprefix tests/contract/test_, lens_refusals.py lens_reading.py wrong_inputs.py client_limits.py) \
+	$(wildcard $(addprefix tests/unit/test_, decode*.py photo_*.py jpeg_*.py cut_jpeg.py library_silence.py feed_*.py \
+	request_fields.py exposition.py)) \
+	$(addprefix tests/contract/test_, lens_refusals.py lens_reading.py) \
 	tests/faults/test_attacks.py tests/e2e/test_bad_requests.py tests/e2e/test_search.py
 UV := $(shell command -v uv 2>/dev/null)
 export SIGHTLINE_HOME ?= $(CURDIR)/.sightline
@@ -53,7 +52,8 @@ test: setup ## every test, the ones with the real Triton included
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-floors: setup $(FLOORS)/.stamp ## hostile input on the lowest version of every dependency
-	$(FLOORS)/bin/python -m pytest -p no:cacheprovider --hypothesis-profile ci $(FLOOR_TESTS)
+	# An old pytest-asyncio leaves a loop open at the end; what our tests leave open is checked by `make test`.
+	$(FLOORS)/bin/python -m pytest -p no:cacheprovider -p no:unraisableexception --hypothesis-profile ci $(FLOOR_TESTS)
 
 $(FLOORS)/.stamp: requirements/floors.txt pyproject.toml | env
 	$(BIN)/python -m scripts.requirements --check

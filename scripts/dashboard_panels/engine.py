@@ -105,7 +105,7 @@ INDEX = Row(
             (
                 Query(f"max by (catalog) (sightline_catalog_revisions{{{OURS}}})", "{{catalog}}"),
                 Query(
-                    f'sum by (catalog) (increase(sightline_catalog_reloads_total{{outcome="failed", {OURS}}}[1d])) > 0',
+                    f'sum by (catalog) (increase(sightline_catalog_reloads_total{{outcome="failed", {OURS}}}[1d]))',
                     "{{catalog}} failed reloads",
                 ),
             ),
