@@ -24,8 +24,10 @@ COPIES = 2
 COEFFICIENT_BYTES = 2
 OPENCV_COMPONENTS = (1, 3)
 """Components of the JPEGs that OpenCV takes: grey and colour; CMYK has four."""
-CMYK_BYTES = 13
-"""Pillow takes four for CMYK, four for RGB, and some for the array and its buffers."""
+CMYK_BYTES = 18
+"""Pillow takes four for CMYK, four for RGB, and some for the array and its buffers; the pixels cross two processes."""
+PNG_TIME = 2
+"""A pixel of a PNG takes twice the time of one of a JPEG, while 20 MiB hold few pixels of a photo in PNG."""
 PILLOW_BYTES = 20
 """A TIFF of floats takes so many bytes a pixel; the others take less."""
 PLAIN_PILLOW_BYTES = 12
@@ -106,8 +108,9 @@ def of_png(photo: bytes, max_edge: int) -> Source:
     else:
         memory = COPIES * RGB * samples
         pixels = partial(opencv.colour, header.first_image)
+    # It counts for time, not for memory; so do the seven passes over interlaced pixels.
+    memory *= PNG_TIME
     if header.interlaced:
-        # Seven passes over the pixels take time, not memory.
         memory = memory * 3 // 2
     area = header.width * header.height
     return Source(header.width, header.height, memory * area, pixels, header.orientation, profile=header.profile)
