@@ -23,7 +23,7 @@ WAYS_OUT = (
     "use ClientOptions(target, tls=TlsOptions()), or ClientOptions(target, insecure=True) where something else "
     "encrypts the connection"
 )
-"""What a program can do about a connection that would not be encrypted."""
+"""Ways out of a connection that would not be encrypted, for a program."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def proxy_option(target: str) -> tuple[str, int]:
 
 
 def is_local(target: str) -> bool:
-    """Whether only this machine can be meant by `target`; of several addresses, by each of them.
+    """Returns whether `target` can only mean this machine; of several addresses, each of them.
 
     No name is looked up: what it resolves to now says nothing about the connection that is made later.
     """

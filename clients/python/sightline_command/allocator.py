@@ -29,12 +29,12 @@ def start_again() -> None:
 
 
 def needed(environment: Mapping[str, str]) -> bool:
-    """Whether the C library is glibc and the variables leave the size of its cache open."""
+    """Returns whether the C library is glibc and the variables leave the size of its cache open."""
     return is_glibc() and TUNABLE not in environment.get(VARIABLE, "")
 
 
 def is_glibc() -> bool:
-    """Whether the C library of this process is glibc."""
+    """Returns whether the C library of this process is glibc."""
     if sys.platform != "linux" or "CS_GNU_LIBC_VERSION" not in os.confstr_names:
         return False
     try:
