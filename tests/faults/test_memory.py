@@ -15,9 +15,9 @@ from tests.support.rest import good_answer, unharmed
 from tests.support.world import RunningServer, asked, refused
 
 pytestmark = pytest.mark.engine
-ROOM = 150 << 20
-LARGE = (8000, 8000)
-"""64 megapixels, the limit: 0.6 GB while it is decoded, in 200 kB."""
+ROOM = 100 << 20
+LARGE = (8000, 4000)
+"""32 megapixels, the most of a PNG: 192 MB while it is decoded, in 100 kB."""
 BOMB_COSTS = 30 << 20
 
 

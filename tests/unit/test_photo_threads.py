@@ -1,6 +1,7 @@
 """Threads for photos: a left call holds its place until its thread has ended, and large photos wait for each other."""
 
 import asyncio
+import os
 import struct
 import threading
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ from sightline_server.domain.image import Frame
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.stages import photo_threads
 from sightline_server.stages.decode import DecodeLimits, prepare
-from sightline_server.stages.photo_threads import LargePhotos, PhotoThreads
+from sightline_server.stages.photo_threads import LargePhotos, PhotoThreads, large_photo_threads
 from sightline_server.stages.processes.pool import DecodeProcesses
 from sightline_server.stages.processes.process import ProcessLimits
 from tests.support.pictures import encode, gradient
@@ -26,7 +27,7 @@ NO_PROCESS = ProcessLimits(count=0, memory_bytes=0, timeout_s=0)
 @pytest.fixture
 async def threads() -> AsyncIterator[PhotoThreads]:
     executor = ThreadPoolExecutor(1)
-    yield PhotoThreads(executor, 1, DecodeProcesses(NO_PROCESS))
+    yield PhotoThreads(executor, executor, 1, DecodeProcesses(NO_PROCESS))
     executor.shutdown(wait=True)
 
 
@@ -112,8 +113,8 @@ async def test_an_ordinary_photo_takes_one_hop_and_no_room(threads: PhotoThreads
 
 async def test_large_photos_wait_for_each_other_and_ordinary_ones_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(photo_threads, "ORDINARY_WEIGHT", 0)
-    executor = ThreadPoolExecutor(2)
-    threads = PhotoThreads(executor, 2, DecodeProcesses(NO_PROCESS))
+    executor, for_large = ThreadPoolExecutor(1), large_photo_threads(1)
+    threads = PhotoThreads(executor, for_large, 1, DecodeProcesses(NO_PROCESS))
     gate, started = threading.Event(), threading.Event()
 
     def held(frame: Frame) -> int:
@@ -132,6 +133,23 @@ async def test_large_photos_wait_for_each_other_and_ordinary_ones_pass(monkeypat
     gate.set()
     assert await asyncio.gather(first, second) == [48, 48]
     executor.shutdown(wait=True)
+    for_large.shutdown(wait=True)
+
+
+async def test_large_photos_are_decoded_at_a_lower_priority_than_ordinary_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    with ThreadPoolExecutor(1) as executor, large_photo_threads(1) as for_large:
+        threads = PhotoThreads(executor, for_large, 1, DecodeProcesses(NO_PROCESS))
+        assert await threads.decode(PHOTO, LIMITS, priority, lambda: None) == usual
+        monkeypatch.setattr(photo_threads, "ORDINARY_WEIGHT", 0)
+        assert await threads.decode(PHOTO, LIMITS, priority, lambda: None) == min(19, usual + photo_threads.NICER_BY)
+        monkeypatch.setattr(photo_threads, "ORDINARY_WEIGHT", 1 << 30)
+        assert await threads.decode(PHOTO, LIMITS, priority, lambda: None) == usual, "the other threads keep theirs"
+
+
+def priority(frame: Frame) -> int:
+    """The nice value of this thread."""
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
 
 async def test_room_is_given_in_turn_and_given_back() -> None:

@@ -24,7 +24,7 @@ from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.detect import RawDetections, finds_people, split_answer
 from sightline_server.stages.embed import split_embeddings
 from sightline_server.stages.formats import with_usual
-from sightline_server.stages.photo_threads import PhotoThreads
+from sightline_server.stages.photo_threads import PhotoThreads, large_photo_threads
 from sightline_server.stages.processes.pool import ENDS, DecodeProcesses
 from sightline_server.stages.processes.process import ProcessLimits
 from sightline_server.stages.search import Found, VectorQuery, search
@@ -95,15 +95,13 @@ async def build_pipeline(
         raise SightlineError(
             ErrorKind.CONFIGURATION, f"one photo may have {objects} objects, but a batch or its queue holds {room}"
         )
-    threads = ThreadPoolExecutor(settings.decode.threads, thread_name_prefix="pictures")
-    stack.callback(threads.shutdown, wait=True, cancel_futures=True)
     return Pipeline(
         engine=engine,
         catalogs=catalogs,
         frames=frames,
         crops=crops,
         queries=queries,
-        threads=PhotoThreads(threads, settings.decode.threads, decode_processes(stack, settings.decode, metrics)),
+        threads=photo_threads(stack, settings.decode, metrics),
         settings=PipelineSettings(
             photo_limits(settings),
             settings.detection,
@@ -113,6 +111,17 @@ async def build_pipeline(
         clock=clock,
         tracing=tracing,
     )
+
+
+def photo_threads(stack: AsyncExitStack, settings: DecodeSettings, metrics: Metrics) -> PhotoThreads:
+    """The threads and processes for photos of the settings; they end with `stack`."""
+    processes = decode_processes(stack, settings, metrics)
+    ordinary = ThreadPoolExecutor(settings.threads, thread_name_prefix="photos")
+    large_count = max(1, settings.threads - 1)
+    large = large_photo_threads(large_count)
+    for executor in (ordinary, large):
+        stack.callback(executor.shutdown, wait=True, cancel_futures=True)
+    return PhotoThreads(ordinary, large, large_count, processes)
 
 
 def decode_processes(stack: AsyncExitStack, settings: DecodeSettings, metrics: Metrics) -> DecodeProcesses:

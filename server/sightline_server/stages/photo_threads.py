@@ -1,14 +1,17 @@
 """The threads that decode and crop, and the memory that large photos may take in them and in decode processes.
 
 Rule: a call holds its place until its thread has ended, also when its caller has left: a thread cannot be stopped, so
-places that were given away early would let callers pile up work. Large photos wait for each other and leave a thread
-to ordinary ones, which never wait for memory. Pillow runs in decode processes, which can be stopped.
+places that were given away early would let callers pile up work. Large photos wait for each other, and have threads of
+their own, which yield to the models: ordinary photos wait neither for their memory nor for their time. Pillow runs in
+decode processes, which can be stopped.
 """
 
 import asyncio
+import os
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -24,6 +27,20 @@ ORDINARY_WEIGHT = 96_000_000
 """Bytes that an ordinary photo weighs at most: 16 megapixels."""
 LARGE_WEIGHT = 384_000_000
 """Bytes for all larger photos that are being decoded: 64 megapixels."""
+NICER_BY = 10
+"""Of threads that decode large photos. The models are nicer by 5 than the event loop, so a large photo gets a quarter
+of a core that a model wants, and all of one that nobody wants: other callers hardly wait for it, and it is not starved."""
+
+
+def large_photo_threads(count: int) -> ThreadPoolExecutor:
+    """Threads for large photos, which yield to all others of the server and to the models."""
+    return ThreadPoolExecutor(count, thread_name_prefix="large-photos", initializer=yield_to_others)
+
+
+def yield_to_others() -> None:
+    """Lowers the priority of this thread alone; on Linux each thread has its own."""
+    thread = threading.get_native_id()
+    os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICER_BY)
 
 
 class LargePhotos:
@@ -75,14 +92,16 @@ class LargePhotos:
 
 
 class PhotoThreads:
-    """Runs work on photos in `executor`, which has `threads` threads; what only Pillow takes goes to `processes`."""
+    """Runs work on photos in `executor`, and decodes large ones in `for_large`, which has `large_threads` threads.
 
-    def __init__(
-        self, executor: Executor, threads: int, processes: DecodeProcesses, large: LargePhotos | None = None
-    ) -> None:
+    What only Pillow takes goes to `processes`.
+    """
+
+    def __init__(self, executor: Executor, for_large: Executor, large_threads: int, processes: DecodeProcesses) -> None:
         self._executor = executor
+        self._for_large = for_large
         self._processes = processes
-        self.large = large or LargePhotos(max(1, threads - 1))
+        self.large = LargePhotos(large_threads)
 
     async def decode(
         self, photo: bytes, limits: DecodeLimits, then: Callable[[Frame], T], on_start: Callable[[], object]
@@ -107,7 +126,7 @@ class PhotoThreads:
             return outcome
         large = outcome
         async with self.large.room(large.weight):
-            return await self.run(lambda: then(large.decode()))
+            return await run_in(self._for_large, lambda: then(large.decode()))
 
     async def _isolated(self, photo: bytes, limits: DecodeLimits, isolated: Isolated) -> DecodedPhoto:
         with memory_file(len(photo)) as file:
@@ -125,11 +144,16 @@ class PhotoThreads:
 
     async def run(self, work: Callable[[], T]) -> T:
         """What `work` returns. A cancellation stops work that waits for a thread, and waits for work that has one."""
-        future = self._executor.submit(work)
-        running = asyncio.wrap_future(future)
-        try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            if not future.cancel():
-                await ended(running)
-            raise
+        return await run_in(self._executor, work)
+
+
+async def run_in(executor: Executor, work: Callable[[], T]) -> T:
+    """What `work` returns. A cancellation stops work that waits for a thread, and waits for work that has one."""
+    future = executor.submit(work)
+    running = asyncio.wrap_future(future)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        if not future.cancel():
+            await ended(running)
+        raise

@@ -23,8 +23,8 @@ from sightline_server.stages.processes.memory_files import content_of, put
 from sightline_server.stages.processes.messages import GO, MAX_MESSAGE, READY, Decoded, Header, Order, refusal
 from sightline_server.stages.refusals import too_much_memory
 
-NICER_BY = 5
-"""As the engine's: the server's event loop comes first."""
+NICER_BY = 10
+"""As threads that decode large photos: the server's event loop and the models come first."""
 FIRST_TO_DIE = 1000
 """The highest oom_score_adj."""
 OPEN_FILES = 16
