@@ -29,7 +29,7 @@ LARGE_WEIGHT = 384_000_000
 """Bytes for all larger photos that are being decoded: 64 megapixels."""
 NICER_BY = 10
 """Of threads that decode large photos. The models are nicer by 5 than the event loop, so a large photo gets a quarter
-of a core that a model wants, and all of one that nobody wants: other callers hardly wait for it, and it is not starved."""
+of a core that a model wants, and all of one that nobody wants: others hardly wait for it, and it is not starved."""
 
 
 def large_photo_threads(count: int) -> ThreadPoolExecutor:
