@@ -4,8 +4,8 @@
 
 First ordinary searches raise the adaptive limit to its ceiling. Then the engine is paused while the photos arrive, so
 that all of them wait with their frames, and uploads that never end press for what is left of the byte budget. Then the
-engine goes on until every call has ended. The last line is one JSON object; docs/architecture.md states the result,
-which the limits in deploy/ follow.
+engine goes on until every call has ended. The last line is one JSON object; docs/design/architecture.md states the
+result, which the limits in deploy/ follow.
 
 Rule: memory is the proportional set size of all processes: a page that several map counts once, as a cgroup counts it.
 The settings are the defaults but for those that keep the adaptive limit and the engine's watch out of the way.

@@ -21,7 +21,7 @@ def dashboard() -> dict[str, Any]:
     return {
         "title": "Sightline",
         "uid": "sightline",
-        "description": "Made by scripts/dashboard.py. Alerts: deploy/prometheus. What to do: docs/runbook.md.",
+        "description": "Made by scripts/dashboard.py. Alerts: deploy/prometheus. What to do: docs/operate/runbook.md.",
         "tags": ["sightline"],
         "schemaVersion": 39,
         "version": 1,

@@ -1,4 +1,4 @@
-"""Writes `docs/settings.md` from the settings themselves; `--check` compares and exits 1 when it is stale."""
+"""Writes `docs/operate/settings.md` from the settings themselves; `--check` compares and exits 1 when it is stale."""
 
 import argparse
 import ast
@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 from sightline_server import settings
 from sightline_server.settings import Settings
 
-TARGET = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
+TARGET = Path(__file__).resolve().parent.parent / "docs" / "operate" / "settings.md"
 HEAD = """# Settings
 
 Made by `scripts/settings_table.py` from `server/sightline_server/settings.py`.
@@ -89,4 +89,4 @@ if __name__ == "__main__":
     if not parser.parse_args().check:
         TARGET.write_text(page())
     elif not TARGET.exists() or TARGET.read_text() != page():
-        sys.exit("docs/settings.md is stale, run `make docs`")
+        sys.exit("docs/operate/settings.md is stale, run `make docs`")

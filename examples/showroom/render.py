@@ -1,4 +1,6 @@
-"""Render the showroom: its products, its photos and their truth. Needs `bpy`, `numpy`, `pillow`; see docs/showroom.md.
+"""Render the showroom: its products, its photos and their truth. Needs `bpy`, `numpy`, `pillow`.
+
+See docs/guide/showroom.md.
 
 One rule: a picture that exists is left alone, so a run that was broken off goes on where it stopped; `--force` renders
 again. Drafts go to another folder and never replace a picture.

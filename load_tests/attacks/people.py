@@ -1,4 +1,4 @@
-"""F7: photos of real people, of whom no part may be searched (docs/people.md).
+"""F7: photos of real people, of whom no part may be searched (docs/guide/people.md).
 
 The person of a composite counts as found where a box on the whole person, a box on the face and a tap on the face are
 all refused. The images are fetched from the package index and kept beside the models.

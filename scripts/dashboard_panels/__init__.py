@@ -1,7 +1,7 @@
 """The panels of the operator's dashboard; `scripts/dashboard.py` writes the file.
 
 Rule: a panel answers one question that an SRE asks, its description says what is good, and every expression is a metric
-of `docs/metrics.md`, of Triton, or a recording rule. `tests/integration/test_prometheus.py` runs each of them.
+of `docs/operate/metrics.md`, of Triton, or a recording rule. `tests/integration/test_prometheus.py` runs each of them.
 """
 
 from scripts.dashboard_panels.batching import BATCHES, QUEUES

@@ -2,7 +2,7 @@
 
 Place in the flow: store -> ONNX Runtime on the CPU -> comparison with `references.npz`. The one rule: the references
 come from other readers of the same weights (PyTorch for the embedder, OpenCV for the detector), never from the recipes.
-`docs/models.md` says how they were made. A custom model is held to the contract only.
+`docs/guide/models.md` says how they were made. A custom model is held to the contract only.
 """
 
 from __future__ import annotations

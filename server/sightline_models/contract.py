@@ -1,6 +1,6 @@
 """The interface that every detector and every embedder must have.
 
-Place in the flow: read by the check, documented in `docs/models.md`. The one rule: sizes, dimension and
+Place in the flow: read by the check, documented in `docs/guide/models.md`. The one rule: sizes, dimension and
 number of boxes are the model's own; names, types, ranks and ranges are not.
 """
 

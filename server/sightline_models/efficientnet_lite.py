@@ -1,7 +1,7 @@
 """Recipe of the default embedder: EfficientNet-Lite2 at 260 x 260, 1280 numbers a crop, from a PyTorch checkpoint.
 
-Place in the flow: {name: array} -> ONNX file. The one rule: the file keeps the embedder contract of `docs/models.md`:
-uint8 RGB crops in, L2-normalised embeddings out, the classifier left away.
+Place in the flow: {name: array} -> ONNX file. The one rule: the file keeps the embedder contract of
+`docs/guide/models.md`: uint8 RGB crops in, L2-normalised embeddings out, the classifier left away.
 
 Method: Tan, Le, "EfficientNet", arXiv:1905.11946, in its Lite form (ReLU6, no squeeze-and-excitation, stem and head
 not scaled). The weights come from TensorFlow, so convolutions pad the way of its SAME, more on the far side, and

@@ -1,7 +1,7 @@
 """Recipe of the default detector: YOLOv4-tiny on COCO-80 at 416 x 416, from darknet's own files.
 
 Place in the flow: darknet Network -> ONNX file. The one rule: the file keeps the detector contract of
-`docs/models.md`: uint8 RGB frames in, the best 300 boxes out, non-maximum suppression left to the server.
+`docs/guide/models.md`: uint8 RGB frames in, the best 300 boxes out, non-maximum suppression left to the server.
 
 Method: Bochkovskiy, Wang, Liao, "YOLOv4", arXiv:2004.10934; heads as in darknet's `yolo_layer.c`, with `scale_x_y`.
 """

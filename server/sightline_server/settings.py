@@ -104,7 +104,7 @@ class ServerSettings(Part):
     pid_file: Path | None = None
     """File that holds the server's process id while it serves, for `sightline catalog reload --pid-file`."""
     workers: Annotated[int, Field(ge=1, le=64)] = 1
-    """Processes that serve on the one port, for machines with many cores; docs/workers.md says when."""
+    """Processes that serve on the one port, for machines with many cores; docs/operate/workers.md says when."""
 
 
 class LimitSettings(Part):

@@ -1,4 +1,4 @@
-"""The Python examples of `docs/client.md` run as they are written."""
+"""The Python examples of `docs/guide/client.md` run as they are written."""
 
 import asyncio
 import re
@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.fake_lens import FakeLens, serving
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "client.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "guide" / "client.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
 PRINTED = ["2 objects", "chair", ""]
 """A part of the output of each example."""

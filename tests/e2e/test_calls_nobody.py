@@ -1,8 +1,8 @@
 """Nobody is called: the commands under strace, with an empty home folder that is still empty when they have ended.
 
 Each connection that leaves loopback, each question to a name server and each file outside of SIGHTLINE_HOME and the
-outputs that were named is a failure. docs/privacy.md says what counts. `engine install` and `models pull` are left out:
-they exist to download.
+outputs that were named is a failure. docs/operate/privacy.md says what counts. `engine install` and `models pull` are
+left out: they exist to download.
 """
 
 import os

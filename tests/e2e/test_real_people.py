@@ -1,7 +1,7 @@
 """People are never searched, with the real models: real people in rooms of the showroom, their faces, and themselves.
 
 The person of a composite counts as found where a box on the whole person, a box on the face and a tap on the face are
-all refused. What the default detector misses is in docs/people.md.
+all refused. What the default detector misses is in docs/guide/people.md.
 """
 
 import grpc

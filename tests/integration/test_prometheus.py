@@ -157,7 +157,7 @@ def test_every_alert_is_evaluated_on_series_that_exist(observed: Observed) -> No
 
 
 def test_every_query_of_the_runbook_is_valid(observed: Observed) -> None:
-    blocks = re.findall(r"(?ms)^```promql\n(.*?)^```", (CHECKOUT / "docs" / "runbook.md").read_text())
+    blocks = re.findall(r"(?ms)^```promql\n(.*?)^```", (CHECKOUT / "docs" / "operate" / "runbook.md").read_text())
     queries = [line for block in blocks for line in block.splitlines()]
     assert len(queries) > 20
     for query in queries:

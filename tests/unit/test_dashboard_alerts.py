@@ -8,7 +8,7 @@ from tests.unit.test_dashboard import METRIC, RECORD, series
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "rules"
 ALERTS = (RULES / "alerts.yml").read_text()
-RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
+RUNBOOK = (ROOT / "docs" / "operate" / "runbook.md").read_text()
 NAMES = re.findall(r"- alert: (\w+)", ALERTS)
 
 
@@ -38,7 +38,7 @@ def test_each_alert_has_a_severity_a_text_and_its_own_place_in_the_runbook() -> 
         assert re.search(r"severity: (page|ticket)\n", text), name
         assert "summary: " in text, name
         assert "description: " in text, name
-        assert f"runbook_url: docs/runbook.md#{name.lower()}\n" in text, name
+        assert f"runbook_url: docs/operate/runbook.md#{name.lower()}\n" in text, name
 
 
 def test_each_alert_has_a_promtool_test_in_which_it_fires() -> None:

@@ -1,4 +1,4 @@
-"""One memory limit: docs/architecture.md states what was measured, and every file in deploy/ allows that much."""
+"""One memory limit: docs/design/architecture.md states the measured peak, and every file in deploy/ allows it."""
 
 import re
 from pathlib import Path
@@ -22,8 +22,8 @@ LIMITED = {
 
 
 def stated(row: str) -> float:
-    """The GiB of a row of the table in docs/architecture.md."""
-    text = (CHECKOUT / "docs" / "architecture.md").read_text()
+    """The GiB of a row of the table in docs/design/architecture.md."""
+    text = (CHECKOUT / "docs" / "design" / "architecture.md").read_text()
     (found,) = re.findall(rf"(?m)^\| {re.escape(row)} \| ([\d.]+) GiB \|$", text)
     return float(found)
 
@@ -60,5 +60,5 @@ def test_the_limit_covers_what_the_default_settings_allow() -> None:
 
 
 def test_other_pages_refer_to_the_table() -> None:
-    for page in (Path("docs/runbook.md"), Path("deploy/README.md")):
+    for page in (Path("docs/operate/runbook.md"), Path("deploy/README.md")):
         assert "architecture.md#memory" in (CHECKOUT / page).read_text()

@@ -136,8 +136,8 @@ def test_loading_by_our_modules_keeps_no_device_id(module: str, tmp_path: Path) 
 
 
 def test_loading_without_the_switch_keeps_a_device_id(tmp_path: Path) -> None:
-    """The libraries that the tests above would see. When this fails, ONNX Runtime has changed: read docs/privacy.md
-    again."""
+    """The libraries that the tests above would see. When this fails, ONNX Runtime has changed: read
+    docs/operate/privacy.md again."""
     assert "deviceid" in load(f"import {LIBRARY}", tmp_path / "home")
 
 

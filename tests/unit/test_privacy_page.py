@@ -1,4 +1,7 @@
-"""docs/privacy.md says of each direct dependency whether it calls anybody, and the manifests set what it asks for."""
+"""docs/operate/privacy.md says of each direct dependency whether it calls anybody.
+
+The manifests set what the page asks for.
+"""
 
 import re
 import tomllib
@@ -11,7 +14,7 @@ from load_tests.peers.peers import PEERS
 from sightline_server.embedded.installation import CPU, CUDA, NVIDIA, requirements
 from tests.support.engine import CHECKOUT
 
-PAGE = (CHECKOUT / "docs" / "privacy.md").read_text()
+PAGE = (CHECKOUT / "docs" / "operate" / "privacy.md").read_text()
 HAND_INSTALLED = ("locust", "cupy", "matplotlib")
 """What scripts of the load tests import without a list of requirements."""
 

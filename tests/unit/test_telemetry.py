@@ -1,4 +1,4 @@
-"""Metrics are listed in `docs/metrics.md` and only there; logs contain their fields and nothing more."""
+"""Metrics are listed in `docs/operate/metrics.md` and only there; logs contain their fields and nothing more."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from sightline_server.telemetry.metrics import BatcherMetrics, EngineMetrics, Me
 from sightline_server.telemetry.stopwatch import STAGES, Stopwatch
 from tests.support.lens import FakeSnapshot
 
-TABLE = Path(__file__).parents[2] / "docs" / "metrics.md"
+TABLE = Path(__file__).parents[2] / "docs" / "operate" / "metrics.md"
 OURS = "sightline_"
 ROW = re.compile(r"^\| `(sightline_\w+)` \| (\w+) \| ([^|]*) \| ([^|]+) \|$", re.MULTILINE)
 

@@ -91,7 +91,10 @@ def freed_memory() -> Check:
     """Whether the server's C library overwrites what is freed."""
     if not is_glibc():
         return Check(
-            "freed memory", Verdict.WARN, "stays as it is", "pieces of photos may stay in the server; docs/privacy.md"
+            "freed memory",
+            Verdict.WARN,
+            "stays as it is",
+            "pieces of photos may stay in the server; docs/operate/privacy.md",
         )
     if TUNABLE in os.environ.get(VARIABLE, ""):
         return Check("freed memory", Verdict.OK, f"overwritten; the size of glibc's cache is left to {VARIABLE}")
@@ -159,7 +162,7 @@ def workers(settings: Settings, cores: int) -> Iterator[Check]:
     if count > 1:
         found = f"{count} on {cores} cores"
         few = count * CORES_A_WORKER > cores
-        hint = "they take from the models what they need; docs/workers.md says when they pay" if few else ""
+        hint = "they take from the models what they need; docs/operate/workers.md says when they pay" if few else ""
         yield Check("workers", Verdict.WARN if few else Verdict.OK, found, hint)
 
 

@@ -112,7 +112,7 @@ def environment(installation: Installation, cores: str = "", *, gpu: bool) -> di
     """
     kept = {name: value for name, value in os.environ.items() if INHERITED.fullmatch(name)}
     kept["SIGHTLINE_CORES"] = cores
-    # ONNX Runtime sends telemetry otherwise, and starts to do so when a stub loads it; docs/privacy.md.
+    # ONNX Runtime sends telemetry otherwise, and starts to do so when a stub loads it; docs/operate/privacy.md.
     kept["ORT_DISABLE_TELEMETRY"] = "1"
     # NVIDIA's DCGM, which Triton loads for the metrics of GPUs, writes /var/log/nv-hostengine.log otherwise.
     kept["__DCGM_DBG_LVL"] = "NONE"

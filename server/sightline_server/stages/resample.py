@@ -19,7 +19,7 @@ Pixels = NDArray[np.uint8]
 HALVE_ABOVE = 3
 """Images of at least this multiple of the target are halved first by `bicubic antialiased`: area averages of 2x2
 pixels, cheaper than the wide filter that they would otherwise need, and the same to the default embedder
-(docs/models.md has the figures)."""
+(docs/guide/models.md has the figures)."""
 
 WHOLE_PIXELS = 1 << 21
 """A scaled image of at most this many pixels is made whole and then cut, which is exact."""

@@ -1,4 +1,4 @@
-"""Every metric of the server; `docs/metrics.md` is its table.
+"""Every metric of the server; `docs/operate/metrics.md` is its table.
 
 Rule: histograms and counters that can be summed over replicas, labels of few values, and nothing that depends on what
 a photo shows. Each gauge states what becomes of it where several workers have it: their sum, the least, or the most.

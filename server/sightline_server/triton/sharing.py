@@ -16,7 +16,9 @@ MIB = 1 << 20
 AMPLE = 256 * MIB
 """From this size on the stubs begin with what the largest batches need."""
 LEAST = 48 * MIB
-"""Bytes that two default models with their largest batches take without regions, rounded up (docs/environment.md)."""
+"""Bytes that two default models with their largest batches take without regions, rounded up.
+
+See docs/operate/environment.md."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,8 +149,9 @@ class TritonPythonModel:
         """Takes the requests and returns; each has its answer when its images have run.
 
         Triton marks a stub as unhealthy whose `execute` takes longer than a second without a heartbeat, wrongly where
-        the machine itself was frozen, and then gives the late answers to the wrong requests (docs/engine.md). An
-        answer that is sent later can reach only its own request. And the next batch is here when a core becomes free.
+        the machine itself was frozen, and then gives the late answers to the wrong requests (docs/operate/engine.md).
+        An answer that is sent later can reach only its own request. And the next batch is here when a core
+        becomes free.
         """
         feeds = [self.feed(request) for request in requests]
         groups: dict[tuple[Any, ...], list[int]] = {}

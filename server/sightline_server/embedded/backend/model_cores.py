@@ -1,7 +1,8 @@
 """The assignment of images to cores: the cores that all models of the engine share, and their scheduler.
 
 Rule: on a CPU no more model threads run than there are cores, whatever models they belong to. Threads that outnumber
-the cores take turns, and each turn finds the core's caches full of another model's weights (docs/performance.md).
+the cores take turns, and each turn finds the core's caches full of another model's weights
+(docs/record/lab/performance.md).
 """
 
 import fcntl

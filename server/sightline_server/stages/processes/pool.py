@@ -37,7 +37,7 @@ from sightline_server.stages.uncancelled import ended
 log = logging.getLogger(__name__)
 
 REST_S = 5.0
-"""An idle process ends after it: as long as the server's memory takes to forget (docs/adr/0011)."""
+"""An idle process ends after it: as long as the server's memory takes to forget (docs/design/adr/0011)."""
 ENDS = ("crashed", "timeout", "cancelled")
 """Why a process ended while it decoded."""
 
