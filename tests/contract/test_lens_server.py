@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from typer.testing import CliRunner
 
 from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
-from sightline_server.app.serving import start_metrics
+from sightline_server.app.metrics_page import start_metrics
 from sightline_server.cli.serve import app as serve_command
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.rpc import server as rpc_server
@@ -53,8 +53,7 @@ async def health_of(served: Served) -> list[int]:
 async def test_health_says_what_admission_would_say() -> None:
     async with serving(opened=False) as served:
         assert await health_of(served) == [NOT_SERVING, NOT_SERVING], "while it starts"
-        served.open()
-        await served.door.health.publish()
+        await served.open()
         assert await health_of(served) == [SERVING, SERVING]
         served.engine.ready = False
         await until(lambda: not served.door.health._tasks)
@@ -89,8 +88,7 @@ async def test_health_of_an_unknown_service_is_not_found() -> None:
 async def test_an_engine_that_was_lost_while_the_server_started_is_not_served() -> None:
     async with serving(opened=False) as served:
         served.engine.ready = False
-        served.open()
-        await served.door.health.publish()
+        await served.open()
         assert await health_of(served) == [NOT_SERVING, NOT_SERVING]
 
 

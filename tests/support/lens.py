@@ -1,7 +1,7 @@
 """The server's own gRPC side and pipeline over fakes of its two seams, for contract tests.
 
-`serving(...)` is the real composition: door, admission, batchers, stages, a real port. Only `FakeEngine` and
-`FakeSnapshot` stand where Triton and FAISS would, and both do what a test tells them.
+`serving(...)` builds the parts of the real server (`app/parts.py`) and listens on a real port. Only `FakeEngine` and
+`FakeSnapshot` replace Triton and FAISS, and both do what a test tells them.
 """
 
 import asyncio
@@ -18,16 +18,17 @@ from numpy.typing import NDArray
 
 from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
 from sightline_server.app.door import Door
-from sightline_server.app.pipeline import build_pipeline
+from sightline_server.app.parts import Core, Edge, admit_calls, build_core, build_edge, start_refusing
 from sightline_server.domain.catalogs import DEFAULT_CATALOG, Capability
 from sightline_server.domain.items import Neighbour, Product
 from sightline_server.domain.models import DETECTOR, EMBEDDER, AnyRole, DetectorSpec, EmbedderSpec, Role, SpecT
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.registry import Registry
+from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Engine, ModelRunner, Snapshot
-from sightline_server.rpc import server as rpc_server
+from sightline_server.rpc.server import listening
 from sightline_server.settings import Settings
-from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.tracing import OFF, Tracing
 
@@ -193,13 +194,32 @@ if TYPE_CHECKING:
 class Served:
     """A server on a real port and what a test needs of it."""
 
-    door: Door
+    edge: Edge
+    core: Core
     engine: FakeEngine
     index: Any
-    catalogs: Registry
-    metrics: Metrics
     address: str
     channel: grpc.aio.Channel
+
+    @property
+    def door(self) -> Door:
+        """The gRPC side."""
+        return self.edge.door
+
+    @property
+    def metrics(self) -> Metrics:
+        """Every metric of the server."""
+        return self.edge.metrics
+
+    @property
+    def catalogs(self) -> Registry:
+        """The catalogs that are served."""
+        return self.core.registry
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline behind the door."""
+        return self.core.pipeline
 
     def search(self, request: lens_service_pb2.SearchRequest, **options: Any) -> Any:
         """The call's stream."""
@@ -213,11 +233,9 @@ class Served:
         """Returns when no call is inside."""
         await self.door.admission._empty.wait()
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Lets calls in."""
-        self.door.open(self.engine, self.pipeline, EngineMetrics(self.metrics))
-
-    pipeline: Any = None
+        await admit_calls(self.edge, self.core)
 
 
 @asynccontextmanager
@@ -239,29 +257,31 @@ async def serving(
     async with AsyncExitStack() as stack:
         given: dict[str, Any] = {"batching": {"frames": {"slots": 1}, "crops": {"slots": 1}}, **parts}
         given["server"] = {"listen": "127.0.0.1:0", **parts.get("server", {})}
-        found = Settings(**given)
-        metrics, engine, index = Metrics(), engine or FakeEngine(), index or FakeSnapshot()
-        catalogs = Registry(CatalogMetrics(metrics))
-        for snapshot in (index, *others):
-            catalogs.publish(snapshot)
-        door = Door(found, metrics, tracing)
-        address = str(stack.enter_context(rpc_server.listening(door.server, found.server, door.certificates)))
-        await door.health.publish()
-        await door.server.start()
-        stack.push_async_callback(door.server.stop, None)
-        pipeline = await build_pipeline(stack, found, engine, catalogs, metrics, tracing)
-        target = address.replace("127.0.0.1", "localhost") if credentials else address
-        made = (
-            grpc.aio.secure_channel(target, credentials, options=channel_options)
-            if credentials
-            else grpc.aio.insecure_channel(target, options=channel_options)
-        )
-        channel = await stack.enter_async_context(made)
-        served = Served(door, engine, index, catalogs, metrics, address, channel, pipeline)
+        settings, metrics = Settings(**given), Metrics()
+        engine, index = engine or FakeEngine(), index or FakeSnapshot()
+
+        async def publish(registry: Registry, device: DeviceThread, embedder: EmbedderSpec) -> None:
+            for snapshot in (index, *others):
+                registry.publish(snapshot)
+
+        edge = build_edge(stack, settings, metrics, tracing=tracing)
+        address = stack.enter_context(listening(edge.door.server, settings.server, edge.door.certificates))
+        await start_refusing(stack, edge)
+        core = await build_core(stack, edge, engine, EngineMetrics(metrics), publish)
+        channel = await stack.enter_async_context(channel_to(str(address), credentials, channel_options))
+        served = Served(edge, core, engine, index, str(address), channel)
         if opened:
-            served.open()
-            await door.health.publish()
+            await served.open()
         yield served
+
+
+def channel_to(
+    address: str, credentials: grpc.ChannelCredentials | None, options: Sequence[tuple[str, Any]]
+) -> grpc.aio.Channel:
+    """A channel to a server of a test, with TLS to the name localhost where there are credentials."""
+    if credentials is None:
+        return grpc.aio.insecure_channel(address, options=options)
+    return grpc.aio.secure_channel(address.replace("127.0.0.1", "localhost"), credentials, options=options)
 
 
 async def until(holds: Callable[[], bool]) -> None:

@@ -11,6 +11,7 @@ import pillow_heif
 import pytest
 from PIL import Image
 
+from sightline_server.app import checks
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import DecodeSettings, ServerSettings, Settings
 from sightline_server.stages import formats
@@ -182,7 +183,7 @@ def test_a_missing_package_is_named_at_the_start(form: str, package: str, monkey
 async def test_a_server_does_not_start_without_the_package(room: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "find_spec", lambda name: None)
     module = importlib.import_module(room)
-    monkeypatch.setattr(module, "check_folders", lambda settings: {"default": Path()})
+    monkeypatch.setattr(checks, "check_folders", lambda settings: {"default": Path()})
     free = {"listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0"}
     settings = Settings(server=ServerSettings.model_validate(free), decode=DecodeSettings(formats=("heic",)))
     start = module.serving if room.startswith("sightline_server.app") else module.serving_with_workers

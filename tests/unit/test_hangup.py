@@ -106,7 +106,7 @@ async def test_reload_of_a_server_without_tls_says_that_there_is_nothing(caplog:
 
     async with serving() as served:
         with caplog.at_level("INFO"):
-            await reload_files(served.door)
+            await reload_files(served.door.certificates)
     assert any("no TLS files" in record.getMessage() for record in caplog.records)
 
 
@@ -116,5 +116,5 @@ async def test_reload_of_a_server_with_tls_reads_the_files(tmp_path: Path) -> No
     async with serving(server={"tls_cert": authority.cert, "tls_key": authority.key}) as served:
         assert served.door.certificates is not None
         issued = authority.issue()
-        await reload_files(served.door)
+        await reload_files(served.door.certificates)
         assert served.door.certificates.used[0] == issued

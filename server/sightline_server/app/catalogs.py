@@ -5,16 +5,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
-from sightline_server.app.reload import CatalogReloader, RegistryShelf
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import read_facts
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.opening import log_library, open_snapshot
-from sightline_server.index.registry import Registry
+from sightline_server.index.registry import Registry, RegistryObserver
 from sightline_server.settings import Settings
-from sightline_server.telemetry.catalogs import CatalogMetrics
-from sightline_server.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +43,7 @@ def naming(name: str, folders: Mapping[str, Path]) -> Iterator[None]:
         raise SightlineError(error.kind, f"catalog {name}: {error.message}") from error
 
 
-def new_registry(stack: AsyncExitStack, observer: CatalogMetrics) -> tuple[Registry, DeviceThread]:
+def new_registry(stack: AsyncExitStack, observer: RegistryObserver) -> tuple[Registry, DeviceThread]:
     """An empty registry and the thread of its device; both end with `stack`."""
     device = DeviceThread()
     stack.callback(device.close)
@@ -55,17 +52,14 @@ def new_registry(stack: AsyncExitStack, observer: CatalogMetrics) -> tuple[Regis
     return registry, device
 
 
-async def open_catalogs(
-    stack: AsyncExitStack, folders: Mapping[str, Path], embedder: EmbedderSpec, metrics: Metrics
-) -> tuple[Registry, CatalogReloader]:
-    """The catalogs in `folders`, opened for `embedder` one after the other, and what opens them again.
+async def publish_folders(
+    folders: Mapping[str, Path], registry: Registry, device: DeviceThread, embedder: EmbedderSpec
+) -> None:
+    """Opens the catalogs in `folders` for `embedder`, one after the other, and publishes them in `registry`.
 
     Raises `SightlineError`.
     """
-    observer = CatalogMetrics(metrics)
-    registry, device = new_registry(stack, observer)
     log_library()
     for name, path in folders.items():
         with naming(name, folders):
             registry.publish(await open_snapshot(path, name, embedder, device))
-    return registry, CatalogReloader(RegistryShelf(folders, registry, device, embedder), observer)

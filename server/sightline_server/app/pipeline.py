@@ -4,13 +4,14 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.app.clock import clock
+from sightline_server.app.limits import photo_limits, process_limits
 from sightline_server.batching.batcher import BatchFunction, MicroBatcher
 from sightline_server.batching.window import Window
 from sightline_server.domain.models import DETECTOR, EMBEDDER, ModelSpec
@@ -20,13 +21,10 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.pipeline import Pipeline, PipelineSettings
 from sightline_server.ports import Catalogs, Engine
 from sightline_server.settings import BatchSettings, DecodeSettings, Settings
-from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.detect import RawDetections, finds_people, split_answer
 from sightline_server.stages.embed import split_embeddings
-from sightline_server.stages.formats import with_usual
 from sightline_server.stages.photo_threads import PhotoThreads, large_photo_threads
 from sightline_server.stages.processes.pool import ENDS, DecodeProcesses
-from sightline_server.stages.processes.process import ProcessLimits
 from sightline_server.stages.search import Found, VectorQuery, search
 from sightline_server.telemetry.metrics import BatcherMetrics, Metrics
 from sightline_server.telemetry.tracing import OFF, Tracing
@@ -131,22 +129,6 @@ def decode_processes(stack: AsyncExitStack, settings: DecodeSettings, metrics: M
     processes = DecodeProcesses(process_limits(settings), on_end=lambda reason: counters[reason].inc())
     stack.push_async_callback(processes.close)
     return processes
-
-
-def photo_limits(settings: Settings) -> DecodeLimits:
-    """What callers' photos may be."""
-    limits, decode = settings.limits, settings.decode
-    return DecodeLimits(limits.max_photo_bytes, limits.max_photo_pixels, decode.max_frame_edge, decode.formats)
-
-
-def catalog_limits(settings: Settings) -> DecodeLimits:
-    """What catalog images may be: as callers' photos, in more formats."""
-    return replace(photo_limits(settings), formats=with_usual(settings.decode.formats))
-
-
-def process_limits(settings: DecodeSettings) -> ProcessLimits:
-    """The limits of decode processes."""
-    return ProcessLimits(settings.processes, settings.process_memory_bytes, settings.process_timeout_s)
 
 
 def batcher(

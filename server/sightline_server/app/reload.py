@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from sightline_server.app.door import Door
 from sightline_server.control.protocol import Reloaded
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import SightlineError
@@ -18,6 +17,7 @@ from sightline_server.index.catalog import read_identity
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.opening import open_snapshot
 from sightline_server.index.registry import Registry
+from sightline_server.rpc.tls import Certificates
 
 log = logging.getLogger(__name__)
 
@@ -118,8 +118,8 @@ class CatalogReloader:
 class Reloading:
     """A SIGHUP to a server of one process: TLS files and catalogs are read again; the log says how that went."""
 
-    def __init__(self, door: Door, catalogs: CatalogReloader) -> None:
-        self._door = door
+    def __init__(self, certificates: Certificates | None, catalogs: CatalogReloader) -> None:
+        self._certificates = certificates
         self._catalogs = catalogs
         self._task: asyncio.Task[None] | None = None
         self._once_more = False
@@ -140,7 +140,7 @@ class Reloading:
 
     async def _run(self) -> None:
         try:
-            await reload_files(self._door)
+            await reload_files(self._certificates)
             log.info("SIGHUP: opening the catalogs again")
             reports = await self._catalogs.reload()
             failed = sum(bool(report.error) for report in reports)
@@ -152,10 +152,10 @@ class Reloading:
                 self.on_hangup()
 
 
-async def reload_files(door: Door) -> None:
+async def reload_files(certificates: Certificates | None) -> None:
     """Reads the TLS files again, also where they look unchanged; the log says how that went."""
-    if door.certificates is None:
+    if certificates is None:
         log.info("SIGHUP: no TLS files to read")
         return
     log.info("SIGHUP: reading the TLS files")
-    await asyncio.to_thread(door.certificates.check, force=True)
+    await asyncio.to_thread(certificates.check, force=True)

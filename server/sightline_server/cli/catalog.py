@@ -110,7 +110,7 @@ def build(
     catalog stays.
     """
     # Late, so that `--help` does not load the models' and the index's libraries.
-    from sightline_server.app.pipeline import catalog_limits, process_limits
+    from sightline_server.app.limits import catalog_limits, process_limits
     from sightline_server.ingest.build import BuildOptions
     from sightline_server.ingest.clients import Requests
     from sightline_server.ingest.feeds.download import base_address

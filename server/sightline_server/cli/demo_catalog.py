@@ -55,7 +55,7 @@ def _set_up(settings: Settings, say: Say) -> Path:
 
 
 def _build(settings: Settings, feed: Path, catalog: Path, say: Say) -> None:
-    from sightline_server.app.pipeline import catalog_limits, process_limits
+    from sightline_server.app.limits import catalog_limits, process_limits
     from sightline_server.ingest.build import BuildOptions
 
     options = BuildOptions(

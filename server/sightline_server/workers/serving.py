@@ -7,10 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sightline_server.app.catalogs import check_folders
+from sightline_server.app.background import keep_certificates
+from sightline_server.app.checks import check_settings
 from sightline_server.app.engine import engine_session
+from sightline_server.app.metrics_page import build_facts, start_metrics
 from sightline_server.app.reload import CatalogReloader
-from sightline_server.app.serving import build_facts, keep_certificates, start_metrics
 from sightline_server.control.protocol import Reload, Reloaded
 from sightline_server.domain.address import Address, parse_target
 from sightline_server.domain.models import EMBEDDER
@@ -20,7 +21,6 @@ from sightline_server.rpc import server as rpc_server
 from sightline_server.rpc.tls import Certificates, open_certificates
 from sightline_server.rpc.tls_files import Contents
 from sightline_server.settings import Settings
-from sightline_server.stages.formats import check_decoders
 from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.shared import forget_gauges, joined, metrics_folder, of_all
@@ -54,8 +54,7 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[RunningCrew]
     """`settings.server.workers` processes that serve, from warm-up to a graceful stop. Raises `SightlineError`."""
     certificates = open_certificates(settings.server)
     rpc_server.allowed_credentials(settings.server, certificates)
-    folders = check_folders(settings)
-    check_decoders(settings.decode.formats)
+    folders = check_settings(settings)
     async with AsyncExitStack() as stack:
         address = stack.enter_context(held_port(settings.server.listen))
         folder = stack.enter_context(metrics_folder())

@@ -11,21 +11,21 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
-from sightline_server.app.catalogs import new_registry
-from sightline_server.app.door import Door
 from sightline_server.app.engine import engine_session
-from sightline_server.app.pipeline import build_pipeline
-from sightline_server.app.serving import keep_certificates, tell_usage, warm_up
-from sightline_server.app.tracing import make_tracing
+from sightline_server.app.parts import Edge, admit_calls, build_core, build_edge
+from sightline_server.app.warm_up import warm_up
+from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.device_thread import DeviceThread
+from sightline_server.index.registry import Registry
 from sightline_server.index.shared import open_shared
 from sightline_server.memory import protect
 from sightline_server.orphans import die_with
 from sightline_server.rpc import server as rpc_server
 from sightline_server.telemetry import logging as server_logging
-from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.shared import joined
 from sightline_server.telemetry.stderr import close_to_libraries
@@ -86,7 +86,8 @@ async def serve(task: Task, say: Callable[[bytes], object]) -> None:
     assert serving is not None
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, serving.cancel)
-    async with standing(task, say) as door:
+    async with standing(task, say) as edge:
+        door = edge.door
         say(WARM)
         # The parent lets all of its first workers listen at once; one that is replaced it lets listen as it comes.
         await asyncio.to_thread(sys.stdin.buffer.readline)
@@ -97,33 +98,32 @@ async def serve(task: Task, say: Callable[[bytes], object]) -> None:
 
 
 @asynccontextmanager
-async def standing(task: Task, say: Callable[[bytes], object]) -> AsyncIterator[Door]:
+async def standing(task: Task, say: Callable[[bytes], object]) -> AsyncIterator[Edge]:
     """One worker for the length of the block, all but listening. Raises `SightlineError`."""
     settings, metrics = task.settings, Metrics()
     async with AsyncExitStack() as stack:
-        tracing = make_tracing(settings.tracing)
-        stack.callback(tracing.close)
-        tell_usage(stack, metrics, str(task.number))
-        door = Door(settings, metrics, tracing, tls=task.tls)
-        keep_certificates(stack, door.certificates)
-        stack.push_async_callback(door.server.stop, None)
+        edge = build_edge(stack, settings, metrics, worker=str(task.number), tls=task.tls)
+        stack.push_async_callback(edge.door.server.stop, None)
         events = WorkerEngineMetrics(metrics, say)
         engine = await stack.enter_async_context(engine_session(settings, events, watched=task.digests))
-        catalogs, device = new_registry(stack, CatalogMetrics(metrics))
-        for shared in task.catalogs:
-            catalogs.publish(await open_shared(shared, device, sharers=settings.server.workers))
-            # The maps stay; many catalogs would take many descriptors.
-            shared.close()
-        pipeline = await build_pipeline(stack, settings, engine, catalogs, metrics, tracing)
-        await warm_up(pipeline, settings)
-        door.open(engine, pipeline, events)
-        await door.health.publish()
-        stack.push_async_callback(leave, door, settings.server.grace_s)
-        yield door
+        core = await build_core(stack, edge, engine, events, partial(publish_shared, task))
+        await warm_up(core.pipeline, settings)
+        await admit_calls(edge, core)
+        stack.push_async_callback(leave, edge, settings.server.grace_s)
+        yield edge
 
 
-async def leave(door: Door, grace_s: float) -> None:
-    """Stops listening and tells clients to connect anew, and then lets those inside finish, as a whole server does."""
+async def publish_shared(task: Task, registry: Registry, device: DeviceThread, embedder: EmbedderSpec) -> None:
+    """Opens the catalogs that the parent has laid out, which it has checked for `embedder`. Raises `SightlineError`."""
+    for shared in task.catalogs:
+        registry.publish(await open_shared(shared, device, sharers=task.settings.server.workers))
+        # The maps stay; many catalogs would take many descriptors.
+        shared.close()
+
+
+async def leave(edge: Edge, grace_s: float) -> None:
+    """Stops listening and tells clients to connect again; then lets accepted calls finish, as a whole server does."""
+    door = edge.door
     ending = asyncio.create_task(door.server.stop(2 * grace_s), name="stop-listening")
     await asyncio.sleep(0)
     try:

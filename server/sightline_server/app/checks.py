@@ -1,0 +1,18 @@
+"""The checks of the settings that need nothing but the disk, made before anything slow is started."""
+
+from pathlib import Path
+
+from sightline_server.app.catalogs import check_folders
+from sightline_server.settings import Settings
+from sightline_server.stages.formats import check_decoders
+
+
+def check_settings(settings: Settings) -> dict[str, Path]:
+    """The folder of each catalog by its name, when a server could start with `settings`.
+
+    Raises `SightlineError` of kind CONFIGURATION when no catalog is given, a folder is not a catalog, or the package
+    of an image format is not installed.
+    """
+    folders = check_folders(settings)
+    check_decoders(settings.decode.formats)
+    return folders

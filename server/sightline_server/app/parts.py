@@ -1,0 +1,110 @@
+"""The parts of a process that serves calls: the only module that builds and joins them.
+
+    build_edge  traces, usage, a gRPC server that refuses calls  ->  build_core  catalogs, pipeline  ->  admit_calls
+Rule: the server of one process, each worker and the tests' server are all built here. What differs between them is
+passed in: the engine, where the catalogs come from, and when the port is opened. Every part ends with the exit stack,
+in reverse order. A new part of the gRPC side is built in `door.py`, a new part of a search in `pipeline.py`, and one
+that both of them need, here.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from sightline_server.app.background import keep_certificates, keep_telling_usage
+from sightline_server.app.catalogs import new_registry
+from sightline_server.app.door import Door
+from sightline_server.app.pipeline import build_pipeline
+from sightline_server.app.tracing import make_tracing
+from sightline_server.domain.models import EMBEDDER, EmbedderSpec
+from sightline_server.index.device_thread import DeviceThread
+from sightline_server.index.registry import Registry
+from sightline_server.pipeline import Pipeline
+from sightline_server.ports import Engine
+from sightline_server.rpc.tls_files import Contents
+from sightline_server.settings import Settings
+from sightline_server.telemetry.catalogs import CatalogMetrics
+from sightline_server.telemetry.metrics import EngineMetrics, Metrics
+from sightline_server.telemetry.tracing import Tracing
+from sightline_server.telemetry.usage import ALONE
+
+PublishCatalogs = Callable[[Registry, DeviceThread, EmbedderSpec], Awaitable[None]]
+"""Opens the catalogs for an embedder on a device thread and publishes them. Raises `SightlineError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """The parts that are there from the start: they measure, trace, and refuse calls while there is no core."""
+
+    settings: Settings
+    metrics: Metrics
+    tracing: Tracing
+    door: Door
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The parts behind the edge: they serve the calls that it admits."""
+
+    engine: Engine
+    events: EngineMetrics
+    registry: Registry
+    device: DeviceThread
+    catalog_metrics: CatalogMetrics
+    pipeline: Pipeline
+
+
+def build_edge(
+    stack: AsyncExitStack,
+    settings: Settings,
+    metrics: Metrics,
+    *,
+    tracing: Tracing | None = None,
+    worker: str = ALONE,
+    tls: Contents | None = None,
+) -> Edge:
+    """The edge of one process, which listens nowhere yet; what it starts ends with `stack`.
+
+    `tracing`, which its caller closes, replaces that of the settings. `worker` is the name of the process in the
+    metrics. `tls` is the content of the TLS files when they were last valid, for a worker that starts while they are
+    not. Raises `SightlineError` of kind CONFIGURATION.
+    """
+    if tracing is None:
+        tracing = make_tracing(settings.tracing)
+        stack.callback(tracing.close)
+    keep_telling_usage(stack, metrics, worker)
+    door = Door(settings, metrics, tracing, tls=tls)
+    keep_certificates(stack, door.certificates)
+    return Edge(settings, metrics, tracing, door)
+
+
+async def start_refusing(stack: AsyncExitStack, edge: Edge) -> None:
+    """Answers calls with UNAVAILABLE on the ports that were added; the gRPC server stops with `stack`."""
+    # The health service reports SERVING for the server as a whole until something else is published.
+    await edge.door.health.publish()
+    await edge.door.server.start()
+    stack.push_async_callback(edge.door.server.stop, None)
+
+
+async def build_core(
+    stack: AsyncExitStack,
+    edge: Edge,
+    engine: Engine,
+    events: EngineMetrics,
+    publish_catalogs: PublishCatalogs,
+) -> Core:
+    """The core behind `edge`: the catalogs and the pipeline of a started `engine`; they end with `stack`.
+
+    `events` receives the engine's readiness from `admit_calls` on. Raises `SightlineError`.
+    """
+    catalog_metrics = CatalogMetrics(edge.metrics)
+    registry, device = new_registry(stack, catalog_metrics)
+    await publish_catalogs(registry, device, engine.spec(EMBEDDER))
+    pipeline = await build_pipeline(stack, edge.settings, engine, registry, edge.metrics, edge.tracing)
+    return Core(engine, events, registry, device, catalog_metrics, pipeline)
+
+
+async def admit_calls(edge: Edge, core: Core) -> None:
+    """Lets calls in, as long as the engine is ready, and reports it to those that watch the health."""
+    edge.door.open(core.engine, core.pipeline, core.events)
+    await edge.door.health.publish()

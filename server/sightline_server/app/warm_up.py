@@ -1,0 +1,46 @@
+"""The first search of a process, before it lets calls in."""
+
+import io
+import logging
+import secrets
+from contextlib import aclosing
+
+import numpy as np
+from PIL import Image
+
+from sightline_server.app.clock import clock
+from sightline_server.domain.request import SearchQuery
+from sightline_server.pipeline import Pipeline
+from sightline_server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+WARM_UP_S = 60.0
+"""Bound in seconds on the first search, which loads and allocates everything."""
+
+
+async def warm_up(pipeline: Pipeline, settings: Settings) -> None:
+    """Searches with one image of noise, so that no caller waits for what happens only once.
+
+    Raises `SightlineError`.
+    """
+    query = SearchQuery(
+        request_id=f"warm-up-{secrets.token_hex(4)}",
+        photo=noise(),
+        deadline=clock() + WARM_UP_S,
+        max_objects=settings.limits.max_objects,
+        max_products=settings.limits.default_products,
+        min_similarity=0.0,
+        catalog=settings.catalog_names.default,
+    )
+    async with aclosing(pipeline.run(query)) as events:
+        async for event in events:
+            log.debug("warm-up: %s", type(event).__name__)
+
+
+def noise() -> bytes:
+    """A JPEG of 640 x 480 random pixels, the same each time."""
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8))
+    encoded = io.BytesIO()
+    image.save(encoded, "JPEG")
+    return encoded.getvalue()
