@@ -15,7 +15,7 @@ from sightline_server.settings import Settings
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "operate" / "settings.md"
 HEAD = """# Settings
 
-Made by `scripts/settings_table.py` from `server/sightline_server/settings.py`.
+Made by `scripts/settings_table.py` from `server/sightline_server/settings/`.
 
 A setting comes from the command line, else from its variable, else from the TOML file given with `--config`, else from
 the default. `sightline serve --print-config` shows the result. In TOML a group is a table:

@@ -1,0 +1,36 @@
+"""Every setting of the server, a module for each group.
+
+Rule: settings are frozen, read once by `cli/loading.py` and handed down in groups. The variable of a setting joins
+group and name by two underscores: `SIGHTLINE_LIMITS__MAX_PHOTO_BYTES`.
+"""
+
+from sightline_server.settings.batching import BatchingSettings, BatchSettings
+from sightline_server.settings.catalogs import CatalogSettings, ServedCatalogSettings
+from sightline_server.settings.decode import DecodeSettings, PhotoFormat
+from sightline_server.settings.detection import DetectionSettings
+from sightline_server.settings.engine import EngineSettings
+from sightline_server.settings.limits import REQUEST_ALLOWANCE, LimitSettings
+from sightline_server.settings.part import Part
+from sightline_server.settings.ranking import RankingSettings
+from sightline_server.settings.root import Settings
+from sightline_server.settings.server import ServerSettings
+from sightline_server.settings.telemetry import LogSettings, TracingSettings
+
+__all__ = [
+    "REQUEST_ALLOWANCE",
+    "BatchSettings",
+    "BatchingSettings",
+    "CatalogSettings",
+    "DecodeSettings",
+    "DetectionSettings",
+    "EngineSettings",
+    "LimitSettings",
+    "LogSettings",
+    "Part",
+    "PhotoFormat",
+    "RankingSettings",
+    "ServedCatalogSettings",
+    "ServerSettings",
+    "Settings",
+    "TracingSettings",
+]

@@ -1,0 +1,27 @@
+"""The settings of the catalogs that are served."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from sightline_server.domain.catalogs import DEFAULT_CATALOG, NAME
+from sightline_server.settings.part import Part
+
+CatalogName = Annotated[str, Field(pattern=f"^(?:{NAME.pattern})$")]
+
+
+class CatalogSettings(Part):
+    """One catalog to search; `[catalogs.NAME]` has more of them."""
+
+    path: Path | None = None
+    """The catalog made by `sightline catalog build`."""
+    name: str = DEFAULT_CATALOG
+    """The name that requests may give."""
+
+
+class ServedCatalogSettings(Part):
+    """One catalog to search, under the name that requests may give."""
+
+    path: Path
+    """The catalog made by `sightline catalog build`."""

@@ -1,0 +1,37 @@
+"""The settings of detection and of the people rule."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from sightline_server.settings.part import Fraction, Part
+
+
+class DetectionSettings(Part):
+    """Which answers of the detector become objects."""
+
+    min_score: Fraction = 0.25
+    """Least confidence of a detection."""
+    nms_iou: Fraction = 0.45
+    """Detections of one class that overlap more than this are one object."""
+    same_box_iou: Fraction = 0.7
+    """Detections of two classes that overlap more than this are one object, named by the better one."""
+    min_area: Fraction = 0.001
+    """Smallest fraction of the photo that an object may cover."""
+    tap_square: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """Edge of the square around a tap that no detection covers, as a fraction of the shorter edge."""
+    not_products: frozenset[str] | None = None
+    """Labels that never become objects, in place of those that the detector's configuration states."""
+    person_labels: frozenset[str] | None = None
+    """Labels that mean a person, in place of those that the detector's configuration states. People are not searched;
+    an empty list searches boxes, taps and whole photos that show people like any other."""
+    person_min_score: Fraction = 0.25
+    """Least confidence of a person. Lower finds more people and refuses more boxes on hands and clothes."""
+    person_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """An object of which people cover at least this fraction is mostly on a person."""
+    person_photo_share: Annotated[float, Field(gt=0, le=1)] = 0.02
+    """A photo without products in which people cover at least this fraction is not searched as a whole."""
+    carried_share: Fraction = 0.5
+    """A detected product of at most this fraction of the person's area is carried or worn, and is searched."""
+    carried_iou: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """A box that overlaps a carried product at least this much is on that product."""

@@ -1,0 +1,106 @@
+"""All groups of settings together, and the sources that they are read from.
+
+Rule: a value of the command line wins over a `SIGHTLINE_*` variable, that over the TOML file, that over the default.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from sightline_models.errors import NoHomeError
+from sightline_models.places import HOME_VARIABLE, find_home
+from sightline_server.domain.catalogs import DEFAULT_CATALOG, CatalogNames
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.settings.batching import BatchingSettings
+from sightline_server.settings.catalogs import CatalogName, CatalogSettings, ServedCatalogSettings
+from sightline_server.settings.decode import DecodeSettings
+from sightline_server.settings.detection import DetectionSettings
+from sightline_server.settings.engine import EngineSettings
+from sightline_server.settings.limits import LimitSettings
+from sightline_server.settings.ranking import RankingSettings
+from sightline_server.settings.server import ServerSettings
+from sightline_server.settings.telemetry import LogSettings, TracingSettings
+
+
+def expanded(home: Any) -> Any:
+    """The user's `home` with `~` replaced: an empty one is the default, one below a missing home folder is None."""
+    return find_home({HOME_VARIABLE: str(home)}) if isinstance(home, str | Path) else home
+
+
+class Settings(BaseSettings):
+    """All settings of a server."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SIGHTLINE_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        nested_model_default_partial_update=True,
+    )
+
+    home: Annotated[Path | None, BeforeValidator(expanded)] = Field(default_factory=find_home)
+    """Folder for engine, models and catalogs; None outside of a checkout for a user without a home folder."""
+    server: ServerSettings = ServerSettings()
+    limits: LimitSettings = LimitSettings()
+    decode: DecodeSettings = DecodeSettings()
+    detection: DetectionSettings = DetectionSettings()
+    ranking: RankingSettings = RankingSettings()
+    batching: BatchingSettings = BatchingSettings()
+    engine: EngineSettings = EngineSettings()
+    catalog: CatalogSettings = CatalogSettings()
+    catalogs: dict[CatalogName, ServedCatalogSettings] = {}
+    log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
+
+    @property
+    def catalog_folders(self) -> dict[str, Path]:
+        """The folder of each catalog by its name, that of the group `catalog` first."""
+        named = {name: part.path for name, part in self.catalogs.items()}
+        return named if self.catalog.path is None else {self.catalog.name: self.catalog.path, **named}
+
+    @property
+    def catalog_names(self) -> CatalogNames:
+        """The names that requests may give. The default is the one called `default`, else the first."""
+        names = tuple(self.catalog_folders) or (self.catalog.name,)
+        return CatalogNames(names, DEFAULT_CATALOG if DEFAULT_CATALOG in names else names[0])
+
+    def with_catalogs(self, names: Iterable[str]) -> Self:
+        """The same settings with only `names` of `catalogs`, in their order."""
+        return self.model_copy(update={"catalogs": {name: self.catalogs[name] for name in names}})
+
+    @model_validator(mode="after")
+    def _one_folder_a_catalog(self) -> Self:
+        named = self.catalogs.get(self.catalog.name)
+        if named is not None and self.catalog.path is not None and named.path != self.catalog.path:
+            raise ValueError(
+                f"the catalog {self.catalog.name} has two folders: {self.catalog.path} by catalog.path and "
+                f"{named.path} by catalogs.{self.catalog.name}.path; give one of them"
+            )
+        return self
+
+    @property
+    def home_folder(self) -> Path:
+        """`home`. Raises `SightlineError` of kind CONFIGURATION where there is none."""
+        if self.home is None:
+            raise SightlineError(ErrorKind.CONFIGURATION, str(NoHomeError()))
+        return self.home
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line over environment over file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)

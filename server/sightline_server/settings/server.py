@@ -1,0 +1,45 @@
+"""The settings of the gRPC server and its processes."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from sightline_server.domain.address import TcpAddress
+from sightline_server.settings.addresses import Listener, TcpListener
+from sightline_server.settings.part import Part, Seconds
+
+
+class ServerSettings(Part):
+    """Where the server listens and how it stops."""
+
+    listen: Listener = TcpAddress("127.0.0.1", 50051)
+    """HOST:PORT for gRPC, or unix:PATH; port 0 takes a free one."""
+    metrics_listen: TcpListener = TcpAddress("127.0.0.1", 9464)
+    """HOST:PORT for `/metrics`; port 0 takes a free one."""
+    metrics_insecure: bool = False
+    """Allows a `metrics_listen` that other machines reach: metrics have neither encryption nor a login."""
+    tls_cert: Path | None = None
+    """PEM certificate chain of the server."""
+    tls_key: Path | None = None
+    """PEM key of the server."""
+    tls_client_ca: Path | None = None
+    """PEM CA of the clients; makes TLS mutual."""
+    insecure: bool = False
+    """Allows a `listen` that other machines reach without TLS."""
+    grace_s: Seconds = 20.0
+    """How long a stop waits for the calls that it has accepted."""
+    max_connection_idle_s: Seconds = 600.0
+    """Connections without a call end after it; clients connect again when they need to."""
+    handshake_timeout_s: Seconds = 10.0
+    """How long a new connection may take until TLS and HTTP/2 are agreed upon."""
+    max_connection_age_s: Seconds = 1800.0
+    """Connections end after it, so that balancers can move clients to new replicas."""
+    max_connection_age_grace_s: Seconds = 60.0
+    """What calls on such a connection have left to end."""
+    max_metadata_bytes: Annotated[int, Field(ge=4096, le=1024 * 1024)] = 16 * 1024
+    """Largest metadata of a call, tokens and trace headers included; gRPC refuses more with RESOURCE_EXHAUSTED."""
+    pid_file: Path | None = None
+    """File that holds the server's process id while it serves, for `sightline catalog reload --pid-file`."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that serve on the one port, for machines with many cores; docs/operate/workers.md says when."""
