@@ -8,9 +8,9 @@ from sightline_server.settings.part import Part, Positive
 
 
 class BatchSettings(Part):
-    """One batcher: `max_batch` items a call, `max_waiting` items in its queue, `slots` calls at once.
+    """One batcher: `max_batch` items per call, `max_waiting` items in its queue, `slots` concurrent calls.
 
-    0 slots are one more than the model has instances: then a batch is at the engine when the one before it ends.
+    0 slots means one more than the model's instances, so that the next batch is at the engine when a batch ends.
     """
 
     max_batch: Positive = 16
@@ -22,8 +22,8 @@ class BatchingSettings(Part):
     """The three batchers of the hot path."""
 
     frames: BatchSettings = BatchSettings(max_batch=8)
-    """Photos to the detector."""
+    """Photos for the detector."""
     crops: BatchSettings = BatchSettings(max_batch=32, max_waiting=1024)
-    """Objects to the embedder."""
+    """Object crops for the embedder."""
     queries: BatchSettings = BatchSettings(max_batch=256, max_waiting=1024)
-    """Embeddings to the index."""
+    """Embeddings for the index."""

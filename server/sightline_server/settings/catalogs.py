@@ -12,16 +12,16 @@ CatalogName = Annotated[str, Field(pattern=f"^(?:{NAME.pattern})$")]
 
 
 class CatalogSettings(Part):
-    """One catalog to search; `[catalogs.NAME]` has more of them."""
+    """One catalog to search; `[catalogs.NAME]` adds more."""
 
     path: Path | None = None
     """The catalog made by `sightline catalog build`."""
     name: str = DEFAULT_CATALOG
-    """The name that requests may give."""
+    """The name by which requests select it."""
 
 
 class ServedCatalogSettings(Part):
-    """One catalog to search, under the name that requests may give."""
+    """One catalog to search, under the name by which requests select it."""
 
     path: Path
     """The catalog made by `sightline catalog build`."""

@@ -8,10 +8,10 @@ from sightline_server.settings.part import Fraction, Part
 
 
 class DetectionSettings(Part):
-    """Which answers of the detector become objects."""
+    """Rules by which the detector's answers become objects."""
 
     min_score: Fraction = 0.25
-    """Least confidence of a detection."""
+    """Minimum confidence of a detection."""
     nms_iou: Fraction = 0.45
     """Detections of one class that overlap more than this are one object."""
     same_box_iou: Fraction = 0.7
@@ -24,14 +24,14 @@ class DetectionSettings(Part):
     """Labels that never become objects, in place of those that the detector's configuration states."""
     person_labels: frozenset[str] | None = None
     """Labels that mean a person, in place of those that the detector's configuration states. People are not searched;
-    an empty list searches boxes, taps and whole photos that show people like any other."""
+    with an empty list, boxes, taps and whole photos that show people are searched like any other."""
     person_min_score: Fraction = 0.25
-    """Least confidence of a person. Lower finds more people and refuses more boxes on hands and clothes."""
+    """Minimum confidence of a person. A lower value finds more people and refuses more boxes on hands and clothes."""
     person_share: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """An object of which people cover at least this fraction is mostly on a person."""
+    """An object of which people cover at least this fraction counts as mostly on a person."""
     person_photo_share: Annotated[float, Field(gt=0, le=1)] = 0.02
     """A photo without products in which people cover at least this fraction is not searched as a whole."""
     carried_share: Fraction = 0.5
-    """A detected product of at most this fraction of the person's area is carried or worn, and is searched."""
+    """A detected product of at most this fraction of the person's area counts as carried or worn, and is searched."""
     carried_iou: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """A box that overlaps a carried product at least this much is on that product."""
+    """A box that overlaps a carried product at least this much counts as a box on that product."""

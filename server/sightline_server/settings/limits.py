@@ -11,40 +11,42 @@ REQUEST_ALLOWANCE = 1024 * 1024
 
 
 class LimitSettings(Part):
-    """What one request, and all of them together, may ask for."""
+    """Limits on one request and on all requests together."""
 
     max_photo_bytes: Positive = 20 * 1024 * 1024
-    """Largest encoded photo."""
+    """Largest encoded photo in bytes."""
     max_photo_pixels: Positive = 64_000_000
-    """Largest photo by its header, before anything is decoded."""
+    """Largest photo in pixels, checked in its header before anything is decoded."""
     max_regions: Positive = 16
-    """Boxes and taps of one request."""
+    """Largest number of boxes and taps in one request."""
     default_objects: Positive = 8
-    """Objects searched when the request says 0."""
+    """Objects searched when the request has 0."""
     max_objects: Positive = 16
-    """Objects that a request may ask for."""
+    """Largest number of objects that a request may ask for."""
     default_products: Positive = 10
-    """Products per object when the request says 0."""
+    """Products per object when the request has 0."""
     max_products: Positive = 100
-    """Products per object that a request may ask for."""
+    """Largest number of products per object that a request may ask for."""
     max_concurrent_calls: Positive = 64
-    """Ceiling of the adaptive limit on calls inside; it bounds the memory that photos may take."""
+    """Ceiling of the adaptive limit on admitted calls; it bounds the memory that photos may take."""
     max_open_calls: Positive = 1024
-    """Searches open at once, those included whose photo is still on its way; more are refused before it is read."""
+    """Searches open at once, including those whose photo is still being received; more are refused before their photo
+    is read."""
     max_connection_calls: Positive = 128
-    """Searches open at once on one connection. A proxy in front of the server needs more than one caller does."""
+    """Searches open at once on one connection. A proxy in front of the server needs a higher limit
+    than a single client."""
     request_budget_bytes: Positive = 2 * 1024**3
-    """Memory of all requests together. Before a request is read, room for the largest one is reserved; what it really
-    takes replaces that once it is there."""
+    """Memory of all requests together, in bytes. Before a request is read, room for the largest one is reserved; once
+    it has arrived, its real size replaces that."""
     min_upload_rate: Positive = 1024 * 1024
     """Lowest rate of an upload, in bytes a second: a request may take as long to arrive as the largest one at this
     rate. While others wait for its memory, one that takes ten times as long as others is refused."""
     target_first_result_s: Seconds = 1.0
-    """The time to the first result that the adaptive limit keeps to; beyond it calls are refused, not queued."""
+    """Time to the first result that the adaptive limit aims for; calls that would exceed it are refused, not queued."""
     default_deadline_s: Seconds = 10.0
-    """For callers who set none."""
+    """Deadline of calls that set none."""
     max_deadline_s: Seconds = 30.0
-    """Longer deadlines are shortened to it."""
+    """Longest deadline; longer ones are shortened to it."""
 
     @property
     def largest_request(self) -> int:

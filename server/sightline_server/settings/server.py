@@ -11,7 +11,7 @@ from sightline_server.settings.part import Part, Seconds
 
 
 class ServerSettings(Part):
-    """Where the server listens and how it stops."""
+    """Addresses, TLS, connections, processes and shutdown of the server."""
 
     listen: Listener = TcpAddress("127.0.0.1", 50051)
     """HOST:PORT for gRPC, or unix:PATH; port 0 takes a free one."""
@@ -28,18 +28,18 @@ class ServerSettings(Part):
     insecure: bool = False
     """Allows a `listen` that other machines reach without TLS."""
     grace_s: Seconds = 20.0
-    """How long a stop waits for the calls that it has accepted."""
+    """Longest time that a stop waits for accepted calls."""
     max_connection_idle_s: Seconds = 600.0
-    """Connections without a call end after it; clients connect again when they need to."""
+    """Connections without a call are closed after this time; clients connect again when they need to."""
     handshake_timeout_s: Seconds = 10.0
-    """How long a new connection may take until TLS and HTTP/2 are agreed upon."""
+    """Longest time that a new connection may take for the TLS and HTTP/2 handshakes."""
     max_connection_age_s: Seconds = 1800.0
-    """Connections end after it, so that balancers can move clients to new replicas."""
+    """Connections are closed after this time, so that load balancers can move clients to new replicas."""
     max_connection_age_grace_s: Seconds = 60.0
-    """What calls on such a connection have left to end."""
+    """Time that running calls on such a connection have to finish."""
     max_metadata_bytes: Annotated[int, Field(ge=4096, le=1024 * 1024)] = 16 * 1024
-    """Largest metadata of a call, tokens and trace headers included; gRPC refuses more with RESOURCE_EXHAUSTED."""
+    """Largest metadata of a call, including tokens and trace headers; gRPC refuses more with RESOURCE_EXHAUSTED."""
     pid_file: Path | None = None
     """File that holds the server's process id while it serves, for `sightline catalog reload --pid-file`."""
     workers: Annotated[int, Field(ge=1, le=64)] = 1
-    """Processes that serve on the one port, for machines with many cores; docs/operate/workers.md says when."""
+    """Processes that share the port, for machines with many cores; see docs/operate/workers.md."""
