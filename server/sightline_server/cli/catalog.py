@@ -18,6 +18,7 @@ import typer
 
 from sightline_client.cli import entry
 from sightline_client.terminal import echo, echo_lines, printable
+from sightline_server.cli import engine_options
 from sightline_server.cli.build_report import shown_progress, summary
 from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
 from sightline_server.cli.catalog_reload import reload
@@ -55,7 +56,7 @@ def build(
         str | None,
         typer.Option(
             metavar="PERCENT",
-            help="Fail and keep the old catalog when more rows or images are lost. [default: 10 with --replace]",
+            help="Fail and keep the old catalog when more rows or images are lost (default: 10 with --replace).",
         ),
     ] = None,
     max_shrink: Annotated[
@@ -77,7 +78,7 @@ def build(
         bool,
         typer.Option(
             "--allow-private-images",
-            help="Also fetch images from loopback and private addresses. [default: public only]",
+            help="Also fetch images from loopback and private addresses (default: public only).",
         ),
     ] = False,
     cache: Annotated[
@@ -94,13 +95,15 @@ def build(
     currency: Annotated[
         str, typer.Option(help="ISO 4217 code of prices that have none or a shared sign ($, kr).")
     ] = "",
-    triton_url: Annotated[
-        str | None, typer.Option(help="HOST:PORT of a running Triton's gRPC service (default: the embedded engine).")
-    ] = None,
-    triton_insecure: Annotated[
-        bool | None,
-        typer.Option("--triton-insecure", help="Allow a --triton-url on another machine without TLS."),
-    ] = None,
+    triton_url: engine_options.TritonUrl = None,
+    triton_tls: engine_options.TritonTls = None,
+    triton_tls_ca: engine_options.TritonTlsCa = None,
+    triton_tls_cert: engine_options.TritonTlsCert = None,
+    triton_tls_key: engine_options.TritonTlsKey = None,
+    triton_tls_name: engine_options.TritonTlsName = None,
+    triton_insecure: engine_options.TritonInsecure = None,
+    device: engine_options.Device = None,
+    repository: engine_options.Repository = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
 ) -> None:
     """Build a catalog from a product feed.
@@ -119,7 +122,20 @@ def build(
     from sightline_server.ingest.images import ImageLimits
 
     with failures(), ExitStack() as stack:
-        settings = load(config, engine={"triton_url": triton_url, "triton_insecure": triton_insecure or None})
+        settings = load(
+            config,
+            engine=engine_options.engine_group(
+                triton_url=triton_url,
+                triton_tls=triton_tls,
+                triton_tls_ca=triton_tls_ca,
+                triton_tls_cert=triton_tls_cert,
+                triton_tls_key=triton_tls_key,
+                triton_tls_name=triton_tls_name,
+                triton_insecure=triton_insecure,
+                device=device,
+                repository=repository,
+            ),
+        )
         # A build says on its own what happens. Only debugging, such as why a host does not answer, is asked for.
         level = "DEBUG" if settings.log.level == "DEBUG" else "WARNING"
         server_logging.configure(level, json_lines=settings.log.json_lines)

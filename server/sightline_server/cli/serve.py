@@ -17,6 +17,7 @@ import typer
 from sightline_client.cli import entry
 from sightline_client.terminal import echo, echo_lines
 from sightline_models.places import missing_right
+from sightline_server.cli import engine_options
 from sightline_server.cli.hangup import Hangups, block_hangup, receive_hangups
 from sightline_server.cli.limits import check_descriptors
 from sightline_server.cli.loading import load
@@ -43,13 +44,15 @@ def serve(
             "Requests without a name get the one called default, else the first.",
         ),
     ] = None,
-    triton_url: Annotated[
-        str | None, typer.Option(help="HOST:PORT of a running Triton's gRPC service (default: the embedded engine).")
-    ] = None,
-    triton_insecure: Annotated[
-        bool | None,
-        typer.Option("--triton-insecure", help="Allow a --triton-url on another machine without TLS."),
-    ] = None,
+    triton_url: engine_options.TritonUrl = None,
+    triton_tls: engine_options.TritonTls = None,
+    triton_tls_ca: engine_options.TritonTlsCa = None,
+    triton_tls_cert: engine_options.TritonTlsCert = None,
+    triton_tls_key: engine_options.TritonTlsKey = None,
+    triton_tls_name: engine_options.TritonTlsName = None,
+    triton_insecure: engine_options.TritonInsecure = None,
+    device: engine_options.Device = None,
+    repository: engine_options.Repository = None,
     listen: Annotated[
         str | None, typer.Option(help="HOST:PORT or unix:PATH for gRPC (default: 127.0.0.1:50051).")
     ] = None,
@@ -71,6 +74,10 @@ def serve(
         bool | None, typer.Option("--insecure", help="Allow a --listen that other machines reach without TLS.")
     ] = None,
     pid_file: Annotated[Path | None, typer.Option(help="File for the server's process id while it serves.")] = None,
+    log_level: Annotated[
+        str | None,
+        typer.Option(metavar="LEVEL", help="Lowest level to log: DEBUG, INFO, WARNING or ERROR (default: INFO)."),
+    ] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Print the settings as JSON and exit.")] = False,
 ) -> None:
     """Serve catalogs over gRPC until SIGTERM or Ctrl-C.
@@ -92,7 +99,18 @@ def serve(
                 "workers": workers,
                 "pid_file": pid_file,
             },
-            engine={"triton_url": triton_url, "triton_insecure": triton_insecure or None},
+            engine=engine_options.engine_group(
+                triton_url=triton_url,
+                triton_tls=triton_tls,
+                triton_tls_ca=triton_tls_ca,
+                triton_tls_cert=triton_tls_cert,
+                triton_tls_key=triton_tls_key,
+                triton_tls_name=triton_tls_name,
+                triton_insecure=triton_insecure,
+                device=device,
+                repository=repository,
+            ),
+            log={"level": log_level},
             served=parse_catalogs(catalog or []),
         )
     except SightlineError as error:

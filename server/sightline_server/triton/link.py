@@ -61,9 +61,10 @@ class Link:
             raise SightlineError(
                 ErrorKind.CONFIGURATION,
                 f"engine.triton_url {self.address}: images would go to another machine without encryption, readable "
-                f"by everyone on the way. For TLS set engine.triton_tls = true, or {CA} to the certificate of "
-                "Triton's authority. Where the network in between encrypts, set engine.triton_insecure = true "
-                "(--triton-insecure). Names other than localhost count as another machine",
+                "by everyone on the way. For TLS set engine.triton_tls = true (--triton-tls), or "
+                f"{CA} (--triton-tls-ca) to the certificate of Triton's authority. Where the network in between "
+                "encrypts, set engine.triton_insecure = true (--triton-insecure). Names other than localhost count as "
+                "another machine",
             )
 
 

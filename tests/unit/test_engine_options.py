@@ -1,0 +1,110 @@
+"""The options that choose the engine: each sets the setting of its name, for `serve` and for `catalog build`."""
+
+import json
+import re
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+import typer
+from rich.text import Text
+from typer.testing import CliRunner
+
+from sightline_client.cli.root import app as sightline
+from sightline_server.cli.catalog import app as catalog
+from sightline_server.cli.serve import app as serve
+from sightline_server.settings import EngineSettings
+from tests.support.authority import Authority
+
+WITH_TRITON = {"triton_url": "triton.example:8001"}
+VALUES: dict[str, tuple[str | None, object]] = {
+    "triton_url": ("triton.example:8001", "triton.example:8001"),
+    "triton_tls": (None, True),
+    "triton_tls_ca": ("ca.pem", "ca.pem"),
+    "triton_tls_cert": ("client.pem", "client.pem"),
+    "triton_tls_key": ("client.key", "client.key"),
+    "triton_tls_name": ("triton", "triton"),
+    "triton_insecure": (None, True),
+    "device": ("cpu", "cpu"),
+    "repository": ("models", "models"),
+}
+"""Setting -> the value on the command line (None for a switch), and the value of the setting."""
+
+
+def option(setting: str) -> list[str]:
+    """The arguments that set `setting`."""
+    value = VALUES[setting][0]
+    return [f"--{setting.replace('_', '-')}", *([] if value is None else [value])]
+
+
+def printed(*arguments: str) -> dict[str, dict[str, object]]:
+    """The settings of `serve` with these arguments."""
+    result = CliRunner().invoke(serve, [*arguments, "--print-config"])
+    assert result.exit_code == 0, result.output
+    settings: dict[str, dict[str, object]] = json.loads(result.stdout)
+    return settings
+
+
+@pytest.mark.parametrize("setting", VALUES)
+def test_an_option_sets_the_setting_of_its_name_and_no_other(setting: str) -> None:
+    engine = printed(*option(setting))["engine"]
+    assert engine[setting] == VALUES[setting][1]
+    defaults = EngineSettings().model_dump(mode="json")
+    assert {name for name, value in engine.items() if value != defaults[name]} == {setting}
+
+
+def test_an_option_overrides_a_variable_and_a_switch_that_is_not_given_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_ENGINE__TRITON_TLS_CA", "other.pem")
+    monkeypatch.setenv("SIGHTLINE_ENGINE__TRITON_TLS", "true")
+    engine = printed("--triton-tls-ca", "ca.pem")["engine"]
+    assert (engine["triton_tls_ca"], engine["triton_tls"]) == ("ca.pem", True)
+
+
+def test_the_log_level_is_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_LOG__LEVEL", "ERROR")
+    assert printed("--log-level", "DEBUG")["log"] == {"level": "DEBUG", "json_lines": False}
+    assert printed()["log"]["level"] == "ERROR"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "setting"), [(("--device", "tpu"), "engine.device"), (("--log-level", "LOUD"), "log.level")]
+)
+def test_a_wrong_value_names_the_setting(arguments: tuple[str, str], setting: str) -> None:
+    result = CliRunner().invoke(serve, [*arguments, "--print-config"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"sightline: setting {setting}: ")
+
+
+@pytest.mark.parametrize("setting", ["triton_tls_ca", "triton_tls_cert", "triton_tls_key"])
+def test_a_build_reads_the_tls_files_of_its_options(setting: str, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    files = {
+        "triton_tls_ca": authority.root,
+        "triton_tls_cert": authority.cert,
+        "triton_tls_key": authority.key,
+        setting: tmp_path / "missing.pem",
+    }
+    (tmp_path / "feed.csv").write_text("id,title,image_link\n1,Cup,cup.jpg\n")
+    build = ["build", str(tmp_path / "feed.csv"), "--out", str(tmp_path / "out"), *option("triton_url")]
+    given = [each for name, path in files.items() for each in (f"--{name.replace('_', '-')}", str(path))]
+    result = CliRunner().invoke(catalog, [*build, *given])
+    assert result.exit_code == 2
+    assert result.stderr == f"sightline: cannot read {tmp_path / 'missing.pem'}: No such file or directory\n"
+
+
+def helps(app: typer.Typer) -> Iterator[str]:
+    """The help texts of an app: of its commands, their options and arguments."""
+    command = typer.main.get_command(app)
+    for each in [command, *getattr(command, "commands", {}).values()]:
+        yield from filter(None, [each.help, *(getattr(parameter, "help", None) for parameter in each.params)])
+
+
+def test_no_help_text_loses_a_part_in_brackets() -> None:
+    apps = [sightline, *(command.load() for command in entry_points(group="sightline.commands"))]
+    texts = [text for app in apps for text in helps(app)]
+    assert len(texts) > 50
+    assert [text for text in texts if Text.from_markup(text).plain != text] == []
+    assert [text for text in texts if re.search(r"\[default", text)] == []
