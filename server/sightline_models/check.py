@@ -1,4 +1,4 @@
-"""`models check`: do the stored models answer as their makers' own networks do?
+"""`models check`: compares the answers of the stored models with those of their makers' own networks.
 
 Place in the flow: store -> ONNX Runtime on the CPU -> comparison with `references.npz`. The one rule: the references
 come from other readers of the same weights (PyTorch for the embedder, OpenCV for the detector), never from the recipes.
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sightline_models.contract import CONTRACTS, Contract
+from sightline_models.contract import CONTRACTS, Contract, Tensor
 from sightline_models.defaults import DEFAULT_MODELS, DefaultModel
 from sightline_models.errors import ModelError
 from sightline_models.images import probes
@@ -41,10 +41,13 @@ class Checked:
     """A model that passed.
 
     deviation: the largest difference from the reference by output name; empty for a custom model.
+    inputs, outputs: all tensors of the file.
     """
 
     stored: StoredModel
     deviation: Mapping[str, float]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
 
 
 def check(repository: Path, models: Sequence[DefaultModel] = DEFAULT_MODELS) -> list[Checked]:
@@ -59,22 +62,17 @@ def check(repository: Path, models: Sequence[DefaultModel] = DEFAULT_MODELS) -> 
 def check_one(stored: StoredModel) -> Checked:
     """Verifies one model; see `check`."""
     stored.require()
-    contract = CONTRACTS[stored.default.folder]
-    answers = run_probes(stored.path, contract)
+    contract, session = CONTRACTS[stored.default.folder], _open(stored.path)
+    inputs, outputs = tuple(session.get_inputs()), tuple(session.get_outputs())
+    contract.require_tensors(stored.path, inputs, outputs)
+    answers = run_probes(session, contract)
     contract.require_answers(stored.name, answers)
-    if stored.state is State.CUSTOM:
-        return Checked(stored, {})
-    return Checked(stored, compare(stored.default.folder, answers))
+    is_default = stored.state is not State.CUSTOM
+    return Checked(stored, compare(stored.default.folder, answers) if is_default else {}, inputs, outputs)
 
 
-def run_probes(path: Path, contract: Contract) -> Answers:
-    """Runs a model on the two images at its own input size, on the CPU.
-
-    Raises:
-        ModelError: ONNX Runtime is missing, cannot load the file, or the tensors are against the contract.
-    """
-    session = _open(path)
-    contract.require_tensors(path, session.get_inputs(), session.get_outputs())
+def run_probes(session: Any, contract: Contract) -> Answers:
+    """Runs a model whose tensors fit the contract on the two images, at its own input size."""
     _, height, width, _ = session.get_inputs()[0].shape
     images = np.ascontiguousarray(probes(max(height, width))[:, :height, :width])
     names = list(contract.outputs)
@@ -129,6 +127,7 @@ def _references(folder: str) -> dict[str, Array]:
 
 
 def _open(path: Path) -> Any:
+    """A session on the CPU. Raises `ModelError` where ONNX Runtime is missing or cannot load the file."""
     try:
         from sightline_models.onnx_runtime import onnxruntime
     except ImportError as error:

@@ -85,7 +85,7 @@ class SharedEngine(Engine, Protocol):
 
 
 class EmbeddedChecks(Protocol):
-    """The checks of `sightline doctor` for an engine on this machine."""
+    """The checks of `sightline doctor` and `sightline models check` for an engine on this machine."""
 
     def python(self) -> Check:
         """The finding about this Python, which runs in the engine."""
@@ -98,6 +98,9 @@ class EmbeddedChecks(Protocol):
 
     def installed(self, home: Path) -> Path:
         """The folder of the engine that is installed under `home`. Raises `SightlineError` when there is none."""
+
+    def model_config(self, repository: Path, model: str) -> Path:
+        """The `config.pbtxt` that the engine would use for `model`; it may be missing."""
 
 
 class Snapshot(Protocol):

@@ -7,7 +7,7 @@ with numpy or scaled by Pillow, not by the code under test.
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from sightline_models.onnx_runtime import onnxruntime
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
 from sightline_server.domain.models import DETECTOR, EMBEDDER, Role, identity
@@ -24,6 +25,7 @@ from sightline_server.stages.crop import crop
 from sightline_server.stages.detect import detector_input, split_answer, to_scene
 from sightline_server.triton.engine import TritonEngine
 from sightline_server.triton.specs import BOTH, Contract, ServedModel, Tensor, check
+from sightline_server.triton.stored import read_stored
 from tests.support.catalogs import row, unit_vectors, write_catalog
 from tests.support.engine import embedded_engine
 from tests.support.pictures import noise
@@ -199,3 +201,15 @@ def test_a_preprocess_that_cannot_be_executed_ends_the_start(tmp_path: Path) -> 
     assert ended.returncode == 2, ended.stderr
     expected = "model detector: `preprocess` in config.pbtxt: `resize` is 'stretch'; possible are 'letterbox', 'squash'"
     assert expected in ended.stderr
+
+
+async def test_a_stored_model_is_read_as_triton_reports_it(tmp_path: Path) -> None:
+    repository = own_models(tmp_path, {"resize": "letterbox", "fill": 7}, {"resize": CROP, "shortest_edge": 40})
+    async with running(repository) as engine:
+        live = [replace(engine.spec(model.role), sha256="", version="") for model in BOTH]
+    read = []
+    for model in BOTH:
+        session = onnxruntime.InferenceSession(str(repository / model.role / "1" / "model.onnx"))
+        config = repository / model.role / "config.pbtxt"
+        read.append(read_stored(model, config, session.get_inputs(), session.get_outputs()))
+    assert read == live

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from sightline_models.cli import app
 from sightline_models.defaults import DEFAULT_MODELS, DETECTOR
 from sightline_models.store import model_path
+from sightline_server.cli.models import app
 
 
 def test_list_says_what_is_missing_as_json(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Checks of this machine for what the embedded engine needs, one finding each, for `sightline doctor`.
+"""Checks of this machine for what the embedded engine needs, one finding each, for `sightline doctor` and
+`sightline models check`.
 
 Rule: it inspects and changes nothing.
 """
@@ -19,6 +20,7 @@ from sightline_server.embedded.fitness import (
     unfit_python,
 )
 from sightline_server.embedded.installation import installation_of
+from sightline_server.embedded.repository import config_path
 
 
 def python() -> Check:
@@ -58,3 +60,8 @@ def disk(home: Path) -> Check:
 def installed(home: Path) -> Path:
     """The folder of the engine that is installed under `home`. Raises `SightlineError` when there is none."""
     return installation_of(home).root
+
+
+def model_config(repository: Path, model: str) -> Path:
+    """The `config.pbtxt` that the engine would use for `model`; it may be missing."""
+    return config_path(repository, model)

@@ -13,6 +13,12 @@ PACKAGED = Path(__file__).with_name("model_repository")
 """Filled when the wheel is built; absent in a checkout, whose `model_repository/` is used as it is."""
 
 
+def config_path(repository: Path, model: str) -> Path:
+    """The `config.pbtxt` that the engine would use for `model` once `assemble` has run."""
+    stored, packaged = (folder / model / "config.pbtxt" for folder in (repository, PACKAGED))
+    return packaged if packaged.exists() and not stored.exists() else stored
+
+
 def assemble(repository: Path) -> None:
     """Puts the configurations that the wheel carries into `repository` where they are missing.
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import tritonclient.grpc.aio as triton
+from google.protobuf import json_format, text_format
 from numpy.typing import NDArray
+from tritonclient.grpc import model_config_pb2
 
 from sightline_server.domain.address import Address, TcpAddress, parse_target
 from sightline_server.triton.faults import Cause, EngineError, cause_of
@@ -185,6 +187,18 @@ class TritonClient:
             if self._closed and not caller_cancelled():
                 raise EngineError(Cause.GONE, "the connection was closed") from error
             raise
+
+
+def parse_config(text: str) -> dict[str, Any]:
+    """The content of a `config.pbtxt` in the form in which `TritonClient.config` returns a live configuration.
+
+    Raises `ValueError` with the line and the column at fault.
+    """
+    try:
+        parsed = text_format.Parse(text, model_config_pb2.ModelConfig())
+    except text_format.ParseError as error:
+        raise ValueError(str(error)) from error
+    return json_format.MessageToDict(parsed, preserving_proto_field_name=True)
 
 
 def caller_cancelled() -> bool:

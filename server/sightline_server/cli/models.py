@@ -1,10 +1,7 @@
 """`sightline models pull | check | list`.
 
-Place in the flow: found by the console script through the entry-point group `sightline.commands`. The one rule: a
-failure is one line on stderr and exit code 1; what a program reads (`--json`) is alone on stdout.
+Rule: a failure is one line on stderr and exit code 1; what a program reads (`--json`) is alone on stdout.
 """
-
-from __future__ import annotations
 
 import json
 import sys
@@ -26,6 +23,8 @@ from sightline_models.places import DEFAULT_HOME, HOME_VARIABLE, default_reposit
 from sightline_models.pull import Progress, Report, Step
 from sightline_models.pull import pull as pull_models
 from sightline_models.store import StoredModel, inspect
+from sightline_server.app.embedded import embedded_checks
+from sightline_server.errors import ErrorKind, SightlineError
 
 app = typer.Typer(
     name="models", help="Fetch, check and list the default models.", add_completion=False, no_args_is_help=True
@@ -60,13 +59,30 @@ def pull(
 
 @app.command()
 def check(repository: Repository = None, home: Home = None, as_json: AsJson = False) -> None:
-    """Verify each model's hash and its output for known images."""
+    """Verify each model's hash, its output for known images, and its config.pbtxt as `sightline serve` does."""
     with _errors_on_one_line():
         place = repository or default_repository(home or find_home())
         checked = [check_one(inspect(place, model)) for model in DEFAULT_MODELS]
+        for model in checked:
+            _check_configuration(place, model)
         _print(
             as_json, [_facts(c.stored) | {"deviation": dict(c.deviation)} for c in checked], map(_check_line, checked)
         )
+
+
+def _check_configuration(repository: Path, checked: Checked) -> None:
+    """Reads the model's specification as the server does. Raises `SightlineError` for what the server would refuse."""
+    # Late, so that `pull` and `list` do not load Triton's client.
+    from sightline_server.triton.specs import BOTH
+    from sightline_server.triton.stored import read_stored
+
+    folder = checked.stored.default.folder
+    embedded = embedded_checks()
+    config = embedded.model_config(repository, folder) if embedded else repository / folder / "config.pbtxt"
+    if not config.exists():
+        raise SightlineError(ErrorKind.CONFIGURATION, f"no such file: {config}; without it the model cannot be served")
+    served = next(model for model in BOTH if model.role == folder)
+    read_stored(served, config, checked.inputs, checked.outputs)
 
 
 @app.command(name="list")
@@ -115,6 +131,9 @@ def _errors_on_one_line() -> Iterator[None]:
     except ModelError as error:
         echo(f"sightline models: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2 if isinstance(error, NoHomeError) else 1) from error
+    except SightlineError as error:
+        echo(f"sightline models: {' '.join(error.message.split())}", err=True)
+        raise typer.Exit(1) from error
     except PermissionError as error:
         echo(f"sightline models: {missing_right(error)}", err=True)
         raise typer.Exit(1) from error
