@@ -75,7 +75,8 @@ def detector(downloads: Path) -> dict[str, np.ndarray]:
     # OpenCV drops answers under its own threshold, unless the head states one.
     cfg = _member(YOLOV4_TINY, "cfg", downloads).replace(b"[yolo]", b"[yolo]\nthresh=0")
     weights = _member(YOLOV4_TINY, "weights", downloads)
-    net = cv2.dnn.readNetFromDarknet(np.frombuffer(cfg, np.uint8), np.frombuffer(weights, np.uint8))
+    dnn: Any = cv2.dnn  # that of OpenCV 4
+    net = dnn.readNetFromDarknet(np.frombuffer(cfg, np.uint8), np.frombuffer(weights, np.uint8))
     answers = [_opencv_top(net, image) for image in probes(416)]
     return {name: np.stack([answer[name] for answer in answers]) for name in answers[0]}
 

@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections.abc import AsyncIterator
 
 import grpc
 import pytest
@@ -123,7 +124,11 @@ async def test_an_answer_over_the_servers_own_limit_is_told_as_such() -> None:
 class LongTrailer(FakeLens):
     """Ends its calls with more metadata than gRPC takes."""
 
-    async def Search(self, request: lens_service_pb2.SearchRequest, context: grpc.aio.ServicerContext) -> object:  # type: ignore  # noqa: N802
+    async def Search(  # noqa: N802
+        self,
+        request: lens_service_pb2.SearchRequest,
+        context: grpc.aio.ServicerContext[lens_service_pb2.SearchRequest, lens_service_pb2.SearchResponse],
+    ) -> AsyncIterator[lens_service_pb2.SearchResponse]:
         context.set_trailing_metadata([("x-padding", "b" * 100_000)])
         async for message in super().Search(request, context):
             yield message

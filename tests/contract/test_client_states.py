@@ -23,7 +23,7 @@ from sightline_client import (
     SightlineError,
     StreamBrokenError,
 )
-from tests.support.fake_lens import ANSWER, FakeLens, Hang, ranked, serving, unavailable
+from tests.support.fake_lens import ANSWER, FakeLens, Hang, Step, ranked, serving, unavailable
 
 PHOTO = b"\xff\xd8 a photo"
 
@@ -97,11 +97,11 @@ async def test_the_blocking_client_says_that_it_is_closed() -> None:
 
 
 @pytest.mark.parametrize("step", [Hang(), unavailable(retry_after_s=100)], ids=["answer", "next-attempt"])
-async def test_closing_the_blocking_client_wakes_readers_in_other_threads(step: object) -> None:
+async def test_closing_the_blocking_client_wakes_readers_in_other_threads(step: Step) -> None:
     asked = asyncio.Event()
     raised: list[BaseException] = []
 
-    def script(_: int) -> list[object]:
+    def script(_: int) -> list[Step]:
         asked.set()
         return [step]
 
@@ -111,7 +111,7 @@ async def test_closing_the_blocking_client_wakes_readers_in_other_threads(step: 
         except BaseException as error:
             raised.append(error)
 
-    async with serving(FakeLens(script)) as target:  # type: ignore[arg-type]
+    async with serving(FakeLens(script)) as target:
         client = await asyncio.to_thread(Client, target)
         reader = threading.Thread(target=read, args=(client,))
         reader.start()
@@ -146,7 +146,7 @@ async def raw_server(messages: list[bytes]) -> tuple[grpc.aio.Server, str]:
         for message in messages:
             yield message
 
-    handlers = {"Search": grpc.unary_stream_rpc_method_handler(search)}
+    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {"Search": grpc.unary_stream_rpc_method_handler(search)}
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("sightline.v1.LensService", handlers),))
     target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"

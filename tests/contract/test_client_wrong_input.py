@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -143,7 +143,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"regions": [Box.whole(), Point(math.inf, 0)]}, "regions[1].tap.x"),
     ({"regions": [Point(0, 1e300)]}, "regions[0].tap.y"),
     ({"regions": [Point(0, 10**400)]}, "regions[0].tap.y"),
-    ({"regions": [Point("0", 0)]}, "regions[0].tap.x"),
+    ({"regions": [Point(cast(float, "0"), 0)]}, "regions[0].tap.x"),
     ({"regions": Box.whole()}, "regions"),
     ({"regions": [(0, 0, 1, 1)]}, "regions[0]"),
     ({"catalog": "sho\udcf6s"}, "catalog"),

@@ -1,14 +1,19 @@
 """Calls that share batches: who is with whom, who goes first, and who is refused."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import grpc
 import numpy as np
 
 from tests.support.asking import asked, events_of, kinds
-from tests.support.lens import detections, failed, serving, two_objects, until
+from tests.support.lens import FakeRunner, detections, failed, serving, two_objects, until
 from tests.support.pictures import encode
+
+
+def at_the_engine(model: FakeRunner, batches: int) -> bool:
+    return len(model.batches) == batches
 
 
 async def test_the_next_batch_is_at_the_engine_before_the_first_ends() -> None:
@@ -19,7 +24,7 @@ async def test_the_next_batch_is_at_the_engine_before_the_first_ends() -> None:
         for at_engine in (1, 2, 2):
             calls.append(served.search(asked()))
             await calls[-1].read()
-            await until(lambda wanted=at_engine: len(detector.batches) == wanted)
+            await until(partial(at_the_engine, detector, at_engine))
         await until(lambda: served.pipeline._frames.waiting == 1)
         assert detector.batches == [1, 1]
         detector.gate.set()

@@ -24,6 +24,13 @@ async def checked(served: Served, **options: Any) -> int:
         return int(answer.status)
 
 
+def raw(served: Served, path: str) -> grpc.aio.StreamStreamMultiCallable[bytes, bytes]:
+    """A method that sends and receives bytes."""
+    method: grpc.aio.StreamStreamMultiCallable[bytes, bytes]
+    method = served.channel.stream_stream(path, request_serializer=bytes)
+    return method
+
+
 async def test_searches_that_fill_the_server_leave_health_its_answer() -> None:
     async with serving(limits={"max_concurrent_calls": 1, "max_open_calls": 1}) as served:
         served.engine.models["detector"].gate.clear()
@@ -84,7 +91,7 @@ async def test_bytes_that_are_no_health_request_are_explained(
     path: str, messages: list[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving() as served:
-        call = served.channel.stream_stream(path, request_serializer=bytes)(timeout=5)
+        call = raw(served, path)(timeout=5)
         for message in messages:
             await call.write(message)
         await call.done_writing()
@@ -98,7 +105,7 @@ async def test_bytes_that_are_no_health_request_are_explained(
 async def test_a_health_request_that_does_not_come_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "READ_S", 0.1)
     async with serving() as served:
-        call = served.channel.stream_stream(CHECK, request_serializer=bytes)(timeout=5)
+        call = raw(served, CHECK)(timeout=5)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call.read()
         assert details_of(caught.value)["ErrorInfo"].metadata["limit"] == "slow_probe"
@@ -106,7 +113,7 @@ async def test_a_health_request_that_does_not_come_is_ended(monkeypatch: pytest.
 
 async def test_bytes_that_are_no_reflection_request_are_answered(caplog: pytest.LogCaptureFixture) -> None:
     async with serving() as served:
-        call = served.channel.stream_stream(REFLECT, request_serializer=bytes)(timeout=5)
+        call = raw(served, REFLECT)(timeout=5)
         await call.write(b"\xff" * 20)
         await call.done_writing()
         assert await call.read()
@@ -117,7 +124,7 @@ async def test_bytes_that_are_no_reflection_request_are_answered(caplog: pytest.
 async def test_reflections_are_bounded_in_number_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "SECONDS", 0.2)
     async with serving() as served:
-        reflect = served.channel.stream_stream(REFLECT, request_serializer=bytes)
+        reflect = raw(served, REFLECT)
         calls = [reflect(timeout=5) for _ in range(guard.MOST_OF_ONE + 1)]
         codes = [await call.code() for call in calls]
         assert sorted(code.name for code in codes) == [

@@ -89,7 +89,7 @@ async def test_what_is_no_request_is_invalid_argument_and_counted(
 @pytest.mark.parametrize("algorithm", [grpc.Compression.Gzip, grpc.Compression.Deflate])
 async def test_a_compressed_request_is_refused_without_being_unpacked(algorithm: grpc.Compression) -> None:
     async with serving() as served, grpc.aio.insecure_channel(served.address, compression=algorithm) as channel:
-        raw = channel.unary_stream(SEARCH, request_serializer=bytes)
+        raw: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(SEARCH, request_serializer=bytes)
         error = await failed(raw(b"\x12\x00" * 1_000_000))
         assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
         assert "compressed" in error.message
@@ -123,7 +123,9 @@ async def test_a_health_message_over_the_limit_leaves_no_error_in_the_log(
     path: str, quiet_log: pytest.LogCaptureFixture
 ) -> None:
     async with serving(limits=SMALL) as served:
-        call = served.channel.stream_stream(path, request_serializer=bytes)(timeout=5)
+        method: grpc.aio.StreamStreamMultiCallable[bytes, bytes]
+        method = served.channel.stream_stream(path, request_serializer=bytes)
+        call = method(timeout=5)
         with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             await call.write(bytes(ONE_READ + 100))
         assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -1,6 +1,7 @@
 """One revision from the first event of a call to the last, also where the catalog is replaced in its middle."""
 
 import asyncio
+from typing import Any
 
 import grpc
 import pytest
@@ -10,7 +11,7 @@ from tests.support.asking import asked, events_of, kinds
 from tests.support.lens import FakeSnapshot, failed, serving, until
 
 
-def revisions(events: list) -> set[tuple[str, str]]:
+def revisions(events: list[Any]) -> set[tuple[str, str]]:
     """Catalog and revision of every event that names them."""
     named = [event.accepted for event in events if event.HasField("accepted")]
     named += [event.done for event in events if event.HasField("done")]
@@ -18,7 +19,7 @@ def revisions(events: list) -> set[tuple[str, str]]:
     return {(each.catalog, each.catalog_revision) for each in named}
 
 
-def titles(events: list) -> list[str]:
+def titles(events: list[Any]) -> list[str]:
     """Titles of all products; the fake snapshot writes its revision into them."""
     return [each.product.title for event in events for each in event.results.products]
 

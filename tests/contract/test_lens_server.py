@@ -165,7 +165,7 @@ async def test_two_servers_do_not_share_a_port() -> None:
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0", "unixfoo.example:50051", "example.com:50051"])
 def test_a_port_that_others_reach_needs_tls_or_a_word(listen: str) -> None:
-    settings = ServerSettings(listen=listen)
+    settings = ServerSettings.model_validate({"listen": listen})
     with pytest.raises(SightlineError) as caught, rpc_server.listening(None, settings):  # type: ignore[arg-type]
         raise AssertionError("it listens")
     assert caught.value.kind is ErrorKind.CONFIGURATION
@@ -179,7 +179,7 @@ async def test_metrics_that_others_can_read_need_a_setting(listen: str) -> None:
     registry = CollectorRegistry()
     async with AsyncExitStack() as stack:
         with pytest.raises(SightlineError) as caught:
-            start_metrics(stack, ServerSettings(metrics_listen=listen), registry)
+            start_metrics(stack, ServerSettings.model_validate({"metrics_listen": listen}), registry)
     assert caught.value.kind is ErrorKind.CONFIGURATION
     assert caught.value.message.startswith(f"server.metrics_listen {listen} can be read by other machines")
     for way in ("127.0.0.1:9464", "server.metrics_insecure = true", "--metrics-insecure"):
@@ -256,7 +256,7 @@ async def test_mutual_tls_lets_in_who_can_show_a_certificate_and_nobody_else(aut
 def test_tls_settings_that_make_no_sense(authority: Authority, tmp_path: Path) -> None:
     junk = tmp_path / "junk.pem"
     junk.write_text("no certificate")
-    wrong: list[dict[str, Path]] = [
+    wrong: list[dict[str, Any]] = [
         {"tls_cert": authority.cert},
         {"tls_key": authority.key},
         {"tls_client_ca": authority.root},

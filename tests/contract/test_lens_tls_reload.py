@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from sightline.v1 import lens_service_pb2_grpc
-from sightline_server.rpc import tls
+from sightline_server.rpc import tls, tls_files
 from tests.support.asking import asked, events_of, kinds
 from tests.support.authority import Authority
 from tests.support.lens import Served, serving
@@ -154,8 +154,12 @@ async def test_a_broken_pair_keeps_the_old_one_and_is_reported_once(
 async def test_unchanged_files_are_read_by_no_handshake(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(server=settings(authority)) as served:
         reads: list[None] = []
-        load = tls.load
-        monkeypatch.setattr(tls, "load", lambda files: reads.append(None) or load(files))
+
+        def load(files: tls_files.TlsFiles) -> tls_files.Contents:
+            reads.append(None)
+            return tls_files.load(files)
+
+        monkeypatch.setattr(tls, "load", load)
         for _ in range(20):
             await shown(served)
         assert len(reads) <= 1, "once more, because the files were new at the start"

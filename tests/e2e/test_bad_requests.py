@@ -22,6 +22,9 @@ CALLERS = 4
 
 PHOTO = encode(gradient(64, 64))
 TORN = [encode(noise(64, 64), form) for form in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")]
+TILE = tiff_with_tile(16, 16, 16_384, 8192)
+SCANS = with_scans(300)
+WARNED = encode(noise(64, 64), "PNG")[:2000]
 
 
 def box(*corners: float) -> geometry_pb2.Region:
@@ -54,9 +57,6 @@ KINDS: dict[str, Callable[[random.Random], lens_service_pb2.SearchRequest]] = {
     "grant": lambda chance: asked(PHOTO, grant="g" * chance.randrange(1, 200)),
     "filter": lambda chance: asked(PHOTO, filter=lens_service_pb2.Filter(brands=["b"])),
 }
-TILE = tiff_with_tile(16, 16, 16_384, 8192)
-SCANS = with_scans(300)
-WARNED = encode(noise(64, 64), "PNG")[:2000]
 WANTED = {"INVALID_ARGUMENT", "NOT_FOUND", "UNIMPLEMENTED"}
 
 

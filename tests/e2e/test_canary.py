@@ -29,8 +29,9 @@ from sightline_server.stages.crop import crop
 from sightline_server.stages.decode import DecodeLimits, decode
 from sightline_server.stages.detect import detector_input
 from tests.support.engine import CHECKOUT, embedded_engine, sightline_home
+from tests.support.lens import Failed
 from tests.support.pictures import encode, exif, noise
-from tests.support.world import WHOLE, Answer, Failed, RunningServer, World, asked, refused, running, search
+from tests.support.world import WHOLE, Answer, RunningServer, World, asked, refused, running, search
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 MARK = "canary-7f3a-of-the-test"

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from load_tests.attacks.people import noticed, on_the_person, refused
-from sightline.v1 import lens_service_pb2
+from sightline.v1 import geometry_pb2
 from sightline_client.convert import request_to_pb
 from sightline_client.events import Box
 from tests.support.people import composites, encoded, face_of, image_of
@@ -38,13 +38,13 @@ async def test_no_object_of_a_room_is_the_person(channel: grpc.aio.Channel) -> N
             assert overlap(each.box, made.person) < 0.5, (made.name, each.label)
 
 
-def overlap(one: lens_service_pb2.DetectedObject, other: Box) -> float:
+def overlap(one: geometry_pb2.BoundingBox, other: Box) -> float:
     """Intersection over union."""
     wide = min(one.x_max, other.x_max) - max(one.x_min, other.x_min)
     high = min(one.y_max, other.y_max) - max(one.y_min, other.y_min)
     both = max(0.0, wide) * max(0.0, high)
     areas = [(box.x_max - box.x_min) * (box.y_max - box.y_min) for box in (one, other)]
-    return both / (sum(areas) - both)
+    return float(both / (sum(areas) - both))
 
 
 @pytest.mark.parametrize("name", ["collins", "photographer"])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import grpc
 import pytest
@@ -66,7 +67,7 @@ async def test_a_connection_that_is_torn_in_mid_stream_frees_its_place_at_once(s
         target, tear = await stack.enter_async_context(torn_later(shop_server.target))
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(target))
         stack.enter_context(paused_engine(shop_server))
-        call = lens_service_pb2_grpc.LensServiceStub(channel).Search(asked(PHOTO), timeout=30)
+        call: Any = lens_service_pb2_grpc.LensServiceStub(channel).Search(asked(PHOTO), timeout=30)
         assert (await call.read()).WhichOneof("event") == "accepted"
         await until_inside(shop_server, 1)
         tear()

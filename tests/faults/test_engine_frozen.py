@@ -66,4 +66,5 @@ async def test_a_machine_that_stands_still_costs_no_engine_and_no_answer(tmp_pat
             answer = await call
             np.testing.assert_allclose(answer["SCORES"][0], expected_detections(slow[0])[1], atol=1e-6)
         await both(running.engine)
-        assert running.events.mends == running.readiness.seen == []
+        assert running.events.mends == []
+        assert running.readiness.seen == []

@@ -30,9 +30,13 @@ pytestmark = pytest.mark.engine
 def another_embedder(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     """Set when the log says that the engine has another embedder."""
     said = asyncio.Event()
-    listener = logging.Handler()
-    monkeypatch.setattr(listener, "emit", lambda record: "another embedder" in record.getMessage() and said.set())
-    monkeypatch.setattr(logging.getLogger("sightline.engine"), "handlers", [listener])
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "another embedder" in record.getMessage():
+                said.set()
+
+    monkeypatch.setattr(logging.getLogger("sightline.engine"), "handlers", [Listener()])
     return said
 
 

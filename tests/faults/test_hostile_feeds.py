@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -160,7 +161,12 @@ def built(folder: Path, *feeds: Path, allow_private: bool = False) -> list[Outco
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(found) == len(feeds) + 1, done.stderr
-    return [Outcome(**{name: tuple(v) if isinstance(v, list) else v for name, v in each.items()}) for each in found]
+    return [outcome_of(each) for each in found]
+
+
+def outcome_of(line: dict[str, Any]) -> Outcome:
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in line.items()}
+    return Outcome(**fields)
 
 
 def csv_feed(path: Path, *rows: str) -> Path:

@@ -41,7 +41,7 @@ async def test_readers_who_read_nothing_harm_nobody_else(shop_server: RunningSer
 async def unread(channel: grpc.aio.Channel) -> Any:
     """A call for a long answer, of which only the first event is read."""
     stub = lens_service_pb2_grpc.LensServiceStub(channel)
-    call = stub.Search(asked(PHOTO, max_products=PRODUCTS), timeout=DEADLINE_S)
+    call: Any = stub.Search(asked(PHOTO, max_products=PRODUCTS), timeout=DEADLINE_S)
     assert (await call.read()).WhichOneof("event") == "accepted"
     return call
 

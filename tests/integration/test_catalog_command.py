@@ -179,7 +179,8 @@ def test_a_killed_build_does_not_ask_again_for_what_it_has(tmp_path: Path, tiny_
     with web:
         rows = [{"id": f"p{n}", "image_link": f"{web.url}/{n}.png?Signature=secret"} for n in range(60)]
         feed = write_feed(tmp_path / "feed.csv", rows)
-        arguments = ["build", feed, "--out", tmp_path / "shop", "--triton-url", tiny_triton.url]
+        arguments: list[str | Path] = ["build", feed, "--out", tmp_path / "shop"]
+        arguments += ["--triton-url", tiny_triton.url]
         arguments += ["--cache", tmp_path / "cache", "--allow-private-images"]
         process = subprocess.Popen([sys.executable, "-c", COMMAND, *arguments])
         assert web.stalled.wait(60)
@@ -265,8 +266,8 @@ def silent_web() -> Iterator[tuple[str, socket.socket]]:
 def building(folder: Path, triton: TritonSession, link: str, *before: str) -> "subprocess.Popen[str]":
     """A build of one product whose image never comes."""
     feed = write_feed(folder / "feed.csv", [{"id": "a", "image_link": link}])
-    command = [sys.executable, "-c", COMMAND, "build", feed, "--out", folder / "shop", "--triton-url", triton.url]
-    command += ["--allow-private-images"]
+    command: list[str | Path] = [sys.executable, "-c", COMMAND, "build", feed, "--out", folder / "shop"]
+    command += ["--triton-url", triton.url, "--allow-private-images"]
     return subprocess.Popen([*before, *command], stderr=subprocess.PIPE, text=True)
 
 

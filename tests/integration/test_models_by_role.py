@@ -72,7 +72,8 @@ async def seen_by_detector(engine: TritonEngine, pixels: Pixels) -> Pixels:
     part = detector_input(Frame(pixels), engine.spec(DETECTOR)).pixels
     answer = await engine.runner(DETECTOR).infer({"IMAGES": [part]}, deadline=None)
     levels = np.rint(answer["BOXES"][0] * 255).reshape(SIZE, SIZE, 3)
-    return levels.astype(np.uint8)
+    pixels_seen: Pixels = levels.astype(np.uint8)
+    return pixels_seen
 
 
 async def embedded(engine: TritonEngine, pixels: Pixels, box: Box) -> NDArray[np.float32]:
@@ -141,7 +142,12 @@ async def test_a_third_role_a_squashed_photo_and_a_center_crop_are_served(tmp_pa
         inputs = {"TOKENS": list(tokens), "WEIGHTS": list(weights)}
         answer = await engine.runner(WEIGHER).infer(inputs, deadline=None)
         np.testing.assert_allclose(answer["TOTAL"], (tokens * weights).sum(axis=1, keepdims=True), rtol=1e-5)
-        for wrong in ({"TOKENS": list(tokens)}, {**inputs, "TOKENS": list(tokens[:2])}, {**inputs, "WEIGHTS": tokens}):
+        wrong_inputs: list[Any] = [
+            {"TOKENS": list(tokens)},
+            {**inputs, "TOKENS": list(tokens[:2])},
+            {**inputs, "WEIGHTS": tokens},
+        ]
+        for wrong in wrong_inputs:
             with pytest.raises(ValueError, match=r"TOKENS|WEIGHTS"):
                 await engine.runner(WEIGHER).infer(wrong, deadline=None)
         with pytest.raises(ValueError, match="no model has the role other"):

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from scripts.dashboard_panels import GPU
+from scripts.dashboard_panels.machine import GPU
 from sightline_client import Client, InvalidRequestError
 from sightline_client.local_server import LocalServer
 from tests.support.engine import CHECKOUT, sightline_home, tiny_repository  # noqa: F401 (fixture)

@@ -45,12 +45,13 @@ def ranked(product_id: str, rank: int, similarity: float = 0.5) -> events.Ranked
     )
 
 
+DONE = events.Done(events.StageTimings(1, 2, 3, 4, 5, 6, 7, 28), "rev-1", "detector@1", "embedder@1", "req-1")
 ANSWER: tuple[events.Event, ...] = (
     events.Accepted("req-1"),
     events.Detected((CHAIR, VASE)),
     events.ObjectResults("o2", (ranked("p1", 1), ranked("p2", 2, 0.25))),
     events.ObjectFailure("o1", events.FailureReason.MODEL_ANSWER, "the embedder's answer cannot be used"),
-    events.Done(events.StageTimings(1, 2, 3, 4, 5, 6, 7, 28), "rev-1", "detector@1", "embedder@1", "req-1"),
+    DONE,
 )
 
 

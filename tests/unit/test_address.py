@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -233,7 +234,8 @@ def test_every_setting_refuses_a_malformed_address_wherever_it_comes_from(
     file = tmp_path / "sightline.toml"
     file.write_text(f"[{group}]\n{name} = '{text}'\n")
     from_file = refusal(lambda: load(file))
-    from_option = refusal(lambda: load(**{group: {name: text}}))
+    options: dict[str, Any] = {group: {name: text}}
+    from_option = refusal(lambda: load(**options))
     monkeypatch.setenv(f"SIGHTLINE_{group}__{name}".upper(), text)
     from_variable = refusal(load)
     assert from_file == from_option == from_variable

@@ -25,7 +25,7 @@ DATA = b"\xff\xd8 encoded"
         memoryview(bytearray(DATA)),
         memoryview(b"".join(bytes((byte, 0)) for byte in DATA))[::2],
         memoryview(DATA[::-1])[::-1],
-        memoryview(np.frombuffer(DATA, np.uint8)),
+        np.frombuffer(DATA, np.uint8).data,
     ],
     ids=["bytes", "bytearray", "view", "writable-view", "every-second-byte", "backwards", "view-of-array"],
 )
@@ -41,7 +41,7 @@ def test_bytes_of_every_kind_are_taken(photo: Any) -> None:
         (io.BytesIO(DATA), "getvalue"),
         (open(__file__, "rb"), "read"),  # noqa: SIM115
         (np.zeros((4, 4, 3), np.uint8), "encode the pixels"),
-        (memoryview(np.zeros((4, 4, 3), np.uint8)), "encode the pixels"),
+        (np.zeros((4, 4, 3), np.uint8).data, "encode the pixels"),
         (memoryview(array.array("f", [1.0])), "encode the pixels"),
         (Image.new("RGB", (2, 2)), "encode the image"),
         (None, "JPEG"),

@@ -1,9 +1,12 @@
 """The client's pure parts: conversion, the error table, retries, regions."""
 
 import dataclasses
+import enum
 import json
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -16,7 +19,7 @@ from sightline_client import annotate, convert, errors, events, status
 from sightline_client.cli.regions import parse_box, parse_point
 from sightline_client.options import ClientOptions, RetryOptions, TlsOptions
 from sightline_client.retry import Retrier, RetryThrottle
-from tests.support.fake_lens import ANSWER
+from tests.support.fake_lens import ANSWER, DONE
 
 
 @pytest.mark.parametrize("event", ANSWER, ids=lambda event: type(event).__name__)
@@ -29,21 +32,22 @@ def test_events_survive_the_way_over_the_wire(event: events.Event) -> None:
     [events.ObjectSource, events.MatchLevel, events.ReasonKind, events.FailureReason, events.Notice],
     ids=lambda k: k.__name__,
 )
-def test_every_value_of_an_enum_has_its_number(kind: type) -> None:
-    table = {
+def test_every_value_of_an_enum_has_its_number(kind: type[enum.Enum]) -> None:
+    tables: dict[type[enum.Enum], Mapping[Any, int]] = {
         events.ObjectSource: convert._SOURCES,
         events.MatchLevel: convert._LEVELS,
         events.ReasonKind: convert._REASONS,
         events.FailureReason: convert._FAILURES,
         events.Notice: convert._NOTICES,
-    }[kind]
+    }
+    table = tables[kind]
     assert set(table) == set(kind)
     assert len(set(table.values())) == len(table)
 
 
 @pytest.mark.parametrize("notice", [None, events.Notice.PERSON_ONLY])
 def test_a_notice_survives_the_way_over_the_wire(notice: events.Notice | None) -> None:
-    done = dataclasses.replace(ANSWER[-1], notice=notice)
+    done = dataclasses.replace(DONE, notice=notice)
     assert convert.event_from_pb(convert.event_to_pb(done)) == done
 
 
@@ -125,9 +129,11 @@ def test_regions_are_read_as_written() -> None:
 
 
 def test_numbers_of_other_types_are_taken_as_options() -> None:
-    options = ClientOptions(max_photo_bytes=np.int64(5), max_answer_bytes=np.int32(7), channels=np.int8(2))
+    numbers: dict[str, Any] = {"max_photo_bytes": np.int64(5), "max_answer_bytes": np.int32(7), "channels": np.int8(2)}
+    options = ClientOptions(**numbers)
     assert all(type(value) in (int, str) for _, value in options.channel_arguments())
-    retry = RetryOptions(first_delay_s=Decimal("1"), max_delay_s=np.float32(3))  # type: ignore[arg-type]
+    delays: dict[str, Any] = {"first_delay_s": Decimal("1"), "max_delay_s": np.float32(3)}
+    retry = RetryOptions(**delays)
     patient = Retrier(retry, RetryThrottle(), lambda: 1.0)
     assert patient.delay_s(2, errors.UnavailableError("gone"), 60.0) == 2.0
 

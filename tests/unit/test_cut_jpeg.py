@@ -1,6 +1,7 @@
 """JPEGs that end early: taken when all but a hundredth of the image is there, else refused as truncated."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tests.support.pictures import Pixels, encode, exif, gradient, noise, smooth
 
 LIMITS = DecodeLimits(max_bytes=1 << 22, max_pixels=8_000_000, max_edge=2048)
 END = b"\xff\xd9"
-KINDS: dict[str, dict[str, object]] = {
+KINDS: dict[str, dict[str, Any]] = {
     "baseline": {},
     "own tables": {"optimize": True},
     "progressive": {"progressive": True},

@@ -2,11 +2,13 @@
 
 import io
 import random
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from sightline_server.domain.image import Frame
@@ -124,8 +126,8 @@ def test_cmyk_16_bit_palette_and_alpha() -> None:
 @pytest.mark.parametrize(
     ("kind", "form"), [(np.uint16, "PNG"), (np.uint16, "TIFF"), (np.int32, "TIFF"), (np.float32, "TIFF")]
 )
-def test_grey_of_many_bits_keeps_its_shades(kind: type, form: str) -> None:
-    ramp = np.tile(np.linspace(0, 65535, 48), (32, 1)).astype(kind)
+def test_grey_of_many_bits_keeps_its_shades(kind: type[np.number[Any]], form: str) -> None:
+    ramp: NDArray[Any] = np.tile(np.linspace(0, 65535, 48), (32, 1)).astype(kind)
     found = pixels(encode(Image.fromarray(ramp), form))
     wanted = np.tile(np.linspace(0, 255, 48), (32, 1))
     assert np.abs(found[:, :, 0] - wanted).max() <= 1.0
@@ -185,7 +187,7 @@ def test_a_large_photo_is_reduced_and_stays_itself(size: tuple[int, int]) -> Non
 )
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_a_jpeg_has_the_pixels_of_libjpegs_own_reduction(
-    size: tuple[int, int], options: dict[str, object], mode: str
+    size: tuple[int, int], options: dict[str, Any], mode: str
 ) -> None:
     # The embeddings of catalogs that are already built depend on every pixel.
     photo = encode(Image.fromarray(smooth(*size)).convert(mode), quality=88, **options)

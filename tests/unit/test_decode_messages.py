@@ -15,7 +15,9 @@ from sightline_server.stages.refusals import too_large
 
 LIMITS = DecodeLimits(1 << 20, 64_000_000, 3072, ("tiff",))
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(("", "INVALID_IMAGE", "INTERNAL"))
-VALUES = SCALARS | st.lists(SCALARS | st.just({}), max_size=4) | st.dictionaries(st.just("header"), SCALARS)
+VALUES: st.SearchStrategy[object] = (
+    SCALARS | st.lists(SCALARS | st.just({}), max_size=4) | st.dictionaries(st.just("header"), SCALARS)
+)
 MESSAGES = VALUES | st.dictionaries(st.sampled_from(("header", "decoded", "refused")), VALUES, max_size=2)
 
 

@@ -7,6 +7,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from sightline_server.errors import ErrorKind, SightlineError
@@ -24,7 +25,7 @@ FEW = COLOURS.quantize(64)
 DEEP = smooth(*SIZE).astype(np.uint16) * 257 + 77
 
 
-def deep(*planes: Pixels) -> bytes:
+def deep(*planes: NDArray[np.uint8 | np.uint16]) -> bytes:
     """A PNG of 16 bits a sample."""
     return bytes(cv2.imencode(".png", np.dstack([plane.astype(np.uint16) for plane in planes]))[1].tobytes())
 

@@ -14,7 +14,7 @@ from sightline_client import events
 from sightline_client.answers import Answer
 from sightline_server.cli import demo_report
 from sightline_server.cli.demo_page import Page, PageObject, PagePhoto, render
-from tests.support.fake_lens import ANSWER, CHAIR, ranked
+from tests.support.fake_lens import ANSWER, CHAIR, DONE, ranked
 
 HOSTILE = '<script>alert("x")</script>\'"&'
 
@@ -56,9 +56,8 @@ def page(text: str = "A chair", products: int = 7) -> Page:
         one = ranked(f"p{rank}", rank)
         product = replace(one.product, title=text, brand=text, price=text, availability=text, link=text)
         shown.append(replace(one, product=product, reasons=(replace(one.reasons[0], text=text),)))
-    done = replace(ANSWER[-1], detector=text, embedder=text, catalog_revision=text)
-    assert isinstance(done, events.Done)
-    events_ = [events.Detected((found,)), events.ObjectResults(found.object_id, tuple(shown)), done]
+    done = replace(DONE, detector=text, embedder=text, catalog_revision=text)
+    events_: list[events.Event] = [events.Detected((found,)), events.ObjectResults(found.object_id, tuple(shown)), done]
     (answered,) = Answer.of(events_).objects
     photo = PagePhoto(text, jpeg(), jpeg("blue"), (40, 20), (PageObject(answered, jpeg("green")),), done)
     return Page([photo], {"products/p1.jpg": jpeg("white"), "products/p2.jpg": jpeg("black")})
@@ -106,7 +105,7 @@ def test_an_object_without_products_and_a_failed_one_are_told() -> None:
 
 
 def test_a_photo_of_people_only_says_why_nothing_was_searched() -> None:
-    done = replace(ANSWER[-1], notice=events.Notice.PERSON_ONLY)
+    done = replace(DONE, notice=events.Notice.PERSON_ONLY)
     text = render(Page([PagePhoto("a.jpg", jpeg(), jpeg(), (40, 20), (), done)], {}))
     assert "people are not searched" in text
 

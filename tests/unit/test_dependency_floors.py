@@ -83,10 +83,10 @@ def test_an_image_that_old_pillow_expands_costs_little(name: str, tmp_path: Path
 class Echo(grpc.GenericRpcHandler):
     """A service that takes raw bytes, as the server's does."""
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+    def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
         return grpc.unary_stream_rpc_method_handler(self.answer)
 
-    async def answer(self, request: bytes, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+    async def answer(self, request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> AsyncIterator[bytes]:
         yield b"read"
 
 
@@ -107,6 +107,7 @@ async def test_a_gzip_bomb_is_not_unpacked_beyond_the_message_limit() -> None:
 def send_bomb(target: str) -> str:
     """Sends zeros that gzip makes small, from a process whose memory is not the test's; returns the status code."""
     with grpc.insecure_channel(target, compression=grpc.Compression.Gzip) as channel:
+        method: grpc.UnaryStreamMultiCallable[bytes, bytes]
         method = channel.unary_stream("/floors.Echo/Echo", request_serializer=bytes)
         try:
             return str(list(method(bytes(BOMB_BYTES), timeout=60)))

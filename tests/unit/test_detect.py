@@ -1,9 +1,12 @@
 """The letterbox before the detector, and what is made of its answer: nothing that is off becomes an object."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
@@ -20,8 +23,8 @@ SETTINGS = DetectionSettings()
 SQUARE = detector_input(Frame(gradient(64, 64)), SPEC).placement
 
 
-def answer(**changes: object) -> dict[str, object]:
-    whole = {
+def answer(**changes: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    whole: dict[str, NDArray[Any]] = {
         "BOXES": np.tile(np.array([0.1, 0.1, 0.6, 0.6], np.float32), (2, 3, 1)),
         "SCORES": np.full((2, 3), 0.5, np.float32),
         "LABELS": np.zeros((2, 3), np.int32),
@@ -72,7 +75,7 @@ def test_a_right_answer_is_split_by_image() -> None:
     assert to_scene(split_answer(empty, 2, SPEC)[0], SQUARE, SPEC, SETTINGS) == Scene()
 
 
-def judged(whole: dict[str, object]) -> list[object]:
+def judged(whole: dict[str, NDArray[Any]]) -> list[object]:
     """Each image's part of the answer to a batch of two."""
     return [to_scene(raw, SQUARE, SPEC, SETTINGS) for raw in split_answer(whole, 2, SPEC)]
 
@@ -95,7 +98,7 @@ def judged(whole: dict[str, object]) -> list[object]:
         {"LABELS": np.full((2, 3), -1, np.int32)},
     ],
 )
-def test_an_answer_that_is_off_is_a_model_answer_error(changes: dict[str, object]) -> None:
+def test_an_answer_that_is_off_is_a_model_answer_error(changes: dict[str, Any]) -> None:
     with pytest.raises(SightlineError) as caught:
         judged(answer(**changes))
     assert caught.value.kind is ErrorKind.MODEL_ANSWER

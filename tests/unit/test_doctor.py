@@ -84,7 +84,7 @@ def test_shared_memory_is_weighed_by_the_engine_that_needs_it(
     free_mib: int, embedded: str, remote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sharing, "room", lambda folder: Room(512 << 20, free_mib << 20))
-    here, elsewhere = Settings(), Settings(engine=EngineSettings(triton_url="triton:8001"))
+    here, elsewhere = Settings(), Settings(engine=EngineSettings(triton_url=TcpAddress("triton", 8001)))
     for settings, verdict in ((here, embedded), (elsewhere, remote)):
         check = surroundings.shared_memory(settings, tmp_path)
         assert (check.verdict.value, f"{free_mib} of 512 MiB free" in check.found) == (verdict, True)
@@ -110,7 +110,7 @@ def test_proxies_are_named_without_their_credentials() -> None:
 def test_user_without_a_home_is_told_what_to_set() -> None:
     check = surroundings.home_folder(Settings(home=None))
     assert (check.verdict, "SIGHTLINE_HOME" in check.hint) == (Verdict.FAIL, True)
-    elsewhere = Settings(home=None, engine=EngineSettings(triton_url="triton:8001"))
+    elsewhere = Settings(home=None, engine=EngineSettings(triton_url=TcpAddress("triton", 8001)))
     assert surroundings.home_folder(elsewhere).verdict is Verdict.OK
 
 

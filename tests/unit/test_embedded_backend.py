@@ -156,7 +156,12 @@ def test_requests_of_one_call_run_together_and_each_gets_its_own(backend: Module
     model = loaded(backend, repository / "embedder")
     runs: list[int] = []
     submit = model.sessions.submit
-    model.sessions.submit = lambda arrays, limit: runs.append(len(arrays[0])) or submit(arrays, limit)
+
+    def noted(arrays: Any, limit: Any) -> Any:
+        runs.append(len(arrays[0]))
+        return submit(arrays, limit)
+
+    model.sessions.submit = noted
     requests = [request(count, seed=count) for count in (1, 3, 2)]
     expected = [expected_embeddings(asked["CROPS"].array) for asked in requests]
     for embeddings, response in zip(expected, answers(model, requests), strict=True):

@@ -3,6 +3,7 @@
 import json
 import platform
 import re
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -146,7 +147,7 @@ def test_a_failed_reinstallation_keeps_the_engine_that_was_there(
         (sys, "base_prefix", "/home/jürgen/python", "whose path is ASCII, this one is in /home/jürgen/python"),
         (fitness, "glibc_version", lambda: (2, 31), r"glibc 2\.35"),
         (fitness, "libpython_dir", lambda: "", "shared library"),
-        (fitness.shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000), "1 MB free"),
+        (shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000), "1 MB free"),
     ],
 )
 def test_what_is_in_the_way_is_named_with_the_way_around(

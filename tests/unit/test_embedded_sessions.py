@@ -68,7 +68,12 @@ def test_a_batch_dealt_to_the_cores_gives_what_its_members_give_alone(embedder: 
 def test_an_image_alone_on_the_machine_gets_all_cores(sessions: ModuleType, embedder: Any) -> None:
     used: list[Any] = []
     run = embedder.run_on
-    embedder.run_on = lambda session, arrays: used.append(session) or run(session, arrays)
+
+    def noted(session: Any, arrays: Any) -> Any:
+        used.append(session)
+        return run(session, arrays)
+
+    embedder.run_on = noted
     result(embedder, [crops(1)])
     others = sessions.open_cores(CORES)
     others[0].take()
@@ -84,8 +89,17 @@ def test_while_another_model_has_all_cores_nothing_runs(sessions: ModuleType, em
         core.take()
     ran, answered = threading.Event(), threading.Event()
     run = embedder.run_on
-    embedder.run_on = lambda session, arrays: ran.set() or run(session, arrays)
-    batch = threading.Thread(target=lambda: result(embedder, [crops(4)]) and answered.set())
+
+    def noted(session: Any, arrays: Any) -> Any:
+        ran.set()
+        return run(session, arrays)
+
+    def ask() -> None:
+        if result(embedder, [crops(4)]):
+            answered.set()
+
+    embedder.run_on = noted
+    batch = threading.Thread(target=ask)
     batch.start()
     assert not ran.wait(0.2)
     others[1].give()
@@ -157,7 +171,12 @@ def test_images_whose_time_is_over_are_not_run(sessions: ModuleType, embedder: A
         core.take()
     ran: list[int] = []
     run = embedder.run_on
-    embedder.run_on = lambda session, arrays: ran.append(len(arrays[0])) or run(session, arrays)
+
+    def noted(session: Any, arrays: Any) -> Any:
+        ran.append(len(arrays[0]))
+        return run(session, arrays)
+
+    embedder.run_on = noted
     late = embedder.submit([crops(4)], time.monotonic() + 0.05)
     time.sleep(0.1)
     patient = embedder.submit([crops(2)], time.monotonic() + 60.0)
@@ -188,13 +207,19 @@ def test_a_second_image_waits_for_a_core_while_one_has_them_all(sessions: Module
 
 
 def test_joined_cores_are_free_before_the_answer_is_told(sessions: ModuleType, embedder: Any) -> None:
-    may_run, told, free = threading.Event(), threading.Event(), []
+    may_run, told = threading.Event(), threading.Event()
+    free: list[bool] = []
     run = embedder.run_on
     embedder.run_on = lambda session, arrays: may_run.wait(10.0) and run(session, arrays)
     others = sessions.open_cores(CORES)
     outcome = embedder.submit([crops(1)])
     assert not any(core.take_now() for core in others)
-    outcome.add_done_callback(lambda _: free.extend(core.take_now() for core in others) or told.set())
+
+    def take(_: object) -> None:
+        free.extend(core.take_now() for core in others)
+        told.set()
+
+    outcome.add_done_callback(take)
     may_run.set()
     assert told.wait(10.0)
     assert free == [True] * CORES

@@ -1,6 +1,8 @@
 """Counting operations and bytes: by hand on small graphs, and against the models' published figures."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,9 +14,11 @@ from load_tests.gpu.operations import Work, count, count_model
 
 MODELS = Path(__file__).parents[2] / "model_repository"
 
+Shape = Sequence[str | int | None]
+
 
 def model(
-    nodes: list[onnx.NodeProto], weights: dict[str, tuple[int, ...]], given: list[object], made: list[object]
+    nodes: list[onnx.NodeProto], weights: dict[str, tuple[int, ...]], given: Shape, made: Shape
 ) -> onnx.ModelProto:
     """A graph from X to Y, float32, with the batch left open."""
     graph = helper.make_graph(
@@ -40,7 +44,7 @@ def test_a_grouped_convolution_sees_only_its_group() -> None:
 
 
 @pytest.mark.parametrize(("kind", "options"), [("MatMul", {}), ("Gemm", {"transB": 1})])
-def test_a_product_is_counted_by_its_inner_length(kind: str, options: dict[str, int]) -> None:
+def test_a_product_is_counted_by_its_inner_length(kind: str, options: dict[str, Any]) -> None:
     weight = (5, 7) if not options else (7, 5)
     work = count_model(model([helper.make_node(kind, ["X", "W"], ["Y"], **options)], {"W": weight}, [3, 5], [3, 7]))
     assert work.product_ops == 2.0 * 3 * 5 * 7

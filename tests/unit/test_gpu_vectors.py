@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import faiss
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from load_tests.gpu import faiss_search, results, vectors
 from load_tests.gpu.filters import filters
+from load_tests.gpu.models import cpu_ceiling
 from load_tests.gpu.vectors import DeviceChunks, ExactNearest, HostChunks, recall, unit_queries
 
 
@@ -17,7 +19,7 @@ def test_chunks_are_unit_vectors_of_one_collection_and_the_same_each_time(monkey
     monkeypatch.setattr(vectors, "CHUNK_ROWS", 300)
     made = [np.concatenate(list(HostChunks(1000, 16, seed=1))) for _ in range(2)]
     assert made[0].shape == (1000, 16)
-    assert np.array_equal(*made)
+    assert np.array_equal(made[0], made[1])
     assert np.allclose(np.linalg.norm(made[0], axis=1), 1.0, atol=1e-5)
     assert len(np.unique(made[0][:, 0])) > 990
 
@@ -49,9 +51,9 @@ def test_the_cpus_indexes_apply_filters() -> None:
 
 
 def test_an_index_that_ignores_its_filter_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Deaf(faiss.IndexFlatIP):  # type: ignore[misc]
-        def search(self, queries: object, k: int, params: object) -> object:
-            return super().search(queries, k)
+    class Deaf(faiss.IndexFlatIP):
+        def search(self, x: Any, k: int, *, params: object = None, D: object = None, I: object = None) -> Any:  # noqa: N803, E741
+            return super().search(x, k)
 
     made = {"deaf": lambda: (Deaf(64), faiss.SearchParameters()), "broken": lambda: faiss.read_index("/nowhere")}
     monkeypatch.setattr("load_tests.gpu.filters.kinds", lambda resources: made)
@@ -65,7 +67,7 @@ def test_the_cpu_mode_measures_a_small_collection_and_says_that_it_is_one(
 ) -> None:
     options = ["--cpu", "--rows", "2000", "--dimension", "16", "--batches", "1", "8", "--seconds", "0.02"]
     monkeypatch.setattr("sys.argv", ["faiss_search", *options, "--out", str(tmp_path)])
-    small = faiss_search.cpu_ceiling(64)
+    small = cpu_ceiling(64)
     monkeypatch.setattr(faiss_search, "cpu_ceiling", lambda: small)
     assert faiss_search.main() == 0
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -69,12 +70,12 @@ def test_metadata_that_is_not_ours(metadata: dict[bytes, bytes] | None, words: s
         ({"preprocess": CENTER_CROP}, "preprocess"),
     ],
 )
-def test_embedders_that_do_not_fit(changes: dict[str, object], words: str) -> None:
+def test_embedders_that_do_not_fit(changes: dict[str, Any], words: str) -> None:
     assert words in str(embedder_mismatch(SPEC, replace(SPEC, **changes)))
 
 
 @pytest.mark.parametrize("changes", [{}, {"name": "renamed"}, {"sha256": ""}, {"version": "7"}, {"max_batch_size": 3}])
-def test_embedders_that_fit(changes: dict[str, object]) -> None:
+def test_embedders_that_fit(changes: dict[str, Any]) -> None:
     assert embedder_mismatch(SPEC, replace(SPEC, **changes)) is None
 
 

@@ -120,7 +120,8 @@ async def test_too_few_descriptors_are_told_and_none_is_left_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_catalog(tmp_path / "shop", ROWS)
-    make, made = os.memfd_create, []
+    make = os.memfd_create
+    made: list[int] = []
 
     def few(name: str) -> int:
         if len(made) == 2:

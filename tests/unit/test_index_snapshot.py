@@ -128,6 +128,7 @@ async def test_a_query_by_group_gets_in_any_batch_what_it_gets_alone(tmp_path: P
     together = await search(asked)
     for query, found in zip(asked, together, strict=True):
         [alone] = await search([query])
+        assert isinstance(found, list) and isinstance(alone, list)
         assert [one.product_id for one in found] == [one.product_id for one in alone]
         counted = {one.group if query.by_group else one.product_id for one in found}
         assert len(counted) == query.k
@@ -282,6 +283,7 @@ async def test_snapshots_of_different_dimensions_share_a_device_and_a_batch(
         assert not isinstance(found, SightlineError)
         assert [each.product_id[0] for each in found] == ["w" if query.snapshot is wide else "p"] * query.k
         [alone] = await search([query])
+        assert isinstance(found, list) and isinstance(alone, list)
         assert not isinstance(alone, SightlineError)
         assert ids(found) == ids(alone)
     for snapshot in (narrow, wide):

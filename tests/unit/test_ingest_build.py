@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -44,6 +45,8 @@ from tests.support.catalogs import row as catalog_row
 from tests.support.isolation import decoders
 from tests.support.pictures import tiff_of_tiny_tiles
 
+T = TypeVar("T")
+
 
 def shop(folder: Path, products: int) -> Path:
     """A feed of `products` rows, each with a picture of its own shade."""
@@ -54,10 +57,10 @@ def shop(folder: Path, products: int) -> Path:
 
 
 async def build(
-    feed: Path | OpenFeed, embed: Embed = shade_embed, progress: Progress | None = None, **changes: object
+    feed: Path | OpenFeed, embed: Embed = shade_embed, progress: Progress | None = None, **changes: Any
 ) -> BuildReport:
     out = (feed.parent or Path.cwd()) / "out" / "shop"
-    options = BuildOptions(feed=feed, out=out, decode=LIMITS, **changes)  # type: ignore[arg-type]
+    options = BuildOptions(feed=feed, out=out, decode=LIMITS, **changes)
     return await build_catalog(options, SPEC, embed, BUILT, progress)
 
 
@@ -176,11 +179,11 @@ async def test_the_next_pictures_are_read_while_these_are_embedded_but_not_all_o
     next_group_read = asyncio.Event()
     use = ImageSource.use
 
-    async def watched(source: ImageSource, link: FileLink, work: object) -> object:
+    async def watched(source: ImageSource, link: FileLink, work: Callable[[bytes], Awaitable[T]]) -> T:
         read.append(link)
         if len(read) == 2 * GROUP_ROWS:
             next_group_read.set()
-        return await use(source, link, work)  # type: ignore[arg-type]
+        return await use(source, link, work)
 
     async def waiting(crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         await next_group_read.wait()
@@ -300,13 +303,13 @@ async def test_an_image_is_read_and_embedded_once_however_many_products_share_it
 ) -> None:
     write_picture(tmp_path / "shared.png", 100)
     write_picture(tmp_path / "own.png", 200)
-    read: list[object] = []
+    read: list[str] = []
     embedded: list[int] = []
     use = ImageSource.use
 
-    async def counted(source: ImageSource, link: FileLink, work: object) -> object:
+    async def counted(source: ImageSource, link: FileLink, work: Callable[[bytes], Awaitable[T]]) -> T:
         read.append(link.path)
-        return await use(source, link, work)  # type: ignore[arg-type]
+        return await use(source, link, work)
 
     async def embed(crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         embedded.append(len(crops))
@@ -344,10 +347,10 @@ async def test_an_exception_for_one_image_costs_that_image_only(
     feed = shop(tmp_path, 3)
     use = ImageSource.use
 
-    async def failing(source: ImageSource, link: FileLink, work: object) -> object:
+    async def failing(source: ImageSource, link: FileLink, work: Callable[[bytes], Awaitable[T]]) -> T:
         if link.path.endswith("1.png"):
             raise KeyError("secret")
-        return await use(source, link, work)  # type: ignore[arg-type]
+        return await use(source, link, work)
 
     monkeypatch.setattr(ImageSource, "use", failing)
     report = await build(feed)

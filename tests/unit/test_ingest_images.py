@@ -1,7 +1,7 @@
 """Images by link: what is read, what is refused, and every limit."""
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
@@ -153,7 +153,7 @@ async def test_redirects_are_followed_within_bounds(tmp_path: Path) -> None:
 async def test_a_download_stops_at_the_limit(tmp_path: Path) -> None:
     sent = []
 
-    async def endless() -> object:
+    async def endless() -> AsyncIterator[bytes]:
         while True:
             sent.append(1)
             yield b"x" * 100

@@ -17,6 +17,7 @@ from sightline_server.ingest.feeds import delimited, exporters, json_objects, pa
 from sightline_server.ingest.feeds.columns import gathered
 from sightline_server.ingest.images import ImageSource
 from sightline_server.stages import photo_threads
+from sightline_server.stages.decode import DecodeLimits, Isolated, Prepared, prepare_here
 from tests.support.catalogs import BUILT, LIMITS, SPEC, shade_embed, write_picture
 
 IDS = [f"p{number}" for number in range(5)]
@@ -135,12 +136,11 @@ async def test_exception_in_a_stage_costs_the_row_only(
 
 
 async def test_exception_of_a_decoder_costs_the_image_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(photo: bytes, limits: object) -> object:
+    def failing(photo: bytes, limits: DecodeLimits) -> Prepared | Isolated:
         if photo == (tmp_path / f"{BAD}.png").read_bytes():
             raise PlantedError("secret")
-        return real(photo, limits)
+        return prepare_here(photo, limits)
 
-    real = photo_threads.prepare_here
     monkeypatch.setattr(photo_threads, "prepare_here", failing)
     report = await build(as_csv(tmp_path))
     assert [str(problem) for problem in report.problems] == [

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from load_tests.records import CODES, Run, to_run
 RATE = "at_half_of_slowest"
 
 
-def answer(*products: tuple[str, float], label: str = "cup", x_min: float = 0.1) -> dict:
+def answer(*products: tuple[str, float], label: str = "cup", x_min: float = 0.1) -> dict[str, Any]:
     listed = [{"id": name, "similarity": score, "score": score} for name, score in products]
     return {"objects": [{"object_id": "o1", "label": label, "box": [x_min, 0.1, 0.5, 0.5], "products": listed}]}
 
@@ -40,7 +41,7 @@ OURS = answer(("a", 0.9), ("b", 0.7), ("c", 0.69995), ("d", 0.5))
         (answer(("a", 0.9), label="bowl"), "objects [('o1', 'bowl')] instead of [('o1', 'cup')]"),
     ],
 )
-def test_an_answer_is_equal_up_to_ties_and_rounding(theirs: dict, what: str) -> None:
+def test_an_answer_is_equal_up_to_ties_and_rounding(theirs: dict[str, Any], what: str) -> None:
     assert equal.difference(OURS, theirs) == what
 
 

@@ -1,5 +1,7 @@
 """A model's input: exact geometry, Pillow's pixels, and the boxes' way back through the same geometry."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -44,9 +46,9 @@ def made(pixels: Pixels, width: int, height: int, how: Preprocess) -> Pixels:
     return found
 
 
-def nearest(fit: Fit, **changes: object) -> Preprocess:
+def nearest(fit: Fit, **changes: Any) -> Preprocess:
     """A preprocess without interpolation."""
-    return Preprocess(fit, Resampler.NEAREST, **changes)  # type: ignore[arg-type]
+    return Preprocess(fit, Resampler.NEAREST, **changes)
 
 
 def enlarged(pixels: Pixels, factor: int) -> Pixels:
@@ -78,9 +80,9 @@ def test_a_tall_letterbox_is_padded_at_its_sides() -> None:
 
 @pytest.mark.parametrize("fit", [Fit.CENTER_CROP, Fit.SHORTEST_EDGE])
 @pytest.mark.parametrize(("size", "part"), [((12, 8), np.s_[:, 2:10]), ((8, 12), np.s_[2:10, :])])
-def test_the_middle_fills_the_input(fit: Fit, size: tuple[int, int], part: object) -> None:
+def test_the_middle_fills_the_input(fit: Fit, size: tuple[int, int], part: Any) -> None:
     pattern = noise(*size)
-    assert (made(pattern, 32, 32, nearest(fit)) == enlarged(pattern[part], 4)).all()  # type: ignore[index]
+    assert (made(pattern, 32, 32, nearest(fit)) == enlarged(pattern[part], 4)).all()
 
 
 def test_center_crop_keeps_the_proportions_of_the_input() -> None:
@@ -163,7 +165,8 @@ def old_letterbox(pixels: Pixels, width: int, height: int) -> Pixels:
 def old_crop(part: Pixels, width: int, height: int) -> Pixels:
     """The crop of versions that made every model's input alike."""
     while part.shape[0] >= 3 * height and part.shape[1] >= 3 * width:
-        part = cv2.resize(part, (part.shape[1] // 2, part.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        half = cv2.resize(part, (part.shape[1] // 2, part.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        part = half.astype(np.uint8, copy=False)
     resized = Image.fromarray(np.ascontiguousarray(part)).resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(resized)
 

@@ -3,9 +3,11 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sightline_models.check import check_one, compare
 from sightline_models.defaults import EMBEDDER
@@ -65,7 +67,11 @@ def test_answers_away_from_the_reference_are_refused() -> None:
 
 
 def test_a_detector_that_finds_nothing_is_refused() -> None:
-    nothing = {"BOXES": np.zeros((2, 300, 4)), "SCORES": np.zeros((2, 300)), "LABELS": np.zeros((2, 300), np.int32)}
+    nothing: dict[str, NDArray[Any]] = {
+        "BOXES": np.zeros((2, 300, 4)),
+        "SCORES": np.zeros((2, 300)),
+        "LABELS": np.zeros((2, 300), np.int32),
+    }
     with pytest.raises(ModelError, match="away from the reference"):
         compare("detector", nothing)
 

@@ -21,6 +21,7 @@ from sightline_server.app.engine import make_host
 from sightline_server.cli import catalog, demo, doctor, serve
 from sightline_server.cli import engine as engine_cli
 from sightline_server.cli.loading import load
+from sightline_server.domain.address import TcpAddress
 from sightline_server.embedded.install import install
 from sightline_server.embedded.installation import read_stamp
 from sightline_server.embedded.repository import assemble
@@ -78,7 +79,7 @@ def test_repository_needs_a_home_only_outside_of_a_checkout(tmp_path: Path) -> N
 
 
 def test_engine_elsewhere_needs_no_home() -> None:
-    elsewhere = Settings(home=None, engine=EngineSettings(triton_url="triton:8001"))
+    elsewhere = Settings(home=None, engine=EngineSettings(triton_url=TcpAddress("triton", 8001)))
     assert make_host(elsewhere, NoEvents().provider, {}).address == "triton:8001"
     with pytest.raises(SightlineError, match="SIGHTLINE_HOME"):
         make_host(Settings(home=None), NoEvents().provider, {})

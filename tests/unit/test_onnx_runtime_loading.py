@@ -28,6 +28,9 @@ MODULES = {
     "gpu timer": "load_tests/gpu/time_model.py",
 }
 
+LOCATED = (ast.stmt, ast.expr)
+"""The nodes that have a line."""
+
 
 def files(*endings: str) -> Iterator[Path]:
     """The files of the checkout with these endings or names; hidden folders are searched for ours only."""
@@ -40,7 +43,8 @@ def unguarded(source: str) -> list[int]:
     """Lines that load ONNX Runtime before the module has switched its telemetry off."""
     tree = ast.parse(source)
     switched = min((node.lineno for node in tree.body if switches_off(node)), default=len(source))
-    return sorted({node.lineno for node in ast.walk(tree) if loads(node) and node.lineno < switched})
+    loading = {node.lineno for node in ast.walk(tree) if isinstance(node, LOCATED) and loads(node)}
+    return sorted(line for line in loading if line < switched)
 
 
 def switches_off(node: ast.stmt) -> bool:

@@ -131,7 +131,7 @@ async def test_large_photos_wait_for_each_other_and_ordinary_ones_pass(monkeypat
     assert await threads.decode(PHOTO, LIMITS, lambda frame: frame.width, lambda: None) == 48
     assert threads.large.waiting == 1
     gate.set()
-    assert await asyncio.gather(first, second) == [48, 48]
+    assert [await first, await second] == [48, 48]
     executor.shutdown(wait=True)
     for_large.shutdown(wait=True)
 

@@ -44,7 +44,9 @@ def test_a_file_names_many_catalogs_and_the_old_key_is_one_of_them(file: Path) -
     [(["a", "b"], "a"), (["b", "a"], "b"), (["a", "default"], "default"), (["default", "a"], "default")],
 )
 def test_the_default_is_called_default_or_is_the_first(names: list[str], default: str) -> None:
-    assert Settings(catalogs={name: {"path": "/x"} for name in names}).catalog_names.default == default
+    assert (
+        Settings.model_validate({"catalogs": {name: {"path": "/x"} for name in names}}).catalog_names.default == default
+    )
 
 
 def test_a_variable_adds_a_catalog(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +107,7 @@ def test_options_that_contradict_each_other_are_refused(given: list[str], messag
 @pytest.mark.parametrize("name", ["", "-a", "a b", "a/b", "ä", "a" * 64, "a\n"])
 def test_a_name_that_could_not_be_a_label_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="catalogs"):
-        Settings(catalogs={name: {"path": "/x"}})
+        Settings.model_validate({"catalogs": {name: {"path": "/x"}}})
 
 
 def test_a_catalog_without_a_folder_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Error kind -> gRPC status: total, with the details that each code promises, and nothing internal in them."""
 
+from typing import TypeVar
+
 import grpc
 import pytest
 from google.protobuf.message import Message
@@ -8,6 +10,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.rpc.status import CODES, DETAILS_KEY, to_status
 
+MessageT = TypeVar("MessageT", bound=Message)
 DETAILS = {
     "NOT_FOUND": {"ErrorInfo", "ResourceInfo"},
     "INVALID_ARGUMENT": {"ErrorInfo", "BadRequest"},
@@ -39,7 +42,7 @@ def test_every_kind_carries_the_details_of_its_code(kind: ErrorKind) -> None:
     assert b"private" not in packed
 
 
-def unpacked(status: status_pb2.Status, wanted: Message) -> Message:
+def unpacked(status: status_pb2.Status, wanted: MessageT) -> MessageT:
     for detail in status.details:
         if detail.Unpack(wanted):
             return wanted

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import generate_latest
+from prometheus_client.metrics import MetricWrapperBase
 
 from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.logging import JsonFormatter, PlainFormatter
@@ -24,13 +25,12 @@ def shown(metrics: Metrics) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Name as /metrics shows it -> type and labels, of every metric of ours."""
     found = {}
     for collector in metrics.registry._collector_to_names:
-        name = getattr(collector, "_name", "")
-        if not name.startswith(OURS):
+        if not isinstance(collector, MetricWrapperBase) or not collector._name.startswith(OURS):
             continue
-        kind = collector._type
+        kind = str(collector._type)
         suffix = {"counter": "_total"}.get(kind, "")
         labels = tuple(collector._labelnames)
-        found[name + suffix] = (kind, labels)
+        found[collector._name + suffix] = (kind, labels)
     return found
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prometheus_client import values
+from prometheus_client import Gauge, values
 
 from sightline_server.process_identity import own_identity
 from sightline_server.telemetry.catalogs import CatalogMetrics
@@ -75,7 +75,7 @@ def test_earlier_revision_stays_1_until_every_worker_has_left_it(folder: Path) -
 
 
 def test_every_gauge_says_how_workers_become_one() -> None:
-    gauges = [each for each in Metrics().registry._collector_to_names if getattr(each, "_type", "") == "gauge"]
+    gauges = [each for each in Metrics().registry._collector_to_names if isinstance(each, Gauge)]
     assert len(gauges) > 10
     assert {gauge._multiprocess_mode for gauge in gauges} == {"livesum", "livemin", "livemax"}
 

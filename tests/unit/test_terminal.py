@@ -7,6 +7,7 @@ import sys
 import unicodedata
 
 import pytest
+from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -107,7 +108,7 @@ def test_json_keeps_hostile_text_exactly_and_escapes_it() -> None:
         line = convert.event_to_json(event)
         assert line.isascii()
         assert line.isprintable()
-        assert convert.event_from_pb(convert.json_format.Parse(line, convert.event_to_pb(event).__class__())) == event
+        assert convert.event_from_pb(json_format.Parse(line, convert.event_to_pb(event).__class__())) == event
 
 
 def test_an_error_in_one_line_is_harmless() -> None:

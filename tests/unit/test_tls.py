@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sightline_server import pem
 from sightline_server.errors import SightlineError
 from sightline_server.rpc import tls, tls_files
 from sightline_server.rpc.tls import Certificates
@@ -132,7 +133,7 @@ def test_files_of_two_moments_are_not_mixed(
     authority: Authority, files: TlsFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The pair is replaced between the reading of the certificate and that of its key, once."""
-    read, swaps = tls_files.read, [authority.issue]
+    read, swaps = pem.read, [authority.issue]
 
     def read_and_swap(path: Path) -> bytes:
         content = read(path)
@@ -146,7 +147,7 @@ def test_files_of_two_moments_are_not_mixed(
 
 
 def test_files_that_never_rest_are_an_error(files: TlsFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = tls_files.read
+    real = pem.read
 
     def read_and_touch(path: Path) -> bytes:
         os.utime(path, ns=(0, files.cert.stat().st_mtime_ns + 1))

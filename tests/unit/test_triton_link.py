@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from sightline_server.app.engine import engine_session
 from sightline_server.cli import doctor
 from sightline_server.cli.catalog import app as catalog_command
-from sightline_server.cli.surroundings import Verdict
 from sightline_server.domain.address import parse_target
+from sightline_server.domain.checks import Verdict
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import EngineSettings, Settings
 from sightline_server.triton.client import channel_options

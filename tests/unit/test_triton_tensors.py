@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sightline_server import owned_names
-from sightline_server.triton import regions, tensors
+from sightline_server.triton import regions
 from sightline_server.triton.client import TritonClient
 from sightline_server.triton.faults import Cause, EngineError
 from sightline_server.triton.tensors import KEPT_IDLE_S, RegionPool
@@ -267,7 +267,7 @@ async def test_a_full_dev_shm_gives_none(pool: RegionPool, monkeypatch: pytest.M
     def full(descriptor: int, offset: int, size: int) -> None:
         raise OSError(errno.ENOSPC, "no space")
 
-    monkeypatch.setattr(tensors.os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "posix_fallocate", full)
     assert await pool.acquire(100) is None
     assert os.listdir(folder) == []
     assert pool.mapped_bytes == 0

@@ -29,7 +29,7 @@ SHOPS = {"shop": {"path": "/catalogs/shop"}, "other": {"path": "/catalogs/other"
 
 
 def settings(**parts: object) -> Settings:
-    return Settings(**{"server": {"workers": 4}, **parts})  # type: ignore[arg-type]
+    return Settings.model_validate({"server": {"workers": 4}, **parts})
 
 
 def test_a_task_arrives_as_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,10 +74,10 @@ def test_the_ceiling_of_calls_is_divided(workers: int, ceiling: int, share: int)
 
 def test_memory_and_open_calls_are_divided_and_one_request_always_fits() -> None:
     whole = settings(limits={"max_open_calls": 100, "request_budget_bytes": 400 << 20})
-    part = share_of(whole, address="127.0.0.1:5", engine="127.0.0.1:6")
+    part = share_of(whole, address=TcpAddress("127.0.0.1", 5), engine=TcpAddress("127.0.0.1", 6))
     assert (part.limits.max_open_calls, part.limits.request_budget_bytes) == (25, 100 << 20)
     many = settings(server={"workers": 64}, limits={"request_budget_bytes": 400 << 20})
-    part = share_of(many, address="127.0.0.1:5", engine="127.0.0.1:6")
+    part = share_of(many, address=TcpAddress("127.0.0.1", 5), engine=TcpAddress("127.0.0.1", 6))
     assert part.limits.request_budget_bytes == part.limits.largest_request
 
 
