@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from PIL import Image
 from sightline_models.onnx_runtime import onnxruntime
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
-from sightline_server.domain.models import DETECTOR, EMBEDDER, Role, identity
+from sightline_server.domain.models import DETECTOR, EMBEDDER, ModelSpec, Role, identity
 from sightline_server.settings import DetectionSettings
 from sightline_server.stages.crop import crop
 from sightline_server.stages.detect import detector_input, split_answer, to_scene
@@ -109,6 +109,9 @@ class WeigherSpec:
     def identity(self) -> str:
         return identity(self.name, self.sha256)
 
+
+if TYPE_CHECKING:
+    _spec: ModelSpec = WeigherSpec("weigher", 5, "")
 
 WEIGHER = Role[WeigherSpec]("weigher")
 WEIGHER_CONTRACT = Contract(

@@ -1,7 +1,6 @@
 """The folder that Triton makes in /tmp: its host marks it once, and removes it with the engine."""
 
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -11,11 +10,15 @@ from sightline_server.embedded.host import EmbeddedHost
 from sightline_server.embedded.process import TritonProcess
 
 
-class EndedProcess:
-    """Satisfies what a host asks of a tritonserver that has no stubs."""
+class EndedProcess(TritonProcess):
+    """A tritonserver that has ended and has no stubs."""
 
-    pid = 2**22 + 1
-    prefix = "sightline-none-"
+    def __init__(self) -> None:
+        self.prefix = "sightline-none-"
+
+    @property
+    def pid(self) -> int:
+        return 2**22 + 1
 
     def end(self, grace_s: float) -> None:
         """It has ended."""
@@ -25,7 +28,7 @@ async def test_folder_is_marked_once_and_removed_at_the_end(tmp_path: Path, monk
     monkeypatch.setattr(folders, "FOLDER", tmp_path)
     own, neighbour = tmp_path / "python_env_own000", tmp_path / "python_env_other0"
     host = EmbeddedHost(EmbeddedConfig(tmp_path, tmp_path), lambda model, name: None)
-    host._process = cast(TritonProcess, EndedProcess())
+    host._process = EndedProcess()
     host._folders_before = folders.present()
     own.mkdir()
     host.settled()

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pytest
 
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.index.registry import Registry
+from sightline_server.index.registry import ClosableSnapshot, Registry, RegistryObserver
 from sightline_server.ports import Snapshot
 from tests.support.lens import FakeSnapshot, until
 
@@ -26,6 +27,11 @@ class Seen:
 
     def freed(self, snapshot: Snapshot) -> None:
         self.events.append(("freed", snapshot.revision))
+
+
+if TYPE_CHECKING:
+    _observer: RegistryObserver = Seen()
+    _snapshot: ClosableSnapshot = FakeSnapshot()
 
 
 async def test_a_lease_keeps_its_revision_and_the_last_one_frees_it() -> None:

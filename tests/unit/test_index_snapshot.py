@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from sightline_server.index.opening import log_library, open_snapshot
 from sightline_server.index.schema import CatalogRow
 from sightline_server.index.selfcheck import recall
 from sightline_server.index.snapshot import CatalogSnapshot
+from sightline_server.index.vectors import VectorIndex
 from sightline_server.settings import RankingSettings
 from sightline_server.stages.rank import rank
 from sightline_server.stages.search import VectorQuery, search
@@ -222,6 +224,10 @@ class LyingIndex:
 
     def close(self) -> None:
         self._true.close()
+
+
+if TYPE_CHECKING:
+    _index: VectorIndex = LyingIndex(np.zeros((1, 1), np.float16))
 
 
 class BrokenIndex(LyingIndex):

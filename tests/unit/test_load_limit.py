@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_a_cell_that_met_a_busy_host_once_is_the_limit_all_the_same(monkeypatch:
     monkeypatch.setattr(limit, "workers", workers)
     grid = {cell: Reading(rate, 4.5, 2000 / rate) for cell, rate in TRUE_RATES.items()}
     grid[Cell(1, 1, 2)] = Reading(10.0, 4.5, 200.0)
-    cell, reading = limit.decide(Path(), Path(), cast(Photos, None), grid, seconds=1.0)
+    cell, reading = limit.decide(Path(), Path(), Photos((), ()), grid, seconds=1.0)
     assert cell == Cell(1, 1, 2)
     assert reading.photos_per_s == 15.0
     # Cells of one shape share their processes, and what was far behind is not read again.

@@ -4,15 +4,15 @@ import asyncio
 import errno
 import os
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from sightline_server import owned_names
 from sightline_server.triton import regions
-from sightline_server.triton.client import TritonClient
 from sightline_server.triton.faults import Cause, EngineError
+from sightline_server.triton.ports import RegionRegistry
 from sightline_server.triton.tensors import KEPT_IDLE_S, RegionPool
 from tests.support.clock import HandClock
 
@@ -49,6 +49,10 @@ class Registrar:
         return list(self.mapped)
 
 
+if TYPE_CHECKING:
+    _registry: RegionRegistry = Registrar()
+
+
 @pytest.fixture
 def registrar() -> Registrar:
     return Registrar()
@@ -61,7 +65,7 @@ def clock() -> HandClock:
 
 @pytest.fixture
 def pool(registrar: Registrar, clock: HandClock) -> RegionPool:
-    return RegionPool(cast(TritonClient, registrar), 8 * MIB, clock)
+    return RegionPool(registrar, 8 * MIB, clock)
 
 
 @pytest.fixture(autouse=True)

@@ -4,14 +4,14 @@ import asyncio
 import errno
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.triton.config import EngineConfig
+from sightline_server.triton.config import EngineConfig, EngineEvents
 from sightline_server.triton.faults import Cause, EngineError
-from sightline_server.triton.lifecycle import Lifecycle
+from sightline_server.triton.ports import WatchedConnection, WatchedEngine, WatchedHost
 from sightline_server.triton.watch import Watch
 from tests.support.clock import HandClock
 
@@ -84,6 +84,12 @@ class FakeEngine:
         self.dead, self.sick, self.probe_error = False, [], None
 
 
+if TYPE_CHECKING:
+    _engine: WatchedEngine = FakeEngine()
+    _connection: WatchedConnection = FakeEngine()
+    _host: WatchedHost = FakeEngine()
+
+
 class Recorder:
     """Readiness and restarts as they come; lets a test wait for one."""
 
@@ -117,13 +123,17 @@ class Recorder:
                 await self.came.wait()
 
 
+if TYPE_CHECKING:
+    _events: EngineEvents = Recorder()
+
+
 @asynccontextmanager
 async def watching(
     fake: FakeEngine, recorder: Recorder, clock: HandClock | None = None, **changes: Any
 ) -> AsyncIterator[Watch]:
     changes = {"probe_interval_s": 0.001, "restart_backoff_s": (0.0, 0.001), **changes}
     config = EngineConfig(**changes)
-    watch = Watch(cast(Lifecycle, fake), config, recorder, clock or HandClock(), recorder.set_ready)
+    watch = Watch(fake, config, recorder, clock or HandClock(), recorder.set_ready)
     task = asyncio.create_task(watch.run())
     try:
         yield watch

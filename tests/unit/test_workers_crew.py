@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING
 
 import pytest
 
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.telemetry.metrics import Metrics
 from sightline_server.workers import crew as crew_module
-from sightline_server.workers.crew import Crew
-from sightline_server.workers.process import WorkerProcess, how
+from sightline_server.workers.crew import Crew, Worker
+from sightline_server.workers.process import how
 
 
 class FakeWorker:
@@ -85,6 +85,10 @@ class FakeWorker:
             self.ends(-9)
 
 
+if TYPE_CHECKING:
+    _worker: Worker = FakeWorker(1, 100)
+
+
 class Stage:
     """A crew of fake workers and all that were ever hired, in order."""
 
@@ -94,11 +98,11 @@ class Stage:
         self.metrics = Metrics()
         self.crew = Crew(count, self.hire, self.tidy, self.metrics)
 
-    async def hire(self, number: int) -> WorkerProcess:
+    async def hire(self, number: int) -> FakeWorker:
         self.hired.append(FakeWorker(number, 100 + len(self.hired)))
-        return cast(WorkerProcess, self.hired[-1])
+        return self.hired[-1]
 
-    async def tidy(self, worker: WorkerProcess) -> None:
+    async def tidy(self, worker: FakeWorker) -> None:
         self.tidied.append(worker.pid)
 
     async def started(self) -> None:
@@ -184,7 +188,7 @@ async def test_a_worker_that_ends_is_started_again_and_the_others_go_on() -> Non
 async def test_a_worker_that_ends_again_and_again_waits_longer_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
 
-    async def pause(self: Crew, seconds: float) -> None:
+    async def pause(self: Crew[FakeWorker], seconds: float) -> None:
         waits.append(seconds)
 
     monkeypatch.setattr(Crew, "_pause", pause)

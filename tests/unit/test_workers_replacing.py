@@ -2,16 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING
 
 import pytest
 
-from sightline_server.app.reload import CatalogReloader
 from sightline_server.control.protocol import Reloaded
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.ports import SharedEngine
-from sightline_server.workers.crew import Crew
-from sightline_server.workers.serving import Parent, Replacing
+from sightline_server.workers.replacing import EngineAddress, Reloader, ReplaceableWorkers, Replacing, TlsKeeper
 
 
 class Scene:
@@ -23,9 +20,7 @@ class Scene:
         self.failure: SightlineError | None = None
         self.reports = [Reloaded("a", "1-a", "1-a"), Reloaded("b", "1-b", "2-b")]
         self.done = asyncio.Event()
-        self.replacing = Replacing(
-            cast(Parent, self), cast(Crew, self), cast(SharedEngine, self), cast(CatalogReloader, Reloader(self))
-        )
+        self.replacing = Replacing(self, self, self, FakeReloader(self))
 
     async def check_tls(self) -> None:
         self.asked.append("tls")
@@ -37,7 +32,7 @@ class Scene:
             raise self.failure
 
 
-class Reloader:
+class FakeReloader:
     """Stands in for the reloader of catalogs."""
 
     def __init__(self, scene: "Scene") -> None:
@@ -48,6 +43,13 @@ class Reloader:
         if all(report.error for report in self._scene.reports):
             self._scene.done.set()
         return self._scene.reports
+
+
+if TYPE_CHECKING:
+    _parent: TlsKeeper = Scene()
+    _crew: ReplaceableWorkers = Scene()
+    _engine: EngineAddress = Scene()
+    _reloader: Reloader = FakeReloader(Scene())
 
 
 async def test_a_hangup_opens_the_catalog_anew_and_then_replaces() -> None:

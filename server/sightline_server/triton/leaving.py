@@ -6,8 +6,8 @@ Triton has answered well; asking twice does no harm.
 
 from contextlib import suppress
 
-from sightline_server.triton.client import TritonClient
 from sightline_server.triton.faults import EngineError
+from sightline_server.triton.ports import RegionRegistry
 
 TIMEOUT_S = 5.0
 
@@ -15,7 +15,7 @@ TIMEOUT_S = 5.0
 class Leaving:
     """Names of one connection's regions, and of other processes' that have ended."""
 
-    def __init__(self, client: TritonClient) -> None:
+    def __init__(self, client: RegionRegistry) -> None:
         """Asks through `client`."""
         self._client = client
         self._names: set[str] = set()

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from sightline_server import owned_names
 from sightline_server.ports import Clock
 from sightline_server.triton import regions, sharing
-from sightline_server.triton.client import TritonClient
 from sightline_server.triton.leaving import Leaving
+from sightline_server.triton.ports import RegionRegistry
 
 SMALLEST_BYTES = 1 << 20
 KEPT_IDLE_S = 10.0
@@ -64,7 +64,7 @@ class Region:
 class RegionPool:
     """The regions of one connection to one engine."""
 
-    def __init__(self, client: TritonClient, max_bytes: int, clock: Clock = time.monotonic) -> None:
+    def __init__(self, client: RegionRegistry, max_bytes: int, clock: Clock = time.monotonic) -> None:
         """At most `max_bytes` are mapped at a time; beyond, `acquire` gives None."""
         self._client = client
         self._max_bytes = max_bytes
@@ -143,7 +143,7 @@ class RegionPool:
         await self._drop_free()
 
 
-async def create_region(client: TritonClient, name: str, size: int) -> Region:
+async def create_region(client: RegionRegistry, name: str, size: int) -> Region:
     """Makes, registers and unlinks a region. Raises `OSError` when `/dev/shm` is full, `EngineError` for Triton's."""
     path = regions.FOLDER / name
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)

@@ -14,9 +14,8 @@ from collections.abc import Callable, Collection
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Clock
 from sightline_server.triton.config import EngineConfig, EngineEvents
-from sightline_server.triton.connection import Connection
 from sightline_server.triton.faults import Cause, EngineError
-from sightline_server.triton.lifecycle import Lifecycle
+from sightline_server.triton.ports import WatchedConnection, WatchedEngine
 
 log = logging.getLogger("sightline.engine")
 
@@ -26,7 +25,7 @@ class Watch:
 
     def __init__(
         self,
-        lifecycle: Lifecycle,
+        lifecycle: WatchedEngine,
         config: EngineConfig,
         events: EngineEvents,
         clock: Clock,
@@ -143,7 +142,7 @@ class Watch:
             log.warning("engine: cannot inspect its processes: %s", error.strerror)
             return set()
 
-    async def _answers(self, connection: Connection, model: str) -> bool:
+    async def _answers(self, connection: WatchedConnection, model: str) -> bool:
         if not await connection.client.model_ready(model, self._config.probe_timeout_s):
             return False
         if self._to_be_tried(model):

@@ -7,10 +7,11 @@ Rule: workers do not affect each other; each number has its own task that superv
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Generic, Protocol, Self, TypeVar
 
 from sightline_server.errors import SightlineError
 from sightline_server.telemetry.metrics import Metrics
-from sightline_server.workers.process import WorkerProcess, how
+from sightline_server.workers.process import how
 
 log = logging.getLogger(__name__)
 
@@ -23,19 +24,66 @@ MORE_THAN_GRACE_S = 5.0
 LAST_WORDS_S = 2.0
 """Seconds that a worker may take to notify its callers and to end, when its calls are not waited for."""
 
-Hire = Callable[[int], Awaitable[WorkerProcess]]
-Tidy = Callable[[WorkerProcess], Awaitable[None]]
+
+class Worker(Protocol):
+    """A worker as its crew uses it; `WorkerProcess` is one."""
+
+    @property
+    def number(self) -> int:
+        """Its number in the crew."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    @property
+    def serving(self) -> bool:
+        """True while it serves."""
+
+    @property
+    def dismissed(self) -> bool:
+        """True once it was asked to end."""
+
+    @property
+    def successor(self) -> asyncio.Future[Self]:
+        """The worker of the same number that follows it."""
+
+    async def until_warm(self) -> None:
+        """Returns when it could listen. Raises `SightlineError` when it cannot serve."""
+
+    def listen(self) -> None:
+        """Lets a warm worker listen."""
+
+    async def until_serving(self) -> None:
+        """Returns when it serves. Raises `SightlineError` when it cannot."""
+
+    async def ended(self) -> int:
+        """Waits for its end; the exit code, or the negative number of the signal that ended it."""
+
+    def dismiss(self) -> None:
+        """Asks it to finish what it has accepted and to end."""
+
+    def hurry(self) -> None:
+        """Asks it to end its calls now."""
+
+    def kill(self) -> None:
+        """Ends it now."""
 
 
-class Crew:
+WorkerT = TypeVar("WorkerT", bound=Worker)
+Hire = Callable[[int], Awaitable[WorkerT]]
+Tidy = Callable[[WorkerT], Awaitable[None]]
+
+
+class Crew(Generic[WorkerT]):
     """The workers 1..count. `hire` starts one, `tidy` cleans up after one that has ended, however that came."""
 
-    def __init__(self, count: int, hire: Hire, tidy: Tidy, metrics: Metrics) -> None:
+    def __init__(self, count: int, hire: Hire[WorkerT], tidy: Tidy[WorkerT], metrics: Metrics) -> None:
         self._numbers = range(1, count + 1)
         self._hire = hire
         self._tidy = tidy
         self._metrics = metrics
-        self._workers: dict[int, WorkerProcess] = {}
+        self._workers: dict[int, WorkerT] = {}
         self._keepers: list[asyncio.Task[None]] = []
         self._all_warm = asyncio.Event()
         self._complete = False
@@ -44,7 +92,7 @@ class Crew:
         metrics.workers_wanted.set(count)
 
     @property
-    def workers(self) -> list[WorkerProcess]:
+    def workers(self) -> list[WorkerT]:
         """The present workers."""
         return list(self._workers.values())
 
@@ -83,7 +131,7 @@ class Crew:
             if self._stopping.is_set():
                 successor.kill()
 
-    async def _attend(self, worker: WorkerProcess) -> float:
+    async def _attend(self, worker: WorkerT) -> float:
         """Stays with a worker to its end; the seconds for which it served."""
         seconds = 0.0
         try:
