@@ -16,11 +16,11 @@ from prometheus_client import CollectorRegistry
 from typer.testing import CliRunner
 
 from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
+from sightline_server.admission.slots import ServerState
 from sightline_server.app.metrics_page import start_metrics
 from sightline_server.cli.serve import app as serve_command
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.rpc import server as rpc_server
-from sightline_server.rpc.admission import ServerState
 from sightline_server.rpc.tls import open_certificates
 from sightline_server.settings import ServerSettings
 from tests.support.authority import Authority

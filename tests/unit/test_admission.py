@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from sightline_server.admission.limiter import AdaptiveLimit
+from sightline_server.admission.slots import Admission, ServerState, Visit
 from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.rpc.admission import Admission, ServerState, Visit
-from sightline_server.rpc.limiter import AdaptiveLimit
 
 FAR = 1e9
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sightline_server.rpc import budget as budgets
-from sightline_server.rpc.budget import ByteBudget, Reservation
+from sightline_server.admission import budget as budgets
+from sightline_server.admission.budget import ByteBudget, Reservation
 from tests.support.lens import until
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from sightline_server.admission.limiter import AdaptiveLimit
+from sightline_server.admission.slots import Admission, ServerState, Visit
 from sightline_server.domain.request import Lane
 from sightline_server.errors import SightlineError
-from sightline_server.rpc.admission import Admission, ServerState, Visit
-from sightline_server.rpc.limiter import AdaptiveLimit
 
 CAPACITY = 9.5
 BATCH = 4

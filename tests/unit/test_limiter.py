@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sightline_server.rpc.limiter import AdaptiveLimit
+from sightline_server.admission.limiter import AdaptiveLimit
 
 
 def saturate(limit: AdaptiveLimit, capacity_per_s: float, calls: int) -> float:

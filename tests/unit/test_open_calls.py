@@ -4,8 +4,8 @@ from contextlib import ExitStack
 
 import pytest
 
+from sightline_server.admission.open_calls import OpenCalls
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.rpc.counts import OpenCalls
 
 ONE, OTHER = "ipv4:10.0.0.1:4000", "ipv4:10.0.0.1:4001"
 

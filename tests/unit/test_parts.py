@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from sightline_server.admission.slots import ServerState
 from sightline_server.app.parts import admit_calls, build_core, build_edge, start_refusing
 from sightline_server.batching.batcher import MicroBatcher
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.registry import Registry
-from sightline_server.rpc.admission import ServerState
 from sightline_server.rpc.server import listening
 from sightline_server.settings import ServerSettings, Settings
 from sightline_server.stages.processes.pool import DecodeProcesses

@@ -6,18 +6,18 @@ import logging
 
 import grpc
 
+from sightline_server.admission.budget import ByteBudget
+from sightline_server.admission.limiter import AdaptiveLimit
+from sightline_server.admission.open_calls import OpenCalls
+from sightline_server.admission.slots import Admission, ServerState
 from sightline_server.app.clock import clock
 from sightline_server.app.trimming import Trimming
 from sightline_server.domain.events import FailureReason
 from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Engine
 from sightline_server.rpc import server as rpc_server
-from sightline_server.rpc.admission import Admission, ServerState
-from sightline_server.rpc.budget import ByteBudget
 from sightline_server.rpc.call import Calls
-from sightline_server.rpc.counts import OpenCalls
 from sightline_server.rpc.health import Health
-from sightline_server.rpc.limiter import AdaptiveLimit
 from sightline_server.rpc.reading import Uploads
 from sightline_server.rpc.service import LensService
 from sightline_server.rpc.tls import open_certificates

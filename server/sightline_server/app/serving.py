@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from sightline_server.admission.slots import Admission
 from sightline_server.app.catalogs import publish_folders
 from sightline_server.app.checks import check_settings
 from sightline_server.app.engine import engine_session
@@ -20,7 +21,6 @@ from sightline_server.control.protocol import Reload
 from sightline_server.domain.models import DETECTOR, EMBEDDER
 from sightline_server.ports import Engine
 from sightline_server.rpc import server as rpc_server
-from sightline_server.rpc.admission import Admission
 from sightline_server.settings import Settings
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 

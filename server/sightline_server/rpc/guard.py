@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError
 
+from sightline_server.admission.open_calls import OpenCalls
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.rpc.counts import OpenCalls
 from sightline_server.rpc.status import fail
 from sightline_server.telemetry.metrics import Metrics
 

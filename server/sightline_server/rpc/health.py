@@ -16,11 +16,12 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
 from sightline.v1 import lens_service_pb2
+from sightline_server.admission.budget import ByteBudget
+from sightline_server.admission.open_calls import OpenCalls
+from sightline_server.admission.refusal import overloaded
+from sightline_server.admission.slots import Admission, ServerState
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Clock
-from sightline_server.rpc.admission import Admission, ServerState, overloaded
-from sightline_server.rpc.budget import ByteBudget
-from sightline_server.rpc.counts import OpenCalls
 from sightline_server.rpc.reading import SETTLE_S
 from sightline_server.rpc.status import fail
 from sightline_server.settings import LimitSettings

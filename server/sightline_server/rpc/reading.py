@@ -8,10 +8,10 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
+from sightline_server.admission.budget import ByteBudget, Reservation
+from sightline_server.admission.refusal import overloaded
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Clock
-from sightline_server.rpc.admission import overloaded
-from sightline_server.rpc.budget import ByteBudget, Reservation
 from sightline_server.rpc.call import Call, Context
 from sightline_server.settings import LimitSettings
 

@@ -11,15 +11,15 @@ from typing import Any
 import grpc
 
 from sightline.v1 import lens_service_pb2
+from sightline_server.admission.open_calls import OpenCalls
+from sightline_server.admission.slots import Admission
 from sightline_server.domain.catalogs import CatalogNames
 from sightline_server.domain.events import ObjectFailure, ObjectResults
 from sightline_server.domain.request import Lane, SearchQuery
 from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Clock
-from sightline_server.rpc.admission import Admission
 from sightline_server.rpc.call import SEARCH, Call, Calls, Context
 from sightline_server.rpc.convert import to_query
-from sightline_server.rpc.counts import OpenCalls
 from sightline_server.rpc.event_size import sendable
 from sightline_server.rpc.fields import parse
 from sightline_server.rpc.reading import Uploads

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 
+from sightline_server.admission.limiter import AdaptiveLimit
+from sightline_server.admission.refusal import overloaded
 from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Clock
-from sightline_server.rpc.limiter import AdaptiveLimit
 
 BATCH_SHARE = 0.5
 
@@ -95,8 +96,8 @@ class Admission:
             raise SightlineError(ErrorKind.STOPPING, "the server is stopping", retry_after_s=1.0)
         if not self.ready:
             raise SightlineError(ErrorKind.ENGINE_UNAVAILABLE, "the model engine is not ready", retry_after_s=2.0)
-        places = self._limit.calls if lane is Lane.INTERACTIVE else int(self._limit.calls * BATCH_SHARE)
-        if self._inside >= max(1, places):
+        slots = self._limit.calls if lane is Lane.INTERACTIVE else int(self._limit.calls * BATCH_SHARE)
+        if self._inside >= max(1, slots):
             raise overloaded("concurrency", "too many calls at once")
         if self._inside and self._limit.expected_s(self._inside) > deadline - self._clock():
             raise overloaded("deadline", "no result is expected before the deadline")
@@ -123,11 +124,6 @@ class Admission:
         self._on_limit(self._limit.calls)
 
     async def drain(self) -> None:
-        """Lets nobody in any more and returns when everybody has left."""
+        """Refuses calls from now on and returns when no call is inside."""
         self.state = ServerState.STOPPING
         await self._empty.wait()
-
-
-def overloaded(limit: str, message: str) -> SightlineError:
-    """The refusal of a call that does not fit; `limit` says what it did not fit into."""
-    return SightlineError(ErrorKind.OVERLOADED, message, retry_after_s=1.0, metadata={"limit": limit})

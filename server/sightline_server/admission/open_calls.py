@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from sightline_server.admission.refusal import overloaded
 from sightline_server.errors import SightlineError
-from sightline_server.rpc.admission import overloaded
 
 
 class OpenCalls:
