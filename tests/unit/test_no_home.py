@@ -10,7 +10,6 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from sightline_models import cli as models_cli
 from sightline_models import places as places_module
 from sightline_models.defaults import DEFAULT_MODELS
 from sightline_models.errors import NoHomeError
@@ -20,6 +19,7 @@ from sightline_models.store import State, StoredModel
 from sightline_server.app.engine import make_host
 from sightline_server.cli import catalog, demo, doctor, serve
 from sightline_server.cli import engine as engine_cli
+from sightline_server.cli import models as models_cli
 from sightline_server.cli.loading import load
 from sightline_server.domain.address import TcpAddress
 from sightline_server.embedded.install import install
