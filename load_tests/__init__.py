@@ -1,1 +1,1 @@
-"""Load tests over the real gRPC channel; `make bench` runs `bench.py`."""
+"""Load tests over the real gRPC channel; README.md says which command answers which question."""

@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from load_tests import arrivals, limit
-from load_tests.generator import Generator
-from load_tests.machine import quiet, read_cpu
-from load_tests.photos import ROOT, SHOWROOM, Photos, read_photos
-from load_tests.queueing import time_in_system
-from load_tests.records import Run, milliseconds
-from load_tests.scrapes import Between, Scrape, scrape
+from load_tests.direct import limit
+from load_tests.generator import arrivals
+from load_tests.generator.photos import ROOT, SHOWROOM, Photos, read_photos
+from load_tests.generator.process import Generator
+from load_tests.generator.records import Run, milliseconds
+from load_tests.observe.machine import quiet, read_cpu
+from load_tests.observe.scrapes import Between, Scrape, scrape
+from load_tests.report.queueing import time_in_system
 from sightline_client.local_server import LocalServer
 
 DEADLINE_S = 2.0

@@ -24,7 +24,7 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from load_tests.processes import below, living, shared_files
+from load_tests.observe.processes import below, living, shared_files
 from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
 from sightline_client.local_server import LocalServer
 from sightline_client.target import proxy_option

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from load_tests.direct import DirectModel
-from load_tests.photos import ROOT
+from load_tests.direct.path import DirectModel
+from load_tests.generator.photos import ROOT
 from sightline_server.domain.items import Product
 from sightline_server.index.schema import CatalogRow
 from sightline_server.index.writer import CatalogWriter

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import psutil
 
+from load_tests.generator.photos import ROOT, SHOWROOM
 from load_tests.large_catalog import write
-from load_tests.photos import ROOT, SHOWROOM
 from sightline_client import Client, Done
 from sightline_client.local_server import LocalServer
 

@@ -37,8 +37,8 @@ from PIL import Image
 
 from load_tests.attacks.__main__ import PHOTO, demo_catalog
 from load_tests.attacks.http2 import SEARCH, Connection
-from load_tests.processes import below
-from load_tests.scrapes import scrape
+from load_tests.observe.processes import below
+from load_tests.observe.scrapes import scrape
 from sightline.v1 import lens_service_pb2
 from sightline_client.local_server import LocalServer
 

@@ -18,14 +18,17 @@ from typing import Any
 
 from PIL import Image
 
-from load_tests import abandon, figures, large_catalog, pace, report
-from load_tests.generator import Generator
-from load_tests.holdings import growth, rss_slopes
-from load_tests.observe import Seen, Server, observed, settle
-from load_tests.photos import ROOT, SHOWROOM, Photos, bad_requests, read_photos
-from load_tests.records import Run
-from load_tests.scenario import Scenario, known, read_scenario
-from load_tests.scrapes import Between
+from load_tests import large_catalog
+from load_tests.generator.photos import ROOT, SHOWROOM, Photos, bad_requests, read_photos
+from load_tests.generator.process import Generator
+from load_tests.generator.records import Run
+from load_tests.observe import pace
+from load_tests.observe.holdings import growth, rss_slopes
+from load_tests.observe.sampling import Seen, Server, observed, settle
+from load_tests.observe.scrapes import Between
+from load_tests.report import document, figures
+from load_tests.scenarios import abandon
+from load_tests.scenarios.scenario import Scenario, known, read_scenario
 from sightline_client.local_server import LocalServer
 
 WARM_UP_S = 4.0
@@ -45,8 +48,8 @@ def main() -> int:
         found = play(scenario, photos, server, arguments)
     found.update(scenario=scenario.name, about=scenario.about, photos_sha256=photos.digest)
     found["thresholds"] = figures.verdicts(found["figures"], scenario.thresholds)
-    report.write(arguments.out / scenario.name, found)
-    say(report.text(found))
+    document.write(arguments.out / scenario.name, found)
+    say(document.text(found))
     print(json.dumps({"scenario": scenario.name, **found["figures"]}))
     if not found["valid"]:
         say("invalid: the generator was too late; this run measured the generator and not the server")
@@ -140,8 +143,8 @@ def gather(scenario: Scenario, run: Run, capacity: float, good: int, seen: Seen)
         "minutes": minutes(run, scenario.seconds, seen),
         "stages_ms": span.stage_shares(),
         "processes": processes,
-        "charts": report.charts(scenario, run, seen.scrapes, seen.watch.looks if seen.watch else []),
-        "hdr_histogram_us": report.encoded(run),
+        "charts": document.charts(scenario, run, seen.scrapes, seen.watch.looks if seen.watch else []),
+        "hdr_histogram_us": document.encoded(run),
     }
 
 

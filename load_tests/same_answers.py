@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import grpc
 from PIL import Image, ImageEnhance, ImageOps
 
-from load_tests.photos import SHOWROOM, Photos, read_photos
-from load_tests.scrapes import Between, scrape
+from load_tests.generator.photos import SHOWROOM, Photos, read_photos
+from load_tests.observe.scrapes import Between, scrape
 from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
 from sightline_client.local_server import LocalServer
 from sightline_client.target import proxy_option

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import psutil
 
-from load_tests.generator import Generator
-from load_tests.photos import SHOWROOM, read_photos
-from load_tests.processes import below
-from load_tests.scrapes import Between, scrape
+from load_tests.generator.photos import SHOWROOM, read_photos
+from load_tests.generator.process import Generator
+from load_tests.observe.processes import below
+from load_tests.observe.scrapes import Between, scrape
 from sightline_client.local_server import LocalServer
 
 CALL_DEADLINE_S = 15.0

@@ -19,10 +19,10 @@ from typing import Any
 import psutil
 
 from load_tests.bench import DEADLINE_S, RAMP_S, completed_per_s
-from load_tests.generator import Generator
-from load_tests.machine import quiet, read_cpu
-from load_tests.photos import SHOWROOM, Photos, read_photos
-from load_tests.scrapes import Between, scrape
+from load_tests.generator.photos import SHOWROOM, Photos, read_photos
+from load_tests.generator.process import Generator
+from load_tests.observe.machine import quiet, read_cpu
+from load_tests.observe.scrapes import Between, scrape
 from sightline_client.local_server import LocalServer
 
 CONNECTIONS = 32

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from load_tests.attacks import decode, engine, fields, garbage, idle, ingest, memory, people, resets, scrapes, uploads
 from load_tests.attacks.frame import Attack, Bound, Skipped, Target
-from load_tests.photos import ROOT
+from load_tests.generator.photos import ROOT
 from sightline_client.local_server import LocalServer
 from sightline_models.places import default_home
 

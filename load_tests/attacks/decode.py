@@ -32,8 +32,8 @@ from load_tests.attacks.frame import (
     honest_caller,
     watched,
 )
-from load_tests.processes import below
-from load_tests.records import percentile
+from load_tests.generator.records import percentile
+from load_tests.observe.processes import below
 from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
 from tests.support.hostile_photos import HOSTILE, NOISY
 from tests.support.pictures import encode

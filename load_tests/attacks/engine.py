@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 
 from load_tests.attacks.frame import Attack, Bound, Skipped, Target
-from load_tests.photos import ROOT
-from load_tests.processes import below
+from load_tests.generator.photos import ROOT
+from load_tests.observe.processes import below
 from tests.support.remote_triton import remote_triton
 
 EVERYTHING = {"connect", "ready", "index", "regions", "load", "infer", "unload"}

@@ -17,7 +17,7 @@ import grpc
 import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from load_tests.scrapes import Scrape, scrape
+from load_tests.observe.scrapes import Scrape, scrape
 from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
 
 MB = 1_000_000

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from load_tests.generator.photos import ROOT
 from load_tests.gpu.cuda import CudaError, Gpu
 from load_tests.gpu.operations import Work, count
 from load_tests.gpu.results import common_options, publish, say
-from load_tests.photos import ROOT
 from sightline_models.places import default_home
 from sightline_server.domain.models import DETECTOR, EMBEDDER
 from sightline_server.embedded.command import environment

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from load_tests.bench import RAMP_S, completed_per_s
-from load_tests.generator import Generator
+from load_tests.generator.photos import SHOWROOM, read_photos
+from load_tests.generator.process import Generator
+from load_tests.generator.records import milliseconds
 from load_tests.gpu.results import common_options, out_folder, publish, say
-from load_tests.photos import SHOWROOM, read_photos
-from load_tests.records import milliseconds
-from load_tests.scrapes import Between, Scrape, scrape
+from load_tests.observe.scrapes import Between, Scrape, scrape
 from sightline_client.errors import SightlineError
 from sightline_client.local_server import LocalServer
 

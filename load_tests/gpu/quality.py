@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from load_tests.generator.photos import ROOT
 from load_tests.gpu.path import settings
 from load_tests.gpu.results import common_options, publish, say
-from load_tests.photos import ROOT
 from sightline_client.errors import SightlineError
 from sightline_client.local_server import LocalServer
 from sightline_models.places import default_home

@@ -22,10 +22,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
-from load_tests import arrivals
 from load_tests.bench import RAMP_S, completed_per_s, say
-from load_tests.limit import runtimes
-from load_tests.machine import quiet, read_cpu
+from load_tests.direct.limit import runtimes
+from load_tests.generator import arrivals
+from load_tests.generator.photos import ROOT, SHOWROOM, Photos, read_photos
+from load_tests.observe.machine import quiet, read_cpu
 from load_tests.peers.cells import Cell
 from load_tests.peers.equal import Answer, differences
 from load_tests.peers.pack import pack
@@ -33,7 +34,6 @@ from load_tests.peers.peers import chosen
 from load_tests.peers.server import PeerError
 from load_tests.peers.subjects import SIGHTLINE, Started, Subject, peer_subject, sightline
 from load_tests.peers.summary import Latency, Readings, against, latency, losses, of_rate, spread
-from load_tests.photos import ROOT, SHOWROOM, Photos, read_photos
 from sightline_client.local_server import LocalServerError
 from sightline_models.places import default_home
 

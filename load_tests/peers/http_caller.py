@@ -1,4 +1,4 @@
-"""Makes single calls over HTTP and notes what became of each, as `load_tests.caller` does over gRPC.
+"""Makes single calls over HTTP and notes what became of each, as `load_tests.generator.caller` does over gRPC.
 
 Rule: as light as the other one, or the peers would pay for their own load (h11 on asyncio's streams costs a third of an
 HTTP client's CPU). Bodies are made before the run and answers are never parsed: objects are counted by their ids. Each
@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import h11
 
-from load_tests.caller import PATIENT, Caller, Manner
-from load_tests.records import CODES, UNANSWERED
+from load_tests.generator.caller import PATIENT, Caller, Manner
+from load_tests.generator.records import CODES, UNANSWERED
 
 OBJECT = b'"object_id"'
 STATUS = {200: "OK", 400: "INVALID_ARGUMENT", 429: "RESOURCE_EXHAUSTED", 503: "RESOURCE_EXHAUSTED"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from load_tests.direct import DirectModel
+from load_tests.direct.path import DirectModel
 from load_tests.peers.pipeline import FACTS, OWNERS, VECTORS, Facts
 from sightline_server.index.catalog import open_catalog
 from sightline_server.index.faiss_index import unit_parts

@@ -21,9 +21,9 @@ import httpx
 import psutil
 
 import sightline_client
+from load_tests.generator.photos import ROOT
 from load_tests.peers.cells import Cell, Seat
 from load_tests.peers.peers import Peer
-from load_tests.photos import ROOT
 from sightline_client.local_server import last_lines
 
 MARK = "SIGHTLINE_PEER_RUN"

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from load_tests.generator import Generator
+from load_tests.generator.photos import Photos
+from load_tests.generator.process import Generator
 from load_tests.peers.cells import Cell
 from load_tests.peers.environments import prepare, versions
 from load_tests.peers.equal import Answer, ask_peer, ask_sightline
 from load_tests.peers.http_caller import HttpCaller
 from load_tests.peers.peers import Peer
 from load_tests.peers.server import PeerServer
-from load_tests.photos import Photos
 from sightline_client.local_server import LocalServer
 
 DEADLINE_S = 2.0

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from load_tests.generator.records import Run, milliseconds
 from load_tests.peers.subjects import DEADLINE_S, SIGHTLINE
-from load_tests.records import Run, milliseconds
 
 Spread = dict[str, float]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from load_tests.processes import below
+from load_tests.observe.processes import below
 from sightline_server.embedded.command import command_line, environment, free_ports
 from sightline_server.embedded.install import install
 from sightline_server.embedded.installation import installation_of

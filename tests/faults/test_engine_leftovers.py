@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from load_tests.processes import below, living
+from load_tests.observe.processes import below, living
 from sightline_server import owned_names, runtime_folder
 from sightline_server.embedded import folders
 from sightline_server.process_identity import ProcessIdentity, identity_of

@@ -13,7 +13,7 @@ import grpc
 import psutil
 import pytest
 
-from load_tests.processes import below, living, shared_files
+from load_tests.observe.processes import below, living, shared_files
 from sightline.v1 import lens_service_pb2_grpc
 from tests.support.rest import counted, until_inside
 from tests.support.small_shop import PHOTO, SmallShop, paused_engine, serve_command, serving

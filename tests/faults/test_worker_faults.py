@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from load_tests.processes import below, living, shared_files
+from load_tests.observe.processes import below, living, shared_files
 from sightline_server.triton.client import TritonClient
 from tests.support.crew import Caller, callers, until_all_serve, value, worker_of, workers_of
 from tests.support.small_shop import PHOTO, SLOW, SmallShop, photo_of, serving

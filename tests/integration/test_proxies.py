@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from load_tests.scrapes import scrape
+from load_tests.observe.scrapes import scrape
 from sightline_client.options import ClientOptions
 from sightline_client.sync import Client
 from sightline_server.domain.address import parse_target

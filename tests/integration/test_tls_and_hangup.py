@@ -15,7 +15,7 @@ import grpc
 import psutil
 import pytest
 
-from load_tests.processes import living
+from load_tests.observe.processes import living
 from tests.support.authority import Authority
 from tests.support.world import RunningServer, World, asked, environment, search
 

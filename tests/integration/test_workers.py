@@ -13,7 +13,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
-from load_tests.processes import below, living, shared_files
+from load_tests.observe.processes import below, living, shared_files
 from tests.e2e.test_canary import read_url
 from tests.support.crew import OPTIONS, callers, until_all_serve, value, worker_of, workers_of
 from tests.support.pictures import encode

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import grpc
 import psutil
 
-from load_tests.scrapes import scrape
+from load_tests.observe.scrapes import scrape
 from sightline.v1 import lens_service_pb2_grpc
 from tests.support.world import RunningServer, asked
 

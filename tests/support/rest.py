@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import grpc
 
-from load_tests.holdings import Look, look
-from load_tests.scrapes import scrape
+from load_tests.observe.holdings import Look, look
+from load_tests.observe.scrapes import scrape
 from tests.support.small_shop import PHOTO
 from tests.support.world import RunningServer, asked, search
 

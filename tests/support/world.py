@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 from PIL import Image, ImageDraw, ImageFilter
 
-from load_tests.processes import below
+from load_tests.observe.processes import below
 from sightline.v1 import geometry_pb2, lens_service_pb2, lens_service_pb2_grpc
 from sightline_client.local_server import LocalServer
 from tests.support.engine import CHECKOUT, sightline_home

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from load_tests import dashboard_picture
+from load_tests.report import dashboard_picture
 from scripts import dashboard
 from scripts.dashboard_panels import ROWS
 from sightline_server.telemetry.metrics import Metrics

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,24 @@ def test_pages_named_in_code_and_manifests_exist() -> None:
     ]
     assert len(mentions) > 50
     assert [wrong for target, path in mentions if (wrong := broken(target, path, CHECKOUT))] == []
+
+
+def test_load_test_commands_named_anywhere_exist() -> None:
+    named = {
+        module
+        for path in texts()
+        if path not in HISTORY
+        for module in re.findall(r"-m (load_tests(?:\.\w+)*)", path.read_text())
+    }
+    assert len(named) > 15
+    runnable = {module for module in named if (spec := find_spec(module)) and (spec.origin or "").endswith(".py")}
+    assert named - runnable == set()
+
+
+def test_load_test_readme_names_every_command() -> None:
+    text = (CHECKOUT / "load_tests" / "README.md").read_text()
+    commands = [path for path in (CHECKOUT / "load_tests").glob("*.py") if path.stem != "__init__"]
+    assert [path.stem for path in commands if f"python -m load_tests.{path.stem} " not in text.replace("`", " ")] == []
 
 
 def test_index_lists_every_page() -> None:

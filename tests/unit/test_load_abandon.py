@@ -1,6 +1,6 @@
 """The stages in which calls were cancelled: none is forgotten, and the time between two stages counts for both."""
 
-from load_tests.abandon import around
+from load_tests.scenarios.abandon import around
 from sightline_server.telemetry.stopwatch import PLACES
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from load_tests.arrivals import Phase, constant, poisson, schedule
+from load_tests.generator.arrivals import Phase, constant, poisson, schedule
 
 rates = st.floats(0.1, 200.0)
 seconds = st.floats(0.5, 30.0)

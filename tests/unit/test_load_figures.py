@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from hdrh.histogram import HdrHistogram
 
-from load_tests.arrivals import Phase
-from load_tests.figures import by_minute, of_run, recovery_s, verdicts
-from load_tests.queueing import time_in_system, wait_cdf
-from load_tests.records import CODES, Run, histogram, milliseconds, to_run
-from load_tests.report import encoded
+from load_tests.generator.arrivals import Phase
+from load_tests.generator.records import CODES, Run, histogram, milliseconds, to_run
+from load_tests.observe.scrapes import Between, Scrape
+from load_tests.report.document import encoded
+from load_tests.report.figures import by_minute, of_run, recovery_s, verdicts
+from load_tests.report.queueing import time_in_system, wait_cdf
 from load_tests.same_answers import Place, difference
-from load_tests.scenario import Threshold
-from load_tests.scrapes import Between, Scrape
+from load_tests.scenarios.scenario import Threshold
 
 Row = tuple[float, ...]
 

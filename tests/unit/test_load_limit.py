@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from load_tests import limit
-from load_tests.limit import Cell, Reading
-from load_tests.photos import Photos
+from load_tests.direct import limit
+from load_tests.direct.limit import Cell, Reading
+from load_tests.generator.photos import Photos
 
 TRUE_RATES = {Cell(1, 1, 2): 15.0, Cell(4, 1, 2): 13.0, Cell(4, 2, 1): 12.0, Cell(1, 1, 1): 9.0}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from load_tests.pace import Pace, by_minute, look_at_pace, of_host
+from load_tests.observe.pace import Pace, by_minute, look_at_pace, of_host
 
 
 def test_a_look_takes_the_cpu_time_of_its_work() -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from load_tests.generator.records import CODES, Run, to_run
 from load_tests.peers import equal
 from load_tests.peers.cells import COMPOSED, WHOLE, Cell, Seat, seat
 from load_tests.peers.http_caller import HttpCaller
 from load_tests.peers.peers import PEERS, bentoml_serve, chosen
 from load_tests.peers.summary import Latency, Readings, against, latency, losses, of_rate, spread
-from load_tests.records import CODES, Run, to_run
 
 RATE = "at_half_of_slowest"
 

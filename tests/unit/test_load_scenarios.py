@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from load_tests.caller import METHOD
-from load_tests.holdings import Holding, Look, growth, rss_slopes
-from load_tests.photos import Photos, bad_requests
-from load_tests.plots import Axis, Series, chart
-from load_tests.records import CODES, to_run
-from load_tests.report import charts, page
-from load_tests.scenario import known, read_scenario
+from load_tests.generator.caller import METHOD
+from load_tests.generator.photos import Photos, bad_requests
+from load_tests.generator.records import CODES, to_run
+from load_tests.observe.holdings import Holding, Look, growth, rss_slopes
+from load_tests.report.document import charts, page
+from load_tests.report.plots import Axis, Series, chart
+from load_tests.scenarios.scenario import known, read_scenario
 from sightline.v1 import lens_service_pb2
 
 NAMES = {"steady", "ramp", "spike", "overload", "soak", "abandon", "slow_reader", "hostile"}

@@ -1,7 +1,7 @@
 """One source of pixels for each format: what its header states, what decoding it takes, and how it is decoded.
 
 Rule: making a source decodes nothing and is linear in the bytes. `memory` is what decoding needs at its peak, as
-measured with `load_tests.decoding`; it is what the limits and the budget of photos being decoded count.
+measured with `load_tests.direct.decoding`; it is what the limits and the budget of photos being decoded count.
 """
 
 import struct

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sightline.v1 import lens_service_pb2
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SHOWROOM = ROOT / "examples/showroom/photos"
 
 

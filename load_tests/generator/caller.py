@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 
-from load_tests.records import CODES, LEFT, UNANSWERED
+from load_tests.generator.records import CODES, LEFT, UNANSWERED
 from sightline_client.target import proxy_option
 
 METHOD = "/sightline.v1.LensService/Search"

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from load_tests.arrivals import Phase, schedule
-from load_tests.caller import PATIENT, Manner
-from load_tests.tasks import Due, Moment
+from load_tests.generator.arrivals import Phase, schedule
+from load_tests.generator.caller import PATIENT, Manner
+from load_tests.generator.tasks import Due, Moment
 
-FOLDER = Path(__file__).with_name("scenarios")
+FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The cost of decoding: `python -m load_tests.decoding [--against SERVER_FOLDER] [--turns 5]`.
+"""The cost of decoding: `python -m load_tests.direct.decoding [--against SERVER_FOLDER] [--turns 5]`.
 
 Draws photos as phones and shops send them and decodes each one in a separate process, in turn with the same step of
 another checkout where `--against` names its `server` folder. Prints one line a photo: CPU milliseconds, the peak of
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 REPEATS = 5
 PROGRAM = """
 import hashlib, json, re, sys, time

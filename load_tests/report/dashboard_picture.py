@@ -1,4 +1,4 @@
-"""Draws the dashboard's main panels from a real run: `python -m load_tests.dashboard_picture --out FILE.png`.
+"""Draws the dashboard's main panels from a real run: `python -m load_tests.report.dashboard_picture --out FILE.png`.
 
 A server on a catalog, Debian's Prometheus next to it, calls that rise from half of what the server can do to three
 times as much and fall back; then the panels' own expressions, asked as Grafana asks them. Needs matplotlib, which is no
@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from load_tests.arrivals import Phase, schedule
-from load_tests.generator import Generator
-from load_tests.photos import SHOWROOM, bad_requests, read_photos
-from load_tests.tasks import Due
+from load_tests.generator.arrivals import Phase, schedule
+from load_tests.generator.photos import SHOWROOM, bad_requests, read_photos
+from load_tests.generator.process import Generator
+from load_tests.generator.tasks import Due
 from scripts.dashboard_panels import ROWS
 from scripts.dashboard_panels.panel import Panel
 from sightline_client.local_server import LocalServer

@@ -11,10 +11,10 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from load_tests.caller import Caller
-from load_tests.playing import serve
-from load_tests.records import Run
-from load_tests.tasks import Abandonment, ClosedLoop, Due, OpenLoop
+from load_tests.generator.caller import Caller
+from load_tests.generator.playing import serve
+from load_tests.generator.records import Run
+from load_tests.generator.tasks import Abandonment, ClosedLoop, Due, OpenLoop
 
 WOUND_UP_S = 30.0
 

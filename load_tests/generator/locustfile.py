@@ -1,4 +1,4 @@
-"""The same calls for people who prefer Locust's web page: `locust -f load_tests/locustfile.py --host HOST:PORT`.
+"""The same calls from the web page of Locust: `locust -f load_tests/generator/locustfile.py --host HOST:PORT`.
 
 Needs `pip install locust`. Rule: Locust's users wait for each answer before the next call (a closed loop), so its
 latencies leave out what a stall would have cost the calls that were never sent; figures of record come from
@@ -15,7 +15,7 @@ import grpc
 import grpc.experimental.gevent
 from locust import User, between, task
 
-from load_tests.photos import SHOWROOM, read_photos
+from load_tests.generator.photos import SHOWROOM, read_photos
 from sightline_client.target import proxy_option
 
 METHOD = "/sightline.v1.LensService/Search"

@@ -11,9 +11,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Thread
 
-from load_tests.caller import Caller
-from load_tests.records import LEFT, to_run
-from load_tests.tasks import Abandonment, ClosedLoop, OpenLoop
+from load_tests.generator.caller import Caller
+from load_tests.generator.records import LEFT, to_run
+from load_tests.generator.tasks import Abandonment, ClosedLoop, OpenLoop
 
 NICE = -10
 BACK_OFF_S = 0.1

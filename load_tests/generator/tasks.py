@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from load_tests.caller import PATIENT, Manner
+from load_tests.generator.caller import PATIENT, Manner
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Thread
 
-from load_tests.generator import Generator
-from load_tests.holdings import Watch
-from load_tests.machine import quiet, read_cpu
-from load_tests.pace import Pace, look_at_pace
-from load_tests.scrapes import Scrape, scrape
+from load_tests.generator.process import Generator
+from load_tests.observe.holdings import Watch
+from load_tests.observe.machine import quiet, read_cpu
+from load_tests.observe.pace import Pace, look_at_pace
+from load_tests.observe.scrapes import Scrape, scrape
 
 SETTLE_S = 5.0
 

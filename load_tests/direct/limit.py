@@ -1,4 +1,4 @@
-"""The rate of this machine without any server: `python -m load_tests.limit --catalog DIR`.
+"""The rate of this machine without any server: `python -m load_tests.direct.limit --catalog DIR`.
 
 Sweeps photos per batch x threads per model call x processes over `DirectPath`, prints the grid, reads the best cells
 again in turn, and takes the best of them.
@@ -20,9 +20,9 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from load_tests.direct import DirectPath
-from load_tests.photos import ROOT, SHOWROOM, Photos, read_photos
-from load_tests.playing import end_with_parent
+from load_tests.direct.path import DirectPath
+from load_tests.generator.photos import ROOT, SHOWROOM, Photos, read_photos
+from load_tests.generator.playing import end_with_parent
 from sightline_models.places import default_home
 
 BATCHES = (1, 2, 4, 8)

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from load_tests.holdings import MEGABYTE, Look
-from load_tests.plots import Series, chart
-from load_tests.records import Run, histogram, percentile
-from load_tests.scenario import Scenario
-from load_tests.scrapes import STAGES, Between, Scrape
+from load_tests.generator.records import Run, histogram, percentile
+from load_tests.observe.holdings import MEGABYTE, Look
+from load_tests.observe.scrapes import STAGES, Between, Scrape
+from load_tests.report.plots import Series, chart
+from load_tests.scenarios.scenario import Scenario
 
 Chart = dict[str, Any]
 MOST_DOTS = 4000

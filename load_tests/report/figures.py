@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from load_tests.arrivals import Phase
-from load_tests.holdings import MEGABYTE, Look, rss_slopes
-from load_tests.records import LEFT, Run, milliseconds, percentile
-from load_tests.scenario import Threshold
+from load_tests.generator.arrivals import Phase
+from load_tests.generator.records import LEFT, Run, milliseconds, percentile
+from load_tests.observe.holdings import MEGABYTE, Look, rss_slopes
+from load_tests.scenarios.scenario import Threshold
 
 SLACK = 1.25
 """A p99 within this factor of the steady one counts as recovered; windows after a spike are small."""

@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
-from load_tests import figures, report
-from load_tests.generator import Generator
-from load_tests.holdings import growth, look, rss_slopes
-from load_tests.observe import Server, observed, settle
-from load_tests.records import LEFT, Run
-from load_tests.scenario import Departures
-from load_tests.scrapes import Between
+from load_tests.generator.process import Generator
+from load_tests.generator.records import LEFT, Run
+from load_tests.generator.tasks import Abandonment
+from load_tests.observe.holdings import growth, look, rss_slopes
+from load_tests.observe.sampling import Server, observed, settle
+from load_tests.observe.scrapes import Between
+from load_tests.report import document, figures
+from load_tests.scenarios.scenario import Departures
 from load_tests.standstill import pauses
-from load_tests.tasks import Abandonment
 from sightline_server.telemetry.stopwatch import PLACES, STAGES
 
 REST_S = 25.0
@@ -71,7 +71,7 @@ def play(
         "machine": seen.quiet,
         "stages_ms": span.stage_shares(),
         "processes": processes,
-        "charts": report.process_charts(seen.watch.looks if seen.watch else []),
+        "charts": document.process_charts(seen.watch.looks if seen.watch else []),
     }
 
 

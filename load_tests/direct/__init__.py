@@ -1,0 +1,1 @@
+"""The server's own stages called directly, with no server."""

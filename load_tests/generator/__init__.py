@@ -1,0 +1,1 @@
+"""The callers: photos, arrivals, tasks, and the separate process that sends the calls."""

@@ -1,0 +1,1 @@
+"""Samples of a server, its processes and the machine, taken from outside."""
