@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sightline_client.cli import entry
 from sightline_client.cli.root import app
+from sightline_console import entry
 from sightline_server.cli import serve
 
 MAX_LINES = 8

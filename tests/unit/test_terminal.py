@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from sightline_client import convert, events, terminal
+from sightline_client import convert, events
 from sightline_client.answers import Answer
 from sightline_client.cli import tables
 from sightline_client.errors import SightlineError
+from sightline_console import terminal
 from sightline_server.cli.build_report import shown_progress
 from sightline_server.telemetry.logging import JsonFormatter, PlainFormatter
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
 from sightline_client.events import Box, DetectedObject
 from sightline_client.orientation import exif_orientation
-from sightline_client.terminal import printable
+from sightline_console.terminal import printable
 
 COLOURS = ("#e4572e", "#2e86ab", "#3a9d5d", "#8e5bd0", "#d99a00", "#c2377c", "#128c8c", "#6b6b6b")
 """One colour an object, used again after the last; all readable under white text."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from sightline_client.events import Event
-from sightline_client.terminal import printable
+from sightline_console.terminal import printable
 
 
 @dataclass(frozen=True, slots=True)

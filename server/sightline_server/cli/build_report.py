@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from sightline_client.terminal import echo, printable
+from sightline_console.terminal import echo, printable
 
 if TYPE_CHECKING:
     from sightline_server.ingest.build import BuildReport, Progress

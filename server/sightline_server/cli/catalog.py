@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sightline_client.cli import entry
-from sightline_client.terminal import echo, echo_lines, printable
+from sightline_console import entry
+from sightline_console.terminal import echo, echo_lines, printable
 from sightline_server.cli import engine_options
 from sightline_server.cli.build_report import shown_progress, summary
 from sightline_server.cli.catalog_options import fraction, header_value, parse_headers

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from sightline_client.terminal import echo, printable
+from sightline_console.terminal import echo, printable
 from sightline_server.control.client import ask_reload, socket_of
 from sightline_server.control.protocol import Reloaded
 from sightline_server.errors import ErrorKind, SightlineError

@@ -20,7 +20,7 @@ from sightline_client.cli import tables
 from sightline_client.errors import SightlineError as ClientError
 from sightline_client.options import ClientOptions
 from sightline_client.sync import Client
-from sightline_client.terminal import echo, echo_lines
+from sightline_console.terminal import echo, echo_lines
 from sightline_server.cli import demo_catalog, demo_report
 from sightline_server.errors import ErrorKind, SightlineError
 

@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sightline_client.terminal import echo, printable
 from sightline_command.allocator import TUNABLE, VARIABLE, is_glibc
+from sightline_console.terminal import echo, printable
 from sightline_models.defaults import DEFAULT_MODELS
 from sightline_models.errors import ModelError, NoHomeError
 from sightline_models.places import default_repository, missing_right

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sightline_client.terminal import echo, echo_lines
+from sightline_console.terminal import echo, echo_lines
 from sightline_models.errors import NoHomeError
 from sightline_models.places import DEFAULT_HOME, HOME_VARIABLE, find_home
 from sightline_server.app.embedded import install_engine

@@ -14,8 +14,8 @@ import typer
 from rich import progress as rich_progress
 from rich.console import Console
 
-from sightline_client.cli import entry
-from sightline_client.terminal import echo, echo_lines
+from sightline_console import entry
+from sightline_console.terminal import echo, echo_lines
 from sightline_models.check import Checked, check_one
 from sightline_models.defaults import DEFAULT_MODELS
 from sightline_models.errors import ModelError, NoHomeError

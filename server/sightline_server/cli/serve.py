@@ -14,8 +14,8 @@ from typing import Annotated
 
 import typer
 
-from sightline_client.cli import entry
-from sightline_client.terminal import echo, echo_lines
+from sightline_console import entry
+from sightline_console.terminal import echo, echo_lines
 from sightline_models.places import missing_right
 from sightline_server.cli import engine_options
 from sightline_server.cli.hangup import Hangups, block_hangup, receive_hangups

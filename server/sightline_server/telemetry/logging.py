@@ -9,7 +9,7 @@ import sys
 from datetime import UTC, datetime
 from types import TracebackType
 
-from sightline_client.terminal import printable, printable_lines
+from sightline_console.terminal import printable, printable_lines
 
 ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 

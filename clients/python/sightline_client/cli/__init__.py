@@ -15,7 +15,8 @@ def main() -> None:
     try:
         if sys.argv[1:2] and sys.argv[1] in QUIET_COMMANDS:
             _load_grpc_quietly()
-        from sightline_client.cli import entry, root
+        from sightline_client.cli import root
+        from sightline_console import entry
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(entry.run(root.app, None, "sightline"))

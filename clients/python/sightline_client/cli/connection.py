@@ -10,7 +10,7 @@ from sightline_client.errors import ConfigurationError, SightlineError
 from sightline_client.local_server import LocalServerError
 from sightline_client.options import ClientOptions, TlsOptions
 from sightline_client.target import check_plaintext, grpc_target
-from sightline_client.terminal import echo, echo_lines
+from sightline_console.terminal import echo, echo_lines
 
 WAYS_OUT = "use --tls (or --tls-ca FILE), or --insecure where something else encrypts the connection"
 

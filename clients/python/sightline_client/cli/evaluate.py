@@ -30,8 +30,8 @@ from sightline_client.events import FailureReason, Lane, Notice, Region
 from sightline_client.local_server import LocalServer
 from sightline_client.options import ClientOptions
 from sightline_client.queries import QueryFileError, listed
-from sightline_client.terminal import echo
 from sightline_client.values import INT32_MAX
+from sightline_console.terminal import echo
 
 SHOWN_FAILURES = 5
 PATIENCE_S = 120.0

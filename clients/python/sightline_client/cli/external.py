@@ -8,8 +8,8 @@ from importlib.metadata import EntryPoint, entry_points
 
 import typer
 
-from sightline_client.cli import entry
-from sightline_client.terminal import echo
+from sightline_console import entry
+from sightline_console.terminal import echo
 
 GROUP = "sightline.commands"
 OURS = ("sightline", "sightline_client", "sightline_models", "sightline_server")

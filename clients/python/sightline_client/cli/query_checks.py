@@ -13,7 +13,7 @@ from pathlib import Path
 import typer
 
 from sightline_client.queries import Query, QueryFile, QueryFileError, listed, read_query_file
-from sightline_client.terminal import echo, echo_lines
+from sightline_console.terminal import echo, echo_lines
 
 
 def checked_queries(path: Path, encoding: str | None, *, allow_missing: bool) -> Sequence[Query]:

@@ -9,7 +9,7 @@ import importlib.metadata
 import typer
 
 from sightline_client.cli import evaluate, external, search
-from sightline_client.terminal import echo
+from sightline_console.terminal import echo
 
 app = typer.Typer(
     name="sightline",

@@ -14,8 +14,8 @@ from sightline_client.cli.regions import parse_box, parse_point
 from sightline_client.errors import SightlineError
 from sightline_client.options import DEFAULT_TARGET, ClientOptions
 from sightline_client.sync import Client
-from sightline_client.terminal import echo
 from sightline_client.values import INT32_MAX
+from sightline_console.terminal import echo
 
 if TYPE_CHECKING:
     from io import BufferedReader

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from sightline_client.answers import Answer
 from sightline_client.events import DetectedObject, Done, MatchLevel, Notice, ObjectFailure, RankedProduct, ReasonKind
-from sightline_client.terminal import printable
+from sightline_console.terminal import printable
 
 FILE_WIDTH = 120
 

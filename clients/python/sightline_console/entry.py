@@ -10,17 +10,25 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Protocol, runtime_checkable
 
 import typer
 
-from sightline_client.errors import SightlineError
-from sightline_client.terminal import echo, echo_lines, printable
+from sightline_console.terminal import echo, echo_lines, printable
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 TRACEBACK_VARIABLE = "SIGHTLINE_TRACEBACK"
 
 # Typer exports some of these exceptions, but not their base.
 _UsageProblem: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+@runtime_checkable
+class Described(Protocol):
+    """An error that words itself for a user."""
+
+    def one_line(self) -> str:
+        """The error as one line of printable text."""
 
 
 def run(app: typer.Typer, arguments: Sequence[str] | None, name: str) -> int:
@@ -79,7 +87,7 @@ def _report(error: Exception) -> int:
 def described(error: Exception) -> str:
     """One line about an error: a user's mistake as it is, any other exception as an internal error."""
     match error:
-        case SightlineError():
+        case Described():
             return error.one_line()
         case OSError():
             reason = error.strerror or str(error)
