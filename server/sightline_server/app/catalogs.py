@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def check_folders(settings: Settings) -> dict[str, Path]:
-    """The folder of each catalog by its name, after a look into each.
+    """The folder of each catalog by its name, after a check of each.
 
     Raises `SightlineError` of kind CONFIGURATION when none was given, or one is not a catalog.
     """

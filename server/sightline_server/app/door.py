@@ -1,4 +1,4 @@
-"""The gRPC side, which stands, and refuses, before there is anything behind it."""
+"""The gRPC side of a process, which refuses calls until there is a pipeline that can serve them."""
 
 import asyncio
 import contextlib
@@ -29,16 +29,16 @@ from sightline_server.telemetry.tracing import OFF, Tracing
 log = logging.getLogger(__name__)
 
 LAST_WORDS_S = 1.0
-"""How long calls that a stop ends may take to send their final status."""
+"""Seconds that cancelled calls may take to send their final status."""
 
 
 class Door:
-    """The gRPC side, which stands before there is anything behind it."""
+    """Admission, health, the service and the gRPC server, in the states starting, serving and stopping."""
 
     def __init__(
         self, settings: Settings, metrics: Metrics, tracing: Tracing = OFF, *, tls: Contents | None = None
     ) -> None:
-        """`tls` are contents of the TLS files that were good, for a worker that starts while they are not.
+        """`tls` is the content of the TLS files when they were last valid, for a worker that starts while they are not.
 
         Raises `SightlineError` of kind CONFIGURATION when the TLS files cannot be used.
         """
@@ -95,7 +95,7 @@ class Door:
         self._trimming.used(used)
 
     async def close(self, grace_s: float) -> None:
-        """Lets nobody in any more, waits for those inside for at most `grace_s`, and ends the calls of the others.
+        """Refuses new calls, waits for accepted ones for at most `grace_s` seconds, and cancels the rest.
 
         Cancelling it, as a second signal does, ends the calls at once.
         """

@@ -24,8 +24,8 @@ async def engine_session(
 
     Raises `SightlineError`, of kind CONFIGURATION where images would leave this machine without encryption unasked.
 
-    `watched` are the models' digests when a parent process watches that Triton and its processes: then this one, when
-    idle, sends it no calls of its own.
+    `watched` are the models' digests when a parent process watches that Triton and its processes: then this process
+    sends it no tiny infers while it is idle.
     """
     listener = events or NoEvents()
     host = make_host(settings, listener.provider, watched or {})

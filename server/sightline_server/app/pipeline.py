@@ -38,7 +38,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What runs batches: items that it takes in one call (0: any number), and calls that keep it busy."""
+    """A device that runs batches: the most items of one call (0: any number), and the calls that keep it busy."""
 
     max_batch: int
     slots: int

@@ -79,7 +79,7 @@ class CatalogReloader:
         self._turn = asyncio.Lock()
 
     async def reload(self, names: Sequence[str] = ()) -> list[Reloaded]:
-        """What became of each of `names`, or of every catalog where none is named."""
+        """Opens each of `names` again, or every catalog where none is named, and reports on each."""
         async with self._turn:
             return [await self._one(name) for name in dict.fromkeys(names or self._shelf.folders)]
 
@@ -116,7 +116,7 @@ class CatalogReloader:
 
 
 class Reloading:
-    """A SIGHUP to a server of one process: TLS files and catalogs are read again; the log says how that went."""
+    """Reads the files of a server of one process again: TLS files and catalogs on SIGHUP, catalogs on request."""
 
     def __init__(self, certificates: Certificates | None, catalogs: CatalogReloader) -> None:
         self._certificates = certificates
@@ -132,8 +132,12 @@ class Reloading:
             self._once_more = True
             log.info("SIGHUP: a reload runs, one more follows")
 
+    async def reload_catalogs(self, names: Sequence[str] = ()) -> list[Reloaded]:
+        """Opens each of `names` again, or every catalog where none is named, and reports on each."""
+        return await self._catalogs.reload(names)
+
     def end(self) -> None:
-        """Nothing is reloaded any more."""
+        """Cancels the reload that is running; none begins from now on."""
         self._once_more = False
         if self._task is not None:
             self._task.cancel()
@@ -153,7 +157,7 @@ class Reloading:
 
 
 async def reload_files(certificates: Certificates | None) -> None:
-    """Reads the TLS files again, also where they look unchanged; the log says how that went."""
+    """Reads the TLS files again, also when they seem unchanged, and logs the outcome."""
     if certificates is None:
         log.info("SIGHUP: no TLS files to read")
         return

@@ -4,42 +4,25 @@
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
-from sightline_server.admission.slots import Admission
 from sightline_server.app.catalogs import publish_folders
 from sightline_server.app.checks import check_settings
 from sightline_server.app.engine import engine_session
 from sightline_server.app.metrics_page import build_facts, start_metrics
-from sightline_server.app.parts import admit_calls, build_core, build_edge, start_refusing
+from sightline_server.app.parts import Core, Edge, admit_calls, build_core, build_edge, start_refusing
 from sightline_server.app.reload import CatalogReloader, RegistryShelf, Reloading
+from sightline_server.app.running import Running
 from sightline_server.app.warm_up import warm_up
-from sightline_server.control.protocol import Reload
 from sightline_server.domain.models import DETECTOR, EMBEDDER
-from sightline_server.ports import Engine
 from sightline_server.rpc import server as rpc_server
 from sightline_server.settings import Settings
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A server that serves: its addresses, and what a test or a stop needs of it."""
-
-    address: str
-    metrics_address: str
-    admission: Admission
-    engine: Engine
-    metrics: Metrics
-    reload: Callable[[], object]
-    """Begins to read again what can be read while the server serves: the TLS files and the catalogs."""
-    reload_catalogs: Reload
-    """Opens catalogs again and reports on each."""
 
 
 @asynccontextmanager
@@ -67,10 +50,13 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         metrics.workers.set(1)
         await admit_calls(edge, core)
         stack.push_async_callback(door.close, settings.server.grace_s)
-        shelf = RegistryShelf(folders, core.registry, core.device, engine.spec(EMBEDDER))
-        reloader = CatalogReloader(shelf, core.catalog_metrics)
-        reloading = Reloading(door.certificates, reloader)
-        stack.callback(reloading.end)
-        yield Running(
-            str(address), metrics_address, door.admission, engine, metrics, reloading.on_hangup, reloader.reload
-        )
+        reloading = build_reloading(stack, edge, core, folders)
+        yield Running(str(address), metrics_address, reloading.on_hangup, reloading.reload_catalogs)
+
+
+def build_reloading(stack: AsyncExitStack, edge: Edge, core: Core, folders: Mapping[str, Path]) -> Reloading:
+    """The reloads of the TLS files and of the catalogs in `folders`; a running one is cancelled when `stack` ends."""
+    shelf = RegistryShelf(folders, core.registry, core.device, core.engine.spec(EMBEDDER))
+    reloading = Reloading(edge.door.certificates, CatalogReloader(shelf, core.catalog_metrics))
+    stack.callback(reloading.end)
+    return reloading

@@ -1,9 +1,8 @@
 """The parent for the length of a block: what it owns, in which order it starts, and in which it stops."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from sightline_server.app.background import keep_certificates
@@ -11,7 +10,7 @@ from sightline_server.app.checks import check_settings
 from sightline_server.app.engine import engine_session
 from sightline_server.app.metrics_page import build_facts, start_metrics
 from sightline_server.app.reload import CatalogReloader
-from sightline_server.control.protocol import Reload
+from sightline_server.app.running import Running
 from sightline_server.domain.address import Address, parse_target
 from sightline_server.domain.models import EMBEDDER
 from sightline_server.ports import SharedEngine
@@ -33,21 +32,8 @@ PARENT = "parent"
 """The parent's name among the metrics' files."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunningCrew:
-    """Workers that serve, and where."""
-
-    address: str
-    metrics_address: str
-    crew: Crew[WorkerProcess]
-    reload: Callable[[], object]
-    """Begins to open the catalogs and the TLS files again and to replace the workers one by one."""
-    reload_catalogs: Reload
-    """Opens catalogs again, replaces the workers where one has changed, and reports on each."""
-
-
 @asynccontextmanager
-async def serving_with_workers(settings: Settings) -> AsyncIterator[RunningCrew]:
+async def serving_with_workers(settings: Settings) -> AsyncIterator[Running]:
     """`settings.server.workers` processes that serve, from warm-up to a graceful stop. Raises `SightlineError`."""
     certificates = open_certificates(settings.server)
     rpc_server.allowed_credentials(settings.server, certificates)
@@ -75,7 +61,7 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[RunningCrew]
         replacing = Replacing(parent, crew, engine, reloader)
         engine.on_change(replacing.on_engine)
         stack.callback(replacing.end)
-        yield RunningCrew(str(address), metrics_address, crew, replacing.reload, replacing.reload_catalogs)
+        yield Running(str(address), metrics_address, replacing.reload, replacing.reload_catalogs)
 
 
 class Parent:
