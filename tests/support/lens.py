@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
 from sightline_server.app.door import Door
-from sightline_server.app.parts import Core, Edge, admit_calls, build_core, build_edge, start_refusing
+from sightline_server.app.parts import Core, Front, admit_calls, build_core, build_front, start_refusing
 from sightline_server.domain.catalogs import DEFAULT_CATALOG, Capability
 from sightline_server.domain.items import Neighbour, Product
 from sightline_server.domain.models import DETECTOR, EMBEDDER, AnyRole, DetectorSpec, EmbedderSpec, Role, SpecT
@@ -194,7 +194,7 @@ if TYPE_CHECKING:
 class Served:
     """A server on a real port and what a test needs of it."""
 
-    edge: Edge
+    front: Front
     core: Core
     engine: FakeEngine
     index: Any
@@ -204,12 +204,12 @@ class Served:
     @property
     def door(self) -> Door:
         """The gRPC side."""
-        return self.edge.door
+        return self.front.door
 
     @property
     def metrics(self) -> Metrics:
         """Every metric of the server."""
-        return self.edge.metrics
+        return self.front.metrics
 
     @property
     def catalogs(self) -> Registry:
@@ -235,7 +235,7 @@ class Served:
 
     async def open(self) -> None:
         """Lets calls in."""
-        await admit_calls(self.edge, self.core)
+        await admit_calls(self.front, self.core)
 
 
 @asynccontextmanager
@@ -264,12 +264,12 @@ async def serving(
             for snapshot in (index, *others):
                 registry.publish(snapshot)
 
-        edge = build_edge(stack, settings, metrics, tracing=tracing)
-        address = stack.enter_context(listening(edge.door.server, settings.server, edge.door.certificates))
-        await start_refusing(stack, edge)
-        core = await build_core(stack, edge, engine, EngineMetrics(metrics), publish)
+        front = build_front(stack, settings, metrics, tracing=tracing)
+        address = stack.enter_context(listening(front.door.server, settings.server, front.door.certificates))
+        await start_refusing(stack, front)
+        core = await build_core(stack, front, engine, EngineMetrics(metrics), publish)
         channel = await stack.enter_async_context(channel_to(str(address), credentials, channel_options))
-        served = Served(edge, core, engine, index, str(address), channel)
+        served = Served(front, core, engine, index, str(address), channel)
         if opened:
             await served.open()
         yield served

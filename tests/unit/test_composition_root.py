@@ -16,7 +16,7 @@ BUILDERS = tuple(SERVER / "app" / f"{name}.py" for name in ("background", "catal
 PARENT = SERVER / "workers/serving.py"
 ROOTS = (SERVER / "app/serving.py", SERVER / "workers/worker.py", LENS)
 """The files that start a process which serves calls."""
-STEPS = {"build_edge", "build_core", "admit_calls"}
+STEPS = {"build_front", "build_core", "admit_calls"}
 VALUES = {"SightlineError"}
 """Classes that builders construct and that are not parts."""
 JOINED = {"Door", "Pipeline", "LensService", "build_pipeline"}

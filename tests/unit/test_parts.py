@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from sightline_server.admission.slots import ServerState
-from sightline_server.app.parts import admit_calls, build_core, build_edge, start_refusing
+from sightline_server.app.parts import admit_calls, build_core, build_front, start_refusing
 from sightline_server.batching.batcher import MicroBatcher
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
@@ -51,13 +50,13 @@ def noted(order: list[str], name: str, close: Any) -> Any:
 async def test_parts_end_in_reverse_order_of_their_start(ended: list[str]) -> None:
     metrics = Metrics()
     async with AsyncExitStack() as stack:
-        edge = build_edge(stack, SETTINGS, metrics)
-        stack.enter_context(listening(edge.door.server, SETTINGS.server))
+        front = build_front(stack, SETTINGS, metrics)
+        stack.enter_context(listening(front.door.server, SETTINGS.server))
         stack.callback(ended.append, "server")
-        await start_refusing(stack, edge)
+        await start_refusing(stack, front)
         stack.callback(ended.append, "engine")
-        core = await build_core(stack, edge, FakeEngine(), EngineMetrics(metrics), publish_one)
-        await admit_calls(edge, core)
+        core = await build_core(stack, front, FakeEngine(), EngineMetrics(metrics), publish_one)
+        await admit_calls(front, core)
     batchers = ["MicroBatcher"] * 3
     assert ended == ["DecodeProcesses", *batchers, "Registry", "DeviceThread", "engine", "server"]
 
@@ -65,11 +64,11 @@ async def test_parts_end_in_reverse_order_of_their_start(ended: list[str]) -> No
 async def test_calls_come_in_only_when_they_are_admitted() -> None:
     metrics, engine = Metrics(), FakeEngine()
     async with AsyncExitStack() as stack:
-        edge = build_edge(stack, SETTINGS, metrics)
-        core = await build_core(stack, edge, engine, EngineMetrics(metrics), publish_one)
-        states = [edge.door.admission.state.name]
-        await admit_calls(edge, core)
-        assert [*states, edge.door.admission.state.name] == ["STARTING", "SERVING"]
+        front = build_front(stack, SETTINGS, metrics)
+        core = await build_core(stack, front, engine, EngineMetrics(metrics), publish_one)
+        states = [front.door.admission.state.name]
+        await admit_calls(front, core)
+        assert [*states, front.door.admission.state.name] == ["STARTING", "SERVING"]
         assert metrics.registry.get_sample_value("sightline_engine_ready") == 1
         engine.ready = False
         assert metrics.registry.get_sample_value("sightline_engine_ready") == 0
@@ -84,8 +83,8 @@ async def build(engine: FakeEngine) -> None:
     """Builds parts whose catalogs cannot be opened. Raises `SightlineError`."""
     metrics = Metrics()
     async with AsyncExitStack() as stack:
-        edge = build_edge(stack, SETTINGS, metrics)
-        await build_core(stack, edge, engine, EngineMetrics(metrics), fail_to_publish)
+        front = build_front(stack, SETTINGS, metrics)
+        await build_core(stack, front, engine, EngineMetrics(metrics), fail_to_publish)
 
 
 async def test_catalogs_that_cannot_be_opened_end_what_was_started(ended: list[str]) -> None:
@@ -94,12 +93,12 @@ async def test_catalogs_that_cannot_be_opened_end_what_was_started(ended: list[s
     assert ended == ["Registry", "DeviceThread"]
 
 
-async def test_an_edge_reports_the_process_under_its_name(tmp_path: Path) -> None:
+async def test_a_front_reports_the_process_under_its_name(tmp_path: Path) -> None:
     metrics, authority = Metrics(), Authority(tmp_path)
     tls = {"tls_cert": str(authority.cert), "tls_key": str(authority.key)}
     settings = Settings(server=ServerSettings.model_validate({"listen": "127.0.0.1:0", **tls}))
     async with AsyncExitStack() as stack:
-        edge = build_edge(stack, settings, metrics, worker="7")
-        await start_refusing(stack, edge)
-        assert edge.door.certificates is not None
+        front = build_front(stack, settings, metrics, worker="7")
+        await start_refusing(stack, front)
+        assert front.door.certificates is not None
         assert metrics.registry.get_sample_value("sightline_worker_resident_memory_bytes", {"worker": "7"})

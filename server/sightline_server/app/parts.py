@@ -1,6 +1,6 @@
 """The parts of a process that serves calls: the only module that builds and joins them.
 
-    build_edge  traces, usage, a gRPC server that refuses calls  ->  build_core  catalogs, pipeline  ->  admit_calls
+    build_front  traces, usage, a gRPC server that refuses calls  ->  build_core  catalogs, pipeline  ->  admit_calls
 Rule: the server of one process, each worker and the tests' server are all built here. What differs between them is
 passed in: the engine, where the catalogs come from, and when the port is opened. Every part ends with the exit stack,
 in reverse order. A new part of the gRPC side is built in `door.py`, a new part of a search in `pipeline.py`, and one
@@ -33,7 +33,7 @@ PublishCatalogs = Callable[[Registry, DeviceThread, EmbedderSpec], Awaitable[Non
 
 
 @dataclass(frozen=True, slots=True)
-class Edge:
+class Front:
     """The parts that are there from the start: they measure, trace, and refuse calls while there is no core."""
 
     settings: Settings
@@ -44,7 +44,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """The parts behind the edge: they serve the calls that it admits."""
+    """The parts behind the front: they serve the calls that it admits."""
 
     engine: Engine
     events: EngineMetrics
@@ -54,7 +54,7 @@ class Core:
     pipeline: Pipeline
 
 
-def build_edge(
+def build_front(
     stack: AsyncExitStack,
     settings: Settings,
     metrics: Metrics,
@@ -62,8 +62,8 @@ def build_edge(
     tracing: Tracing | None = None,
     worker: str = ALONE,
     tls: Contents | None = None,
-) -> Edge:
-    """The edge of one process, which listens nowhere yet; what it starts ends with `stack`.
+) -> Front:
+    """The front of one process, which listens nowhere yet; what it starts ends with `stack`.
 
     `tracing`, which its caller closes, replaces that of the settings. `worker` is the name of the process in the
     metrics. `tls` is the content of the TLS files when they were last valid, for a worker that starts while they are
@@ -75,36 +75,36 @@ def build_edge(
     keep_telling_usage(stack, metrics, worker)
     door = Door(settings, metrics, tracing, tls=tls)
     keep_certificates(stack, door.certificates)
-    return Edge(settings, metrics, tracing, door)
+    return Front(settings, metrics, tracing, door)
 
 
-async def start_refusing(stack: AsyncExitStack, edge: Edge) -> None:
+async def start_refusing(stack: AsyncExitStack, front: Front) -> None:
     """Answers calls with UNAVAILABLE on the ports that were added; the gRPC server stops with `stack`."""
     # The health service reports SERVING for the server as a whole until something else is published.
-    await edge.door.health.publish()
-    await edge.door.server.start()
-    stack.push_async_callback(edge.door.server.stop, None)
+    await front.door.health.publish()
+    await front.door.server.start()
+    stack.push_async_callback(front.door.server.stop, None)
 
 
 async def build_core(
     stack: AsyncExitStack,
-    edge: Edge,
+    front: Front,
     engine: Engine,
     events: EngineMetrics,
     publish_catalogs: PublishCatalogs,
 ) -> Core:
-    """The core behind `edge`: the catalogs and the pipeline of a started `engine`; they end with `stack`.
+    """The core behind `front`: the catalogs and the pipeline of a started `engine`; they end with `stack`.
 
     `events` receives the engine's readiness from `admit_calls` on. Raises `SightlineError`.
     """
-    catalog_metrics = CatalogMetrics(edge.metrics)
+    catalog_metrics = CatalogMetrics(front.metrics)
     registry, device = new_registry(stack, catalog_metrics)
     await publish_catalogs(registry, device, engine.spec(EMBEDDER))
-    pipeline = await build_pipeline(stack, edge.settings, engine, registry, edge.metrics, edge.tracing)
+    pipeline = await build_pipeline(stack, front.settings, engine, registry, front.metrics, front.tracing)
     return Core(engine, events, registry, device, catalog_metrics, pipeline)
 
 
-async def admit_calls(edge: Edge, core: Core) -> None:
+async def admit_calls(front: Front, core: Core) -> None:
     """Lets calls in, as long as the engine is ready, and reports it to those that watch the health."""
-    edge.door.open(core.engine, core.pipeline, core.events)
-    await edge.door.health.publish()
+    front.door.open(core.engine, core.pipeline, core.events)
+    await front.door.health.publish()

@@ -13,7 +13,7 @@ from sightline_server.app.catalogs import publish_folders
 from sightline_server.app.checks import check_settings
 from sightline_server.app.engine import engine_session
 from sightline_server.app.metrics_page import build_facts, start_metrics
-from sightline_server.app.parts import Core, Edge, admit_calls, build_core, build_edge, start_refusing
+from sightline_server.app.parts import Core, Front, admit_calls, build_core, build_front, start_refusing
 from sightline_server.app.reload import CatalogReloader, RegistryShelf, Reloading
 from sightline_server.app.running import Running
 from sightline_server.app.warm_up import warm_up
@@ -33,30 +33,30 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
     """
     metrics = Metrics()
     async with AsyncExitStack() as stack:
-        edge = build_edge(stack, settings, metrics)
-        door = edge.door
+        front = build_front(stack, settings, metrics)
+        door = front.door
         metrics_address = start_metrics(stack, settings.server, metrics.registry)
         metrics.workers_wanted.set(1)
         address = stack.enter_context(rpc_server.listening(door.server, settings.server, door.certificates))
         # Before the engine: what is wrong with the settings is reported at once.
         folders = check_settings(settings)
-        await start_refusing(stack, edge)
+        await start_refusing(stack, front)
         events = EngineMetrics(metrics)
         engine = await stack.enter_async_context(engine_session(settings, events))
         log.info("engine: %s, %s", engine.spec(DETECTOR).identity, engine.spec(EMBEDDER).identity)
-        core = await build_core(stack, edge, engine, events, partial(publish_folders, folders))
+        core = await build_core(stack, front, engine, events, partial(publish_folders, folders))
         await warm_up(core.pipeline, settings)
         metrics.build.labels(**build_facts(engine)).set(1)
         metrics.workers.set(1)
-        await admit_calls(edge, core)
+        await admit_calls(front, core)
         stack.push_async_callback(door.close, settings.server.grace_s)
-        reloading = build_reloading(stack, edge, core, folders)
+        reloading = build_reloading(stack, front, core, folders)
         yield Running(str(address), metrics_address, reloading.on_hangup, reloading.reload_catalogs)
 
 
-def build_reloading(stack: AsyncExitStack, edge: Edge, core: Core, folders: Mapping[str, Path]) -> Reloading:
+def build_reloading(stack: AsyncExitStack, front: Front, core: Core, folders: Mapping[str, Path]) -> Reloading:
     """The reloads of the TLS files and of the catalogs in `folders`; a running one is cancelled when `stack` ends."""
     shelf = RegistryShelf(folders, core.registry, core.device, core.engine.spec(EMBEDDER))
-    reloading = Reloading(edge.door.certificates, CatalogReloader(shelf, core.catalog_metrics))
+    reloading = Reloading(front.door.certificates, CatalogReloader(shelf, core.catalog_metrics))
     stack.callback(reloading.end)
     return reloading

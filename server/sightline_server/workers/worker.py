@@ -1,8 +1,8 @@
 """The worker's program: `python -m sightline_server.workers.worker PARENT`, with its task on standard input.
 
-Rule: it listens when everything behind the door is warm and its parent says so, and stops listening first when it ends,
-so that connections go to workers that serve. SIGTERM, once or often, lets accepted calls finish; SIGINT, which is the
-parent's alone, ends them with a word to their callers. It dies with its parent, whose engine it uses.
+Rule: it listens when its parts are warm and its parent says so, and stops listening first when it ends, so that
+connections go to workers that serve. SIGTERM, once or often, lets accepted calls finish; SIGINT, which only the parent
+sends, cancels them with a final status to their callers. It dies with its parent, whose engine it uses.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from sightline_server.app.engine import engine_session
-from sightline_server.app.parts import Edge, admit_calls, build_core, build_edge
+from sightline_server.app.parts import Front, admit_calls, build_core, build_front
 from sightline_server.app.warm_up import warm_up
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
@@ -35,20 +35,20 @@ FAILED, MISCONFIGURED = 1, 2
 
 
 class WorkerEngineMetrics(EngineMetrics):
-    """What a worker reports of the engine: whether and how it reaches it. The rest is the parent's to tell, once."""
+    """Metrics of how a worker reaches the engine; the parent reports everything else, once for all workers."""
 
     def __init__(self, metrics: Metrics, say: Callable[[bytes], object]) -> None:
         super().__init__(metrics)
         self._say = say
 
     def restarted(self, kind: str, /) -> None:
-        """A connection made again; the parent counts what was mended."""
+        """Ignores a reconnection; the parent counts restarts."""
 
     def provider(self, model: str, name: str, /) -> None:
         """Always `remote` from here."""
 
     def given_up(self, model: str, /) -> None:
-        """Told to the parent, whose engine it is."""
+        """Reports the model to the parent, which owns the engine."""
         with suppress(OSError):
             self._say(given_up_line(model))
 
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def words_to_parent() -> Callable[[bytes], object]:
-    """Keeps the pipe to the parent for itself: what any library prints goes to standard error from now on."""
+    """A function that writes a line to the parent. Whatever a library prints goes to standard error from now on."""
     pipe = os.dup(1)
     os.dup2(2, 1)
     return lambda line: os.write(pipe, line)
@@ -86,8 +86,8 @@ async def serve(task: Task, say: Callable[[bytes], object]) -> None:
     assert serving is not None
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, serving.cancel)
-    async with standing(task, say) as edge:
-        door = edge.door
+    async with standing(task, say) as front:
+        door = front.door
         say(WARM)
         # The parent lets all of its first workers listen at once; one that is replaced it lets listen as it comes.
         await asyncio.to_thread(sys.stdin.buffer.readline)
@@ -98,19 +98,19 @@ async def serve(task: Task, say: Callable[[bytes], object]) -> None:
 
 
 @asynccontextmanager
-async def standing(task: Task, say: Callable[[bytes], object]) -> AsyncIterator[Edge]:
+async def standing(task: Task, say: Callable[[bytes], object]) -> AsyncIterator[Front]:
     """One worker for the length of the block, all but listening. Raises `SightlineError`."""
     settings, metrics = task.settings, Metrics()
     async with AsyncExitStack() as stack:
-        edge = build_edge(stack, settings, metrics, worker=str(task.number), tls=task.tls)
-        stack.push_async_callback(edge.door.server.stop, None)
+        front = build_front(stack, settings, metrics, worker=str(task.number), tls=task.tls)
+        stack.push_async_callback(front.door.server.stop, None)
         events = WorkerEngineMetrics(metrics, say)
         engine = await stack.enter_async_context(engine_session(settings, events, watched=task.digests))
-        core = await build_core(stack, edge, engine, events, partial(publish_shared, task))
+        core = await build_core(stack, front, engine, events, partial(publish_shared, task))
         await warm_up(core.pipeline, settings)
-        await admit_calls(edge, core)
-        stack.push_async_callback(leave, edge, settings.server.grace_s)
-        yield edge
+        await admit_calls(front, core)
+        stack.push_async_callback(leave, front, settings.server.grace_s)
+        yield front
 
 
 async def publish_shared(task: Task, registry: Registry, device: DeviceThread, embedder: EmbedderSpec) -> None:
@@ -121,15 +121,15 @@ async def publish_shared(task: Task, registry: Registry, device: DeviceThread, e
         shared.close()
 
 
-async def leave(edge: Edge, grace_s: float) -> None:
-    """Stops listening and tells clients to connect again; then lets accepted calls finish, as a whole server does."""
-    door = edge.door
+async def leave(front: Front, grace_s: float) -> None:
+    """Stops listening and makes clients connect again; then lets accepted calls finish, as a lone server does."""
+    door = front.door
     ending = asyncio.create_task(door.server.stop(2 * grace_s), name="stop-listening")
     await asyncio.sleep(0)
     try:
         await door.close(grace_s)
     finally:
-        # Ends what is no call of ours, such as a balancer that watches the health; the first stop returns with it.
+        # Ends what is not a call of ours, such as a balancer that watches the health; the first stop returns with it.
         await door.server.stop(None)
         await ending
 
