@@ -23,7 +23,7 @@ class SharedCatalogs:
 
     @property
     def shared(self) -> tuple[SharedCatalog, ...]:
-        """What a worker that starts now is given."""
+        """The catalogs that a worker inherits when it starts now."""
         return tuple(self._shared.values())
 
     async def open_all(self) -> None:
@@ -48,7 +48,7 @@ class SharedCatalogs:
             before.close()
 
     def close(self) -> None:
-        """Lets go of all."""
+        """Frees every catalog."""
         for shared in self._shared.values():
             shared.close()
         self._shared.clear()

@@ -1,7 +1,8 @@
 """The parent's handle of one worker process, from its start to its end.
 
-Rule: started from the main thread (it dies with the thread that started it), in a process group of its own (a Ctrl-C on
-the terminal is the parent's alone), with its task on a pipe and the catalog's files inherited.
+Rule: it is started from the main thread, because it dies with the thread that started it, and in its own process
+group, so that a Ctrl-C on the terminal reaches the parent only. It gets its task on a pipe and inherits the catalogs'
+files.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from sightline_server.process_identity import identity_of
 from sightline_server.workers.task import LISTEN, SERVING, Task, failure_of, given_up_of
 
 COMMAND = ("-P", "-m", "sightline_server.workers.worker")
-"""-P: nothing in the working directory is taken for a module of ours."""
+"""-P: no file in the working directory is imported in place of a module of the server."""
 
 
 class WorkerProcess:
@@ -26,11 +27,11 @@ class WorkerProcess:
         self.number = task.number
         self.pid = process.pid
         self.identity = identity_of(process.pid)
-        """Its process, also after its end."""
+        """Identity of its process, valid also after its end."""
         self.serving = False
-        """Whether it serves now."""
+        """True while it serves."""
         self.dismissed = False
-        """Whether it was asked to end."""
+        """True once it was asked to end."""
         self.successor: asyncio.Future[WorkerProcess] = asyncio.get_running_loop().create_future()
         self._process = process
         self._on_given_up = on_given_up
@@ -40,7 +41,7 @@ class WorkerProcess:
         self._following = asyncio.create_task(self._follow(task), name=f"worker-{task.number}")
 
     async def _follow(self, task: Task) -> int:
-        """Hands over the task, hears how the start went, and waits for the end."""
+        """Sends the task, reads the outcome of the start, and waits for the end."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with suppress(ConnectionError):
@@ -64,7 +65,7 @@ class WorkerProcess:
         return code
 
     async def until_warm(self) -> None:
-        """Returns when it could listen. Raises `SightlineError` with its own words when it cannot serve."""
+        """Returns when it is ready to listen. Raises the `SightlineError` that the worker reports if it cannot."""
         await self._warm.wait()
         if self._failure is not None:
             raise self._failure
@@ -76,17 +77,17 @@ class WorkerProcess:
             self._process.stdin.write(LISTEN)
 
     async def until_serving(self) -> None:
-        """Returns when it serves. Raises `SightlineError` with its own words when it cannot."""
+        """Returns when it serves. Raises the `SightlineError` that the worker reports if it cannot."""
         await self._settled.wait()
         if self._failure is not None:
             raise self._failure
 
     async def ended(self) -> int:
-        """Waits for its end; the exit code, or the negative number of the signal that ended it."""
+        """Waits for its end; returns the exit code, or the negative number of the signal that ended it."""
         return await asyncio.shield(self._following)
 
     def dismiss(self) -> None:
-        """Asks it to finish what it has accepted and to end; one that does not serve yet is killed."""
+        """Asks it to finish its accepted calls and to end; kills one that does not serve yet."""
         self.dismissed = True
         if self.serving:
             self._signal(signal.SIGTERM)
@@ -94,12 +95,12 @@ class WorkerProcess:
             self.kill()
 
     def hurry(self) -> None:
-        """Asks it to end its calls now, with a word to their callers."""
+        """Asks it to cancel its calls now, with a final status to their callers."""
         self.dismissed = True
         self._signal(signal.SIGINT)
 
     def kill(self) -> None:
-        """Ends it now."""
+        """Kills it."""
         self.dismissed = True
         self._signal(signal.SIGKILL)
 
@@ -110,7 +111,7 @@ class WorkerProcess:
 
 
 async def start_worker(task: Task, on_given_up: Callable[[str], None]) -> WorkerProcess:
-    """Starts a worker; returns before it serves. `on_given_up` hears of models whose stubs Triton gave up."""
+    """Starts a worker; returns before it serves. `on_given_up` gets the models that Triton has marked as unhealthy."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, *COMMAND, str(os.getpid())),
         stdin=asyncio.subprocess.PIPE,
@@ -122,5 +123,5 @@ async def start_worker(task: Task, on_given_up: Callable[[str], None]) -> Worker
 
 
 def how(code: int) -> str:
-    """An exit code in words."""
+    """The end of a process with exit code `code`, as part of a sentence."""
     return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

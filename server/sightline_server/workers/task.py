@@ -1,7 +1,7 @@
-"""What a parent tells a worker on its standard input, and what it hears on the worker's standard output.
+"""The messages between a parent and a worker, on the worker's standard input and output.
 
     parent -> worker   the task, then LISTEN
-    worker -> parent   WARM, then SERVING; or instead of either, why it cannot; later, models that Triton gave up
+    worker -> parent   WARM, then SERVING, or an error in place of either; later, models that Triton marked unhealthy
 Rule: one line of plain JSON each, no pickles; descriptors travel by inheritance and are named by their numbers.
 """
 
@@ -21,16 +21,16 @@ SERVING = b'{"serving": true}\n'
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One worker's part: its number from 1 on, and everything that it does not find out itself."""
+    """Everything that a worker is given at its start; numbers begin at 1."""
 
     number: int
     settings: Settings
     digests: dict[str, str]
-    """Digests of the models' files when the parent watches their engine; empty when the engine is nobody's here."""
+    """Digests of the models' files when the parent watches their engine; empty for one at `engine.triton_url`."""
     metrics_folder: str
     catalogs: tuple[SharedCatalog, ...]
     tls: Contents | None = field(default=None, repr=False)
-    """What the TLS files held when they were last good, for a start at which they are not."""
+    """The content of the TLS files when they were last valid, for a start at which they are not."""
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -85,23 +85,23 @@ def share_of(settings: Settings, *, address: Address, engine: Address) -> Settin
 
 
 def given_up_line(model: str) -> bytes:
-    """What a worker says when Triton gave up the stub of `model`: the engine is the parent's to mend."""
+    """The line that reports `model` as marked unhealthy by Triton; the parent restarts it."""
     return json.dumps({"given_up": model}).encode() + b"\n"
 
 
 def given_up_of(line: bytes) -> str | None:
-    """The model that the worker that said `line` heard Triton give up; None for anything else."""
+    """The model that `line` reports as marked unhealthy by Triton; None for any other line."""
     model: str | None = json.loads(line).get("given_up")
     return model
 
 
 def failed_line(error: SightlineError) -> bytes:
-    """What a worker says when it cannot serve."""
+    """The line that reports why a worker cannot serve."""
     return json.dumps({"kind": error.kind.value, "message": error.message}).encode() + b"\n"
 
 
 def failure_of(line: bytes) -> SightlineError | None:
-    """Why the worker that said `line` cannot serve; None for WARM and SERVING."""
+    """The error that `line` reports; None for WARM and SERVING."""
     if line in (WARM, SERVING):
         return None
     said = json.loads(line)
