@@ -4,7 +4,7 @@ Place in the flow: compiled bytes -> `<repository>/<folder>/1/model.onnx` with a
 it is. The one rule: a file appears whole or not at all (temporary name, fsync, rename), and a file that is not what
 `model.json` and the package say it is counts as wrong.
 
-`models check` and the start of a server with an engine of its own look at the version that Triton serves: the highest.
+`models check` and the start of a server with the embedded engine read the version that Triton serves: the highest.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class StoredModel:
             remedy = f"it is an earlier default; {_PULL}"
             raise HashMismatchError(str(self.path), expected=self.expected, found=self.found, remedy=remedy)
         if self.state in (State.UNDECLARED, State.WRONG):
-            remedy = f"remove it and {_PULL}, or declare your own model in model.json beside it"
+            remedy = f"remove it and {_PULL}, or declare your own model in a model.json next to it"
             raise HashMismatchError(str(self.path), expected=self.expected, found=self.found, remedy=remedy)
 
 

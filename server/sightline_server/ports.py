@@ -50,11 +50,11 @@ class Engine(Models, Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether all models answered their latest probe and no call has failed since."""
+        """True if all models answered their latest probe and no call has failed since."""
 
     @property
     def metrics_url(self) -> str:
-        """Where the model server shows its own metrics; empty where that is not known."""
+        """The URL of the model server's own metrics; empty where that is not known."""
 
     def on_change(self, listener: Callable[[bool], None]) -> None:
         """Calls `listener` with the new readiness whenever it changes."""
@@ -112,11 +112,11 @@ class Snapshot(Protocol):
 
     @property
     def revision(self) -> str:
-        """Which version of the catalog this is."""
+        """The version of the catalog."""
 
     @property
     def built_at(self) -> str:
-        """When this revision was built, in ISO 8601."""
+        """The build time of this revision, in ISO 8601."""
 
     @property
     def embedder(self) -> str:
@@ -128,11 +128,11 @@ class Snapshot(Protocol):
 
     @property
     def product_count(self) -> int:
-        """How many products it holds."""
+        """The number of products."""
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """What its index can do."""
+        """The capabilities of its index."""
 
     @property
     def self_check_recall(self) -> float:

@@ -1,4 +1,4 @@
-"""What a search streams, typed: Accepted, Detected, one ObjectResults or ObjectFailure per object, Done.
+"""The typed events of a search, in order: Accepted, Detected, one ObjectResults or ObjectFailure per object, Done.
 
 Rule: plain frozen values without protobuf or gRPC, so that they can be kept, compared, pickled and made in tests.
 Coordinates are fractions of the upright photo: 0..1, origin top left. Times are milliseconds.
@@ -10,14 +10,14 @@ from enum import Enum
 
 
 class Lane(Enum):
-    """Which calls go first when the server is busy."""
+    """The priority of a call when the server is busy."""
 
     INTERACTIVE = "interactive"
     BATCH = "batch"
 
 
 class ObjectSource(Enum):
-    """Who said that there is an object; UNKNOWN is what a newer server says in words that this client lacks."""
+    """The source of an object; UNKNOWN stands for a value of a newer server that this client does not know."""
 
     UNKNOWN = "unknown"
     DETECTOR = "detector"
@@ -27,7 +27,7 @@ class ObjectSource(Enum):
 
 
 class MatchLevel(Enum):
-    """How close a match is."""
+    """The closeness of a match."""
 
     UNKNOWN = "unknown"
     WEAK = "weak"
@@ -36,7 +36,7 @@ class MatchLevel(Enum):
 
 
 class ReasonKind(Enum):
-    """What moved a product's score."""
+    """The kind of an adjustment of a product's score."""
 
     UNKNOWN = "unknown"
     VISUAL_SIMILARITY = "visual_similarity"
@@ -45,7 +45,7 @@ class ReasonKind(Enum):
 
 
 class FailureReason(Enum):
-    """Why one object could not be searched."""
+    """The reason why one object could not be searched."""
 
     UNKNOWN = "unknown"
     MODEL_ANSWER = "model_answer"
@@ -57,7 +57,7 @@ class FailureReason(Enum):
 
 
 class Notice(Enum):
-    """Something that a caller may want to tell the person who sent the photo."""
+    """A message for the person who sent the photo, which a caller may want to show."""
 
     UNKNOWN = "unknown"
     PERSON_ONLY = "person_only"
@@ -118,9 +118,9 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class RankedProduct:
-    """A product with its place, from 1.
+    """A product with its rank, from 1.
 
-    `similarity` is the cosine -1..1 of the closest picture, whose link is `matched_image`; products are ordered by
+    `similarity` is the cosine -1..1 of the closest image, whose link is `matched_image`; products are ordered by
     `score`, the similarity moved by the `reasons`.
     """
 
@@ -182,7 +182,7 @@ class ObjectFailure:
 
 @dataclass(frozen=True, slots=True)
 class StageTimings:
-    """Milliseconds by stage. A stage includes its wait for a place in a batch; that wait alone is `queue_ms`."""
+    """Milliseconds by stage. A stage includes its wait for a slot in a batch; that wait alone is `queue_ms`."""
 
     decode_ms: float = 0.0
     detect_ms: float = 0.0
@@ -196,7 +196,7 @@ class StageTimings:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The last event of a search that succeeded; `notice` is None when there is nothing to tell."""
+    """The last event of a search that succeeded; `notice` is None when there is no message."""
 
     timings: StageTimings
     catalog_revision: str

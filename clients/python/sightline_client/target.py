@@ -18,7 +18,7 @@ GRPC_SCHEME = re.compile(r"(dns|ipv4|ipv6|vsock|xds|google-c2p):(?![0-9]+$)")
 BELOW_LOCALHOST = re.compile(r"((?:dns:(?:///)?|grpc://)?)([^/:,]+\.localhost\.?(:[0-9]+))$", re.IGNORECASE)
 """A target such as dns:///shop.localhost:50051: scheme, authority, port."""
 PLAIN_SCHEME = "grpc://"
-"""May stand before HOST:PORT and says nothing; gRPC itself does not know it."""
+"""An optional prefix of HOST:PORT without a meaning; gRPC itself does not know it."""
 HIGHEST_PORT = 65535
 
 

@@ -32,7 +32,7 @@ class BatchObserver(Protocol):
     """Observer of a batcher; the telemetry implements it."""
 
     def batch_started(self, size: int, waiting: int) -> None:
-        """A batch of `size` items goes to the device, `waiting` items stay behind."""
+        """A batch of `size` items goes to the device, and `waiting` items remain in the queue."""
 
     def batch_ended(self, seconds: float) -> None:
         """The device answered or failed, `seconds` after the batch was formed."""
@@ -41,7 +41,7 @@ class BatchObserver(Protocol):
         """An entry got its slot after `seconds`."""
 
     def dropped(self, reason: str, items: int) -> None:
-        """`items` left without being run: `expired`, `cancelled` or `full`."""
+        """`items` were refused or dropped without being run: `expired`, `cancelled` or `full`."""
 
     def wasted(self, items: int) -> None:
         """`items` were run although their call had been cancelled."""
@@ -93,9 +93,9 @@ class MicroBatcher(Generic[ItemT, ResultT]):
         """Runs `items` together in one batch, with those of others; returns one result each, in order.
 
         `on_start` is called when their batch begins.
-        Raises `SightlineError`: OVERLOADED when the room is full, DEADLINE_EXCEEDED when `deadline` passed while
+        Raises `SightlineError`: OVERLOADED when the queue is full, DEADLINE_EXCEEDED when `deadline` passed while
         waiting, MODEL_ANSWER when the batch's answer has the wrong length, STOPPING after `close`, or whatever `run`
-        raised. Cancelling takes waiting items out of the room.
+        raised. Cancelling removes waiting items from the queue.
         """
         if self._closed:
             raise stopping()
@@ -112,9 +112,9 @@ class MicroBatcher(Generic[ItemT, ResultT]):
                 self._observer.dropped("cancelled", entry.cost)
 
     async def close(self) -> None:
-        """Fails what waits with STOPPING and returns when the running calls have ended.
+        """Fails the waiting entries with STOPPING and returns when the running batches have ended.
 
-        Batches of cancelled calls alone are abandoned: a device that does not answer must not delay a stop.
+        Batches that hold only cancelled calls are abandoned: a device that does not answer must not delay a stop.
         """
         self._closed = True
         for entry in self._window.close():
@@ -131,11 +131,14 @@ class MicroBatcher(Generic[ItemT, ResultT]):
         except WindowFull:
             self._observer.dropped("full", entry.cost)
             raise SightlineError(
-                ErrorKind.OVERLOADED, "too much work is waiting", retry_after_s=1.0, metadata={"limit": "queue"}
+                ErrorKind.OVERLOADED,
+                "the queue of waiting work is full",
+                retry_after_s=1.0,
+                metadata={"limit": "queue"},
             ) from None
 
     def _schedule_pump(self) -> None:
-        # One turn of the loop later: callers that are ready in the same turn share the batch.
+        # In the next iteration of the event loop: callers that are ready in the same iteration share the batch.
         if not self._pump_due:
             self._pump_due = True
             asyncio.get_running_loop().call_soon(self._pump)
@@ -146,7 +149,12 @@ class MicroBatcher(Generic[ItemT, ResultT]):
             batch = self._window.take(self._clock())
             for entry in batch.expired:
                 self._observer.dropped("expired", entry.cost)
-                self._settle(entry, SightlineError(ErrorKind.DEADLINE_EXCEEDED, "no time left while waiting"))
+                self._settle(
+                    entry,
+                    SightlineError(
+                        ErrorKind.DEADLINE_EXCEEDED, "the deadline passed while the request waited in a queue"
+                    ),
+                )
             if batch.entries:
                 self._free_slots -= 1
                 task = asyncio.create_task(self._run_batch(batch))
@@ -201,7 +209,7 @@ class MicroBatcher(Generic[ItemT, ResultT]):
 
 
 def stopping() -> SightlineError:
-    """The error of work that a stop ends."""
+    """The error of work that is ended by a stop."""
     return SightlineError(ErrorKind.STOPPING, "the server is stopping", retry_after_s=1.0)
 
 

@@ -1,7 +1,7 @@
-"""The waiting room of a batcher: what waits, what goes next, what is dropped. Sans-IO: no clock, no tasks, no locks.
+"""The queue of a batcher: which entries wait, go next or are dropped. Sans-IO: no clock, no tasks, no locks.
 
-Rule: every entry that was offered leaves exactly once: in a batch, expired, or withdrawn. Lower lanes go first; within
-a lane order is kept. Entries are never split, so that the items of one photo share a batch.
+Rule: every offered entry leaves the queue exactly once: in a batch, expired, or withdrawn. Lower lanes go first; within
+a lane the order is kept. Entries are never split, so that the items of one photo share a batch.
 """
 
 from collections import deque
@@ -28,7 +28,7 @@ def nothing() -> None:
 
 @dataclass(eq=False, slots=True)
 class Entry(Generic[ItemT]):
-    """Items of one caller that go together. `deadline` and `offered_at` are instants of one monotonic clock.
+    """Items of one caller that stay together. `deadline` and `offered_at` are instants of one monotonic clock.
 
     `on_start` is called when their batch is formed.
     """
@@ -64,8 +64,8 @@ class Batch(Generic[ItemT]):
         return max(entry.deadline for entry in self.entries)
 
 
-class WindowFull(Exception):  # noqa: N818  # it is an answer, not a fault
-    """The entry does not fit into what may wait."""
+class WindowFull(Exception):  # noqa: N818  # it is an outcome, not a fault
+    """The entry does not fit into the queue."""
 
 
 class Window(Generic[ItemT]):
@@ -88,7 +88,7 @@ class Window(Generic[ItemT]):
         return self._waiting
 
     def offer(self, entry: Entry[ItemT]) -> None:
-        """Lets `entry` wait.
+        """Adds `entry` to the queue.
 
         Raises `WindowFull` when it does not fit, ValueError when it is empty or could never be in a batch.
         """
@@ -108,7 +108,7 @@ class Window(Generic[ItemT]):
         return True
 
     def take(self, now: float) -> Batch[ItemT]:
-        """Forms the next batch at instant `now`; without entries when nothing worth running waits."""
+        """Forms the next batch at instant `now`; it is empty when no entry worth running waits."""
         taken: list[Entry[ItemT]] = []
         expired: list[Entry[ItemT]] = []
         budget = self.max_batch
@@ -123,12 +123,12 @@ class Window(Generic[ItemT]):
                     taken.append(entry)
                     budget -= entry.cost
             if lane:
-                # What did not fit goes first next time; no lower lane overtakes it.
+                # An entry that did not fit goes first next time; entries of later lanes do not overtake it.
                 break
         return Batch(tuple(taken), tuple(expired))
 
     def close(self) -> Iterable[Entry[ItemT]]:
-        """Empties the room; returns the entries that waited, as withdrawn."""
+        """Empties the queue; returns the entries that waited, as withdrawn."""
         left = [entry for lane in self._lanes for entry in lane]
         for lane in self._lanes:
             lane.clear()

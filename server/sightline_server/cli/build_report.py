@@ -24,7 +24,7 @@ SAME_IMAGES = 10
 """Links to one and the same image from which on the summary mentions it."""
 
 PLAIN_LINES = 10
-"""How often a build reports its progress where there is no terminal."""
+"""Seconds between two progress reports of a build where there is no terminal."""
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """`sightline catalog build`, `sightline catalog info` and `sightline catalog ids`.
 
-Rule: what went on stands on standard error, the result on standard output. Exit code 0 when there is a catalog, 1 when
+Rule: progress goes to standard error, the result to standard output. Exit code 0 when there is a catalog, 1 when
 the build failed, 2 when what was asked for is wrong, 130 after Ctrl-C; only 0 leaves a catalog behind.
 """
 
@@ -239,7 +239,7 @@ async def build_with_engine(settings: Settings, options: "BuildOptions") -> "Bui
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    # Whoever starts it with nohup wants it to go on when the terminal is closed.
+    # A user who starts it with nohup wants it to go on when the terminal is closed.
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, task.cancel)
     # Before the engine starts: a mistyped feed, folder or setting is reported at once.

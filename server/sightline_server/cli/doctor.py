@@ -1,7 +1,7 @@
-"""`sightline doctor`: what fits on this machine and what is missing, with a hint for each.
+"""`sightline doctor`: the findings about this machine, each with a hint where something is missing.
 
-Rule: it looks and changes nothing. FAIL is what keeps `sightline serve` from running and no command of ours can mend;
-WARN is what a command mends or what costs something; the exit code is 1 only with a FAIL.
+Rule: it inspects and changes nothing. FAIL keeps `sightline serve` from running and no `sightline` command repairs it;
+WARN is repaired by a command or has a cost; the exit code is 1 only with a FAIL.
 """
 
 import json
@@ -65,7 +65,7 @@ def doctor(
 
 
 def examine(settings: Settings) -> Iterator[Check]:
-    """Every check, in the order in which a newcomer would mend them."""
+    """Every check, in the order in which a newcomer would fix them."""
     embedded = embedded_checks()
     if embedded:
         yield embedded.python()
@@ -88,12 +88,12 @@ def examine(settings: Settings) -> Iterator[Check]:
 
 
 def freed_memory() -> Check:
-    """Whether the server's C library overwrites what is freed."""
+    """The finding about freed memory: it should be overwritten by the server's C library."""
     if not is_glibc():
         return Check(
             "freed memory",
             Verdict.WARN,
-            "stays as it is",
+            "not overwritten",
             "pieces of photos may stay in the server; docs/operate/privacy.md",
         )
     if TUNABLE in os.environ.get(VARIABLE, ""):
@@ -112,7 +112,7 @@ def gpus(run: Callable[..., "subprocess.CompletedProcess[str]"] = subprocess.run
 
 
 def gpu(devices: list[str]) -> Check:
-    """What the models could run on."""
+    """The finding about GPUs, on which the models could run."""
     if not devices:
         return Check("GPU", Verdict.OK, "none; everything runs on the CPU")
     hint = "the embedded engine uses it after `sightline engine install --gpu`; Triton's container with --triton-url"
@@ -120,7 +120,7 @@ def gpu(devices: list[str]) -> Check:
 
 
 def faiss(*, has_gpu: bool, version_of: Callable[[str], str] = version) -> Check:
-    """Which FAISS the index uses; never two, because they share one import name."""
+    """The finding about FAISS, which the index uses; never two of them, because they share one import name."""
     installed = {}
     for name in FAISS:
         try:
@@ -138,7 +138,7 @@ def faiss(*, has_gpu: bool, version_of: Callable[[str], str] = version) -> Check
 
 
 def engine(settings: Settings) -> Check:
-    """The model server."""
+    """The finding about the model server."""
     try:
         if link := link_of(settings.engine):
             link.check()
@@ -157,17 +157,19 @@ def engine(settings: Settings) -> Check:
 
 
 def workers(settings: Settings, cores: int) -> Iterator[Check]:
-    """Whether several processes make sense here; nothing for one."""
+    """The finding about several workers on this machine; none for one worker."""
     count = settings.server.workers
     if count > 1:
         found = f"{count} on {cores} cores"
         few = count * CORES_A_WORKER > cores
-        hint = "they take from the models what they need; docs/operate/workers.md says when they pay" if few else ""
+        hint = (
+            "they compete with the models for the cores; docs/operate/workers.md says when they pay off" if few else ""
+        )
         yield Check("workers", Verdict.WARN if few else Verdict.OK, found, hint)
 
 
 def models(settings: Settings) -> Iterator[Check]:
-    """The model files; those of a remote engine are its own affair."""
+    """The findings about the model files; none for a remote engine, which has its own."""
     if settings.engine.triton_url is not None:
         return
     for model in DEFAULT_MODELS:
@@ -191,7 +193,7 @@ def models(settings: Settings) -> Iterator[Check]:
 
 
 def table(checks: list[Check]) -> Table:
-    """The findings for people."""
+    """The findings as a human-readable table."""
     colours = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("", "what", "found", "hint"):

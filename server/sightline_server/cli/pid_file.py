@@ -1,4 +1,4 @@
-"""The file that tells other programs which process the server is.
+"""The file with the server's process id, for other programs.
 
 Rule: it appears whole, when the server serves, and goes with the server unless it is another one's by then.
 """

@@ -1,6 +1,6 @@
-"""What a machine gives a server: folders, shared memory, addresses, proxies; one finding each, for `sightline doctor`.
+"""Checks of a server's surroundings for `sightline doctor`: folders, shared memory, addresses, proxies.
 
-Rule: it looks and changes nothing.
+Rule: one finding each; they inspect and change nothing.
 """
 
 import os
@@ -39,7 +39,7 @@ def home_reason(path: Path) -> str:
 
 
 def shared_memory(settings: Settings, folder: Path = SHARED_MEMORY) -> Check:
-    """The shared memory through which engine and server pass tensors; only the embedded engine cannot do without."""
+    """The shared memory through which engine and server pass tensors; only the embedded engine requires it."""
     short = Verdict.FAIL if settings.engine.triton_url is None else Verdict.WARN
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
         return Check("shared memory", short, f"no writable {folder}", "mount a tmpfs there")
@@ -52,7 +52,7 @@ def shared_memory(settings: Settings, folder: Path = SHARED_MEMORY) -> Check:
 
 
 def port(name: str, address: Address, check: Callable[[], None] = lambda: None) -> Check:
-    """Whether the server could listen at `address`; `check` raises `SightlineError` where `serve` refuses to."""
+    """The finding about listening at `address`; `check` raises `SightlineError` where `serve` refuses it."""
     try:
         check()
     except SightlineError as error:
@@ -64,7 +64,7 @@ def port(name: str, address: Address, check: Callable[[], None] = lambda: None) 
 
 
 def proxies(environment: Mapping[str, str]) -> Iterator[Check]:
-    """The proxies that the environment names and what goes through them; nothing where there are none."""
+    """The proxies that the environment names, and the traffic that goes through them; none without a proxy."""
     named = [name for name in environment if name.lower() in PROXIES and environment[name]]
     if not named:
         return

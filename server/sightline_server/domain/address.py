@@ -20,7 +20,7 @@ UNSPECIFIED = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (nothing liste
 NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
 EXPECTED = "expected HOST:PORT, such as 127.0.0.1:50051"
 GRPC_SCHEMES = ("grpc://", "dns:///", "dns:", "ipv4:", "ipv6:")
-"""What may stand before HOST:PORT in a target; gRPC resolves it the same way without."""
+"""Prefixes that a target may have before HOST:PORT; gRPC resolves it the same way without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class TcpAddress:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine reaches the address; see `is_loopback_host`."""
+        """True if only this machine reaches the address; see `is_loopback_host`."""
         return is_loopback_host(self.host)
 
     @property
@@ -81,7 +81,7 @@ Address = TcpAddress | UnixAddress
 
 
 def is_loopback_host(host: str) -> bool:
-    """Whether `host`, a name or an IP address with or without brackets, is this machine and nothing else.
+    """Returns whether `host`, a name or an IP address with or without brackets, is this machine and nothing else.
 
     Of names, these are `localhost` and those below it (RFC 6761, section 6.3). No other name is looked up: what it
     resolves to now says nothing about the connection that is made later.
@@ -97,7 +97,7 @@ def is_loopback_host(host: str) -> bool:
 
 
 def is_below_localhost(host: str) -> bool:
-    """Whether `host` is a name such as `shop.localhost`."""
+    """Returns whether `host` is a name such as `shop.localhost`."""
     return host.rstrip(".").lower().endswith(f".{LOCALHOST}")
 
 

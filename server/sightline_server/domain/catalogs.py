@@ -8,7 +8,7 @@ from sightline_server.errors import ErrorKind, SightlineError
 
 DEFAULT_CATALOG = "default"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-"""What names look like: they become labels of metrics and parts of command lines."""
+"""The form of a name, which becomes a label of metrics and a part of command lines."""
 
 
 class Capability(Enum):

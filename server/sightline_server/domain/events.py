@@ -1,4 +1,4 @@
-"""What a search streams, in order: Accepted, Detected, one ObjectResults or ObjectFailure per object, Done."""
+"""The events of a search, in order: Accepted, Detected, one ObjectResults or ObjectFailure per object, Done."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -7,7 +7,7 @@ from sightline_server.domain.items import PhotoObject, RankedProduct
 
 
 class FailureReason(Enum):
-    """Why one object could not be searched."""
+    """The reason why one object could not be searched."""
 
     MODEL_ANSWER = "model_answer"
     INTERNAL = "internal"
@@ -16,7 +16,7 @@ class FailureReason(Enum):
 
 
 class Notice(Enum):
-    """What a caller may want to tell the person who sent the photo."""
+    """A message for the person who sent the photo, which a caller may want to show."""
 
     PERSON_ONLY = "person_only"
 
@@ -56,7 +56,7 @@ class ObjectFailure:
 
 @dataclass(frozen=True, slots=True)
 class StageTimings:
-    """Seconds of one call by stage; `queue` is the part of them spent waiting for a place in a batch."""
+    """Seconds of one call by stage; `queue` is the part of them spent waiting for a slot in a batch."""
 
     decode: float
     detect: float

@@ -1,4 +1,4 @@
-"""What the stages find: detections, objects, neighbours, products."""
+"""The results of the stages: detections, objects, neighbours, products."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from sightline_server.domain.geometry import Box
 
 
 class ObjectSource(Enum):
-    """Who said that there is an object."""
+    """The source of an object."""
 
     DETECTOR = "detector"
     BOX = "box"
@@ -27,7 +27,7 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What the detector found in one photo, best first: products, and people, whom only the choice of objects reads."""
+    """The detections in one photo, best first: products, and people, which only the choice of objects reads."""
 
     products: tuple[Detection, ...] = ()
     people: tuple[Detection, ...] = ()
@@ -79,7 +79,7 @@ class Neighbour:
 
 
 class MatchLevel(Enum):
-    """How close a match is."""
+    """The closeness of a match."""
 
     WEAK = "weak"
     SIMILAR = "similar"
@@ -87,7 +87,7 @@ class MatchLevel(Enum):
 
 
 class ReasonKind(Enum):
-    """What can move a product's score."""
+    """The kind of an adjustment of a product's score."""
 
     VISUAL_SIMILARITY = "visual_similarity"
     CATEGORY_MATCH = "category_match"

@@ -10,7 +10,7 @@ Region = Box | Point
 
 
 class Lane(IntEnum):
-    """Which calls go first; lower goes first."""
+    """The priority of a call; lower values go first."""
 
     INTERACTIVE = 0
     BATCH = 1
@@ -38,5 +38,5 @@ class SearchQuery:
 
     @property
     def needs_detector(self) -> bool:
-        """Whether a region needs the detector even where it does not look for people."""
+        """True if a region needs the detector even where it does not look for people."""
         return not self.regions or any(isinstance(region, Point) for region in self.regions)

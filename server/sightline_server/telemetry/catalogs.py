@@ -1,4 +1,4 @@
-"""What the registry of catalogs reports, as metrics.
+"""The metrics of the registry of catalogs.
 
 Rule: a catalog's name becomes a label only when one of its revisions is published, so never by what a caller writes.
 """

@@ -1,7 +1,7 @@
 """Every metric of the server; `docs/operate/metrics.md` is its table.
 
 Rule: histograms and counters that can be summed over replicas, labels of few values, and nothing that depends on what
-a photo shows. Each gauge states what becomes of it where several workers have it: their sum, the least, or the most.
+a photo shows. Each gauge states how the values of several workers are combined: sum, minimum or maximum.
 """
 
 from typing import Literal
@@ -11,7 +11,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-# Finest around the objective of a second: a quantile is guessed between two bounds, and 1.3 s was read as 2.4 s.
+# Finest around the objective of a second: a quantile is interpolated between two bounds, and 1.3 s was read as 2.4 s.
 STAGE_BUCKETS = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3),
     *(0.4, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0),
@@ -21,7 +21,7 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 BUILD_LABELS = ("sightline", "grpcio", "protobuf", "numpy", "tritonclient", "pylance", "detector", "embedder")
 
 OverWorkers = Literal["livesum", "livemin", "livemax"]
-"""How a gauge of several workers becomes one; workers that have ended count no more."""
+"""The way in which a gauge of several workers becomes one; workers that have ended no longer count."""
 
 
 class Metrics:
@@ -43,20 +43,18 @@ class Metrics:
             "refusal_seconds", "Seconds from a request's arrival to a refusal before Accepted.", QUEUE_BUCKETS, "reason"
         )
         self.refused_calls = self._counter(
-            "refused_calls", "Calls refused with RESOURCE_EXHAUSTED, by the limit that they did not fit into.", "limit"
+            "refused_calls", "Calls refused with RESOURCE_EXHAUSTED, by the limit that they exceeded.", "limit"
         )
         self.open_calls = self._gauge(
             "open_calls", "Searches that are open, their uploads included.", over_workers="livesum"
         )
-        self.in_flight = self._gauge(
-            "in_flight", "Searches that were let in and have not ended.", over_workers="livesum"
-        )
+        self.in_flight = self._gauge("in_flight", "Admitted searches that have not ended.", over_workers="livesum")
         self.request_bytes = self._gauge(
             "request_bytes", "Bytes reserved for requests that are being read, or held by them.", over_workers="livesum"
         )
         self.watches = self._gauge("watches", "Health watches that are open.", over_workers="livesum")
         self.concurrency_limit = self._gauge(
-            "concurrency_limit", "Calls that may be inside at once; adapts to the load.", over_workers="livesum"
+            "concurrency_limit", "Calls that may be admitted at once; adapts to the load.", over_workers="livesum"
         )
         self.first_result_seconds = self._histogram(
             "first_result_seconds", "Seconds from a request's arrival to the first object's event.", STAGE_BUCKETS
@@ -76,13 +74,13 @@ class Metrics:
         )
         self.batch_size = self._histogram("batch_size", "Items in a batch.", BATCH_BUCKETS, "batcher")
         self.batch_seconds = self._histogram(
-            "batch_seconds", "Seconds from a batch's forming to its answer.", STAGE_BUCKETS, "batcher"
+            "batch_seconds", "Seconds from forming a batch to its answer.", STAGE_BUCKETS, "batcher"
         )
         self.queue_items = self._gauge(
             "queue_items", "Items that waited when the latest batch was formed.", "batcher", over_workers="livesum"
         )
         self.dropped_items = self._counter(
-            "dropped_items", "Items that left a queue without being run.", "batcher", "reason"
+            "dropped_items", "Items that a queue refused or dropped without running them.", "batcher", "reason"
         )
         self.wasted_items = self._counter(
             "wasted_items", "Items that were run although their call had ended.", "batcher"
@@ -101,7 +99,7 @@ class Metrics:
         )
         self.triton_transport = self._gauge(
             "triton_transport",
-            "1 for the way in which tensors reach a model.",
+            "1 for the transport by which tensors reach a model.",
             *("model", "transport"),
             over_workers="livemax",
         )
@@ -116,13 +114,13 @@ class Metrics:
         )
         self.catalog_info = self._gauge(
             "catalog_info",
-            "1 for the served revision; 0, or not there, for one that was replaced.",
+            "1 for the served revision; 0 or absent for a replaced one.",
             *("catalog", "revision"),
             over_workers="livemax",
         )
         self.catalog_built = self._gauge(
             "catalog_built_timestamp_seconds",
-            "When the served revision was built, in Unix time.",
+            "Build time of the served revision, in Unix time.",
             "catalog",
             over_workers="livemin",
         )
@@ -133,21 +131,21 @@ class Metrics:
             over_workers="livemax",
         )
         self.catalog_reloads = self._counter(
-            "catalog_reloads", "Reloads of a catalog, by what became of it.", "catalog", "outcome"
+            "catalog_reloads", "Reloads of a catalog, by outcome.", "catalog", "outcome"
         )
         self.build = self._gauge(
             "build_info", "1, with the versions of the packages and the models.", *BUILD_LABELS, over_workers="livemax"
         )
         self.tls_files_usable = self._gauge(
             "tls_files_usable",
-            "0 while the TLS files cannot be used as they are now; else 1.",
+            "0 while the TLS files on disk cannot be used; else 1.",
             over_workers="livemin",
         )
         self.workers_wanted = self._gauge(
             "workers_wanted", "Processes that should serve on the port.", over_workers="livemax"
         )
         self.workers = self._gauge("workers", "Processes that serve on the port.", over_workers="livemax")
-        self.worker_restarts = self._counter("worker_restarts", "Workers that ended unasked and were started again.")
+        self.worker_restarts = self._counter("worker_restarts", "Workers that ended unexpectedly and were restarted.")
         self.worker_cpu = self._counter("worker_cpu_seconds", "CPU seconds of a worker's process.", "worker")
         self.worker_memory = self._gauge(
             "worker_resident_memory_bytes", "Resident memory of a worker.", "worker", over_workers="livemax"
@@ -167,7 +165,7 @@ class Metrics:
 
 
 class BatcherMetrics:
-    """What one batcher reports; satisfies `batching.batcher.BatchObserver`."""
+    """The metrics of one batcher; satisfies `batching.batcher.BatchObserver`."""
 
     def __init__(self, metrics: Metrics, batcher: str) -> None:
         self._size = metrics.batch_size.labels(batcher)
@@ -180,7 +178,7 @@ class BatcherMetrics:
         }
 
     def batch_started(self, size: int, waiting: int) -> None:
-        """A batch of `size` items goes to the device, `waiting` items stay behind."""
+        """A batch of `size` items goes to the device, and `waiting` items remain in the queue."""
         self._size.observe(size)
         self._waiting.set(waiting)
 
@@ -189,20 +187,20 @@ class BatcherMetrics:
         self._took.observe(seconds)
 
     def entry_waited(self, seconds: float) -> None:
-        """An entry got its place after `seconds`."""
+        """An entry got its slot in a batch after `seconds`."""
         self._seconds.observe(seconds)
 
     def dropped(self, reason: str, items: int) -> None:
-        """`items` left without being run."""
+        """`items` were refused or dropped without being run: `expired`, `cancelled` or `full`."""
         self._dropped[reason].inc(items)
 
     def wasted(self, items: int) -> None:
-        """`items` were run although their caller had left."""
+        """`items` were run although their call had been cancelled."""
         self._wasted.inc(items)
 
 
 class EngineMetrics:
-    """What the engine reports about itself."""
+    """The metrics of the engine."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -216,7 +214,7 @@ class EngineMetrics:
         self._metrics.engine_ready.set(ready)
 
     def restarted(self, kind: str, /) -> None:
-        """The engine was mended: `reload` of a model or `restart` of the whole."""
+        """The engine was recovered: `reload` of a model or `restart` of the whole."""
         self._metrics.engine_restarts.labels(kind).inc()
 
     def provider(self, model: str, name: str, /) -> None:
@@ -228,7 +226,7 @@ class EngineMetrics:
         show_current(self._metrics.triton_transport, self._transport, model, name)
 
     def given_up(self, model: str, /) -> None:
-        """Shows as the restart that follows."""
+        """Counts nothing: the restart that follows is counted."""
 
 
 def show_current(gauge: Gauge, current: dict[str, str], subject: str, name: str) -> None:

@@ -1,6 +1,6 @@
 """One `/metrics` for several processes: each writes its values into mapped files, the parent reads them all.
 
-Rule: a process joins before it makes its first metric, under a name of its own (a worker's number, so that a worker
+Rule: a process joins before it makes its first metric, under its own name (a worker's number, so that a worker
 that is started again goes on counting where the one before it ended). The folder belongs to one parent, is empty when
 it begins, and goes with it; folders of parents that were killed go with the next start.
 """
@@ -38,7 +38,7 @@ def metrics_folder() -> Iterator[Path]:
 
 
 def is_abandoned(name: str) -> bool:
-    """Whether a folder's name carries a process that has ended; False for a name that carries none."""
+    """Returns whether a folder's name holds the id of a process that has ended; False for a name without one."""
     owner = ProcessIdentity.parse(name.removeprefix(PREFIX))
     return owner is not None and not owner.lives
 
@@ -57,12 +57,12 @@ def joined(folder: Path, name: str) -> Iterator[None]:
 
 
 def is_joined() -> bool:
-    """Whether metrics made now are in shared files, which keep every label that was ever written into them."""
+    """Returns whether new metrics are in shared files, which keep every label that was ever written into them."""
     return FOLDER_VARIABLE in os.environ
 
 
 def of_all(folder: Path) -> CollectorRegistry:
-    """What `/metrics` shows: the values of every process in `folder`, and this process's own memory and CPU."""
+    """The content of `/metrics`: the values of every process in `folder`, and this process's own memory and CPU."""
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)

@@ -1,7 +1,7 @@
-"""The CPU, memory and descriptors of a serving process, reported by itself under its worker's number.
+"""The CPU, memory and descriptors of a serving process, reported by the process under its worker's number.
 
-Rule: plain values at an interval. The library's own `process_*` metrics are read when `/metrics` is, and so only of
-the process that answers there.
+Rule: plain values at an interval. The library's own `process_*` metrics are read when `/metrics` is read, and so only
+for the process that answers there.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class Usage:
         self._told_cpu_s = 0.0
 
     def tell(self) -> None:
-        """Sets the figures of now."""
+        """Sets the current values."""
         used = time.process_time()
         self._cpu.inc(used - self._told_cpu_s)
         self._told_cpu_s = used
