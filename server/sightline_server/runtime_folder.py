@@ -3,7 +3,7 @@
 Triton starts its stubs through a shell without quotes, reads numbers out of a repository path with a blank, and its
 embedded Python fails on letters beyond ASCII. So Triton never sees the paths of the installation or of the models: it
 gets links to them in a folder whose own path is plain. The folder has mode 0700, is named as the server's regions are,
-and has room for the engine's Unix socket. The server keeps a lock on it, which tells other servers, in other containers
+and has room for the engine's Unix socket. The server keeps a lock on it, which shows other servers, in other containers
 too, and cleaners of temporary files that it is in use.
 Rule: the folder holds links and sockets only; standard library only, because the reaper loads this file.
 """
@@ -25,25 +25,25 @@ MOST_BYTES = 100
 """Bound on the longest path in the folder; a Unix socket's path may have 107 bytes."""
 LONGEST_NAME = "/triton:65535"
 NAME = re.compile(re.escape(owned_names.PREFIX) + r"\d+-\d+-run-[0-9a-f]+")
-TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 (a folder of our own is made there, never a file with a known name)
+TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 (a private folder is made there, never a file with a known name)
 
 
 class RuntimeFolder:
     """One server's folder, from its making to `close`."""
 
     def __init__(self) -> None:
-        """Makes the folder. Raises `SightlineError` of kind CONFIGURATION when no place can take it."""
+        """Makes the folder. Raises `SightlineError` of kind CONFIGURATION where it can be made nowhere."""
         self.path = make()
         self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     @property
     def present(self) -> bool:
-        """Whether the folder is still there; someone who tidies the temporary directory may have removed it."""
+        """True if the folder is still there; a cleaner of the temporary directory may have removed it."""
         return is_private(self.path)
 
     def link(self, name: str, target: Path) -> Path:
-        """Makes `name` in the folder lead to `target`; returns the plain path."""
+        """Makes the link `name` to `target` in the folder; returns the link's plain path."""
         place = self.path / name
         place.unlink(missing_ok=True)
         place.symlink_to(target.absolute())
@@ -64,7 +64,7 @@ class RuntimeFolder:
 
 
 def make() -> Path:
-    """An empty folder of mode 0700 with a plain path. Raises `SightlineError` when no place can take it."""
+    """An empty folder of mode 0700 with a plain path. Raises `SightlineError` where it can be made nowhere."""
     reasons = []
     for place in places():
         path = place / f"{owned_names.own_prefix()}run-{os.urandom(4).hex()}"
@@ -87,16 +87,16 @@ def make() -> Path:
 
 
 def places() -> list[Path]:
-    """Where the folder may be made, best first: the user's runtime directory, then the temporary ones."""
+    """The directories where the folder may be made, best first: the user's runtime directory, then temporary ones."""
     own = os.environ.get("XDG_RUNTIME_DIR", "")
     found = [Path(own)] if own and is_private(Path(own)) else []
     temporary = [Path(name) for name in dict.fromkeys((os.environ.get("TMPDIR", ""), *TEMPORARY)) if name]
-    # Where others may rename our folder, it is only made when nothing better is there.
+    # A directory in which others may rename the folder is used only when there is no better one.
     return [*found, *sorted(temporary, key=lambda place: not keeps_names(place))]
 
 
 def unfit(path: Path) -> str:
-    """Why Triton could not be given paths below `path`; empty when it could."""
+    """The reason why Triton cannot use paths below `path`; empty when it can."""
     if not PLAIN.fullmatch(str(path)):
         return "has characters in its path that Triton cannot read"
     if len(f"{path}{LONGEST_NAME}") > MOST_BYTES:
@@ -105,7 +105,7 @@ def unfit(path: Path) -> str:
 
 
 def is_private(path: Path) -> bool:
-    """Whether `path` is a folder, and no link to one, that only this user can enter."""
+    """Returns whether `path` is a folder, not a link to one, that only this user can enter."""
     try:
         found = path.lstat()
     except (OSError, ValueError):
@@ -114,7 +114,7 @@ def is_private(path: Path) -> bool:
 
 
 def keeps_names(place: Path) -> bool:
-    """Whether other users cannot rename what this one makes in `place`."""
+    """Returns whether other users cannot rename a folder that this one makes in `place`."""
     try:
         mode = place.stat().st_mode
     except (OSError, ValueError):
@@ -123,14 +123,14 @@ def keeps_names(place: Path) -> bool:
 
 
 def remove_orphans() -> None:
-    """Removes the folders of this user's servers that are no longer there."""
+    """Removes the folders of this user's servers that have ended."""
     for path in listed():
         if not owned_names.owner_lives(path.name) and not locked(path):
             remove(path)
 
 
 def listed(among: Iterable[Path] | None = None) -> Iterator[Path]:
-    """This user's runtime folders in `among`, or wherever a server may have made them."""
+    """This user's runtime folders in `among`, or in every directory where a server may have made them."""
     for place in places() if among is None else among:
         try:
             names = os.listdir(place)
@@ -140,7 +140,7 @@ def listed(among: Iterable[Path] | None = None) -> Iterator[Path]:
 
 
 def locked(path: Path) -> bool:
-    """Whether a server that cannot be seen from here, in another container for example, uses the folder."""
+    """Returns whether a server that this process cannot see, for example in another container, uses the folder."""
     try:
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:

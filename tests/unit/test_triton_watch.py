@@ -273,7 +273,7 @@ async def test_what_is_heard_of_the_new_engine_while_it_comes_up_is_not_forgotte
 ) -> None:
     fake.dead = True
     async with watching(fake, recorder) as watch:
-        fake.heard = lambda: watch.failed("detector", EngineError(Cause.GIVEN_UP, "a worker heard of it"), 100.0)
+        fake.heard = lambda: watch.failed("detector", EngineError(Cause.GIVEN_UP, "a worker reported it"), 100.0)
         await recorder.becomes(True)
     assert fake.done == ["down", "up", "down", "up"]
 

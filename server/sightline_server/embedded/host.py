@@ -25,7 +25,7 @@ from sightline_server.triton.hosts import ProviderListener
 
 log = logging.getLogger("sightline.engine")
 numbers = count()
-"""Engines started by this process; each has region names of its own."""
+"""Engines started by this process; each has its own region names."""
 
 
 class EmbeddedHost:
@@ -118,7 +118,7 @@ class EmbeddedHost:
         return self._runtime
 
     def _free_ports(self, folder: Path) -> Ports:
-        """Where to listen: as before, without metrics where somebody has taken their port meanwhile.
+        """The ports to listen on: as before, without metrics where another process has taken their port meanwhile.
 
         Raises `SightlineError` at the first start when the port of the settings is taken: Triton would end at once.
         """
@@ -141,7 +141,7 @@ class EmbeddedHost:
                 )
 
     def gone(self) -> bool:
-        """Whether tritonserver has ended."""
+        """Returns whether tritonserver has ended."""
         return self._process is None or not self._process.running
 
     def tend(self) -> None:
@@ -154,13 +154,13 @@ class EmbeddedHost:
         return sorted({stub.model for stub in self._stubs if not stub_is_well(stub)})
 
     def kill_models(self, models: set[str]) -> None:
-        """Kills the stubs of `models`: Triton cannot put a stopped one away."""
+        """Kills the stubs of `models`: Triton cannot unload a stopped one."""
         for stub in self._stubs:
             if stub.model in models:
                 kill_stub(stub)
 
     def settled(self) -> None:
-        """Notes the stubs, and unlinks their shared memory: mapped as it is, it needs no name any more."""
+        """Records the stubs, and unlinks their shared memory, which needs no name once it is mapped."""
         if self._process:
             self._stubs = stubs_of(self._process.pid)
             regions.remove(self._process.prefix)
@@ -176,14 +176,14 @@ class EmbeddedHost:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def log_tail(self) -> list[str]:
-        """The engine's latest words."""
+        """The latest lines of the engine's log."""
         return self._process.log_tail() if self._process else []
 
     async def end(self, grace_s: float) -> None:
         """Ends tritonserver and its stubs, and removes their shared memory."""
         if self._process is None:
             return
-        # Kept until it is over: who cancels this and ends again must find it.
+        # Kept until it is over: a caller that cancels this and ends again must find it.
         await asyncio.to_thread(self._process.end, grace_s)
         self._process, self._stubs = None, []
         if self._folder:
@@ -203,7 +203,7 @@ class EmbeddedHost:
 
 
 def linked(folder: runtime_folder.RuntimeFolder, installation: Installation) -> Installation:
-    """The installation as Triton is given it: every path leads through `folder`."""
+    """The installation with the paths that Triton gets: each leads through `folder`."""
     return replace(
         installation,
         root=folder.link("engine", installation.root),
@@ -212,6 +212,6 @@ def linked(folder: runtime_folder.RuntimeFolder, installation: Installation) -> 
 
 
 def report(loop: asyncio.AbstractEventLoop, listener: ProviderListener, model: str, name: str) -> None:
-    """Hands what the log's thread read to the event loop, if that still runs."""
+    """Passes an event of the log's thread to the event loop, if that still runs."""
     if not loop.is_closed():
         loop.call_soon_threadsafe(listener, model, name)

@@ -1,6 +1,6 @@
 """Becomes the engine: `python launch.py PARENT COMMAND...`, run by file so that it starts in a few milliseconds.
 
-Between fork and exec of tritonserver stand settings that the server must not make in itself: die with the server
+Between fork and exec of tritonserver it makes settings that the server must not make for itself: die with the server
 (PR_SET_PDEATHSIG), no core dumps (a core holds pixels), private files that stay private, a lower priority, and a check
 that the server is still there.
 Rule: it imports the interpreter's own modules, orphans.py and file_modes.py, which do the same. The caller makes the

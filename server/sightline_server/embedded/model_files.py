@@ -1,4 +1,4 @@
-"""Compares the model files with their recorded digests, before an engine of our own loads them.
+"""Compares the model files with their recorded digests, before the embedded engine loads them.
 
 Rule: a file that is not what its `model.json` declares is not served. A file that nothing declares is the operator's
 own: it is served with a warning, since damage to it would not be noticed.
@@ -32,7 +32,7 @@ def check_model_files(repository: Path) -> None:
 
 
 def check_stored(stored: StoredModel) -> None:
-    """Logs a warning for a file that can be served although nothing vouches for it. Raises `ModelError` for others."""
+    """Logs a warning for a file that can be served although it cannot be verified. Raises `ModelError` for others."""
     if stored.state is State.UNDECLARED:
         log.warning(
             "engine: %s is not the default model and has no model.json, so a damaged file would not be noticed; "

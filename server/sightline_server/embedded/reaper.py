@@ -1,11 +1,11 @@
-"""Outlives the server and cleans up after it: `python reaper.py PREFIX PARENT`, a process of its own.
+"""Outlives the server and cleans up after it: `python reaper.py PREFIX PARENT`, a separate process.
 
 A server killed with SIGKILL cannot unlink its shared memory, where the last photo lies, nor end its engine's stubs. The
-reaper holds the reading end of a pipe from the server, which tells it `watch PID`, `forget PID` and `folder PATH`; when
+reaper holds the reading end of a pipe from the server, which sends `watch PID`, `forget PID` and `folder PATH`; when
 the pipe ends or the server is gone it kills the engine's process group, unlinks all that begins with PREFIX, removes
 the engine's folder in `/tmp` and the runtime folder, and ends.
 Rule: standard library only, no state but the engine's pid and its folder, and it never kills a process or removes a
-folder that it was not told of.
+folder that the server did not name.
 """
 
 import os
@@ -16,7 +16,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-# Run by file and isolated, so that it starts in a few milliseconds; our own package is still where this file is.
+# Run by file and isolated, so that it starts in a few milliseconds; the package is still found from this file's folder.
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from sightline_server import runtime_folder
 from sightline_server.embedded import folders
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
 
 
 class Left:
-    """What a server that ended leaves behind."""
+    """The processes and folders that a server leaves behind when it ends."""
 
     def __init__(self) -> None:
         """Nothing yet. `engines` are process id -> identity, `folders` runtime folders."""
@@ -49,7 +49,7 @@ class Left:
 
 
 def follow(parent: int) -> Left:
-    """Reads the server's lines until it ends; returns what it left."""
+    """Reads the server's lines until it ends; returns what it left behind."""
     left = Left()
     pending = b""
     while os.getppid() == parent:
@@ -66,7 +66,7 @@ def follow(parent: int) -> Left:
 
 
 def apply(line: str, left: Left) -> None:
-    """Takes one line of the server into account."""
+    """Applies one line of the server."""
     verb, _, what = line.partition(" ")
     if verb == "watch":
         left.engines[int(what)] = identity_of(int(what))
@@ -77,7 +77,7 @@ def apply(line: str, left: Left) -> None:
 
 
 def reap(prefix: str, engines: Collection[ProcessIdentity]) -> None:
-    """Kills what is left of the engines and unlinks the regions until nothing is left, for a bounded time."""
+    """Kills the remaining engines and unlinks the regions until nothing is left, for a bounded time."""
     deadline = time.monotonic() + GIVE_UP_S
     while True:
         alive = [engine for engine in engines if kill_group(engine)]
@@ -89,7 +89,7 @@ def reap(prefix: str, engines: Collection[ProcessIdentity]) -> None:
 
 
 def folders_of_dead(prefix: str, parent: int) -> list[Path]:
-    """The runtime folders of a server that is gone, those included that were not told of; none of one that runs."""
+    """The runtime folders of a server that has ended, also those that it did not name; none of one that runs."""
     found = [folder for folder in runtime_folder.listed() if folder.name.startswith(prefix)]
     deadline = time.monotonic() + CHECK_PARENT_S
     # The pipe of a killed server ends a little before the server does.
@@ -99,8 +99,8 @@ def folders_of_dead(prefix: str, parent: int) -> list[Path]:
 
 
 def kill_group(leader: ProcessIdentity) -> bool:
-    """Sends SIGKILL to the process group of `leader`; False when nobody is in it any more."""
-    # Another process got the number after our group had emptied.
+    """Sends SIGKILL to the process group of `leader`; False when it has no process any more."""
+    # Another process got the number after the group had become empty.
     if leader.replaced:
         return False
     try:

@@ -30,7 +30,7 @@ CHANNEL_OPTIONS = [
 
 
 def channel_options(address: Address, tls: TritonTls | None = None) -> list[tuple[str, int | str]]:
-    """What the channel to `address` is made with: proxies of the environment never stand before this machine."""
+    """The options of the channel to `address`; for this machine it never uses a proxy of the environment."""
     options: list[tuple[str, int | str]] = [
         *CHANNEL_OPTIONS,
         ("grpc.enable_http_proxy", int(not address.is_loopback)),
@@ -47,7 +47,7 @@ def certified_name(address: Address) -> str:
 
 @dataclass(frozen=True, slots=True)
 class InRegion:
-    """Where a tensor lies in a registered region, in bytes."""
+    """The position of a tensor in a registered region, in bytes."""
 
     region: str
     offset: int
@@ -77,7 +77,7 @@ class TritonClient:
     def __init__(self, address: str, tls: TritonTls | None = None) -> None:
         """`address` is HOST:PORT or unix:PATH of Triton's gRPC service; nothing is sent yet.
 
-        The files of `tls`, which somebody has checked, are read. Raises `EngineError` where that fails.
+        The files of `tls`, which the caller has checked, are read. Raises `EngineError` where that fails.
         """
         place, files = parse_target(address), tls or TritonTls()
         try:
@@ -99,12 +99,12 @@ class TritonClient:
         await self._client.close()
 
     async def server_ready(self, timeout_s: float) -> bool:
-        """Whether Triton and all its models say that they are ready."""
+        """Returns whether Triton reports itself and all its models as ready."""
         async with self._translated():
             return bool(await self._client.is_server_ready(client_timeout=timeout_s))
 
     async def model_ready(self, model: str, timeout_s: float) -> bool:
-        """Whether Triton says that the model is ready; a dead stub goes unnoticed here."""
+        """Returns whether Triton reports the model as ready; a dead stub is not noticed here."""
         async with self._translated():
             return bool(await self._client.is_model_ready(model, client_timeout=timeout_s))
 
@@ -121,12 +121,12 @@ class TritonClient:
         return dict(found["config"])
 
     async def unload(self, model: str, timeout_s: float) -> None:
-        """Begins to unload a model; `unloaded` tells when that is done."""
+        """Begins to unload a model; `unloaded` reports when that is done."""
         async with self._translated():
             await self._client.unload_model(model, client_timeout=timeout_s)
 
     async def unloaded(self, model: str, timeout_s: float) -> bool:
-        """Whether nothing is left of a model that was loaded."""
+        """Returns whether nothing is left of a model that was loaded."""
         async with self._translated():
             index = await self._client.get_model_repository_index(as_json=True, client_timeout=timeout_s)
         states = [entry.get("state", "") for entry in index.get("models", ()) if entry["name"] == model]
@@ -143,7 +143,7 @@ class TritonClient:
             await self._client.register_system_shared_memory(region, f"/{region}", size, client_timeout=timeout_s)
 
     async def registered(self, timeout_s: float) -> list[str]:
-        """The names of all regions that Triton maps, whoever made them."""
+        """The names of all regions that Triton maps, those of other processes included."""
         async with self._translated():
             found = await self._client.get_system_shared_memory_status(as_json=True, client_timeout=timeout_s)
         return list(found.get("regions", ()))
@@ -182,7 +182,7 @@ class TritonClient:
             text = str(error.message())
             raise EngineError(cause_of(str(error.status()), text), text) from error
         except (asyncio.CancelledError, Exception) as error:
-            # Closing a channel cancels its calls and makes new ones fail in ways of gRPC's own; only the caller's own
+            # Closing a channel cancels its calls and makes new ones fail in gRPC's own ways; only the caller's own
             # cancellation may look like one.
             if self._closed and not caller_cancelled():
                 raise EngineError(Cause.GONE, "the connection was closed") from error
@@ -202,6 +202,6 @@ def parse_config(text: str) -> dict[str, Any]:
 
 
 def caller_cancelled() -> bool:
-    """Whether somebody asked the running task to end."""
+    """Returns whether the running task was cancelled from outside."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

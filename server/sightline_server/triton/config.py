@@ -15,41 +15,41 @@ DEFAULTS = EngineSettings()
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """Settings of every engine, wherever it runs; those of its place are its host's."""
+    """Settings of every engine, embedded or remote; the host has those of the location."""
 
     start_timeout_s: float = DEFAULTS.start_timeout_s
-    """Bound on starting, from nothing to two models that answer."""
+    """Longest time of a start, until both models answer."""
 
     stop_timeout_s: float = 5.0
-    """How long the engine may take to end by itself before it is killed."""
+    """Time in which the engine may end by itself before it is killed."""
 
     probe_interval_s: float = DEFAULTS.probe_interval_s
     """Time between two probes of the engine."""
 
     probe_timeout_s: float = DEFAULTS.probe_timeout_s
-    """After so long without an answer to a probe the engine counts as frozen."""
+    """Without an answer to a probe for this time the engine counts as frozen."""
 
     idle_infer_interval_s: float = 10.0
-    """Remote engines only: after so long without an answered call a tiny infer is sent. The processes of an embedded
-    engine are looked at directly; there a tiny infer is sent at the start, after mending, and when a call failed."""
+    """Remote engines only: after this time without an answered call a tiny infer is sent. The processes of an embedded
+    engine are inspected directly; it gets a tiny infer at the start, after a restart, and when a call has failed."""
 
     reload_timeout_s: float = 20.0
-    """Bound on unloading and loading one model whose stub died."""
+    """Longest time for unloading and loading one model whose stub has died."""
 
     unload_timeout_s: float = 1.5
-    """How long a model may take to go before it is loaded again all the same."""
+    """Time in which a model must be unloaded; after it the engine is restarted instead."""
 
     infer_timeout_s: float = 60.0
-    """After so long a call in the engine is given up, whatever its caller's deadline."""
+    """A call in the engine is abandoned after this time, whatever its caller's deadline."""
 
     restart_backoff_s: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
     """Waits before the first, second, ... restart in a row; the last one repeats."""
 
     shared_memory: bool = DEFAULTS.shared_memory
-    """Whether pixels may go through system shared memory where a probe shows that it works."""
+    """True if pixels may go through system shared memory where a probe shows that it works."""
 
     rest_s: float = 5.0
-    """After so long without a call, what callers left in the engine's memory is overwritten."""
+    """After this time without a call, the data that callers left in the engine's memory is overwritten."""
 
     models: tuple[ServedModel[Any], ...] = BOTH
     """The models that are served; each has the folder of its role in the repository."""
@@ -61,23 +61,23 @@ class EngineConfig:
 
 
 class EngineEvents(Protocol):
-    """What the telemetry hears of the engine."""
+    """The events of an engine that the telemetry receives."""
 
     def restarted(self, kind: str, /) -> None:
-        """The engine was mended: `reload` of a model or `restart` of the whole."""
+        """The engine was recovered: `reload` of a model or `restart` of the whole."""
 
     def transport(self, model: str, name: str, /) -> None:
-        """How pixels reach `model` now: `shm` or `inline`."""
+        """Pixels now reach `model` by `shm` or `inline`."""
 
     def provider(self, model: str, name: str, /) -> None:
-        """What runs `model`: ONNX Runtime's provider, such as `CPUExecutionProvider`, or `remote`."""
+        """`model` is run by ONNX Runtime's provider `name`, such as `CPUExecutionProvider`, or is `remote`."""
 
     def given_up(self, model: str, /) -> None:
-        """Triton gave up the stub of `model`, which may live and be out of step with it."""
+        """Triton marked the stub of `model` as unhealthy; the stub may live and be out of step with Triton."""
 
 
 class NoEvents:
-    """Hears nothing."""
+    """Ignores every event."""
 
     def restarted(self, kind: str, /) -> None:
         """Ignored."""

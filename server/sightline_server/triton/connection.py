@@ -1,4 +1,4 @@
-"""A connection to one living engine: its client, its models' specs, and how pixels reach each model.
+"""A connection to one living engine: its client, its models' specs, and the transport of pixels to each model.
 
 Rule: a connection belongs to one incarnation of the engine; after a restart there is a new one.
 """
@@ -29,7 +29,7 @@ T = TypeVar("T")
 Items = Mapping[str, Sequence[NDArray[Any]]]
 """For each input of a model one array for each item of the batch."""
 Digest = Callable[[str, str], str]
-"""(model, version) -> SHA-256 of the model's file, empty where it is not at hand."""
+"""(model, version) -> SHA-256 of the model's file, empty where it is not available."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Connection:
     def _ended(self, call: asyncio.Task[Any]) -> None:
         self._calls.discard(call)
         if not call.cancelled():
-            # Nobody may be waiting any more; the error has been seen.
+            # No caller may be waiting any more; the error counts as seen.
             call.exception()
 
     async def _infer(self, model: str, items: Items, queue_timeout_s: float | None) -> Mapping[str, NDArray[Any]]:
@@ -191,9 +191,10 @@ class Connection:
         self._begin(self._pool.tidy())
 
     def forget_regions(self, prefix: str) -> None:
-        """Makes Triton let go of the regions of another process that has ended, by their names' `prefix`.
+        """Makes Triton unmap the regions of another process that has ended, by their names' `prefix`.
 
-        Their last pixels would stay mapped until the engine ends. What a call still reads goes with a later `tidy`.
+        Their last pixels would stay mapped until the engine ends. A region that a call still reads is left to a later
+        `tidy`.
         """
         self._pool.forget_others(prefix)
         self.tidy()

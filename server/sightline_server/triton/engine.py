@@ -1,6 +1,6 @@
 """The engine behind `ports.Engine`: the models of a search on one Triton, embedded or remote.
 
-Rule: whatever the fault, a caller has an answer or an error by its deadline, and `ready` tells the truth at once.
+Rule: whatever the fault, a caller has an answer or an error by its deadline, and `ready` shows the fault at once.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class TritonEngine:
     def __init__(
         self, host: Host, config: EngineConfig, events: EngineEvents | None = None, clock: Clock = time.monotonic
     ) -> None:
-        """`host` is where the Triton runs; nothing is started yet."""
+        """`host` runs the Triton; nothing is started yet."""
         events = events or NoEvents()
         self.host = host
         self._config = config
@@ -51,7 +51,7 @@ class TritonEngine:
 
     @property
     def ready(self) -> bool:
-        """Whether all models answered their latest probe and no call has failed since."""
+        """True if all models answered their latest probe and no call has failed since."""
         return self._ready
 
     @property
@@ -66,7 +66,7 @@ class TritonEngine:
 
     @property
     def transports(self) -> Mapping[str, str]:
-        """How pixels reach each model: `shm` or `inline`; empty while there is no connection."""
+        """The transport of the pixels to each model: `shm` or `inline`; empty while there is no connection."""
         connection = self._lifecycle.connection
         return dict(connection.transports) if connection else {}
 
@@ -103,8 +103,8 @@ class TritonEngine:
             connection.forget_regions(prefix)
 
     def give_up(self, model: str) -> None:
-        """Somebody else who calls this engine heard that Triton gave up the stub of `model`."""
-        self._watch.failed(model, EngineError(Cause.GIVEN_UP, "a worker heard of it"), self._clock())
+        """Another process that calls this engine reports that Triton marked the stub of `model` as unhealthy."""
+        self._watch.failed(model, EngineError(Cause.GIVEN_UP, "a worker reported it"), self._clock())
 
     async def start(self) -> None:
         """Returns when each model has answered. Raises `SightlineError` with the engine's log when that fails."""
@@ -139,12 +139,12 @@ class TritonEngine:
         if connection is None:
             raise EngineError(Cause.GONE, "not connected")
         self._check_believable(model)
-        # The call goes on when its caller leaves: only Triton's own end of it frees the memory that it reads.
+        # The call goes on when its caller cancels: only its end at Triton frees the memory that it reads.
         call = connection.submit(model, inputs, remaining_s)
         count = max(map(len, inputs.values()), default=0)
         self._forgetting.began(model, count)
         call.add_done_callback(lambda call: self._forgetting.ended(model, count))
-        # So does what its end says of the engine, which the watch hears before a caller does.
+        # Its outcome is reported to the watch in any case, and before a caller gets it.
         call.add_done_callback(partial(self._judge, model, began))
         try:
             async with asyncio.timeout(remaining_s):
@@ -168,7 +168,7 @@ class TritonEngine:
 
     def _check_believable(self, model: str) -> None:
         if self._watch.given_up(model):
-            raise EngineError(Cause.GIVEN_UP, "Triton gave up the model, which is being mended")
+            raise EngineError(Cause.GIVEN_UP, "Triton marked the model as unhealthy, and it is being restarted")
 
 
 class TritonRunner:

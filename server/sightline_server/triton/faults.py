@@ -5,7 +5,7 @@ from enum import Enum, auto
 from sightline_server.errors import ErrorKind, SightlineError
 
 RETRY_AFTER_S = 2.0
-"""About what reloading a model takes."""
+"""Approximate time of reloading a model."""
 
 PUBLIC = {
     ErrorKind.ENGINE_UNAVAILABLE: "the model engine is not available",
@@ -22,17 +22,17 @@ class Cause(Enum):
     FROZEN = auto()
     """No answer within the bound on any call."""
     MODEL_DOWN = auto()
-    """Triton lives, but the model is not loaded or not well."""
+    """Triton lives, but the model is not loaded or not healthy."""
     GIVEN_UP = auto()
     """Triton marked the model's stub as unhealthy, dead or alive; a living one may answer other calls (engine.md)."""
     REGION_LOST = auto()
-    """Triton does not know the shared memory region: it was started again."""
+    """Triton does not know the shared memory region: it was restarted."""
     CUT_SHORT = auto()
     """The answer lacks an output of the model: its stub, or Triton itself, broke down while it answered."""
     EXPIRED = auto()
     """The request's time was over before it ran."""
     REFUSED = auto()
-    """Triton or the model did not take the request or failed to run it."""
+    """Triton or the model did not accept the request or failed to run it."""
 
 
 KINDS = {
@@ -48,7 +48,7 @@ KINDS = {
 
 
 class EngineError(SightlineError):
-    """A failed call to the engine: kind and public words for the caller, cause and Triton's words for the watch."""
+    """A failed call to the engine: kind and public message for the caller, cause and Triton's text for the watch."""
 
     def __init__(self, cause: Cause, detail: str) -> None:
         """`detail` is Triton's text; it is for the log only."""
@@ -65,7 +65,7 @@ class EngineError(SightlineError):
 
 
 def cause_of(status: str, text: str) -> Cause:
-    """The cause behind a gRPC status such as `StatusCode.INTERNAL` and Triton's words.
+    """The cause behind a gRPC status such as `StatusCode.INTERNAL` and Triton's text.
 
     The texts are those of tritonserver 2.51; one that is not known counts as the engine's fault, never as the caller's.
     """

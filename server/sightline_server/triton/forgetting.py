@@ -1,8 +1,8 @@
-"""Overwrites what searches left in the engine's memory, once it has rested for some seconds.
+"""Overwrites the data that searches left in the engine's memory, once it has been idle for some seconds.
 
 Triton, its stubs and ONNX Runtime keep the memory of a batch for the next one. Black images in batches as large as the
 largest since the last rest take the same memory and overwrite it. Rule: they yield to callers and fail in silence;
-whatever they cannot reach is overwritten after the next rest.
+memory that they do not reach is overwritten after the next idle time.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ log = logging.getLogger("sightline.engine")
 REST_S = 5.0
 """Seconds without a call after which the memory is overwritten."""
 LIMIT_S = 30.0
-"""Bound on overwriting it."""
+"""Longest time for overwriting it."""
 Overwrite = Callable[[str, int], Awaitable[object]]
-"""Runs a batch of so many black images on a model."""
+"""Runs a batch of black images on a model: (model, number of images)."""
 
 
 class Forgetting:
@@ -58,12 +58,12 @@ class Forgetting:
                 async with asyncio.timeout(LIMIT_S):
                     await self._forget(peaks)
             except (SightlineError, TimeoutError) as error:
-                # An engine that has ended has forgotten everything; the watch sees to all the rest.
+                # The memory of an engine that has ended is gone; the watch handles every other fault.
                 log.debug("engine: memory not overwritten: %s", type(error).__name__)
             await asyncio.to_thread(self._give_back)
 
     async def _rested(self) -> None:
-        """Returns when nobody has called for `rest_s`."""
+        """Returns when there has been no call for `rest_s`."""
         while True:
             rested_s = 0.0 if any(self._under_way.values()) else self._clock() - self._last
             if rested_s >= self._rest_s:

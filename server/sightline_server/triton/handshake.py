@@ -1,6 +1,6 @@
-"""Why a Triton elsewhere cannot be reached: gRPC's text about a connection, as a sentence that says what to set.
+"""The reason why a remote Triton cannot be reached: gRPC's text about a connection, as advice about the settings.
 
-Rule: total; a text that is not known is shown as it is, without gRPC's own frame around it.
+Rule: total; an unknown text is shown as it is, without the prefixes that gRPC adds.
 """
 
 import re
@@ -10,19 +10,19 @@ from sightline_server.triton.link import CA, CERT, KEY, Link
 FRAME = re.compile(r"^.*last error: (?:[A-Z_]+: )?", re.DOTALL)
 PEER = re.compile(r"^(?:ipv4|ipv6|unix|unix-abstract):\S+: ")
 OPENSSL = re.compile(r"routines:[^:]*:([A-Z0-9_]+)(?:: (?!Invalid certificate verification context)([^:]+))?")
-"""OpenSSL's reason, such as CERTIFICATE_VERIFY_FAILED, and what was found wrong with the certificate."""
+"""OpenSSL's reason, such as CERTIFICATE_VERIFY_FAILED, and the fault of the certificate."""
 OTHER_NAME = ("Hostname Verification Check failed", "is not in peer certificate")
 CUT = ("Socket closed", "handshaker shutdown", "Connection reset", "Broken pipe")
 """The peer ends the connection. Under TLS 1.3 a refused client certificate looks like that: it is checked last."""
 
 
 def is_final(detail: str) -> bool:
-    """Whether gRPC's text tells of TLS that the two sides do not agree on; waiting for Triton does not help then."""
+    """Returns whether gRPC's text reports that the two sides disagree on TLS; waiting for Triton does not help then."""
     return OPENSSL.search(detail) is not None or any(text in detail for text in OTHER_NAME)
 
 
 def explain(detail: str, link: Link) -> str:
-    """What gRPC's `detail` means for the connection of `link`, and what to set."""
+    """The meaning of gRPC's `detail` for the connection of `link`, and the setting to change."""
     if any(text in detail for text in OTHER_NAME):
         wanted = (link.tls.server_name if link.tls else "") or str(link.address)
         return f"its certificate is not for {wanted}: set engine.triton_tls_name to a name in the certificate"
@@ -54,7 +54,7 @@ def explain_cut(link: Link) -> str:
 
 
 def advice_on_certificate(link: Link) -> str:
-    """What to look at where Triton refuses this side's certificate, or the lack of one."""
+    """The advice where Triton refuses this side's certificate, or the lack of one."""
     if link.tls is None or link.tls.cert is None:
         return f"if it asks for a client certificate (--grpc-use-ssl-mutual), set {CERT} and {KEY}"
     return (

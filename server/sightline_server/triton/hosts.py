@@ -1,4 +1,4 @@
-"""Where an engine runs, as the rest of the engine sees it: in processes of our own (embedded/host.py), or
+"""The location of an engine, as the rest of the engine sees it: processes of this server (embedded/host.py), or
 elsewhere (remote.py).
 
 Rule: a host starts, inspects and ends what it runs; it never talks to Triton and decides nothing.
@@ -14,13 +14,13 @@ ProviderListener = Callable[[str, str], None]
 
 
 class Host(Protocol):
-    """One engine's place."""
+    """The location of one engine."""
 
     name: str
-    """What messages call it."""
+    """The name of the engine in messages."""
 
     mends: bool
-    """Whether models and processes may be restarted by us."""
+    """True if this server may restart its models and processes."""
 
     @property
     def address(self) -> str:
@@ -32,19 +32,19 @@ class Host(Protocol):
 
     @property
     def metrics_url(self) -> str:
-        """Where Triton shows its metrics; empty where that is not known."""
+        """The URL of Triton's metrics; empty where that is not known."""
 
     async def begin(self) -> None:
-        """Starts what has to run; returns before Triton answers."""
+        """Starts the processes that are needed; returns before Triton answers."""
 
     def explain(self, detail: str) -> str:
         """The meaning of gRPC's text about a failed connection, for a log or an error."""
 
     def gone(self) -> bool:
-        """Whether the engine's process has ended."""
+        """Returns whether the engine's process has ended."""
 
     def tend(self) -> None:
-        """Puts right what stands beside the engine."""
+        """Restores the helper processes and folders of the engine."""
 
     def sick_models(self) -> list[str]:
         """Models with a process that is dead or stopped."""
@@ -53,16 +53,16 @@ class Host(Protocol):
         """Kills the processes of models that are to be loaded again."""
 
     def settled(self) -> None:
-        """All models answer: takes stock of their processes."""
+        """All models answer: records their processes."""
 
     def digest(self, model: str, version: str) -> str:
         """SHA-256 of a model's file, empty where it is not at hand. Blocks."""
 
     def log_tail(self) -> list[str]:
-        """The engine's latest words."""
+        """The latest lines of the engine's log."""
 
     async def end(self, grace_s: float) -> None:
         """Ends what `begin` started, by force after `grace_s`."""
 
     async def close(self) -> None:
-        """Ends all the rest."""
+        """Ends everything that `end` leaves running."""

@@ -1,7 +1,7 @@
-"""The regions that Triton is to let go of, asked for until it has.
+"""The regions that Triton must unmap, requested until it has done so.
 
 Triton refuses for a region that a call still reads, and a frozen one does not answer at all. Rule: a name is kept until
-Triton has answered well; asking twice does no harm.
+Triton has confirmed it; asking twice does no harm.
 """
 
 from contextlib import suppress
@@ -22,11 +22,11 @@ class Leaving:
         self._prefixes: set[str] = set()
 
     def add(self, name: str) -> None:
-        """The region of this name; it need not be one that Triton knows."""
+        """Adds the region of this name, which Triton need not know."""
         self._names.add(name)
 
     def add_others(self, prefix: str) -> None:
-        """Every region whose name begins with `prefix`."""
+        """Adds every region whose name begins with `prefix`."""
         self._prefixes.add(prefix)
 
     async def ask(self) -> None:
@@ -48,6 +48,6 @@ class Leaving:
         except EngineError as error:
             if not error.ended:
                 raise
-            # A call reads it still.
+            # A call still reads it.
             return
         self._names.discard(name)

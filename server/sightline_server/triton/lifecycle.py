@@ -1,4 +1,4 @@
-"""Brings an engine up and takes it down: host, first contact, connection.
+"""Starts and stops an engine: host, first contact, connection.
 
 Rule: an engine is up when each model has answered for real, within a bound on the whole; an engine that comes back with
 other models than the server was built for is not taken.
@@ -24,7 +24,7 @@ log = logging.getLogger("sightline.engine")
 POLL_S = 0.05
 MOST_OBSTACLES = 5
 SAME_EMBEDDER = 0.99
-"""Least cosine between two embeddings of one picture by one model; another device moves it by far less."""
+"""Minimum cosine of two embeddings of one image by one model; another device changes it by far less."""
 
 
 class Lifecycle:
@@ -33,13 +33,13 @@ class Lifecycle:
     def __init__(self, host: Host, config: EngineConfig, events: EngineEvents) -> None:
         self.host = host
         self.connection: Connection | None = None
-        """To the engine's present incarnation; None while there is none."""
+        """The connection to the engine's present incarnation; None while there is none."""
         self._config = config
         self._events = events
         self._specs: Mapping[str, ModelSpec] | None = None
         self._sample_embedding: NDArray[np.float32] | None = None
         self._obstacles: list[str] = []
-        """What kept this start from reaching a Triton elsewhere; each reason once."""
+        """The reasons why this start has not reached a remote Triton; each once."""
 
     @property
     def specs(self) -> Mapping[str, ModelSpec]:
@@ -49,7 +49,7 @@ class Lifecycle:
         return self._specs
 
     async def raise_up(self) -> None:
-        """From nothing to models that answer. Raises `SightlineError` with the engine's log when that fails."""
+        """Starts the engine until its models answer. Raises `SightlineError` with the engine's log when that fails."""
         limit_s = self._config.start_timeout_s
         self._obstacles = []
         try:
@@ -85,7 +85,7 @@ class Lifecycle:
             raise
 
     async def _says_ready(self, client: TritonClient) -> bool:
-        """One question whether Triton is ready. Raises `SightlineError` where no further one can help."""
+        """Asks Triton once whether it is ready. Raises `SightlineError` where asking again cannot help."""
         if self.host.gone():
             raise self._failure("ended while it started")
         try:
@@ -98,7 +98,7 @@ class Lifecycle:
             return False
 
     def _note(self, obstacle: str) -> None:
-        """Keeps what kept a question from reaching Triton, and logs it once; an embedded engine is just starting."""
+        """Records why a remote Triton was not reached, and logs it once; an embedded engine is just starting."""
         if not self.host.mends and obstacle not in self._obstacles and len(self._obstacles) < MOST_OBSTACLES:
             log.warning("engine: %s cannot be reached yet: %s", self.host.name, obstacle)
             self._obstacles.append(obstacle)
@@ -108,7 +108,7 @@ class Lifecycle:
         if self._specs is None or self._sample_embedding is None:
             self._specs, self._sample_embedding = found, connection.sample_embedding
         changed = {str(role) for role, spec in found.items() if spec != self._specs[role]}
-        # A remote engine's files are not at hand: its embedder is told by what it answers, too.
+        # A remote engine's files are not available: its embedder is recognised by its answers as well.
         if not same_direction(connection.sample_embedding, self._sample_embedding):
             changed.add(EMBEDDER)
         if changed:
@@ -124,7 +124,7 @@ class Lifecycle:
         """Ends the connection, with its calls, and the engine's processes; by force after `grace_s`."""
         connection, self.connection = self.connection, None
         if not grace_s:
-            # At once: other processes may be calling it, too, and a model that it gave up answers them with anything.
+            # At once: other processes may be calling it, too, and the answers of an unhealthy model may be anything.
             await self.host.end(0)
         if connection:
             await connection.close()
@@ -148,9 +148,9 @@ class Lifecycle:
         self.host.settled()
 
     async def _put_away(self, client: TritonClient, model: str) -> None:
-        """Waits for the end of unloading. Raises `TimeoutError` for a model that stays: its stub died at work.
+        """Waits for the end of unloading. Raises `TimeoutError` for a model that stays: its stub died during a call.
 
-        It could be loaded all the same, but Triton would keep what the dead one held for ever: 36 threads, 64 MiB of
+        It could be loaded again, but Triton would keep the resources of the dead one for ever: 36 threads, 64 MiB of
         shared memory. Starting Triton again takes no longer.
         """
         limit_s = self._config.unload_timeout_s
@@ -160,7 +160,7 @@ class Lifecycle:
 
 
 def same_direction(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
-    """Whether two embeddings float32 [D] can be those of one picture by one model."""
+    """Returns whether two embeddings float32 [D] can be those of one image by one model."""
     if one.shape != other.shape:
         return False
     lengths = float(np.linalg.norm(one) * np.linalg.norm(other))

@@ -1,4 +1,4 @@
-"""How a Triton elsewhere is reached: in the clear only on this machine or by its setting, else by TLS or mutual TLS.
+"""The connection to a remote Triton: unencrypted only on this machine or if a setting allows it, else by TLS or mTLS.
 
 Rule: images never leave this machine without encryption unless `engine.triton_insecure` says so. Files are checked
 before each connection, so that a renewed certificate is used by the next one.
@@ -21,10 +21,10 @@ class TritonTls:
 
     ca: Path | None = None
     cert: Path | None = None
-    """Certificate chain that Triton is shown; with `key` it makes TLS mutual."""
+    """Certificate chain to present to Triton; with `key` it makes TLS mutual."""
     key: Path | None = None
     server_name: str = ""
-    """A name in Triton's certificate; empty for the host of its address."""
+    """The name expected in Triton's certificate; empty for the host of its address."""
 
     def check(self) -> None:
         """Raises `SightlineError` of kind CONFIGURATION that names the file at fault. Blocks on the disk."""
@@ -38,17 +38,17 @@ class TritonTls:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The address of a Triton elsewhere, and what protects the connection to it."""
+    """The address of a remote Triton, and the protection of the connection to it."""
 
     address: Address
     tls: TritonTls | None = None
-    """None for a connection in the clear."""
+    """None for an unencrypted connection."""
     insecure: bool = False
-    """Whether a connection in the clear may leave this machine."""
+    """True if an unencrypted connection may leave this machine."""
 
     @property
     def protection(self) -> str:
-        """Human-readable: what protects the connection."""
+        """The protection of the connection, human-readable."""
         if self.tls is None:
             return "on this machine" if self.address.is_loopback else "without encryption"
         return "TLS" if self.tls.cert is None else "mutual TLS"

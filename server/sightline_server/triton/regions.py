@@ -1,4 +1,4 @@
-"""The names of our files in `/dev/shm`, and their removal.
+"""The names of this server's files in `/dev/shm`, and their removal.
 
 Every shared memory file of a server, its own and its engine's, has the server's process in its name (owned_names.py).
 Rule: standard library only, because the reaper loads this file by itself.
@@ -18,7 +18,7 @@ def remove(prefix: str) -> int:
 
 
 def remove_orphans() -> int:
-    """Unlinks the regions of servers that are no longer there; returns how many."""
+    """Unlinks the regions of servers that have ended; returns how many."""
     return sum(unlink(path) for path in listed(PREFIX) if not owner_lives(path.name))
 
 

@@ -1,4 +1,4 @@
-"""An engine elsewhere: a Triton that somebody else runs."""
+"""A remote engine: a Triton that this server does not run."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from sightline_server.triton.link import Link
 
 
 class RemoteHost:
-    """A Triton that somebody else runs."""
+    """A Triton that this server does not run."""
 
     metrics_url = ""
     mends = False
@@ -41,33 +41,33 @@ class RemoteHost:
         return explain(detail, self._link)
 
     def gone(self) -> bool:
-        """Only its answers show it."""
+        """False: only its answers show it."""
         return False
 
     def tend(self) -> None:
-        """There is nothing of ours next to it."""
+        """Does nothing: a remote engine has no helper processes here."""
 
     def sick_models(self) -> list[str]:
-        """Only their answers show it."""
+        """None: only their answers show it."""
         return []
 
     def kill_models(self, models: set[str]) -> None:
-        """They are not ours."""
+        """Does nothing: its processes are not this server's."""
 
     def settled(self) -> None:
-        """Nothing is known of its processes."""
+        """Reports every model as remote; nothing is known of its processes."""
         for model in self._roles:
             self._on_provider(model, "remote")
 
     def digest(self, model: str, version: str) -> str:
-        """The digest that the parent process sent; the files are not at hand.
+        """The digest that the parent process sent, because the files are not available here.
 
         Elsewhere a `sha256` parameter in config.pbtxt names the model.
         """
         return self._digests.get(model, "")
 
     def log_tail(self) -> list[str]:
-        """Its log is elsewhere."""
+        """Empty: its log is on another machine."""
         return []
 
     async def end(self, grace_s: float) -> None:

@@ -27,7 +27,7 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton.faults import Cause, EngineError
 
 Shape = tuple[int | str, ...]
-"""Sizes; a word stands for a size that is the model's own, "B" for the batch."""
+"""Sizes; a letter stands for a size that the model chooses, "B" for the batch."""
 
 DTYPES: Mapping[str, type[np.generic]] = {
     "BOOL": np.bool_,
@@ -67,7 +67,7 @@ class Contract:
         }
 
     def check_answer(self, answer: Mapping[str, NDArray[Any] | None]) -> None:
-        """Raises INTERNAL for an output of the wrong type or rank; sizes and values are the caller's to judge.
+        """Raises INTERNAL for an output of the wrong type or rank; the caller checks sizes and values.
 
         An output that is missing raises `EngineError`: the model has it, so the engine broke down.
         """
@@ -160,7 +160,7 @@ def check(model: str, contract: Contract, metadata: Mapping[str, Any]) -> dict[s
 
 
 def match(model: str, tensor: Tensor, entry: Mapping[str, Any] | None, sizes: dict[str, int]) -> None:
-    """Fits one live tensor to the contract's; fills `sizes`, and refuses where they do not agree."""
+    """Compares one live tensor with the contract's; fills `sizes`, and refuses a tensor that disagrees."""
     if entry is None:
         raise SightlineError(ErrorKind.CONFIGURATION, f"model {model} has no tensor {tensor.name}; expected {tensor}")
     shape = tuple(int(size) for size in entry["shape"])
@@ -190,17 +190,16 @@ def instances(config: Mapping[str, Any]) -> int:
 
 
 def labels(model: str, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The detector's words. Raises CONFIGURATION when there are none."""
+    """The detector's labels. Raises CONFIGURATION when there are none."""
     found = parameter(model, config, "labels", [])
     if not isinstance(found, list) or not found or not all(isinstance(label, str) for label in found):
-        raise SightlineError(
-            ErrorKind.CONFIGURATION, f"model {model}: parameter `labels` in config.pbtxt must be a JSON list of words"
-        )
+        expected = "must be a JSON list of words, at least one"
+        raise SightlineError(ErrorKind.CONFIGURATION, f"model {model}: parameter `labels` in config.pbtxt {expected}")
     return tuple(found)
 
 
 def parameter(model: str, config: Mapping[str, Any], key: str, default: Any) -> Any:
-    """A JSON parameter of a model's configuration; `default`'s type is required, and words need no quotes."""
+    """A JSON parameter of a model's configuration; `default`'s type is required, and a text needs no quotes."""
     given = config.get("parameters", {}).get(key)
     if given is None:
         return default

@@ -50,7 +50,7 @@ class Region:
         return self._used
 
     def wipe(self) -> None:
-        """Overwrites what was filled in."""
+        """Overwrites the bytes that were filled."""
         self._view[: self._used] = 0
         self._used = 0
 
@@ -83,7 +83,7 @@ class RegionPool:
         """A region of at least `size` bytes for one call; None where shared memory has no room for it."""
         fitting = [region for region in self._free if region.size >= size]
         if fitting:
-            # Of equal ones the latest used, so that those which a burst made are idle when it is over.
+            # Of equal ones the most recently used, so that the extra regions of a burst become idle when it is over.
             region = min(fitting, key=lambda candidate: (candidate.size, -candidate.idle_since))
             self._free.remove(region)
             return region
@@ -100,12 +100,12 @@ class RegionPool:
             self._mapped -= whole
             if isinstance(error, OSError):
                 return None
-            # Triton may have done what it did not answer.
+            # Triton may have registered it without an answer.
             self._leaving.add(name)
             raise
 
     def release(self, region: Region) -> None:
-        """Takes a region back whose call has ended in Triton."""
+        """Returns a region to the pool after its call has ended in Triton."""
         region.wipe()
         if self._closed:
             self.discard(region)
@@ -120,7 +120,7 @@ class RegionPool:
         region.close()
 
     async def tidy(self) -> None:
-        """Lets go of the regions that no call has needed for `KEPT_IDLE_S`: what a burst took does not stay."""
+        """Discards the regions that no call has needed for `KEPT_IDLE_S`, so that those of a burst do not stay."""
         latest = self._clock() - KEPT_IDLE_S
         idle = [region for region in self._free if region.idle_since <= latest]
         self._free = [region for region in self._free if region.idle_since > latest]
@@ -129,7 +129,7 @@ class RegionPool:
         await self._leaving.ask()
 
     def forget_others(self, prefix: str) -> None:
-        """Regions of another process that has ended, by their names' `prefix`: the next `tidy` lets go of them."""
+        """Makes the next `tidy` unmap the regions of another process that has ended, by their names' `prefix`."""
         self._leaving.add_others(prefix)
 
     async def _drop_free(self) -> None:

@@ -76,7 +76,7 @@ class Watch:
         return model in self._given_up
 
     def kept_waiting(self, model: str, since: float) -> None:
-        """A call begun at `since` had no answer at its deadline; suspicious only if nobody else had one either."""
+        """A call begun at `since` had no answer at its deadline; suspicious only if no later call had one either."""
         if self._last_answer[model] < since:
             self._suspect(model)
 
@@ -101,7 +101,7 @@ class Watch:
                 self._set_ready(not self._given_up)
                 self._tidy()
             except Exception:
-                # Whatever this was, the next round checks again.
+                # The next round checks again, whatever failed.
                 log.exception("engine: the watch failed")
                 self._set_ready(False)
 
@@ -160,7 +160,7 @@ class Watch:
     # Restarting
 
     async def _mend(self, sick: set[str]) -> None:
-        """Returns when all models answer again, however often it has to try."""
+        """Restarts until all models answer again."""
         words = "\n".join(self._host.log_tail())
         what = "marked unhealthy" if self._given_up else "not answering"
         log.error("engine: %s %s%s", " and ".join(sorted(sick)), what, f"; its log:\n{words}" if words else "")
@@ -197,7 +197,7 @@ class Watch:
     async def _restarted(self, wait_s: float) -> bool:
         await asyncio.sleep(wait_s)
         await self._lifecycle.take_down(0)
-        # From here on a call's word is of the new engine, also where it comes before that is up.
+        # From here on, the reports of calls are about the new engine, even before it is up.
         self._begin_anew(self._config.roles)
         self._stale = False
         self._events.restarted("restart")
