@@ -37,7 +37,7 @@ class Catalog:
     """One opened revision.
 
     `display` are the columns of a `Product`, P rows in memory. `vectors` is float16 [V,D]; vector v was made from the
-    picture `image_links[v]` of product row `owners[v]` (int32 [V]).
+    image `image_links[v]` of product row `owners[v]` (int32 [V]).
     """
 
     path: Path
@@ -85,7 +85,7 @@ class DatasetWriter:
 
 
 def read_facts(path: Path) -> CatalogFacts:
-    """What the catalog at `path` says about itself, without reading its rows. Errors as `open_catalog`."""
+    """The facts that the catalog at `path` states about itself, without reading its rows. Errors as `open_catalog`."""
     return CatalogFacts.parse(open_dataset(path).schema.metadata)
 
 
@@ -121,7 +121,7 @@ def open_catalog(path: Path, embedder: EmbedderSpec | None = None) -> Catalog:
 
 
 def folder_identity(path: Path) -> tuple[int, int] | None:
-    """Which directory stands at `path` now: its number, which is soon used again, and when it was put there."""
+    """The identity of the directory at `path`: its inode number, which is soon used again, and its time of change."""
     try:
         found = path.stat()
     except OSError:
@@ -198,7 +198,7 @@ def display_table(parts: Sequence[pa.RecordBatch]) -> pa.Table:
 
 
 def normalised(vectors: NDArray[np.float16]) -> bool:
-    """Whether every vector is finite and of length 1, but for what float16 loses."""
+    """Returns whether every vector is finite and of length 1, within the precision of float16."""
     for start in range(0, len(vectors), BATCH_ROWS):
         lengths = np.linalg.norm(vectors[start : start + BATCH_ROWS].astype(np.float32), axis=1)
         if not bool(np.all(np.abs(lengths - 1.0) < NORM_TOLERANCE)):

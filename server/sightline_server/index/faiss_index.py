@@ -44,7 +44,7 @@ CANNOT = {
 
 
 def library_facts() -> LibraryFacts:
-    """Which FAISS is installed, how many GPUs it sees, and what it cannot do."""
+    """The installed FAISS, the number of GPUs that it sees, and its limitations."""
     options = faiss.get_compile_options().split()
     flavour = "cpu"
     if "GPU" in options or hasattr(faiss, "StandardGpuResources"):
@@ -128,8 +128,8 @@ class FaissIndex(FlatIndex):
 class MappedIndex(FlatIndex):
     """A flat index on the CPU whose vectors stay where they are: in `file`, which every process maps.
 
-    Of FAISS's two ways only `IO_FLAG_MMAP_IFC` maps a flat index; `IO_FLAG_MMAP` reads it into memory of its own
-    without a word (measured with 1.15.1 on 100,000 x 256: 0 and 98 MB of private memory).
+    Of FAISS's two flags only `IO_FLAG_MMAP_IFC` maps a flat index; `IO_FLAG_MMAP` reads it into private memory
+    without a warning (measured with 1.15.1 on 100,000 x 256: 0 and 98 MB of private memory).
     """
 
     def __init__(self, file: Path, *, sharers: int) -> None:
@@ -146,18 +146,18 @@ class MappedIndex(FlatIndex):
 
 
 def can_map() -> bool:
-    """Whether this FAISS maps flat indexes; it came with 1.11."""
+    """Returns whether this FAISS can map flat indexes, as 1.11 and later can."""
     return hasattr(faiss, "IO_FLAG_MMAP_IFC")
 
 
 def search_threads(numbers: int, sharers: int) -> int:
-    """How many threads a search over `numbers` float32 takes, where `sharers` processes share the cores."""
+    """The number of threads of a search over `numbers` float32, where `sharers` processes share the cores."""
     cores = (os.cpu_count() or 1) // 2 // sharers
     return 1 if numbers * 4 < SMALL_BYTES else max(1, min(MAX_THREADS, cores))
 
 
 def blas_threshold(dimension: int) -> int:
-    """Where FAISS's flat search over vectors of `dimension` numbers turns from one-by-one to a matrix product."""
+    """FAISS's threshold from which its flat search over vectors of `dimension` numbers is a matrix product."""
     return BLAS_FROM_QUERIES * (dimension if THRESHOLD_IS_NUMBERS else 1)
 
 

@@ -17,7 +17,7 @@ MEMBERS = 100
 
 
 def first_attempt_for_groups(k: int) -> int:
-    """How many vectors to ask for first: enough for groups of four products, in a catalog of one image each."""
+    """The number of vectors to ask for first: enough for groups of four products, in a catalog of one image each."""
     return 4 * k + TIE_SLACK
 
 
@@ -26,8 +26,8 @@ def distinct_groups(
 ) -> list[Hit] | None:
     """One hit per product, nearest first, up to the first one of group `k` + 1; at most `MEMBERS` of a group.
 
-    `groups` [N] are the numbers of the hits' groups. None when more hits are needed to tell. With `exhausted` there are
-    no more hits, and these decide.
+    `groups` [N] are the numbers of the hits' groups. None when more hits are needed to decide. With `exhausted` there
+    are no more hits, and these decide.
     """
     ties = tie_numbers(hits.similarities)
     # The last group of ties may go on beyond the last hit.
@@ -67,13 +67,13 @@ def ranks_in_ties(
 
 
 def first_places(values: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
-    """Where each distinct value comes first, in ascending order of the places."""
+    """The index of the first element of each distinct value, in ascending order."""
     places: NDArray[np.intp] = np.sort(np.unique(values, return_index=True)[1])
     return places
 
 
 def place_in_group(groups: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
-    """How many earlier elements are of the same group, [N]."""
+    """The number of earlier elements of the same group, [N]."""
     order = np.argsort(groups, kind="stable")
     grouped = groups[order]
     places = np.empty(len(groups), np.intp)

@@ -53,19 +53,19 @@ class HitColumns:
 
 
 def enough_vectors(k: int, max_images: int) -> int:
-    """How many nearest vectors hold `k` products for certain, when no product has more than `max_images`."""
+    """The number of nearest vectors that certainly hold `k` products, when no product has more than `max_images`."""
     return (k - 1) * max_images + 1 + TIE_SLACK
 
 
 def first_attempt(k: int, max_images: int) -> int:
-    """How many vectors to ask for first: catalogs rarely have their fullest products all in one answer."""
+    """The number of vectors to ask for first: the products with most images are rarely all in one answer."""
     return min(enough_vectors(k, max_images), 4 * k + TIE_SLACK)
 
 
 def distinct_products(hits: Sequence[Hit], k: int, id_order: IdOrder, *, exhausted: bool) -> list[Hit] | None:
     """The `k` nearest products among `hits`, which are in descending similarity; one hit each, nearest first.
 
-    None when more hits are needed to tell: too few products, or the last group may go on beyond the last hit.
+    None when more hits are needed to decide: too few products, or the last group may go on beyond the last hit.
     With `exhausted` there are no more hits, and these decide.
     """
     chosen: list[Hit] = []

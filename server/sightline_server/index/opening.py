@@ -1,7 +1,7 @@
 """A catalog's folder -> a checked snapshot, built next to those that are served.
 
-Rule: reading, building and checking run in a thread of their own; the device thread is asked only for what no other
-thread may do: on a GPU its copies, on every device to adopt the finished index.
+Rule: reading, building and checking run in a separate thread; the device thread does only what no other
+thread may do: on a GPU its copies, on every device the adoption of the finished index.
 """
 
 import asyncio

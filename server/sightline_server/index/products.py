@@ -28,7 +28,7 @@ class ProductTable:
         self._categories = Texts.of(display["category"])
         self._availabilities = Texts.of(display["availability"])
         self.groups = group_numbers(display["item_group_id"])
-        """Group of each row, int64 [P]: equal for the rows of one `item_group_id`, of its own for a row without."""
+        """Group of each row, int64 [P]: equal for the rows of one `item_group_id`, unique for a row without one."""
 
     def __len__(self) -> int:
         return int(self._display.num_rows)

@@ -1,6 +1,6 @@
 """One checked catalog in memory that several processes map: made by the parent, opened by each worker.
 
-    share_catalog (parent)  Lance -> checked -> index -> three files in memory: vectors, products, pictures
+    share_catalog (parent)  Lance -> checked -> index -> three files in memory: vectors, products, images
     open_shared (worker)    the files, mapped -> CatalogSnapshot
 Rule: the files are anonymous (memfd): they have no name that could stay behind, cost their size once however many map
 them, and every worker of one parent serves the same revision, also one that is started later.
@@ -47,11 +47,11 @@ class SharedCatalog:
     pictures: int
     """Arrow: the product row and the link of each vector, V rows."""
     built_at: str = ""
-    """When the revision was built, in ISO 8601."""
+    """The build time of the revision, in ISO 8601."""
 
     @property
     def descriptors(self) -> tuple[int, int, int]:
-        """What a worker must inherit."""
+        """The descriptors that a worker must inherit."""
         return self.vectors, self.products, self.pictures
 
     def facts(self) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class SharedCatalog:
         return cls(**facts)
 
     def close(self) -> None:
-        """Lets go of the files; they are freed when the last process that maps them has ended."""
+        """Closes the files; their memory is freed when the last process that maps them has ended."""
         for descriptor in self.descriptors:
             os.close(descriptor)
 

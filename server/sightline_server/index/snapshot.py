@@ -101,7 +101,7 @@ class CatalogSnapshot:
         return [settled[query] for query in range(len(queries))]
 
     def _chosen(self, hits: HitColumns, k: int, *, by_group: bool, exhausted: bool) -> list[Hit] | None:
-        """The nearest products among `hits`, or of the nearest groups; None where more hits are needed to tell."""
+        """The nearest products among `hits`, or of the nearest groups; None where more hits are needed to decide."""
         order = self._table.id_order
         if by_group:
             return distinct_groups(hits, self._table.groups[hits.products], k, order, exhausted=exhausted)

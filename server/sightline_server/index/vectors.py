@@ -15,7 +15,7 @@ Vectors = NDArray[np.float16] | NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class LibraryFacts:
-    """Which vector library this process has: `flavour` is cpu, gpu or gpu-cuvs; `cannot` are human-readable."""
+    """The vector library of this process: `flavour` is cpu, gpu or gpu-cuvs; `cannot` is human-readable."""
 
     flavour: str
     version: str
@@ -31,11 +31,11 @@ class VectorIndex(Protocol):
 
     @property
     def description(self) -> str:
-        """Kind and place of the index, human-readable."""
+        """Kind and device of the index, human-readable."""
 
     @property
     def exact(self) -> bool:
-        """Whether `search` compares every vector."""
+        """True if `search` compares every vector."""
 
     @property
     def max_k(self) -> int:

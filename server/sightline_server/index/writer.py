@@ -50,7 +50,7 @@ class CatalogWriter:
 
     @property
     def products(self) -> int:
-        """How many products were added."""
+        """The number of products that were added."""
         return len(self._ids)
 
     def add(self, rows: Sequence[CatalogRow]) -> None:

@@ -15,7 +15,7 @@ def networks(*texts: str) -> tuple[IPv4Network | IPv6Network, ...]:
 
 
 GLOBAL_UNICAST = IPv6Network("2000::/3")
-"""All that IANA has given out of IPv6; everything else is reserved or for private use."""
+"""The part of IPv6 that IANA allocates; everything else is reserved or for private use."""
 
 NAT64 = IPv6Network("64:ff9b::/96")
 """IPv4 hosts as an IPv6-only network sees them (RFC 6052): DNS64 answers with these addresses."""
@@ -33,14 +33,14 @@ PRIVATE = networks(
     *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "198.18.0.0/15"),
     *("::1/128", "fc00::/7"),
 )
-"""Where a shop's own image server may be. Link-local addresses are left out: clouds serve credentials there."""
+"""Networks of a shop's own image servers. Link-local addresses are left out: clouds serve credentials there."""
 
 METADATA = networks("100.100.100.200/32", "168.63.129.16/32", "fd00:ec2::254/128", "fd20:ce::254/128")
 """Services of clouds (Alibaba, Azure, AWS, Google) that are outside of the link-local networks; never an image host."""
 
 
 def is_allowed(address: IPAddress, *, allow_private: bool) -> bool:
-    """Whether an image may be fetched from `address`: a public one, or with `allow_private` one of `PRIVATE`."""
+    """Returns whether images may be fetched from `address`: a public one, or with `allow_private` one of `PRIVATE`."""
     inner = without_mapping(address)
     if any(inner in network for network in METADATA):
         return False
@@ -57,7 +57,7 @@ def without_mapping(address: IPAddress) -> IPAddress:
 
 
 def is_public(address: IPAddress) -> bool:
-    """Whether the public internet routes `address`."""
+    """Returns whether the public internet routes `address`."""
     if isinstance(address, IPv6Address) and (address.scope_id or address not in GLOBAL_UNICAST):
         return False
     return address.is_global and not address.is_multicast and not any(address in network for network in NOT_PUBLIC)

@@ -1,6 +1,6 @@
 """The build: feed rows in, one catalog out.
 
-Rule: bounded whatever the feed's length. A few groups of rows are on their way at once; while one is embedded, the
+Rule: bounded whatever the feed's length. A few groups of rows are in progress at once; while one is embedded, the
 images of the next are read and decoded. What fails, by a fault, by too many losses or by Ctrl-C, leaves no catalog
 behind.
 """
@@ -47,7 +47,7 @@ __all__ = ["GROUPS_AHEAD", "GROUP_ROWS", "BuildOptions", "BuildReport", "Progres
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """What to build from and how.
+    """The inputs and the options of a build.
 
     Relative links lie below `images`, or below the feed's folder without it. `max_lost` and `max_shrink` are shares
     (0 to 1) that a catalog may lose when it is replaced; a `max_lost` that is given also holds for a first build.
@@ -81,7 +81,7 @@ class BuildReport:
     problems: tuple[Problem, ...]
     losses: Losses = field(default_factory=Losses)
     same_images: int = 0
-    """How many links, at least, lead to the most frequent image."""
+    """The least number of links that lead to the most frequent image."""
 
     @property
     def products(self) -> int:
@@ -100,13 +100,13 @@ class BuildReport:
 
     @property
     def skipped_by_kind(self) -> Counter[ProblemKind]:
-        """How many rows were skipped for what."""
+        """The number of skipped rows by the kind of their problem."""
         return Counter(problem.kind for problem in self.skipped)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Is told how a build goes on: `rows` of the feed done so far, each problem once, and each wait for a host."""
+    """Receives the progress of a build: `rows` of the feed done so far, each problem once, and each wait for a host."""
 
     rows: Callable[[int], None] = lambda count: None
     problem: Callable[[Problem], None] = lambda problem: None
@@ -116,7 +116,7 @@ class Progress:
 async def build_catalog(
     options: BuildOptions, embedder: EmbedderSpec, embed: Embed, built_at: datetime, progress: Progress | None = None
 ) -> BuildReport:
-    """Builds the catalog `options.out` and returns what came of it.
+    """Builds the catalog `options.out` and returns the outcome.
 
     Raises `SightlineError`: kind CONFIGURATION when the feed or the target cannot be used, INVALID_REQUEST when no row
     can be, when too much was lost, or, with `strict`, at the first problem; the engine's own kinds when it fails.
@@ -134,7 +134,7 @@ async def build_catalog(
 
 
 class Build:
-    """One build on its way: what was written, what was lost."""
+    """One build in progress: the rows that were written, and the losses."""
 
     def __init__(
         self,
@@ -186,7 +186,7 @@ class Build:
                 await self._add(group, preparation)
 
     def check(self) -> None:
-        """Raises `SightlineError` of kind INVALID_REQUEST when what was written may not be published."""
+        """Raises `SightlineError` of kind INVALID_REQUEST when the written catalog may not be published."""
         options = self._options
         if not self._writer.products:
             stays = "; the old catalog stays" if self._old else ""
@@ -206,7 +206,7 @@ class Build:
             raise SightlineError(ErrorKind.INVALID_REQUEST, f"{options.out} {outcome}:{problems}{reasons}")
 
     async def _add(self, group: Group, preparation: Preparation) -> None:
-        """Embeds and writes a group, and reports what is wrong with its rows."""
+        """Embeds and writes a group, and reports the problems of its rows."""
         self._report(group.problems)
         vectors = await embedded(group.prepared, self._embed, self._seen)
         for item in group.prepared:
@@ -237,7 +237,7 @@ def feed_name(feed: Path | OpenFeed) -> str:
 
 
 def catalog_size(out: Path) -> Size | None:
-    """What the catalog at `out` holds; None where there is none, 0 products where it cannot be read."""
+    """The size of the catalog at `out`; None where there is none, 0 products where it cannot be read."""
     if not (out / "_versions").is_dir():
         return None
     try:

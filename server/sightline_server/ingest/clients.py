@@ -87,7 +87,7 @@ class Clients:
                 follow_redirects=False,
                 timeout=self._timeout,
                 proxy=proxy if self._transport is None else None,
-                # A transport of our own keeps the client from reading the proxy variables itself.
+                # Our transport keeps the client from reading the proxy variables itself.
                 transport=self._transport or (DirectTransport(self._network) if proxy is None else None),
                 headers={
                     "accept": "image/*",
@@ -107,7 +107,7 @@ class Clients:
 def proxy_of(url: httpx.URL) -> tuple[str, str]:
     """The environment's proxy for `url`: the variable's name and its address, both empty where there is none.
 
-    `no_proxy` lists names and their parents, `*` for all. A loopback host is never asked through a proxy.
+    `no_proxy` lists names and their parents, `*` for all. A loopback host is never requested through a proxy.
     """
     proxies = getproxies()
     if is_loopback_host(url.host) or proxy_bypass(url.netloc.decode("ascii")):
@@ -130,13 +130,13 @@ def checked_proxy(name: str, address: str) -> httpx.URL:
 
 
 def proxy_message(name: str) -> str:
-    """What is wrong with a proxy. Its address is left out: it may hold a password."""
+    """The message about a malformed proxy. Its address is left out: it may hold a password."""
     kinds = ", ".join(f"{scheme}://" for scheme in PROXY_SCHEMES)
     return f"{name} is not a proxy that downloads can go through; expected HOST:PORT after one of {kinds}"
 
 
 def same_origin(first: httpx.URL, second: httpx.URL) -> bool:
-    """Whether a credential for `first` may go to `second`: same host, same scheme and port, or http made https."""
+    """Returns whether a credential for `first` may go to `second`: same host, scheme and port, or http made https."""
     if first.host != second.host:
         return False
     if (first.scheme, second.scheme) == ("http", "https"):

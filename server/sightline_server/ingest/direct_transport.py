@@ -1,4 +1,4 @@
-"""Connections to image hosts that no proxy stands between.
+"""Direct connections to image hosts, without a proxy.
 
 Rule: the library connects to a host through `CheckedNetwork` only, which asks `HostCheck` for the addresses. The name
 stays the one of the link for TLS (server name and certificate), for the Host header, and for the reuse of connections.
@@ -14,7 +14,7 @@ import httpx
 from sightline_server.ingest.host_check import HostCheck, UnreachableImageError
 
 ATTEMPT_S = 1.0
-"""How long one address may take to accept a connection while there is another to try."""
+"""Longest time that one address may take to accept a connection while there is another to try."""
 
 FAILURES = (
     httpcore.TimeoutException,

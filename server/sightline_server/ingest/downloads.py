@@ -1,8 +1,8 @@
 """http(s) links -> encoded images.
 
-Rule: every way in has a limit: bytes (also after decompression), seconds, redirects, attempts, pauses. A place in
-memory is held only while an image is on its way or in use, never while a host is waited for. What a failure says is no
-probe: below the status of an answer, all failures read alike.
+Rule: everything has a limit: bytes (also after decompression), seconds, redirects, attempts, pauses. A slot in memory
+is held only while an image is downloaded or in use, never while a host is waited for. Error texts cannot be used to
+probe a network: all failures before an HTTP status have the same text.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ class Body:
 
 
 class TryAgainError(Exception):
-    """A failure of the server that may pass.
+    """A failure of the server that may be temporary.
 
     `wait_s` is what the server asked for: None for a fault, which asks for nothing. One that is `final` counts as a
     failure of its host but is not tried again.
@@ -78,7 +78,7 @@ class Hop:
 
 
 class Downloads:
-    """Downloads images. `places` bounds how many are in memory; `notify` is told of every pause of a host."""
+    """Downloads images. `places` bounds how many are in memory; `notify` receives every pause of a host."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Downloads:
         self._hosts: defaultdict[str, Host] = defaultdict(lambda: Host(limits.parallel, limits.retry, waiting))
 
     async def fetch(self, link: WebLink, use: Callable[[Body | None], Awaitable[T]], known: Body | None = None) -> T:
-        """Downloads the image at `link` and returns what `use` makes of it while its place is held.
+        """Downloads the image at `link` and returns the result of `use`, which runs while the slot in memory is held.
 
         With `known`, an earlier answer, the server is asked whether it still holds; if so, `use` gets None.
         Raises `UnreadableImageError`.
@@ -117,7 +117,7 @@ class Downloads:
             try:
                 async with host.turn(), self._places:
                     if host.pause_s:
-                        continue  # it asked for time while this download waited for its place
+                        continue  # it asked for a pause while this download waited for its slot
                     if not faults + refusals and host.skips():
                         raise UnreadableImageError("not downloaded, because the server failed for many images in a row")
                     body = await self._attempt(link, known)
@@ -125,7 +125,7 @@ class Downloads:
                     return await use(body)
             except TryAgainError as error:
                 faults, refusals = (faults + 1, refusals) if error.wait_s is None else (faults, refusals + 1)
-                # The turn and the place are free by now: others go on meanwhile.
+                # The turn and the slot are free by now: other downloads go on meanwhile.
                 if not await self._again(link, host, error, faults, refusals):
                     host.failed()
                     raise UnreadableImageError(str(error)) from error
@@ -150,7 +150,7 @@ class Downloads:
         """The answer of one attempt.
 
         Whether a host refuses a connection, is silent, speaks another protocol or is one that is not asked, the text is
-        the same: it would tell the author of a feed what listens in the network of whoever builds from it.
+        the same: it would show the author of a feed what listens in the network of the user who builds from it.
         """
         hop = Hop(httpx.URL())
         try:
@@ -214,7 +214,7 @@ def conditions(known: Body | None) -> dict[str, str]:
 
 
 def refusal(response: httpx.Response) -> Exception:
-    """What an answer without an image means: one to try again, or the end of it."""
+    """The error for an answer without an image: one to try again, or a final one."""
     status, text = response.status_code, f"the server answered {response.status_code}"
     wait_s = retry_after_s(response.headers, datetime.now(UTC))
     if status == httpx.codes.TOO_MANY_REQUESTS or (status == httpx.codes.SERVICE_UNAVAILABLE and wait_s is not None):

@@ -1,6 +1,6 @@
-"""Pictures -> embeddings, through the engine that also serves.
+"""Images -> embeddings, through the engine that also serves.
 
-Rule: a catalog picture takes the very steps of a query photo (`stages/`), so that equal pixels meet equal vectors.
+Rule: a catalog image takes the same steps as a query photo (`stages/`), so that equal pixels give equal vectors.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ IMAGE_FAULTS = (ErrorKind.INVALID_IMAGE, ErrorKind.LIMIT_EXCEEDED)
 def engine_embed(engine: Engine, patience_s: float = PATIENCE_S) -> Embed:
     """`Embed` by the engine's embedder, in batches that it takes.
 
-    An engine that fails is given `patience_s` to mend itself before its error is passed on: hours of work should not
+    An engine that fails has `patience_s` to recover before its error is passed on: hours of work should not
     be lost to a restart of seconds.
     """
     runner, spec = engine.runner(EMBEDDER), engine.spec(EMBEDDER)

@@ -31,7 +31,7 @@ LINK_NAMES = (
     *("url", "link", "src", "href", "image_link", "additional_image_link", "image_url", "image_src"),
     *("image", "img", "picture", "photo"),
 )
-"""Where an object in place of an image's link has it, such as `<images><image><url>`."""
+"""Names under which an object holds an image's link, such as `<images><image><url>`."""
 FIRST_OF_LIST = frozenset({"product_type", "gtin", "id", "title", "brand", "link"})
 PLACED = frozenset(
     {*("id", "title", "brand", "product_type", "price", "availability", "link", "item_group_id", "gtin"), *IMAGES}
@@ -40,7 +40,7 @@ CURRENCY_COLUMNS = ("currency", "currency_code", "price_currency", "currency_id"
 
 
 class ProblemKind(Enum):
-    """What can be wrong with a row or one of its parts."""
+    """The kinds of problems of a row or one of its parts."""
 
     MALFORMED_ROW = "malformed row"
     ROW_TOO_LARGE = "row too large"
@@ -58,9 +58,9 @@ class ProblemKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in `row`, at `line` of the file (0 if unknown).
+    """One problem of `row`, at `line` of the file (0 if unknown).
 
-    `skipped` says whether it cost the row. Otherwise it is a warning: the product stays, without a part of it.
+    `skipped` is true if the row was lost. Otherwise it is a warning: the product stays, without a part of it.
     """
 
     row: int
@@ -145,7 +145,7 @@ class RowParser:
         self._id = ""
 
     def parse(self) -> ParsedRow | Problem:
-        """The row, or what is wrong with it."""
+        """The row, or its problem."""
         record = self._record
         if record.fault:
             return self._problem(ProblemKind.MALFORMED_ROW, record.fault)

@@ -1,8 +1,8 @@
-"""Names of image hosts -> the addresses that they may be asked at.
+"""Names of image hosts -> the addresses at which they may be requested.
 
 Rule: a name is looked up once for a connection, every one of its addresses must be allowed, and the connection goes to
-one of those addresses. So a name cannot change its address in between (DNS rebinding). What is refused and what does
-not answer have one text in common, so that a feed's report does not map the network of whoever builds from it.
+one of those addresses. So a name cannot change its address in between (DNS rebinding). A refused host and a host that
+does not answer have the same error text, so that a feed's report does not map the network in which it is built.
 """
 
 import asyncio
@@ -120,7 +120,7 @@ def spelled_address(host: str) -> IPAddress | None:
 
 
 def is_refused_name(host: str, *, allow_private: bool) -> bool:
-    """Whether `host` is not looked up at all."""
+    """Returns whether `host` is not looked up at all."""
     name = host.rstrip(".").lower()
     private = not allow_private and any(name == domain or name.endswith(f".{domain}") for domain in PRIVATE_NAMES)
     return private or name in METADATA_NAMES

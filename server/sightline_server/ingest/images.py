@@ -40,7 +40,7 @@ class ImageLimits:
 class ImageSource:
     """A context that reads the images that links name; relative ones lie below `root`, without which none is read.
 
-    `notify` is told, in one line, of a host that is waited for. `network` decides which hosts are asked; without it,
+    `notify` gets one line about a host that is waited for. `network` decides which hosts are requested; without it,
     public ones only. `transport` and `waiting` are for tests.
     """
 
@@ -81,7 +81,7 @@ class ImageSource:
         return await self.use(classify(link), whole)
 
     async def use(self, link: WebLink | FileLink, work: Callable[[bytes], Awaitable[T]]) -> T:
-        """What `work` makes of the image at `link`; the image counts as in memory until then.
+        """The result of `work` on the image at `link`; the image counts as in memory until then.
 
         A download is kept in the cache when `work` succeeded, so that an error page is not. Raises
         `UnreadableImageError`, what `work` raises, and `SightlineError` of kind CONFIGURATION for a malformed proxy.

@@ -9,14 +9,14 @@ import re
 
 SHOWN_CHARACTERS = 200
 MASKED_CHARACTERS = 2000
-"""How much of a link is looked at. Masking makes it shorter."""
+"""The part of a link that is inspected. Masking makes it shorter."""
 
 LINE_BREAKS = re.compile(r"[\t\r\n]")
 HEAD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[\\/]+|[\\/]{2,}")
-"""What stands before the authority of a link, in every spelling that a browser takes."""
+"""The beginning of a link up to its authority, in every spelling that a browser accepts."""
 AUTHORITY = re.compile(r"[^/\\?#]*")
 LINK_STARTS = re.compile(r"([\s\"'<>]+|(?=(?:https?|ftp):[\\/])|(?<![\w:/\\.-])(?=//))", re.I)
-"""Where a link may begin within a text: behind blanks and quotes, and wherever a scheme or `//` says so."""
+"""The positions at which a link may begin in a text: after blanks and quotes, and at a scheme or `//`."""
 USER_INFO = re.compile(r"(?<=//)[^/?#\\\s\"'<>]*@")
 HOST_AND_PATH = re.compile(r"[\w.-]+(?::[0-9]+)?[/\\]")
 PATH_PARAMETER = re.compile(r"((?:;|%3B)[^;/=]*?(?:=|%3D))[^;/]*", re.I)
@@ -29,10 +29,10 @@ NAMED_SECRET = re.compile(
 
 
 def user_info(text: str) -> tuple[int, int]:
-    """Where all that may be user info of a link starts and ends, its `@` included; two equal numbers without any.
+    """The start and end of all that may be user info of a link, its `@` included; two equal numbers without any.
 
-    Where there is user info, it may reach to the last `@` of the text: nobody can tell an `@` of the password from one
-    of the path.
+    Where there is user info, it may reach to the last `@` of the text: an `@` of the password looks like one of the
+    path.
     """
     start, authority = authority_of(text)
     if "@" not in text[start:]:
@@ -49,7 +49,7 @@ def user_info(text: str) -> tuple[int, int]:
 
 
 def authority_of(text: str) -> tuple[int, str]:
-    """Where the authority of a link starts, and the authority as a parser reads it: up to the first `/`, `?` or `#`."""
+    """The start of a link's authority, and the authority as a parser reads it: up to the first `/`, `?` or `#`."""
     head = HEAD.match(text)
     start = head.end() if head else 0
     match = AUTHORITY.match(text, start)
@@ -57,12 +57,12 @@ def authority_of(text: str) -> tuple[int, str]:
 
 
 def is_port(text: str) -> bool:
-    """Whether `text` can stand behind the colon of a host."""
+    """Returns whether `text` can follow the colon of a host."""
     return not text or (text.isascii() and text.isdigit() and int(text[:6]) < 65536)
 
 
 def is_bare_name(name: str) -> bool:
-    """Whether `name` is more likely a user than a host: it has no dot."""
+    """Returns whether `name` is more likely a user than a host: it has no dot."""
     return "." not in name and name.lower() != "localhost"
 
 
@@ -102,20 +102,20 @@ def masked_field(field: str) -> str:
 
 
 def publishable_link(link: str) -> str:
-    """A link as callers may get it: without user info, or empty where that cannot be told from the rest."""
+    """A link as callers may get it: without user info, or empty where that cannot be separated from the rest."""
     return without_user_info(bare(link))
 
 
 def without_user_info(text: str) -> str:
     """`text` with the user info of every link in it removed, in each spelling that `user_info` knows.
 
-    A link is removed as a whole where its user info cannot be told from the rest.
+    A link is removed as a whole where its user info cannot be separated from the rest.
     """
     return "".join(map(bare, LINK_STARTS.split(text))) if "@" in text else text
 
 
 def bare(part: str) -> str:
-    """A part of a text between two places of `LINK_STARTS`, without the user info of a link that it begins with."""
+    """A part of a text between two matches of `LINK_STARTS`, without the user info of a link that it begins with."""
     if not HEAD.match(part):
         return part
     start, end = user_info(part)

@@ -36,7 +36,7 @@ class FileLink:
 
 
 def classify(link: str) -> WebLink | FileLink:
-    """What `link` names. Raises `UnreadableImageError` for one that is not read.
+    """The target of `link`. Raises `UnreadableImageError` for one that is not read.
 
     Tabs and line ends inside a link are dropped and backslashes of a web link become slashes, as browsers do
     (WHATWG URL, section 4.4). A link without a scheme (`//cdn.example/a.jpg`) is taken as https.

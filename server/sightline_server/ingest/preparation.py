@@ -62,7 +62,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowOutcome:
-    """What became of one row: None where no image can be read, its `problems`, and how many images it lost."""
+    """The outcome of one row with its `problems`; `prepared` is None where no image can be read."""
 
     prepared: Prepared | None
     problems: list[Problem]
@@ -71,7 +71,7 @@ class RowOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Some rows of the feed, prepared, and what was wrong with others; `rows` is their number together."""
+    """Some rows of the feed, prepared, and the problems of others; `rows` is their number together."""
 
     rows: int
     prepared: list[Prepared] = field(default_factory=list)
@@ -155,7 +155,7 @@ class Preparation:
     async def crop(self, target: WebLink | FileLink, key: str) -> Crop | UnreadableImageError:
         """The crop of one image, or why there is none, whatever its bytes or its server do.
 
-        Raises `SightlineError` for what is no fault of the image, such as a malformed proxy.
+        Raises `SightlineError` for a fault that is not the image's, such as a malformed proxy.
         """
 
         async def decoded(image: bytes) -> Crop:
@@ -182,7 +182,7 @@ class Preparation:
     def forget(self, row: FeedRow) -> None:
         """Forgets the crops of a row that is not embedded."""
         for link in row.images:
-            # Also what made the row fail in the first place.
+            # Raises again what made the row fail.
             with contextlib.suppress(Exception):
                 self.running.pop(key_of(classify(link)), None)
 
@@ -195,7 +195,7 @@ def key_of(target: WebLink | FileLink) -> str:
 def published(product: Product, first_link: str) -> Product:
     """`product` as callers may see it: without the user info of any link, its `image_link` absolute.
 
-    `first_link` takes the place of an `image_link` that held user info.
+    `first_link` replaces an `image_link` that held user info.
     """
     image_link = product.image_link
     start, end = user_info(image_link)

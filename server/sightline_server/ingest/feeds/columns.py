@@ -1,7 +1,7 @@
 """Column names: the many spellings of shops to the names of the Merchant Center feed.
 
 Rule: `imageLink`, `Image Link`, `image-link`, `IMAGE_LINK` and `g:image_link` are one column. A column known under
-another name takes the place of a Merchant Center column only where the feed has no such column.
+another name replaces a Merchant Center column only where the feed has no such column.
 """
 
 import re

@@ -54,7 +54,7 @@ def numbered_records(lines: Lines, header: Header) -> Iterator[Record]:
 
 
 def pieces(first: Row, second: Row, dialect: Dialect) -> bool:
-    """Whether two rows could be one that was torn in two, `second` being the end of it.
+    """Returns whether two rows could be one that was torn in two, `second` being the end of it.
 
     Two products, each with an id and the link of an image in the right column, are pieces only if together they have
     exactly the fields of one torn row: many tools leave out the empty fields at the end of every row.

@@ -24,7 +24,7 @@ PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 def is_url(feed: str) -> bool:
-    """Whether `feed` is a web address."""
+    """Returns whether `feed` is a web address."""
     return feed.lower().startswith(("http://", "https://"))
 
 
@@ -94,7 +94,7 @@ def client_for(start: httpx.URL, options: FeedOptions) -> httpx.Client:
         max_redirects=options.limits.max_redirects,
         timeout=httpx.Timeout(options.limits.timeout_s, connect=10.0),
         proxy=proxy,
-        # A transport of our own keeps the client from reading the proxy variables itself.
+        # Our transport keeps the client from reading the proxy variables itself.
         transport=httpx.HTTPTransport() if proxy is None else None,
         event_hooks={"request": [drop_headers]},
     )

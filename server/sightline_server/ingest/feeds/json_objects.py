@@ -48,7 +48,7 @@ def read_json(file: BinaryIO, name: str, options: FeedOptions) -> Iterator[Recor
 
 
 def is_document(head: str) -> bool:
-    """Whether a feed that begins with `head` is one JSON document and not JSON lines."""
+    """Returns whether a feed that begins with `head` is one JSON document and not JSON lines."""
     lines = [line.strip() for line in re.split(r"[\r\n]+", head) if line.strip()][:2]
     if not lines:
         return False

@@ -18,7 +18,7 @@ MAX_FIXED_BYTES = 4096
 FREE_LIST_VALUES, LIST_VALUES_PER_ROW = 1_000_000, 32
 """Values in lists that a group of rows may have, in all and for each of its rows: one row may hold them all."""
 VALUE_BYTES = 64
-"""About what a small Python object takes with its place in a list."""
+"""Approximate bytes of a small Python object with its entry in a list."""
 
 
 def checked_metadata(file: BinaryIO, name: str, limits: FeedLimits) -> pq.FileMetaData:
@@ -42,7 +42,7 @@ def checked_metadata(file: BinaryIO, name: str, limits: FeedLimits) -> pq.FileMe
 
 
 def column_fault(column: pq.ColumnSchema, groups: list[pq.RowGroupMetaData], index: int) -> str:
-    """What a column declares that cannot be read within bounds; empty if it can."""
+    """The declaration of a column that cannot be read within bounds; empty if it can."""
     if column.physical_type == "FIXED_LEN_BYTE_ARRAY" and column.length > MAX_FIXED_BYTES:
         return f"a column of values of {column.length} bytes"
     if column.max_repetition_level:
@@ -60,7 +60,7 @@ def text_columns(metadata: pq.FileMetaData) -> list[str]:
 
 
 def is_decimal(column: pq.ColumnSchema) -> bool:
-    """Whether the bytes of a column are numbers."""
+    """Returns whether the bytes of a column are numbers."""
     return "DECIMAL" in (column.logical_type.type, column.converted_type)
 
 

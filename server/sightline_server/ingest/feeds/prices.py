@@ -35,7 +35,7 @@ class PriceError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class PriceRules:
-    """What decides an unclear price: the decimal sign, and the currency of amounts that have none."""
+    """The rules for an ambiguous price: the decimal sign, and the currency of amounts that have none."""
 
     price_format: PriceFormat = PriceFormat.AUTO
     currency: str = ""
@@ -70,7 +70,7 @@ def stated_currency(column: str, option: str) -> str:
 
 
 def parse_currency(before: str, after: str, text: str, stated: str) -> str:
-    """The one currency of what stands in front of and behind the amount."""
+    """The one currency of the texts before and after the amount."""
     parts = [part.strip() for part in (before, after) if part.strip()]
     tokens = [token for part in parts for token in ([part] if currencies_of(part) else part.split())]
     if not tokens:
@@ -102,7 +102,7 @@ def parse_amount(digits: str, currency: str, text: str, price_format: PriceForma
     plain = re.sub(r"[.,]$", "", plain)
     whole, decimals = (plain, "") if no_decimals else split_decimals(plain, currency, text, price_format)
     if not (WHOLE.fullmatch(whole) or grouped(whole)):
-        raise PriceError(f"the amount of {excerpt(text)!r} has its separators in unusual places")
+        raise PriceError(f"the amount of {excerpt(text)!r} has its separators in unusual positions")
     number = re.sub("[^0-9]", "", whole).lstrip("0") or "0"
     if len(number) > MAX_WHOLE_DIGITS or len(decimals.rstrip("0")) > MAX_DECIMALS:
         limits = f"{MAX_WHOLE_DIGITS} digits and {MAX_DECIMALS} decimals"
@@ -112,7 +112,7 @@ def parse_amount(digits: str, currency: str, text: str, price_format: PriceForma
 
 
 def grouped(whole: str) -> bool:
-    """Whether `whole` has one kind of separator, at thousands or at the places of Indian numbers."""
+    """Returns whether `whole` has one kind of separator, at thousands or at the positions of Indian numbers."""
     if len(set(re.sub("[0-9]", "", whole))) != 1:
         return False
     return THOUSANDS.fullmatch(whole) is not None or INDIAN.fullmatch(whole) is not None

@@ -22,7 +22,7 @@ class Record:
     """One row of a feed: `values` by column name, or, where it cannot be read at all, the reason in `fault`.
 
     `row` counts as the shop's own tools do, `line` is the line of the file where the row begins (0 if the format has
-    no lines). `warnings` are remarks about a row that is used all the same.
+    no lines). `warnings` are remarks about a row that is still used.
     """
 
     row: int
@@ -31,7 +31,7 @@ class Record:
     line: int = 0
     warnings: tuple[str, ...] = ()
     notice: bool = False
-    """Whether this is a remark about the feed as a whole and stands for no row."""
+    """True if this is a remark about the feed as a whole, not a row."""
 
 
 def guarded(row: int, line: int, make: Callable[[], Record]) -> Record:

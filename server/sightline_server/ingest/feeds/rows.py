@@ -1,4 +1,4 @@
-"""Lines of a delimited text -> rows of fields. This is where no row may swallow another.
+"""Lines of a delimited text -> rows of fields, none of which may swallow another.
 
 Rule: a quoted field may hold line breaks. A quote that is not closed by RFC 4180 costs its own row (CSV) or is an
 ordinary character (TSV), and reading goes on with the next line. The same holds where a field closes on a later line,
@@ -33,7 +33,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How rows are written: the delimiter, the number of columns, and where `id` and `image_link` are.
+    """The form of the rows: the delimiter, the number of columns, and the positions of `id` and `image_link`.
 
     As long as the number of columns is unknown (0), a row is one line.
     """
@@ -45,7 +45,7 @@ class Dialect:
 
     @property
     def lenient(self) -> bool:
-        """Whether a quote that does not enclose a field means nothing, as in the TSV of Merchant Center."""
+        """True if a quote that does not enclose a field is an ordinary character, as in the TSV of Merchant Center."""
         return self.delimiter == "\t"
 
 
@@ -74,7 +74,7 @@ def next_row(line: Line, lines: Lines, dialect: Dialect, settled: bool) -> Row:
 
 
 def quoted_row(first: Line, lines: Lines, dialect: Dialect, settled: bool) -> Row:
-    """The row that begins with `first`, which has quotes. Lines that do not belong to it are taken back."""
+    """The row that begins with `first`, which has quotes. Lines that do not belong to it are returned to `lines`."""
     fields = split_line(first.text, dialect.delimiter)
     literal = first.text.split(dialect.delimiter)
     if fields is not None:
@@ -130,19 +130,19 @@ def accepted(first: Line, taken: list[Line], fields: list[str], dialect: Dialect
             doubt = line.number
     if doubt and (whole or not settled):
         return None
-    warning = f"a quoted field spans lines {first.number} to {taken[-1].number}; line {doubt} may be a row of its own"
+    warning = f"a quoted field spans lines {first.number} to {taken[-1].number}; line {doubt} may be a separate row"
     return Row(first.number, fields, warning=warning if doubt else "")
 
 
 def ends_with_prose(fields: list[str], delimiter: str) -> bool:
-    """Whether the last line of quoted text has delimiters and a blank behind each, as texts have and rows have not."""
+    """Returns whether the last line of quoted text has delimiters, each followed by a blank, as in prose."""
     last = next(text for text in reversed(fields) if "\n" in text).rpartition("\n")[2]
     _, *parts = last.split(delimiter)
     return bool(parts) and all(part[:1].isspace() for part in parts)
 
 
 def joins_rows(fields: list[str], dialect: Dialect, complete: bool) -> bool:
-    """Whether a quoted field of several lines holds parts of two rows.
+    """Returns whether a quoted field of several lines holds parts of two rows.
 
     In TSV one tab within it is enough, as texts hardly ever have tabs. In CSV texts have commas, so this counts only
     where the first line is `complete`, a product by itself: if the field would hold the link of that product's image,
@@ -161,7 +161,7 @@ def joins_rows(fields: list[str], dialect: Dialect, complete: bool) -> bool:
 
 
 def own_row(fields: list[str], dialect: Dialect) -> bool:
-    """Whether `fields` of a line within quotes are a product: an id, and an image's link in the right column."""
+    """Returns whether `fields` of a line within quotes are a product: an id, and an image's link in its column."""
     if len(fields) <= max(dialect.id_column, dialect.image_column):
         return False
     product_id = fields[dialect.id_column].strip()

@@ -1,4 +1,4 @@
-"""Where a feed comes from: a file, a web address, or standard input -> one file that can be read again and again.
+"""The source of a feed: a file, a web address, or standard input -> one file that can be read repeatedly.
 
 Rule: downloaded, piped and packed feeds go through a nameless temporary file (below `TMPDIR`), never through memory,
 and are fetched once.
@@ -22,14 +22,14 @@ from sightline_server.ingest.link_secrets import without_user_info
 
 STANDARD_INPUT = "-"
 ADDRESS = re.compile(r"\W*(?:https?:|(?:ftp|file|s3|gs|sftp):/)", re.I)
-"""What looks like an address and is none that is read; it may hold a password, and is in no message."""
+"""A text that looks like an address of a kind that is not read; it may hold a password, and is in no message."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenFeed:
     """A feed that is ready to be read: `name` for messages, and `parent`, the folder of its relative image links.
 
-    A downloaded feed has no such folder: whoever serves it names no files of this machine.
+    A downloaded feed has no such folder: its author must not name files of this machine.
     """
 
     name: str
@@ -42,7 +42,7 @@ class OpenFeed:
 def opened_feed(feed: str | Path, options: FeedOptions | None = None) -> Iterator[OpenFeed]:
     """The feed at a path, at an http(s) address, or, for `-`, on standard input; packed ones are unpacked.
 
-    Raises `SightlineError` where it cannot be had or is no feed.
+    Raises `SightlineError` where it cannot be fetched or is not a feed.
     """
     options = options or FeedOptions()
     with ExitStack() as stack:

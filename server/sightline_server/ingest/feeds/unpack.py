@@ -71,7 +71,7 @@ def the_feed(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
 
 
 def hidden(path: str) -> bool:
-    """Whether a member is a by-product of a desktop."""
+    """Returns whether a member is a by-product of a desktop."""
     parts = PurePosixPath(path).parts
     return "__MACOSX" in parts or any(part.startswith(".") for part in parts) or parts[-1:] == ("Thumbs.db",)
 

@@ -145,7 +145,7 @@ class ItemReader:
 
 
 def name_of(element: Element) -> str:
-    """The element's column. Atom's `rel` tells the page of a product from `self`, `enclosure` and others."""
+    """The element's column. Atom's `rel` distinguishes the page of a product from `self`, `enclosure` and others."""
     relation = element.attributes.get("rel", "alternate").lower() if element.name == "link" else ""
     return element.name if relation in ("", "alternate") else f"link_{column_name(relation)}"
 
@@ -164,7 +164,7 @@ def preferred(own: str, children: list[tuple[str, str, object]]) -> list[tuple[s
 
 
 def rank(namespace: str, name: str, own: str) -> int:
-    """How good the element `name` of `namespace` is, 0 being the best."""
+    """The preference of the element `name` of `namespace`; 0 is the best."""
     if namespace in GOOGLE:
         return 0
     return 2 if name in SINGLE and namespace not in ("", own) else 1
@@ -194,7 +194,7 @@ def read_xml(file: BinaryIO, name: str, options: FeedOptions) -> Iterator[Record
     try:
         while chunk := text.read(CHUNK_CHARS):
             if not given:
-                # Blank lines above the declaration, which templates of web shops leave there, are no part of the XML.
+                # Blank lines above the declaration, which templates of web shops leave there, do not belong to the XML.
                 inner = chunk.lstrip("\ufeff \t\r\n")
                 reader.lines_above += chunk[: len(chunk) - len(inner)].count("\n")
                 chunk = inner
