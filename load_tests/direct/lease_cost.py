@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sightline_server.access.own import own_pass
 from sightline_server.domain.items import Product
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.index.device_thread import DeviceThread
@@ -71,8 +72,10 @@ async def measure(folder: Path, objects: int) -> dict[str, float]:
     snapshot = await open_snapshot(folder, "measured", SPEC, device)
     registry.publish(snapshot)
 
+    granted = own_pass("measured")
+
     def lease() -> None:
-        with registry.lease("measured"):
+        with registry.lease(granted):
             pass
 
     queries = np.random.default_rng(2).standard_normal((objects, DIMENSION)).astype(np.float32)

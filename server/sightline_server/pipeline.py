@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.batching.batcher import MicroBatcher, copy_for_caller
 from sightline_server.domain.events import (
     Accepted,
@@ -103,13 +104,13 @@ class Pipeline:
         for place in PLACES:
             metrics.left_calls.labels(*place)
 
-    async def run(self, query: SearchQuery) -> AsyncGenerator[Event, None]:
-        """Streams the events of one search, all about the revision that is current at its begin.
+    async def run(self, query: SearchQuery, catalog: CatalogPass) -> AsyncGenerator[Event, None]:
+        """Streams the events of one search, all about the revision of `catalog` that is current at its begin.
 
         Raises `SightlineError`. UNKNOWN_CATALOG, INVALID_IMAGE and LIMIT_EXCEEDED are raised before `Accepted`, so that
         a refusal comes before the first event.
         """
-        with self._catalogs.lease(query.catalog) as snapshot:
+        with self._catalogs.lease(catalog) as snapshot:
             async with aclosing(self._run(query, snapshot)) as events:
                 async for event in events:
                     yield event

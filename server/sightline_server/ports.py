@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.domain.catalogs import Capability
 from sightline_server.domain.checks import Check
 from sightline_server.domain.items import Neighbour, Product
@@ -159,8 +160,8 @@ class Snapshot(Protocol):
 class Catalogs(Protocol):
     """The catalogs that are served, by name."""
 
-    def lease(self, name: str) -> AbstractContextManager[Snapshot]:
-        """Holds the current revision of catalog `name` for the length of the block, also when it is replaced meanwhile.
+    def lease(self, granted: CatalogPass) -> AbstractContextManager[Snapshot]:
+        """Holds the current revision of the pass's catalog for the length of the block, also when it is replaced.
 
         Raises `SightlineError` of kind UNKNOWN_CATALOG.
         """

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sightline.v1 import lens_service_pb2
 from sightline_server.domain.items import Neighbour, Product
-from sightline_server.rpc.event_size import MAX_EVENT_BYTES
+from sightline_server.rpc.lens.event_size import MAX_EVENT_BYTES
 from tests.support.asking import asked, events_of
 from tests.support.lens import FakeSnapshot, serving
 

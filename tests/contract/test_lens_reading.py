@@ -271,12 +271,12 @@ async def test_the_message_is_not_in_memory_once_its_photo_is_decoded(monkeypatc
         photo = PHOTO + bytes(150_001)
         run = served.pipeline.run
 
-        def watched(query: Any) -> Any:
+        def watched(query: Any, catalog: Any) -> Any:
             import gc
 
             gc.collect()
             holders.append(sum(isinstance(kept, lens_service_pb2.SearchRequest) for kept in gc.get_objects()))
-            return run(query)
+            return run(query, catalog)
 
         monkeypatch.setattr(served.pipeline, "run", watched)
         raw = lens_service_pb2.SearchRequest(photo=photo).SerializeToString()

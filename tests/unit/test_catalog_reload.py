@@ -20,6 +20,7 @@ from sightline_server.telemetry.metrics import Metrics
 from tests.support import catalogs
 from tests.support.catalogs import BUILT, SPEC, row, unit_vectors, write_catalog
 from tests.support.lens import until
+from tests.support.passes import pass_to
 
 
 def write(folder: Path, products: int, *, replace: bool = True) -> None:
@@ -58,7 +59,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
 async def test_a_catalog_that_changed_is_replaced_and_the_other_stays(served: Served) -> None:
     old = served.revision("a")
     write(served.a, 5)
-    with served.registry.lease("a") as held:
+    with served.registry.lease(pass_to("a")) as held:
         reports = await served.reloader.reload()
         assert held.revision == old
         [found] = await held.nearest(unit_vectors(1), 10)
@@ -130,7 +131,7 @@ async def test_a_catalog_that_cannot_be_opened_stays_as_it_is_served(
     assert replaced.error == ""
     assert served.registry.current("b").product_count == 5
     assert served.outcome("a", "failed") == 1
-    with served.registry.lease("a") as held:
+    with served.registry.lease(pass_to("a")) as held:
         [found] = await held.nearest(unit_vectors(1), 10)
         assert len(found) == 3
 

@@ -29,16 +29,19 @@ from sightline_server.domain.items import (
 )
 from sightline_server.domain.request import Lane, SearchQuery
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.rpc import convert
+from sightline_server.rpc.lens import convert
 from sightline_server.settings import LimitSettings
+from tests.support.passes import pass_to
 
 LIMITS = LimitSettings(max_regions=4, default_objects=2, max_objects=3, default_products=5, max_products=7)
 
 
 def query(*, default: bool = False, **fields: Any) -> SearchQuery:
     request = lens_service_pb2.SearchRequest(photo=b"p", **fields)
+    target = convert.to_target(request)
+    granted = pass_to(CatalogNames().named(target.catalog), target.lane)
     return convert.to_query(
-        request, request_id="r", deadline=9.0, catalogs=CatalogNames(), limits=LIMITS, one_per_group=default
+        request, granted, request_id="r", deadline=9.0, catalogs=CatalogNames(), limits=LIMITS, one_per_group=default
     )
 
 

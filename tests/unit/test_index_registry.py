@@ -11,6 +11,7 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.registry import ClosableSnapshot, Registry, RegistryObserver
 from sightline_server.ports import Snapshot
 from tests.support.lens import FakeSnapshot, until
+from tests.support.passes import pass_to
 
 
 @dataclass
@@ -39,10 +40,10 @@ async def test_a_lease_keeps_its_revision_and_the_last_one_frees_it() -> None:
     registry = Registry(seen)
     old, new = FakeSnapshot(revision="old"), FakeSnapshot(revision="new")
     registry.publish(old)
-    with registry.lease("default") as first:
-        with registry.lease("default") as second:
+    with registry.lease(pass_to("default")) as first:
+        with registry.lease(pass_to("default")) as second:
             registry.publish(new)
-            with registry.lease("default") as third:
+            with registry.lease(pass_to("default")) as third:
                 assert (first.revision, second.revision, third.revision) == ("old", "old", "new")
         await asyncio.sleep(0)
         assert not old.closed, "one lease still holds it"
@@ -69,7 +70,7 @@ async def test_a_lease_that_ends_in_an_error_is_given_back() -> None:
     registry.publish(old)
 
     def fail() -> None:
-        with registry.lease("default"):
+        with registry.lease(pass_to("default")):
             registry.publish(FakeSnapshot(revision="rev-2"))
             raise RuntimeError
 
@@ -83,16 +84,16 @@ async def test_catalogs_are_replaced_each_on_its_own() -> None:
     registry = Registry(Seen())
     registry.publish(FakeSnapshot("a", "a-1"))
     registry.publish(FakeSnapshot("b", "b-1"))
-    with registry.lease("b") as held:
+    with registry.lease(pass_to("b")) as held:
         registry.publish(FakeSnapshot("a", "a-2"))
-        with registry.lease("a") as other:
+        with registry.lease(pass_to("a")) as other:
             assert (held.revision, other.revision) == ("b-1", "a-2")
     await registry.close()
 
 
 async def test_a_name_that_is_not_served_is_unknown() -> None:
     registry = Registry(Seen())
-    with pytest.raises(SightlineError) as caught, registry.lease("shop"):
+    with pytest.raises(SightlineError) as caught, registry.lease(pass_to("shop")):
         raise AssertionError("there is nothing to lease")
     assert caught.value.kind is ErrorKind.UNKNOWN_CATALOG
 
@@ -110,7 +111,7 @@ async def test_a_revision_that_cannot_be_freed_is_logged_and_harms_nobody(caplog
     with caplog.at_level(logging.ERROR):
         registry.publish(FakeSnapshot())
         await until(lambda: "revision stuck could not be freed" in caplog.text)
-    with registry.lease("default") as held:
+    with registry.lease(pass_to("default")) as held:
         assert held.revision == "rev-1"
     await registry.close()
 
@@ -119,7 +120,7 @@ async def test_closing_frees_also_what_is_still_leased() -> None:
     registry = Registry(Seen())
     first, second = FakeSnapshot(), FakeSnapshot(revision="rev-2")
     registry.publish(first)
-    with registry.lease("default"):
+    with registry.lease(pass_to("default")):
         registry.publish(second)
         await registry.close()
         assert first.closed

@@ -10,13 +10,19 @@ from hypothesis import strategies as st
 
 from sightline.v1 import geometry_pb2, lens_service_pb2
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.rpc.fields import OTHER_FIELDS, not_a_request, parse
+from sightline_server.rpc.fields import USUAL_FIELDS, FieldBounds, not_a_request
+from sightline_server.rpc.fields import parse as parse_as
+from sightline_server.rpc.lens.service import search_method
 from sightline_server.settings import REQUEST_ALLOWANCE, LimitSettings
 
 LIMITS = LimitSettings()
-MOST_FIELDS = LIMITS.max_regions + OTHER_FIELDS
+MOST_FIELDS = LIMITS.max_regions + USUAL_FIELDS
 REGION = b"\x12\x00"
 SIZE = 20_000_000
+
+
+def parse(raw: bytes, limits: LimitSettings) -> lens_service_pb2.SearchRequest:
+    return parse_as(raw, lens_service_pb2.SearchRequest, search_method(limits).bounds)
 
 
 def refused(raw: bytes) -> SightlineError:
@@ -69,6 +75,19 @@ def test_bytes_in_addition_to_the_photo_are_bounded(head: bytes) -> None:
     assert "in addition to the photo" in refused(head + varint(len(body)) + body).message
 
 
+def test_without_a_large_field_every_byte_counts() -> None:
+    raw = lens_service_pb2.SearchRequest(photo=bytes(64)).SerializeToString()
+    bounds = FieldBounds(most_bytes=len(raw))
+    assert parse_as(raw, lens_service_pb2.SearchRequest, bounds).photo == bytes(64)
+    with pytest.raises(SightlineError, match=r"^the request has more than 65 bytes$"):
+        parse_as(raw, lens_service_pb2.SearchRequest, FieldBounds(most_bytes=len(raw) - 1))
+
+
+def test_bytes_of_another_message_are_named_after_the_expected_one() -> None:
+    with pytest.raises(SightlineError, match=r"^the request is not a sightline\.v1\.Filter$"):
+        parse_as(b"\xff", lens_service_pb2.Filter, FieldBounds())
+
+
 def varint(number: int) -> bytes:
     low, rest = number & 0x7F, number >> 7
     return bytes([low | 0x80]) + varint(rest) if rest else bytes([low])
@@ -106,7 +125,7 @@ def test_any_bytes_are_a_request_or_refused(raw: bytes) -> None:
 
 @pytest.mark.parametrize("start", [b"\x1f\x8b\x08\x00", b"\x78\x9c\x00\x00"])
 def test_compressed_requests_are_told_so(start: bytes) -> None:
-    assert "compressed" in not_a_request(start).message
+    assert "compressed" in not_a_request(start, lens_service_pb2.SearchRequest).message
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def run_call(tracing: OpenTelemetryTracing, traceparent: str | None = None, code
         *([("traceparent", traceparent)] if traceparent else []),
     ]
     watch = Stopwatch(lambda: 0.0, tracing)
-    with tracing.call("Search", "req-1", lambda: metadata) as call:
+    with tracing.call("sightline.v1.LensService/Search", "req-1", lambda: metadata) as call:
         for name in STAGES:
             with watch.stage(name):
                 pass
@@ -113,7 +113,10 @@ def test_a_failure_is_marked_and_its_text_is_not_told(exporter: InMemorySpanExpo
     tracing = tracing_to(exporter)
 
     def failing() -> None:
-        with tracing.call("Search", "req-1", list) as call, Stopwatch(lambda: 0.0, tracing).stage("decode"):
+        with (
+            tracing.call("sightline.v1.LensService/Search", "req-1", list) as call,
+            Stopwatch(lambda: 0.0, tracing).stage("decode"),
+        ):
             call.ended_with("INTERNAL")
             raise ValueError(SECRET)
 

@@ -6,6 +6,10 @@ import logging
 
 import grpc
 
+from sightline_server.access.audit import LogAudit
+from sightline_server.access.checks import Access
+from sightline_server.access.policy import OpenPolicy
+from sightline_server.access.principal import anonymous
 from sightline_server.admission.budget import ByteBudget
 from sightline_server.admission.limiter import AdaptiveLimit
 from sightline_server.admission.open_calls import OpenCalls
@@ -17,9 +21,10 @@ from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Engine
 from sightline_server.rpc import server as rpc_server
 from sightline_server.rpc.call import Calls
+from sightline_server.rpc.edge import Edge
 from sightline_server.rpc.health import Health
+from sightline_server.rpc.lens.service import LensService
 from sightline_server.rpc.reading import Uploads
-from sightline_server.rpc.service import LensService
 from sightline_server.rpc.tls import open_certificates
 from sightline_server.rpc.tls_files import Contents
 from sightline_server.settings import Settings
@@ -54,10 +59,11 @@ class Door:
         )
         metrics.tls_files_usable.set(1)
         self.certificates = open_certificates(settings.server, initial=tls, on_check=metrics.tls_files_usable.set)
-        self.health = Health(self.admission, settings.limits, metrics, clock)
+        self.health = Health(self.admission, [LensService.name], settings.limits, metrics, clock)
         self._calls = Calls(limits=settings.limits, metrics=metrics, clock=clock, tracing=tracing)
-        self.service = LensService(
+        edge = Edge(
             calls=self._calls,
+            access=Access(identify=anonymous, policy=OpenPolicy(), audit=LogAudit(), catalogs=settings.catalog_names),
             open_calls=OpenCalls(
                 most=settings.limits.max_open_calls,
                 most_of_one=settings.limits.max_connection_calls,
@@ -69,16 +75,18 @@ class Door:
                 clock,
             ),
             admission=self.admission,
+        )
+        self.service = LensService(
+            edge=edge,
             limits=settings.limits,
             catalogs=settings.catalog_names,
-            clock=clock,
             one_per_group=settings.ranking.one_per_group,
             on_too_large=metrics.objects.labels(FailureReason.TOO_LARGE.value).inc,
         )
         self._metrics = metrics
         self._trimming = Trimming()
         self.server: grpc.aio.Server = rpc_server.build(
-            self.service, self.health, settings.server, settings.limits, metrics
+            [self.service], self.health, settings.server, settings.limits, metrics
         )
 
     def open(self, engine: Engine, pipeline: Pipeline, events: EngineMetrics) -> None:

@@ -8,6 +8,7 @@ from contextlib import aclosing
 import numpy as np
 from PIL import Image
 
+from sightline_server.access.own import own_pass
 from sightline_server.app.clock import clock
 from sightline_server.domain.request import SearchQuery
 from sightline_server.pipeline import Pipeline
@@ -31,9 +32,8 @@ async def warm_up(pipeline: Pipeline, settings: Settings) -> None:
         max_objects=settings.limits.max_objects,
         max_products=settings.limits.default_products,
         min_similarity=0.0,
-        catalog=settings.catalog_names.default,
     )
-    async with aclosing(pipeline.run(query)) as events:
+    async with aclosing(pipeline.run(query, own_pass(settings.catalog_names.default))) as events:
         async for event in events:
             log.debug("warm-up: %s", type(event).__name__)
 

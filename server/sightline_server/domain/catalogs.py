@@ -27,16 +27,14 @@ class CatalogNames:
     names: tuple[str, ...] = (DEFAULT_CATALOG,)
     default: str = DEFAULT_CATALOG
 
-    def resolve(self, wanted: str) -> str:
-        """The catalog that a request means by `wanted`, which may be empty.
+    def named(self, wanted: str) -> str:
+        """The name that a request means by `wanted`: the default if that is empty. It may not be configured."""
+        return wanted or self.default
 
-        Raises `SightlineError` of kind UNKNOWN_CATALOG for a name that is not configured.
-        """
-        if not wanted:
-            return self.default
-        if wanted not in self.names:
+    def check(self, name: str) -> None:
+        """Raises `SightlineError` of kind UNKNOWN_CATALOG for a name that is not configured."""
+        if name not in self.names:
             raise unknown_catalog()
-        return wanted
 
 
 def unknown_catalog() -> SightlineError:

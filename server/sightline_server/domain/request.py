@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
-from sightline_server.domain.catalogs import DEFAULT_CATALOG
 from sightline_server.domain.geometry import Box, Point
 
 Region = Box | Point
@@ -22,7 +21,7 @@ class SearchQuery:
 
     `photo` are the encoded bytes. `deadline` is an instant of the server's monotonic clock, in seconds. A `Box` in
     `regions` is searched as it is, a `Point` through the detector; without regions the detector decides. With
-    `one_per_group`, `max_products` counts item groups. `catalog` is the name of a configured catalog.
+    `one_per_group`, `max_products` counts item groups. The catalog is not part of it: a search needs a pass to one.
     """
 
     request_id: str
@@ -34,7 +33,6 @@ class SearchQuery:
     regions: tuple[Region, ...] = ()
     lane: Lane = Lane.INTERACTIVE
     one_per_group: bool = False
-    catalog: str = DEFAULT_CATALOG
 
     @property
     def needs_detector(self) -> bool:

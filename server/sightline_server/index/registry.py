@@ -14,6 +14,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.domain.catalogs import unknown_catalog
 from sightline_server.memory import give_back
 from sightline_server.ports import Snapshot
@@ -60,9 +61,9 @@ class Registry:
         self._freeing: set[asyncio.Task[None]] = set()
 
     @contextmanager
-    def lease(self, name: str) -> Iterator[Snapshot]:
+    def lease(self, granted: CatalogPass) -> Iterator[Snapshot]:
         """See `ports.Catalogs`."""
-        held = self._current.get(name)
+        held = self._current.get(granted.catalog)
         if held is None:
             raise unknown_catalog()
         held.leases += 1

@@ -8,12 +8,14 @@ import logging
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, Generic, TypeAlias
 
 import grpc
 
-from sightline.v1 import lens_service_pb2
+from sightline_server.admission.slots import Visit
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Clock
+from sightline_server.rpc.method import Method, ResponseT
 from sightline_server.rpc.status import CODES, fail
 from sightline_server.settings import LimitSettings
 from sightline_server.telemetry.metrics import Metrics
@@ -21,22 +23,29 @@ from sightline_server.telemetry.tracing import OFF, Tracing
 
 log = logging.getLogger(__name__)
 
-SEARCH = "Search"
-"""The method as the metrics name it."""
-SEARCH_LIMITS = ("concurrency", "deadline", "queue", "open_calls", "connection_calls", "slow_upload")
-"""Limits that a search may not fit into."""
+CALL_LIMITS = ("concurrency", "deadline", "queue", "open_calls", "connection_calls", "slow_upload")
+"""Limits that a call may not fit into."""
 
-Context = grpc.aio.ServicerContext[bytes, lens_service_pb2.SearchResponse]
+Context: TypeAlias = "grpc.aio.ServicerContext[bytes, ResponseT]"
 
 
-class Call:
-    """One call: its id, its absolute deadline on the server's clock, and its answers on their way out."""
+class Call(Generic[ResponseT]):
+    """One call: its id, its absolute deadline on the server's clock, and its responses on their way out."""
 
-    def __init__(self, context: Context, request_id: str, started: float, deadline: float) -> None:
+    def __init__(
+        self,
+        method: Method[Any, ResponseT],
+        context: "Context[ResponseT]",
+        started: float,
+        deadline: float,
+        clock: Clock,
+    ) -> None:
+        self._method = method
         self._context = context
+        self._clock = clock
         # The loop's clock is the monotonic clock that deadlines are made of.
         self.limit = asyncio.timeout_at(deadline)
-        self.request_id = request_id
+        self.request_id = secrets.token_hex(8)
         self.started = started
         self.arrived = started
         """The instant at which the request was complete; the server's own time counts from it."""
@@ -44,6 +53,8 @@ class Call:
         self.ends_with: SightlineError | None = None
         self.accepted = False
         self.first_result_at: float | None = None
+        self.visit: Visit | None = None
+        """Its slot, once it has one."""
 
     def end_at(self, instant: float, error: SightlineError | None) -> None:
         """Lets the call end at `instant`, with `error`, or as one whose deadline has passed."""
@@ -55,10 +66,13 @@ class Call:
         """Ends the call with `error`."""
         self.end_at(asyncio.get_running_loop().time(), error)
 
-    async def send(self, response: lens_service_pb2.SearchResponse, now: float) -> None:
-        """Sends one event; returns when the transport has taken it, so that a slow reader holds only itself up."""
-        if self.first_result_at is None and response.WhichOneof("event") in ("results", "failure"):
-            self.first_result_at = now
+    async def send(self, response: ResponseT) -> None:
+        """Sends one message; returns when the transport has taken it, so that a slow reader delays only itself."""
+        is_result = self._method.is_result
+        if self.first_result_at is None and (is_result is None or is_result(response)):
+            self.first_result_at = self._clock()
+            if self.visit is not None:
+                self.visit.answered()
         await self._context.write(response)
         self.accepted = True
 
@@ -71,22 +85,33 @@ class Calls:
         self._metrics = metrics
         self._clock = clock
         self._tracing = tracing
-        self._open: set[Call] = set()
+        self._open: set[Call[Any]] = set()
+        self._methods: set[str] = set()
         self._none_open = asyncio.Event()
         self._none_open.set()
-        # A counter that appears with its first call hides that call from rate(): it never was 0.
-        for code in {grpc.StatusCode.OK, *CODES.values()}:
-            metrics.requests.labels(SEARCH, code.name)
-        for limit in SEARCH_LIMITS:
+        for limit in CALL_LIMITS:
             metrics.refused_calls.labels(limit)
 
+    def register(self, method: Method[Any, Any]) -> None:
+        """Makes the metrics of `method`. Raises `ValueError` for a name that another method has."""
+        if method.name in self._methods:
+            raise ValueError(
+                f"two methods are named {method.name}: metrics and log lines need a different name for each"
+            )
+        self._methods.add(method.name)
+        # A counter that appears with its first call hides that call from rate(): it never was 0.
+        for code in {grpc.StatusCode.OK, *CODES.values()}:
+            self._metrics.requests.labels(method.name, code.name)
+
     @asynccontextmanager
-    async def open(self, method: str, context: Context) -> AsyncIterator[Call]:
+    async def open(
+        self, method: Method[Any, ResponseT], context: "Context[ResponseT]"
+    ) -> AsyncIterator[Call[ResponseT]]:
         """The scope of one call of `method`; what the block raises becomes the call's status and ends here."""
         started = self._clock()
-        call = Call(context, secrets.token_hex(8), started, started + self._seconds_left(context))
+        call = Call(method, context, started, started + self._seconds_left(context), self._clock)
         code = grpc.StatusCode.OK
-        traced = self._tracing.call(method, call.request_id, context.invocation_metadata)
+        traced = self._tracing.call(method.path, call.request_id, context.invocation_metadata)
         with traced as span:
             try:
                 async with call.limit:
@@ -118,36 +143,36 @@ class Calls:
             call.end_now(SightlineError(ErrorKind.STOPPING, "the server is stopping", retry_after_s=1.0))
         await self._none_open.wait()
 
-    def _opened(self, call: Call) -> None:
+    def _opened(self, call: Call[Any]) -> None:
         self._open.add(call)
         self._none_open.clear()
 
-    def _closed(self, call: Call) -> None:
+    def _closed(self, call: Call[Any]) -> None:
         self._open.discard(call)
         if not self._open:
             self._none_open.set()
 
-    def _to_failure(self, error: Exception, call: Call) -> SightlineError:
+    def _to_failure(self, error: Exception, call: Call[Any]) -> SightlineError:
         failure = call.ends_with if isinstance(error, TimeoutError) else None
         failure = failure or to_failure(error, call.request_id)
         if failure.kind is ErrorKind.OVERLOADED:
             self._metrics.refused_calls.labels(failure.metadata.get("limit", "other")).inc()
         return failure
 
-    def _seconds_left(self, context: Context) -> float:
+    def _seconds_left(self, context: "Context[Any]") -> float:
         """The caller's deadline, or the default where the caller set none; capped."""
         left = context.time_remaining()
         # gRPC reports "no deadline" as None or as an instant centuries away.
         allowed = self._limits.default_deadline_s if left is None or left > 1e8 else left
         return min(allowed, self._limits.max_deadline_s)
 
-    def _close(self, method: str, call: Call, code: grpc.StatusCode) -> None:
+    def _close(self, method: Method[Any, Any], call: Call[Any], code: grpc.StatusCode) -> None:
         seconds = self._clock() - call.started
-        self._metrics.requests.labels(method, code.name).inc()
-        self._metrics.request_seconds.labels(method, code.name).observe(seconds)
-        if call.first_result_at is not None:
+        self._metrics.requests.labels(method.name, code.name).inc()
+        self._metrics.request_seconds.labels(method.name, code.name).observe(seconds)
+        if call.first_result_at is not None and method.is_result is not None:
             self._metrics.first_result_seconds.observe(call.first_result_at - call.arrived)
-        log.info(method, extra={"request_id": call.request_id, "code": code.name, "seconds": round(seconds, 4)})
+        log.info(method.name, extra={"request_id": call.request_id, "code": code.name, "seconds": round(seconds, 4)})
 
 
 def to_failure(error: Exception, request_id: str) -> SightlineError:

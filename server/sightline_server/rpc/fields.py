@@ -1,50 +1,68 @@
-"""Bytes -> SearchRequest, after a walk over the fields that keeps parsing cheap.
+"""Bytes -> a request, after a walk over the fields that keeps parsing cheap.
 
 Rule: what a parser makes of bytes may be forty times as large as they are (empty messages, empty strings). So the
-number of fields and the bytes in addition to the photo are checked first. The walk is linear in the fields, copies
-nothing, and knows the wire format only (https://protobuf.dev/programming-guides/encoding/).
+number of fields is checked first, and the bytes in addition to the one field that may be large, such as a photo. The
+walk is linear in the fields, copies nothing, and knows the wire format only
+(https://protobuf.dev/programming-guides/encoding/).
 """
 
-from google.protobuf.message import DecodeError
+from dataclasses import dataclass
+from typing import TypeVar
 
-from sightline.v1 import lens_service_pb2
+from google.protobuf.message import DecodeError, Message
+
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.settings import REQUEST_ALLOWANCE, LimitSettings
+from sightline_server.settings import REQUEST_ALLOWANCE
 
-OTHER_FIELDS = 48
-"""Fields that a request may have in addition to `limits.max_regions` regions; the contract has ten."""
-PHOTO_FIELD = lens_service_pb2.SearchRequest.PHOTO_FIELD_NUMBER
+USUAL_FIELDS = 48
+"""Top-level fields that a request may have, unless its method allows more."""
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 MOST_VARINT_BYTES = 10
 GZIP, ZLIB = b"\x1f\x8b", (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 
 
-def parse(raw: bytes, limits: LimitSettings) -> lens_service_pb2.SearchRequest:
-    """The request in `raw`. Raises `SightlineError` of kind INVALID_REQUEST."""
+RequestT = TypeVar("RequestT", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldBounds:
+    """At most `most_fields` top-level fields and, the field of number `large_field` aside, `most_bytes` bytes."""
+
+    most_fields: int = USUAL_FIELDS
+    large_field: int | None = None
+    most_bytes: int = REQUEST_ALLOWANCE
+
+
+USUAL = FieldBounds()
+"""The bounds of requests without a large field."""
+
+
+def parse(raw: bytes, kind: type[RequestT], bounds: FieldBounds) -> RequestT:
+    """The message of type `kind` in `raw`. Raises `SightlineError` of kind INVALID_REQUEST."""
     try:
-        check_fields(raw, most_fields=limits.max_regions + OTHER_FIELDS)
-        return lens_service_pb2.SearchRequest.FromString(raw)
+        check_fields(raw, kind, bounds)
+        return kind.FromString(raw)
     except (DecodeError, IndexError) as error:
-        raise not_a_request(raw) from error
+        raise not_a_request(raw, kind) from error
 
 
-def check_fields(raw: bytes, *, most_fields: int, most_other_bytes: int = REQUEST_ALLOWANCE) -> None:
-    """Checks that `raw` has at most `most_fields` top-level fields and, photos aside, `most_other_bytes` bytes.
+def check_fields(raw: bytes, kind: type[Message], bounds: FieldBounds) -> None:
+    """Checks that `raw` keeps to `bounds`.
 
-    Raises `SightlineError` when it has more, and `DecodeError` or `IndexError` when it is not a message. Groups, which
+    Raises `SightlineError` when it does not, and `DecodeError` or `IndexError` when it is not a message. Groups, which
     the contract does not have and which nest, are not followed.
     """
-    place, end, fields, photos = 0, len(raw), 0, 0
+    place, end, fields, large = 0, len(raw), 0, 0
     while place < end:
         fields += 1
-        if fields > most_fields:
-            raise SightlineError(ErrorKind.INVALID_REQUEST, f"the request has more than {most_fields} fields")
+        if fields > bounds.most_fields:
+            raise SightlineError(ErrorKind.INVALID_REQUEST, f"the request has more than {bounds.most_fields} fields")
         tag, place = varint(raw, place)
         match tag & 7:
             case 2:
                 size, place = varint(raw, place)
                 place += size
-                photos += size if tag >> 3 == PHOTO_FIELD else 0
+                large += size if tag >> 3 == bounds.large_field else 0
             case 0:
                 _, place = varint(raw, place)
             case 1:
@@ -55,10 +73,16 @@ def check_fields(raw: bytes, *, most_fields: int, most_other_bytes: int = REQUES
                 raise DecodeError("a group or an unknown wire type")
     if place > end:
         raise DecodeError("a field goes beyond the end")
-    if end - photos > most_other_bytes:
-        raise SightlineError(
-            ErrorKind.INVALID_REQUEST, f"the request has more than {most_other_bytes} bytes in addition to the photo"
-        )
+    if end - large > bounds.most_bytes:
+        raise too_many_bytes(kind, bounds)
+
+
+def too_many_bytes(kind: type[Message], bounds: FieldBounds) -> SightlineError:
+    """The error of a request of too many bytes; it names the field that does not count."""
+    addition = ""
+    if bounds.large_field is not None:
+        addition = f" in addition to the {kind.DESCRIPTOR.fields_by_number[bounds.large_field].name}"
+    return SightlineError(ErrorKind.INVALID_REQUEST, f"the request has more than {bounds.most_bytes} bytes{addition}")
 
 
 def varint(raw: bytes, place: int) -> tuple[int, int]:
@@ -75,10 +99,10 @@ def varint(raw: bytes, place: int) -> tuple[int, int]:
     raise DecodeError("a number that is too long")
 
 
-def not_a_request(raw: bytes) -> SightlineError:
-    """The error of bytes that are not a SearchRequest; it says so where they seem to be compressed."""
+def not_a_request(raw: bytes, kind: type[Message]) -> SightlineError:
+    """The error of bytes that are not a message of type `kind`; it says so where they seem to be compressed."""
     if raw[:2] == GZIP or raw[:2] in ZLIB:
         return SightlineError(
             ErrorKind.INVALID_REQUEST, "the request is compressed: photos are compressed already, send it uncompressed"
         )
-    return SightlineError(ErrorKind.INVALID_REQUEST, "the request is not a sightline.v1.SearchRequest")
+    return SightlineError(ErrorKind.INVALID_REQUEST, f"the request is not a {kind.DESCRIPTOR.full_name}")

@@ -7,7 +7,7 @@ their own slots, time limits and memory, and those of one connection do not bloc
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,6 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
-from sightline.v1 import lens_service_pb2
 from sightline_server.admission.budget import ByteBudget
 from sightline_server.admission.open_calls import OpenCalls
 from sightline_server.admission.refusal import overloaded
@@ -28,7 +27,6 @@ from sightline_server.settings import LimitSettings
 from sightline_server.telemetry.metrics import Metrics
 
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-LENS_SERVICE = lens_service_pb2.DESCRIPTOR.services_by_name["LensService"].full_name
 OVERALL = ""
 READS_AT_ONCE = 4
 """Requests that may be on their way in at once, each of up to gRPC's limit on a message."""
@@ -40,10 +38,15 @@ Context = grpc.aio.ServicerContext[bytes, health_pb2.HealthCheckResponse]
 
 
 class Health:
-    """Answers `Check` and `Watch`, and keeps the answers up to date."""
+    """Answers `Check` and `Watch` for the server and for `services`, and keeps the answers up to date."""
 
-    def __init__(self, admission: Admission, limits: LimitSettings, metrics: Metrics, clock: Clock) -> None:
+    name = str(HEALTH_SERVICE)
+
+    def __init__(
+        self, admission: Admission, services: Sequence[str], limits: LimitSettings, metrics: Metrics, clock: Clock
+    ) -> None:
         self._admission = admission
+        self._services = (OVERALL, *services)
         self._metrics = metrics
         self._size = limits.largest_request
         self._budget = ByteBudget(READS_AT_ONCE * self._size, clock=clock)
@@ -56,7 +59,7 @@ class Health:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def handlers(self) -> dict[str, "grpc.RpcMethodHandler[Any, Any]"]:
-        """The methods by name. They take bytes, as those of the lens service do, and for the same reason."""
+        """The methods by name. They take bytes, as `Edge` does, and for the same reason."""
         make = partial(
             grpc.stream_stream_rpc_method_handler,
             response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
@@ -64,10 +67,10 @@ class Health:
         return {"Check": make(self.check), "Watch": make(self.watch)}
 
     async def publish(self) -> None:
-        """Publishes what admission says now, for the server as a whole and for the service."""
+        """Publishes what admission says now, for the server as a whole and for each service."""
         serving = self._admission.state is ServerState.SERVING and self._admission.ready
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        self._status = dict.fromkeys((OVERALL, LENS_SERVICE), status)
+        self._status = dict.fromkeys(self._services, status)
         self._changed.set()
         self._changed = asyncio.Event()
 

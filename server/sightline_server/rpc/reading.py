@@ -1,12 +1,12 @@
-"""The message of a search: reserved, read within its time, and counted for as long as it is in memory.
+"""The message of a call: reserved, read within its time, and counted for as long as it is in memory.
 
-Rule: a read holds no slot of a search. It may take what the largest request takes at the lowest rate that is allowed,
+Rule: a read holds no slot. It may take what the largest request takes at the lowest rate that is allowed,
 and never longer than the call's deadline.
 """
 
 import asyncio
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from sightline_server.admission.budget import ByteBudget, Reservation
 from sightline_server.admission.refusal import overloaded
@@ -28,7 +28,7 @@ class Uploads:
         self.largest = limits.largest_request
         self.seconds_of_a_read = limits.largest_request / limits.min_upload_rate
 
-    def receive(self, context: Context, call: Call, peer: str) -> "Upload":
+    def receive(self, context: "Context[Any]", call: Call[Any], peer: str) -> "Upload":
         """The upload of `call` on the connection `peer`; waits for room when it is entered."""
         return Upload(self, context, call, peer)
 
@@ -38,7 +38,7 @@ class Upload:
 
     _held: Reservation
 
-    def __init__(self, uploads: Uploads, context: Context, call: Call, peer: str) -> None:
+    def __init__(self, uploads: Uploads, context: "Context[Any]", call: Call[Any], peer: str) -> None:
         self._uploads = uploads
         self._context = context
         self._call = call

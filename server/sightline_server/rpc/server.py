@@ -4,33 +4,34 @@ Rule: a taken port is an error that names it (`so_reuseport` is off: two servers
 workers share one, which their parent has taken for them), and a port that others can reach needs TLS or `--insecure`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import grpc
 
 from sightline_server.domain.address import Address
+from sightline_server.rpc.edge import Service
 from sightline_server.rpc.exposure import check_listener
 from sightline_server.rpc.guard import Guarded
-from sightline_server.rpc.health import HEALTH_SERVICE, LENS_SERVICE, Health
+from sightline_server.rpc.health import Health
 from sightline_server.rpc.listening import listening_on
 from sightline_server.rpc.protection import protection
 from sightline_server.rpc.reflection import add_reflection
-from sightline_server.rpc.service import LensService
 from sightline_server.rpc.tls import Certificates, open_certificates
 from sightline_server.settings import LimitSettings, ServerSettings
 from sightline_server.telemetry.metrics import Metrics
 
 
 def build(
-    service: LensService, health: Health, server: ServerSettings, limits: LimitSettings, metrics: Metrics
+    services: Sequence[Service], health: Health, server: ServerSettings, limits: LimitSettings, metrics: Metrics
 ) -> grpc.aio.Server:
-    """The server with the lens service, health and reflection, not yet listening."""
+    """The server with `services`, health and reflection, not yet listening."""
     built = grpc.aio.server(options=options(server, limits))
-    for name, handlers in ((LENS_SERVICE, service.handlers()), (HEALTH_SERVICE, health.handlers())):
+    offered: tuple[Service, ...] = (*services, health)
+    for service in offered:
         # Registered methods queue each on its own: a flood of one does not delay the others.
-        built.add_registered_method_handlers(name, handlers)
-    add_reflection((LENS_SERVICE, HEALTH_SERVICE), Guarded(built, metrics))
+        built.add_registered_method_handlers(service.name, dict(service.handlers()))
+    add_reflection([service.name for service in offered], Guarded(built, metrics))
     return built
 
 

@@ -13,7 +13,10 @@ from sightline_console.terminal import printable, printable_lines
 
 ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
-FIELDS = ("worker", "request_id", "code", "reason", "seconds")
+FIELDS = (
+    *("worker", "request_id", "code", "seconds"),
+    *("decision", "principal", "service", "method", "catalog", "lane", "reason"),
+)
 
 
 class JsonFormatter(logging.Formatter):
@@ -49,8 +52,16 @@ class PlainFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line."""
-        extras = "".join(f" {name}={value}" for name in FIELDS if (value := getattr(record, name, None)) is not None)
+        extras = "".join(
+            f" {name}={quoted(value)}" for name in FIELDS if (value := getattr(record, name, None)) is not None
+        )
         return super().format(record) + extras
+
+
+def quoted(value: object) -> str:
+    """A field's value on one line; in quotes where it could be mistaken for several fields."""
+    text = printable(str(value))
+    return json.dumps(text, ensure_ascii=False) if set(text) & set(' ="') else text
 
 
 class WorkerField(logging.Filter):

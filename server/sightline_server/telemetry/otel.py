@@ -23,7 +23,6 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from sightline_server.domain.address import TcpAddress
 from sightline_server.telemetry.tracing import CallSpan, Metadata
 
-SERVICE = "sightline.v1.LensService"
 PROPAGATED = ("traceparent", "tracestate")
 EXPORT_TIMEOUT_S = 3.0
 CLOSE_S = 3.0
@@ -69,12 +68,12 @@ class OpenTelemetryTracing:
         """See `tracing.Tracing`."""
         carrier = {key: value for key, value in metadata() or () if key in PROPAGATED and isinstance(value, str)}
         span = self._tracer.start_span(
-            f"{SERVICE}/{method}",
+            method,
             context=self._propagator.extract(carrier),
             kind=trace.SpanKind.SERVER,
             attributes={
                 "rpc.system.name": "grpc",
-                "rpc.method": f"{SERVICE}/{method}",
+                "rpc.method": method,
                 "sightline.request_id": request_id,
             },
         )

@@ -27,7 +27,10 @@ class Tracing(Protocol):
     def call(
         self, method: str, request_id: str, metadata: Callable[[], Metadata | None]
     ) -> AbstractContextManager[CallSpan]:
-        """The span of a call of `method`; `metadata` gives the request's, which may name the caller's trace."""
+        """The span of a call of `method`, given as SERVICE/METHOD.
+
+        `metadata` gives that of the request, which may name the caller's trace.
+        """
 
     def stage(self, name: str) -> AbstractContextManager[None]:
         """The span of a stage of the current call."""

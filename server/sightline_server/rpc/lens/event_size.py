@@ -6,7 +6,7 @@ with an error that looks like an overloaded server's.
 
 from sightline.v1 import lens_service_pb2
 from sightline_server.domain.events import Event, FailureReason, ObjectFailure, ObjectResults
-from sightline_server.rpc.convert import to_response
+from sightline_server.rpc.lens.convert import to_response
 
 MAX_EVENT_BYTES = 4 * 1024 * 1024
 

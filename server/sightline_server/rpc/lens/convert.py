@@ -8,6 +8,7 @@ import math
 from typing import assert_never
 
 from sightline.v1 import geometry_pb2, lens_service_pb2, product_pb2
+from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.domain.catalogs import CatalogNames
 from sightline_server.domain.events import (
     Accepted,
@@ -24,6 +25,7 @@ from sightline_server.domain.geometry import Box, Point
 from sightline_server.domain.items import MatchLevel, ObjectSource, PhotoObject, Product, RankedProduct, ReasonKind
 from sightline_server.domain.request import Lane, Region, SearchQuery
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.rpc.method import Target
 from sightline_server.settings import LimitSettings
 
 LANES = {
@@ -59,8 +61,14 @@ NOTICES = {
 }
 
 
+def to_target(request: lens_service_pb2.SearchRequest) -> Target:
+    """The catalog and the lane that the request asks access to; a lane that is not known counts as the default until it is refused."""
+    return Target(request.catalog, LANES.get(request.lane, Lane.INTERACTIVE))
+
+
 def to_query(
     request: lens_service_pb2.SearchRequest,
+    catalog: CatalogPass,
     *,
     request_id: str,
     deadline: float,
@@ -68,7 +76,8 @@ def to_query(
     limits: LimitSettings,
     one_per_group: bool = False,
 ) -> SearchQuery:
-    """The request as a checked query; `one_per_group` is the server's default for requests without that field.
+    """The request as a checked query in the lane of the pass; `one_per_group` is the server's default for requests
+    without that field.
 
     Raises `SightlineError` that names the field at fault.
     """
@@ -76,9 +85,8 @@ def to_query(
         raise not_built("grant")
     if request.HasField("filter") and request.filter.ByteSize():
         raise not_built("filter")
-    catalog = catalogs.resolve(request.catalog)
-    lane = LANES.get(request.lane)
-    if lane is None:
+    catalogs.check(catalog.catalog)
+    if request.lane not in LANES:
         raise invalid("lane", "this lane is not known")
     if len(request.regions) > limits.max_regions:
         raise invalid("regions", f"{len(request.regions)} regions, the limit is {limits.max_regions}")
@@ -92,9 +100,8 @@ def to_query(
         max_objects=bounded("max_objects", request.max_objects, limits.default_objects, limits.max_objects),
         max_products=bounded("max_products", request.max_products, limits.default_products, limits.max_products),
         min_similarity=to_similarity(request.min_similarity),
-        lane=lane,
+        lane=catalog.lane,
         one_per_group=request.one_per_group if request.HasField("one_per_group") else one_per_group,
-        catalog=catalog,
     )
 
 
@@ -155,6 +162,11 @@ def to_response(event: Event) -> lens_service_pb2.SearchResponse:
             return lens_service_pb2.SearchResponse(done=to_done(event))
         case _:
             assert_never(event)
+
+
+def is_result(response: lens_service_pb2.SearchResponse) -> bool:
+    """True for a message about an object that was searched, or could not be."""
+    return response.WhichOneof("event") in ("results", "failure")
 
 
 def to_object(item: PhotoObject) -> lens_service_pb2.DetectedObject:

@@ -1,0 +1,119 @@
+"""The edge: the order in which every call of every service is taken. Start reading here.
+
+    who calls (headers) -> open calls, state, memory -> the message, in its time -> walk over its fields -> parse
+    -> may the caller use the catalog and the lane? -> validate -> a slot -> the service answers
+Rule: nothing is decided here. What can be refused without the message is refused before it is read, and access is
+decided before a request is validated (https://google.aip.dev/211), so a caller without rights learns nothing.
+"""
+
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import grpc
+
+from sightline_server.access.catalog_pass import CatalogPass
+from sightline_server.access.checks import Access
+from sightline_server.access.principal import Caller
+from sightline_server.admission.open_calls import OpenCalls
+from sightline_server.admission.slots import Admission
+from sightline_server.domain.request import Lane
+from sightline_server.rpc.call import Call, Calls, Context
+from sightline_server.rpc.fields import parse
+from sightline_server.rpc.method import Method, RequestT, ResponseT
+from sightline_server.rpc.reading import Uploads
+
+QueryT = TypeVar("QueryT")
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Validate: TypeAlias = Callable[[RequestT, CatalogPass, Call[ResponseT]], QueryT]
+"""A request as a checked value. Raises `SightlineError` that names the field at fault."""
+Answer: TypeAlias = Callable[[QueryT, CatalogPass, Call[ResponseT]], Awaitable[None]]
+"""Sends the responses to a checked request. Raises `SightlineError`."""
+
+
+class Service(Protocol):
+    """A service that a server offers."""
+
+    @property
+    def name(self) -> str:
+        """Its full name."""
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """Its methods by name."""
+
+
+class Edge:
+    """Takes calls in the order above; all services that share one share its limits."""
+
+    def __init__(
+        self, *, calls: Calls, access: Access, open_calls: OpenCalls, admission: Admission, uploads: Uploads
+    ) -> None:
+        self._calls = calls
+        self._access = access
+        self._open_calls = open_calls
+        self._admission = admission
+        self._uploads = uploads
+
+    def handler(
+        self,
+        method: Method[RequestT, ResponseT],
+        validate: Validate[RequestT, ResponseT, QueryT],
+        answer: Answer[QueryT, ResponseT],
+    ) -> Handler:
+        """The handler of `method`, for gRPC.
+
+        It streams both ways and takes bytes, so that gRPC reads no message before it runs. On the wire a call with one
+        request is the same either way.
+        """
+        self._calls.register(method)
+
+        # A coroutine that writes, not a generator: a cancellation or a timeout must reach the code below while a
+        # message is on its way, and a generator would be suspended outside of it. grpc.aio takes both, its stubs know
+        # one.
+        async def handle(messages: AsyncIterable[bytes], context: "Context[ResponseT]") -> None:
+            async with self._calls.open(method, context) as call:
+                await self._take(method, validate, answer, context, call)
+
+        return grpc.stream_stream_rpc_method_handler(handle, response_serializer=method.response.SerializeToString)
+
+    async def _take(
+        self,
+        method: Method[RequestT, ResponseT],
+        validate: Validate[RequestT, ResponseT, QueryT],
+        answer: Answer[QueryT, ResponseT],
+        context: "Context[ResponseT]",
+        call: Call[ResponseT],
+    ) -> None:
+        caller = self._access.identify(
+            context.invocation_metadata() or (),
+            service=method.service,
+            method=method.name,
+            request_id=call.request_id,
+        )
+        peer = context.peer()
+        with self._open_calls.enter(peer):
+            self._admission.check(deadline=call.deadline, lane=Lane.INTERACTIVE)
+            async with self._uploads.receive(context, call, peer) as upload:
+                # The message is in no variable: what is made of it is all that stays in memory.
+                await self._answer(answer, call, *self._checked(method, validate, await upload.message(), caller, call))
+
+    def _checked(
+        self,
+        method: Method[RequestT, ResponseT],
+        validate: Validate[RequestT, ResponseT, QueryT],
+        raw: bytes,
+        caller: Caller,
+        call: Call[ResponseT],
+    ) -> tuple[QueryT, CatalogPass]:
+        """The request as a checked value, and the pass to its catalog."""
+        request = parse(raw, method.request, method.bounds)
+        target = method.target(request)
+        catalog = self._access.authorise(caller, target.catalog, target.lane)
+        return validate(request, catalog, call), catalog
+
+    async def _answer(
+        self, answer: Answer[QueryT, ResponseT], call: Call[ResponseT], query: QueryT, catalog: CatalogPass
+    ) -> None:
+        with self._admission.enter(deadline=call.deadline, lane=catalog.lane) as visit:
+            call.visit = visit
+            await answer(query, catalog, call)
