@@ -20,7 +20,10 @@ ResponseT = TypeVar("ResponseT", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The catalog and the lane that a request asks access to, read before the request is validated. An empty `catalog` means the default."""
+    """The catalog and the lane that a request asks access to, read before it is validated.
+
+    An empty `catalog` means the default.
+    """
 
     catalog: str
     lane: Lane = Lane.INTERACTIVE

@@ -62,7 +62,7 @@ NOTICES = {
 
 
 def to_target(request: lens_service_pb2.SearchRequest) -> Target:
-    """The catalog and the lane that the request asks access to; a lane that is not known counts as the default until it is refused."""
+    """The catalog and the lane of the request; an unknown lane counts as the default until it is refused."""
     return Target(request.catalog, LANES.get(request.lane, Lane.INTERACTIVE))
 
 
