@@ -37,7 +37,7 @@ from sightline_server.settings import Settings
 from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.metrics import Metrics
 from tests.support.asking import asked, box, events_of, kinds
-from tests.support.lens import Failed, FakeEngine, FakeSnapshot, details_of, failed, until
+from tests.support.lens import Failed, FakeEngine, FakeSnapshot, details_of, failed, serving, until
 from tests.support.prices import GET_PRICE, NAME, GetPriceRequest, Price, PriceService
 
 AUDIT = "sightline_server.access.audit"
@@ -304,3 +304,17 @@ async def test_two_methods_of_one_name_are_refused_at_the_start() -> None:
 def test_a_method_with_other_messages_than_its_contract_is_refused(request_type: Any, response: Any) -> None:
     with pytest.raises(ValueError, match=r"shop\.v1\.PriceService/GetPrice"):
         Method(GET_PRICE.descriptor, request_type, response, target=lambda request: Target(""))
+
+
+async def test_a_server_without_a_policy_lets_anonymous_callers_in_and_audits_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.DEBUG, logger=AUDIT):
+        async with serving() as served:
+            assert kinds(await events_of(served.search(asked())))[-1] == "done"
+    [record] = [each for each in caplog.records if each.name == AUDIT]
+    fields = ("levelname", "principal", "service", "method", "catalog", "decision", "reason")
+    assert [getattr(record, name) for name in fields] == [
+        *("DEBUG", "anonymous", "sightline.v1.LensService", "Search", "default", "allowed"),
+        "the server has no policy",
+    ]
