@@ -18,8 +18,8 @@ from sightline_client.options import ClientOptions
 from sightline_client.sync import Client
 from sightline_server.domain.address import TcpAddress, UnixAddress, parse_listener
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.rpc import listening
-from sightline_server.rpc.listening import obstacle
+from sightline_server.rpc.listener import listening
+from sightline_server.rpc.listener.listening import obstacle
 from tests.support.asking import asked
 from tests.support.lens import Served, serving
 

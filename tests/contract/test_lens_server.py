@@ -21,7 +21,7 @@ from sightline_server.app.metrics_page import start_metrics
 from sightline_server.cli.serve import app as serve_command
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.rpc import server as rpc_server
-from sightline_server.rpc.tls import open_certificates
+from sightline_server.rpc.listener.tls import open_certificates
 from sightline_server.settings import ServerSettings
 from tests.support.authority import Authority
 from tests.support.lens import Served, failed, serving, until

@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from sightline.v1 import lens_service_pb2_grpc
-from sightline_server.rpc import tls, tls_files
+from sightline_server.rpc.listener import tls, tls_files
 from tests.support.asking import asked, events_of, kinds
 from tests.support.authority import Authority
 from tests.support.lens import Served, serving

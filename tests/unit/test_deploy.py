@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from sightline_server.cli.loading import load
 from sightline_server.cli.serve import app as serve_command
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.rpc.exposure import check_listener, check_metrics_listener
+from sightline_server.rpc.listener.exposure import check_listener, check_metrics_listener
 from sightline_server.settings import Settings
 from sightline_server.triton.link import link_of
 from tests.support.engine import CHECKOUT

@@ -9,9 +9,9 @@ import pytest
 
 from sightline_server import pem
 from sightline_server.errors import SightlineError
-from sightline_server.rpc import tls, tls_files
-from sightline_server.rpc.tls import Certificates
-from sightline_server.rpc.tls_files import TlsFiles
+from sightline_server.rpc.listener import tls, tls_files
+from sightline_server.rpc.listener.tls import Certificates
+from sightline_server.rpc.listener.tls_files import TlsFiles
 from tests.support.authority import Authority
 
 

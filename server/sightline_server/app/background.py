@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 
-from sightline_server.rpc.tls import Certificates
+from sightline_server.rpc.listener.tls import Certificates
 from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.usage import Usage
 

@@ -24,9 +24,9 @@ from sightline_server.rpc.call import Calls
 from sightline_server.rpc.edge import Edge
 from sightline_server.rpc.health import Health
 from sightline_server.rpc.lens.service import LensService
+from sightline_server.rpc.listener.tls import open_certificates
+from sightline_server.rpc.listener.tls_files import Contents
 from sightline_server.rpc.reading import Uploads
-from sightline_server.rpc.tls import open_certificates
-from sightline_server.rpc.tls_files import Contents
 from sightline_server.settings import Settings
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.tracing import OFF, Tracing

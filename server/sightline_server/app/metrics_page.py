@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry
 from sightline_server.domain.models import DETECTOR, EMBEDDER
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Engine
-from sightline_server.rpc.exposure import check_metrics_listener
-from sightline_server.rpc.listening import in_words
+from sightline_server.rpc.listener.exposure import check_metrics_listener
+from sightline_server.rpc.listener.listening import in_words
 from sightline_server.settings import ServerSettings
 from sightline_server.telemetry.exposition import serving_metrics
 

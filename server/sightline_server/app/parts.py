@@ -21,7 +21,7 @@ from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.registry import Registry
 from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Engine
-from sightline_server.rpc.tls_files import Contents
+from sightline_server.rpc.listener.tls_files import Contents
 from sightline_server.settings import Settings
 from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics

@@ -17,7 +17,7 @@ from sightline_server.index.catalog import read_identity
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.opening import open_snapshot
 from sightline_server.index.registry import Registry
-from sightline_server.rpc.tls import Certificates
+from sightline_server.rpc.listener.tls import Certificates
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ from sightline_server.cli.loading import load
 from sightline_server.cli.surroundings import home_folder, port, proxies, shared_memory
 from sightline_server.domain.checks import Check, Verdict
 from sightline_server.errors import SightlineError
-from sightline_server.rpc.exposure import check_listener, check_metrics_listener
+from sightline_server.rpc.listener.exposure import check_listener, check_metrics_listener
 from sightline_server.settings import Settings
 from sightline_server.triton.link import link_of
 

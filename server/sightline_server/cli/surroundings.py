@@ -12,7 +12,7 @@ from sightline_models.places import locate_home
 from sightline_server.domain.address import Address
 from sightline_server.domain.checks import Check, Verdict
 from sightline_server.errors import SightlineError
-from sightline_server.rpc.listening import obstacle
+from sightline_server.rpc.listener.listening import obstacle
 from sightline_server.settings import Settings
 from sightline_server.triton import sharing
 from sightline_server.triton.sharing import AMPLE, LEAST, MIB

@@ -11,13 +11,13 @@ import grpc
 
 from sightline_server.domain.address import Address
 from sightline_server.rpc.edge import Service
-from sightline_server.rpc.exposure import check_listener
 from sightline_server.rpc.guard import Guarded
 from sightline_server.rpc.health import Health
-from sightline_server.rpc.listening import listening_on
-from sightline_server.rpc.protection import protection
+from sightline_server.rpc.listener.exposure import check_listener
+from sightline_server.rpc.listener.listening import listening_on
+from sightline_server.rpc.listener.protection import protection
+from sightline_server.rpc.listener.tls import Certificates, open_certificates
 from sightline_server.rpc.reflection import add_reflection
-from sightline_server.rpc.tls import Certificates, open_certificates
 from sightline_server.settings import LimitSettings, ServerSettings
 from sightline_server.telemetry.metrics import Metrics
 

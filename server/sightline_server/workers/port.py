@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from sightline_server.domain.address import Address, TcpAddress
-from sightline_server.rpc.listening import cannot_listen, in_words
+from sightline_server.rpc.listener.listening import cannot_listen, in_words
 
 NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 """An address that this machine does not have."""

@@ -15,8 +15,8 @@ from sightline_server.domain.address import Address, parse_target
 from sightline_server.domain.models import EMBEDDER
 from sightline_server.ports import SharedEngine
 from sightline_server.rpc import server as rpc_server
-from sightline_server.rpc.tls import Certificates, open_certificates
-from sightline_server.rpc.tls_files import Contents
+from sightline_server.rpc.listener.tls import Certificates, open_certificates
+from sightline_server.rpc.listener.tls_files import Contents
 from sightline_server.settings import Settings
 from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from sightline_server.domain.address import Address
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.shared import SharedCatalog
-from sightline_server.rpc.tls_files import Contents
+from sightline_server.rpc.listener.tls_files import Contents
 from sightline_server.settings import Settings
 
 LISTEN = b'{"listen": true}\n'

@@ -19,11 +19,11 @@ from sightline_server.domain.address import Address, TcpAddress, UnixAddress
 from sightline_server.errors import ErrorKind, SightlineError
 
 LOCK_TIMEOUT_S = 5.0
-"""How long a start waits for another server that begins to listen in the same folder."""
+"""Seconds that a start waits for another server that begins to listen in the same folder."""
 LOCK_POLL_S = 0.05
 
 AddPort = Callable[[str], int]
-"""Makes gRPC listen on a target of its own syntax; returns the port. Raises `RuntimeError`."""
+"""Makes gRPC listen on a target in gRPC's syntax; returns the port. Raises `RuntimeError`."""
 
 
 @contextmanager
@@ -50,20 +50,20 @@ def cannot_listen(address: Address, reason: str) -> SightlineError:
 
 
 def obstacle(address: Address) -> str:
-    """What keeps this process from listening at `address`; changes nothing there. Empty when nothing does."""
+    """The reason why this process cannot listen at `address`, or an empty text; changes nothing there."""
     if isinstance(address, UnixAddress):
         return occupant(address.path) if not address.abstract else abstract_obstacle(address.path)
     try:
-        found = socket.getaddrinfo(
+        resolved = socket.getaddrinfo(
             address.resolved_host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except socket.gaierror:
         return "the host name cannot be resolved"
-    for family, kind, _, _, place in found:
+    for family, kind, _, _, socket_address in resolved:
         with suppress(OSError), socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(place)
+                probe.bind(socket_address)
             except OSError as error:
                 return in_words(error)
     return ""
@@ -87,7 +87,7 @@ def in_words(error: OSError) -> str:
 
 
 def occupant(path: str) -> str:
-    """Why a socket at `path` would be in somebody's way; empty where there is nothing, or a dead server's socket."""
+    """The reason why no socket may be made at `path`; empty where there is no file, or a dead server's socket."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return "there is a file that is not a socket"
@@ -109,22 +109,22 @@ def socket_file(address: UnixAddress, add_port: AddPort) -> Iterator[None]:
     folder, name = os.path.split(address.path)
     with ExitStack() as stack:
         try:
-            place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             raise cannot_listen(address, f"folder {folder}: {in_words(error)}") from error
-        stack.callback(os.close, place)
+        stack.callback(os.close, folder_fd)
         # By its descriptor the folder has a path that is short and plain whatever its name is.
-        within = Path(f"/proc/self/fd/{place}")
-        with locked(place, address):
+        within = Path(f"/proc/self/fd/{folder_fd}")
+        with locked(folder_fd, address):
             if reason := occupant(str(within / name)):
                 raise cannot_listen(address, reason)
             own = bind_private(address, within, add_port)
             try:
-                os.rename(own, name, src_dir_fd=place, dst_dir_fd=place)
-                made = identity(place, name)
+                os.rename(own, name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
+                bound = identity(folder_fd, name)
             except OSError as error:
                 raise cannot_listen(address, in_words(error)) from error
-        stack.callback(remove_own, address, place, name, made)
+        stack.callback(remove_own, address, folder_fd, name, bound)
         yield
 
 
@@ -140,26 +140,26 @@ def bind_private(address: UnixAddress, within: Path, add_port: AddPort) -> str:
     return own
 
 
-def remove_own(address: UnixAddress, place: int, name: str, made: tuple[int, int]) -> None:
-    """Removes the socket file, unless another one has taken its place."""
-    with suppress(OSError, SightlineError), locked(place, address):
-        if identity(place, name) == made:
-            os.unlink(name, dir_fd=place)
+def remove_own(address: UnixAddress, folder_fd: int, name: str, bound: tuple[int, int]) -> None:
+    """Removes the socket file, unless another one has replaced it."""
+    with suppress(OSError, SightlineError), locked(folder_fd, address):
+        if identity(folder_fd, name) == bound:
+            os.unlink(name, dir_fd=folder_fd)
 
 
-def identity(place: int, name: str) -> tuple[int, int]:
-    """Which file `name` is in the folder `place`. Raises `OSError` where it is gone."""
-    found = os.stat(name, dir_fd=place, follow_symlinks=False)
-    return found.st_dev, found.st_ino
+def identity(folder_fd: int, name: str) -> tuple[int, int]:
+    """Device and inode of `name` in the folder. Raises `OSError` where it is gone."""
+    facts = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+    return facts.st_dev, facts.st_ino
 
 
 @contextmanager
-def locked(place: int, address: Address) -> Iterator[None]:
+def locked(folder_fd: int, address: Address) -> Iterator[None]:
     """Keeps other servers from beginning to listen in the folder. Raises `SightlineError` when one never ends."""
     deadline = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         try:
-            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(folder_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except BlockingIOError:
             if time.monotonic() > deadline:
@@ -168,4 +168,4 @@ def locked(place: int, address: Address) -> Iterator[None]:
     try:
         yield
     finally:
-        fcntl.flock(place, fcntl.LOCK_UN)
+        fcntl.flock(folder_fd, fcntl.LOCK_UN)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import grpc
 
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.rpc.tls_files import Contents, Identity, TlsFiles, identity_of, load, named
+from sightline_server.rpc.listener.tls_files import Contents, Identity, TlsFiles, identity_of, load, named
 from sightline_server.settings import ServerSettings
 
 log = logging.getLogger(__name__)

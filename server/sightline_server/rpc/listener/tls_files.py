@@ -57,16 +57,16 @@ def check_tls(files: TlsFiles) -> None:
 
 
 def identity_of(paths: tuple[Path, ...]) -> Identity:
-    """What tells these files from those that were there before, without reading them; the last number is a time."""
-    found: list[tuple[int, ...]] = []
+    """The identity of these files, which changes when they do; the last number is a time. Does not read them."""
+    identities: list[tuple[int, ...]] = []
     for path in paths:
         try:
             facts = path.stat()
         except OSError as error:
-            found.append((error.errno or 0, 0))
+            identities.append((error.errno or 0, 0))
         else:
-            found.append((facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns))
-    return tuple(found)
+            identities.append((facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns))
+    return tuple(identities)
 
 
 def named(files: TlsFiles) -> str:
