@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from sightline_server.domain.stages import STAGE_NAMES
+
 Labels = tuple[tuple[str, str], ...]
 Samples = Mapping[tuple[str, Labels], float]
-STAGES = ("decode", "detect", "crop", "embed", "search", "rank")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Between:
 
     def stage_shares(self) -> dict[str, float]:
         """Mean milliseconds of a call in each stage, waiting included."""
-        return {stage: round(self.mean("sightline_stage_seconds", stage=stage) * 1e3, 2) for stage in STAGES}
+        return {stage: round(self.mean("sightline_stage_seconds", stage=stage) * 1e3, 2) for stage in STAGE_NAMES}
 
     def mean_batch(self, batcher: str) -> float:
         """Items per batch of `frames`, `crops` or `queries`."""

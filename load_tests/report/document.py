@@ -14,9 +14,10 @@ import numpy as np
 
 from load_tests.generator.records import Run, histogram, percentile
 from load_tests.observe.holdings import MEGABYTE, Look
-from load_tests.observe.scrapes import STAGES, Between, Scrape
+from load_tests.observe.scrapes import Between, Scrape
 from load_tests.report.plots import Series, chart
 from load_tests.scenarios.scenario import Scenario
+from sightline_server.domain.stages import STAGE_NAMES
 
 Chart = dict[str, Any]
 MOST_DOTS = 4000
@@ -98,10 +99,10 @@ def server_charts(scrapes: Sequence[Scrape]) -> list[Chart]:
     sizes = [{"name": name, "points": over_time(lambda s, n=name: s.mean_batch(n))} for name in BATCHERS]
     stages = [
         {"name": stage, "points": over_time(lambda s, n=stage: 1e3 * s.mean("sightline_stage_seconds", stage=n))}
-        for stage in STAGES
+        for stage in STAGE_NAMES
     ]
     whole = Between(scrapes[0], scrapes[-1]).stage_shares()
-    shares = [(float(place), whole[stage]) for place, stage in enumerate(STAGES)]
+    shares = [(float(place), whole[stage]) for place, stage in enumerate(STAGE_NAMES)]
     return [
         {"title": "Items in a batch", "x": "s", "y": "items", "series": sizes},
         {"title": "Stages over time, waiting included", "x": "s", "y": "ms a call", "series": stages},
@@ -109,7 +110,7 @@ def server_charts(scrapes: Sequence[Scrape]) -> list[Chart]:
             "title": "Stages of the whole run",
             "x": "stage",
             "y": "ms a call",
-            "labels": list(STAGES),
+            "labels": list(STAGE_NAMES),
             "series": [{"name": "mean", "kind": "bars", "points": shares}],
         },
     ]

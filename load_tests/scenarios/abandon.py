@@ -19,7 +19,8 @@ from load_tests.observe.scrapes import Between
 from load_tests.report import document, figures
 from load_tests.scenarios.scenario import Departures
 from load_tests.standstill import pauses
-from sightline_server.telemetry.stopwatch import PLACES, STAGES
+from sightline_server.domain.stages import STAGE_NAMES
+from sightline_server.telemetry.stopwatch import PLACES
 
 REST_S = 25.0
 """Memory that no call has needed for 10 s is given back."""
@@ -121,7 +122,7 @@ def around(left: Mapping[tuple[str, str], int]) -> dict[str, int]:
     time that a caller could leave in, so what comes after a search is the sending of its results.
     """
     found: dict[str, int] = {}
-    for stage, following in pairwise(STAGES):
+    for stage, following in pairwise(STAGE_NAMES):
         after = left.get((stage, "after"), 0) + left.get((following, "before"), left.get((following, "after"), 0))
         found |= {
             f"before {stage}": left[stage, "before"],

@@ -1,12 +1,14 @@
 """The way of one photo: decode, detect, crop, embed, search, rank, show; events out as each one is known.
 
-Rule: everything of a photo lives in the frames of `run` and is gone with them. One thread hop decodes and makes the
-input of the detector, one makes all crops; the three batchers are the only places where photos meet. A call leases its
-catalog once, before anything else, so that all of its events are about one revision.
+Rule: everything of a photo lives in the frames of `run` and of the tasks that end with it, and is gone with them. One
+thread hop decodes and makes the input of the detector, one makes the crops of a portion; the three batchers are the
+only places where photos meet. A call leases its catalog once, before anything else, so that all of its events are about
+one revision.
 """
 
+import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -29,6 +31,7 @@ from sightline_server.domain.image import Frame, ModelInput
 from sightline_server.domain.items import Neighbour, PhotoObject, RankedProduct, Scene
 from sightline_server.domain.models import DETECTOR, EMBEDDER
 from sightline_server.domain.request import SearchQuery
+from sightline_server.domain.stages import CROP, DECODE, DETECT, EMBED, RANK, SEARCH
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Catalogs, Clock, Engine, Snapshot
 from sightline_server.settings import DetectionSettings, RankingSettings
@@ -38,9 +41,11 @@ from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.detect import RawDetections, detector_input, finds_people, to_scene
 from sightline_server.stages.embed import usable
 from sightline_server.stages.photo_threads import PhotoThreads
+from sightline_server.stages.portions import portions
 from sightline_server.stages.rank import rank
 from sightline_server.stages.search import Found, VectorQuery
 from sightline_server.stages.show import show
+from sightline_server.stages.uncancelled import cancelled
 from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.stopwatch import PLACES, Stopwatch
 from sightline_server.telemetry.tracing import OFF, Tracing
@@ -110,32 +115,33 @@ class Pipeline:
         Raises `SightlineError`. UNKNOWN_CATALOG, INVALID_IMAGE and LIMIT_EXCEEDED are raised before `Accepted`, so that
         a refusal comes before the first event.
         """
-        with self._catalogs.lease(catalog) as snapshot:
-            async with aclosing(self._run(query, snapshot)) as events:
-                async for event in events:
-                    yield event
-
-    async def _run(self, query: SearchQuery, snapshot: Snapshot) -> AsyncGenerator[Event, None]:
         watch = Stopwatch(self._clock, self._tracing)
-        try:
-            frame, seen = await self._decode(query, watch)
-            yield Accepted(query.request_id, snapshot.name, snapshot.revision)
-            scene = Scene() if seen is None else await self._detect(query, seen, watch)
-            choice = choose(query, frame, scene, self._settings.detection)
-            yield Detected(choice.objects)
-            for item in choice.objects:
-                if item.object_id in choice.on_person:
-                    yield self._failure(item, FailureReason.PERSON)
-            objects = tuple(item for item in choice.objects if item.object_id not in choice.on_person)
-            async with aclosing(self._look_up(query, snapshot, frame, objects, watch)) as events:
-                async for event in events:
-                    yield event
-            yield self._done(query, snapshot, watch, choice.notice)
-        except GeneratorExit:
-            watch.left_after()
-            raise
-        finally:
-            watch.report(self._metrics)
+        with self._catalogs.lease(catalog) as snapshot:
+            try:
+                async with aclosing(self._run(query, snapshot, watch)) as events:
+                    async for event in events:
+                        with watch.sending():
+                            yield event
+            except (asyncio.CancelledError, GeneratorExit):
+                watch.count_left(self._metrics)
+                raise
+            finally:
+                watch.report(self._metrics)
+
+    async def _run(self, query: SearchQuery, snapshot: Snapshot, watch: Stopwatch) -> AsyncGenerator[Event, None]:
+        frame, seen = await self._decode(query, watch)
+        yield Accepted(query.request_id, snapshot.name, snapshot.revision)
+        scene = Scene() if seen is None else await self._detect(query, seen, watch)
+        choice = choose(query, frame, scene, self._settings.detection)
+        yield Detected(choice.objects)
+        for item in choice.objects:
+            if item.object_id in choice.on_person:
+                yield self._failure(item, FailureReason.PERSON)
+        objects = tuple(item for item in choice.objects if item.object_id not in choice.on_person)
+        async with aclosing(self._answers(query, snapshot, frame, objects, watch)) as events:
+            async for event in events:
+                yield event
+        yield self._done(query, snapshot, watch, choice.notice)
 
     @property
     def _needs_people(self) -> bool:
@@ -159,16 +165,15 @@ class Pipeline:
         def prepared(frame: Frame) -> tuple[Frame, ModelInput | None]:
             return frame, detector_input(frame, self._engine.spec(DETECTOR)) if wanted else None
 
-        with watch.stage("decode"):
-            return await self._threads.decode(query.photo, self._settings.decode, prepared, on_start=watch.runs)
+        with watch.step(DECODE) as step:
+            return await self._threads.decode(query.photo, self._settings.decode, prepared, on_start=step.runs)
 
     async def _detect(self, query: SearchQuery, seen: ModelInput, watch: Stopwatch) -> Scene:
-        with watch.stage("detect"):
+        with watch.step(DETECT) as step:
             try:
                 answer = await self._frames.submit(
-                    [seen.pixels], deadline=query.deadline, lane=query.lane, on_start=watch.runs
+                    [seen.pixels], deadline=query.deadline, lane=query.lane, on_start=step.runs
                 )
-                watch.queue += answer.waited_s
                 return to_scene(
                     answer.results[0], seen.placement, self._engine.spec(DETECTOR), self._settings.detection
                 )
@@ -177,18 +182,48 @@ class Pipeline:
                     raise SightlineError(ErrorKind.INTERNAL, "internal error") from error
                 raise
 
-    async def _look_up(
+    async def _answers(
         self,
         query: SearchQuery,
         snapshot: Snapshot,
         frame: Frame,
-        objects: tuple[PhotoObject, ...],
+        objects: Sequence[PhotoObject],
         watch: Stopwatch,
     ) -> AsyncGenerator[ObjectResults | ObjectFailure, None]:
-        if not objects:
+        """The events of the objects in their order; those of the first portion while the next ones are under way."""
+        first, *others = portions(objects, self._engine.spec(EMBEDDER).batch_cost) or [()]
+        if not first:
             return
+        crops = await self._crop(frame, first, watch)
+        # Its first step is the crops, so what follows here is in the embedder's queue before it.
+        rest = [asyncio.create_task(self._later(query, snapshot, frame, portion, watch)) for portion in others]
         try:
-            embeddings = await self._embed(query, frame, objects, watch)
+            for event in await self._answer(query, snapshot, first, crops, watch):
+                yield event
+            while rest:
+                for event in await rest.pop(0):
+                    yield event
+        finally:
+            # Taken out of the list: a task that failed would keep the photo alive in a circle with this frame.
+            while rest:
+                await cancelled(rest.pop())
+
+    async def _later(
+        self, query: SearchQuery, snapshot: Snapshot, frame: Frame, objects: Sequence[PhotoObject], watch: Stopwatch
+    ) -> list[ObjectResults | ObjectFailure]:
+        crops = await self._crop(frame, objects, watch)
+        return await self._answer(query, snapshot, objects, crops, watch)
+
+    async def _answer(
+        self,
+        query: SearchQuery,
+        snapshot: Snapshot,
+        objects: Sequence[PhotoObject],
+        crops: list[Pixels],
+        watch: Stopwatch,
+    ) -> list[ObjectResults | ObjectFailure]:
+        try:
+            embeddings = await self._embed(query, crops, watch)
             sound = [usable(embedding) for embedding in embeddings]
             wanted = [embedding for embedding, good in zip(embeddings, sound, strict=True) if good]
             found = await self._search(query, snapshot, wanted, watch) if wanted else []
@@ -197,29 +232,25 @@ class Pipeline:
             if reason is None:
                 raise
             log.error("objects not searched", exc_info=error, extra={"request_id": query.request_id})
-            for item in objects:
-                yield self._failure(item, reason)
-            return
+            return [self._failure(item, reason) for item in objects]
         if not all(sound):
             log.error("objects without a usable embedding", extra={"request_id": query.request_id})
         searched = [item for item, good in zip(objects, sound, strict=True) if good]
         answers = iter(self._rank(query, snapshot, searched, found, watch) if searched else ())
-        for item, good in zip(objects, sound, strict=True):
-            if not good:
-                yield self._failure(item, FailureReason.MODEL_ANSWER)
-                continue
-            self._metrics.objects.labels("searched").inc()
-            yield ObjectResults(item.object_id, next(answers))
+        return [
+            self._results(item, next(answers)) if good else self._failure(item, FailureReason.MODEL_ANSWER)
+            for item, good in zip(objects, sound, strict=True)
+        ]
 
     def _rank(
         self,
         query: SearchQuery,
         snapshot: Snapshot,
-        objects: list[PhotoObject],
+        objects: Sequence[PhotoObject],
         found: list[list[Neighbour]],
         watch: Stopwatch,
     ) -> list[tuple[RankedProduct, ...]]:
-        with watch.stage("rank"):
+        with watch.step(RANK):
             ranked = [
                 rank(
                     neighbours,
@@ -234,34 +265,36 @@ class Pipeline:
             ]
             return show(snapshot, ranked)
 
+    def _results(self, item: PhotoObject, products: tuple[RankedProduct, ...]) -> ObjectResults:
+        self._metrics.objects.labels("searched").inc()
+        return ObjectResults(item.object_id, products)
+
     def _failure(self, item: PhotoObject, reason: FailureReason) -> ObjectFailure:
         self._metrics.objects.labels(reason.value).inc()
         return ObjectFailure(item.object_id, reason, MESSAGES.get(reason, "this object could not be searched"))
 
-    async def _embed(
-        self, query: SearchQuery, frame: Frame, objects: tuple[PhotoObject, ...], watch: Stopwatch
-    ) -> list[Embedding]:
+    async def _crop(self, frame: Frame, objects: Sequence[PhotoObject], watch: Stopwatch) -> list[Pixels]:
         spec = self._engine.spec(EMBEDDER)
+        with watch.step(CROP) as step:
 
-        def work() -> list[Pixels]:
-            watch.runs()
-            return [crop(frame, item.box, spec).pixels for item in objects]
+            def work() -> list[Pixels]:
+                step.runs()
+                return [crop(frame, item.box, spec).pixels for item in objects]
 
-        with watch.stage("crop"):
-            crops = await self._threads.run(work)
-        with watch.stage("embed"):
-            answer = await self._crops.submit(crops, deadline=query.deadline, lane=query.lane, on_start=watch.runs)
-            watch.queue += answer.waited_s
+            return await self._threads.run(work)
+
+    async def _embed(self, query: SearchQuery, crops: list[Pixels], watch: Stopwatch) -> list[Embedding]:
+        with watch.step(EMBED) as step:
+            answer = await self._crops.submit(crops, deadline=query.deadline, lane=query.lane, on_start=step.runs)
             return list(answer.results)
 
     async def _search(
         self, query: SearchQuery, snapshot: Snapshot, embeddings: list[Embedding], watch: Stopwatch
     ) -> list[list[Neighbour]]:
         k = query.max_products + self._settings.ranking.extra_candidates
-        with watch.stage("search"):
+        with watch.step(SEARCH) as step:
             asked = [VectorQuery(snapshot, embedding, k, query.one_per_group) for embedding in embeddings]
-            answer = await self._queries.submit(asked, deadline=query.deadline, lane=query.lane, on_start=watch.runs)
-            watch.queue += answer.waited_s
+            answer = await self._queries.submit(asked, deadline=query.deadline, lane=query.lane, on_start=step.runs)
             return [found_or_raised(found) for found in answer.results]
 
 

@@ -1,18 +1,20 @@
 """Searches through a real channel, traced to a real OTLP collector: whose spans they are and what they say."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
 import pytest
 
 from sightline.v1 import lens_service_pb2
-from sightline_server.telemetry.stopwatch import STAGES
+from sightline_server.domain.models import BatchCost
+from sightline_server.domain.stages import STAGE_NAMES
 from sightline_server.telemetry.tracing import ATTRIBUTES
-from tests.support.lens import failed, serving
+from tests.support.lens import FakeEngine, failed, serving
 from tests.support.pictures import encode, gradient
 
 pytest.importorskip("opentelemetry.exporter.otlp.proto.grpc", reason="the extra `otel` is not installed")
@@ -76,7 +78,7 @@ async def test_calls_at_the_same_time_have_each_its_own_spans() -> None:
             (call,) = [span for span in spans if span.name == CALL]
             assert call.parent_span_id == (7).to_bytes(8, "big")
             stages = [span for span in spans if span is not call]
-            assert sorted(span.name for span in stages) == sorted(STAGES)
+            assert sorted(span.name for span in stages) == sorted(STAGE_NAMES)
             assert {span.parent_span_id for span in stages} == {call.span_id}
             assert all(call.start_time_unix_nano <= span.start_time_unix_nano for span in stages)
             assert all(span.end_time_unix_nano <= call.end_time_unix_nano for span in stages)
@@ -120,3 +122,19 @@ async def test_a_collector_that_is_away_costs_no_call_anything() -> None:
             pass
         assert await call.code() is grpc.StatusCode.OK
     await asyncio.to_thread(tracing.close)
+
+
+async def test_portions_that_are_embedded_side_by_side_have_spans_of_their_own_call() -> None:
+    engine = FakeEngine()
+    engine.embedder = replace(engine.embedder, batch_cost=BatchCost.LINEAR)
+    async with collected() as (collector, tracing), serving(tracing=tracing, engine=engine) as served:
+        async for _ in served.search(lens_service_pb2.SearchRequest(photo=PHOTO), metadata=traced(1)):
+            pass
+        await asyncio.to_thread(tracing.close)
+        spans = collector.of(1)
+        (call,) = [span for span in spans if span.name == CALL]
+        twice = {"crop", "embed", "search", "rank"}
+        assert Counter(span.name for span in spans if span is not call) == {
+            name: 2 if name in twice else 1 for name in STAGE_NAMES
+        }
+        assert {span.parent_span_id for span in spans if span is not call} == {call.span_id}

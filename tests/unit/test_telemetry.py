@@ -10,10 +10,11 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
+from sightline_server.domain.stages import CROP, DECODE, DETECT, EMBED, RANK, STAGE_NAMES, Stage
 from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.logging import JsonFormatter, PlainFormatter
 from sightline_server.telemetry.metrics import BatcherMetrics, EngineMetrics, Metrics
-from sightline_server.telemetry.stopwatch import STAGES, Stopwatch
+from sightline_server.telemetry.stopwatch import Step, Stopwatch
 from tests.support.lens import FakeSnapshot
 
 TABLE = Path(__file__).parents[2] / "docs" / "operate" / "metrics.md"
@@ -117,48 +118,102 @@ def fail_after(now: list[float], seconds: float) -> None:
 def test_the_stopwatch_adds_up_stages_even_when_they_fail() -> None:
     now = [10.0]
     watch = Stopwatch(lambda: now[0])
-    with watch.stage("decode"):
+    with watch.step(DECODE):
         now[0] += 0.25
     for _ in range(2):
-        with pytest.raises(RuntimeError), watch.stage("rank"):
+        with pytest.raises(RuntimeError), watch.step(RANK):
             fail_after(now, 0.5)
     now[0] += 4
     timings = watch.timings()
     assert (timings.decode, timings.rank, timings.detect, timings.total) == (0.25, 1.0, 0.0, 5.25)
     metrics = Metrics()
     watch.report(metrics)
-    assert {stage: value(metrics, "sightline_stage_seconds_count", stage=stage) for stage in STAGES} == {
+    assert {stage: value(metrics, "sightline_stage_seconds_count", stage=stage) for stage in STAGE_NAMES} == {
         "decode": 1, "rank": 1, "detect": None, "crop": None, "embed": None, "search": None,
     }  # fmt: skip
 
 
-def be_cancelled(watch: Stopwatch, running: bool) -> None:
+def test_time_that_steps_of_a_stage_share_counts_once() -> None:
+    now = [0.0]
+    watch = Stopwatch(lambda: now[0])
+    with watch.step(EMBED) as first, watch.step(EMBED) as second:
+        now[0] += 1  # both wait
+        first.runs()
+        now[0] += 2  # the second waits alone
+        second.runs()
+        now[0] += 4
+    now[0] += 8
+    with watch.step(EMBED):
+        now[0] += 16
+    timings = watch.timings()
+    assert (timings.embed, timings.queue, timings.total) == (23.0, 19.0, 31.0)
+    metrics = Metrics()
+    watch.report(metrics)
+    assert value(metrics, "sightline_stage_seconds_count", stage="embed") == 1
+    assert value(metrics, "sightline_stage_seconds_sum", stage="embed") == 23.0
+
+
+def test_waiting_for_a_thread_is_not_queue_time() -> None:
+    now = [0.0]
+    watch = Stopwatch(lambda: now[0])
+    with watch.step(CROP) as step:
+        now[0] += 1
+        step.runs()
+        now[0] += 1
+    assert (watch.timings().crop, watch.timings().queue) == (2.0, 0.0)
+
+
+def be_cancelled(step: Step, running: bool) -> None:
     if running:
-        watch.runs()
+        step.runs()
     raise asyncio.CancelledError
 
 
+def leave_while_sending(watch: Stopwatch) -> None:
+    with pytest.raises(GeneratorExit), watch.sending():
+        raise GeneratorExit
+
+
 def test_the_stopwatch_tells_where_a_call_was_left() -> None:
-    def left(stage: str, *, running: bool) -> tuple[str, str] | None:
+    def left(stage: Stage, *, running: bool) -> tuple[str, str] | None:
         watch = Stopwatch(lambda: 0.0)
-        with watch.stage("decode"):
-            watch.runs()
-        with pytest.raises(asyncio.CancelledError), watch.stage(stage):
-            be_cancelled(watch, running)
+        with watch.step(DECODE) as decoding:
+            decoding.runs()
+        with pytest.raises(asyncio.CancelledError), watch.step(stage) as step:
+            be_cancelled(step, running)
         return watch.left
 
-    assert left("detect", running=False) == ("detect", "before")
-    assert left("embed", running=True) == ("embed", "in")
+    assert left(DETECT, running=False) == ("detect", "before")
+    assert left(EMBED, running=True) == ("embed", "in")
     finished = Stopwatch(lambda: 0.0)
-    finished.left_after()
+    leave_while_sending(finished)
     assert finished.left is None
-    with finished.stage("decode"):
-        finished.runs()
-    finished.left_after()
+    with finished.step(DECODE) as step:
+        step.runs()
+    leave_while_sending(finished)
     assert finished.left == ("decode", "after")
     metrics = Metrics()
-    finished.report(metrics)
+    finished.count_left(metrics)
     assert value(metrics, "sightline_left_calls_total", stage="decode", moment="after") == 1
+
+
+def test_steps_that_end_because_their_call_was_left_do_not_change_its_moment() -> None:
+    watch = Stopwatch(lambda: 0.0)
+    with watch.step(RANK):
+        pass
+    leave_while_sending(watch)
+    with pytest.raises(asyncio.CancelledError), watch.step(EMBED) as step:
+        be_cancelled(step, running=True)
+    assert watch.left == ("rank", "after")
+
+
+def test_a_call_is_left_only_after_a_stage_that_sends() -> None:
+    watch = Stopwatch(lambda: 0.0)
+    for stage in (DECODE, DETECT, CROP, EMBED):
+        with watch.step(stage):
+            pass
+    leave_while_sending(watch)
+    assert watch.left == ("detect", "after")
 
 
 def record(**extra: object) -> logging.LogRecord:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from sightline_server.app.tracing import make_tracing
+from sightline_server.domain.stages import CROP, DECODE, STAGE_NAMES, STAGES
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import TracingSettings
-from sightline_server.telemetry.stopwatch import STAGES, Stopwatch
+from sightline_server.telemetry.stopwatch import Stopwatch
 from sightline_server.telemetry.tracing import ATTRIBUTES, OFF
 
 pytest.importorskip("opentelemetry.sdk", reason="the extra `otel` is not installed")
@@ -46,8 +47,8 @@ def run_call(tracing: OpenTelemetryTracing, traceparent: str | None = None, code
     ]
     watch = Stopwatch(lambda: 0.0, tracing)
     with tracing.call("sightline.v1.LensService/Search", "req-1", lambda: metadata) as call:
-        for name in STAGES:
-            with watch.stage(name):
+        for stage in STAGES:
+            with watch.step(stage):
                 pass
         call.ended_with(code)
 
@@ -75,7 +76,7 @@ def test_a_call_has_a_span_and_each_stage_one_below_it(exporter: InMemorySpanExp
     run_call(tracing_to(exporter))
     spans = by_name(exporter)
     call = spans.pop("sightline.v1.LensService/Search")
-    assert set(spans) == set(STAGES)
+    assert set(spans) == set(STAGE_NAMES)
     assert call.parent is None
     assert {span.parent.span_id for span in spans.values() if span.parent} == {call.context.span_id}
 
@@ -115,7 +116,7 @@ def test_a_failure_is_marked_and_its_text_is_not_told(exporter: InMemorySpanExpo
     def failing() -> None:
         with (
             tracing.call("sightline.v1.LensService/Search", "req-1", list) as call,
-            Stopwatch(lambda: 0.0, tracing).stage("decode"),
+            Stopwatch(lambda: 0.0, tracing).step(DECODE),
         ):
             call.ended_with("INTERNAL")
             raise ValueError(SECRET)
@@ -140,7 +141,7 @@ def test_the_callers_own_fault_is_no_error_of_the_server(exporter: InMemorySpanE
 
 
 def test_a_stage_outside_of_a_call_has_no_span(exporter: InMemorySpanExporter) -> None:
-    with Stopwatch(lambda: 0.0, tracing_to(exporter)).stage("decode"):
+    with Stopwatch(lambda: 0.0, tracing_to(exporter)).step(DECODE):
         pass
     assert not exporter.get_finished_spans()
 
@@ -149,9 +150,9 @@ def test_the_watch_counts_the_same_with_and_without_tracing(exporter: InMemorySp
     for tracing in (OFF, tracing_to(exporter)):
         ticks = iter(range(10))
         watch = Stopwatch(lambda ticks=ticks: float(next(ticks)), tracing)  # type: ignore[misc]
-        with watch.stage("embed"):
+        with watch.step(CROP):
             pass
-        assert watch.timings().embed == 1.0
+        assert watch.timings().crop == 1.0
 
 
 def test_without_a_collector_nothing_is_traced_and_nothing_is_loaded() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sightline_server.domain.models import BatchCost
 from sightline_server.domain.preprocess import DETECTOR_PREPROCESS
 from sightline_server.domain.vocabulary import DEFAULT_VOCABULARY
 from sightline_server.errors import ErrorKind, SightlineError
@@ -54,6 +55,32 @@ def test_a_detector_is_read_from_metadata_and_parameters() -> None:
 def test_an_embedder_is_read_and_its_digest_may_come_from_the_configuration() -> None:
     spec = read_embedder("embedder", embedder_metadata(), config(sha256="fed"), "")
     assert (spec.name, spec.height, spec.width, spec.dimension, spec.sha256) == ("embedder", 260, 260, 1280, "fed")
+
+
+@pytest.mark.parametrize(
+    ("groups", "cost"),
+    [
+        ([{"kind": "KIND_CPU", "count": 1}], BatchCost.LINEAR),
+        ([{"kind": "KIND_CPU"}, {"kind": "KIND_CPU", "count": 2}], BatchCost.LINEAR),
+        ([{"kind": "KIND_GPU", "gpus": [0]}], BatchCost.SHARED),
+        ([{"kind": "KIND_CPU"}, {"kind": "KIND_GPU", "gpus": [0]}], BatchCost.SHARED),
+        # What Triton has not resolved, and kinds of other devices.
+        ([{"count": 1}], BatchCost.SHARED),
+        ([{"kind": "KIND_MODEL"}], BatchCost.SHARED),
+        ([], BatchCost.SHARED),
+    ],
+)
+def test_only_an_embedder_on_a_cpu_has_batches_of_linear_cost(groups: list[dict[str, Any]], cost: BatchCost) -> None:
+    spec = read_embedder("embedder", embedder_metadata(), config() | {"instance_group": groups}, "")
+    assert spec.batch_cost is cost
+
+
+def test_an_embedder_on_another_device_is_the_same_model() -> None:
+    on_cpu = config() | {"instance_group": [{"kind": "KIND_CPU"}]}
+    on_gpu = config() | {"instance_group": [{"kind": "KIND_GPU"}]}
+    first, second = (read_embedder("embedder", embedder_metadata(), live, "ab") for live in (on_cpu, on_gpu))
+    assert first.batch_cost is not second.batch_cost
+    assert first == second
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,21 @@ Rule: a role is a value. Another one is added with its specification and the ste
 probes or restarts models names a role.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any, Generic, Protocol, TypeVar
 
 from sightline_server.domain.preprocess import DETECTOR_PREPROCESS, EMBEDDER_PREPROCESS, Preprocess
 from sightline_server.domain.vocabulary import DEFAULT_VOCABULARY, Vocabulary
+
+
+class BatchCost(Enum):
+    """The cost of a batch, compared with that of its items one by one."""
+
+    LINEAR = auto()
+    """The same, as on a CPU: a batch that is divided costs no more."""
+    SHARED = auto()
+    """Much less, as on a GPU: items that can go together should."""
 
 
 class ModelSpec(Protocol):
@@ -75,7 +85,10 @@ class DetectorSpec:
 
 @dataclass(frozen=True, slots=True)
 class EmbedderSpec:
-    """The embedder behind the engine: input uint8 [B,height,width,3], output float32 [B,dimension], L2-normalised."""
+    """The embedder behind the engine: input uint8 [B,height,width,3], output float32 [B,dimension], L2-normalised.
+
+    `batch_cost` depends on the device and is no part of the model's identity.
+    """
 
     name: str
     version: str
@@ -86,6 +99,7 @@ class EmbedderSpec:
     sha256: str = ""
     max_batch_size: int = 0
     instances: int = 1
+    batch_cost: BatchCost = field(default=BatchCost.SHARED, compare=False)
 
     @property
     def identity(self) -> str:

@@ -6,6 +6,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+async def cancelled(task: asyncio.Task[T]) -> None:
+    """Cancels `task` and returns when it has ended."""
+    task.cancel()
+    await ended(task)
+
+
 async def ended(running: asyncio.Future[T]) -> None:
     """Returns when `running` has ended, whatever its outcome and however often the waiting task is cancelled."""
     while not running.done():

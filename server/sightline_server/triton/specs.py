@@ -15,7 +15,7 @@ from typing import Any, Generic
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline_server.domain.models import DETECTOR, EMBEDDER, DetectorSpec, EmbedderSpec, Role, SpecT
+from sightline_server.domain.models import DETECTOR, EMBEDDER, BatchCost, DetectorSpec, EmbedderSpec, Role, SpecT
 from sightline_server.domain.preprocess import (
     DETECTOR_PREPROCESS,
     EMBEDDER_PREPROCESS,
@@ -125,6 +125,7 @@ def read_embedder(name: str, metadata: Mapping[str, Any], config: Mapping[str, A
         sha256=sha256 or parameter(name, config, "sha256", ""),
         max_batch_size=int(config.get("max_batch_size", 0)),
         instances=instances(config),
+        batch_cost=batch_cost(config),
     )
 
 
@@ -187,6 +188,16 @@ def instances(config: Mapping[str, Any]) -> int:
     """The number of copies of the model that run at once: a group's count on each of its GPUs, or on the CPU."""
     groups = config.get("instance_group", ())
     return max(1, sum(int(group.get("count", 1)) * max(1, len(group.get("gpus", ()))) for group in groups))
+
+
+def batch_cost(config: Mapping[str, Any]) -> BatchCost:
+    """The cost of the model's batches: linear where every instance runs on a CPU, shared where one does not.
+
+    Triton's live configuration names the device that `KIND_AUTO` became.
+    """
+    groups = config.get("instance_group", ())
+    on_cpu = bool(groups) and all(group.get("kind") == "KIND_CPU" for group in groups)
+    return BatchCost.LINEAR if on_cpu else BatchCost.SHARED
 
 
 def labels(model: str, config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,0 +1,37 @@
+"""The stages of a search, in order: the one list from which timings, metrics and messages derive.
+
+Rule: data only. A new stage is added here, to the proto's StageTimings, and in the file that runs it.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+
+class Wait(Enum):
+    """The resource that the work of a stage waits for before it begins."""
+
+    NOTHING = auto()
+    THREAD = auto()
+    BATCH = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage: its name in timings, metrics and traces, what its work waits for, and whether an event follows it."""
+
+    name: str
+    waits_for: Wait
+    sends: bool = False
+
+
+DECODE = Stage("decode", Wait.THREAD, sends=True)
+DETECT = Stage("detect", Wait.BATCH, sends=True)
+CROP = Stage("crop", Wait.THREAD)
+EMBED = Stage("embed", Wait.BATCH)
+SEARCH = Stage("search", Wait.BATCH)
+RANK = Stage("rank", Wait.NOTHING, sends=True)
+
+STAGES = (DECODE, DETECT, CROP, EMBED, SEARCH, RANK)
+"""Every stage, in the order in which an object goes through them."""
+
+STAGE_NAMES = tuple(stage.name for stage in STAGES)

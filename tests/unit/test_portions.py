@@ -1,0 +1,25 @@
+"""The objects of a photo in portions, by the cost of the embedder's batches."""
+
+import pytest
+
+from sightline_server.domain.models import BatchCost
+from sightline_server.stages.portions import portions
+
+
+@pytest.mark.parametrize(
+    ("count", "cost", "sizes"),
+    [
+        (0, BatchCost.LINEAR, []),
+        (1, BatchCost.LINEAR, [1]),
+        (2, BatchCost.LINEAR, [1, 1]),
+        (16, BatchCost.LINEAR, [1, 15]),
+        (0, BatchCost.SHARED, []),
+        (1, BatchCost.SHARED, [1]),
+        (16, BatchCost.SHARED, [16]),
+    ],
+)
+def test_the_best_object_is_alone_where_that_costs_nothing(count: int, cost: BatchCost, sizes: list[int]) -> None:
+    objects = tuple(range(count))
+    divided = portions(objects, cost)
+    assert [len(portion) for portion in divided] == sizes
+    assert [item for portion in divided for item in portion] == list(objects)
