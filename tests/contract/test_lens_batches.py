@@ -25,7 +25,7 @@ async def test_the_next_batch_is_at_the_engine_before_the_first_ends() -> None:
             calls.append(served.search(asked()))
             await calls[-1].read()
             await until(partial(at_the_engine, detector, at_engine))
-        await until(lambda: served.pipeline._frames.waiting == 1)
+        await until(lambda: served.pipeline.look.frames.waiting == 1)
         assert detector.batches == [1, 1]
         detector.gate.set()
         for call in calls:
@@ -40,7 +40,7 @@ async def test_photos_of_many_callers_share_calls_and_answers_stay_apart() -> No
         await detector.started.wait()
         detector.replies = [two_objects, lambda batch: each_its_own(batch)]
         others = [asyncio.create_task(events_of(served.search(asked()))) for _ in range(6)]
-        await until(lambda: served.pipeline._frames.waiting == 6)
+        await until(lambda: served.pipeline.look.frames.waiting == 6)
         detector.gate.set()
         await first
         found = [events[1].detected.objects[0].score for events in await asyncio.gather(*others)]
@@ -67,9 +67,9 @@ async def test_interactive_calls_go_before_batch_callers() -> None:
         first = asyncio.create_task(run(10, 1))
         await detector.started.wait()
         patient = asyncio.create_task(run(20, 2))
-        await until(lambda: served.pipeline._frames.waiting == 1)
+        await until(lambda: served.pipeline.look.frames.waiting == 1)
         urgent = asyncio.create_task(run(30, 1))
-        await until(lambda: served.pipeline._frames.waiting == 2)
+        await until(lambda: served.pipeline.look.frames.waiting == 2)
         detector.gate.set()
         await asyncio.gather(first, patient, urgent)
         assert [int(part.mean()) for part in detector.parts] == [10, 30, 20]
@@ -105,7 +105,7 @@ async def test_a_full_queue_behind_the_door_refuses_too() -> None:
         running = served.search(asked())
         await detector.started.wait()
         waiting = served.search(asked())
-        await until(lambda: served.pipeline._frames.waiting == 1)
+        await until(lambda: served.pipeline.look.frames.waiting == 1)
         error = await failed(served.search(asked()))
         assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
         assert set(error.details) == {"ErrorInfo", "RetryInfo", "QuotaFailure"}

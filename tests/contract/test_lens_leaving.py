@@ -30,10 +30,10 @@ async def test_a_caller_who_leaves_frees_the_queue() -> None:
         waiting = [served.search(asked()) for _ in range(4)]
         for call in waiting:
             await call.read()
-        await until(lambda: served.pipeline._frames.waiting == 4)
+        await until(lambda: served.pipeline.look.frames.waiting == 4)
         for call in waiting:
             call.cancel()
-        await until(lambda: served.pipeline._frames.waiting == 0)
+        await until(lambda: served.pipeline.look.frames.waiting == 0)
         assert served.value("dropped_items_total", batcher="frames", reason="cancelled") == 4
         detector.gate.set()
         assert kinds(await events_of(running))[-1] == "done"
@@ -49,7 +49,7 @@ async def test_where_a_caller_leaves_is_counted() -> None:
         running = served.search(asked())
         await detector.started.wait()
         waiting = served.search(asked())
-        await until(lambda: served.pipeline._frames.waiting == 1)
+        await until(lambda: served.pipeline.look.frames.waiting == 1)
         for call in (running, waiting):
             call.cancel()
         await until(lambda: served.value("left_calls_total", stage="detect", moment="in") == 1)
@@ -75,7 +75,7 @@ async def test_a_caller_who_leaves_while_running_leaves_its_batch_mates_answered
         stay, leave = served.search(asked()), served.search(asked())
         for call in (stay, leave):
             await call.read()
-        await until(lambda: served.pipeline._frames.waiting == 2)
+        await until(lambda: served.pipeline.look.frames.waiting == 2)
         detector.gate.set()
         detector.gate.clear()
         await until(lambda: detector.batches == [1, 2])
@@ -95,7 +95,7 @@ async def test_callers_who_leave_at_any_moment_leave_no_trace(caplog: pytest.Log
             await asyncio.gather(*(leave(call, chance.randrange(7)) for call in calls))
         await served.gone()
         await until(lambda: served.value("in_flight") == 0)
-        assert served.pipeline._frames.waiting == served.pipeline._crops.waiting == 0
+        assert served.pipeline.look.frames.waiting == served.pipeline.look.crops.waiting == 0
         ends = {code: served.value("requests_total", method="Search", code=code) for code in ("OK", "CANCELLED")}
         refused = served.value("requests_total", method="Search", code="RESOURCE_EXHAUSTED")
         assert sum(ends.values()) + refused <= 240
@@ -143,7 +143,7 @@ async def test_everything_of_a_photo_is_gone_with_its_call() -> None:
         await served.gone()
         await until(lambda: served.value("in_flight") == 0)
         detector.gate.set()
-        await until(lambda: not served.pipeline._frames._running)
+        await until(lambda: not served.pipeline.look.frames._running)
         await failed(served.search(asked(photo=PHOTO[:-300])))
         # What the fakes and the client's call remember is theirs.
         del left

@@ -131,7 +131,7 @@ async def test_each_member_of_a_bad_batch_hears_of_it() -> None:
         first = asyncio.create_task(events_of(served.search(asked())))
         await embedder.started.wait()
         others = [asyncio.create_task(events_of(served.search(asked()))) for _ in range(2)]
-        await until(lambda: served.pipeline._crops.waiting == 4)
+        await until(lambda: served.pipeline.look.crops.waiting == 4)
         embedder.replies = [
             {"EMBEDDINGS": np.eye(2, 4, dtype=np.float32)},
             {"EMBEDDINGS": np.full((4, 4), np.nan, np.float32)},
@@ -188,7 +188,7 @@ async def test_an_unknown_exception_is_internal_and_keeps_its_words_to_itself(
     def fall_over(*_: object) -> None:
         raise RuntimeError("secret words")
 
-    monkeypatch.setattr("sightline_server.pipeline.choose", fall_over)
+    monkeypatch.setattr("sightline_server.search.look.choose", fall_over)
     async with serving() as served:
         error = await failed(served.search(asked()))
     assert (error.code, error.message) == (grpc.StatusCode.INTERNAL, "internal error")

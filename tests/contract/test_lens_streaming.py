@@ -86,8 +86,8 @@ async def nothing_left(served: Served) -> None:
     """Returns when no call, no queue, no batch and no lease is there any more."""
     await served.gone()
     await until(lambda: served.value("in_flight") == 0)
-    await until(lambda: not served.pipeline._crops._running and not served.pipeline._queries._running)
-    assert served.pipeline._crops.waiting == served.pipeline._queries.waiting == 0
+    await until(lambda: not served.pipeline.look.crops._running and not served.pipeline.find.queries._running)
+    assert served.pipeline.look.crops.waiting == served.pipeline.find.queries.waiting == 0
     assert [held.leases for held in served.catalogs._current.values()] == [0]
     assert [task for task in asyncio.all_tasks() if "Pipeline" in str(task.get_coro())] == []
 
@@ -116,7 +116,7 @@ async def test_the_first_object_is_embedded_first_behind_another_photo() -> None
         await until(lambda: embedder.batches == [1, 2])
         second = served.search(asked())
         # While the device is busy, a photo's objects wait together and fill one batch.
-        await until(lambda: served.pipeline._crops.waiting == 3)
+        await until(lambda: served.pipeline.look.crops.waiting == 3)
         embedder.rest.set()
         for call, count in ((first, 3), (second, 6)):
             assert len(await events_of(call)) == count
@@ -184,9 +184,9 @@ async def test_a_caller_who_leaves_takes_the_waiting_objects_out_of_the_queue() 
         await read(running, 3)
         await until(lambda: embedder.batches == [1, 2])
         waiting = served.search(asked())
-        await until(lambda: served.pipeline._crops.waiting == 3)
+        await until(lambda: served.pipeline.look.crops.waiting == 3)
         waiting.cancel()
-        await until(lambda: served.pipeline._crops.waiting == 0)
+        await until(lambda: served.pipeline.look.crops.waiting == 0)
         assert served.value("dropped_items_total", batcher="crops", reason="cancelled") == 3
         await until(lambda: left_calls(served) == {("embed", "before"): 1})
         embedder.rest.set()

@@ -28,6 +28,7 @@ from sightline_server.domain.items import (
     ReasonKind,
 )
 from sightline_server.domain.request import Lane, SearchQuery
+from sightline_server.domain.stages import STAGE_NAMES
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.rpc.lens import convert
 from sightline_server.settings import LimitSettings
@@ -239,7 +240,8 @@ def test_every_event_says_everything() -> None:
         lens_service_pb2.FAILURE_REASON_MODEL_ANSWER,
         "m",
     )
-    done = convert.to_response(Done(StageTimings(1, 2, 3, 4, 5, 6, 7, 8), "shop", "rev", "d@1", "e@2", "r", "f")).done
+    plain = StageTimings({name: n for n, name in enumerate(STAGE_NAMES, start=1)}, 7, 8)
+    done = convert.to_response(Done(plain, "shop", "rev", "d@1", "e@2", "r", "f")).done
     assert done.catalog == "shop"
     assert (done.catalog_revision, done.detector, done.embedder, done.request_id, done.applied_filter) == (
         "rev",
@@ -249,7 +251,6 @@ def test_every_event_says_everything() -> None:
         "f",
     )
     assert done.notice == lens_service_pb2.NOTICE_UNSPECIFIED
-    plain = StageTimings(1, 2, 3, 4, 5, 6, 7, 8)
     noticed = Done(plain, "shop", "rev", "d@1", "e@2", "r", notice=Notice.PERSON_ONLY)
     assert convert.to_response(noticed).done.notice == lens_service_pb2.NOTICE_PERSON_ONLY
     timings = done.timings

@@ -152,7 +152,7 @@ def test_the_watch_counts_the_same_with_and_without_tracing(exporter: InMemorySp
         watch = Stopwatch(lambda ticks=ticks: float(next(ticks)), tracing)  # type: ignore[misc]
         with watch.step(CROP):
             pass
-        assert watch.timings().crop == 1.0
+        assert watch.timings().stages["crop"] == 1.0
 
 
 def test_without_a_collector_nothing_is_traced_and_nothing_is_loaded() -> None:

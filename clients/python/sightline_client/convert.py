@@ -5,6 +5,7 @@ that it does not know becomes None and is passed over.
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 from enum import Enum
 from typing import TypeVar
 
@@ -203,7 +204,7 @@ def _ranked_to_pb(ranked: events.RankedProduct) -> product_pb2.RankedProduct:
     )
 
 
-_TIMINGS = ("decode_ms", "detect_ms", "crop_ms", "embed_ms", "search_ms", "rank_ms", "queue_ms", "total_ms")
+_TIMINGS = tuple(field.name for field in fields(events.StageTimings))
 
 
 def _done_from_pb(done: lens_service_pb2.Done) -> events.Done:

@@ -5,7 +5,7 @@ Coordinates are fractions of the upright photo: 0..1, origin top left. Times are
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 
 
@@ -182,7 +182,11 @@ class ObjectFailure:
 
 @dataclass(frozen=True, slots=True)
 class StageTimings:
-    """Milliseconds by stage. A stage includes its wait for a slot in a batch; that wait alone is `queue_ms`."""
+    """Milliseconds by stage. A stage includes its wait for a slot in a batch; that wait alone is `queue_ms`.
+
+    Objects go through stages side by side. Time that they share counts once in each stage, and the stages may add up to
+    more than `total_ms`.
+    """
 
     decode_ms: float = 0.0
     detect_ms: float = 0.0
@@ -192,6 +196,12 @@ class StageTimings:
     rank_ms: float = 0.0
     queue_ms: float = 0.0
     total_ms: float = 0.0
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """Stage -> its milliseconds, in order."""
+        names = (each.name.removesuffix("_ms") for each in fields(self))
+        return {name: getattr(self, f"{name}_ms") for name in names if name not in ("queue", "total")}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The events of a search, in order: Accepted, Detected, one ObjectResults or ObjectFailure per object, Done."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -56,14 +57,13 @@ class ObjectFailure:
 
 @dataclass(frozen=True, slots=True)
 class StageTimings:
-    """Seconds of one call by stage; `queue` is the part of them spent waiting for a slot in a batch."""
+    """Seconds of one call by the name of each stage; `queue` is the part of them spent waiting for a slot in a batch.
 
-    decode: float
-    detect: float
-    crop: float
-    embed: float
-    search: float
-    rank: float
+    Objects go through stages side by side. Time that they share counts once in each stage, and the stages may add up to
+    more than `total`.
+    """
+
+    stages: Mapping[str, float]
     queue: float
     total: float
 

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sightline_server.domain.geometry import Box
 
 
@@ -42,6 +45,14 @@ class PhotoObject:
     source: ObjectSource
     label: str = ""
     score: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedObject:
+    """An object of the photo with its embedding, float32 [dimension], L2-normalised."""
+
+    item: PhotoObject
+    embedding: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ class DetectorSpec:
 class EmbedderSpec:
     """The embedder behind the engine: input uint8 [B,height,width,3], output float32 [B,dimension], L2-normalised.
 
-    `batch_cost` depends on the device and is no part of the model's identity.
+    `batch_cost` depends on the device and does not tell models apart.
     """
 
     name: str

@@ -118,7 +118,7 @@ class Stopwatch:
     def timings(self) -> StageTimings:
         """The call's timings up to now; a stage that it skipped took 0 s."""
         stages = {name: self._stages[name].seconds if name in self._stages else 0.0 for name in STAGE_NAMES}
-        return StageTimings(**stages, queue=self._queue.seconds, total=self._clock() - self._started)
+        return StageTimings(stages, self._queue.seconds, self._clock() - self._started)
 
     def count_left(self, metrics: Metrics) -> None:
         """Counts a cancelled call at the moment at which it was left."""

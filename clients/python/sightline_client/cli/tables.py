@@ -118,17 +118,7 @@ def show_done(console: Console, done: Done) -> None:
     if done.notice in NOTICES:
         console.print(text(NOTICES[done.notice]))
     times = done.timings
-    stages = " | ".join(
-        f"{name} {value:.1f}"
-        for name, value in (
-            ("decode", times.decode_ms),
-            ("detect", times.detect_ms),
-            ("crop", times.crop_ms),
-            ("embed", times.embed_ms),
-            ("search", times.search_ms),
-            ("rank", times.rank_ms),
-        )
-    )
+    stages = " | ".join(f"{name} {value:.1f}" for name, value in times.stages.items())
     facts = (
         f"{times.total_ms:.1f} ms ({stages}; of which waiting {times.queue_ms:.1f}); "
         f"catalog {' '.join(filter(None, (done.catalog, done.catalog_revision)))}; request {done.request_id}"

@@ -228,17 +228,9 @@ def to_done(done: Done) -> lens_service_pb2.Done:
 
 
 def to_timings(timings: StageTimings) -> lens_service_pb2.StageTimings:
-    """Seconds as milliseconds."""
-    return lens_service_pb2.StageTimings(
-        decode_ms=timings.decode * 1e3,
-        detect_ms=timings.detect * 1e3,
-        crop_ms=timings.crop * 1e3,
-        embed_ms=timings.embed * 1e3,
-        search_ms=timings.search * 1e3,
-        rank_ms=timings.rank * 1e3,
-        queue_ms=timings.queue * 1e3,
-        total_ms=timings.total * 1e3,
-    )
+    """Seconds as milliseconds; each stage has a field of its name."""
+    seconds = {**timings.stages, "queue": timings.queue, "total": timings.total}
+    return lens_service_pb2.StageTimings(**{f"{name}_ms": value * 1e3 for name, value in seconds.items()})
 
 
 def invalid(field: str, message: str) -> SightlineError:

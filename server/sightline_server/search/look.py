@@ -1,0 +1,130 @@
+"""The first half of a search: photo -> objects with embeddings.
+
+Rule: nothing here knows of a catalog or a product. One thread hop decodes and makes the detector's input, one makes the
+crops of a portion; the two batchers are the only places where photos meet.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline_server.batching.batcher import MicroBatcher
+from sightline_server.domain.image import Frame, ModelInput
+from sightline_server.domain.items import EmbeddedObject, PhotoObject, Scene
+from sightline_server.domain.models import DETECTOR, EMBEDDER
+from sightline_server.domain.request import SearchQuery
+from sightline_server.domain.stages import CROP, DECODE, DETECT, EMBED
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.ports import Engine
+from sightline_server.settings import DetectionSettings
+from sightline_server.stages.choose import Choice, choose
+from sightline_server.stages.crop import crop
+from sightline_server.stages.decode import DecodeLimits
+from sightline_server.stages.detect import RawDetections, detector_input, finds_people, to_scene
+from sightline_server.stages.embed import usable
+from sightline_server.stages.photo_threads import PhotoThreads
+from sightline_server.stages.portions import portions
+from sightline_server.telemetry.stopwatch import Stopwatch
+
+Pixels = NDArray[np.uint8]
+Embedding = NDArray[np.float32]
+FramesBatcher = MicroBatcher[Pixels, RawDetections]
+CropsBatcher = MicroBatcher[Pixels, Embedding]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedPhoto:
+    """A photo's frame, and the detector's input where the photo goes through the detector."""
+
+    frame: Frame
+    seen: ModelInput | None
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Objects of one photo that go through the rest of the search together, with their crops."""
+
+    objects: Sequence[PhotoObject]
+    crops: Sequence[Pixels]
+
+
+class Look:
+    """Finds and embeds the objects of photos on one engine."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        frames: FramesBatcher,
+        crops: CropsBatcher,
+        threads: PhotoThreads,
+        limits: DecodeLimits,
+        detection: DetectionSettings,
+    ) -> None:
+        self.frames = frames
+        self.crops = crops
+        self._engine = engine
+        self._threads = threads
+        self._limits = limits
+        self._detection = detection
+
+    async def decode(self, query: SearchQuery, watch: Stopwatch) -> DecodedPhoto:
+        """The query's photo. Raises `SightlineError` of kind INVALID_IMAGE or LIMIT_EXCEEDED."""
+        detector = self._engine.spec(DETECTOR)
+        # Every photo goes through a detector that may find people, also one with boxes.
+        wanted = query.needs_detector or finds_people(detector, self._detection)
+
+        def prepared(frame: Frame) -> DecodedPhoto:
+            return DecodedPhoto(frame, detector_input(frame, detector) if wanted else None)
+
+        with watch.step(DECODE) as step:
+            return await self._threads.decode(query.photo, self._limits, prepared, on_start=step.runs)
+
+    async def choose(self, query: SearchQuery, photo: DecodedPhoto, watch: Stopwatch) -> Choice:
+        """The objects of a photo, best first. Raises `SightlineError`: INTERNAL for an invalid detector's answer."""
+        scene = Scene() if photo.seen is None else await self._detect(query, photo.seen, watch)
+        return choose(query, photo.frame, scene, self._detection)
+
+    async def _detect(self, query: SearchQuery, seen: ModelInput, watch: Stopwatch) -> Scene:
+        with watch.step(DETECT) as step:
+            try:
+                answer = await self.frames.submit(
+                    [seen.pixels], deadline=query.deadline, lane=query.lane, on_start=step.runs
+                )
+                return to_scene(answer.results[0], seen.placement, self._engine.spec(DETECTOR), self._detection)
+            except SightlineError as error:
+                if error.kind is ErrorKind.MODEL_ANSWER:
+                    raise SightlineError(ErrorKind.INTERNAL, "internal error") from error
+                raise
+
+    def portions(self, objects: Sequence[PhotoObject]) -> list[Sequence[PhotoObject]]:
+        """The objects in the portions that suit the embedder, in order."""
+        return portions(objects, self._engine.spec(EMBEDDER).batch_cost)
+
+    async def crop(self, frame: Frame, objects: Sequence[PhotoObject], watch: Stopwatch) -> Portion:
+        """The objects with their crops."""
+        spec = self._engine.spec(EMBEDDER)
+        with watch.step(CROP) as step:
+
+            def work() -> list[Pixels]:
+                step.runs()
+                return [crop(frame, item.box, spec).pixels for item in objects]
+
+            return Portion(objects, await self._threads.run(work))
+
+    async def embed(self, query: SearchQuery, portion: Portion, watch: Stopwatch) -> list[EmbeddedObject]:
+        """The objects with their embeddings, in order, without those whose embedding cannot be searched.
+
+        Raises `SightlineError`, MODEL_ANSWER for an answer of the wrong shape.
+        """
+        with watch.step(EMBED) as step:
+            answer = await self.crops.submit(
+                portion.crops, deadline=query.deadline, lane=query.lane, on_start=step.runs
+            )
+        return [
+            EmbeddedObject(item, embedding)
+            for item, embedding in zip(portion.objects, answer.results, strict=True)
+            if usable(embedding)
+        ]
