@@ -134,6 +134,14 @@ INDEX = Row(
             width=4,
         ),
         Panel(
+            "Calls with a filter, by plan",
+            "gather and selector are fast. exact means that the index ignores selectors and many products match; "
+            "no_match that callers ask for what the catalog does not have.",
+            "reqps",
+            (Query(rate("sightline_filtered_searches_total", "plan"), "{{plan}}"),),
+            stacked=True,
+        ),
+        Panel(
             "Queries in one search of the index",
             "Queries of different photos share one search.",
             "short",

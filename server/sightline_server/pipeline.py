@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.domain.events import Accepted, Detected, Done, Event, FailureReason, Notice
+from sightline_server.domain.filters import Filter, PlanKind
 from sightline_server.domain.image import Frame
 from sightline_server.domain.items import PhotoObject
 from sightline_server.domain.models import DETECTOR, EMBEDDER
@@ -70,6 +71,8 @@ class Pipeline:
         self._metrics = metrics
         self._clock = clock
         self._tracing = tracing
+        for plan in PlanKind:
+            metrics.filtered_searches.labels(plan.value)
         for place in PLACES:
             metrics.left_calls.labels(*place)
 
@@ -80,7 +83,8 @@ class Pipeline:
         a refusal comes before the first event.
         """
         watch = Stopwatch(self._clock, self._tracing)
-        with self._catalogs.lease(catalog) as snapshot:
+        with self._catalogs.lease(catalog) as leased:
+            snapshot = await self._selected(leased, query.wanted)
             try:
                 async with aclosing(self._run(query, snapshot, watch)) as events:
                     async for event in events:
@@ -91,6 +95,12 @@ class Pipeline:
                 raise
             finally:
                 watch.report(self._metrics)
+
+    async def _selected(self, leased: Snapshot, wanted: Filter) -> Snapshot:
+        snapshot = await leased.select(wanted)
+        if snapshot.applied_filter is not None:
+            self._metrics.filtered_searches.labels(snapshot.applied_filter.plan.kind.value).inc()
+        return snapshot
 
     async def _run(self, query: SearchQuery, snapshot: Snapshot, watch: Stopwatch) -> AsyncGenerator[Event, None]:
         photo = await self.look.decode(query, watch)
@@ -151,4 +161,5 @@ class Pipeline:
             embedder=self._engine.spec(EMBEDDER).identity,
             request_id=query.request_id,
             notice=notice,
+            applied_filter=snapshot.applied_filter,
         )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.domain.catalogs import Capability
 from sightline_server.domain.checks import Check
+from sightline_server.domain.filters import AppliedFilter, Filter
 from sightline_server.domain.items import Neighbour, Product
 from sightline_server.domain.models import AnyRole, Role, SpecT
 from sightline_server.process_identity import ProcessIdentity
@@ -139,15 +140,26 @@ class Snapshot(Protocol):
     def self_check_recall(self) -> float:
         """recall@10 of the index against exact search, measured on probes from the catalog when it was opened."""
 
+    @property
+    def applied_filter(self) -> AppliedFilter | None:
+        """The filter that restricts what `nearest` returns; None where every product may be returned."""
+
+    async def select(self, wanted: Filter) -> "Snapshot":
+        """This revision, restricted to the products that match `wanted`; itself where that sets no condition.
+
+        It is covered by this snapshot's lease. Equal filters give the same snapshot as long as it is remembered, so
+        that their queries share a batch. Raises `SightlineError` of kind INDEX_UNAVAILABLE.
+        """
+
     async def nearest(
         self, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None = None
     ) -> list[list[Neighbour]]:
         """For each of the queries [B,dimension], L2-normalised, its `k` nearest products, nearest first.
 
         A product counts once, by its closest image; equal similarities are ordered by product id. Fewer than `k`
-        come back only when the catalog is smaller. For a query whose `by_group` is true, `k` counts item groups: its
-        answer is every product nearer than the first one of group `k` + 1, at most 100 products of a group. Raises
-        `SightlineError` of kind INDEX_UNAVAILABLE.
+        come back only when the catalog has no more, or no more that match the filter. For a query whose `by_group` is
+        true, `k` counts item groups: its answer is every product nearer than the first one of group `k` + 1, at most
+        100 products of a group. Raises `SightlineError` of kind INDEX_UNAVAILABLE.
         """
 
     def products(self, rows: Sequence[int]) -> list[Product]:

@@ -46,6 +46,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "similarity over one": ({"min_similarity": 1.5}, "min_similarity"),
     "similarity of nan": ({"min_similarity": math.nan}, "min_similarity"),
     "unknown lane": ({"lane": 77}, "lane"),
+    "empty brand": ({"filter": lens_service_pb2.Filter(brands=["Nordhem", " "])}, "filter.brands[1]"),
+    "price without a currency": (
+        {"filter": lens_service_pb2.Filter(price=lens_service_pb2.PriceRange(maximum=9.0))},
+        "filter.price.currency",
+    ),
 }
 BEYOND: dict[str, tuple[bytes, str, str]] = {
     "bytes": (b"\xff\xd8\xff" + bytes(200_000), "max_photo_bytes", "200000"),
@@ -54,7 +59,8 @@ BEYOND: dict[str, tuple[bytes, str, str]] = {
 }
 NOT_BUILT: dict[str, dict[str, Any]] = {
     "grant": {"grant": "signed"},
-    "filter": {"filter": lens_service_pb2.Filter(brands=["Nordhem"])},
+    # A condition of a newer contract: field 99, a text.
+    "filter": {"filter": lens_service_pb2.Filter.FromString(b"\x9a\x06\x04sale")},
 }
 
 

@@ -55,7 +55,7 @@ KINDS: dict[str, Callable[[random.Random], lens_service_pb2.SearchRequest]] = {
     "lane": lambda chance: asked(PHOTO, lane=chance.randrange(3, 99)),
     "catalog": lambda chance: asked(PHOTO, catalog="x" * chance.randrange(1, 200)),
     "grant": lambda chance: asked(PHOTO, grant="g" * chance.randrange(1, 200)),
-    "filter": lambda chance: asked(PHOTO, filter=lens_service_pb2.Filter(brands=["b"])),
+    "filter": lambda chance: asked(PHOTO, filter=lens_service_pb2.Filter(brands=["b" * chance.choice((0, 300))])),
 }
 WANTED = {"INVALID_ARGUMENT", "NOT_FOUND", "UNIMPLEMENTED"}
 

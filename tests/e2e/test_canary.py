@@ -244,7 +244,7 @@ def bad(canary: Canary) -> dict[str, tuple[lens_service_pb2.SearchRequest, float
         "cap": (asked(photo, max_products=1000), 20, "INVALID_ARGUMENT"),
         "catalog": (asked(photo, catalog=MARK), 20, "NOT_FOUND"),
         "grant": (asked(photo, grant=MARK), 20, "UNIMPLEMENTED"),
-        "filter": (asked(photo, filter=lens.Filter(brands=[MARK])), 20, "UNIMPLEMENTED"),
+        "filter": (asked(photo, filter=lens.Filter(brands=[MARK * 100])), 20, "INVALID_ARGUMENT"),
         "late": (asked(photo), 0.005, "DEADLINE_EXCEEDED"),
     }
 

@@ -20,10 +20,13 @@ from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
 from sightline_server.app.door import Door
 from sightline_server.app.parts import Core, Front, admit_calls, build_core, build_front, start_refusing
 from sightline_server.domain.catalogs import DEFAULT_CATALOG, Capability
+from sightline_server.domain.filter_text import filter_text
+from sightline_server.domain.filters import AppliedFilter, Filter, FilterPlan, PlanKind
 from sightline_server.domain.items import Neighbour, Product
 from sightline_server.domain.models import DETECTOR, EMBEDDER, AnyRole, DetectorSpec, EmbedderSpec, Role, SpecT
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.device_thread import DeviceThread
+from sightline_server.index.filtered import FilteredSnapshot
 from sightline_server.index.registry import Registry
 from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Engine, ModelRunner, Snapshot
@@ -153,12 +156,25 @@ class FakeSnapshot:
     embedder: str = "tiny-embedder"
     capabilities: frozenset[Capability] = frozenset({Capability.EXACT})
     self_check_recall: float = 1.0
+    applied_filter: AppliedFilter | None = None
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     started: asyncio.Event = field(default_factory=asyncio.Event)
     closed: bool = False
 
     def __post_init__(self) -> None:
         self.gate.set()
+
+    async def select(self, wanted: Filter) -> Snapshot:
+        """Its products have no fields that a filter could match."""
+        if not wanted:
+            return self
+        applied = AppliedFilter(filter_text(wanted), FilterPlan(PlanKind.NO_MATCH, 0, 0))
+        return FilteredSnapshot(self, applied, self._nothing)
+
+    async def _nothing(
+        self, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None
+    ) -> list[list[Neighbour]]:
+        return [[] for _ in queries]
 
     async def nearest(
         self, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None = None

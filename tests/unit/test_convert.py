@@ -17,6 +17,7 @@ from sightline_server.domain.events import (
     ObjectResults,
     StageTimings,
 )
+from sightline_server.domain.filters import AppliedFilter, Filter, FilterPlan, PlanKind
 from sightline_server.domain.geometry import Box, Point
 from sightline_server.domain.items import (
     MatchLevel,
@@ -34,6 +35,7 @@ from sightline_server.rpc.lens import convert
 from sightline_server.settings import LimitSettings
 from tests.support.passes import pass_to
 
+APPLIED = AppliedFilter("brand=f", FilterPlan(PlanKind.GATHER, 3, 5))
 LIMITS = LimitSettings(max_regions=4, default_objects=2, max_objects=3, default_products=5, max_products=7)
 
 
@@ -164,29 +166,17 @@ def test_an_unknown_catalog_is_not_found_and_not_repeated(catalog: str) -> None:
     assert catalog not in error.message
 
 
-@pytest.mark.parametrize(
-    "filter_",
-    [
-        lens_service_pb2.Filter(brands=["Nordhem"]),
-        lens_service_pb2.Filter(categories=["Furniture"]),
-        lens_service_pb2.Filter(availabilities=["in_stock"]),
-        lens_service_pb2.Filter(price=lens_service_pb2.PriceRange(maximum=9.0)),
-        lens_service_pb2.Filter(price=lens_service_pb2.PriceRange()),
-    ],
-)
-def test_a_filter_is_refused_and_never_ignored(filter_: lens_service_pb2.Filter) -> None:
-    error = refusal(filter=filter_)
-    assert (error.kind, error.field) == (ErrorKind.NOT_BUILT, "filter")
-
-
 def test_a_grant_is_refused_and_never_repeated() -> None:
     error = refusal(grant="signed-by-somebody")
     assert (error.kind, error.field) == (ErrorKind.NOT_BUILT, "grant")
     assert "signed" not in error.message + str(error.metadata)
 
 
-def test_an_empty_filter_asks_for_nothing() -> None:
-    assert query(filter=lens_service_pb2.Filter()).photo == b"p"
+def test_a_filter_becomes_the_conditions_of_the_query() -> None:
+    wanted = query(filter=lens_service_pb2.Filter(brands=["Nordhem"])).wanted
+    assert wanted == Filter(brands=("Nordhem",))
+    assert not query(filter=lens_service_pb2.Filter()).wanted
+    assert not query().wanted
 
 
 def product(**changes: Any) -> RankedProduct:
@@ -241,15 +231,17 @@ def test_every_event_says_everything() -> None:
         "m",
     )
     plain = StageTimings({name: n for n, name in enumerate(STAGE_NAMES, start=1)}, 7, 8)
-    done = convert.to_response(Done(plain, "shop", "rev", "d@1", "e@2", "r", "f")).done
+    done = convert.to_response(Done(plain, "shop", "rev", "d@1", "e@2", "r", APPLIED)).done
     assert done.catalog == "shop"
     assert (done.catalog_revision, done.detector, done.embedder, done.request_id, done.applied_filter) == (
         "rev",
         "d@1",
         "e@2",
         "r",
-        "f",
+        "brand=f",
     )
+    plan = done.filter_plan
+    assert (plan.kind, plan.products, plan.images) == (lens_service_pb2.FILTER_PLAN_KIND_GATHER, 3, 5)
     assert done.notice == lens_service_pb2.NOTICE_UNSPECIFIED
     noticed = Done(plain, "shop", "rev", "d@1", "e@2", "r", notice=Notice.PERSON_ONLY)
     assert convert.to_response(noticed).done.notice == lens_service_pb2.NOTICE_PERSON_ONLY

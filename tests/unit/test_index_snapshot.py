@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from sightline_server.domain.catalogs import Capability
 from sightline_server.domain.items import Neighbour
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.index import snapshot as snapshot_module
+from sightline_server.index import nearest as nearest_module
 from sightline_server.index.catalog import open_catalog
 from sightline_server.index.device_thread import DeviceThread
-from sightline_server.index.faiss_index import FaissIndex, library_facts
+from sightline_server.index.faiss_index import FaissIndex, FlatIndex, library_facts
 from sightline_server.index.opening import log_library, open_snapshot
 from sightline_server.index.schema import CatalogRow
 from sightline_server.index.selfcheck import recall
@@ -140,7 +140,7 @@ async def test_a_query_by_group_gets_in_any_batch_what_it_gets_alone(tmp_path: P
 async def test_fewer_groups_than_asked_for_give_every_group(
     tmp_path: Path, device: DeviceThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot_module, "CALL_HITS", 50)
+    monkeypatch.setattr(nearest_module, "CALL_HITS", 50)
     rows = [row(one.product.id, one.embeddings, item_group_id=f"g{n % 3}") for n, one in enumerate(many_rows(60))]
     index = await opened(tmp_path / "shop", rows, device)
     for found in await index.nearest(unit_vectors(5, seed=5), 10, [True] * 5):
@@ -218,6 +218,14 @@ class LyingIndex:
     def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         similarities, rows = self._true.search(queries, k)
         return similarities, (rows + 1) % self._rows
+
+    def search_allowed(
+        self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        return self.search(queries, k)
+
+    def subset(self, rows: NDArray[np.integer[Any]]) -> FlatIndex:
+        return self._true.subset(rows)
 
     def adopt(self) -> None:
         self._true.adopt()

@@ -21,8 +21,8 @@ from sightline_server.workers.task import (
     share_of,
 )
 
-CATALOG = SharedCatalog("shop", "1-abc", "/catalogs/shop", 1.0, vectors=7, products=8, pictures=9)
-OTHER = SharedCatalog("other", "1-def", "/catalogs/other", 1.0, vectors=4, products=5, pictures=6)
+CATALOG = SharedCatalog("shop", "1-abc", "/catalogs/shop", 1.0, vectors=7, products=8, pictures=9, filters=10)
+OTHER = SharedCatalog("other", "1-def", "/catalogs/other", 1.0, vectors=4, products=5, pictures=6, filters=11)
 
 
 SHOPS = {"shop": {"path": "/catalogs/shop"}, "other": {"path": "/catalogs/other"}}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from sightline_server.domain.filters import AppliedFilter
 from sightline_server.domain.items import PhotoObject, RankedProduct
 
 
@@ -78,7 +79,7 @@ class Done:
     detector: str
     embedder: str
     request_id: str
-    applied_filter: str = ""
+    applied_filter: AppliedFilter | None = None
     notice: Notice | None = None
 
 

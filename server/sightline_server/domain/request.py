@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
+from sightline_server.domain.filters import Filter
 from sightline_server.domain.geometry import Box, Point
 
 Region = Box | Point
+NO_FILTER = Filter()
 
 
 class Lane(IntEnum):
@@ -21,7 +23,8 @@ class SearchQuery:
 
     `photo` are the encoded bytes. `deadline` is an instant of the server's monotonic clock, in seconds. A `Box` in
     `regions` is searched as it is, a `Point` through the detector; without regions the detector decides. With
-    `one_per_group`, `max_products` counts item groups. The catalog is not part of it: a search needs a pass to one.
+    `one_per_group`, `max_products` counts item groups. `wanted` says which products may be returned. The catalog is not
+    part of it: a search needs a pass to one.
     """
 
     request_id: str
@@ -33,6 +36,7 @@ class SearchQuery:
     regions: tuple[Region, ...] = ()
     lane: Lane = Lane.INTERACTIVE
     one_per_group: bool = False
+    wanted: Filter = NO_FILTER
 
     @property
     def needs_detector(self) -> bool:

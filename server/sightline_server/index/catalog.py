@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.digest import ContentDigest
-from sightline_server.index.schema import DISPLAY_COLUMNS, CatalogFacts, CatalogRow, catalog_schema, embedder_mismatch
+from sightline_server.index.schema import (
+    DISPLAY_COLUMNS,
+    PRICE_COLUMNS,
+    CatalogFacts,
+    CatalogRow,
+    catalog_schema,
+    embedder_mismatch,
+)
 from sightline_server.index.schema import to_table as rows_to_table
 from sightline_server.index.staging import require_utf8
 
@@ -36,14 +43,15 @@ NORM_TOLERANCE = 0.01
 class Catalog:
     """One opened revision.
 
-    `display` are the columns of a `Product`, P rows in memory. `vectors` is float16 [V,D]; vector v was made from the
-    image `image_links[v]` of product row `owners[v]` (int32 [V]).
+    `display` are the columns of a `Product`, P rows in memory, and `prices` are `PRICE_COLUMNS` of the same rows.
+    `vectors` is float16 [V,D]; vector v is of the image `image_links[v]` of product row `owners[v]` (int32 [V]).
     """
 
     path: Path
     revision: str
     facts: CatalogFacts
     display: pa.Table
+    prices: pa.Table
     image_links: pa.Array
     owners: NDArray[np.int32]
     vectors: NDArray[np.float16]
@@ -169,7 +177,7 @@ def assemble(path: Path, revision: str, facts: CatalogFacts, rows: Iterator[pa.R
     """The catalog of `rows`, checked against `facts`."""
     vectors = np.empty((facts.vectors, facts.embedder.dimension), np.float16)
     digest = ContentDigest(catalog_schema(facts.embedder.dimension).names)
-    display, links, counts, filled = [], [], [], 0
+    display, prices, links, counts, filled = [], [], [], [], 0
     for batch in rows:
         digest.update(batch)
         lists = batch["embeddings"]
@@ -181,13 +189,15 @@ def assemble(path: Path, revision: str, facts: CatalogFacts, rows: Iterator[pa.R
         counts.append(lists.value_lengths().to_numpy(zero_copy_only=False))
         links.append(batch["images"].flatten().cast(pa.large_string()))
         display.append(batch.select(list(DISPLAY_COLUMNS)))
+        prices.append(batch.select(list(PRICE_COLUMNS)))
     if filled != facts.vectors or digest.hexdigest() != facts.content_sha256:
         raise damaged(path, "its content is not what was written")
     if not normalised(vectors):
         raise damaged(path, "it holds embeddings that are not normalised")
     per_product = np.concatenate(counts)
     owners = np.repeat(np.arange(len(per_product), dtype=np.int32), per_product)
-    return Catalog(path, revision, facts, display_table(display), pa.concat_arrays(links), owners, vectors)
+    shown, priced = display_table(display), pa.Table.from_batches(prices)
+    return Catalog(path, revision, facts, shown, priced, pa.concat_arrays(links), owners, vectors)
 
 
 def display_table(parts: Sequence[pa.RecordBatch]) -> pa.Table:

@@ -1,8 +1,8 @@
 """Exact inner-product search with FAISS, on the CPU or on a GPU. The only faiss import.
 
 Rule: one thread owns an index. On the CPU that is the thread that built it until another one adopts it; on a GPU it is
-the device thread from the beginning, whose resources are made once and shared by all of its indexes. No filter is ever
-given to FAISS: its plain GPU indexes ignore one without an error.
+the device thread from the beginning, whose resources are made once and shared by all of its indexes. A filter is given
+only to an index that was seen to apply one: the plain GPU indexes of FAISS ignore it without an error.
 
 On the CPU the vectors are float32 although the catalog has float16. Measured on 20,000 x 1280 and one core: float16
 storage (`IndexScalarQuantizer`) answers 1 query in 7 ms, 8 in 63 and 64 in 450; float32 takes 9, 19 and 37 ms, because
@@ -21,6 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.index.vectors import LibraryFacts, Vectors
+
+SWIG: Any = faiss
+"""The same module; its types describe the C++ signatures, not those that its Python wrapper makes of them."""
 
 ADD_ROWS = 16_384
 GPU_MAX_K = 2048
@@ -87,14 +90,36 @@ class FlatIndex:
         self._owner = threading.get_ident()
 
     def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """See `VectorIndex`. Raises `RuntimeError` from another thread than the owner's."""
+        """See `VectorIndex`. Raises `RuntimeError` from another thread than the owner's, as all of its methods."""
+        self._prepare()
+        similarities, rows = self._index.search(np.ascontiguousarray(queries, np.float32), k)
+        return similarities, rows
+
+    def search_allowed(
+        self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """See `VectorIndex`."""
+        self._prepare()
+        # FAISS keeps an address in these bits, no reference to them.
+        bits = np.packbits(allowed, bitorder="little")
+        parameters = selecting(self._index, SWIG.IDSelectorBitmap(bits))
+        similarities, rows = self._index.search(np.ascontiguousarray(queries, np.float32), k, params=parameters)
+        return similarities, rows
+
+    def subset(self, rows: NDArray[np.integer[Any]]) -> "FlatIndex":
+        """See `VectorIndex`. It is on the CPU."""
+        self._prepare()
+        index = faiss.IndexFlatIP(self._index.d)
+        index.add(self._index.reconstruct_batch(np.ascontiguousarray(rows, np.int64)))
+        threads = min(self._threads, search_threads(len(rows) * index.d, sharers=1))
+        return FlatIndex(index, place=f"gathered, CPU, threads: {threads}", max_k=len(rows), threads=threads)
+
+    def _prepare(self) -> None:
         if threading.get_ident() != self._owner:
             raise RuntimeError("a FAISS index belongs to the thread that adopted it")
         # Both are settings of the thread and of the process; the search before this one may have been on another index.
         faiss.omp_set_num_threads(self._threads)
         faiss.cvar.distance_compute_blas_threshold = self._blas_from
-        similarities, rows = self._index.search(np.ascontiguousarray(queries, np.float32), k)
-        return similarities, rows
 
     def close(self) -> None:
         """Frees the vectors."""
@@ -143,6 +168,13 @@ class MappedIndex(FlatIndex):
         size = self._index.ntotal * self._index.d
         view: NDArray[np.float32] = faiss.rev_swig_ptr(self._index.get_xb(), size)
         return view.reshape(self._index.ntotal, self._index.d)
+
+
+def selecting(index: Any, selector: Any) -> Any:
+    """The parameters of a search of `index` with `selector`; inverted files raise for those of other indexes."""
+    if isinstance(index, faiss.IndexIVF):
+        return SWIG.SearchParametersIVF(sel=selector, nprobe=index.nprobe)
+    return SWIG.SearchParameters(sel=selector)
 
 
 def can_map() -> bool:

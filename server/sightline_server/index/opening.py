@@ -7,6 +7,7 @@ thread may do: on a GPU its copies, on every device the adoption of the finished
 import asyncio
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import open_catalog
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.faiss_index import FaissIndex, library_facts
+from sightline_server.index.filters.columns import FilterColumns
+from sightline_server.index.filters.probe import applies_selectors, selector_text
 from sightline_server.index.selfcheck import recall
 from sightline_server.index.snapshot import CatalogSnapshot
 from sightline_server.index.vectors import VectorIndex, Vectors
@@ -39,13 +42,16 @@ def build_snapshot(path: Path, name: str, embedder: EmbedderSpec, device: Device
     catalog = open_catalog(path, embedder)
     use_gpu = library_facts().gpus > 0
     index = FaissIndex(catalog.vectors, use_gpu=use_gpu, run=device.call)
-    found = checked(name, OnDevice(index, device) if use_gpu else index, catalog.vectors)
+    reachable = OnDevice(index, device) if use_gpu else index
+    found = checked(name, reachable, catalog.vectors)
+    selects = applies_selectors(reachable, catalog.vectors)
     device.call(index.adopt)
     logger.info(
-        "catalog %s: revision %s, %d products; %s; self-check recall@10 %.3f",
-        *(name, catalog.revision, catalog.facts.products, index.description, found),
+        "catalog %s: revision %s, %d products; %s; self-check recall@10 %.3f; %s",
+        *(name, catalog.revision, catalog.facts.products, index.description, found, selector_text(selects)),
     )
-    return CatalogSnapshot(name, catalog, index, device, self_check_recall=found)
+    columns = FilterColumns.of(catalog.display, catalog.prices)
+    return CatalogSnapshot(name, catalog, index, device, columns=columns, selects=selects, self_check_recall=found)
 
 
 def log_library() -> None:
@@ -75,6 +81,16 @@ class OnDevice:
     def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """See `VectorIndex`."""
         return self._device.call(lambda: self._index.search(queries, k))
+
+    def search_allowed(
+        self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """See `VectorIndex`."""
+        return self._device.call(lambda: self._index.search_allowed(queries, k, allowed))
+
+    def subset(self, rows: NDArray[np.integer[Any]]) -> VectorIndex:
+        """See `VectorIndex`; the new index belongs to the device's thread."""
+        return self._device.call(lambda: self._index.subset(rows))
 
     def adopt(self) -> None:
         """Leaves the index to its owner."""

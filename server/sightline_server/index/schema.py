@@ -37,6 +37,7 @@ TEXT_COLUMNS = (
     "attributes",
 )
 DISPLAY_COLUMNS = ("id", *TEXT_COLUMNS)
+PRICE_COLUMNS = ("price_amount", "price_currency")
 PLAIN_FACTS = ("format", "products", "vectors", "max_images", "content_sha256", "built_at")
 EMBEDDER_FACTS = ("name", "version", "height", "width", "dimension", "sha256")
 PRICE_TYPE = pa.decimal128(18, 4)

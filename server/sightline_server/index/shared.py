@@ -1,6 +1,6 @@
 """One checked catalog in memory that several processes map: made by the parent, opened by each worker.
 
-    share_catalog (parent)  Lance -> checked -> index -> three files in memory: vectors, products, images
+    share_catalog (parent)  Lance -> checked -> index -> four files in memory: vectors, products, images, filters
     open_shared (worker)    the files, mapped -> CatalogSnapshot
 Rule: the files are anonymous (memfd): they have no name that could stay behind, cost their size once however many map
 them, and every worker of one parent serves the same revision, also one that is started later.
@@ -21,9 +21,11 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import Catalog, open_catalog
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.faiss_index import FaissIndex, MappedIndex, can_map, library_facts
+from sightline_server.index.filters.columns import FilterColumns
+from sightline_server.index.filters.probe import applies_selectors
 from sightline_server.index.opening import OnDevice, checked
 from sightline_server.index.products import single
-from sightline_server.index.schema import CatalogFacts
+from sightline_server.index.schema import DISPLAY_COLUMNS, PRICE_COLUMNS, CatalogFacts
 from sightline_server.index.snapshot import CatalogSnapshot
 from sightline_server.index.vectors import VectorIndex
 
@@ -34,7 +36,7 @@ OWNERS, IMAGE_LINKS = "owners", "image_links"
 
 @dataclass(frozen=True, slots=True)
 class SharedCatalog:
-    """Descriptors of the three files, valid in every process that inherited them, and what else a worker must know."""
+    """Descriptors of the four files, valid in every process that inherited them, and what else a worker must know."""
 
     name: str
     revision: str
@@ -43,16 +45,18 @@ class SharedCatalog:
     vectors: int
     """FAISS's own format, float32."""
     products: int
-    """Arrow: the display columns, P rows, with the catalog's facts as metadata."""
+    """Arrow: the display columns and prices, P rows, with the catalog's facts as metadata."""
     pictures: int
     """Arrow: the product row and the link of each vector, V rows."""
+    filters: int
+    """Arrow: the columns that filters read, as `FilterColumns.to_table` lays them out."""
     built_at: str = ""
     """The build time of the revision, in ISO 8601."""
 
     @property
-    def descriptors(self) -> tuple[int, int, int]:
+    def descriptors(self) -> tuple[int, int, int, int]:
         """The descriptors that a worker must inherit."""
-        return self.vectors, self.products, self.pictures
+        return self.vectors, self.products, self.pictures, self.filters
 
     def facts(self) -> dict[str, Any]:
         """All fields, for JSON."""
@@ -79,13 +83,14 @@ def share(path: Path, name: str, embedder: EmbedderSpec) -> SharedCatalog:
     if not can_map():
         raise SightlineError(ErrorKind.CONFIGURATION, "workers share one index, which takes FAISS 1.11 or newer")
     catalog = open_catalog(path, embedder)
-    files = memory_files("vectors", "products", "pictures")
-    vectors, products, pictures = files
+    files = memory_files("vectors", "products", "pictures", "filters")
+    vectors, products, pictures, filters = files
     try:
         built = FaissIndex(catalog.vectors, use_gpu=False)
         built.write(place_of(vectors))
         built.close()
-        write_table(products, catalog.display.replace_schema_metadata(catalog.facts.metadata()))
+        write_table(products, with_prices(catalog))
+        write_table(filters, FilterColumns.of(catalog.display, catalog.prices).to_table())
         write_table(pictures, pa.table({OWNERS: catalog.owners, IMAGE_LINKS: catalog.image_links}))
         # What is checked is what the workers map, not what was built.
         mapped = MappedIndex(place_of(vectors), sharers=1)
@@ -100,7 +105,7 @@ def share(path: Path, name: str, embedder: EmbedderSpec) -> SharedCatalog:
             os.close(descriptor)
         raise
     built_at = catalog.facts.built_at
-    return SharedCatalog(name, catalog.revision, str(path), found, vectors, products, pictures, built_at)
+    return SharedCatalog(name, catalog.revision, str(path), found, vectors, products, pictures, filters, built_at)
 
 
 def memory_files(*names: str) -> list[int]:
@@ -129,26 +134,41 @@ async def open_shared(shared: SharedCatalog, device: DeviceThread, *, sharers: i
 
 def map_shared(shared: SharedCatalog, device: DeviceThread, sharers: int) -> CatalogSnapshot:
     """`open_shared`, blocking; not for the device's own thread."""
-    display, pictures = read_table(shared.products), read_table(shared.pictures)
+    rows, pictures = read_table(shared.products), read_table(shared.pictures)
     mapped = MappedIndex(place_of(shared.vectors), sharers=sharers)
     index: VectorIndex = mapped
-    found = shared.recall
+    found, vectors = shared.recall, mapped.vectors()
     if library_facts().gpus > 0:
-        index = FaissIndex(mapped.vectors(), use_gpu=True, sharers=sharers, run=device.call)
-        found = checked(shared.name, OnDevice(index, device), mapped.vectors())
+        index = FaissIndex(vectors, use_gpu=True, sharers=sharers, run=device.call)
+        found = checked(shared.name, OnDevice(index, device), vectors)
+        selects = applies_selectors(OnDevice(index, device), vectors)
         mapped.close()
+    else:
+        selects = applies_selectors(mapped, vectors)
     device.call(index.adopt)
     catalog = Catalog(
         path=Path(shared.path),
         revision=shared.revision,
-        facts=CatalogFacts.parse(display.schema.metadata),
-        display=display,
+        facts=CatalogFacts.parse(rows.schema.metadata),
+        display=rows.select(list(DISPLAY_COLUMNS)),
+        prices=rows.select(list(PRICE_COLUMNS)),
         image_links=single(pictures[IMAGE_LINKS]),
         owners=single(pictures[OWNERS]).to_numpy(),
         vectors=np.empty((0, 0), np.float16),
     )
     logger.info("catalog %s: revision %s; %s", shared.name, shared.revision, index.description)
-    return CatalogSnapshot(shared.name, catalog, index, device, self_check_recall=found)
+    columns = FilterColumns.from_table(read_table(shared.filters))
+    return CatalogSnapshot(
+        shared.name, catalog, index, device, columns=columns, selects=selects, self_check_recall=found
+    )
+
+
+def with_prices(catalog: Catalog) -> pa.Table:
+    """The display columns and the prices as one table, with the catalog's facts as metadata."""
+    table = catalog.display
+    for name in PRICE_COLUMNS:
+        table = table.append_column(name, catalog.prices[name])
+    return table.replace_schema_metadata(catalog.facts.metadata())
 
 
 def place_of(descriptor: int) -> Path:

@@ -4,7 +4,7 @@ Rule: an index is sealed when it is made, and every call comes from the one thre
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,20 @@ class VectorIndex(Protocol):
         """The `k` vectors nearest to each of `queries` [B,D]: similarities [B,k], descending, and rows [B,k].
 
         A row of -1 means that there was no further vector. `k` is at most `max_k`.
+        """
+
+    def search_allowed(
+        self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """As `search`, over the vectors of which `allowed` [V] is true.
+
+        An index may ignore `allowed` without an error, or raise: `applies_selectors` of `index/filters` finds out.
+        """
+
+    def subset(self, rows: NDArray[np.integer[Any]]) -> "VectorIndex":
+        """A new index over copies of the vectors `rows` [N], which compares them all.
+
+        Its row numbers are positions in `rows`. It belongs to the calling thread.
         """
 
     def adopt(self) -> None:

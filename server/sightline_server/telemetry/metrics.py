@@ -68,6 +68,9 @@ class Metrics:
         self.decode_process_ends = self._counter(
             "decode_process_ends", "Decode processes that ended while they decoded a photo, by reason.", "reason"
         )
+        self.filtered_searches = self._counter(
+            "filtered_searches", "Calls with a filter, by the way in which the index is searched under it.", "plan"
+        )
         self.objects = self._counter("objects", "Objects by outcome.", "outcome")
         self.queue_seconds = self._histogram(
             "queue_seconds", "Seconds that an entry waited for its batch.", QUEUE_BUCKETS, "batcher"

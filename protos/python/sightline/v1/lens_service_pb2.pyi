@@ -35,6 +35,15 @@ class Notice(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     NOTICE_UNSPECIFIED: _ClassVar[Notice]
     NOTICE_PERSON_ONLY: _ClassVar[Notice]
+
+class FilterPlanKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FILTER_PLAN_KIND_UNSPECIFIED: _ClassVar[FilterPlanKind]
+    FILTER_PLAN_KIND_NO_MATCH: _ClassVar[FilterPlanKind]
+    FILTER_PLAN_KIND_ALL: _ClassVar[FilterPlanKind]
+    FILTER_PLAN_KIND_GATHER: _ClassVar[FilterPlanKind]
+    FILTER_PLAN_KIND_SELECTOR: _ClassVar[FilterPlanKind]
+    FILTER_PLAN_KIND_EXACT: _ClassVar[FilterPlanKind]
 LANE_UNSPECIFIED: Lane
 LANE_INTERACTIVE: Lane
 LANE_BATCH: Lane
@@ -50,6 +59,12 @@ FAILURE_REASON_PERSON: FailureReason
 FAILURE_REASON_TOO_LARGE: FailureReason
 NOTICE_UNSPECIFIED: Notice
 NOTICE_PERSON_ONLY: Notice
+FILTER_PLAN_KIND_UNSPECIFIED: FilterPlanKind
+FILTER_PLAN_KIND_NO_MATCH: FilterPlanKind
+FILTER_PLAN_KIND_ALL: FilterPlanKind
+FILTER_PLAN_KIND_GATHER: FilterPlanKind
+FILTER_PLAN_KIND_SELECTOR: FilterPlanKind
+FILTER_PLAN_KIND_EXACT: FilterPlanKind
 
 class SearchRequest(_message.Message):
     __slots__ = ("photo", "regions", "filter", "catalog", "max_objects", "max_products", "min_similarity", "lane", "grant", "one_per_group")
@@ -76,16 +91,28 @@ class SearchRequest(_message.Message):
     def __init__(self, photo: _Optional[bytes] = ..., regions: _Optional[_Iterable[_Union[_geometry_pb2.Region, _Mapping]]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., catalog: _Optional[str] = ..., max_objects: _Optional[int] = ..., max_products: _Optional[int] = ..., min_similarity: _Optional[float] = ..., lane: _Optional[_Union[Lane, str]] = ..., grant: _Optional[str] = ..., one_per_group: _Optional[bool] = ...) -> None: ...
 
 class Filter(_message.Message):
-    __slots__ = ("brands", "categories", "price", "availabilities")
+    __slots__ = ("brands", "categories", "price", "availabilities", "prices", "attributes", "product_ids", "item_group_ids", "excluded_product_ids", "excluded_item_group_ids")
     BRANDS_FIELD_NUMBER: _ClassVar[int]
     CATEGORIES_FIELD_NUMBER: _ClassVar[int]
     PRICE_FIELD_NUMBER: _ClassVar[int]
     AVAILABILITIES_FIELD_NUMBER: _ClassVar[int]
+    PRICES_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_IDS_FIELD_NUMBER: _ClassVar[int]
+    ITEM_GROUP_IDS_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDED_PRODUCT_IDS_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDED_ITEM_GROUP_IDS_FIELD_NUMBER: _ClassVar[int]
     brands: _containers.RepeatedScalarFieldContainer[str]
     categories: _containers.RepeatedScalarFieldContainer[str]
     price: PriceRange
     availabilities: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, brands: _Optional[_Iterable[str]] = ..., categories: _Optional[_Iterable[str]] = ..., price: _Optional[_Union[PriceRange, _Mapping]] = ..., availabilities: _Optional[_Iterable[str]] = ...) -> None: ...
+    prices: _containers.RepeatedCompositeFieldContainer[PriceRange]
+    attributes: _containers.RepeatedCompositeFieldContainer[AttributeCondition]
+    product_ids: _containers.RepeatedScalarFieldContainer[str]
+    item_group_ids: _containers.RepeatedScalarFieldContainer[str]
+    excluded_product_ids: _containers.RepeatedScalarFieldContainer[str]
+    excluded_item_group_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, brands: _Optional[_Iterable[str]] = ..., categories: _Optional[_Iterable[str]] = ..., price: _Optional[_Union[PriceRange, _Mapping]] = ..., availabilities: _Optional[_Iterable[str]] = ..., prices: _Optional[_Iterable[_Union[PriceRange, _Mapping]]] = ..., attributes: _Optional[_Iterable[_Union[AttributeCondition, _Mapping]]] = ..., product_ids: _Optional[_Iterable[str]] = ..., item_group_ids: _Optional[_Iterable[str]] = ..., excluded_product_ids: _Optional[_Iterable[str]] = ..., excluded_item_group_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PriceRange(_message.Message):
     __slots__ = ("currency", "minimum", "maximum")
@@ -96,6 +123,14 @@ class PriceRange(_message.Message):
     minimum: float
     maximum: float
     def __init__(self, currency: _Optional[str] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ...) -> None: ...
+
+class AttributeCondition(_message.Message):
+    __slots__ = ("name", "values")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    values: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., values: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SearchResponse(_message.Message):
     __slots__ = ("accepted", "detected", "results", "failure", "done")
@@ -160,7 +195,7 @@ class ObjectFailure(_message.Message):
     def __init__(self, object_id: _Optional[str] = ..., reason: _Optional[_Union[FailureReason, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Done(_message.Message):
-    __slots__ = ("timings", "catalog_revision", "detector", "embedder", "applied_filter", "request_id", "notice", "catalog")
+    __slots__ = ("timings", "catalog_revision", "detector", "embedder", "applied_filter", "request_id", "notice", "catalog", "filter_plan")
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     CATALOG_REVISION_FIELD_NUMBER: _ClassVar[int]
     DETECTOR_FIELD_NUMBER: _ClassVar[int]
@@ -169,6 +204,7 @@ class Done(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     NOTICE_FIELD_NUMBER: _ClassVar[int]
     CATALOG_FIELD_NUMBER: _ClassVar[int]
+    FILTER_PLAN_FIELD_NUMBER: _ClassVar[int]
     timings: StageTimings
     catalog_revision: str
     detector: str
@@ -177,7 +213,18 @@ class Done(_message.Message):
     request_id: str
     notice: Notice
     catalog: str
-    def __init__(self, timings: _Optional[_Union[StageTimings, _Mapping]] = ..., catalog_revision: _Optional[str] = ..., detector: _Optional[str] = ..., embedder: _Optional[str] = ..., applied_filter: _Optional[str] = ..., request_id: _Optional[str] = ..., notice: _Optional[_Union[Notice, str]] = ..., catalog: _Optional[str] = ...) -> None: ...
+    filter_plan: FilterPlan
+    def __init__(self, timings: _Optional[_Union[StageTimings, _Mapping]] = ..., catalog_revision: _Optional[str] = ..., detector: _Optional[str] = ..., embedder: _Optional[str] = ..., applied_filter: _Optional[str] = ..., request_id: _Optional[str] = ..., notice: _Optional[_Union[Notice, str]] = ..., catalog: _Optional[str] = ..., filter_plan: _Optional[_Union[FilterPlan, _Mapping]] = ...) -> None: ...
+
+class FilterPlan(_message.Message):
+    __slots__ = ("kind", "products", "images")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    PRODUCTS_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    kind: FilterPlanKind
+    products: int
+    images: int
+    def __init__(self, kind: _Optional[_Union[FilterPlanKind, str]] = ..., products: _Optional[int] = ..., images: _Optional[int] = ...) -> None: ...
 
 class StageTimings(_message.Message):
     __slots__ = ("decode_ms", "detect_ms", "crop_ms", "embed_ms", "search_ms", "rank_ms", "queue_ms", "total_ms")

@@ -23,9 +23,10 @@ from sightline_server.domain.events import (
 )
 from sightline_server.domain.geometry import Box, Point
 from sightline_server.domain.items import MatchLevel, ObjectSource, PhotoObject, Product, RankedProduct, ReasonKind
-from sightline_server.domain.request import Lane, Region, SearchQuery
-from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.domain.request import NO_FILTER, Lane, Region, SearchQuery
+from sightline_server.rpc.lens.filters import to_filter, to_plan
 from sightline_server.rpc.method import Target
+from sightline_server.rpc.refusals import invalid, not_built
 from sightline_server.settings import LimitSettings
 
 LANES = {
@@ -83,8 +84,6 @@ def to_query(
     """
     if request.grant:
         raise not_built("grant")
-    if request.HasField("filter") and request.filter.ByteSize():
-        raise not_built("filter")
     catalogs.check(catalog.catalog)
     if request.lane not in LANES:
         raise invalid("lane", "this lane is not known")
@@ -102,6 +101,7 @@ def to_query(
         min_similarity=to_similarity(request.min_similarity),
         lane=catalog.lane,
         one_per_group=request.one_per_group if request.HasField("one_per_group") else one_per_group,
+        wanted=to_filter(request.filter) if request.HasField("filter") else NO_FILTER,
     )
 
 
@@ -221,7 +221,8 @@ def to_done(done: Done) -> lens_service_pb2.Done:
         catalog_revision=done.catalog_revision,
         detector=done.detector,
         embedder=done.embedder,
-        applied_filter=done.applied_filter,
+        applied_filter=done.applied_filter.text if done.applied_filter else "",
+        filter_plan=to_plan(done.applied_filter.plan) if done.applied_filter else None,
         request_id=done.request_id,
         notice=NOTICES[done.notice],
     )
@@ -231,15 +232,3 @@ def to_timings(timings: StageTimings) -> lens_service_pb2.StageTimings:
     """Seconds as milliseconds; each stage has a field of its name."""
     seconds = {**timings.stages, "queue": timings.queue, "total": timings.total}
     return lens_service_pb2.StageTimings(**{f"{name}_ms": value * 1e3 for name, value in seconds.items()})
-
-
-def invalid(field: str, message: str) -> SightlineError:
-    """The error of a request whose `field` is off."""
-    return SightlineError(ErrorKind.INVALID_REQUEST, f"{field}: {message}", field=field)
-
-
-def not_built(field: str) -> SightlineError:
-    """The error of a request that asks for what is not there yet."""
-    return SightlineError(
-        ErrorKind.NOT_BUILT, f"{field} is not built yet; leave it empty", field=field, metadata={"field": field}
-    )

@@ -1,0 +1,85 @@
+"""The ways of searching the vectors that match a filter; the snapshot treats each like an index.
+
+Rule: every row that comes back is one of the allowed ones, checked where an index had the choice. All run in the thread
+that owns the index.
+"""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline_server.index.vectors import VectorIndex
+
+Nearest = tuple[NDArray[np.float32], NDArray[np.int64]]
+PART_BYTES = 32 * 1024 * 1024
+"""Of vectors that are copied at once."""
+
+
+class Search(Protocol):
+    """A search over some of the V vectors of an index; every `VectorIndex` is one over all of them."""
+
+    @property
+    def max_k(self) -> int:
+        """The most vectors that one search returns per query."""
+
+    def search(self, queries: NDArray[np.float32], k: int) -> Nearest:
+        """As `VectorIndex.search`: rows are those of the index, -1 where there is no further vector."""
+
+
+class GatherSearch:
+    """Over copies of the vectors `rows` [N] of `index`."""
+
+    def __init__(self, index: VectorIndex, rows: NDArray[np.int64]) -> None:
+        self._rows = rows
+        self._gathered = index.subset(rows)
+        self.max_k = len(rows)
+
+    def search(self, queries: NDArray[np.float32], k: int) -> Nearest:
+        """See `Search`."""
+        similarities, places = self._gathered.search(queries, k)
+        return similarities, np.where(places >= 0, self._rows[places], -1)
+
+
+class SelectorSearch:
+    """By `index`, which skips the vectors whose `allowed` [V] is false; `count` of them are true."""
+
+    def __init__(self, index: VectorIndex, allowed: NDArray[np.bool_], count: int) -> None:
+        self._index = index
+        self._allowed = allowed
+        self.max_k = min(count, index.max_k)
+
+    def search(self, queries: NDArray[np.float32], k: int) -> Nearest:
+        """See `Search`. Raises `RuntimeError` where the index returns a row that is not allowed."""
+        similarities, rows = self._index.search_allowed(queries, k, self._allowed)
+        if not self._allowed[rows[rows >= 0]].all():
+            raise RuntimeError("the index returned a vector that the filter excludes")
+        return similarities, rows
+
+
+class ExactSearch:
+    """Over the vectors `rows` [N] of `index`, some of them at a time, so that few are copied at once."""
+
+    def __init__(
+        self, index: VectorIndex, rows: NDArray[np.int64], dimension: int, part_bytes: int = PART_BYTES
+    ) -> None:
+        self._index = index
+        self._rows = rows
+        self._part = max(1, part_bytes // (4 * dimension))
+        self.max_k = len(rows)
+
+    def search(self, queries: NDArray[np.float32], k: int) -> Nearest:
+        """See `Search`."""
+        similarities = np.empty((len(queries), 0), np.float32)
+        rows = np.empty((len(queries), 0), np.int64)
+        for start in range(0, len(self._rows), self._part):
+            part = GatherSearch(self._index, self._rows[start : start + self._part])
+            more, further = part.search(queries, min(k, part.max_k))
+            similarities, rows = best(np.hstack([similarities, more]), np.hstack([rows, further]), k)
+        return similarities, rows
+
+
+def best(similarities: NDArray[np.float32], rows: NDArray[np.int64], k: int) -> Nearest:
+    """The `k` most similar ones of each query, or all where there are fewer."""
+    order = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(similarities, order, axis=1), np.take_along_axis(rows, order, axis=1)
