@@ -1,4 +1,4 @@
-"""`sightline catalog build`, `sightline catalog info` and `sightline catalog ids`.
+"""`sightline catalog`: `build`, `info` and `ids`; the other verbs have separate modules.
 
 Rule: progress goes to standard error, the result to standard output. Exit code 0 when there is a catalog, 1 when
 the build failed, 2 when what was asked for is wrong, 130 after Ctrl-C; only 0 leaves a catalog behind.
@@ -8,23 +8,23 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sightline_console import entry
 from sightline_console.terminal import echo, echo_lines, printable
 from sightline_server.cli import engine_options
 from sightline_server.cli.build_report import shown_progress, summary
+from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
 from sightline_server.cli.catalog_reload import reload
+from sightline_server.cli.catalog_revisions import compact, revisions, rollback, verify
+from sightline_server.cli.catalog_write import delete, upsert
 from sightline_server.cli.loading import load
 from sightline_server.domain.models import EMBEDDER
-from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat, checked_currency
 from sightline_server.settings import Settings
 from sightline_server.telemetry import logging as server_logging
@@ -32,7 +32,7 @@ from sightline_server.telemetry import logging as server_logging
 if TYPE_CHECKING:
     from sightline_server.ingest.build import BuildOptions, BuildReport
 
-app = typer.Typer(help="Build, inspect and reload catalogs.", add_completion=False, no_args_is_help=True)
+app = typer.Typer(help="Build, change, inspect and reload catalogs.", add_completion=False, no_args_is_help=True)
 
 
 @app.command()
@@ -205,26 +205,13 @@ def ids(
     echo_lines(json.dumps(listed) if as_json else "\n".join(map(printable, listed)))
 
 
+app.command()(upsert)
+app.command()(delete)
+app.command()(revisions)
+app.command()(rollback)
+app.command()(verify)
+app.command()(compact)
 app.command()(reload)
-
-
-@contextmanager
-def failures() -> Iterator[None]:
-    """Turns what can go wrong into one line and an exit code."""
-    try:
-        yield
-    except SightlineError as error:
-        echo_lines(f"sightline: {error.message}", err=True)
-        raise typer.Exit(2 if error.kind is ErrorKind.CONFIGURATION else 1) from None
-    except BrokenPipeError:  # the reader of the output has left
-        raise
-    except OSError as error:
-        echo(f"sightline: {entry.described(error)}", err=True)
-        raise typer.Exit(1) from None
-    except (KeyboardInterrupt, asyncio.CancelledError) as error:
-        echo("sightline: interrupted; no catalog was written", err=True)
-        number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
-        raise typer.Exit(128 + number) from None
 
 
 async def build_with_engine(settings: Settings, options: "BuildOptions") -> "BuildReport":

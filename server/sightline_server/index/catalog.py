@@ -14,6 +14,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from sightline_server.catalog.base import UNREADABLE, panics
+from sightline_server.catalog.content import Content, is_living, read_content, revision_name
+from sightline_server.catalog.digest import SumDigest
+from sightline_server.catalog.log import read_recorded
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.digest import ContentDigest
@@ -24,6 +28,7 @@ from sightline_server.index.schema import (
     CatalogRow,
     catalog_schema,
     embedder_mismatch,
+    living_facts,
 )
 from sightline_server.index.schema import to_table as rows_to_table
 from sightline_server.index.staging import require_utf8
@@ -94,11 +99,16 @@ class DatasetWriter:
 
 def read_facts(path: Path) -> CatalogFacts:
     """The facts that the catalog at `path` states about itself, without reading its rows. Errors as `open_catalog`."""
+    if is_living(path):
+        return facts_of(read_content(path))
     return CatalogFacts.parse(open_dataset(path).schema.metadata)
 
 
 def read_identity(path: Path) -> tuple[str, str]:
     """The revision at `path` and when it was built, without reading its rows. Errors as `open_catalog`."""
+    if is_living(path):
+        recorded = read_recorded(path)
+        return revision_name(recorded), recorded.current.created_at
     dataset = open_dataset(path)
     facts = CatalogFacts.parse(dataset.schema.metadata)
     return revision_of(dataset, facts), facts.built_at
@@ -116,16 +126,27 @@ def open_catalog(path: Path, embedder: EmbedderSpec | None = None) -> Catalog:
     wrong and what to do.
     """
     for _ in range(REOPENINGS):
-        before = folder_identity(path)
+        before = state_of(path)
         try:
             catalog = read_catalog(path, embedder)
         except SightlineError:
-            if folder_identity(path) == before:
+            if state_of(path) == before:
                 raise
             continue
-        if folder_identity(path) == before:
+        # The rows of a catalog with a log are of one moment whatever was written meanwhile.
+        if is_living(path) or state_of(path) == before:
             return catalog
     raise SightlineError(ErrorKind.CONFIGURATION, f"the catalog at {path} is being replaced again and again")
+
+
+def state_of(path: Path) -> tuple[int, int] | None:
+    """Facts that change when another catalog or version is put at `path`, but not when a log is written to."""
+    if not is_living(path):
+        return folder_identity(path)
+    try:
+        return path.stat().st_ino, read_recorded(path).base_version
+    except (SightlineError, OSError):
+        return None
 
 
 def folder_identity(path: Path) -> tuple[int, int] | None:
@@ -151,14 +172,11 @@ def open_dataset(path: Path) -> Any:
 
 def read_catalog(path: Path, embedder: EmbedderSpec | None) -> Catalog:
     """One attempt of `open_catalog`."""
+    if is_living(path):
+        return read_living(path, embedder)
     dataset = open_dataset(path)
     facts = CatalogFacts.parse(dataset.schema.metadata)
-    if embedder is not None and (reason := embedder_mismatch(facts.embedder, embedder)):
-        message = (
-            f"the catalog at {path} was made with another embedder: {reason}. "
-            "Build it again with the engine that is in use, or serve it with the engine that it was made with"
-        )
-        raise SightlineError(ErrorKind.CONFIGURATION, message)
+    require_embedder(path, facts, embedder)
     if dataset.schema.remove_metadata() != catalog_schema(facts.embedder.dimension):
         raise damaged(path, "its columns are not those of a catalog")
     try:
@@ -167,16 +185,54 @@ def read_catalog(path: Path, embedder: EmbedderSpec | None) -> Catalog:
         raise damaged(path, "its files cannot be read") from error
 
 
+def read_living(path: Path, embedder: EmbedderSpec | None) -> Catalog:
+    """One attempt of `open_catalog` at a catalog with a log."""
+    require_utf8(path)
+    try:
+        with panics():
+            content = read_content(path)
+            facts = facts_of(content)
+            require_embedder(path, facts, embedder)
+            if not content.rows:
+                message = f"the catalog at {path} has no products; add some with: sightline catalog upsert"
+                raise SightlineError(ErrorKind.CONFIGURATION, message)
+            return assemble(path, content.revision, facts, content.batches(), SumDigest())
+    except UNREADABLE as error:
+        raise damaged(path, "its files cannot be read") from error
+
+
+def facts_of(content: Content) -> CatalogFacts:
+    """The facts of a catalog with a log."""
+    counts = {"products": content.rows, "vectors": content.items, "max_images": content.most_items}
+    return living_facts(content.facts, counts | {"content_sha256": content.digest, "built_at": content.created_at})
+
+
+def require_embedder(path: Path, facts: CatalogFacts, embedder: EmbedderSpec | None) -> None:
+    """Raises `SightlineError` of kind CONFIGURATION when the vectors are not of `embedder`."""
+    if embedder is not None and (reason := embedder_mismatch(facts.embedder, embedder)):
+        message = (
+            f"the catalog at {path} was made with another embedder: {reason}. "
+            "Build it again with the engine that is in use, or serve it with the engine that it was made with"
+        )
+        raise SightlineError(ErrorKind.CONFIGURATION, message)
+
+
 def batches(dataset: Any) -> Iterator[pa.RecordBatch]:
     """All rows in order."""
     found: Iterator[pa.RecordBatch] = dataset.to_batches(batch_size=BATCH_ROWS, scan_in_order=True)
     return found
 
 
-def assemble(path: Path, revision: str, facts: CatalogFacts, rows: Iterator[pa.RecordBatch]) -> Catalog:
-    """The catalog of `rows`, checked against `facts`."""
+def assemble(
+    path: Path,
+    revision: str,
+    facts: CatalogFacts,
+    rows: Iterator[pa.RecordBatch],
+    digest: ContentDigest | SumDigest | None = None,
+) -> Catalog:
+    """The catalog of `rows`, checked against `facts`; their digest depends on the order of rows without `digest`."""
     vectors = np.empty((facts.vectors, facts.embedder.dimension), np.float16)
-    digest = ContentDigest(catalog_schema(facts.embedder.dimension).names)
+    digest = digest or ContentDigest(catalog_schema(facts.embedder.dimension).names)
     display, prices, links, counts, filled = [], [], [], [], 0
     for batch in rows:
         digest.update(batch)

@@ -102,6 +102,16 @@ class CatalogFacts:
         raise SightlineError(ErrorKind.CONFIGURATION, message)
 
 
+def living_facts(stored: Mapping[str, str], counted: Mapping[str, Any]) -> CatalogFacts:
+    """The facts of a catalog with a log: `stored` is the metadata it was made with, `counted` what its rows are now.
+
+    Raises `SightlineError` of kind CONFIGURATION as `CatalogFacts.parse`.
+    """
+    metadata = {key.encode(): text.encode() for key, text in stored.items()}
+    facts = json.dumps({**json.loads(stored[FACTS_KEY.decode()]), **counted})
+    return CatalogFacts.parse({**metadata, FACTS_KEY: facts.encode()})
+
+
 def stored_embedder(facts: dict[str, Any], executed: bool) -> EmbedderSpec:
     """The embedder of a catalog's facts. Without `executed`, its images were squashed whatever the facts say."""
     stated = facts.pop("preprocess", {}) if executed else {}

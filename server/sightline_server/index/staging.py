@@ -14,6 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sightline_server.catalog.content import is_living
+from sightline_server.catalog.durable import sync, sync_tree
+from sightline_server.catalog.lock import WriterLock
 from sightline_server.errors import ErrorKind, SightlineError
 
 AT_FDCWD = -100
@@ -28,6 +31,7 @@ class Staging:
         self.path = self.out.with_name(f"{self.out.name}.partial-{os.getpid()}")
         self._replace = replace
         self._lock = -1
+        self._writer = WriterLock(self.out)
 
     def __enter__(self) -> Self:
         """Raises `SightlineError` of kind CONFIGURATION when `out` is taken or another build of it runs."""
@@ -35,6 +39,8 @@ class Staging:
         self._lock = lock(self.out)
         try:
             self._check_target()
+            if is_living(self.out):
+                self._writer.acquire()
             for leftover in self.out.parent.glob(f"{glob.escape(self.out.name)}.partial-*"):
                 shutil.rmtree(leftover)
         except BaseException:
@@ -65,10 +71,12 @@ class Staging:
             message = f"{self.out} already exists; --replace builds it again"
             raise SightlineError(ErrorKind.CONFIGURATION, message)
         # A slip of the keyboard must not cost a folder that we did not make.
-        if not self.out.is_dir() or (any(self.out.iterdir()) and not (self.out / "_versions").is_dir()):
+        known = (self.out / "_versions").is_dir() or is_living(self.out)
+        if not self.out.is_dir() or (any(self.out.iterdir()) and not known):
             raise SightlineError(ErrorKind.CONFIGURATION, f"{self.out} is not a catalog and is not replaced")
 
     def _unlock(self) -> None:
+        self._writer.release()
         lock_path(self.out).unlink(missing_ok=True)
         os.close(self._lock)
 
@@ -126,23 +134,6 @@ def exchange(first: Path, second: Path) -> None:
     second.rename(aside)
     first.rename(second)
     aside.rename(first)
-
-
-def sync_tree(root: Path) -> None:
-    """Brings every file and folder below `root` to the disk."""
-    for folder, _, files in os.walk(root):
-        for name in files:
-            sync(Path(folder) / name)
-        sync(Path(folder))
-
-
-def sync(path: Path) -> None:
-    """Brings one file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def require_utf8(path: Path) -> None:

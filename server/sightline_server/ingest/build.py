@@ -11,11 +11,13 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
+from sightline_server.catalog.content import is_living
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import read_facts
-from sightline_server.index.schema import CatalogFacts
+from sightline_server.index.schema import CatalogFacts, CatalogRow
 from sightline_server.index.writer import CatalogWriter
 from sightline_server.ingest import guard
 from sightline_server.ingest.catalog_rows import embedded, storable
@@ -133,6 +135,17 @@ async def build_catalog(
     return BuildReport(facts, tuple(build.problems), build.losses, build.same.most)
 
 
+class RowSink(Protocol):
+    """Takes the rows of a feed."""
+
+    @property
+    def products(self) -> int:
+        """The number of products that were added."""
+
+    def add(self, rows: Sequence[CatalogRow]) -> None:
+        """Adds products, each with an embedding per image."""
+
+
 class Build:
     """One build in progress: the rows that were written, and the losses."""
 
@@ -141,7 +154,7 @@ class Build:
         options: BuildOptions,
         embedder: EmbedderSpec,
         embed: Embed,
-        writer: CatalogWriter,
+        writer: RowSink,
         seen: SeenImages,
         progress: Progress,
     ) -> None:
@@ -238,7 +251,7 @@ def feed_name(feed: Path | OpenFeed) -> str:
 
 def catalog_size(out: Path) -> Size | None:
     """The size of the catalog at `out`; None where there is none, 0 products where it cannot be read."""
-    if not (out / "_versions").is_dir():
+    if not (out / "_versions").is_dir() and not is_living(out):
         return None
     try:
         facts = read_facts(out)

@@ -54,6 +54,7 @@ class ProblemKind(Enum):
     DOUBTFUL_QUOTE = "doubtful quote"
     DOUBLED_COLUMN = "doubled column"
     UNREADABLE_IMAGE = "unreadable image"
+    UNUSABLE_EMBEDDING = "unusable embedding"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,179 @@
+"""The base: a Lance dataset of which exactly one version counts, the one that the log records.
+
+Rule: a new version is complete and on the disk before the log names it. Until then it can be dropped without a trace.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from sightline_server.catalog import manifests
+from sightline_server.catalog.durable import NewFiles
+from sightline_server.catalog.operations import KEY
+from sightline_server.errors import ErrorKind, SightlineError
+
+# Lance reads it once, at its import; its warnings are about what is done here on purpose.
+os.environ.setdefault("LANCE_LOG", "error")
+
+import lance
+
+BASE = "base.lance"
+BATCH_ROWS = 4096
+UNREADABLE = (OSError, ValueError, RuntimeError, pa.ArrowException)
+"""The exceptions of Lance and Arrow about files that are missing, damaged or cannot be written."""
+MAX_FRAGMENTS = 64
+"""Files of rows that are read one after the other without compaction."""
+
+
+class Base:
+    """The dataset at `folder/base.lance`, opened at `version`.
+
+    Readers use it without a lock; `replace`, `restore`, `compact` and `clean` are for the writer, one at a time.
+    """
+
+    def __init__(self, folder: Path, version: int) -> None:
+        self._path = folder / BASE
+        self._dataset = opened(self._path, version)
+        self._positions: dict[str, int] | None = None
+
+    @property
+    def version(self) -> int:
+        """The version that counts."""
+        return int(self._dataset.version)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns, without metadata of the dataset."""
+        found: pa.Schema = self._dataset.schema.remove_metadata()
+        return found
+
+    def count(self) -> int:
+        """The number of rows."""
+        return int(self._dataset.count_rows())
+
+    def fragments(self) -> int:
+        """The number of files of rows."""
+        return len(self._dataset.get_fragments())
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """All rows in order."""
+        found: Iterator[pa.RecordBatch] = self._dataset.to_batches(batch_size=BATCH_ROWS, scan_in_order=True)
+        return found
+
+    def __contains__(self, row_id: str) -> bool:
+        """Returns whether there is a row of `row_id`."""
+        return row_id in self.positions()
+
+    def positions(self) -> dict[str, int]:
+        """The position of each id in the order of the rows; kept in memory from the first call on."""
+        if self._positions is None:
+            ids = self._dataset.to_table(columns=[KEY], scan_in_order=True)[KEY].to_pylist()
+            self._positions = {row_id: place for place, row_id in enumerate(ids)}
+        return self._positions
+
+    def rows(self, ids: Sequence[str]) -> pa.Table:
+        """The rows of those of `ids` that there are."""
+        positions = self.positions()
+        places = sorted({positions[row_id] for row_id in ids if row_id in positions})
+        return self._dataset.take(places)
+
+    def recover(self, version: int) -> list[Path]:
+        """Moves versions after `version` aside and opens `version`. Returns what was moved."""
+        moved = manifests.quarantine(self._path, version)
+        if moved or self.version != version:
+            self._dataset = opened(self._path, version)
+            self._positions = None
+        return moved
+
+    def replace(self, ids: Sequence[str], rows: pa.Table) -> None:
+        """Makes a version without the rows of `ids` and with `rows`. `ids` holds the ids of `rows`, each once."""
+        old = [row_id for row_id in ids if row_id in self]
+        expected = self.count() - len(old) + rows.num_rows
+        # Two plain steps instead of a merge, which has reported success and changed nothing before (lance#8949).
+        if old:
+            self._dataset.delete(f"{KEY} IN ({', '.join(map(quoted, old))})")
+        if rows.num_rows:
+            self._dataset = lance.write_dataset(aligned(rows), self._dataset, mode="append")
+        self._positions = None
+        if self.count() != expected:
+            message = (
+                f"{self._path} has {self.count()} rows after a checkpoint, expected {expected}; nothing was changed"
+            )
+            raise SightlineError(ErrorKind.INTERNAL, message)
+
+    def restore(self, version: int) -> None:
+        """Makes a version with the rows of the earlier one `version`."""
+        self._dataset = opened(self._path, version)
+        self._dataset.restore()
+        self._positions = None
+
+    def compact(self) -> None:
+        """Makes a version with the same rows in few files, without deleted ones."""
+        self._dataset.optimize.compact_files()
+        self._dataset = lance.dataset(str(self._path))
+        self._positions = None
+
+    def set_tags(self, versions: Mapping[int, int]) -> None:
+        """Marks the version of each revision, so that `clean` keeps it, and removes all other marks."""
+        wanted = {tag_name(number): version for number, version in versions.items()}
+        found = {name: tag["version"] for name, tag in self._dataset.tags.list().items()}
+        for name, version in found.items():
+            if wanted.get(name) != version:
+                self._dataset.tags.delete(name)
+        for name, version in wanted.items():
+            if found.get(name) != version:
+                self._dataset.tags.create(name, version)
+
+    def clean(self) -> None:
+        """Removes the files of every version that is neither the current one nor marked."""
+        self._dataset.cleanup_old_versions(
+            older_than=timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False
+        )
+
+    def new_files(self) -> NewFiles:
+        """A record of the files of now, which brings later ones to the disk."""
+        return NewFiles(self._path)
+
+
+def opened(path: Path, version: int) -> Any:
+    """The dataset at `path` in `version`. Raises `SightlineError` of kind CONFIGURATION when it cannot be opened."""
+    try:
+        with panics():
+            return lance.dataset(str(path), version=version)
+    except UNREADABLE as error:
+        message = (
+            f"version {version} of {path} cannot be opened; its files are missing or damaged. "
+            "Restore the catalog's folder from a backup, or build the catalog again"
+        )
+        raise SightlineError(ErrorKind.CONFIGURATION, message) from error
+
+
+def aligned(rows: pa.Table) -> pa.Table:
+    """A copy of `rows` in memory that is aligned as Lance needs it; bytes from SQLite can begin anywhere."""
+    return rows.combine_chunks().take(pa.array(range(rows.num_rows), pa.int64()))
+
+
+@contextmanager
+def panics() -> Iterator[None]:
+    """Turns a panic of Lance's Rust code into a `RuntimeError`; it would end the process like Ctrl-C."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise RuntimeError(f"Lance failed: {error}") from error
+
+
+def tag_name(number: int) -> str:
+    """The mark of revision `number`."""
+    return f"revision-{number}"
+
+
+def quoted(text: str) -> str:
+    """`text` as a literal of a filter."""
+    return "'" + text.replace("'", "''") + "'"

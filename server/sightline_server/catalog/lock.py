@@ -1,0 +1,69 @@
+"""The lock of a catalog's only writer: `DIR/LOCK`, which the kernel frees with the process.
+
+Rule: the file stays; only the lock on it counts. A folder that was replaced between opening and locking is tried again.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+from sightline_server.errors import ErrorKind, SightlineError
+
+LOCK = "LOCK"
+
+
+class WriterLock:
+    """The lock of the catalog at `folder`, held from `acquire` to `release`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._descriptor = -1
+
+    def acquire(self) -> None:
+        """Takes the lock. Raises `SightlineError` of kind CONFIGURATION when another writer holds it, or `OSError`."""
+        path = self._folder / LOCK
+        while True:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+                os.close(descriptor)
+                raise busy(self._folder, holder) from None
+            if same_file(descriptor, path):
+                break
+            os.close(descriptor)
+        self._descriptor = descriptor
+        note_holder(descriptor)
+
+    def release(self) -> None:
+        """Gives the lock up; without a lock it does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def busy(folder: Path, holder: str) -> SightlineError:
+    """The error of a catalog that another process writes to."""
+    message = (
+        f"another process ({holder or 'unknown'}) writes to the catalog at {folder}; wait until it has ended. "
+        "A catalog has one writer"
+    )
+    return SightlineError(ErrorKind.CONFIGURATION, message)
+
+
+def note_holder(descriptor: int) -> None:
+    """Writes the process id into the lock file, for the message to others; a full disk does not matter here."""
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except OSError:
+        return
+
+
+def same_file(descriptor: int, path: Path) -> bool:
+    """Returns whether `path` still names the open file."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,239 @@
+"""The log: groups of operations, each durable as a whole before it is acknowledged, and the state of the base.
+
+Rule: the recorded version of the base is the truth, never the newest one on the disk. One transaction names a new
+version and drops the operations that are in it.
+"""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from sightline_server.catalog import revisions
+from sightline_server.catalog.log_file import (
+    FORMAT,
+    TABLES,
+    damaged,
+    open_for_writing,
+    reading,
+    require_log,
+    sqlite_errors,
+)
+from sightline_server.catalog.operations import Layout, Operation, OpKind
+from sightline_server.catalog.revisions import Revision
+from sightline_server.errors import ErrorKind, SightlineError
+
+MAX_REQUESTS = 100_000
+"""Request ids that are remembered; the oldest ones are dropped first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The content of a log: the columns and facts of the catalog, its revisions, newest first, and operations that are
+    not yet in the base."""
+
+    layout: Layout
+    facts: Mapping[str, Any]
+    revisions: tuple[Revision, ...]
+    operations: tuple[Operation, ...]
+
+    @property
+    def current(self) -> Revision:
+        """The revision that the base has."""
+        return self.revisions[0]
+
+    @property
+    def base_version(self) -> int:
+        """The version of the base that counts."""
+        version = self.current.base_version
+        assert version is not None
+        return version
+
+    @property
+    def last_seq(self) -> int:
+        """The sequence number of the last operation."""
+        return self.operations[-1].seq if self.operations else self.current.seq
+
+
+class Log:
+    """The writer's side of the log at `path`; its caller holds the catalog's lock and calls from one thread at once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with sqlite_errors(path):
+            self._connection = open_for_writing(path)
+        self._epoch = 0
+
+    def begin(self) -> int:
+        """Writes a new epoch, which ends that of every writer before. Returns it."""
+        with self.transaction(check=False):
+            self._epoch = int(self._meta("epoch")) + 1
+            self._connection.execute("UPDATE meta SET value = ? WHERE key = 'epoch'", (self._epoch,))
+        return self._epoch
+
+    def read(self) -> Recorded:
+        """All that is recorded. Raises `SightlineError` of kind CONFIGURATION when it is damaged."""
+        with sqlite_errors(self._path):
+            return recorded(self._connection, self._path)
+
+    def known_request(self, request_id: str, fingerprint: bytes) -> tuple[int, ...] | None:
+        """The sequence numbers of a request that was written before, None for a new one.
+
+        Raises `SightlineError` of kind INVALID_REQUEST when its content was another one.
+        """
+        with sqlite_errors(self._path):
+            query = "SELECT fingerprint, seqs FROM requests WHERE request_id = ?"
+            row = self._connection.execute(query, (request_id,)).fetchone()
+        if row is None:
+            return None
+        if row[0] != fingerprint:
+            message = f"request id {request_id!r} was used before for other content; choose a new request id"
+            raise SightlineError(ErrorKind.INVALID_REQUEST, message, field="request_id")
+        return tuple(json.loads(row[1]))
+
+    def append(
+        self, operations: Sequence[Operation], request_id: str = "", fingerprint: bytes = b"", seqs: Sequence[int] = ()
+    ) -> None:
+        """Writes a group: all of it is on the disk when this returns, or none of it will ever be read."""
+        with self.transaction():
+            self._connection.executemany("INSERT INTO ops VALUES (?, ?, ?, ?, ?)", map(stored, operations))
+            if request_id:
+                values = (request_id, fingerprint, json.dumps(list(seqs)))
+                cursor = self._connection.execute(
+                    "INSERT INTO requests (request_id, fingerprint, seqs) VALUES (?, ?, ?)", values
+                )
+                oldest = (cursor.lastrowid or 0) - MAX_REQUESTS
+                self._connection.execute("DELETE FROM requests WHERE ordinal <= ?", (oldest,))
+
+    def record(self, revision: Revision) -> None:
+        """Makes `revision` the current one and drops the operations that are in it."""
+        with self.transaction():
+            revisions.insert(self._connection, revision)
+            self._connection.execute("DELETE FROM ops WHERE seq <= ?", (revision.seq,))
+
+    def move(self, number: int, base_version: int) -> None:
+        """Notes that revision `number` is held by another version of the base."""
+        with self.transaction():
+            self._connection.execute("UPDATE revisions SET base_version = ? WHERE number = ?", (base_version, number))
+
+    def forget(self, below: int) -> None:
+        """Notes that the content of revisions with a number under `below` is removed."""
+        with self.transaction():
+            self._connection.execute("UPDATE revisions SET base_version = NULL WHERE number < ?", (below,))
+
+    def shrink(self) -> None:
+        """Gives the space of dropped operations back to the disk."""
+        with sqlite_errors(self._path):
+            self._connection.execute("VACUUM")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._connection.close()
+
+    @contextmanager
+    def transaction(self, *, check: bool = True) -> Iterator[None]:
+        """One transaction of this epoch. Raises `SightlineError`, and writes nothing then."""
+        with sqlite_errors(self._path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                if check and int(self._meta("epoch")) != self._epoch:
+                    message = f"another writer has taken over {self._path}; open the catalog again"
+                    raise SightlineError(ErrorKind.INDEX_UNAVAILABLE, message)
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # SQLite itself has already ended a transaction that met a full disk.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _meta(self, key: str) -> Any:
+        row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            raise damaged(self._path, f"it has no {key}")
+        return row[0]
+
+
+def create(path: Path, layout: Layout, facts: Mapping[str, Any], first: Revision) -> None:
+    """Makes the log of a catalog with one revision. The caller brings `path` and its folder to the disk."""
+    with sqlite_errors(path):
+        connection = open_for_writing(path)
+        try:
+            connection.executescript(f"BEGIN; {TABLES}")
+            values = {
+                "format": FORMAT,
+                "epoch": 0,
+                "schema": layout.schema.serialize().to_pybytes(),
+                "heavy": json.dumps(layout.heavy),
+                "facts": json.dumps(facts),
+            }
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", values.items())
+            revisions.insert(connection, first)
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+
+
+def read_recorded(folder: Path) -> Recorded:
+    """All that the log of the catalog at `folder` records, read without the lock.
+
+    Raises `SightlineError` of kind CONFIGURATION when it is missing or damaged.
+    """
+    path = require_log(folder)
+    with sqlite_errors(path), reading(path) as connection:
+        return recorded(connection, path)
+
+
+def recorded(connection: sqlite3.Connection, path: Path) -> Recorded:
+    """All that is recorded in the log of `connection`."""
+    meta = dict(connection.execute("SELECT key, value FROM meta"))
+    if meta.get("format") != FORMAT:
+        message = f"{path} has format {meta.get('format')}, this version of Sightline reads {FORMAT}; build it again"
+        raise SightlineError(ErrorKind.CONFIGURATION, message)
+    try:
+        layout = Layout(pa.ipc.read_schema(pa.py_buffer(meta["schema"])), tuple(json.loads(meta["heavy"])))
+        facts = json.loads(meta["facts"])
+        found = tuple(revisions.select(connection))
+    except (KeyError, ValueError, TypeError, pa.ArrowException) as error:
+        raise damaged(path, "its description cannot be read") from error
+    if not found or found[0].base_version is None:
+        raise damaged(path, "it names no revision")
+    rows = connection.execute("SELECT seq, kind, id, row, sha256 FROM ops ORDER BY seq")
+    operations = tuple(parsed(row, layout, path) for row in rows)
+    for expected, operation in enumerate(operations, found[0].seq + 1):
+        if operation.seq != expected:
+            raise damaged(path, f"operation {expected} is missing")
+    return Recorded(layout, facts, found, operations)
+
+
+def stored(operation: Operation) -> tuple[int, int, str, bytes | None, bytes]:
+    """An operation as the log keeps it."""
+    row = None if operation.row is None else operation.row.serialize().to_pybytes()
+    return operation.seq, int(operation.kind), operation.id, row, checksum(operation.seq, operation.id, row)
+
+
+def parsed(row: tuple[int, int, str, bytes | None, bytes], layout: Layout, path: Path) -> Operation:
+    """The reverse of `stored`. Raises `SightlineError` of kind CONFIGURATION for a row that was changed."""
+    seq, number, row_id, data, sha256 = row
+    if checksum(seq, row_id, data) != sha256:
+        raise damaged(path, f"operation {seq} is not what was written")
+    try:
+        kind = OpKind(number)
+        schema = layout.of(kind)
+        batch = None if schema is None else pa.ipc.read_record_batch(pa.py_buffer(data), schema)
+    except (ValueError, TypeError, pa.ArrowException) as error:
+        raise damaged(path, f"operation {seq} cannot be read") from error
+    return Operation(seq, kind, row_id, batch)
+
+
+def checksum(seq: int, row_id: str, row: bytes | None) -> bytes:
+    """SHA-256 over an operation."""
+    key = row_id.encode()
+    return hashlib.sha256(seq.to_bytes(8, "big") + len(key).to_bytes(8, "big") + key + (row or b"")).digest()

@@ -1,0 +1,154 @@
+"""The file `log.sqlite`: its tables, and how it is opened for writing and for reading.
+
+Rule: WAL and synchronous=FULL: a transaction that was committed is on the disk. Errors of SQLite become errors that
+name the file and the remedy.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from sightline_server.errors import ErrorKind, SightlineError
+
+LOG = "log.sqlite"
+FORMAT = 2
+"""The format of a catalog with a log; a catalog without one has format 1."""
+SYNCHRONOUS = "FULL"
+BUSY_S = 10.0
+READ_ATTEMPTS = 5
+
+TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE ops (seq INTEGER PRIMARY KEY, kind INTEGER NOT NULL, id TEXT NOT NULL, row BLOB, sha256 BLOB NOT NULL);
+CREATE TABLE requests (
+    ordinal INTEGER PRIMARY KEY AUTOINCREMENT, request_id TEXT NOT NULL UNIQUE, fingerprint BLOB NOT NULL,
+    seqs TEXT NOT NULL
+);
+CREATE TABLE revisions (
+    number INTEGER PRIMARY KEY, base_version INTEGER, seq INTEGER NOT NULL, digest TEXT NOT NULL,
+    row_count INTEGER NOT NULL, item_count INTEGER NOT NULL, most_items INTEGER NOT NULL, created_at TEXT NOT NULL,
+    kind TEXT NOT NULL, note TEXT NOT NULL, actor TEXT NOT NULL
+);
+"""
+
+
+def open_for_writing(path: Path) -> sqlite3.Connection:
+    """A connection that may write; the caller holds the catalog's lock. Transactions begin and end by statements."""
+    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={SYNCHRONOUS}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """One consistent view of the log at `path`, also in a folder that may not be written to."""
+    for attempt in range(READ_ATTEMPTS):
+        connection, still = open_for_reading(path)
+        with closing_on_exit(connection):
+            if still is None:
+                yield connection
+                return
+            # Nothing guards an immutable view: it counts only if the file did not change while it was read whole.
+            copy = sqlite3.connect(":memory:", isolation_level=None)
+            with closing_on_exit(copy):
+                try:
+                    connection.backup(copy)
+                except sqlite3.DatabaseError:
+                    if attempt + 1 == READ_ATTEMPTS:
+                        raise
+                    continue
+                if stamp(path) == still:
+                    yield copy
+                    return
+    raise SightlineError(ErrorKind.CONFIGURATION, f"{path} changes again and again while it is read; try again")
+
+
+@contextmanager
+def closing_on_exit(connection: sqlite3.Connection) -> Iterator[None]:
+    """Closes `connection` at the end."""
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+def open_for_reading(path: Path) -> tuple[sqlite3.Connection, tuple[int, int, int] | None]:
+    """A connection within a read transaction; with the file's stamp where nothing guards it from a writer."""
+    address = f"file:{quote(str(path.absolute()))}?mode=ro"
+    before = stamp(path)
+    connection = sqlite3.connect(address, uri=True, timeout=BUSY_S, isolation_level=None)
+    try:
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        return connection, None
+    except sqlite3.OperationalError:
+        connection.close()
+        # A read-only folder has no room for SQLite's shared memory. Without a write-ahead log the file is whole.
+        wal = path.with_name(f"{path.name}-wal")
+        if wal.exists() and wal.stat().st_size:
+            raise
+    except BaseException:
+        connection.close()
+        raise
+    return sqlite3.connect(f"{address}&immutable=1", uri=True, isolation_level=None), before
+
+
+def stamp(path: Path) -> tuple[int, int, int]:
+    """Facts of a file that change with its content."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@contextmanager
+def sqlite_errors(path: Path) -> Iterator[None]:
+    """Turns SQLite's errors into `SightlineError`.
+
+    Its kind is OVERLOADED when the disk is full, INDEX_UNAVAILABLE when the file cannot be written, and CONFIGURATION
+    when it is damaged.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise described(path, error) from error
+
+
+def described(path: Path, error: sqlite3.Error) -> SightlineError:
+    """The error of the log at `path`."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        message = f"cannot write {path}: the disk is full; free some space and write again. Nothing of it was written"
+        return SightlineError(ErrorKind.OVERLOADED, message)
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or isinstance(error, sqlite3.ProgrammingError):
+        return damaged(path, str(error))
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        message = f"cannot open {path} ({error}); check that this user may read and write its folder"
+        return SightlineError(ErrorKind.CONFIGURATION, message)
+    if code == sqlite3.SQLITE_ERROR:  # a table or a column that is not there
+        return damaged(path, str(error))
+    message = f"cannot use {path} ({error}); check the disk and its free space, then try again"
+    return SightlineError(ErrorKind.INDEX_UNAVAILABLE, message)
+
+
+def damaged(path: Path, what: str) -> SightlineError:
+    """The error of a log that cannot be trusted."""
+    message = f"{path} is damaged ({what}); restore the catalog's folder from a backup, or build the catalog again"
+    return SightlineError(ErrorKind.CONFIGURATION, message)
+
+
+def require_log(folder: Path) -> Path:
+    """The log of the catalog at `folder`. Raises `SightlineError` of kind CONFIGURATION when it is not there."""
+    path = folder / LOG
+    if not path.is_file():
+        message = (
+            f"{path} is missing, so nothing says which version of the catalog is the last one; restore it from a "
+            f"backup, or build the catalog again: sightline catalog build FEED --out {folder} --replace"
+        )
+        raise SightlineError(ErrorKind.CONFIGURATION, message)
+    return path

@@ -1,0 +1,115 @@
+"""Checks that a catalog is what its log says: every file readable, every row as it was written.
+
+Rule: reads only, and without the lock, so that it can run next to a writer. What it finds is said for each revision.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sightline_server.catalog import manifests
+from sightline_server.catalog.base import BASE, UNREADABLE, Base, panics
+from sightline_server.catalog.content import Content
+from sightline_server.catalog.digest import SumDigest
+from sightline_server.catalog.founding import tally
+from sightline_server.catalog.log import Recorded, read_recorded
+from sightline_server.catalog.log_file import damaged, reading, require_log, sqlite_errors
+from sightline_server.catalog.operations import KEY
+from sightline_server.catalog.revisions import Revision
+from sightline_server.errors import SightlineError
+
+REPEATS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The outcome of one check, human-readable."""
+
+    text: str
+    good: bool = True
+
+
+def verify(folder: Path, *, all_revisions: bool = False) -> Iterator[Finding]:
+    """Checks the log, the current revision (or every one whose content is kept), and the operations after it.
+
+    A checkpoint or a compaction meanwhile removes what is being read; the check begins again then. Raises
+    `SightlineError` of kind CONFIGURATION when the log is missing or damaged.
+    """
+    check_log(folder)
+    for attempt in range(REPEATS):
+        recorded = read_recorded(folder)
+        findings = [*checked_revisions(folder, recorded, all_revisions), checked_content(folder, recorded)]
+        if all(finding.good for finding in findings) or attempt + 1 == REPEATS:
+            break
+        if read_recorded(folder).revisions == recorded.revisions:
+            break
+    yield Finding(f"log: {len(recorded.revisions)} revisions, {len(recorded.operations)} operations after the last one")
+    yield from findings
+    yield from leftovers(folder, recorded)
+
+
+def check_log(folder: Path) -> None:
+    """Reads every page of the log. Raises `SightlineError` of kind CONFIGURATION for a damaged one."""
+    path = require_log(folder)
+    with sqlite_errors(path), reading(path) as connection:
+        answers = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(1)")]
+    if answers != ["ok"]:
+        raise damaged(path, answers[0])
+
+
+def checked_revisions(folder: Path, recorded: Recorded, all_revisions: bool) -> Iterator[Finding]:
+    """The current revision, or all whose content is kept, each compared with its facts."""
+    kept = [each for each in recorded.revisions if each.base_version is not None]
+    for revision in kept if all_revisions else kept[:1]:
+        yield checked_revision(folder, recorded, revision)
+
+
+def checked_revision(folder: Path, recorded: Recorded, revision: Revision) -> Finding:
+    """Reads every row of a revision and compares number, ids, vectors and digest with the recorded ones."""
+    name = f"revision {revision.number}"
+    assert revision.base_version is not None
+    try:
+        with panics():
+            base = Base(folder, revision.base_version)
+            if base.schema != recorded.layout.schema:
+                return Finding(f"{name}: its columns are not those of the catalog", good=False)
+            found = tally(base.batches(), recorded.layout.heavy[-1])
+            ids = len(base.positions())
+    except (SightlineError, *UNREADABLE) as error:
+        return Finding(f"{name}: its files cannot be read ({type(error).__name__})", good=False)
+    expected = (revision.rows, revision.items, revision.digest)
+    if ids != found.rows:
+        return Finding(f"{name}: {found.rows} rows have {ids} different ids", good=False)
+    if (found.rows, found.items, found.digest) != expected:
+        text = f"{found.rows} products, {found.items} images, digest {found.digest[:12]}"
+        wanted = f"{revision.rows} products, {revision.items} images, digest {revision.digest[:12]}"
+        return Finding(f"{name}: its content is not what was written: {text}; expected {wanted}", good=False)
+    return Finding(f"{name}: {revision.rows} products, {revision.items} images, digest {revision.digest[:12]}: intact")
+
+
+def checked_content(folder: Path, recorded: Recorded) -> Finding:
+    """The content as a server reads it, with the operations of the log."""
+    try:
+        with panics():
+            content = Content(folder, recorded)
+            digest, ids, rows = SumDigest(), set[str](), 0
+            for batch in content.batches():
+                digest.update(batch)
+                rows += batch.num_rows
+                ids.update(batch[KEY].to_pylist())
+    except (SightlineError, KeyError, *UNREADABLE) as error:
+        return Finding(f"current content: cannot be read ({type(error).__name__})", good=False)
+    if (rows, len(ids), digest.hexdigest()) != (content.rows, content.rows, content.digest):
+        return Finding("current content: the log's operations do not fit the revision", good=False)
+    return Finding(f"current content: {content.revision}, {rows} products: intact")
+
+
+def leftovers(folder: Path, recorded: Recorded) -> Iterator[Finding]:
+    """Files beyond the recorded versions, which do no harm."""
+    newer = manifests.newer(folder / BASE, recorded.base_version)
+    if newer:
+        yield Finding(f"{len(newer)} files of an unfinished checkpoint; the next write moves them aside")
+    quarantine = folder / manifests.QUARANTINE
+    aside = len(list(quarantine.iterdir())) if quarantine.is_dir() else 0
+    if aside:
+        yield Finding(f"{aside} files of unfinished checkpoints in {quarantine}; they may be removed")

@@ -1,0 +1,147 @@
+"""`sightline catalog revisions`, `rollback`, `verify` and `compact`.
+
+Rule: `revisions` and `verify` only read and run next to a writer. Exit code 0 when all is well, 1 when something is
+damaged, 2 when what was asked for is wrong.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sightline_console.terminal import echo, echo_lines, printable
+from sightline_server.cli.catalog_failures import failures
+from sightline_server.cli.catalog_write import STAYS, CatalogFolder, actor, show_revision
+from sightline_server.errors import ErrorKind, SightlineError
+
+if TYPE_CHECKING:
+    from sightline_server.catalog.revisions import Revision
+
+NEVER_CHANGED = "the catalog was never changed; what was built becomes its revision 1 with the first change"
+
+
+def revisions(
+    catalog: CatalogFolder,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+) -> None:
+    """List the revisions of a catalog, the newest first.
+
+    A star marks the ones that a rollback can go back to; the content of the others was removed.
+    """
+    from sightline_server.catalog.content import is_living
+    from sightline_server.catalog.log import read_recorded
+    from sightline_server.index.catalog import read_facts
+
+    with failures():
+        if not is_living(catalog):
+            read_facts(catalog)
+            echo("[]" if as_json else NEVER_CHANGED)
+            return
+        recorded = read_recorded(catalog)
+    if as_json:
+        listed = [asdict(each) | {"kind": each.kind.value, "name": each.name} for each in recorded.revisions]
+        echo_lines(json.dumps(listed))
+        return
+    for each in recorded.revisions:
+        echo(line_of(each))
+    if recorded.operations:
+        echo(f"{len(recorded.operations)} operations since then are in the log")
+
+
+def line_of(revision: "Revision") -> str:
+    """One revision for a reader."""
+    kept = " " if revision.base_version is None else "*"
+    note = f"  {printable(revision.note)}" if revision.note else ""
+    who = f"  by {printable(revision.actor)}" if revision.actor else ""
+    counts = f"{revision.rows} products, {revision.items} images"
+    return f"{kept} {revision.name}  {revision.created_at}  {revision.kind.value:<10}  {counts}{note}{who}"
+
+
+def rollback(
+    revision: Annotated[str, typer.Argument(metavar="REVISION", help="Number of a revision, or its whole name.")],
+    catalog: CatalogFolder,
+) -> None:
+    """Make the content of a catalog equal to that of an earlier revision.
+
+    This makes a new revision; nothing is removed, so that another rollback undoes it. A running server takes it with:
+    sightline catalog reload.
+    """
+    from sightline_server.index.living import LivingCatalog
+
+    with failures(STAYS):
+        number = number_of(revision)
+        with LivingCatalog(catalog, actor=actor()) as living:
+            named = next((each for each in living.store.revisions if each.number == number), None)
+            if named is not None and revision not in (str(number), named.name):
+                message = f"revision {number} is {named.name}, not {revision}"
+                raise SightlineError(ErrorKind.CONFIGURATION, message)
+            made = living.store.rollback(number)
+    echo(f"{catalog}: the content is that of revision {number}")
+    show_revision(made)
+
+
+def number_of(text: str) -> int:
+    """The number of a revision. Raises `SightlineError` of kind CONFIGURATION."""
+    number = text.partition("-")[0]
+    if not (number.isascii() and number.isdigit() and len(number) < 10):
+        message = f"{text!r} is not a revision; expected a number such as 3, or a name such as 3-0c1f6ab2e7d4"
+        raise SightlineError(ErrorKind.CONFIGURATION, message)
+    return int(number)
+
+
+def verify(
+    catalog: CatalogFolder,
+    all_revisions: Annotated[bool, typer.Option("--all", help="Check every revision whose content is kept.")] = False,
+) -> None:
+    """Read a whole catalog and compare it with what was written.
+
+    Changes nothing, and may run while the catalog is written to or served.
+    """
+    from sightline_server.catalog import verify as checks
+    from sightline_server.catalog.content import is_living
+    from sightline_server.index.catalog import open_catalog
+
+    with failures():
+        if not is_living(catalog):
+            opened = open_catalog(catalog)
+            echo(f"revision {opened.revision}: {opened.facts.products} products: intact")
+            return
+        findings = list(checks.verify(catalog, all_revisions=all_revisions))
+    for finding in findings:
+        echo(finding.text, err=not finding.good)
+    if not all(finding.good for finding in findings):
+        echo(
+            f"sightline: the catalog at {catalog} is damaged; go back to an intact revision, or build it again",
+            err=True,
+        )
+        raise typer.Exit(1)
+
+
+def compact(
+    catalog: CatalogFolder,
+    keep: Annotated[int, typer.Option(min=1, max=1000, help="How many revisions keep their content.")] = 20,
+) -> None:
+    """Give the space of deleted products and old revisions back to the disk.
+
+    A rollback can then go back only to the newest revisions, as many as --keep says. Their content does not change.
+    """
+    from sightline_server.index.living import LivingCatalog
+
+    with failures(STAYS):
+        with LivingCatalog(catalog, actor=actor()) as living:
+            before = bytes_of(catalog)
+            made = living.store.compact(keep)
+        echo(f"{catalog}: {megabytes(bytes_of(catalog))} on the disk, {megabytes(before)} before")
+    show_revision(made)
+
+
+def bytes_of(folder: Path) -> int:
+    """The bytes of all files below `folder`."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def megabytes(count: int) -> str:
+    """A number of bytes for a reader."""
+    return f"{count / 1e6:.1f} MB"

@@ -1,0 +1,239 @@
+"""`sightline catalog upsert` and `sightline catalog delete`: changes of a catalog that exists.
+
+Rule: what was written is reported on standard output, with the new revision; problems of rows go to standard error.
+Exit code 0 when something was written, 1 when nothing could be, 2 when what was asked for is wrong.
+"""
+
+import asyncio
+import getpass
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sightline_console.terminal import echo, printable
+from sightline_server.cli.build_report import shown_progress
+from sightline_server.cli.catalog_failures import failures
+from sightline_server.cli.catalog_options import header_value, parse_headers
+from sightline_server.cli.loading import load
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat, checked_currency
+from sightline_server.settings import Settings
+from sightline_server.telemetry import logging as server_logging
+
+if TYPE_CHECKING:
+    from sightline_server.catalog.revisions import Revision
+    from sightline_server.index.living import LivingCatalog
+    from sightline_server.ingest.build import BuildOptions
+    from sightline_server.ingest.upsert import UpsertReport
+
+CatalogFolder = Annotated[Path, typer.Option("--catalog", metavar="DIR", help="The catalog's folder.")]
+STAYS = "what was written before stays"
+
+
+def upsert(
+    feed: Annotated[
+        str,
+        typer.Argument(
+            metavar="FEED",
+            help="CSV, TSV, JSON, XML or Parquet with Merchant Center columns (a path, an http(s) address, or - for "
+            "standard input); with --embedded JSON lines.",
+        ),
+    ],
+    catalog: CatalogFolder,
+    embedded: Annotated[
+        bool,
+        typer.Option(
+            "--embedded",
+            help="FEED is JSON lines of products with ready embeddings: the fields of a feed, and 'embedder' and "
+            "'embeddings' (one list of numbers per image). No engine is started.",
+        ),
+    ] = False,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Folder that relative image links start from (default: the feed's folder).", file_okay=False),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")] = False,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'NAME: VALUE'",
+            help="Header for requests to a feed's address and to the hosts of image links; @FILE reads one a line. "
+            "May be repeated.",
+        ),
+    ] = None,
+    user_agent: Annotated[str, typer.Option(help="User-Agent of all requests.")] = "sightline-catalog",
+    allow_private_images: Annotated[
+        bool,
+        typer.Option(
+            "--allow-private-images",
+            help="Also fetch images from loopback and private addresses. [default: public only]",
+        ),
+    ] = False,
+    encoding: Annotated[
+        str, typer.Option(help="Encoding of a feed without byte order mark, such as cp1252; UTF-8 without this option.")
+    ] = "",
+    price_format: Annotated[
+        PriceFormat, typer.Option(help="Decimal sign of amounts that can be read in two ways, such as 1.234.")
+    ] = PriceFormat.AUTO,
+    currency: Annotated[
+        str, typer.Option(help="ISO 4217 code of prices that have none or a shared sign ($, kr).")
+    ] = "",
+    triton_url: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a running Triton's gRPC service (default: the embedded engine).")
+    ] = None,
+    triton_insecure: Annotated[
+        bool | None,
+        typer.Option("--triton-insecure", help="Allow a --triton-url on another machine without TLS."),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+) -> None:
+    """Add the products of a feed to a catalog, or replace those of the same id.
+
+    Products that are not in the feed stay. Rows are written in groups; each group is on the disk before the next one is
+    read, and at the end they are one new revision. A catalog that was never changed gets a log first; what was built is
+    its revision 1. A running server takes the revision with: sightline catalog reload.
+    """
+    from sightline_server.index.living import LivingCatalog
+
+    with failures(STAYS):
+        headers = parse_headers(header or [])
+        agent = header_value("--user-agent", user_agent)
+        feed_options = FeedOptions(
+            encoding, price_format, checked_currency(currency), headers=headers, user_agent=agent
+        )
+        settings = load(config, engine={"triton_url": triton_url, "triton_insecure": triton_insecure or None})
+        level = "DEBUG" if settings.log.level == "DEBUG" else "WARNING"
+        server_logging.configure(level, json_lines=settings.log.json_lines)
+        with LivingCatalog(catalog, actor=actor()) as living:
+            if embedded:
+                report = write_embedded(feed, living, feed_options, strict=strict)
+            else:
+                options = FeedRequest(feed, catalog, images, strict, allow_private_images, feed_options)
+                report = write_feed(settings, options, living)
+            revision = living.checkpoint(f"upsert of {report.products} products")
+    echo(f"{catalog}: {report.products} products written, {report.skipped} rows skipped")
+    show_revision(revision)
+
+
+def delete(
+    catalog: CatalogFolder,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of the products.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="File with further ids, one a line; - reads standard input.")
+    ] = None,
+) -> None:
+    """Delete products from a catalog. The result is a new revision, so that a rollback brings them back."""
+    from sightline_server.index.living import LivingCatalog
+
+    with failures(STAYS):
+        wanted = list(dict.fromkeys([*(ids or []), *(ids_of(file) if file else [])]))
+        if not wanted:
+            raise SightlineError(ErrorKind.CONFIGURATION, "no ids given: name products, or a file with --file")
+        with LivingCatalog(catalog, actor=actor()) as living:
+            receipt = living.delete(wanted)
+            deleted = sum(bool(seq) for seq in receipt.seqs)
+            revision = living.checkpoint(f"delete of {deleted} products")
+    for row_id, seq in zip(wanted, receipt.seqs, strict=True):
+        if not seq:
+            echo(f"no product {printable(row_id)}", err=True)
+    echo(f"{catalog}: {deleted} products deleted, {len(wanted) - deleted} not found")
+    if not deleted:
+        raise typer.Exit(1)
+    show_revision(revision)
+
+
+class FeedRequest:
+    """The input of `upsert`: a feed, and how its rows and images are read."""
+
+    def __init__(
+        self, feed: str, out: Path, images: Path | None, strict: bool, private: bool, options: FeedOptions
+    ) -> None:
+        self.feed, self.out, self.images = feed, out, images
+        self.strict, self.private, self.options = strict, private, options
+
+
+def write_embedded(feed: str, living: "LivingCatalog", options: FeedOptions, *, strict: bool) -> "UpsertReport":
+    """Writes products with ready embeddings."""
+    from sightline_server.ingest.embedded_rows import read_embedded
+    from sightline_server.ingest.feeds.source import opened_feed
+    from sightline_server.ingest.upsert import upsert_rows
+
+    with opened_feed(feed, options) as source, shown_progress(0) as progress:
+        return upsert_rows(read_embedded(source, living, options), living, progress, source.name, strict=strict)
+
+
+def write_feed(settings: Settings, request: FeedRequest, living: "LivingCatalog") -> "UpsertReport":
+    """Writes the rows of a feed, whose images are embedded by the engine."""
+    from dataclasses import replace
+
+    from sightline_server.app.limits import catalog_limits, process_limits
+    from sightline_server.ingest.build import BuildOptions
+    from sightline_server.ingest.clients import Requests
+    from sightline_server.ingest.feeds.download import base_address
+    from sightline_server.ingest.feeds.source import opened_feed
+    from sightline_server.ingest.images import ImageLimits
+
+    base_url = "" if request.images else base_address(request.feed)
+    feed_options = replace(request.options, base_url=base_url)
+    decode = catalog_limits(settings)
+    with ExitStack() as stack:
+        options = BuildOptions(
+            feed=stack.enter_context(opened_feed(request.feed, feed_options)),
+            feed_options=feed_options,
+            out=request.out,
+            images=request.images,
+            strict=request.strict,
+            decode=decode,
+            image_limits=ImageLimits(max_bytes=decode.max_bytes),
+            decode_threads=settings.decode.threads,
+            decode_processes=process_limits(settings.decode),
+            requests=Requests(feed_options.user_agent, feed_options.headers),
+            allow_private_images=request.private,
+        )
+        return asyncio.run(write_with_engine(settings, options, living))
+
+
+async def write_with_engine(settings: Settings, options: "BuildOptions", living: "LivingCatalog") -> "UpsertReport":
+    """The upsert between the engine's start and its end; SIGTERM cancels it as Ctrl-C does."""
+    import signal
+
+    from sightline_server.app.engine import engine_session
+    from sightline_server.domain.models import EMBEDDER
+    from sightline_server.ingest.embedding import engine_embed
+    from sightline_server.ingest.feeds.reader import count_rows
+    from sightline_server.ingest.upsert import upsert_feed
+    from sightline_server.stages.formats import check_decoders
+
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    check_decoders(options.decode.formats)
+    total = count_rows(options.feed, options.feed_options)
+    async with engine_session(settings) as engine:
+        with shown_progress(total) as progress:
+            return await upsert_feed(options, engine.spec(EMBEDDER), engine_embed(engine), living, progress)
+
+
+def ids_of(file: Path) -> list[str]:
+    """The ids of a file, one a line."""
+    text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def actor() -> str:
+    """The user that runs the command, as revisions name it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without a user database
+        return f"uid {os.getuid()}"
+
+
+def show_revision(revision: "Revision") -> None:
+    """Prints the revision that a command made."""
+    echo(f"revision    {revision.name}")
+    echo(f"products    {revision.rows}")
+    echo(f"images      {revision.items}")

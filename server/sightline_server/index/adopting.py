@@ -1,0 +1,72 @@
+"""Format 1 -> format 2: a catalog that was built once gets a log, on its first write.
+
+    DIR (one Lance dataset)  ->  DIR.partial-<pid>/{base.lance, log.sqlite}  ->  DIR, in one step
+Rule: until that step DIR is as it was. The rows are checked before, and none is copied where the filesystem has hard
+links; what was built is revision 1.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import lance
+import pyarrow as pa
+
+from sightline_server.catalog.base import BASE
+from sightline_server.catalog.content import is_living
+from sightline_server.catalog.founding import found_catalog
+from sightline_server.catalog.operations import Layout
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.catalog import damaged, open_catalog
+from sightline_server.index.schema import FACTS_KEY, catalog_schema
+from sightline_server.index.staging import Staging
+
+HEAVY = ("images", "embeddings")
+"""The columns that an update of price or stock keeps."""
+NOTE: dict[str, str | None] = {FACTS_KEY.decode(): '{"format": 2}'}
+"""Metadata of a base, so that it is not taken for a catalog of format 1 without its log."""
+
+
+def adopt(path: Path, *, actor: str = "") -> bool:
+    """Gives the catalog at `path` a log if it has none. Returns whether it did.
+
+    Raises `SightlineError` of kind CONFIGURATION when there is no catalog or it is damaged; it is then as it was.
+    """
+    if is_living(path):
+        return False
+    catalog = open_catalog(path)
+    facts = {key.decode(): text.decode() for key, text in catalog.facts.metadata().items()}
+    with Staging(path, replace=True) as staging:
+        if is_living(path):
+            return False
+        base = staging.path / BASE
+        link_tree(staging.out, base)
+        try:
+            dataset = lance.dataset(str(base))
+            dataset.update_schema_metadata(NOTE, replace=True)
+            version = lance.dataset(str(base)).version
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise damaged(path, "its description cannot be changed") from error
+        layout = Layout(catalog_schema(catalog.facts.embedder.dimension), HEAVY)
+        first = found_catalog(staging.path, layout, facts, version, created_at=catalog.facts.built_at, actor=actor)
+        if (first.rows, first.items) != (catalog.facts.products, catalog.facts.vectors):
+            raise SightlineError(ErrorKind.CONFIGURATION, f"the catalog at {path} was changed meanwhile; try again")
+        staging.publish()
+    return True
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Makes `target` with the files of `source`: hard links, or copies where there are none."""
+    for folder, _, files in os.walk(source):
+        here = target / Path(folder).relative_to(source)
+        here.mkdir(parents=True)
+        for name in files:
+            link_file(Path(folder) / name, here / name)
+
+
+def link_file(source: Path, target: Path) -> None:
+    """One file of `link_tree`. Lance never changes a file that it has written."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -1,0 +1,137 @@
+"""Writing products to a catalog that is served: rows are checked, then stored in groups.
+
+Rule: a product that cannot be stored is refused before anything of its group is written, with what is wrong with it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from sightline_server.catalog.operations import Delete, Update, Upsert, Write
+from sightline_server.catalog.revisions import Revision
+from sightline_server.catalog.store import CatalogStore, Receipt
+from sightline_server.domain.models import EmbedderSpec
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.adopting import adopt
+from sightline_server.index.catalog import NORM_TOLERANCE
+from sightline_server.index.schema import MAX_IMAGES, CatalogRow, Price, embedder_mismatch, living_facts, to_table
+
+UPDATABLE = ("title", "brand", "category", "availability", "link", "item_group_id", "gtin")
+"""Texts of a product that can be changed without its images."""
+NO_COUNTS = {"products": 0, "vectors": 0, "max_images": 0, "content_sha256": "", "built_at": ""}
+
+
+@dataclass(frozen=True, slots=True)
+class ProductUpdate:
+    """New values of a product's fields; what is not named stays. `price` replaces both the text and the amount."""
+
+    id: str
+    texts: Mapping[str, str]
+    price: Price | None = None
+    attributes: Mapping[str, str] | None = None
+
+
+class LivingCatalog:
+    """A context: the only writer of the catalog at `path`, which gets a log if it has none.
+
+    Blocking. Raises `SightlineError` as `adopt` and `CatalogStore`.
+    """
+
+    def __init__(self, path: Path, *, actor: str = "") -> None:
+        self._path = path
+        self._actor = actor
+        self.store = CatalogStore(path, actor=actor)
+
+    def __enter__(self) -> Self:
+        adopt(self._path, actor=self._actor)
+        self.store.__enter__()
+        self.embedder = living_facts(self.store.facts, NO_COUNTS).embedder
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.store.__exit__(kind, error, trace)
+
+    def require_embedder(self, live: EmbedderSpec) -> None:
+        """Raises `SightlineError` of kind CONFIGURATION when vectors of `live` do not fit this catalog."""
+        if reason := embedder_mismatch(self.embedder, live):
+            message = f"the catalog at {self._path} was made with another embedder: {reason}"
+            raise SightlineError(ErrorKind.CONFIGURATION, message)
+
+    def upsert(self, rows: Sequence[CatalogRow], request_id: str = "") -> Receipt:
+        """Adds products or replaces those of the same id, in one transaction.
+
+        Raises `SightlineError` of kind INVALID_REQUEST that names the product and what is wrong with it; nothing is
+        written then.
+        """
+        for row in rows:
+            if reason := self.fault(row):
+                raise SightlineError(ErrorKind.INVALID_REQUEST, f"product {row.product.id!r}: {reason}")
+        return self._write([Upsert(batch) for batch in batches(rows, self.embedder.dimension)], request_id)
+
+    def update(self, updates: Sequence[ProductUpdate], request_id: str = "") -> Receipt:
+        """Changes fields of products; their images and embeddings stay. Errors as `upsert`."""
+        return self._write([Update(update.id, changes(update)) for update in updates], request_id)
+
+    def delete(self, ids: Sequence[str], request_id: str = "") -> Receipt:
+        """Removes products."""
+        return self._write([Delete(row_id) for row_id in ids], request_id)
+
+    def checkpoint(self, note: str = "") -> Revision:
+        """Makes a revision of what was written. See `CatalogStore.checkpoint`."""
+        return self.store.checkpoint(note)
+
+    def fault(self, row: CatalogRow) -> str:
+        """The reason why a product cannot be stored in this catalog; empty when it can."""
+        vectors, dimension = row.embeddings, self.embedder.dimension
+        if not row.product.id:
+            return "it has no id"
+        if not 0 < len(row.images) <= MAX_IMAGES:
+            return f"it has {len(row.images)} images, expected 1 to {MAX_IMAGES}"
+        if vectors.shape != (len(row.images), dimension):
+            return f"its embeddings have the shape {list(vectors.shape)}, expected {[len(row.images), dimension]}"
+        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+        if not bool(np.all(np.isfinite(lengths))):
+            return "an embedding has a number that is not finite"
+        if not bool(np.all(np.abs(lengths - 1.0) < NORM_TOLERANCE / 2)):
+            return f"an embedding has length {lengths[np.argmax(np.abs(lengths - 1.0))]:.3g}, expected 1"
+        return ""
+
+    def _write(self, writes: Sequence[Write], request_id: str) -> Receipt:
+        receipt = self.store.write(writes, request_id)
+        if self.store.checkpoint_due:
+            self.store.checkpoint("the log was full")
+        return receipt
+
+
+def batches(rows: Sequence[CatalogRow], dimension: int) -> list[pa.RecordBatch]:
+    """Each product as a batch of one row."""
+    try:
+        return [to_table([row], dimension).combine_chunks().to_batches()[0] for row in rows]
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        message = "a value of a product cannot be stored; check it for characters that are not Unicode text"
+        raise SightlineError(ErrorKind.INVALID_REQUEST, message) from error
+
+
+def changes(update: ProductUpdate) -> dict[str, Any]:
+    """The columns that an update changes."""
+    unknown = set(update.texts) - set(UPDATABLE)
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        message = f"product {update.id!r}: {names} cannot be updated; expected {', '.join(UPDATABLE)}"
+        raise SightlineError(ErrorKind.INVALID_REQUEST, message)
+    columns: dict[str, Any] = {name: text or None for name, text in update.texts.items()}
+    if update.price is not None:
+        price = update.price
+        columns |= {"price": str(price), "price_amount": price.amount, "price_currency": price.currency}
+    if update.attributes is not None:
+        text = json.dumps(dict(update.attributes), ensure_ascii=False) if update.attributes else None
+        columns["attributes"] = text
+    return columns

@@ -1,0 +1,202 @@
+"""The `sightline catalog` verbs that change, list, check and restore a catalog, without an engine."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from sightline_server.catalog.store import CatalogStore
+from sightline_server.cli.catalog import app
+from sightline_server.index.catalog import open_catalog
+from tests.support.catalogs import DIMENSION, SPEC, row, unit_vectors, write_catalog
+
+
+def command(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def line(product_id: str, seed: int = 0, images: int = 1, **fields: Any) -> dict[str, Any]:
+    """One product with ready embeddings."""
+    links = [f"https://shop.example/{product_id}/{number}.jpg" for number in range(images)]
+    ready = {"embedder": SPEC.identity, "embeddings": unit_vectors(images, seed).tolist()}
+    return {"id": product_id, "image_link": links[0], "additional_image_link": links[1:], **ready, **fields}
+
+
+def write_lines(path: Path, lines: list[Mapping[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(each) + "\n" for each in lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A catalog of format 1 with 5 products."""
+    write_catalog(tmp_path / "shop", [row(f"p{n}", unit_vectors(1, n), title=f"title {n}") for n in range(5)])
+    return tmp_path / "shop"
+
+
+def ids(shop: Path) -> list[str]:
+    found: list[str] = open_catalog(shop).display["id"].to_pylist()
+    return sorted(found)
+
+
+def test_upsert_with_embeddings_adds_and_replaces_products(shop: Path, tmp_path: Path) -> None:
+    feed = write_lines(tmp_path / "new.jsonl", [line("p1", 50, title="changed", price="3.50 EUR"), line("new", 51, 2)])
+    result = command("upsert", feed, "--catalog", shop, "--embedded")
+    assert result.exit_code == 0, result.output
+    assert f"{shop}: 2 products written, 0 rows skipped" in result.stdout
+    catalog = open_catalog(shop, SPEC)
+    assert catalog.revision.startswith("2-")
+    assert catalog.revision in result.stdout
+    found = {each["id"]: each for each in catalog.display.to_pylist()}
+    assert sorted(found) == ["new", "p0", "p1", "p2", "p3", "p4"]
+    assert (found["p1"]["title"], found["p1"]["price"]) == ("changed", "3.50 EUR")
+    place = catalog.display["id"].to_pylist().index("new")
+    assert np.array_equal(catalog.vectors[catalog.owners == place], unit_vectors(2, 51).astype(np.float16))
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ({"embedder": "other@123"}, "its embedder is other@123, the catalog has tiny@abababababab"),
+        ({"embedder": None}, "it does not name its embedder"),
+        ({"embeddings": [[1.0] + [0.0] * DIMENSION]}, f"the shape [1, {DIMENSION + 1}], expected [1, {DIMENSION}]"),
+        ({"embeddings": [[float("nan")] * DIMENSION]}, "not finite"),
+        ({"embeddings": [[0.0] * DIMENSION]}, "length 0, expected 1"),
+        ({"embeddings": [[3.0] * DIMENSION]}, "expected 1"),
+        ({"embeddings": [[1e300] * DIMENSION]}, "not finite"),
+        ({"embeddings": [["x"] * DIMENSION]}, "not a list of lists of numbers"),
+        ({"embeddings": "none"}, "not a list of lists of numbers"),
+        ({"embeddings": []}, "not a list of lists of numbers"),
+        ({"embeddings": None}, "not a list of lists of numbers"),
+        ({"embeddings": [[1.0], [0.0, 1.0]]}, "not a list of lists of numbers"),
+        ({"image_link": "", "additional_image_link": []}, "there is no image_link"),
+        ({"id": ""}, "there is no id"),
+        ({"attributes": {f"a{n}": "x" for n in range(20_000)}}, "bytes of text"),
+    ],
+)
+def test_an_unusable_product_is_reported_and_the_others_are_written(
+    shop: Path, tmp_path: Path, bad: dict[str, Any], reason: str
+) -> None:
+    feed = write_lines(tmp_path / "new.jsonl", [line("good", 60), line("bad", 61) | bad, line("also", 62)])
+    result = command("upsert", feed, "--catalog", shop, "--embedded")
+    assert result.exit_code == 0, result.output
+    assert "2 products written, 1 rows skipped" in result.stdout
+    assert reason in result.stderr
+    assert {"good", "also"} < set(ids(shop))
+    assert "bad" not in ids(shop)
+
+
+def test_a_feed_cut_off_in_the_middle_keeps_the_whole_lines(shop: Path, tmp_path: Path) -> None:
+    feed = write_lines(tmp_path / "new.jsonl", [line("one", 1), line("two", 2)])
+    feed.write_bytes(feed.read_bytes()[:-40])
+    result = command("upsert", feed, "--catalog", shop, "--embedded")
+    assert result.exit_code == 0
+    assert "row 2: is not a JSON object" in result.stderr
+    assert "one" in ids(shop)
+
+
+def test_an_upsert_of_nothing_usable_changes_nothing(shop: Path, tmp_path: Path) -> None:
+    before = open_catalog(shop).vectors
+    feed = write_lines(tmp_path / "new.jsonl", [line("one", 1, embedder="other")])
+    result = command("upsert", feed, "--catalog", shop, "--embedded")
+    assert result.exit_code == 1
+    assert "no row of" in result.stderr
+    assert "the catalog is unchanged" in result.stderr
+    assert np.array_equal(open_catalog(shop).vectors, before)
+
+
+def test_strict_stops_at_the_first_bad_product(shop: Path, tmp_path: Path) -> None:
+    feed = write_lines(tmp_path / "new.jsonl", [line("one", 1, embedder="other"), line("two", 2)])
+    assert command("upsert", feed, "--catalog", shop, "--embedded", "--strict").exit_code == 1
+    assert "two" not in ids(shop)
+
+
+def test_a_feed_of_another_format_is_refused_with_embedded(shop: Path, tmp_path: Path) -> None:
+    feed = tmp_path / "feed.csv"
+    feed.write_text("id,image_link\na,a.jpg\n")
+    result = command("upsert", feed, "--catalog", shop, "--embedded")
+    assert result.exit_code == 2
+    assert "is not JSON lines" in result.stderr
+
+
+def test_delete_reports_what_was_not_found(shop: Path, tmp_path: Path) -> None:
+    (tmp_path / "ids").write_text("p2\n\np3\n")
+    result = command("delete", "p1", "none", "--file", tmp_path / "ids", "--catalog", shop)
+    assert result.exit_code == 0, result.output
+    assert "3 products deleted, 1 not found" in result.stdout
+    assert "no product none" in result.stderr
+    assert ids(shop) == ["p0", "p4"]
+    assert command("delete", "p1", "--catalog", shop).exit_code == 1
+    assert command("delete", "--catalog", shop).exit_code == 2
+
+
+def test_rollback_restores_an_earlier_revision_and_another_one_undoes_it(shop: Path) -> None:
+    assert command("delete", "p1", "--catalog", shop).exit_code == 0
+    digest = open_catalog(shop).facts.content_sha256
+    result = command("rollback", "1", "--catalog", shop)
+    assert result.exit_code == 0, result.output
+    assert ids(shop) == ["p0", "p1", "p2", "p3", "p4"]
+    assert command("rollback", "2", "--catalog", shop).exit_code == 0
+    assert open_catalog(shop).facts.content_sha256 == digest
+    listed = command("revisions", "--catalog", shop)
+    assert [text.split()[1].partition("-")[0] for text in listed.stdout.splitlines()] == ["4", "3", "2", "1"]
+    found = json.loads(command("revisions", "--json", "--catalog", shop).stdout)
+    assert [(each["number"], each["kind"], each["rows"]) for each in found] == [
+        *((4, "rollback", 4), (3, "rollback", 5), (2, "checkpoint", 4), (1, "build", 5))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("revision", "code", "reason"),
+    [("9", 1, "there is no revision 9"), ("x", 2, "'x' is not a revision"), ("1-ffff", 2, "revision 1 is 1-")],
+)
+def test_a_rollback_to_no_revision_is_refused(shop: Path, revision: str, code: int, reason: str) -> None:
+    command("delete", "p1", "--catalog", shop)
+    result = command("rollback", revision, "--catalog", shop)
+    assert result.exit_code == code
+    assert reason in result.stderr
+    assert len(ids(shop)) == 4
+
+
+def test_compact_removes_the_content_of_old_revisions(shop: Path) -> None:
+    for product_id in ("p0", "p1", "p2"):
+        command("delete", product_id, "--catalog", shop)
+    before = open_catalog(shop).facts.content_sha256
+    result = command("compact", "--keep", "2", "--catalog", shop)
+    assert result.exit_code == 0, result.output
+    assert open_catalog(shop).facts.content_sha256 == before
+    refused = command("rollback", "1", "--catalog", shop)
+    assert refused.exit_code == 1
+    assert "the content of revision 1 was removed; the oldest one kept is 3" in refused.stderr
+    assert command("rollback", "3", "--catalog", shop).exit_code == 0
+    assert command("verify", "--all", "--catalog", shop).exit_code == 0
+
+
+def test_a_catalog_that_was_never_changed_is_listed_and_verified_and_stays_as_it_is(shop: Path) -> None:
+    before = sorted(path.name for path in shop.iterdir())
+    assert "never changed" in command("revisions", "--catalog", shop).stdout
+    result = command("verify", "--catalog", shop)
+    assert result.exit_code == 0
+    assert "5 products: intact" in result.stdout
+    assert sorted(path.name for path in shop.iterdir()) == before
+
+
+def test_commands_name_a_folder_that_is_no_catalog(tmp_path: Path) -> None:
+    for verb in (["revisions"], ["verify"], ["compact"], ["rollback", "1"], ["delete", "a"]):
+        result = command(*verb, "--catalog", tmp_path / "none")
+        assert result.exit_code == 2, (verb, result.output)
+        assert "there is no catalog at" in result.stderr
+
+
+def test_a_second_writer_is_refused_by_name(shop: Path) -> None:
+    command("delete", "p1", "--catalog", shop)
+    with CatalogStore(shop):
+        result = command("delete", "p2", "--catalog", shop)
+        assert result.exit_code == 2
+        assert "writes to the catalog at" in result.stderr
+        assert command("verify", "--catalog", shop).exit_code == 0
+    assert command("delete", "p2", "--catalog", shop).exit_code == 0
