@@ -7,7 +7,7 @@ begins by dropping what it left.
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -53,17 +53,29 @@ class Receipt:
     repeated: bool = False
 
 
+def utc_now() -> datetime:
+    """The time of the wall clock."""
+    return datetime.now(UTC)
+
+
 class CatalogStore:
     """A context: the only writer of the catalog at `folder`. Any thread may call it; calls wait for each other.
 
     Opening raises `SightlineError` of kind CONFIGURATION when another process writes to the catalog or its files are
-    missing or damaged. `actor` is noted in revisions.
+    missing or damaged. `actor` and the time of `clock` are noted in revisions and used for nothing else.
     """
 
     def __init__(
-        self, folder: Path, *, actor: str = "", policy: CheckpointPolicy | None = None, keep: int = KEEP_REVISIONS
+        self,
+        folder: Path,
+        *,
+        actor: str = "",
+        policy: CheckpointPolicy | None = None,
+        keep: int = KEEP_REVISIONS,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._folder = folder
+        self._clock = clock
         self._actor = actor
         self._policy = policy or CheckpointPolicy()
         self._keep = keep
@@ -133,6 +145,7 @@ class CatalogStore:
         `SightlineError`: INVALID_REQUEST for rows of other columns, OVERLOADED for a full disk.
         """
         with self._turn:
+            self._settle()
             mark = fingerprint(writes) if request_id else b""
             if request_id and (known := self._log.known_request(request_id, mark)) is not None:
                 return Receipt(known, repeated=True)
@@ -158,6 +171,7 @@ class CatalogStore:
     def rows(self, seq: int | None = None) -> pa.Table:
         """All rows at `seq`, by default the last one; in memory, in any order."""
         with self._turn:
+            self._settle()
             view = self.view(self._last_seq if seq is None else seq)
             table = pa.Table.from_batches(self._base.batches(), schema=self._base.schema)
             kept = [place for row_id, place in self._base.positions().items() if row_id not in view.replaced]
@@ -167,6 +181,7 @@ class CatalogStore:
     def checkpoint(self, note: str = "") -> Revision:
         """Brings all operations into the base. Returns the new revision, or the current one when there are none."""
         with self._turn:
+            self._settle()
             self._checkpoint(note)
             self._forget_oldest()
             return self._revisions[0]
@@ -178,6 +193,7 @@ class CatalogStore:
         `SightlineError` of kind INVALID_REQUEST for a revision that does not exist or whose content was removed.
         """
         with self._turn:
+            self._settle()
             target = self._revision(number)
             self._checkpoint("before a rollback")
             with self._new_version() as base:
@@ -192,6 +208,7 @@ class CatalogStore:
     def compact(self, keep: int | None = None) -> Revision:
         """Rewrites the base without deleted rows and removes the content of all but the newest `keep` revisions."""
         with self._turn:
+            self._settle()
             self._checkpoint("")
             current = self._revisions[0]
             with self._new_version() as base:
@@ -232,28 +249,30 @@ class CatalogStore:
             self._record(made.revision)
         self._delta, self._pending_bytes = Delta(), 0
 
-    @contextmanager
-    def _new_version(self) -> Iterator[Base]:
-        """The base while a version is made. When that fails, the next step begins by dropping the version.
+    def _settle(self) -> None:
+        """Drops a version that was not finished. Every step begins with this.
 
-        It is not dropped at once: whether a commit that failed will be found by a later start is certain only after
-        another transaction.
+        It is not done where the step failed: whether a commit that failed will be found by a later start is certain
+        only after another transaction.
         """
         if self._unfinished:
-            self._log.begin()
-            self._load()
+            with writing_errors(self._folder):
+                self._log.begin()
+                self._load()
+            self._unfinished = False
+
+    @contextmanager
+    def _new_version(self) -> Iterator[Base]:
+        """The base while a version is made, which `_settle` drops when that fails."""
         self._unfinished = True
-        try:
-            with panics():
-                yield self._base
-        except UNREADABLE as error:
-            raise unwritable(self._folder, error) from error
+        with writing_errors(self._folder):
+            yield self._base
         self._unfinished = False
 
     def _record(self, revision: Revision) -> None:
         """Brings the base's new version to the disk, then names it as a new revision."""
         number = self._revisions[0].number + 1
-        created_at = datetime.now(UTC).isoformat(timespec="seconds")
+        created_at = self._clock().isoformat(timespec="seconds")
         self._base.set_tags(self._versions() | {number: self._base.version})
         self._files.sync()
         revision = replace(
@@ -298,6 +317,16 @@ class CatalogStore:
         if found != revision.rows:
             message = f"the base of {self._folder} is damaged: {found} rows, expected {revision.rows}"
             raise SightlineError(ErrorKind.CONFIGURATION, message)
+
+
+@contextmanager
+def writing_errors(folder: Path) -> Iterator[None]:
+    """Turns errors of the base's files into `SightlineError`."""
+    try:
+        with panics():
+            yield
+    except UNREADABLE as error:
+        raise unwritable(folder, error) from error
 
 
 def unwritable(folder: Path, error: Exception) -> SightlineError:

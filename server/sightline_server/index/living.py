@@ -43,10 +43,10 @@ class LivingCatalog:
     Blocking. Raises `SightlineError` as `adopt` and `CatalogStore`.
     """
 
-    def __init__(self, path: Path, *, actor: str = "") -> None:
+    def __init__(self, path: Path, *, actor: str = "", store: CatalogStore | None = None) -> None:
         self._path = path
         self._actor = actor
-        self.store = CatalogStore(path, actor=actor)
+        self.store = store or CatalogStore(path, actor=actor)
 
     def __enter__(self) -> Self:
         adopt(self._path, actor=self._actor)
