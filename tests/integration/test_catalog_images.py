@@ -185,7 +185,7 @@ async def test_a_redirect_through_a_proxy_is_checked_again(tmp_path: Path, monke
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     async with server, ImageSource(tmp_path, ImageLimits()) as source:
-        with pytest.raises(UnreadableImageError, match="asked through the proxy of http_proxy"):
+        with pytest.raises(UnreadableImageError, match="requested through the proxy of http_proxy"):
             await source.read("http://cdn.shop.example/a.jpg")
     assert [head.split(b" ")[1] for head in heads] == [b"http://cdn.shop.example/a.jpg"]
 
@@ -223,7 +223,9 @@ async def test_a_proxy_that_is_down_is_named_and_loopback_does_not_need_it(
     async with proxy(whole) as address:  # type: ignore[arg-type]
         pass
     monkeypatch.setenv("http_proxy", f"http://user:secret@{address}")
-    with pytest.raises(UnreadableImageError, match=r"no answer .* \(asked through the proxy of http_proxy\)") as caught:
+    with pytest.raises(
+        UnreadableImageError, match=r"no answer .* \(requested through the proxy of http_proxy\)"
+    ) as caught:
         await read("http://cdn.shop.example/a.jpg", tmp_path)
     assert "secret" not in str(caught.value)
     async with web(whole) as link:

@@ -111,7 +111,7 @@ async def test_nothing_is_left_open_when_a_catalog_cannot_be_shared(
     write_catalog(tmp_path / "shop", ROWS)
     monkeypatch.setattr("sightline_server.index.opening.recall", lambda index, vectors: 0.5)
     before = memory_files()
-    with pytest.raises(SightlineError, match="finds only 50%"):
+    with pytest.raises(SightlineError, match="finds 50% of the nearest products"):
         await share_catalog(tmp_path / "shop", "shop", SPEC)
     assert memory_files() == before
 

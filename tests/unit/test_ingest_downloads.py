@@ -382,7 +382,7 @@ async def test_one_content_coding_is_undone(coding: str, content: bytes) -> None
 async def test_other_content_codings_are_refused(coding: str) -> None:
     twice = gzip.compress(gzip.compress(bytes(10_000_000)))
     assert await Web(lambda request: packed(twice, coding)).read(A) == [
-        "the server sends the image compressed in a way that is not read"
+        "the server sends the image in a content coding that is not supported; expected gzip or deflate"
     ]
 
 

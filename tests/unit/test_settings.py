@@ -137,6 +137,20 @@ def test_a_value_that_cannot_be_is_an_error_that_names_it(
     assert "None" not in message
 
 
+def test_a_default_above_its_limit_is_named_with_both_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_LIMITS__MAX_PRODUCTS", "5")
+    assert refusal().endswith("default_products is 10, above max_products (5): lower it, or raise max_products")
+
+
+def test_an_unknown_group_of_a_variable_is_refused_with_the_known_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_LIMIT__MAX_REGIONS", "7")
+    message = refusal()
+    assert message.startswith("variable SIGHTLINE_LIMIT__MAX_REGIONS: there is no group of settings 'limit'")
+    assert message.endswith(
+        "the groups are server, limits, decode, detection, ranking, batching, engine, catalog, catalogs, log, tracing"
+    )
+
+
 @pytest.mark.parametrize("content", [b"[server", b"\xff\xfe\x00", b"server = 3"])
 def test_a_file_that_cannot_be_read_is_an_error(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"

@@ -69,7 +69,7 @@ def summary(report: "BuildReport", out: Path, seconds: float) -> Iterator[str]:
 
     yield f"{out}: {report.products} products, {report.images} images, {len(report.skipped)} rows skipped"
     for line in losses(report.losses, MAX_LOST):
-        yield f"  WARNING: {line}; the catalog was built all the same"
+        yield f"  WARNING: {line}; the catalog was built anyway"
     if report.same_images >= SAME_IMAGES and report.same_images > MAX_LOST * report.images:
         yield f"  {report.same_images} links lead to the same image; check whether it is a placeholder"
     for kind, count in sorted(report.skipped_by_kind.items(), key=lambda item: item[0].value):

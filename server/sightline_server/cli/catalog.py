@@ -69,7 +69,7 @@ def build(
         list[str] | None,
         typer.Option(
             metavar="'NAME: VALUE'",
-            help="Header for requests to a feed's address and to the hosts of image links; @FILE reads one a line. "
+            help="Header for requests to a feed's address and to the hosts of image links; @FILE reads one per line. "
             "May be repeated.",
         ),
     ] = None,
@@ -85,7 +85,7 @@ def build(
         Path | None,
         typer.Option(help="Folder that keeps downloaded images, so that a later build can resume.", file_okay=False),
     ] = None,
-    cache_gib: Annotated[float, typer.Option(min=0.0, max=1e6, help="Most that --cache may hold, in GiB.")] = 50.0,
+    cache_gib: Annotated[float, typer.Option(min=0.0, max=1e6, help="Maximum size of --cache, in GiB.")] = 50.0,
     encoding: Annotated[
         str, typer.Option(help="Encoding of a feed without byte order mark, such as cp1252; UTF-8 without this option.")
     ] = "",

@@ -131,7 +131,9 @@ def faiss(*, has_gpu: bool, version_of: Callable[[str], str] = version) -> Check
     if not installed:
         return Check("FAISS", Verdict.FAIL, "none", 'pip install "sightline[cpu]"')
     if len(installed) > 1:
-        return Check("FAISS", Verdict.FAIL, found, f"keep one: pip uninstall {' '.join(installed)}, then one extra")
+        return Check(
+            "FAISS", Verdict.FAIL, found, f"keep one: pip uninstall {' '.join(installed)}, then install one extra"
+        )
     if has_gpu and "faiss-cpu" in installed:
         return Check("FAISS", Verdict.WARN, found, 'the GPU is not used for search: pip install "sightline[gpu]"')
     return Check("FAISS", Verdict.OK, found)

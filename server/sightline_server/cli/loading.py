@@ -58,4 +58,6 @@ def refuse_unknown_variables() -> None:
     for name in os.environ:
         group, nested, _ = name.lower().removeprefix("sightline_").partition("__")
         if name.upper().startswith("SIGHTLINE_") and nested and group not in Settings.model_fields:
-            raise SightlineError(ErrorKind.CONFIGURATION, f"variable {name}: there is no group of settings {group!r}")
+            groups = ", ".join(each for each in Settings.model_fields if each != "home")
+            message = f"variable {name}: there is no group of settings {group!r}; the groups are {groups}"
+            raise SightlineError(ErrorKind.CONFIGURATION, message)

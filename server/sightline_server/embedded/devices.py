@@ -63,7 +63,7 @@ def runs_on_gpu(device: Device, *, engine_has_cuda: bool, driver: Callable[[], D
         return refuse(device, "the engine has the CPU build of ONNX Runtime; run `sightline engine install --gpu`")
     found = driver()
     if found is None:
-        return refuse(device, f"NVIDIA's driver ({LIBRARY}) is not there")
+        return refuse(device, f"NVIDIA's driver ({LIBRARY}) is not installed")
     if not found.gpus:
         return refuse(device, "NVIDIA's driver shows no GPU; see `nvidia-smi` and CUDA_VISIBLE_DEVICES")
     return True

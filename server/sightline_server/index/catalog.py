@@ -136,7 +136,7 @@ def open_catalog(path: Path, embedder: EmbedderSpec | None = None) -> Catalog:
         # The rows of a catalog with a log are of one moment whatever was written meanwhile.
         if is_living(path) or state_of(path) == before:
             return catalog
-    raise SightlineError(ErrorKind.CONFIGURATION, f"the catalog at {path} is being replaced again and again")
+    raise SightlineError(ErrorKind.CONFIGURATION, f"the catalog at {path} was replaced repeatedly while it was opened")
 
 
 def state_of(path: Path) -> tuple[int, int] | None:

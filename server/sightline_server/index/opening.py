@@ -65,7 +65,10 @@ def checked(name: str, index: VectorIndex, vectors: Vectors) -> float:
     found = recall(index, vectors)
     if found < LEAST_RECALL:
         index.close()
-        message = f"the index of catalog {name} finds only {found:.0%} of what it should"
+        message = (
+            f"the self-check of catalog {name} failed: its index finds {found:.0%} of the nearest products that exact "
+            f"search finds, expected at least {LEAST_RECALL:.0%}"
+        )
         raise SightlineError(ErrorKind.INDEX_UNAVAILABLE, message)
     return found
 

@@ -167,7 +167,7 @@ class Downloads:
                 silent = self._clients.hosts.no_answer(hop.url.raw_host.decode(), type(error).__name__)
                 text = f"{silent}{through_proxy(link)}"
             elif late:
-                text = f"no whole answer within {self._limits.timeout_s:g} s"
+                text = f"the image did not arrive completely within {self._limits.timeout_s:g} s"
             else:
                 text = "the connection ended before the whole image had arrived"
             raise TryAgainError(text, final=late) from error
@@ -198,9 +198,9 @@ class Downloads:
 
 
 def through_proxy(link: WebLink) -> str:
-    """Names the proxy that is asked for `link`, if one is."""
+    """Names the proxy through which `link` is requested, if any."""
     proxy, _ = proxy_of(httpx.URL(link.url))
-    return f" (asked through the proxy of {proxy})" if proxy else ""
+    return f" (requested through the proxy of {proxy})" if proxy else ""
 
 
 def conditions(known: Body | None) -> dict[str, str]:
@@ -246,7 +246,9 @@ class Unpacker:
     def __init__(self, coding: str, max_bytes: int) -> None:
         coding = coding.strip().lower()
         if coding not in ("", "identity", "gzip", "x-gzip", "deflate"):
-            raise UnreadableImageError("the server sends the image compressed in a way that is not read")
+            raise UnreadableImageError(
+                "the server sends the image in a content coding that is not supported; expected gzip or deflate"
+            )
         self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 32) if coding not in ("", "identity") else None
 
     def __call__(self, part: bytes, room: int) -> bytes:

@@ -152,7 +152,7 @@ class RowParser:
             return self._problem(ProblemKind.MALFORMED_ROW, record.fault)
         values = texts_of(record.values)
         if not all(is_readable(text) for text in values.values()):
-            text = "has characters that the encoding does not allow; if many rows do, name it with --encoding"
+            text = "has characters that the encoding does not allow; if many rows do, set the encoding with --encoding"
             return self._problem(ProblemKind.MALFORMED_ROW, text)
         self._id = values.get("id", "")
         if not self._id:
@@ -167,7 +167,9 @@ class RowParser:
         # The names as well: each column without a field in a product becomes one of its attributes.
         size = sum(len(text.encode()) for text in (*values, *values.values(), *images))
         if size > MAX_ROW_BYTES:
-            return self._problem(ProblemKind.ROW_TOO_LARGE, f"{size} bytes of text, at most {MAX_ROW_BYTES} are taken")
+            return self._problem(
+                ProblemKind.ROW_TOO_LARGE, f"{size} bytes of text; at most {MAX_ROW_BYTES} are allowed"
+            )
         price = self._price(values)
         product = self._product(values, price, images[0])
         return ParsedRow(FeedRow(record.row, product, price, images), tuple(self._warnings))

@@ -55,8 +55,12 @@ class LimitSettings(Part):
 
     @model_validator(mode="after")
     def _defaults_within_caps(self) -> Self:
-        if self.default_objects > self.max_objects or self.default_products > self.max_products:
-            raise ValueError("a default is above its cap")
+        for name in ("objects", "products"):
+            default, highest = getattr(self, f"default_{name}"), getattr(self, f"max_{name}")
+            if default > highest:
+                raise ValueError(
+                    f"default_{name} is {default}, above max_{name} ({highest}): lower it, or raise max_{name}"
+                )
         if self.request_budget_bytes < self.largest_request:
             raise ValueError(
                 f"request_budget_bytes is {self.request_budget_bytes}, but one request may have {self.largest_request} "

@@ -68,5 +68,5 @@ def check_room(found: Room) -> None:
         raise SightlineError(
             ErrorKind.CONFIGURATION,
             f"{regions.FOLDER} has {found.free // MIB} of {found.total // MIB} MiB free and the engine needs "
-            f"{LEAST // MIB} ({AMPLE // MIB} are good): free some, or enlarge it (containers: --shm-size=256m)",
+            f"{LEAST // MIB} ({AMPLE // MIB} are recommended): free some, or enlarge it (containers: --shm-size=256m)",
         )

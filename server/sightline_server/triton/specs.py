@@ -77,7 +77,7 @@ class Contract:
                 raise EngineError(Cause.CUT_SHORT, f"an answer without {tensor.name}")
             if found.dtype != DTYPES[tensor.datatype] or found.ndim != len(tensor.shape):
                 what = f"{found.dtype} of rank {found.ndim}"
-                raise SightlineError(ErrorKind.INTERNAL, f"the model answered {what} where {tensor} was due")
+                raise SightlineError(ErrorKind.INTERNAL, f"the model returned {what}; expected {tensor}")
 
 
 DETECTOR_CONTRACT = Contract(

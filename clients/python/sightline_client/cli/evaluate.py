@@ -61,7 +61,10 @@ def evaluate(
     max_objects: Annotated[
         int,
         typer.Option(
-            "--max-objects", min=0, max=INT32_MAX, help="Most objects to search in a photo; 0 is the server's default."
+            "--max-objects",
+            min=0,
+            max=INT32_MAX,
+            help="Maximum number of objects per photo; 0 is the server's default.",
         ),
     ] = 0,
     encoding: Annotated[

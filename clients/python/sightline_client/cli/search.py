@@ -36,12 +36,17 @@ def search(
     ] = None,
     max_objects: Annotated[
         int,
-        typer.Option("--max-objects", min=0, max=INT32_MAX, help="Most objects to search; 0 is the server's default."),
+        typer.Option(
+            "--max-objects", min=0, max=INT32_MAX, help="Maximum number of objects; 0 is the server's default."
+        ),
     ] = 0,
     max_products: Annotated[
         int,
         typer.Option(
-            "--max-products", min=0, max=INT32_MAX, help="Most products for each object; 0 is the server's default."
+            "--max-products",
+            min=0,
+            max=INT32_MAX,
+            help="Maximum number of products per object; 0 is the server's default.",
         ),
     ] = 0,
     catalog: Annotated[

@@ -35,7 +35,7 @@ def read_json(file: BinaryIO, name: str, options: FeedOptions) -> Iterator[Recor
             for number, element in read_document(text, name):
                 record = guarded_record(number, 0, element) if element else Record(number, {}, TOO_LONG)
                 if record.fault == NO_OBJECT:
-                    raise refused(f"{name} is not valid JSON: object {number} is broken")
+                    raise refused(f"{name} is not valid JSON: object {number} is malformed")
                 yield record
             return
         for line in lines_of(text):
