@@ -1,4 +1,4 @@
-"""Fixtures of more than one folder: the drawn shop, and one real server on it for the whole session.
+"""Fixtures of more than one folder: the tiny models and the drawn shop, each with one real server for the session.
 
 Importing is cheap; nothing is started before a test asks for it.
 """
@@ -11,8 +11,11 @@ import grpc
 import pytest
 import pytest_asyncio
 
+from tests.support.engine import tiny_engine, tiny_repository, tiny_triton
 from tests.support.world import RunningServer, World, build_world, running
 
+__all__ = ["tiny_engine", "tiny_repository", "tiny_triton"]
+"""Named here once: a fixture that a file imports for itself is made again for that file."""
 LOOPBACK = "127.0.0.1,localhost,::1"
 
 

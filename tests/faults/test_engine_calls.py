@@ -16,10 +16,9 @@ from sightline_server.domain.models import DETECTOR, EMBEDDER
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton.engine import TritonEngine
 from tests.integration.test_engine import counters
-from tests.support.embedded import CROPS, Embedded, both, embed, embed_until_it_fails, running_engine, tiny_repository
+from tests.support.embedded import CROPS, Embedded, both, embed, embed_until_it_fails, running_engine
 from tests.support.tiny_models import DETECTOR_SIZE, EMBEDDER_SIZE, expected_detections, expected_embeddings
 
-__all__ = ["tiny_repository"]
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 
 

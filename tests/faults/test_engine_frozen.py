@@ -12,19 +12,11 @@ import pytest
 
 from sightline_server.domain.models import DETECTOR
 from sightline_server.errors import ErrorKind
-from tests.support.embedded import (
-    Embedded,
-    both,
-    embedded,
-    failures_until_ready,
-    running_engine,
-    shared_engine,
-    tiny_repository,
-)
+from tests.support.embedded import Embedded, both, embedded, failures_until_ready, running_engine, shared_engine
 from tests.support.fault_models import build_fault_repository
 from tests.support.tiny_models import expected_detections
 
-__all__ = ["embedded", "shared_engine", "tiny_repository"]
+__all__ = ["embedded", "shared_engine"]
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 
 

@@ -20,11 +20,10 @@ from tests.support.embedded import (
     failures_until_ready,
     running_engine,
     shared_engine,
-    tiny_repository,
 )
 from tests.support.fault_models import build_fault_repository
 
-__all__ = ["embedded", "shared_engine", "tiny_repository"]
+__all__ = ["embedded", "shared_engine"]
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 
 

@@ -15,10 +15,8 @@ from sightline_server import owned_names, runtime_folder
 from sightline_server.embedded import folders
 from sightline_server.process_identity import ProcessIdentity, identity_of
 from sightline_server.triton import regions
-from tests.support.embedded import tiny_repository
 from tests.support.engine import CHECKOUT, embedded_engine, sightline_home
 
-__all__ = ["tiny_repository"]
 pytestmark = pytest.mark.engine
 GONE_WITHIN_S = 10.0
 SERVER = """

@@ -18,10 +18,9 @@ from sightline_server.embedded import command
 from sightline_server.embedded.command import Ports, free_ports
 from sightline_server.embedded.installation import Installation
 from sightline_server.triton import regions
-from tests.support.embedded import Embedded, both, running_engine, tiny_repository
+from tests.support.embedded import Embedded, both, running_engine
 from tests.support.remote_triton import remote_triton
 
-__all__ = ["tiny_repository"]
 pytestmark = pytest.mark.engine
 
 

@@ -17,12 +17,11 @@ import pytest
 from sightline_server.embedded import command
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton.engine import TritonEngine
-from tests.support.embedded import BACK_WITHIN_S, Readiness, both, embed, running_engine, tiny_repository
+from tests.support.embedded import BACK_WITHIN_S, Readiness, both, embed, running_engine
 from tests.support.engine import embedded_engine, remote_engine
 from tests.support.remote_triton import RemoteTriton, remote_triton
 from tests.support.tiny_models import build_repository
 
-__all__ = ["tiny_repository"]
 pytestmark = pytest.mark.engine
 
 

@@ -26,10 +26,8 @@ from sightline_server.stages.crop import crop
 from sightline_server.stages.decode import decode
 from sightline_server.triton.engine import TritonEngine
 from tests.support.catalogs import BUILT, LIMITS, write_feed, write_picture
-from tests.support.engine import TritonSession, tiny_engine, tiny_repository, tiny_triton
+from tests.support.engine import TritonSession
 from tests.support.tiny_models import EMBEDDER_SIZE, expected_embeddings
-
-__all__ = ["tiny_engine", "tiny_repository", "tiny_triton"]
 
 PRODUCTS = 50
 

@@ -16,14 +16,7 @@ from sightline_server.domain.models import DETECTOR, EMBEDDER, DetectorSpec, Emb
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton import regions
 from sightline_server.triton.engine import TritonEngine
-from tests.support.engine import (
-    TritonSession,
-    embedded_engine,
-    remote_engine,
-    tiny_engine,
-    tiny_repository,
-    tiny_triton,
-)
+from tests.support.engine import TritonSession, embedded_engine, remote_engine
 from tests.support.tiny_models import (
     DETECTOR_SIZE,
     EMBEDDER_DIMENSION,
@@ -33,8 +26,6 @@ from tests.support.tiny_models import (
     expected_detections,
     expected_embeddings,
 )
-
-__all__ = ["tiny_engine", "tiny_repository", "tiny_triton"]
 
 
 def crops(count: int, seed: int = 0) -> NDArray[np.uint8]:

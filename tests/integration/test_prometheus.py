@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw
 from scripts.dashboard_panels.machine import GPU
 from sightline_client import Client, InvalidRequestError
 from sightline_client.local_server import LocalServer
-from tests.support.engine import CHECKOUT, sightline_home, tiny_repository  # noqa: F401 (fixture)
+from tests.support.engine import CHECKOUT, sightline_home
 from tests.support.prometheus import Prometheus, filled_in, shipped_config
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(90)]
@@ -42,7 +42,7 @@ class Observed:
 
 
 @pytest.fixture(scope="module")
-def observed(tiny_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:  # noqa: F811
+def observed(tiny_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
     folder = tmp_path_factory.mktemp("prometheus")
     environment = {"SIGHTLINE_HOME": str(sightline_home()), "SIGHTLINE_ENGINE__REPOSITORY": str(tiny_repository)}
     environment["SIGHTLINE_ENGINE__METRICS_PORT"] = "0"

@@ -17,10 +17,9 @@ from sightline_server.domain.address import parse_target
 from sightline_server.embedded.command import environment
 from sightline_server.embedded.installation import Installation
 from sightline_server.triton.client import channel_options
-from tests.support.embedded import both, running_engine, tiny_repository
+from tests.support.embedded import both, running_engine
 from tests.support.world import World, product_id, running
 
-__all__ = ["tiny_repository"]
 PROXIES = [f"{name}_proxy" for name in ("http", "https", "grpc", "all")]
 PROXIES += [name.upper() for name in PROXIES]
 

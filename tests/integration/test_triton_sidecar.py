@@ -14,11 +14,10 @@ import pytest
 from sightline_server.domain.models import EMBEDDER
 from sightline_server.embedded.command import Ports
 from sightline_server.triton.engine import TritonEngine
-from tests.support.engine import remote_engine, tiny_repository
+from tests.support.engine import remote_engine
 from tests.support.remote_triton import RemoteTriton
 from tests.support.tiny_models import EMBEDDER_SIZE, expected_embeddings
 
-__all__ = ["tiny_repository"]
 pytestmark = pytest.mark.engine
 GRPC_PORT = 8001
 """What Triton appends to the path of its socket; no port is opened."""

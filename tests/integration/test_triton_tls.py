@@ -19,11 +19,10 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton.engine import TritonEngine
 from sightline_server.triton.link import TritonTls
 from tests.support.authority import Authority
-from tests.support.engine import remote_engine, tiny_repository
+from tests.support.engine import remote_engine
 from tests.support.remote_triton import RemoteTriton, remote_triton
 from tests.support.tiny_models import EMBEDDER_SIZE, expected_embeddings
 
-__all__ = ["tiny_repository"]
 pytestmark = pytest.mark.engine
 START_S = 60.0
 NO_ANSWER_S = 3.0

@@ -1,6 +1,6 @@
 """An embedded engine on tiny models that tests may kill and freeze, and what it needs to notice.
 
-    from tests.support.embedded import embedded, shared_engine, tiny_repository  # noqa: F401 (fixtures)
+    from tests.support.embedded import embedded, shared_engine  # noqa: F401 (fixtures)
 
 `embedded` is shared by the tests of a file, which need `pytest.mark.asyncio(loop_scope="module")`; `running_engine` is
 one of a test's own.
@@ -24,10 +24,8 @@ from sightline_server.errors import SightlineError
 from sightline_server.triton import regions
 from sightline_server.triton.config import EngineEvents
 from sightline_server.triton.engine import TritonEngine
-from tests.support.engine import embedded_engine, tiny_repository
+from tests.support.engine import embedded_engine
 from tests.support.tiny_models import EMBEDDER_SIZE, expected_embeddings
-
-__all__ = ["tiny_repository"]
 
 BACK_WITHIN_S = 30.0
 CALL_S = 4.0

@@ -1,8 +1,6 @@
 """The real Triton on tiny models for tests: one engine for a whole test session, a cheap connection for each test.
 
-In a conftest.py or a test module:
-
-    from tests.support.engine import tiny_engine, tiny_triton  # noqa: F401 (fixtures)
+tests/conftest.py names the fixtures for all tests:
 
     async def test_something(tiny_engine):
         answer = await tiny_engine.runner(EMBEDDER).infer({"CROPS": parts}, deadline=None)

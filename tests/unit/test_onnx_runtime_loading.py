@@ -77,9 +77,12 @@ def loads_in_text(text: str) -> bool:
 
 
 def test_every_import_comes_after_the_switch() -> None:
-    found = {path: unguarded(path.read_text()) for path in files(".py")}
-    assert len(found) > 200
-    assert {str(path.relative_to(CHECKOUT)): lines for path, lines in found.items() if lines} == {}
+    texts = {path: path.read_text() for path in files(".py")}
+    assert len(texts) > 200
+    # Only files with the library's name are parsed: parsing takes seconds, and no import goes without the name.
+    found = {str(path.relative_to(CHECKOUT)): unguarded(text) for path, text in texts.items() if LIBRARY in text}
+    assert {MODULES["models"], MODULES["backend"]} <= found.keys()
+    assert {path: lines for path, lines in found.items() if lines} == {}
 
 
 def test_no_script_or_document_shows_an_import_without_the_switch() -> None:

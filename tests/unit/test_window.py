@@ -170,4 +170,4 @@ class WindowMachine(RuleBasedStateMachine):
 
 
 TestWindow = WindowMachine.TestCase
-TestWindow.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestWindow.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
