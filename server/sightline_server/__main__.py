@@ -2,7 +2,7 @@
 
 import signal
 
-from sightline_command.allocator import start_again
+from sightline_console.allocator import start_again
 
 # For good (cli/hangup.py), and before the imports below: they are most of the time in which SIGHUP could end a server.
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})

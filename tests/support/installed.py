@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.support.engine import CHECKOUT
 
-SOURCES = ("server", "clients/python", "protos/python")
+SOURCES = ("server", "clients/python", "protos/python", "examples/demo")
 
 
 def copy_packages(folder: Path) -> Path:

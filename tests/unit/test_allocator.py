@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sightline_command import allocator
+from sightline_console import allocator
 
 pytestmark = pytest.mark.skipif(not allocator.is_glibc(), reason="glibc only")
 FREED = """
@@ -29,7 +29,7 @@ import json, os, signal
 if "SIGHTLINE_STARTED_AGAIN" not in os.environ:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     os.dup2(os.open("/dev/null", os.O_RDONLY), 77, inheritable=True)
-from sightline_command.allocator import start_again
+from sightline_console.allocator import start_again
 start_again()
 blocked = signal.SIGHUP in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 marked = "SIGHTLINE_STARTED_AGAIN" in os.environ

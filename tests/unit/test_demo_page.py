@@ -12,8 +12,8 @@ from PIL import Image
 
 from sightline_client import events
 from sightline_client.answers import Answer
-from sightline_server.cli import demo_report
-from sightline_server.cli.demo_page import Page, PageObject, PagePhoto, render
+from sightline_demo import report
+from sightline_demo.page import Page, PageObject, PagePhoto, render
 from tests.support.fake_lens import ANSWER, CHAIR, DONE, ranked
 
 HOSTILE = '<script>alert("x")</script>\'"&'
@@ -123,7 +123,7 @@ def world(tmp_path: Path) -> Path:
 
 def test_the_folder_holds_page_results_and_annotated_photos(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    written = demo_report.write(out, world / "feed.csv", [(world / "room.jpg", Answer.of(ANSWER))])
+    written = report.write(out, world / "feed.csv", [(world / "room.jpg", Answer.of(ANSWER))])
     assert written == out / "index.html"
     assert sorted(path.name for path in out.iterdir()) == ["index.html", "results.json", "room.png"]
     (entry,) = json.loads((out / "results.json").read_text())
@@ -152,5 +152,5 @@ def test_the_folder_holds_page_results_and_annotated_photos(world: Path, tmp_pat
     "link", ["../outside.jpg", "https://shop.example/p.jpg", "products/none.jpg", "products/p2.jpg", "/etc/passwd"]
 )
 def test_images_come_from_the_folder_of_the_feed_only(world: Path, link: str) -> None:
-    assert demo_report._image(world, link) is None
-    assert demo_report._image(world, "products/p1.jpg") is not None
+    assert report._image(world, link) is None
+    assert report._image(world, "products/p1.jpg") is not None

@@ -10,6 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from sightline_demo import command as demo
 from sightline_models import places as places_module
 from sightline_models.defaults import DEFAULT_MODELS
 from sightline_models.errors import NoHomeError
@@ -17,7 +18,7 @@ from sightline_models.places import default_home, default_repository, find_home,
 from sightline_models.pull import pull
 from sightline_models.store import State, StoredModel
 from sightline_server.app.engine import make_host
-from sightline_server.cli import catalog, demo, doctor, serve
+from sightline_server.cli import catalog, doctor, serve
 from sightline_server.cli import engine as engine_cli
 from sightline_server.cli import models as models_cli
 from sightline_server.cli.loading import load
@@ -92,7 +93,7 @@ def test_engine_elsewhere_needs_no_home() -> None:
         (engine_cli.app, ["install"]),
         (models_cli.app, ["list"]),
         (serve.app, ["--catalog", "shop", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]),
-        (demo.app, ["--catalog-only"]),
+        (demo.app, ["--catalog-only", "--showroom", str(CHECKOUT / "examples" / "showroom")]),
     ],
 )
 def test_command_that_needs_a_home_ends_with_2_and_says_what_to_set(

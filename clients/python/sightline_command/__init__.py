@@ -7,7 +7,7 @@ most of the time in which it could.
 import signal
 import sys
 
-from sightline_command.allocator import start_again
+from sightline_console.allocator import start_again
 
 
 def main() -> None:

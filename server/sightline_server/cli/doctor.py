@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sightline_command.allocator import TUNABLE, VARIABLE, is_glibc
+from sightline_console.allocator import TUNABLE, VARIABLE, is_glibc
 from sightline_console.terminal import echo, printable
 from sightline_models.defaults import DEFAULT_MODELS
 from sightline_models.errors import ModelError, NoHomeError

@@ -15,7 +15,7 @@ from PIL import Image
 from sightline_client import annotate
 from sightline_client.answers import Answer, AnsweredObject
 from sightline_client.events import Box, RankedProduct
-from sightline_server.cli.demo_page import Page, PageObject, PagePhoto, render
+from sightline_demo.page import Page, PageObject, PagePhoto, render
 
 PHOTO_EDGE = 1080
 THUMBNAIL_EDGE = 120

@@ -21,12 +21,13 @@ from sightline_client.errors import SightlineError as ClientError
 from sightline_client.options import ClientOptions
 from sightline_client.sync import Client
 from sightline_console.terminal import echo, echo_lines
-from sightline_server.cli import demo_catalog, demo_report
+from sightline_demo import report
+from sightline_demo.catalog import ensure
+from sightline_models.places import checkout
 from sightline_server.errors import ErrorKind, SightlineError
 
 app = typer.Typer(help="Search the sample photos and write a page with the results.", add_completion=False)
 
-CHECKOUT = Path(__file__).resolve().parents[3]
 PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 TIMEOUT_S = 30.0
 
@@ -55,23 +56,22 @@ def demo(
         "demo-out"
     ),
     showroom: Annotated[
-        Path, typer.Option(help="Folder with feed.csv, its images, and photos/.", file_okay=False)
-    ] = CHECKOUT / "examples" / "showroom",
+        Path | None,
+        typer.Option(
+            help="Folder with feed.csv, its images, and photos/. [default: examples/showroom of the checkout]",
+            file_okay=False,
+        ),
+    ] = None,
     catalog_only: Annotated[
         bool, typer.Option("--catalog-only", help="Stop after the catalog is built; print its folder.")
     ] = False,
 ) -> None:
     """Build the sample catalog, search every sample photo through a real server, and write a page with the results."""
-    world = Showroom(showroom)
-    if not world.feed.is_file() or not world.photos:
-        raise typer.BadParameter(
-            f"there is no feed.csv with photos/ in {showroom}; the sample world comes with the source checkout",
-            param_hint="--showroom",
-        )
+    world = _sample_world(showroom)
     if not catalog_only:
         _check_writable(out)
     try:
-        catalog = demo_catalog.ensure(world.feed, say=_say)
+        catalog = ensure(world.feed, say=_say)
         if catalog_only:
             echo(str(catalog))
             return
@@ -80,8 +80,24 @@ def demo(
         _fail(error.message, code=2 if error.kind is ErrorKind.CONFIGURATION else 1)
     except ClientError as error:
         _fail(error.one_line() if not isinstance(error, local_server.LocalServerError) else error.message)
-    page = demo_report.write(out, world.feed, answers)
+    page = report.write(out, world.feed, answers)
     _say(f"{_counts(answers)}; open {page}")
+
+
+def _sample_world(folder: Path | None) -> Showroom:
+    """The sample world in `folder`, else that of the checkout; an installed package has none."""
+    source = checkout()
+    root = folder or (source and source / "examples" / "showroom")
+    if root is None:
+        raise typer.BadParameter(
+            "the sample world comes with the source checkout, and this is an installed package; "
+            "name a folder with feed.csv, its images, and photos/",
+            param_hint="--showroom",
+        )
+    world = Showroom(root)
+    if not world.feed.is_file() or not world.photos:
+        raise typer.BadParameter(f"there is no feed.csv with photos/ in {root}", param_hint="--showroom")
+    return world
 
 
 def _check_writable(out: Path) -> None:

@@ -65,7 +65,7 @@ class Page:
 def render(page: Page) -> str:
     """The whole page."""
     classes = {link: f"p{number}" for number, link in enumerate(page.pictures)}
-    style = resources.files("sightline_server.cli").joinpath("demo.css").read_text(encoding="utf-8")
+    style = resources.files("sightline_demo").joinpath("page.css").read_text(encoding="utf-8")
     images = "".join(f".{classes[link]}{{background-image:url({_uri(data)})}}" for link, data in page.pictures.items())
     body = "".join(_photo(number, photo, classes) for number, photo in enumerate(page.photos, 1))
     return (

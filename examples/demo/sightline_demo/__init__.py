@@ -1,0 +1,1 @@
+"""The `sightline demo` command: a user of the client and of the server."""
