@@ -206,7 +206,7 @@ def empty_gpu_index(dimension: int) -> Any:
     config = faiss.GpuIndexFlatConfig()
     config.device = 0
     config.useFloat16 = True
-    # FAISS's kernels take 3.6 times as long for one query on 1M x 1280, 6.7 times for 256 (docs/record/benchmarks.md).
+    # FAISS's kernels take 3.6 times as long for one query on 1M x 1280, 6.7 times for 256 (docs/record/lab).
     config.use_cuvs = library_facts().flavour == "gpu-cuvs"
     return faiss.GpuIndexFlatIP(of_thread.resources, dimension, config)
 
