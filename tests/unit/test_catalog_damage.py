@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -293,7 +294,7 @@ def test_a_log_without_a_guard_is_read_whole_or_again(shop: Path, monkeypatch: p
     stamps = iter([(1, 1, 1), (1, 1, 2), (1, 1, 2), (1, 1, 2)])
 
     def unguarded(path: Path) -> tuple[Any, tuple[int, int, int] | None]:
-        return log_file.sqlite3.connect(immutable, uri=True, isolation_level=None), next(stamps)
+        return sqlite3.connect(immutable, uri=True, isolation_level=None), next(stamps)
 
     monkeypatch.setattr(log_file, "open_for_reading", unguarded)
     monkeypatch.setattr(log_file, "stamp", lambda path: next(stamps))

@@ -130,7 +130,7 @@ def test_a_reader_of_an_earlier_number_is_not_disturbed(living: LivingCatalog) -
 
 
 def test_sequence_numbers_go_on_after_checkpoints_and_restarts(shop: Path) -> None:
-    numbers = []
+    numbers: list[int] = []
     for turn in range(3):
         with LivingCatalog(shop) as living:
             numbers += living.upsert([row(f"n{turn}", unit_vectors(1, turn))]).seqs
