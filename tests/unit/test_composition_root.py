@@ -1,6 +1,7 @@
 """The source of the server is read here: one module joins the parts of a serving process, and all roots use it."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,14 @@ TESTS = LENS.parents[1]
 BUILDERS = tuple(SERVER / "app" / f"{name}.py" for name in ("background", "catalogs", "door", "parts", "pipeline"))
 """The files of `app/` that construct parts."""
 PARENT = SERVER / "workers/serving.py"
-ROOTS = (SERVER / "app/serving.py", SERVER / "workers/worker.py", LENS)
+LONE, WORKER = SERVER / "app/serving.py", SERVER / "workers/worker.py"
+ROOTS = (LONE, WORKER, LENS)
 """The files that start a process which serves calls."""
+OWN = {
+    LONE: {"Metrics", "EngineMetrics", "RegistryShelf", "CatalogReloader", "Reloading", "Running"},
+    WORKER: {"Metrics"},
+}
+"""The classes of the server that each root constructs itself. A part that both need belongs in a builder."""
 STEPS = {"build_front", "build_core", "admit_calls"}
 VALUES = {"SightlineError"}
 """Classes that builders construct and that are not parts."""
@@ -44,6 +51,7 @@ def tree_of(path: Path) -> ast.AST:
     return ast.parse(path.read_text())
 
 
+@cache
 def parts() -> set[str]:
     """The classes of the server that the builders construct."""
     return set[str]().union(*(imported_classes(tree) & calls(tree) for tree in map(tree_of, BUILDERS))) - VALUES
@@ -73,6 +81,12 @@ def test_a_part_built_outside_the_builders_is_reported(path: Path) -> None:
 @pytest.mark.parametrize("path", ROOTS, ids=name_of)
 def test_every_root_takes_the_same_steps(path: Path) -> None:
     assert calls(tree_of(path)) >= STEPS
+
+
+@pytest.mark.parametrize("path", OWN, ids=name_of)
+def test_a_root_constructs_only_what_differs_between_roots(path: Path) -> None:
+    tree = tree_of(path)
+    assert imported_classes(tree) & calls(tree) - VALUES == OWN[path]
 
 
 def test_no_test_and_no_load_test_joins_parts() -> None:

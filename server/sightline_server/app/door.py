@@ -29,7 +29,7 @@ from sightline_server.rpc.listener.tls_files import Contents
 from sightline_server.rpc.reading import Uploads
 from sightline_server.settings import Settings
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
-from sightline_server.telemetry.tracing import OFF, Tracing
+from sightline_server.telemetry.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +40,7 @@ LAST_WORDS_S = 1.0
 class Door:
     """Admission, health, the service and the gRPC server, in the states starting, serving and stopping."""
 
-    def __init__(
-        self, settings: Settings, metrics: Metrics, tracing: Tracing = OFF, *, tls: Contents | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, tracing: Tracing, *, tls: Contents | None) -> None:
         """`tls` is the content of the TLS files when they were last valid, for a worker that starts while they are not.
 
         Raises `SightlineError` of kind CONFIGURATION when the TLS files cannot be used.

@@ -27,7 +27,7 @@ from sightline_server.stages.photo_threads import PhotoThreads, large_photo_thre
 from sightline_server.stages.processes.pool import ENDS, DecodeProcesses
 from sightline_server.stages.search import Found, VectorQuery, search
 from sightline_server.telemetry.metrics import BatcherMetrics, Metrics
-from sightline_server.telemetry.tracing import OFF, Tracing
+from sightline_server.telemetry.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ async def build_pipeline(
     engine: Engine,
     catalogs: Catalogs,
     metrics: Metrics,
-    tracing: Tracing = OFF,
+    tracing: Tracing,
 ) -> Pipeline:
     """The pipeline of `engine` and `catalogs`; what it starts ends with `stack`.
 
