@@ -1,7 +1,6 @@
 """The caller's end of the control socket: finds the servers of this user and asks one of them.
 
-Rule: a runtime folder is trusted only if it belongs to this user and no other user can enter it; its name names the
-process that it belongs to.
+Rule: a runtime folder is believed only if it is this user's and nobody else can enter it; its name tells whose it is.
 """
 
 import os
@@ -14,7 +13,7 @@ from sightline_server.control.protocol import MOST_BYTES, SOCKET, Reloaded, repo
 from sightline_server.errors import ErrorKind, SightlineError
 
 SERVICE_FOLDER = Path("/run/sightline")
-"""The folder in which the systemd unit keeps the runtime folder, because the service has a private /tmp."""
+"""Where the systemd unit puts the runtime folder, because the service has a /tmp of its own."""
 
 
 def sockets() -> dict[int, Path]:
@@ -68,7 +67,7 @@ def unreachable(what: str, found: dict[int, Path]) -> SightlineError:
     return SightlineError(
         ErrorKind.CONFIGURATION,
         f"{what} of this user has a control socket{others}. Run this as the user of the server, with the same "
-        "XDG_RUNTIME_DIR and TMPDIR; a service or a container with a private /tmp is reloaded by SIGHUP",
+        "XDG_RUNTIME_DIR and TMPDIR; a service or a container with a /tmp of its own is reloaded by SIGHUP",
     )
 
 

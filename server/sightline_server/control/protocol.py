@@ -1,4 +1,4 @@
-"""The two lines of a control call: the catalogs to open again, and the outcome of each.
+"""The two lines of a control call: which catalogs to open again, and what became of each.
 
 Rule: plain JSON, and nothing that is not a name, a revision or a public message.
 """
@@ -15,7 +15,7 @@ MOST_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """The outcome of one catalog: the revision `before` and the one that is served `now`.
+    """What became of one catalog: the revision `before` and the one that is served `now`.
 
     `error` says why the catalog could not be opened again; then `now` is `before`. It is empty otherwise.
     """
