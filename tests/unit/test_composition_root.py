@@ -12,7 +12,8 @@ from tests.support import lens
 SERVER = Path(sightline_server.__file__).parent
 LENS = Path(lens.__file__)
 TESTS = LENS.parents[1]
-BUILDERS = tuple(SERVER / "app" / f"{name}.py" for name in ("background", "catalogs", "door", "parts", "pipeline"))
+FILES = ("background", "batchers", "catalogs", "door", "parts", "pipeline")
+BUILDERS = tuple(SERVER / "app" / f"{name}.py" for name in FILES)
 """The files of `app/` that construct parts."""
 PARENT = SERVER / "workers/serving.py"
 LONE, WORKER = SERVER / "app/serving.py", SERVER / "workers/worker.py"

@@ -1,0 +1,125 @@
+"""The three batchers of a process: frames for the detector, crops for the embedder, queries for the catalogs."""
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline_server.app.clock import clock
+from sightline_server.batching.batcher import BatchFunction, MicroBatcher
+from sightline_server.batching.window import Window
+from sightline_server.domain.models import DETECTOR, EMBEDDER, ModelSpec
+from sightline_server.domain.request import Lane
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.ports import Engine
+from sightline_server.settings import BatchSettings, Settings
+from sightline_server.stages.detect import RawDetections, split_answer
+from sightline_server.stages.embed import split_embeddings
+from sightline_server.stages.search import Found, VectorQuery, search
+from sightline_server.telemetry.metrics import BatcherMetrics, Metrics
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+Pixels = NDArray[np.uint8]
+Embedding = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device that runs batches: the most items of one call (0: any number), and the calls that keep it busy."""
+
+    max_batch: int
+    slots: int
+
+    @classmethod
+    def of(cls, spec: ModelSpec) -> Self:
+        """A model: one call for each instance, and one that is there already when the first of them ends."""
+        return cls(spec.max_batch_size, spec.instances + 1)
+
+
+INDEX = Device(max_batch=0, slots=1)
+"""One owner thread, whatever the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batchers:
+    """The batchers that all calls of a process share."""
+
+    frames: MicroBatcher[Pixels, RawDetections]
+    crops: MicroBatcher[Pixels, Embedding]
+    queries: MicroBatcher[VectorQuery, Found]
+
+
+def build_batchers(stack: AsyncExitStack, settings: Settings, engine: Engine, metrics: Metrics) -> Batchers:
+    """The batchers in front of the models of `engine` and of the catalogs; they close with `stack`.
+
+    Raises `SightlineError` of kind CONFIGURATION when one photo's objects do not fit into a batch.
+    """
+    part, detector, embedder = settings.batching, engine.spec(DETECTOR), engine.spec(EMBEDDER)
+    batchers = Batchers(
+        frames=batcher(stack, "frames", detection_by(engine), part.frames, Device.of(detector), metrics),
+        crops=batcher(stack, "crops", embedding_by(engine), part.crops, Device.of(embedder), metrics),
+        queries=batcher(stack, "queries", search_all, part.queries, INDEX, metrics),
+    )
+    check_capacity(batchers, settings)
+    return batchers
+
+
+def detection_by(engine: Engine) -> BatchFunction[Pixels, RawDetections]:
+    """The function that runs the detector of `engine` on inputs uint8 [H,W,3]."""
+    spec = engine.spec(DETECTOR)
+
+    async def detect(items: Sequence[Pixels], *, deadline: float) -> list[RawDetections]:
+        answer = await engine.runner(DETECTOR).infer({"IMAGES": items}, deadline=deadline)
+        return split_answer(answer, len(items), spec)
+
+    return detect
+
+
+def embedding_by(engine: Engine) -> BatchFunction[Pixels, Embedding]:
+    """The function that runs the embedder of `engine` on crops uint8 [H,W,3]."""
+    spec = engine.spec(EMBEDDER)
+
+    async def embed(items: Sequence[Pixels], *, deadline: float) -> list[Embedding]:
+        answer = await engine.runner(EMBEDDER).infer({"CROPS": items}, deadline=deadline)
+        return list(split_embeddings(answer, len(items), spec))
+
+    return embed
+
+
+async def search_all(items: Sequence[VectorQuery], *, deadline: float) -> list[Found]:
+    """Searches each query in its own snapshot; a search that runs is not interrupted at `deadline`."""
+    return await search(items)
+
+
+def check_capacity(batchers: Batchers, settings: Settings) -> None:
+    """Raises `SightlineError` of kind CONFIGURATION when one photo's objects do not fit into a batch or its queue."""
+    part, limits = settings.batching, settings.limits
+    objects = max(limits.max_objects, limits.max_regions)
+    capacity = min(
+        batchers.crops.max_batch, batchers.queries.max_batch, part.crops.max_waiting, part.queries.max_waiting
+    )
+    if objects > capacity:
+        raise SightlineError(
+            ErrorKind.CONFIGURATION, f"one photo may have {objects} objects, but a batch or its queue holds {capacity}"
+        )
+
+
+def batcher(
+    stack: AsyncExitStack,
+    name: str,
+    run: BatchFunction[ItemT, ResultT],
+    settings: BatchSettings,
+    device: Device,
+    metrics: Metrics,
+) -> MicroBatcher[ItemT, ResultT]:
+    """A batcher that closes with `stack`, with the settings as far as `device` allows them."""
+    max_batch = min(settings.max_batch, device.max_batch) if device.max_batch else settings.max_batch
+    window: Window[ItemT] = Window(max_batch=max_batch, max_waiting=settings.max_waiting, lanes=len(Lane))
+    slots = settings.slots or device.slots
+    batching = MicroBatcher(run, window, slots=slots, clock=clock, observer=BatcherMetrics(metrics, name))
+    stack.push_async_callback(batching.close)
+    return batching
