@@ -13,18 +13,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import pytest_asyncio
 from numpy.typing import NDArray
 from PIL import Image
 
 from sightline_models.onnx_runtime import onnxruntime
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
-from sightline_server.domain.models import DETECTOR, EMBEDDER, ModelSpec, Role, identity
+from sightline_server.domain.models import DETECTOR, EMBEDDER, DetectorSpec, EmbedderSpec, ModelSpec, Role, identity
 from sightline_server.settings import DetectionSettings
 from sightline_server.stages.crop import crop
 from sightline_server.stages.detect import detector_input, split_answer, to_scene
 from sightline_server.triton.engine import TritonEngine
-from sightline_server.triton.specs import BOTH, Contract, ServedModel, Tensor, check
+from sightline_server.triton.specs import (
+    BOTH,
+    DETECTOR_CONTRACT,
+    EMBEDDER_CONTRACT,
+    Contract,
+    ServedModel,
+    Tensor,
+    check,
+    read_detector,
+    read_embedder,
+)
 from sightline_server.triton.stored import read_stored
 from tests.support.catalogs import row, unit_vectors, write_catalog
 from tests.support.engine import embedded_engine
@@ -36,7 +47,6 @@ from tests.support.tiny_models import (
     detector_model,
     echo_detector,
     echo_embedder,
-    embedder_model,
     weigher_model,
     write_model,
 )
@@ -76,10 +86,12 @@ async def seen_by_detector(engine: TritonEngine, pixels: Pixels) -> Pixels:
     return pixels_seen
 
 
-async def embedded(engine: TritonEngine, pixels: Pixels, box: Box) -> NDArray[np.float32]:
-    """The echo embedder's answer for a part of a photo."""
-    part = crop(Frame(pixels), box, engine.spec(EMBEDDER)).pixels
-    answer = await engine.runner(EMBEDDER).infer({"CROPS": [part]}, deadline=None)
+async def embedded(
+    engine: TritonEngine, pixels: Pixels, box: Box, role: Role[EmbedderSpec] = EMBEDDER
+) -> NDArray[np.float32]:
+    """The answer of the echo embedder in `role` for a part of a photo."""
+    part = crop(Frame(pixels), box, engine.spec(role)).pixels
+    answer = await engine.runner(role).infer({"CROPS": [part]}, deadline=None)
     embedding: NDArray[np.float32] = answer["EMBEDDINGS"][0]
     return embedding
 
@@ -157,43 +169,64 @@ async def test_a_third_role_a_squashed_photo_and_a_center_crop_are_served(tmp_pa
             engine.runner(Role("other"))
 
 
-@pytest.mark.parametrize("resampler", ["pillow-bicubic", "lanczos"])
-async def test_a_letterbox_on_114_and_pillows_resampler_are_served(tmp_path: Path, resampler: str) -> None:
-    letterbox = {"resize": "letterbox", "fill": 114, "resample": "nearest"}
-    repository = own_models(tmp_path, letterbox, {"resize": CROP, "crop_ratio": 0.8, "resample": resampler})
-    async with running(repository) as engine:
-        pattern = noise(8, 4)
-        seen = await seen_by_detector(engine, pattern)
-        assert (seen[8:24] == enlarged(pattern, 4, 4)).all()
-        assert (seen[:8] == 114).all() and (seen[24:] == 114).all()
-        photo = noise(120, 80)
-        filter = Image.Resampling.BICUBIC if "bicubic" in resampler else Image.Resampling.LANCZOS
-        middle = np.asarray(Image.fromarray(photo).resize((60, 40), filter))[4:36, 14:46]
-        np.testing.assert_allclose(await embedded(engine, photo, Box.whole()), echoed(middle), atol=1e-6)
+LETTERBOX = {"resize": "letterbox", "fill": 114, "resample": "nearest"}
+EMBEDDERS = {"pillow-bicubic": EMBEDDER, "lanczos": Role[EmbedderSpec]("embedder-lanczos")}
+"""The role of the embedder whose images are resampled so."""
+MAPPED: dict[str, tuple[Facts, tuple[float, float], tuple[float, float]]] = {
+    "squash": ({"resize": "squash", "resample": "nearest"}, (1, 1), (0, 0)),
+    "letterbox": (LETTERBOX, (1, 2), (0, 0.5)),
+    "top-left": ({"resize": "letterbox", "fill": 114, "align": "top-left"}, (1, 2), (0, 0)),
+    "center-crop": ({"resize": "center-crop"}, (0.5, 1), (-0.25, 0)),
+}
+"""Preprocess of a detector -> scale and offset of its boxes on a photo of 200 x 100 pixels."""
+DETECTORS = {name: Role[DetectorSpec](f"detector-{name}") for name in MAPPED}
 
 
-@pytest.mark.parametrize(
-    ("facts", "scale", "offset"),
-    [
-        ({"resize": "squash", "resample": "nearest"}, (1, 1), (0, 0)),
-        ({"resize": "letterbox", "fill": 114, "resample": "nearest"}, (1, 2), (0, 0.5)),
-        ({"resize": "letterbox", "fill": 114, "align": "top-left"}, (1, 2), (0, 0)),
-        ({"resize": "center-crop"}, (0.5, 1), (-0.25, 0)),
-    ],
-)
-async def test_boxes_of_a_served_detector_are_mapped_back(
-    tmp_path: Path, facts: Facts, scale: tuple[float, float], offset: tuple[float, float]
-) -> None:
-    labels = {"labels": list(LABELS), "preprocess": facts, "vocabulary": {"people": []}}
-    write_model(tmp_path, "detector", detector_model(), labels, max_batch_size=8)
-    write_model(tmp_path, "embedder", embedder_model(), {}, max_batch_size=8)
-    async with running(tmp_path) as engine:
-        spec = engine.spec(DETECTOR)
-        seen = detector_input(Frame(np.full((100, 200, 3), 250, np.uint8)), spec)
-        answer = await engine.runner(DETECTOR).infer({"IMAGES": [seen.pixels]}, deadline=None)
-        raw = split_answer(answer, 1, spec)[0]
-        settings = DetectionSettings(min_score=0.6, same_box_iou=1, not_products=frozenset())
-        products = to_scene(raw, seen.placement, spec, settings).products
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def many(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TritonEngine]:
+    """An engine that serves all models of the tests below, each in a role of its own."""
+    folder = tmp_path_factory.mktemp("many")
+    own_models(folder, LETTERBOX, {})
+    for resampler, embedder in EMBEDDERS.items():
+        facts = {"preprocess": {"resize": CROP, "crop_ratio": 0.8, "resample": resampler}}
+        write_model(folder, embedder, echo_embedder(SIZE), facts, max_batch_size=8)
+    for name, detector in DETECTORS.items():
+        labels = {"labels": list(LABELS), "preprocess": MAPPED[name][0], "vocabulary": {"people": []}}
+        write_model(folder, detector, detector_model(), labels, max_batch_size=8)
+    others: list[ServedModel[Any]] = [ServedModel(EMBEDDERS["lanczos"], EMBEDDER_CONTRACT, read_embedder)]
+    others += [ServedModel(role, DETECTOR_CONTRACT, read_detector) for role in DETECTORS.values()]
+    async with running(folder, (*BOTH, *others)) as engine:
+        yield engine
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_letterbox_on_114_is_served(many: TritonEngine) -> None:
+    pattern = noise(8, 4)
+    seen = await seen_by_detector(many, pattern)
+    assert (seen[8:24] == enlarged(pattern, 4, 4)).all()
+    assert (seen[:8] == 114).all() and (seen[24:] == 114).all()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("resampler", EMBEDDERS)
+async def test_resamplers_of_pillow_are_served(many: TritonEngine, resampler: str) -> None:
+    photo = noise(120, 80)
+    filter = Image.Resampling.BICUBIC if "bicubic" in resampler else Image.Resampling.LANCZOS
+    middle = np.asarray(Image.fromarray(photo).resize((60, 40), filter))[4:36, 14:46]
+    found = await embedded(many, photo, Box.whole(), EMBEDDERS[resampler])
+    np.testing.assert_allclose(found, echoed(middle), atol=1e-6)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("name", MAPPED)
+async def test_boxes_of_a_served_detector_are_mapped_back(many: TritonEngine, name: str) -> None:
+    _, scale, offset = MAPPED[name]
+    spec = many.spec(DETECTORS[name])
+    seen = detector_input(Frame(np.full((100, 200, 3), 250, np.uint8)), spec)
+    answer = await many.runner(DETECTORS[name]).infer({"IMAGES": [seen.pixels]}, deadline=None)
+    raw = split_answer(answer, 1, spec)[0]
+    settings = DetectionSettings(min_score=0.6, same_box_iou=1, not_products=frozenset())
+    products = to_scene(raw, seen.placement, spec, settings).products
     boxes = [(each.box.x_min, each.box.y_min, each.box.x_max, each.box.y_max) for each in products]
     mapped = cell_boxes() * [*scale, *scale] - [*offset, *offset]
     whole = [box for box, score in zip(mapped, raw[1], strict=True) if score >= 0.6]

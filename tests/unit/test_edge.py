@@ -36,6 +36,7 @@ from sightline_server.rpc.reading import Uploads
 from sightline_server.settings import Settings
 from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.metrics import Metrics
+from sightline_server.telemetry.tracing import OFF
 from tests.support.asking import asked, box, events_of, kinds
 from tests.support.lens import Failed, FakeEngine, FakeSnapshot, details_of, failed, serving, until
 from tests.support.prices import GET_PRICE, NAME, GetPriceRequest, Price, PriceService
@@ -110,7 +111,7 @@ async def two_services() -> AsyncIterator[TwoServices]:
             uploads=Uploads(ByteBudget(settings.limits.request_budget_bytes, clock=clock), settings.limits, clock),
         )
         lens = LensService(edge=edge, limits=settings.limits, catalogs=settings.catalog_names)
-        lens.pipeline = await build_pipeline(stack, settings, engine, registry, metrics)
+        lens.pipeline = await build_pipeline(stack, settings, engine, registry, metrics, OFF)
         services: list[Service] = [lens, PriceService(edge, registry)]
         health = Health(admission, [each.name for each in services], settings.limits, metrics, clock)
         server = rpc_server.build(services, health, settings.server, settings.limits, metrics)
