@@ -184,7 +184,7 @@ DETECTORS = {name: Role[DetectorSpec](f"detector-{name}") for name in MAPPED}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def many(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TritonEngine]:
-    """An engine that serves all models of the tests below, each in a role of its own."""
+    """An engine that serves all models of the tests below, each in a separate role."""
     folder = tmp_path_factory.mktemp("many")
     own_models(folder, LETTERBOX, {})
     for resampler, embedder in EMBEDDERS.items():
