@@ -3,7 +3,7 @@
 ONNX Runtime's CUDA provider builds the plan of every convolution again whenever a session gets another batch size than
 in the call before (onnxruntime issue 23006). Measured on an H100 with the default embedder: 500 ms for a call that
 takes 2 ms otherwise, and nearly every batch has another size than the last.
-Rule: a session only ever gets batches of its own size; each has run once before the model counts as loaded.
+Rule: a session gets batches of one size only; each has run once before the model counts as loaded.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from model_cores import Arrays
 from numpy.typing import NDArray
 
 STEPS = (1, 2, 4, 8, 16, 32, 64)
-"""Batch sizes below a model's largest. Each session has memory of its own: with 11 sizes up to 64 the two default
+"""Batch sizes below a model's largest. Each session has its own memory: with 11 sizes up to 64 the two default
 models took 15.7 GB of an H100's memory. A padded batch costs at most what the next size costs."""
 DTYPES = {
     "tensor(bool)": np.bool_,
@@ -63,7 +63,7 @@ class FixedBatches:
         """The outputs of a batch, in parts of the largest size where it is larger.
 
         A batch of zeros only is sent to overwrite what earlier batches left in the device's memory, and every session
-        has memory of its own: it runs in all those that are not larger.
+        has its own memory: it runs in all those that are not larger.
         """
         count = len(next(iter(feed.values())))
         if count > self._largest:
@@ -85,7 +85,7 @@ def part_of(feed: dict[str, NDArray[Any]], first: int, end: int) -> dict[str, ND
 
 
 def padded(array: NDArray[Any], size: int) -> NDArray[Any]:
-    """The array with zeros behind its samples, up to `size` of them; itself where it has as many."""
+    """The array with samples of zeros appended, up to `size`; the array itself where it has as many."""
     if len(array) == size:
         return array
     wider = np.zeros((size, *array.shape[1:]), array.dtype)
@@ -94,7 +94,7 @@ def padded(array: NDArray[Any], size: int) -> NDArray[Any]:
 
 
 def is_blank(feed: dict[str, NDArray[Any]]) -> bool:
-    """Whether all inputs are zeros; a first sample that is not is enough to tell."""
+    """Returns whether all inputs are zeros; a first sample with other values decides it quickly."""
     return not any(array[:1].any() or array.any() for array in feed.values())
 
 

@@ -3,7 +3,7 @@
 The files of this folder are copied next to `python/` in the engine's backend directory and run in Triton's stub
 processes, in the engine's own environment: so they import numpy, ONNX Runtime and `triton_python_backend_utils` and
 nothing of Sightline. This one is Triton's side, onnx_sessions.py is ONNX Runtime's, onnx_runtime.py loads it without
-its telemetry, model_cores.py deals pictures to cores, fixed_batches.py serves a GPU.
+its telemetry, model_cores.py assigns images to cores, fixed_batches.py serves a GPU.
 Rule: one `config.pbtxt` means the same here and on the native backend, parameter names included.
 """
 
@@ -67,12 +67,12 @@ def joined(members: Sequence[Arrays]) -> Arrays:
 
 
 def patience_s(requests: Sequence[Any]) -> float:
-    """The longest timeout of the requests; a request without one waits for ever."""
+    """The longest timeout of the requests; infinite if one has none."""
     return max(request.timeout() / 1e6 or math.inf for request in requests)
 
 
 def refusals(count: int, error: BaseException) -> list[Any]:
-    """An error for each of `count` requests, with Triton's own message where their time was over."""
+    """An error for each of `count` requests, with Triton's own message where their timeout had expired."""
     words = (
         "Request timeout expired" if isinstance(error, TimeoutError) else "ONNX Runtime failed: " + type(error).__name__
     )

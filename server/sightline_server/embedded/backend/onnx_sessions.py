@@ -16,7 +16,7 @@ def parameter(config: dict[str, Any], key: str, default: str) -> str:
 
 
 ALGORITHM_SEARCHES = {"0": "EXHAUSTIVE", "1": "HEURISTIC", "2": "DEFAULT"}
-"""How cuDNN chooses the algorithm of a convolution, by the numbers that the native backend reads."""
+"""cuDNN's methods of choosing the algorithm of a convolution, by the numbers that the native backend reads."""
 
 
 def providers(kind: str, device_id: str, config: dict[str, Any]) -> list[Any]:
