@@ -106,14 +106,14 @@ def parse_listener(text: str) -> Address:
     try:
         return parse(text)
     except ValueError as error:
-        raise ValueError(f"cannot listen on {shown(text)}: {error}") from None
+        raise ValueError(f"cannot listen on {masked_address(text)}: {error}") from None
 
 
 def parse_tcp_listener(text: str) -> TcpAddress:
     """As `parse_listener`, for listeners that have no Unix socket. Raises `ValueError`."""
     address = parse_listener(text)
     if isinstance(address, UnixAddress):
-        raise ValueError(f"cannot listen on {shown(text)}: only TCP is possible here; {EXPECTED}")
+        raise ValueError(f"cannot listen on {masked_address(text)}: only TCP is possible here; {EXPECTED}")
     return address
 
 
@@ -128,7 +128,7 @@ def parse_target(text: str) -> Address:
         if isinstance(address, TcpAddress) and address.port == 0:
             raise ValueError("port 0 cannot be connected to")
     except ValueError as error:
-        raise ValueError(f"cannot connect to {shown(text)}: {error}") from None
+        raise ValueError(f"cannot connect to {masked_address(text)}: {error}") from None
     if isinstance(address, TcpAddress) and address.host in UNSPECIFIED:
         return TcpAddress(UNSPECIFIED[address.host], address.port)
     return address
@@ -147,8 +147,8 @@ def parse_endpoint(text: str) -> str:
         has_port = re.fullmatch(r"\[[^\]]*\]|[^:]*", rest) is None
         parse_target(rest if has_port or scheme == "http" else f"{rest}:443")
     except ValueError as error:
-        reason = str(error).rpartition(f"{shown(rest)}: ")[2]
-        raise ValueError(f"cannot connect to {shown(text)}: {reason}") from None
+        reason = str(error).rpartition(f"{masked_address(rest)}: ")[2]
+        raise ValueError(f"cannot connect to {masked_address(text)}: {reason}") from None
     return text
 
 
@@ -233,7 +233,7 @@ def checked_port(port: str) -> int:
     return int(port)
 
 
-def shown(text: str) -> str:
+def masked_address(text: str) -> str:
     """An address as a message shows it: printable, of bounded length, without credentials."""
     printable = text if text.isprintable() else ascii(text)[1:-1]
     if "@" in printable:

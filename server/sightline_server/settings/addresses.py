@@ -22,7 +22,7 @@ from sightline_server.domain.address import (
 T = TypeVar("T")
 
 
-def checked(parse: Callable[[str], T]) -> Callable[[Any], Any]:
+def parsed_by(parse: Callable[[str], T]) -> Callable[[Any], Any]:
     """A validator that parses what is written by `parse` and reports its `ValueError` as it is."""
 
     def validate(value: Any) -> Any:
@@ -37,7 +37,7 @@ def checked(parse: Callable[[str], T]) -> Callable[[Any], Any]:
 
 
 AS_TEXT = PlainSerializer(lambda address: None if address is None else str(address), return_type=str | None)
-Listener = Annotated[Address, BeforeValidator(checked(parse_listener)), AS_TEXT, NoDecode]
-TcpListener = Annotated[TcpAddress, BeforeValidator(checked(parse_tcp_listener)), AS_TEXT, NoDecode]
-Target = Annotated[Address | None, BeforeValidator(checked(parse_target)), AS_TEXT, NoDecode]
-Endpoint = Annotated[str | None, BeforeValidator(checked(parse_endpoint))]
+Listener = Annotated[Address, BeforeValidator(parsed_by(parse_listener)), AS_TEXT, NoDecode]
+TcpListener = Annotated[TcpAddress, BeforeValidator(parsed_by(parse_tcp_listener)), AS_TEXT, NoDecode]
+Target = Annotated[Address | None, BeforeValidator(parsed_by(parse_target)), AS_TEXT, NoDecode]
+Endpoint = Annotated[str | None, BeforeValidator(parsed_by(parse_endpoint))]

@@ -30,7 +30,7 @@ from sightline_server.settings.server import ServerSettings
 from sightline_server.settings.telemetry import LogSettings, TracingSettings
 
 
-def expanded(home: Any) -> Any:
+def expand_home(home: Any) -> Any:
     """The user's `home` with `~` replaced: an empty one is the default, one below a missing home folder is None."""
     return find_home({HOME_VARIABLE: str(home)}) if isinstance(home, str | Path) else home
 
@@ -46,7 +46,7 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    home: Annotated[Path | None, BeforeValidator(expanded)] = Field(default_factory=find_home)
+    home: Annotated[Path | None, BeforeValidator(expand_home)] = Field(default_factory=find_home)
     """Folder for engine, models and catalogs; None outside of a checkout for a user without a home folder."""
     server: ServerSettings = ServerSettings()
     limits: LimitSettings = LimitSettings()
