@@ -167,7 +167,7 @@ LATENCY = Row(
         ),
         Panel(
             "Mean seconds of a call by stage",
-            "Where the time goes, waiting for a batch included. The stack is a call's mean.",
+            "Where the time goes, waiting for a batch included. Objects overlap, so the stack may exceed the call.",
             "s",
             (
                 Query(

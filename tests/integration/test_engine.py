@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sightline_server import owned_names
-from sightline_server.domain.models import DETECTOR, EMBEDDER, DetectorSpec, EmbedderSpec
+from sightline_server.domain.models import DETECTOR, EMBEDDER, BatchCost, DetectorSpec, EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton import regions
 from sightline_server.triton.engine import TritonEngine
@@ -57,6 +57,8 @@ async def test_specs_come_from_the_live_models(tiny_engine: TritonEngine) -> Non
     assert detector.max_batch_size == 16
     assert isinstance(embedder, EmbedderSpec)
     assert (embedder.height, embedder.width, embedder.dimension) == (EMBEDDER_SIZE, EMBEDDER_SIZE, EMBEDDER_DIMENSION)
+    # KIND_AUTO in config.pbtxt; Triton's live configuration names the device that it became.
+    assert embedder.batch_cost is BatchCost.LINEAR
 
 
 async def test_answers_are_those_of_the_models(tiny_engine: TritonEngine) -> None:

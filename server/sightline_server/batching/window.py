@@ -1,7 +1,7 @@
 """The queue of a batcher: which entries wait, go next or are dropped. Sans-IO: no clock, no tasks, no locks.
 
 Rule: every offered entry leaves the queue exactly once: in a batch, expired, or withdrawn. Lower lanes go first; within
-a lane the order is kept. Entries are never split, so that the items of one photo share a batch.
+a lane the order is kept. Entries are never split, so that items that were submitted together share a batch.
 """
 
 from collections import deque

@@ -36,6 +36,9 @@ class LensServiceStub:
     Search: _grpc.UnaryStreamMultiCallable[_lens_service_pb2.SearchRequest, _lens_service_pb2.SearchResponse]
     """Streams Accepted, Detected, then one ObjectResults or ObjectFailure per object, then Done.
 
+    The results of an object are sent when they are known: on a CPU those of the best object come while the others are
+    still being embedded.
+
     A call that is refused is refused before Accepted. Every error carries google.rpc.Status details: ErrorInfo
     always, BadRequest for INVALID_ARGUMENT, RetryInfo for UNAVAILABLE and RESOURCE_EXHAUSTED.
     """
@@ -47,6 +50,9 @@ class LensServiceAsyncStub(LensServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Search: _aio.UnaryStreamMultiCallable[_lens_service_pb2.SearchRequest, _lens_service_pb2.SearchResponse]  # type: ignore[assignment]
     """Streams Accepted, Detected, then one ObjectResults or ObjectFailure per object, then Done.
+
+    The results of an object are sent when they are known: on a CPU those of the best object come while the others are
+    still being embedded.
 
     A call that is refused is refused before Accepted. Every error carries google.rpc.Status details: ErrorInfo
     always, BadRequest for INVALID_ARGUMENT, RetryInfo for UNAVAILABLE and RESOURCE_EXHAUSTED.
@@ -62,6 +68,9 @@ class LensServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_lens_service_pb2.SearchResponse], _abc.AsyncIterator[_lens_service_pb2.SearchResponse]]:
         """Streams Accepted, Detected, then one ObjectResults or ObjectFailure per object, then Done.
+
+        The results of an object are sent when they are known: on a CPU those of the best object come while the others are
+        still being embedded.
 
         A call that is refused is refused before Accepted. Every error carries google.rpc.Status details: ErrorInfo
         always, BadRequest for INVALID_ARGUMENT, RetryInfo for UNAVAILABLE and RESOURCE_EXHAUSTED.
