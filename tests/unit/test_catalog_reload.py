@@ -13,6 +13,7 @@ from sightline_server.app import reload as reload_module
 from sightline_server.app.catalogs import new_registry
 from sightline_server.app.reload import CatalogReloader, RegistryShelf, Reloading
 from sightline_server.control.protocol import Reloaded
+from sightline_server.index.living import LivingCatalog
 from sightline_server.index.opening import open_snapshot
 from sightline_server.index.registry import Registry
 from sightline_server.telemetry.catalogs import CatalogMetrics
@@ -54,6 +55,26 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
             registry.publish(await open_snapshot(path, name, SPEC, device))
         reloader = CatalogReloader(RegistryShelf(folders, registry, device, SPEC), observer)
         yield Served(tmp_path, registry, reloader, metrics)
+
+
+async def test_a_revision_of_a_changed_catalog_is_served_after_a_reload_and_so_is_its_rollback(served: Served) -> None:
+    built = served.revision("a")
+    with LivingCatalog(served.a) as living:
+        living.upsert([row("new", unit_vectors(1, 90))])
+        changed = living.checkpoint().name
+    (report, other) = await served.reloader.reload()
+    assert (report.before, report.now, report.error) == (built, changed, "")
+    assert other.before == other.now
+    with served.registry.lease("a") as snapshot:
+        (found,) = await snapshot.nearest(unit_vectors(1, 90), 1)
+        assert found[0].product_id == "new"
+    with LivingCatalog(served.a) as living:
+        living.store.rollback(1)
+    await served.reloader.reload(["a"])
+    with served.registry.lease("a") as snapshot:
+        assert snapshot.product_count == 3
+        (found,) = await snapshot.nearest(unit_vectors(1, 90), 3)
+        assert "new" not in {neighbour.product_id for neighbour in found}
 
 
 async def test_a_catalog_that_changed_is_replaced_and_the_other_stays(served: Served) -> None:
