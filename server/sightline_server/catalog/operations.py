@@ -82,8 +82,8 @@ class Layout:
         return {OpKind.UPSERT: self.schema, OpKind.UPDATE: self.light, OpKind.DELETE: None}[kind]
 
     def table(self, rows: Sequence[pa.RecordBatch]) -> pa.Table:
-        """The rows together."""
-        return pa.Table.from_batches(rows, schema=self.schema)
+        """The rows together, in one piece."""
+        return pa.Table.from_batches(rows, schema=self.schema).combine_chunks()
 
 
 def fingerprint(writes: Iterable[Write]) -> bytes:

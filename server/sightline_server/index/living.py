@@ -113,8 +113,11 @@ class LivingCatalog:
 
 def batches(rows: Sequence[CatalogRow], dimension: int) -> list[pa.RecordBatch]:
     """Each product as a batch of one row."""
+    if not rows:
+        return []
     try:
-        return [to_table([row], dimension).combine_chunks().to_batches()[0] for row in rows]
+        together = to_table(rows, dimension).combine_chunks().to_batches()[0]
+        return [together.slice(position, 1) for position in range(len(rows))]
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         message = "a value of a product cannot be stored; check it for characters that are not Unicode text"
         raise SightlineError(ErrorKind.INVALID_REQUEST, message) from error
