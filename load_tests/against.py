@@ -22,12 +22,12 @@ from typing import Self
 
 import numpy as np
 
-from load_tests.generator import Generator
-from load_tests.machine import tree_cpu_s
-from load_tests.photos import ROOT, SHOWROOM, read_photos
-from load_tests.records import Run, milliseconds
-from load_tests.scrapes import Between, scrape
-from load_tests.tasks import Due
+from load_tests.generator.photos import ROOT, SHOWROOM, read_photos
+from load_tests.generator.process import Generator
+from load_tests.generator.records import Run, milliseconds
+from load_tests.generator.tasks import Due
+from load_tests.observe.machine import tree_cpu_s
+from load_tests.observe.scrapes import Between, scrape
 from sightline_client.local_server import LocalServer
 
 PATHS = ("server", "clients/python", "protos/python")

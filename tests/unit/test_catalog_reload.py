@@ -65,13 +65,13 @@ async def test_a_revision_of_a_changed_catalog_is_served_after_a_reload_and_so_i
     (report, other) = await served.reloader.reload()
     assert (report.before, report.now, report.error) == (built, changed, "")
     assert other.before == other.now
-    with served.registry.lease("a") as snapshot:
+    with served.registry.lease(pass_to("a")) as snapshot:
         (found,) = await snapshot.nearest(unit_vectors(1, 90), 1)
         assert found[0].product_id == "new"
     with LivingCatalog(served.a) as living:
         living.store.rollback(1)
     await served.reloader.reload(["a"])
-    with served.registry.lease("a") as snapshot:
+    with served.registry.lease(pass_to("a")) as snapshot:
         assert snapshot.product_count == 3
         (found,) = await snapshot.nearest(unit_vectors(1, 90), 3)
         assert "new" not in {neighbour.product_id for neighbour in found}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from load_tests.against import PATHS, Figures, compared, environment
-from load_tests.photos import ROOT
-from load_tests.records import CODES, Run
+from load_tests.generator.photos import ROOT
+from load_tests.generator.records import CODES, Run
 
 
 def run(first: list[float], ended: list[float], codes: list[str]) -> Run:
