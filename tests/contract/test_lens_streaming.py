@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import grpc
@@ -61,13 +62,17 @@ def engine_on_a_cpu() -> FakeEngine:
     return engine
 
 
+SLOTS = {"crops": {"slots": 2}}
+"""As many as the default settings give a model with one instance."""
+
+
 @asynccontextmanager
-async def on_a_cpu(*, slots: int = 2) -> AsyncIterator[tuple[Served, HeldRunner]]:
+async def on_a_cpu() -> AsyncIterator[tuple[Served, HeldRunner]]:
     """A server on such an engine that holds what is embedded after the first batch."""
     engine = engine_on_a_cpu()
     embedder = HeldRunner(embeddings)
     engine.models["embedder"] = embedder
-    async with serving(engine=engine, batching={"crops": {"slots": slots}}) as served:
+    async with serving(engine=engine, batching=SLOTS) as served:
         yield served, embedder
 
 
@@ -109,18 +114,23 @@ async def test_the_first_object_is_answered_while_the_others_are_embedded() -> N
         assert left_calls(served) == {}
 
 
-async def test_the_first_object_is_embedded_first_behind_another_photo() -> None:
-    async with on_a_cpu(slots=1) as (served, embedder):
-        first = served.search(asked())
-        await read(first, 3)
+async def test_photos_that_find_the_embedder_at_work_stay_whole_and_fill_its_batches() -> None:
+    async with on_a_cpu() as (served, embedder):
+        calls = [served.search(asked())]
+        await read(calls[0], 3)
         await until(lambda: embedder.batches == [1, 2])
-        second = served.search(asked())
-        # While the device is busy, a photo's objects wait together and fill one batch.
-        await until(lambda: served.pipeline.look.crops.waiting == 3)
+        calls.append(served.search(asked()))
+        await until(lambda: embedder.batches == [1, 2, 3])
+        for waiting in (3, 6):
+            calls.append(served.search(asked()))
+            await until(partial(queue_holds, served, waiting))
         embedder.rest.set()
-        for call, count in ((first, 3), (second, 6)):
-            assert len(await events_of(call)) == count
-        assert embedder.batches == [1, 2, 3]
+        assert [len(await events_of(call)) for call in calls] == [3, 6, 6, 6]
+        assert embedder.batches == [1, 2, 3, 6]
+
+
+def queue_holds(served: Served, crops: int) -> bool:
+    return bool(served.pipeline.look.crops.waiting == crops)
 
 
 async def test_times_that_overlap_count_once_and_stay_within_the_whole() -> None:
@@ -151,8 +161,9 @@ async def test_the_answer_is_the_same_in_portions_and_at_once(one_per_group: boo
     for cost in BatchCost:
         engine = engine_on_a_cpu()
         engine.embedder = replace(engine.embedder, batch_cost=cost)
-        async with serving(engine=engine) as served:
+        async with serving(engine=engine, batching=SLOTS) as served:
             events = await events_of(served.search(asked(one_per_group=one_per_group, max_products=3)))
+            assert engine.models["embedder"].batches == ([1, 2] if cost is BatchCost.LINEAR else [3])
             answers.append([event.SerializeToString(deterministic=True) for event in events[1:-1]])
     assert answers[0] == answers[1]
     assert len(answers[0]) == 4
@@ -179,19 +190,21 @@ async def test_a_caller_who_leaves_after_the_first_object_leaves_nothing() -> No
 
 
 async def test_a_caller_who_leaves_takes_the_waiting_objects_out_of_the_queue() -> None:
-    async with on_a_cpu(slots=1) as (served, embedder):
-        running = served.search(asked())
-        await read(running, 3)
+    async with on_a_cpu() as (served, embedder):
+        running = [served.search(asked())]
+        await read(running[0], 3)
         await until(lambda: embedder.batches == [1, 2])
+        running.append(served.search(asked()))
+        await until(lambda: embedder.batches == [1, 2, 3])
         waiting = served.search(asked())
-        await until(lambda: served.pipeline.look.crops.waiting == 3)
+        await until(partial(queue_holds, served, 3))
         waiting.cancel()
-        await until(lambda: served.pipeline.look.crops.waiting == 0)
+        await until(partial(queue_holds, served, 0))
         assert served.value("dropped_items_total", batcher="crops", reason="cancelled") == 3
         await until(lambda: left_calls(served) == {("embed", "before"): 1})
         embedder.rest.set()
-        assert kinds(await events_of(running)) == ["results", "results", "done"]
-        assert embedder.batches == [1, 2]
+        assert [len(await events_of(call)) for call in running] == [3, 6]
+        assert embedder.batches == [1, 2, 3]
         await nothing_left(served)
 
 

@@ -127,7 +127,10 @@ async def test_a_collector_that_is_away_costs_no_call_anything() -> None:
 async def test_portions_that_are_embedded_side_by_side_have_spans_of_their_own_call() -> None:
     engine = FakeEngine()
     engine.embedder = replace(engine.embedder, batch_cost=BatchCost.LINEAR)
-    async with collected() as (collector, tracing), serving(tracing=tracing, engine=engine) as served:
+    async with (
+        collected() as (collector, tracing),
+        serving(tracing=tracing, engine=engine, batching={"crops": {"slots": 2}}) as served,
+    ):
         async for _ in served.search(lens_service_pb2.SearchRequest(photo=PHOTO), metadata=traced(1)):
             pass
         await asyncio.to_thread(tracing.close)

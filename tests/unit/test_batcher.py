@@ -327,6 +327,23 @@ async def test_no_more_calls_at_once_than_slots(slots: int) -> None:
     assert bench.device.most_running == slots
 
 
+async def test_slots_are_free_until_they_run_or_something_waits_for_them() -> None:
+    bench = Bench(max_batch=2, slots=2)
+    assert bench.batcher.free_slots == 2
+    running = [await bench.busy()]
+    assert bench.batcher.free_slots == 1
+    running.append(bench.submit(1))
+    await asyncio.sleep(0)
+    # Its batch is not formed yet, and what waits goes before what comes.
+    assert (bench.batcher.waiting, bench.batcher.free_slots) == (1, 0)
+    await turns()
+    assert (bench.batcher.waiting, bench.batcher.free_slots) == (0, 0)
+    bench.device.gate.set()
+    await answers(running)
+    await turns()
+    assert bench.batcher.free_slots == 2
+
+
 async def test_interactive_calls_go_before_batch_callers() -> None:
     bench = Bench(max_batch=1)
     first = await bench.busy()

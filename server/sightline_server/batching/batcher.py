@@ -87,6 +87,11 @@ class MicroBatcher(Generic[ItemT, ResultT]):
         """Items that wait for a batch."""
         return self._window.waiting
 
+    @property
+    def free_slots(self) -> int:
+        """Batches that would run at once if they were submitted now."""
+        return 0 if self._window.waiting else self._free_slots
+
     async def submit(
         self, items: Sequence[ItemT], *, deadline: float, lane: int = 0, on_start: Callable[[], None] = nothing
     ) -> Answer[ResultT]:

@@ -100,8 +100,8 @@ class Look:
                 raise
 
     def portions(self, objects: Sequence[PhotoObject]) -> list[Sequence[PhotoObject]]:
-        """The objects in the portions that suit the embedder, in order."""
-        return portions(objects, self._engine.spec(EMBEDDER).batch_cost)
+        """The objects in the portions that suit the embedder now, in order."""
+        return portions(objects, self._engine.spec(EMBEDDER).batch_cost, self.crops.free_slots)
 
     async def crop(self, frame: Frame, objects: Sequence[PhotoObject], watch: Stopwatch) -> Portion:
         """The objects with their crops."""

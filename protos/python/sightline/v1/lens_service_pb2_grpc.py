@@ -49,8 +49,8 @@ class LensServiceServicer:
     def Search(self, request, context):
         """Streams Accepted, Detected, then one ObjectResults or ObjectFailure per object, then Done.
 
-        The results of an object are sent when they are known: on a CPU those of the best object come while the others are
-        still being embedded.
+        The results of an object are sent when they are known: on a CPU with time to spare those of the best object come
+        while the others are still being embedded.
 
         A call that is refused is refused before Accepted. Every error carries google.rpc.Status details: ErrorInfo
         always, BadRequest for INVALID_ARGUMENT, RetryInfo for UNAVAILABLE and RESOURCE_EXHAUSTED.

@@ -36,8 +36,8 @@ class LensServiceStub:
     Search: _grpc.UnaryStreamMultiCallable[_lens_service_pb2.SearchRequest, _lens_service_pb2.SearchResponse]
     """Streams Accepted, Detected, then one ObjectResults or ObjectFailure per object, then Done.
 
-    The results of an object are sent when they are known: on a CPU those of the best object come while the others are
-    still being embedded.
+    The results of an object are sent when they are known: on a CPU with time to spare those of the best object come
+    while the others are still being embedded.
 
     A call that is refused is refused before Accepted. Every error carries google.rpc.Status details: ErrorInfo
     always, BadRequest for INVALID_ARGUMENT, RetryInfo for UNAVAILABLE and RESOURCE_EXHAUSTED.
@@ -51,8 +51,8 @@ class LensServiceAsyncStub(LensServiceStub):
     Search: _aio.UnaryStreamMultiCallable[_lens_service_pb2.SearchRequest, _lens_service_pb2.SearchResponse]  # type: ignore[assignment]
     """Streams Accepted, Detected, then one ObjectResults or ObjectFailure per object, then Done.
 
-    The results of an object are sent when they are known: on a CPU those of the best object come while the others are
-    still being embedded.
+    The results of an object are sent when they are known: on a CPU with time to spare those of the best object come
+    while the others are still being embedded.
 
     A call that is refused is refused before Accepted. Every error carries google.rpc.Status details: ErrorInfo
     always, BadRequest for INVALID_ARGUMENT, RetryInfo for UNAVAILABLE and RESOURCE_EXHAUSTED.
@@ -69,8 +69,8 @@ class LensServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_lens_service_pb2.SearchResponse], _abc.AsyncIterator[_lens_service_pb2.SearchResponse]]:
         """Streams Accepted, Detected, then one ObjectResults or ObjectFailure per object, then Done.
 
-        The results of an object are sent when they are known: on a CPU those of the best object come while the others are
-        still being embedded.
+        The results of an object are sent when they are known: on a CPU with time to spare those of the best object come
+        while the others are still being embedded.
 
         A call that is refused is refused before Accepted. Every error carries google.rpc.Status details: ErrorInfo
         always, BadRequest for INVALID_ARGUMENT, RetryInfo for UNAVAILABLE and RESOURCE_EXHAUSTED.
