@@ -1,17 +1,11 @@
 """The options that choose the engine: each sets the setting of its name, for `serve` and for `catalog build`."""
 
 import json
-import re
-from collections.abc import Iterator
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
-import typer
-from rich.text import Text
 from typer.testing import CliRunner
 
-from sightline_client.cli.root import app as sightline
 from sightline_server.cli.catalog import app as catalog
 from sightline_server.cli.serve import app as serve
 from sightline_server.settings import EngineSettings
@@ -93,18 +87,3 @@ def test_a_build_reads_the_tls_files_of_its_options(setting: str, tmp_path: Path
     result = CliRunner().invoke(catalog, [*build, *given])
     assert result.exit_code == 2
     assert result.stderr == f"sightline: cannot read {tmp_path / 'missing.pem'}: No such file or directory\n"
-
-
-def helps(app: typer.Typer) -> Iterator[str]:
-    """The help texts of an app: of its commands, their options and arguments."""
-    command = typer.main.get_command(app)
-    for each in [command, *getattr(command, "commands", {}).values()]:
-        yield from filter(None, [each.help, *(getattr(parameter, "help", None) for parameter in each.params)])
-
-
-def test_no_help_text_loses_a_part_in_brackets() -> None:
-    apps = [sightline, *(command.load() for command in entry_points(group="sightline.commands"))]
-    texts = [text for app in apps for text in helps(app)]
-    assert len(texts) > 50
-    assert [text for text in texts if Text.from_markup(text).plain != text] == []
-    assert [text for text in texts if re.search(r"\[default", text)] == []

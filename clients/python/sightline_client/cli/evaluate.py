@@ -85,7 +85,7 @@ def evaluate(
     tls_key: connection.TlsKey = None,
     insecure: connection.Insecure = False,
 ) -> None:
-    """Measures how often the right product comes first."""
+    """Measure how often the right product comes first."""
     if (catalog is None) == (target is None):
         raise typer.BadParameter("one of --catalog and --target is needed", param_hint="--catalog / --target")
     reach = partial(

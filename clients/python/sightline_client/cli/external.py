@@ -16,12 +16,12 @@ OURS = ("sightline", "sightline_client", "sightline_models", "sightline_server")
 NEEDS_SERVER = 'this command needs the server: pip install "sightline[cpu]"'
 
 SUMMARIES = {
-    "catalog": "Builds catalogs from product feeds, shows what they contain, and makes servers reload them.",
-    "demo": "Searches the sample photos and writes a page with the results.",
-    "doctor": "Checks whether this machine has what the server needs.",
-    "engine": "Installs the embedded Triton.",
-    "models": "Fetches and checks the default models.",
-    "serve": "Runs the server.",
+    "catalog": "Build catalogs from product feeds, inspect them, and make servers reload them.",
+    "demo": "Search the sample photos and write a page with the results.",
+    "doctor": "Check whether this machine has what the server needs.",
+    "engine": "Install the embedded Triton.",
+    "models": "Fetch, check and list the default models.",
+    "serve": "Run the server.",
 }
 """The help lines of the commands that are known here, because asking the commands would import them."""
 

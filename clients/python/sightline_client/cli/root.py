@@ -23,7 +23,9 @@ app = typer.Typer(
 
 @app.callback()
 def root(
-    version: bool = typer.Option(False, "--version", is_eager=True, callback=lambda value: _version(value)),
+    version: bool = typer.Option(
+        False, "--version", is_eager=True, callback=lambda value: _version(value), help="Show the version and exit."
+    ),
 ) -> None:
     """Self-hosted visual shopping: one photo in over gRPC, the ranked products of each object out."""
 

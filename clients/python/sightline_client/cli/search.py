@@ -70,7 +70,7 @@ def search(
     tls_key: connection.TlsKey = None,
     insecure: connection.Insecure = False,
 ) -> None:
-    """Finds the products of the shop's catalog in one photo."""
+    """Find the products of a catalog in one photo."""
     data = _read(photo)
     wanted = _regions(box or [], tap or [])
     detected: list[events.DetectedObject] = []
