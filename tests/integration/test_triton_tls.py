@@ -13,12 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from sightline_server.cli.catalog import app as catalog_command
 from sightline_server.domain.models import EMBEDDER
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton.engine import TritonEngine
 from sightline_server.triton.link import TritonTls
 from tests.support.authority import Authority
+from tests.support.catalogs import write_feed, write_picture
 from tests.support.engine import remote_engine
 from tests.support.remote_triton import RemoteTriton, remote_triton
 from tests.support.tiny_models import EMBEDDER_SIZE, expected_embeddings
@@ -171,3 +174,16 @@ async def test_renewed_files_are_used_by_the_next_connection(
 
 def tls_options(authority: Authority) -> tuple[str, ...]:
     return "--grpc-use-ssl=true", f"--grpc-server-cert={authority.cert}", f"--grpc-server-key={authority.key}"
+
+
+def test_a_build_uses_the_tls_files_of_its_options(
+    mutual_triton: RemoteTriton, good: TritonTls, tmp_path: Path
+) -> None:
+    write_picture(tmp_path / "cup.png", 90)
+    feed = write_feed(tmp_path / "feed.csv", [{"id": "cup", "image_link": "cup.png"}])
+    files = ["--triton-tls-ca", good.ca, "--triton-tls-cert", good.cert, "--triton-tls-key", good.key]
+    build = ["build", feed, "--out", tmp_path / "shop", "--triton-url", mutual_triton.url, *files]
+    arguments = [*build, "--triton-tls-name", good.server_name]
+    result = CliRunner().invoke(catalog_command, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    assert "1 products, 1 images" in result.stdout
