@@ -16,12 +16,12 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index import nearest as nearest_module
 from sightline_server.index.catalog import open_catalog
 from sightline_server.index.device_thread import DeviceThread
-from sightline_server.index.faiss_index import FaissIndex, FlatIndex, library_facts
+from sightline_server.index.faiss_index import FaissIndex, library_facts
 from sightline_server.index.opening import log_library, open_snapshot
 from sightline_server.index.schema import CatalogRow
 from sightline_server.index.selfcheck import recall
 from sightline_server.index.snapshot import CatalogSnapshot
-from sightline_server.index.vectors import VectorIndex
+from sightline_server.index.vectors import Search, VectorIndex
 from sightline_server.settings import RankingSettings
 from sightline_server.stages.rank import rank
 from sightline_server.stages.search import VectorQuery, search
@@ -224,7 +224,7 @@ class LyingIndex:
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         return self.search(queries, k)
 
-    def subset(self, rows: NDArray[np.integer[Any]]) -> FlatIndex:
+    def subset(self, rows: NDArray[np.integer[Any]]) -> Search:
         return self._true.subset(rows)
 
     def adopt(self) -> None:

@@ -81,7 +81,6 @@ class FlatIndex:
         self._owner = threading.get_ident()
         self._index = index
         self._threads = threads
-        self._blas_from = blas_threshold(index.d)
         self.max_k = max_k
         self.description = f"flat inner product, {index.ntotal} x {index.d}, {place}"
 
@@ -106,24 +105,46 @@ class FlatIndex:
         similarities, rows = self._index.search(np.ascontiguousarray(queries, np.float32), k, params=parameters)
         return similarities, rows
 
-    def subset(self, rows: NDArray[np.integer[Any]]) -> "FlatIndex":
-        """See `VectorIndex`. It is on the CPU."""
+    def subset(self, rows: NDArray[np.integer[Any]]) -> "GatheredVectors":
+        """See `VectorIndex`. The copies are on the CPU."""
         self._prepare()
-        index = faiss.IndexFlatIP(self._index.d)
-        index.add(self._index.reconstruct_batch(np.ascontiguousarray(rows, np.int64)))
-        threads = min(self._threads, search_threads(len(rows) * index.d, sharers=1))
-        return FlatIndex(index, place=f"gathered, CPU, threads: {threads}", max_k=len(rows), threads=threads)
+        vectors = self._index.reconstruct_batch(np.ascontiguousarray(rows, np.int64))
+        return GatheredVectors(vectors, min(self._threads, search_threads(vectors.size, sharers=1)))
 
     def _prepare(self) -> None:
         if threading.get_ident() != self._owner:
             raise RuntimeError("a FAISS index belongs to the thread that adopted it")
-        # Both are settings of the thread and of the process; the search before this one may have been on another index.
-        faiss.omp_set_num_threads(self._threads)
-        faiss.cvar.distance_compute_blas_threshold = self._blas_from
+        prepare(self._threads, self._index.d)
 
     def close(self) -> None:
         """Frees the vectors."""
         self._index = None
+
+
+class GatheredVectors:
+    """`vectors.Search` over `vectors` float32 [N,D], which are few enough to be compared all."""
+
+    def __init__(self, vectors: NDArray[np.float32], threads: int) -> None:
+        self._vectors = vectors
+        self._threads = threads
+        self.max_k = len(vectors)
+
+    def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """See `vectors.Search`."""
+        prepare(self._threads, self._vectors.shape[1])
+        similarities, rows = SWIG.knn(
+            np.ascontiguousarray(queries, np.float32), self._vectors, k, metric=SWIG.METRIC_INNER_PRODUCT
+        )
+        return similarities, rows
+
+
+def prepare(threads: int, dimension: int) -> None:
+    """Sets up the next search of the calling thread over vectors of `dimension` numbers.
+
+    Both are settings of the thread and of the process; the search before this one may have been on another index.
+    """
+    faiss.omp_set_num_threads(threads)
+    faiss.cvar.distance_compute_blas_threshold = blas_threshold(dimension)
 
 
 class FaissIndex(FlatIndex):

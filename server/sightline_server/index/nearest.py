@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.domain.items import Neighbour
-from sightline_server.index.filters.searches import Search
 from sightline_server.index.groups import distinct_groups, first_attempt_for_groups
 from sightline_server.index.neighbours import Hit, HitColumns, distinct_products, first_attempt
 from sightline_server.index.products import ProductTable
+from sightline_server.index.vectors import Search
 
 WIDENING = 4
 CALL_HITS = 4_000_000

@@ -21,7 +21,7 @@ from sightline_server.index.filters.columns import FilterColumns
 from sightline_server.index.filters.probe import applies_selectors, selector_text
 from sightline_server.index.selfcheck import recall
 from sightline_server.index.snapshot import CatalogSnapshot
-from sightline_server.index.vectors import VectorIndex, Vectors
+from sightline_server.index.vectors import Search, VectorIndex, Vectors
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +91,8 @@ class OnDevice:
         """See `VectorIndex`."""
         return self._device.call(lambda: self._index.search_allowed(queries, k, allowed))
 
-    def subset(self, rows: NDArray[np.integer[Any]]) -> VectorIndex:
-        """See `VectorIndex`; the new index belongs to the device's thread."""
+    def subset(self, rows: NDArray[np.integer[Any]]) -> Search:
+        """See `VectorIndex`; the search is for the device's thread."""
         return self._device.call(lambda: self._index.subset(rows))
 
     def adopt(self) -> None:

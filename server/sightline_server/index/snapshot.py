@@ -22,11 +22,10 @@ from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.filtered import FilteredSnapshot, FilteredSnapshots
 from sightline_server.index.filters.columns import FilterColumns
 from sightline_server.index.filters.planner import PlanLimits
-from sightline_server.index.filters.searches import Search
 from sightline_server.index.filters.selecting import Selector, search_of
 from sightline_server.index.nearest import NearestProducts
 from sightline_server.index.products import ProductTable
-from sightline_server.index.vectors import VectorIndex
+from sightline_server.index.vectors import Search, VectorIndex
 from sightline_server.ports import Snapshot
 
 ValueT = TypeVar("ValueT")

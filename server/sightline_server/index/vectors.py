@@ -26,6 +26,17 @@ class LibraryFacts:
         return f"FAISS {self.version} ({self.flavour}, {self.gpus} GPUs)"
 
 
+class Search(Protocol):
+    """A search over all or some of the vectors of an index."""
+
+    @property
+    def max_k(self) -> int:
+        """The most vectors that one search returns per query."""
+
+    def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """As `VectorIndex.search`, over these vectors."""
+
+
 class VectorIndex(Protocol):
     """V vectors of D numbers, searched by inner product."""
 
@@ -55,10 +66,10 @@ class VectorIndex(Protocol):
         An index may ignore `allowed` without an error, or raise: `applies_selectors` of `index/filters` finds out.
         """
 
-    def subset(self, rows: NDArray[np.integer[Any]]) -> "VectorIndex":
-        """A new index over copies of the vectors `rows` [N], which compares them all.
+    def subset(self, rows: NDArray[np.integer[Any]]) -> Search:
+        """A search over copies of the vectors `rows` [N], which compares them all.
 
-        Its row numbers are positions in `rows`. It belongs to the calling thread.
+        Its row numbers are positions in `rows`. For the owner of the index only.
         """
 
     def adopt(self) -> None:

@@ -98,14 +98,15 @@ def scaled_amounts(column: pa.Array) -> NDArray[np.int64]:
 def attribute_postings(column: pa.ChunkedArray) -> Postings:
     """The postings of a column of JSON objects: each attribute with each of its values."""
     numbers, rows = array("i"), array("i")
-    known: dict[tuple[str, str], tuple[int, ...]] = {}
+    known: dict[tuple[str, str], list[int]] = {}
     texts: dict[str, int] = {}
     for start in range(0, len(column), BLOCK_ROWS):
         for row, stated in enumerate(column.slice(start, BLOCK_ROWS).to_pylist(), start):
             for pair in json.loads(stated).items() if stated else ():
-                found = known.get(pair)
-                if found is None:
-                    found = known[pair] = tuple(texts.setdefault(text, len(texts)) for text in attribute_texts(*pair))
-                numbers.extend(found)
-                rows.extend([row] * len(found))
+                if (found := known.get(pair)) is None:
+                    found = [texts.setdefault(text, len(texts)) for text in dict.fromkeys(attribute_texts(*pair))]
+                    known[pair] = found
+                for number in found:
+                    numbers.append(number)
+                    rows.append(row)
     return Postings.of_numbers(list(texts), np.asarray(numbers, np.int32), np.asarray(rows, np.int32))

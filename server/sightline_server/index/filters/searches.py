@@ -4,8 +4,6 @@ Rule: every row that comes back is one of the allowed ones, checked where an ind
 that owns the index.
 """
 
-from typing import Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,17 +12,6 @@ from sightline_server.index.vectors import VectorIndex
 Nearest = tuple[NDArray[np.float32], NDArray[np.int64]]
 PART_BYTES = 32 * 1024 * 1024
 """Of vectors that are copied at once."""
-
-
-class Search(Protocol):
-    """A search over some of the V vectors of an index; every `VectorIndex` is one over all of them."""
-
-    @property
-    def max_k(self) -> int:
-        """The most vectors that one search returns per query."""
-
-    def search(self, queries: NDArray[np.float32], k: int) -> Nearest:
-        """As `VectorIndex.search`: rows are those of the index, -1 where there is no further vector."""
 
 
 class GatherSearch:
@@ -36,7 +23,7 @@ class GatherSearch:
         self.max_k = len(rows)
 
     def search(self, queries: NDArray[np.float32], k: int) -> Nearest:
-        """See `Search`."""
+        """See `vectors.Search`; rows are those of the index."""
         similarities, places = self._gathered.search(queries, k)
         return similarities, np.where(places >= 0, self._rows[places], -1)
 
@@ -50,7 +37,7 @@ class SelectorSearch:
         self.max_k = min(count, index.max_k)
 
     def search(self, queries: NDArray[np.float32], k: int) -> Nearest:
-        """See `Search`. Raises `RuntimeError` where the index returns a row that is not allowed."""
+        """See `vectors.Search`; rows are those of the index. Raises `RuntimeError` for a row that is not allowed."""
         similarities, rows = self._index.search_allowed(queries, k, self._allowed)
         if not self._allowed[rows[rows >= 0]].all():
             raise RuntimeError("the index returned a vector that the filter excludes")
@@ -69,7 +56,7 @@ class ExactSearch:
         self.max_k = len(rows)
 
     def search(self, queries: NDArray[np.float32], k: int) -> Nearest:
-        """See `Search`."""
+        """See `vectors.Search`; rows are those of the index."""
         similarities = np.empty((len(queries), 0), np.float32)
         rows = np.empty((len(queries), 0), np.int64)
         for start in range(0, len(self._rows), self._part):

@@ -12,8 +12,8 @@ from sightline_server.domain.filters import Filter, FilterPlan, PlanKind
 from sightline_server.index.filters.columns import FilterColumns
 from sightline_server.index.filters.matching import matching
 from sightline_server.index.filters.planner import PlanLimits, plan_kind
-from sightline_server.index.filters.searches import ExactSearch, GatherSearch, Search, SelectorSearch
-from sightline_server.index.vectors import VectorIndex
+from sightline_server.index.filters.searches import ExactSearch, GatherSearch, SelectorSearch
+from sightline_server.index.vectors import Search, VectorIndex
 
 
 @dataclass(frozen=True, slots=True, eq=False)

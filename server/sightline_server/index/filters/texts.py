@@ -7,6 +7,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import accumulate
 
 LEVELS = "\x1f"
@@ -21,9 +22,11 @@ WORD_BREAKS = re.compile(r"[\s_\-]+")
 
 def compared(text: str) -> str:
     """The text in NFKC, without letter case, with single blanks."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    whole = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return " ".join(whole.casefold().split())
 
 
+@lru_cache(maxsize=4096)
 def compared_name(name: str) -> str:
     """A name or keyword: `In stock`, `in-stock` and `in_stock` are one."""
     return WORD_BREAKS.sub("_", compared(name)).strip("_")
@@ -37,14 +40,20 @@ def category_path(category: str) -> str:
 
 def attribute_text(name: str, value: str) -> str:
     """An attribute with one of its values; empty where one of both is."""
-    key, text = compared_name(name), compared(value)
+    return with_value(compared_name(name), value)
+
+
+def with_value(key: str, value: str) -> str:
+    """As `attribute_text`, of a name that is in its compared form."""
+    text = compared(value)
     return key + LEVELS + text if key and text else ""
 
 
 def attribute_texts(name: str, stated: str) -> Iterator[str]:
     """An attribute with each of the values that a product's text `stated` has."""
-    for value in dict.fromkeys(attribute_values(compared_name(name), stated)):
-        if len(value) <= MAX_CHARS and (text := attribute_text(name, value)):
+    key = compared_name(name)
+    for value in attribute_values(key, stated):
+        if len(value) <= MAX_CHARS and (text := with_value(key, value)):
             yield text
 
 
