@@ -85,6 +85,37 @@ async def test_regions_and_limits_are_sent_and_the_photo_may_come_by_pipe() -> N
     assert request.one_per_group
 
 
+async def test_a_filter_is_sent_and_shown_as_it_was_applied(photo: Path) -> None:
+    plan = events.FilterPlan(events.FilterPlanKind.GATHER, 12, 15)
+    done = dataclasses.replace(DONE, applied_filter="brand=Norrvik price=..50 USD", filter_plan=plan)
+    fake = FakeLens(lambda _: (*ANSWER[:-1], done))
+    async with serving(fake) as target:
+        command = ("search", str(photo), "--target", target, "--filter", "brand=Norrvik price<=50 USD available")
+        ran, as_json = await sightline(*command), await sightline(*command, "--json")
+    assert (ran.returncode, as_json.returncode) == (0, 0), ran.stderr + as_json.stderr
+    for request in fake.requests:
+        assert list(request.filter.brands) == ["Norrvik"]
+        assert (request.filter.price.currency, request.filter.price.maximum) == ("USD", 50.0)
+        assert not request.filter.price.HasField("minimum")
+        assert list(request.filter.availabilities) == ["in_stock"]
+    assert "brand=Norrvik price=..50 USD: 12 products match (gather)" in " ".join(ran.stdout.decode().split())
+    shown = json.loads(as_json.stdout.splitlines()[-1])["done"]
+    assert shown["appliedFilter"] == "brand=Norrvik price=..50 USD"
+    assert shown["filterPlan"] == {"kind": "FILTER_PLAN_KIND_GATHER", "products": "12", "images": "15"}
+
+
+async def test_a_filter_that_cannot_be_read_is_shown_with_its_position(photo: Path) -> None:
+    fake = FakeLens()
+    async with serving(fake) as target:
+        ran = await sightline("search", str(photo), "--target", target, "--filter", "brand=Norrvik price<=50 dollars")
+    said = ran.stderr.decode().splitlines()
+    assert ran.returncode == 2
+    assert "character 25: expected a currency" in said[0]
+    assert said[1] == "brand=Norrvik price<=50 dollars"
+    assert said[2] == " " * 24 + "^"
+    assert fake.requests == []
+
+
 async def test_annotate_draws_on_the_upright_photo(photo: Path, tmp_path: Path) -> None:
     async with serving(FakeLens()) as target:
         ran = await sightline("search", str(photo), "--target", target, "--annotate", str(tmp_path / "out.png"))

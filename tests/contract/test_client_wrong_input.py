@@ -16,9 +16,11 @@ from sightline_client import (
     Client,
     ClientOptions,
     ConfigurationError,
+    Filter,
     InvalidRequestError,
     Lane,
     Point,
+    PriceRange,
     RetryOptions,
     SightlineError,
     TlsOptions,
@@ -54,6 +56,17 @@ regions = st.one_of(
     ),
 )
 photos = st.one_of(st.just(PHOTO), anything, st.binary(max_size=64).map(lambda data: memoryview(data)[::2]))
+conditions = st.one_of(anything, st.lists(st.one_of(texts, numbers), max_size=3))
+filters = st.one_of(
+    anything,
+    st.builds(
+        Filter,
+        brands=conditions,
+        prices=st.one_of(anything, st.lists(st.builds(PriceRange, anything, anything, anything), max_size=2)),
+        attributes=st.one_of(anything, st.dictionaries(texts, conditions, max_size=2)),
+        product_ids=conditions,
+    ),
+)
 calls = st.fixed_dictionaries(
     {"photo": photos},
     optional={
@@ -64,6 +77,7 @@ calls = st.fixed_dictionaries(
         "min_similarity": anything,
         "lane": anything,
         "one_per_group": anything,
+        "filter": filters,
         # No finite positive number: the test would wait for it, and a tiny one is a deadline that passes.
         "timeout_s": st.one_of(st.sampled_from([math.nan, math.inf, -1.0, 0, 1e10, 20.0]), texts, st.none()),
         "unknown": anything,

@@ -1,6 +1,10 @@
 """A filter through a real channel and a real index: what it lets through, what is said and counted about it."""
 
 import asyncio
+import json
+import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
@@ -10,12 +14,23 @@ from typing import Any
 import pytest
 
 from sightline.v1 import lens_service_pb2
+from sightline_client import (
+    Answer,
+    AsyncClient,
+    Client,
+    Filter,
+    FilterPlan,
+    FilterPlanKind,
+    InvalidRequestError,
+    PriceRange,
+    parse_filter,
+)
 from sightline_server.domain.items import Product
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.opening import open_snapshot
 from sightline_server.index.schema import CatalogRow, Price
 from sightline_server.index.snapshot import CatalogSnapshot
-from tests.support.asking import asked, events_of
+from tests.support.asking import PHOTO, asked, events_of
 from tests.support.catalogs import SPEC, unit_vectors, write_catalog
 from tests.support.lens import Served, detections, serving
 
@@ -146,3 +161,102 @@ async def test_one_per_group_counts_the_groups_that_match(index: CatalogSnapshot
         for ids in shown:
             assert len(ids) == 2
             assert {int(each[1:]) % 20 for each in ids} == {1, 2}
+
+
+WANTED = Filter(brands=["NORRVIK"], prices=[PriceRange("USD", maximum=30)], attributes={"color": ["red"]})
+
+
+async def test_the_client_sends_a_typed_filter_and_reads_what_was_applied(index: CatalogSnapshot) -> None:
+    async with serving(index=index) as served, AsyncClient(served.address) as client:
+        found = await client.find(PHOTO, filter=WANTED)
+        assert [{each.product.id for each in one.products} for one in found.objects] == [MATCHES] * 2
+        assert found.done is not None
+        assert found.done.applied_filter == "brand=NORRVIK price=..30 USD color=red"
+        assert found.done.filter_plan == FilterPlan(FilterPlanKind.GATHER, 5, 5)
+        again = await client.find(PHOTO, filter=parse_filter(found.done.applied_filter))
+        assert [one.products for one in again.objects] == [one.products for one in found.objects]
+        unfiltered = await client.find(PHOTO, filter=None)
+        assert unfiltered.done is not None
+        assert (unfiltered.done.applied_filter, unfiltered.done.filter_plan) == ("", None)
+        with pytest.raises(InvalidRequestError) as caught:
+            await client.find(PHOTO, filter=Filter(prices=[PriceRange("$")]))
+        assert [each.field for each in caught.value.violations] == ["filter.price.currency"]
+
+
+MATCHES = {"p03", "p09", "p15", "p21", "p27"}
+
+
+async def test_the_blocking_client_sends_it_too(index: CatalogSnapshot) -> None:
+    def find(address: str) -> Answer:
+        with Client(address) as client:
+            return client.find(PHOTO, filter=WANTED)
+
+    async with serving(index=index) as served:
+        found = await asyncio.to_thread(find, served.address)
+    assert [{each.product.id for each in one.products} for one in found.objects] == [MATCHES] * 2
+
+
+async def test_the_command_filters(index: CatalogSnapshot, tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(PHOTO)
+    async with serving(index=index) as served:
+        ran = await asyncio.to_thread(
+            subprocess.run,
+            [
+                *(sys.executable, "-m", "sightline_client.cli", "search", str(tmp_path / "photo.png")),
+                *("--target", served.address, "--json", "--filter", "brand=Norrvik price<=50 USD available"),
+            ],
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
+    assert ran.returncode == 0, ran.stderr
+    events = [json.loads(line) for line in ran.stdout.splitlines()]
+    results = [event["results"]["products"] for event in events if "results" in event]
+    expected = {f"p{n:02}" for n in range(3, 51, 6) if n % 5}
+    assert [{each["product"]["id"] for each in products} for products in results] == [expected] * 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ("brand=a", "filter"),
+        (Filter(brands="Norrvik"), "filter.brands"),
+        (Filter(brands=["a", 5]), "filter.brands[1]"),  # type: ignore[list-item]
+        (Filter(product_ids={"p1"}), "filter.product_ids"),  # type: ignore[arg-type]
+        (Filter(prices=PriceRange("USD")), "filter.prices"),  # type: ignore[arg-type]
+        (Filter(prices=[50]), "filter.prices[0]"),  # type: ignore[list-item]
+        (Filter(prices=[PriceRange("USD", maximum="50")]), "filter.prices[0].maximum"),  # type: ignore[arg-type]
+        (Filter(prices=[PriceRange(5)]), "filter.prices[0].currency"),  # type: ignore[arg-type]
+        (Filter(attributes=["color"]), "filter.attributes"),  # type: ignore[arg-type]
+        (Filter(attributes={"color": "red"}), "filter.attributes['color']"),
+        (Filter(brands=["x" * (1 << 20)]), "filter"),
+    ],
+)
+async def test_a_filter_that_cannot_be_sent_is_an_error_of_its_field(wrong: Any, field: str) -> None:
+    async with AsyncClient("127.0.0.1:1") as client:
+        with pytest.raises(InvalidRequestError) as caught:
+            await client.find(PHOTO, filter=wrong)
+    assert [each.field for each in caught.value.violations] == [field]
+
+
+async def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
+    [page] = (Path(__file__).parents[2] / "docs").rglob("filters.md")
+    [example] = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "room.jpg").write_bytes(PHOTO)
+    async with serving() as served:
+        ran = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-c", example.replace("127.0.0.1:50051", served.address)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert ran.returncode == 0, ran.stderr
+    assert "chair []" in ran.stdout
+    assert "applied: brand=Norrvik,Nordhem availability=in_stock price=..50 USD color=red,blue" in ran.stdout
+    commands = re.findall(r"--filter '(.*)'", page.read_text(encoding="utf-8"))
+    assert len(commands) == 3
+    for text in commands:
+        parse_filter(text)

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
         Done,
         Event,
         FailureReason,
+        FilterPlan,
+        FilterPlanKind,
         Lane,
         MatchLevel,
         Notice,
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
         Region,
         StageTimings,
     )
+    from sightline_client.filter_text import FilterTextError, parse_filter
+    from sightline_client.filters import Filter, PriceRange
     from sightline_client.options import ClientOptions, RetryOptions, TlsOptions
     from sightline_client.sync import Client
 
@@ -73,6 +77,10 @@ __all__ = [
     "Event",
     "FailureReason",
     "FieldViolation",
+    "Filter",
+    "FilterPlan",
+    "FilterPlanKind",
+    "FilterTextError",
     "InternalError",
     "InvalidRequestError",
     "Lane",
@@ -87,6 +95,7 @@ __all__ = [
     "PermissionDeniedError",
     "PhotoTooLargeError",
     "Point",
+    "PriceRange",
     "Product",
     "RankedProduct",
     "Reason",
@@ -101,9 +110,10 @@ __all__ = [
     "TlsOptions",
     "UnauthenticatedError",
     "UnavailableError",
+    "parse_filter",
 ]
 
-_MODULES = ("aio", "answers", "errors", "events", "options", "sync")
+_MODULES = ("aio", "answers", "errors", "events", "filter_text", "filters", "options", "sync")
 """The modules that define the public names."""
 
 

@@ -14,6 +14,7 @@ from typing import Self, TypedDict, Unpack
 from sightline_client import channels, errors, request
 from sightline_client.answers import Answer
 from sightline_client.events import Event, Lane, Region
+from sightline_client.filters import Filter
 from sightline_client.options import ClientOptions
 from sightline_client.retry import Retrier, RetryThrottle
 from sightline_client.stream import Stream
@@ -35,6 +36,8 @@ class SearchParameters(TypedDict, total=False):
     lane: Lane
     one_per_group: bool | None
     """Shows one product of each `item_group_id`, so that the variants of one article do not fill the answer."""
+    filter: Filter | None
+    """The conditions that products must meet to be returned."""
 
 
 class AsyncClient:

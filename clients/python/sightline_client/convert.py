@@ -6,6 +6,7 @@ that it does not know becomes None and is passed over.
 
 from collections.abc import Sequence
 from dataclasses import fields
+from decimal import Decimal
 from enum import Enum
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from google.protobuf import json_format
 
 from sightline.v1 import geometry_pb2, lens_service_pb2, product_pb2
 from sightline_client import events
+from sightline_client.filters import Filter
 
 _E = TypeVar("_E", bound=Enum)
 
@@ -46,6 +48,14 @@ _NOTICES = {
     events.Notice.UNKNOWN: lens_service_pb2.NOTICE_UNSPECIFIED,
     events.Notice.PERSON_ONLY: lens_service_pb2.NOTICE_PERSON_ONLY,
 }
+_PLANS = {
+    events.FilterPlanKind.UNKNOWN: lens_service_pb2.FILTER_PLAN_KIND_UNSPECIFIED,
+    events.FilterPlanKind.NO_MATCH: lens_service_pb2.FILTER_PLAN_KIND_NO_MATCH,
+    events.FilterPlanKind.ALL: lens_service_pb2.FILTER_PLAN_KIND_ALL,
+    events.FilterPlanKind.GATHER: lens_service_pb2.FILTER_PLAN_KIND_GATHER,
+    events.FilterPlanKind.SELECTOR: lens_service_pb2.FILTER_PLAN_KIND_SELECTOR,
+    events.FilterPlanKind.EXACT: lens_service_pb2.FILTER_PLAN_KIND_EXACT,
+}
 _LANES = {
     events.Lane.INTERACTIVE: lens_service_pb2.LANE_INTERACTIVE,
     events.Lane.BATCH: lens_service_pb2.LANE_BATCH,
@@ -54,6 +64,7 @@ _SOURCE_OF = {number: source for source, number in _SOURCES.items()}
 _LEVEL_OF = {number: level for level, number in _LEVELS.items()}
 _REASON_OF = {number: kind for kind, number in _REASONS.items()}
 _FAILURE_OF = {number: reason for reason, number in _FAILURES.items()}
+_PLAN_OF = {number: kind for kind, number in _PLANS.items()}
 _NOTICE_OF = {number: notice for notice, number in _NOTICES.items()}
 
 
@@ -67,6 +78,7 @@ def request_to_pb(
     min_similarity: float = 0.0,
     lane: events.Lane = events.Lane.INTERACTIVE,
     one_per_group: bool | None = None,
+    filter: Filter | None = None,
 ) -> lens_service_pb2.SearchRequest:
     """The request message; its parameters are those of the contract; 0, empty and None mean the server's default."""
     return lens_service_pb2.SearchRequest(
@@ -78,6 +90,7 @@ def request_to_pb(
         min_similarity=min_similarity,
         lane=_LANES[lane],
         one_per_group=one_per_group,
+        filter=None if filter is None else _filter_to_pb(filter),
     )
 
 
@@ -129,6 +142,31 @@ def event_to_pb(event: events.Event) -> lens_service_pb2.SearchResponse:
 def event_to_json(event: events.Event) -> str:
     """The event as one line in protobuf's JSON mapping; empty fields are printed, so that keys can be relied on."""
     return json_format.MessageToJson(event_to_pb(event), indent=None, always_print_fields_with_no_presence=True)
+
+
+def _filter_to_pb(wanted: Filter) -> lens_service_pb2.Filter:
+    prices = [
+        lens_service_pb2.PriceRange(currency=each.currency, minimum=_bound(each.minimum), maximum=_bound(each.maximum))
+        for each in wanted.prices
+    ]
+    return lens_service_pb2.Filter(
+        brands=wanted.brands,
+        categories=wanted.categories,
+        price=prices[0] if prices else None,
+        prices=prices[1:],
+        availabilities=wanted.availabilities,
+        attributes=[
+            lens_service_pb2.AttributeCondition(name=name, values=each) for name, each in wanted.attributes.items()
+        ],
+        product_ids=wanted.product_ids,
+        item_group_ids=wanted.item_group_ids,
+        excluded_product_ids=wanted.excluded_product_ids,
+        excluded_item_group_ids=wanted.excluded_item_group_ids,
+    )
+
+
+def _bound(bound: float | Decimal | None) -> float | None:
+    return None if bound is None else float(bound)
 
 
 def _region_to_pb(region: events.Region) -> geometry_pb2.Region:
@@ -216,8 +254,17 @@ def _done_from_pb(done: lens_service_pb2.Done) -> events.Done:
         embedder=done.embedder,
         request_id=done.request_id,
         applied_filter=done.applied_filter,
+        filter_plan=_plan_from_pb(done.filter_plan) if done.HasField("filter_plan") else None,
         notice=_notice_from_pb(done.notice),
     )
+
+
+def _plan_from_pb(plan: lens_service_pb2.FilterPlan) -> events.FilterPlan:
+    return events.FilterPlan(_PLAN_OF.get(plan.kind, events.FilterPlanKind.UNKNOWN), plan.products, plan.images)
+
+
+def _plan_to_pb(plan: events.FilterPlan) -> lens_service_pb2.FilterPlan:
+    return lens_service_pb2.FilterPlan(kind=_PLANS[plan.kind], products=plan.products, images=plan.images)
 
 
 def _notice_from_pb(number: lens_service_pb2.Notice) -> events.Notice | None:
@@ -233,5 +280,6 @@ def _done_to_pb(done: events.Done) -> lens_service_pb2.Done:
         embedder=done.embedder,
         applied_filter=done.applied_filter,
         request_id=done.request_id,
+        filter_plan=None if done.filter_plan is None else _plan_to_pb(done.filter_plan),
         notice=_NOTICES[done.notice or events.Notice.UNKNOWN],
     )

@@ -204,9 +204,37 @@ class StageTimings:
         return {name: getattr(self, f"{name}_ms") for name in names if name not in ("queue", "total")}
 
 
+class FilterPlanKind(Enum):
+    """The way in which the server searched under a filter; each gives what matches, and nothing else."""
+
+    UNKNOWN = "unknown"
+    NO_MATCH = "no_match"
+    """No product matches."""
+    ALL = "all"
+    """Every product matches."""
+    GATHER = "gather"
+    """Few match: their vectors were compared by themselves."""
+    SELECTOR = "selector"
+    """The index skipped what does not match."""
+    EXACT = "exact"
+    """Every vector that matches was compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilterPlan:
+    """The way of a search under a filter, and how many products of the catalog and images match it."""
+
+    kind: FilterPlanKind
+    products: int
+    images: int
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The last event of a search that succeeded; `notice` is None when there is no message."""
+    """The last event of a search that succeeded; `notice` is None when there is no message.
+
+    `applied_filter` is the filter as the server applied it, in the form that `parse_filter` reads; empty without one.
+    """
 
     timings: StageTimings
     catalog_revision: str
@@ -216,6 +244,8 @@ class Done:
     applied_filter: str = ""
     notice: Notice | None = None
     catalog: str = ""
+    filter_plan: FilterPlan | None = None
+    """The way in which the server applied the filter; None without one."""
 
 
 Event = Accepted | Detected | ObjectResults | ObjectFailure | Done

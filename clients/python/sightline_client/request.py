@@ -9,6 +9,8 @@ from typing import Any
 
 from sightline_client import convert, errors, values
 from sightline_client.events import Box, Lane, Point, Region
+from sightline_client.filter_checks import FieldError, checked_filter
+from sightline_client.filters import Filter
 from sightline_client.photo import encoded
 
 ALLOWANCE = 1024 * 1024
@@ -19,10 +21,12 @@ def serialized(photo: object, parameters: Mapping[str, object], *, max_photo_byt
     """The request as protobuf bytes. Raises `InvalidRequestError`, of it `PhotoTooLargeError`."""
     data = encoded(photo, max_photo_bytes)
     checked = {name: _checked(name, value) for name, value in parameters.items()}
-    request = convert.request_to_pb(data, **checked).SerializeToString()
+    message = convert.request_to_pb(data, **checked)
+    request = message.SerializeToString()
     surplus = len(request) - len(data)
     if surplus > ALLOWANCE:
-        field = "regions" if len(checked.get("catalog", "")) < ALLOWANCE // 2 else "catalog"
+        sizes = {"filter": message.filter.ByteSize(), "catalog": len(message.catalog.encode())}
+        field = next((name for name, size in sizes.items() if size >= surplus // 2), "regions")
         raise invalid(field, f"makes a request of {surplus} bytes in addition to the photo, at most {ALLOWANCE}")
     return request
 
@@ -42,7 +46,7 @@ def _checked(name: str, value: object) -> Any:
     check = _CHECKS.get(name)
     if check is None:
         raise invalid(name, f"is not a parameter of a search; there are {', '.join(_CHECKS)}")
-    return check(value) if name == "regions" else _named(name, check, value)
+    return check(value) if name in ("regions", "filter") else _named(name, check, value)
 
 
 def _named(name: str, check: Callable[[object], Any], value: object) -> Any:
@@ -70,6 +74,13 @@ def _coordinates(field: str, region: Region, names: Iterable[str]) -> list[float
     return [_named(f"{field}.{name}", values.finite, getattr(region, name)) for name in names]
 
 
+def _filter(value: object) -> Filter | None:
+    try:
+        return checked_filter(value)
+    except FieldError as error:
+        raise invalid(error.field, str(error)) from None
+
+
 def _count(value: object) -> int:
     return values.integer(value, 0, values.INT32_MAX)
 
@@ -94,4 +105,5 @@ _CHECKS: Mapping[str, Callable[[object], Any]] = {
     "min_similarity": values.fraction,
     "lane": _lane,
     "one_per_group": _choice,
+    "filter": _filter,
 }

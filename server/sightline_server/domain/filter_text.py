@@ -1,6 +1,6 @@
 """A filter as text, in the form that `sightline search --filter` reads.
 
-Rule: the text of a filter, read again, is the same filter.
+Rule: the text of a filter, read again, is the same filter, unless it has two conditions on one attribute.
 """
 
 import re
@@ -44,8 +44,11 @@ def any_of(values: Iterable[str]) -> str:
 
 def quoted(value: str) -> str:
     """The value, in quotes where it is not one plain word."""
-    if PLAIN.fullmatch(value):
-        return value
+    return value if PLAIN.fullmatch(value) else in_quotes(value)
+
+
+def in_quotes(value: str) -> str:
+    """The value in quotes."""
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -64,5 +67,6 @@ def amount(bound: Decimal | None) -> str:
 
 def attribute_name(name: str) -> str:
     """The attribute as the grammar names it."""
-    plain = PLAIN_NAME.fullmatch(name) is not None and name not in NAMES
-    return name if plain else "attribute." + quoted(name)
+    if PLAIN_NAME.fullmatch(name) is None:
+        return "attribute." + in_quotes(name)
+    return f"attribute.{name}" if name in NAMES else name

@@ -12,10 +12,12 @@ from sightline_client import annotate, convert, events
 from sightline_client.cli import connection, tables
 from sightline_client.cli.regions import parse_box, parse_point
 from sightline_client.errors import SightlineError
+from sightline_client.filter_text import FilterTextError, parse_filter
+from sightline_client.filters import Filter
 from sightline_client.options import DEFAULT_TARGET, ClientOptions
 from sightline_client.sync import Client
 from sightline_client.values import INT32_MAX
-from sightline_console.terminal import echo
+from sightline_console.terminal import echo, echo_lines
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -59,6 +61,16 @@ def search(
             help="Show one product of each item_group_id (default: as the server is set).",
         ),
     ] = None,
+    filter: Annotated[
+        str,
+        typer.Option(
+            "--filter",
+            metavar="CONDITIONS",
+            help="Return only products that meet all CONDITIONS: 'brand=Norrvik price<=50 USD available', or "
+            "'category=\"Furniture > Chairs\" color=red,blue id!=p1'. Names are brand, category, price, availability, "
+            "id, group and attributes of the products.",
+        ),
+    ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print each event as a line of JSON, as it arrives.")] = False,
     annotated: Annotated[
         Path | None, typer.Option("--annotate", metavar="OUT.png", help="Write the photo with its boxes drawn.")
@@ -73,6 +85,7 @@ def search(
     """Find the products of a catalog in one photo."""
     data = _read(photo)
     wanted = _regions(box or [], tap or [])
+    conditions = _conditions(filter)
     detected: list[events.DetectedObject] = []
     try:
         reach = connection.options(target, timeout, tls=tls, ca=tls_ca, cert=tls_cert, key=tls_key, insecure=insecure)
@@ -86,6 +99,7 @@ def search(
                     max_objects=max_objects,
                     max_products=max_products,
                     one_per_group=one_per_group,
+                    filter=conditions,
                 )
             ) as stream,
         ):
@@ -133,6 +147,15 @@ def _regions(boxes: list[str], taps: list[str]) -> list[events.Region]:
         return [*(parse_box(text) for text in boxes), *(parse_point(text) for text in taps)]
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--box / --tap") from None
+
+
+def _conditions(text: str) -> Filter:
+    try:
+        return parse_filter(text)
+    except FilterTextError as error:
+        # Not as an option's error, which typer wraps: the caret has to stay below its character.
+        echo_lines(f"sightline: --filter: {error.message}\n{error.shown}", err=True)
+        raise typer.Exit(2) from None
 
 
 def _noting(stream: Iterable[events.Event], detected: list[events.DetectedObject]) -> Iterable[events.Event]:

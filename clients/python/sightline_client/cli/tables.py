@@ -113,10 +113,18 @@ def show_failure(console: Console, number: int, found: DetectedObject, failure: 
     console.print(Text.assemble(object_title(number, found), problem))
 
 
+def plan_of(done: Done) -> str:
+    """The number of products that match the filter, and the way of the search."""
+    plan = done.filter_plan
+    return "" if plan is None else f": {plan.products} products match ({plan.kind.value})"
+
+
 def show_done(console: Console, done: Done) -> None:
     """The notice, where the time went, and what answered."""
     if done.notice in NOTICES:
         console.print(text(NOTICES[done.notice]))
+    if done.applied_filter:
+        console.print(text(f"filter {done.applied_filter}{plan_of(done)}", "dim"))
     times = done.timings
     stages = " | ".join(f"{name} {value:.1f}" for name, value in times.stages.items())
     facts = (
