@@ -6,7 +6,6 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sightline_server.rpc.filters import to_filter
 
 from sightline_client import Filter, FilterTextError, InvalidRequestError, PriceRange, parse_filter
 from sightline_client.convert import request_to_pb
@@ -14,6 +13,7 @@ from sightline_server.domain.filter_text import filter_text
 from sightline_server.domain.filters import AttributeCondition
 from sightline_server.domain.filters import Filter as ServerFilter
 from sightline_server.domain.filters import PriceRange as ServerPrices
+from sightline_server.rpc.lens.filters import to_filter
 
 
 def usd(minimum: str | None = None, maximum: str | None = None, currency: str = "USD") -> PriceRange:

@@ -5,7 +5,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sightline_server.domain.filters import Filter
 from sightline_server.errors import SightlineError
 from sightline_server.index import faiss_index, shared
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.opening import open_snapshot
+from sightline_server.index.schema import CatalogRow
 from sightline_server.index.shared import SharedCatalog, open_shared, share_catalog
 from tests.support.catalogs import SPEC, row, unit_vectors, write_catalog
 
@@ -29,13 +33,15 @@ GROUPED = [True, False, True, False, True, False]
 WORKER = """
 import asyncio, json, sys
 import numpy as np
+from sightline_server.domain.filters import Filter
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.shared import SharedCatalog, open_shared
 
 async def main():
     index = await open_shared(SharedCatalog.parse(json.loads(sys.argv[1])), DeviceThread(), sharers=2)
     queries = np.array(json.loads(sys.stdin.read()), np.float32)
-    found = await index.nearest(queries, 5, [True, False] * 3)
+    selected = await index.select(Filter(brands=tuple(json.loads(sys.argv[2]))))
+    found = await selected.nearest(queries, 5, [True, False] * 3)
     print(json.dumps([[[n.product_id, n.image, n.similarity] for n in neighbours] for neighbours in found]))
     await index.close()
 
@@ -59,10 +65,30 @@ async def test_a_worker_finds_in_the_shared_catalog_what_it_finds_in_one_of_its_
     catalog.close()
 
 
-def found_by_a_worker(catalog: SharedCatalog, queries: NDArray[np.float32]) -> Any:
-    """The answers of another process that inherited the catalog's files."""
+@pytest.mark.parametrize("brands", [["norrvik"], ["Nordhem", "norrvik"], ["Nowhere"]])
+async def test_a_worker_filters_by_the_columns_that_it_maps(tmp_path: Path, brands: list[str]) -> None:
+    rows = [
+        CatalogRow(
+            replace(each.product, brand=("Norrvik", "Nordhem", "")[place % 3]), None, each.images, each.embeddings
+        )
+        for place, each in enumerate(ROWS)
+    ]
+    write_catalog(tmp_path / "shop", rows)
+    queries = unit_vectors(6, seed=77)
+    own = await open_snapshot(tmp_path / "shop", "shop", SPEC, DeviceThread())
+    expected = await (await own.select(Filter(brands=tuple(brands)))).nearest(queries, 5, GROUPED)
+    assert all(bool(found) is (brands != ["Nowhere"]) for found in expected)
+    catalog = await share_catalog(tmp_path / "shop", "shop", SPEC)
+    found = found_by_a_worker(catalog, queries, brands)
+    assert [[one.product_id for one in ours] for ours in expected] == [[one[0] for one in theirs] for theirs in found]
+    await own.close()
+    catalog.close()
+
+
+def found_by_a_worker(catalog: SharedCatalog, queries: NDArray[np.float32], brands: Sequence[str] = ()) -> Any:
+    """The answers of another process that inherited the catalog's files, under a filter where there are brands."""
     ran = subprocess.run(
-        [sys.executable, "-c", WORKER, json.dumps(catalog.facts())],
+        [sys.executable, "-c", WORKER, json.dumps(catalog.facts()), json.dumps(brands)],
         input=json.dumps(queries.tolist()),
         pass_fds=catalog.descriptors,
         capture_output=True,
