@@ -164,7 +164,7 @@ def test_the_probe_sees_an_ignored_selector_in_a_catalog_of_any_size(count: int)
 
 
 # The indexes are made once for all examples.
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     allowed=st.sets(st.integers(0, PRODUCTS - 1), min_size=1),
     seed=st.integers(0, 1000),
