@@ -1,0 +1,90 @@
+"""A short run of `load_tests.power_cut`, its mutations, and the disk that it replays."""
+
+from pathlib import Path
+
+import pytest
+
+from load_tests.power_cut.__main__ import cut
+from load_tests.power_cut.disk import Disk, Guess, UnknownCallError
+from load_tests.power_cut.trace import Call, calls_of
+from tests.support import strace
+
+
+def test_a_power_cut_loses_no_acknowledged_write(tmp_path: Path) -> None:
+    strace.program()
+    result = cut(tmp_path, groups=36, cuts=12, seed=1)
+    assert (result.acknowledged, result.cuts, result.rebuilt, result.lost) == (36, 12, 36, 0)
+
+
+@pytest.mark.parametrize("mutation", ["synchronous-off", "no-folder-sync"])
+def test_a_store_that_leaves_out_a_step_is_found(tmp_path: Path, mutation: str) -> None:
+    strace.program()
+    assert cut(tmp_path, groups=14, cuts=4, seed=1, mutation=mutation).lost > 0
+
+
+def sure(disk: Disk, folder: Path, guess: Guess = Guess.NOTHING) -> dict[str, bytes]:
+    """The files that `disk` holds."""
+    disk.write_to(folder, guess, 0)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def call(name: str, *arguments: str, result: int = 0, target: str = "") -> Call:
+    encoded = tuple(argument.encode() for argument in arguments)
+    return Call("1", name, encoded, result, target.encode())
+
+
+def test_bytes_are_sure_after_fsync_and_names_after_that_of_the_folder(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    disk = Disk(root)
+    file, folder = f"3<{root}/a>", f"4<{root}>"
+    disk.apply(call("openat", f"5<{root}>", f"{root}/a", "O_RDWR|O_CREAT", result=3, target=f"<{root}/a>"))
+    disk.apply(call("write", file, "one", "3", result=3))
+    assert sure(disk, tmp_path / "1") == {}
+    assert sure(disk, tmp_path / "2", Guess.NAMES) == {"a": b""}
+    disk.apply(call("fsync", file))
+    assert sure(disk, tmp_path / "3") == {}
+    disk.apply(call("fsync", folder))
+    disk.apply(call("write", file, "two", "3", result=3))
+    assert sure(disk, tmp_path / "4") == {"a": b"one"}
+    disk.apply(call("rename", f"{root}/a", f"{root}/b"))
+    assert sure(disk, tmp_path / "5") == {"a": b"one"}
+    disk.apply(call("fsync", f"3<{root}/b>"))
+    disk.apply(call("fsync", folder))
+    assert sure(disk, tmp_path / "6") == {"b": b"onetwo"}
+
+
+def test_a_synchronisation_covers_what_was_written_before_it_began(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "a").write_bytes(b"old")
+    disk = Disk(tmp_path / "root")
+    path = "".join(f"\\x{byte:02x}" for byte in bytes(tmp_path / "root" / "a"))
+    lines = [
+        f"1 fsync(3<{path}> <unfinished ...>",
+        f'2 pwrite64(3<{path}>, "\\x6e\\x65\\x77", 3, 0) = 3',
+        "1 <... fsync resumed>) = 0",
+    ]
+    for each in calls_of(lines):
+        disk.apply(each)
+    assert sure(disk, tmp_path / "1") == {"a": b"old"}
+    for each in calls_of([f"1 fsync(3<{path}>) = 0"]):
+        disk.apply(each)
+    assert sure(disk, tmp_path / "2") == {"a": b"new"}
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        ("copy_file_range", "4</elsewhere>", "NULL", "3<{root}/a>", "NULL", "9", "0"),
+        ("fallocate", "3<{root}/a>", "0", "0", "9"),
+        ("mmap", "NULL", "9", "PROT_READ|PROT_WRITE", "MAP_SHARED", "3<{root}/a>", "0"),
+        ("io_uring_setup", "8", "0"),
+        ("pwritev2", "3<{root}/a>", "x", "1", "0", "0"),
+    ],
+)
+def test_a_call_that_is_not_replayed_fails_the_run(tmp_path: Path, unknown: tuple[str, ...]) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "a").write_bytes(b"old")
+    name, *arguments = (part.format(root=tmp_path / "root") for part in unknown)
+    with pytest.raises(UnknownCallError):
+        Disk(tmp_path / "root").apply(call(name, *arguments))
