@@ -13,7 +13,7 @@ from sightline_server.domain.filters import PlanKind
 class PlanLimits:
     """`gather_bytes`: of float32 vectors that are copied for one filter and kept with it.
 
-    Measured on 20,000 x 1280 and 100,000 x 256 and one core (docs/guide/filters.md): once copied, the vectors are searched
+    Measured on 20,000 x 1280 and 100,000 x 256 and one core (docs/guide/filters.md): once copied, vectors are searched
     faster than by a selector at every selectivity. Copying them costs a single query more than the selector from 5 % of
     the catalog on, so the limit is one of memory and of how long a copy stops other searches, about 20 ms.
     """
