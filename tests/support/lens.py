@@ -17,7 +17,7 @@ from google.rpc import error_details_pb2, status_pb2
 from numpy.typing import NDArray
 
 from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
-from sightline_server.app.door import Door
+from sightline_server.app.door import Door, MakeAccess, MakeServices, no_services, open_access
 from sightline_server.app.parts import Core, Front, admit_calls, build_core, build_front, start_refusing
 from sightline_server.domain.catalogs import DEFAULT_CATALOG, Capability
 from sightline_server.domain.filter_text import filter_text
@@ -264,6 +264,8 @@ async def serving(
     channel_options: Sequence[tuple[str, Any]] = (),
     credentials: grpc.ChannelCredentials | None = None,
     tracing: Tracing = OFF,
+    access: MakeAccess = open_access,
+    services: MakeServices = no_services,
     **parts: Mapping[str, Any],
 ) -> AsyncIterator[Served]:
     """The server with `parts` of the settings on a free port, and a channel to it.
@@ -280,7 +282,7 @@ async def serving(
             for snapshot in (index, *others):
                 registry.publish(snapshot)
 
-        front = build_front(stack, settings, metrics, tracing=tracing)
+        front = build_front(stack, settings, metrics, tracing=tracing, access=access, services=services)
         address = stack.enter_context(listening(front.door.server, settings.server, front.door.certificates))
         await start_refusing(stack, front)
         core = await build_core(stack, front, engine, EngineMetrics(metrics), publish)

@@ -2,8 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -13,32 +12,20 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
 from sightline_server.access.audit import LogAudit
+from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.access.checks import Access
 from sightline_server.access.policy import Decision
 from sightline_server.access.principal import Caller, Headers, Principal
-from sightline_server.admission.budget import ByteBudget
-from sightline_server.admission.limiter import AdaptiveLimit
-from sightline_server.admission.open_calls import OpenCalls
-from sightline_server.admission.slots import Admission, ServerState
-from sightline_server.app.clock import clock
-from sightline_server.app.pipeline import build_pipeline
+from sightline_server.domain.catalogs import CatalogNames
 from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.registry import Registry
-from sightline_server.rpc import server as rpc_server
-from sightline_server.rpc.call import Calls
-from sightline_server.rpc.edge import Edge, Service
+from sightline_server.ports import Snapshot
 from sightline_server.rpc.fields import USUAL_FIELDS
-from sightline_server.rpc.health import Health
 from sightline_server.rpc.lens.service import LensService
 from sightline_server.rpc.method import Method, Target
-from sightline_server.rpc.reading import Uploads
-from sightline_server.settings import Settings
-from sightline_server.telemetry.catalogs import CatalogMetrics
-from sightline_server.telemetry.metrics import Metrics
-from sightline_server.telemetry.tracing import OFF
 from tests.support.asking import asked, box, events_of, kinds
-from tests.support.lens import Failed, FakeEngine, FakeSnapshot, details_of, failed, serving, until
+from tests.support.lens import Failed, FakeSnapshot, Served, details_of, failed, serving, until
 from tests.support.prices import GET_PRICE, NAME, GetPriceRequest, Price, PriceService
 
 AUDIT = "sightline_server.access.audit"
@@ -61,17 +48,25 @@ class Rules:
         return Decision((catalog, lane) in RIGHTS.get(caller.principal.name, set()), "by the rules")
 
 
-@dataclass
+class LateCatalogs:
+    """Satisfies `Catalogs` once the server has its registry, which comes after its services."""
+
+    registry: Registry
+
+    def lease(self, catalog: CatalogPass) -> AbstractContextManager[Snapshot]:
+        return self.registry.lease(catalog)
+
+
 class TwoServices:
     """A server with both services on one edge."""
 
-    channel: grpc.aio.Channel
-    metrics: Metrics
-    admission: Admission
-    registry: Registry
-    calls: Calls
-    edge: Edge
-    engine: FakeEngine = field(default_factory=FakeEngine)
+    def __init__(self, server: Served) -> None:
+        self.channel = server.channel
+        self.metrics = server.metrics
+        self.admission = server.door.admission
+        self.edge = server.door.edge
+        self.registry = server.catalogs
+        self.engine = server.engine
 
     def search(self, request: lens_service_pb2.SearchRequest, caller: str) -> Any:
         stub: Any = lens_service_pb2_grpc.LensServiceStub(self.channel)
@@ -88,40 +83,22 @@ class TwoServices:
         return self.metrics.registry.get_sample_value(f"sightline_{name}", labels)
 
 
+def by_the_rules(catalogs: CatalogNames) -> Access:
+    return Access(identify=by_name, policy=Rules(), audit=LogAudit(), catalogs=catalogs)
+
+
 @asynccontextmanager
 async def two_services() -> AsyncIterator[TwoServices]:
-    catalogs = {name: {"path": f"/{name}"} for name in ("a", "b")}
-    parts: dict[str, Any] = {"server": {"listen": "127.0.0.1:0"}, "catalogs": catalogs}
-    settings = Settings(**parts)
-    metrics, engine = Metrics(), FakeEngine()
-    async with AsyncExitStack() as stack:
-        registry = Registry(CatalogMetrics(metrics))
-        for name in catalogs:
-            registry.publish(FakeSnapshot(name, f"{name}-1"))
-        admission = Admission(
-            limit=AdaptiveLimit(target_s=1.0, floor=2, ceiling=8), engine_ready=lambda: engine.ready, clock=clock
-        )
-        calls = Calls(limits=settings.limits, metrics=metrics, clock=clock)
-        access = Access(identify=by_name, policy=Rules(), audit=LogAudit(), catalogs=settings.catalog_names)
-        edge = Edge(
-            calls=calls,
-            access=access,
-            open_calls=OpenCalls(most=8, most_of_one=4, on_count=metrics.open_calls.set),
-            admission=admission,
-            uploads=Uploads(ByteBudget(settings.limits.request_budget_bytes, clock=clock), settings.limits, clock),
-        )
-        lens = LensService(edge=edge, limits=settings.limits, catalogs=settings.catalog_names)
-        lens.pipeline = await build_pipeline(stack, settings, engine, registry, metrics, OFF)
-        services: list[Service] = [lens, PriceService(edge, registry)]
-        health = Health(admission, [each.name for each in services], settings.limits, metrics, clock)
-        server = rpc_server.build(services, health, settings.server, settings.limits, metrics)
-        address = stack.enter_context(rpc_server.listening(server, settings.server))
-        await server.start()
-        stack.push_async_callback(server.stop, None)
-        admission.state = ServerState.SERVING
-        await health.publish()
-        channel = await stack.enter_async_context(grpc.aio.insecure_channel(str(address)))
-        yield TwoServices(channel, metrics, admission, registry, calls, edge, engine)
+    late = LateCatalogs()
+    async with serving(
+        index=FakeSnapshot("a", "a-1"),
+        others=[FakeSnapshot("b", "b-1")],
+        access=by_the_rules,
+        services=lambda edge: [PriceService(edge, late)],
+        catalogs={name: {"path": f"/{name}"} for name in ("a", "b")},
+    ) as server:
+        late.registry = server.catalogs
+        yield TwoServices(server)
 
 
 async def refused(call: Any) -> grpc.aio.AioRpcError:

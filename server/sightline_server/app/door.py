@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable, Sequence
 
 import grpc
 
@@ -16,12 +17,13 @@ from sightline_server.admission.open_calls import OpenCalls
 from sightline_server.admission.slots import Admission, ServerState
 from sightline_server.app.clock import clock
 from sightline_server.app.trimming import Trimming
+from sightline_server.domain.catalogs import CatalogNames
 from sightline_server.domain.events import FailureReason
 from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Engine
 from sightline_server.rpc import server as rpc_server
 from sightline_server.rpc.call import Calls
-from sightline_server.rpc.edge import Edge
+from sightline_server.rpc.edge import Edge, Service
 from sightline_server.rpc.health import Health
 from sightline_server.rpc.lens.service import LensService
 from sightline_server.rpc.listener.tls import open_certificates
@@ -36,14 +38,39 @@ log = logging.getLogger(__name__)
 LAST_WORDS_S = 1.0
 """Seconds that cancelled calls may take to send their final status."""
 
+MakeAccess = Callable[[CatalogNames], Access]
+"""Makes the access checks of a server that has these catalogs."""
+MakeServices = Callable[[Edge], Sequence[Service]]
+"""Makes services whose calls the edge takes."""
+
+
+def open_access(catalogs: CatalogNames) -> Access:
+    """The access checks of a server without a policy: every caller is anonymous and may use every catalog."""
+    return Access(identify=anonymous, policy=OpenPolicy(), audit=LogAudit(), catalogs=catalogs)
+
+
+def no_services(edge: Edge) -> Sequence[Service]:
+    """No service next to search."""
+    return ()
+
 
 class Door:
     """Admission, health, the service and the gRPC server, in the states starting, serving and stopping."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, tracing: Tracing, *, tls: Contents | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        tracing: Tracing,
+        *,
+        tls: Contents | None,
+        access: MakeAccess,
+        services: MakeServices,
+    ) -> None:
         """`tls` is the content of the TLS files when they were last valid, for a worker that starts while they are not.
 
-        Raises `SightlineError` of kind CONFIGURATION when the TLS files cannot be used.
+        `services` makes the services that are offered next to search. Raises `SightlineError` of kind CONFIGURATION
+        when the TLS files cannot be used.
         """
         self._engine: Engine | None = None
         self.admission = Admission(
@@ -57,11 +84,10 @@ class Door:
         )
         metrics.tls_files_usable.set(1)
         self.certificates = open_certificates(settings.server, initial=tls, on_check=metrics.tls_files_usable.set)
-        self.health = Health(self.admission, [LensService.name], settings.limits, metrics, clock)
         self._calls = Calls(limits=settings.limits, metrics=metrics, clock=clock, tracing=tracing)
-        edge = Edge(
+        self.edge = Edge(
             calls=self._calls,
-            access=Access(identify=anonymous, policy=OpenPolicy(), audit=LogAudit(), catalogs=settings.catalog_names),
+            access=access(settings.catalog_names),
             open_calls=OpenCalls(
                 most=settings.limits.max_open_calls,
                 most_of_one=settings.limits.max_connection_calls,
@@ -75,17 +101,17 @@ class Door:
             admission=self.admission,
         )
         self.service = LensService(
-            edge=edge,
+            edge=self.edge,
             limits=settings.limits,
             catalogs=settings.catalog_names,
             one_per_group=settings.ranking.one_per_group,
             on_too_large=metrics.objects.labels(FailureReason.TOO_LARGE.value).inc,
         )
+        offered = [self.service, *services(self.edge)]
+        self.health = Health(self.admission, [each.name for each in offered], settings.limits, metrics, clock)
         self._metrics = metrics
         self._trimming = Trimming()
-        self.server: grpc.aio.Server = rpc_server.build(
-            [self.service], self.health, settings.server, settings.limits, metrics
-        )
+        self.server: grpc.aio.Server = rpc_server.build(offered, self.health, settings.server, settings.limits, metrics)
 
     def open(self, engine: Engine, pipeline: Pipeline, events: EngineMetrics) -> None:
         """Lets calls in, as long as `engine` is ready."""

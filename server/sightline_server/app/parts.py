@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sightline_server.app.background import keep_certificates, keep_telling_usage
 from sightline_server.app.catalogs import new_registry
-from sightline_server.app.door import Door
+from sightline_server.app.door import Door, MakeAccess, MakeServices, no_services, open_access
 from sightline_server.app.pipeline import build_pipeline
 from sightline_server.app.tracing import make_tracing
 from sightline_server.domain.models import EMBEDDER, EmbedderSpec
@@ -62,18 +62,21 @@ def build_front(
     tracing: Tracing | None = None,
     worker: str = ALONE,
     tls: Contents | None = None,
+    access: MakeAccess = open_access,
+    services: MakeServices = no_services,
 ) -> Front:
     """The front of one process, which listens nowhere yet; what it starts ends with `stack`.
 
     `tracing`, which its caller closes, replaces that of the settings. `worker` is the name of the process in the
     metrics. `tls` is the content of the TLS files when they were last valid, for a worker that starts while they are
-    not. Raises `SightlineError` of kind CONFIGURATION.
+    not. `access` and `services` are for servers that check callers or offer more than search. Raises `SightlineError`
+    of kind CONFIGURATION.
     """
     if tracing is None:
         tracing = make_tracing(settings.tracing)
         stack.callback(tracing.close)
     keep_telling_usage(stack, metrics, worker)
-    door = Door(settings, metrics, tracing, tls=tls)
+    door = Door(settings, metrics, tracing, tls=tls, access=access, services=services)
     keep_certificates(stack, door.certificates)
     return Front(settings, metrics, tracing, door)
 
