@@ -110,8 +110,8 @@ def _facts(stored: StoredModel) -> dict[str, Any]:
 
 def _check_line(checked: Checked) -> str:
     away = ", ".join(f"{name} within {value:.1e}" for name, value in checked.deviation.items())
-    verdict = f"as the reference ({away})" if away else "keeps the contract; no reference for a custom model"
-    return f"{checked.stored.default.folder}  {checked.stored.name}  {verdict}"
+    verdict = f"matches the reference ({away})" if away else "fits the contract; a custom model has no reference"
+    return f"{checked.stored.default.folder}  {checked.stored.name}  {verdict}; config.pbtxt is valid"
 
 
 def _list_lines(stored: StoredModel) -> str:
