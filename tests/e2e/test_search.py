@@ -7,6 +7,7 @@ import urllib.request
 import grpc
 import pytest
 
+from sightline.v1 import lens_service_pb2
 from tests.support.pictures import encode
 from tests.support.world import (
     PRODUCTS,
@@ -46,6 +47,21 @@ async def test_a_photo_goes_the_whole_way(channel: grpc.aio.Channel) -> None:
     done = answer.done
     assert done.catalog_revision and "@" in done.detector and "@" in done.embedder
     assert done.timings.total_ms > done.timings.embed_ms > 0
+
+
+async def test_a_filter_decides_which_products_a_photo_may_show(channel: grpc.aio.Channel, world: World) -> None:
+    async def shown(filter_: lens_service_pb2.Filter) -> list[str]:
+        request = asked(world.picture(0), regions=[WHOLE], max_products=PRODUCTS, filter=filter_)
+        (products,) = (await search(channel, request)).products.values()
+        return [each.product.id for each in products]
+
+    every = await shown(lens_service_pb2.Filter())
+    assert (every[0], len(every)) == (product_id(0), PRODUCTS)
+    assert await shown(lens_service_pb2.Filter(excluded_product_ids=[product_id(0)])) == every[1:]
+    assert await shown(lens_service_pb2.Filter(product_ids=every[4:7])) == every[4:7]
+    for currency, maximum, count in (("USD", 15.0, PRODUCTS), ("USD", 14.99, 0), ("EUR", 99.0, 0)):
+        price = lens_service_pb2.PriceRange(currency=currency, maximum=maximum)
+        assert len(await shown(lens_service_pb2.Filter(price=price))) == count
 
 
 async def test_batched_and_one_by_one_give_the_same_answers(channel: grpc.aio.Channel, world: World) -> None:
