@@ -3,7 +3,6 @@
 import errno
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -160,6 +159,11 @@ def test_missing_files_of_the_base_are_named(shop: Path) -> None:
         with pytest.raises(SightlineError, match="missing or damaged"):
             use(shop)
     assert not all(finding.good for finding in verify(shop))
+    shutil.rmtree(shop / "base.lance")
+    for use in (open_catalog, opened_for_writing):
+        with pytest.raises(SightlineError, match="missing or damaged"):
+            use(shop)
+    assert not all(finding.good for finding in verify(shop))
 
 
 def full_disk(*arguments: Any, **options: Any) -> None:
@@ -288,15 +292,43 @@ def test_a_user_who_may_only_read_reads_the_catalog_also_while_it_is_written(pub
     assert "p1" in ids(shop)
 
 
-def test_a_log_without_a_guard_is_read_whole_or_again(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A read-only folder: the second reading counts when a writer changed the file during the first one."""
-    immutable = f"file:{shop / LOG}?mode=ro&immutable=1"
-    stamps = iter([(1, 1, 1), (1, 1, 2), (1, 1, 2), (1, 1, 2)])
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sightline_server.index.living import LivingCatalog
+living = LivingCatalog(Path(sys.argv[1]))
+living.__enter__()
+living.delete(["p1"])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
-    def unguarded(path: Path) -> tuple[Any, tuple[int, int, int] | None]:
-        return sqlite3.connect(immutable, uri=True, isolation_level=None), next(stamps)
 
-    monkeypatch.setattr(log_file, "open_for_reading", unguarded)
-    monkeypatch.setattr(log_file, "stamp", lambda path: next(stamps))
+@pytest.mark.parametrize("lost", ["", "log.sqlite-shm"], ids=["as it was", "after a restart of the machine"])
+def test_a_user_who_may_only_read_reads_what_a_killed_writer_left(public: Path, lost: str) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(public)], timeout=60, check=False)
+    assert (public / "log.sqlite-wal").stat().st_size
+    if lost:
+        (public / lost).unlink()
+    read = sightline_as_other("catalog", "verify", "--catalog", str(public))
+    assert read.returncode == 0, read.stderr
+    assert "4 products: intact" in read.stdout
+
+
+def test_a_log_that_changed_while_it_was_copied_is_copied_again(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copies = []
+    copyfile = shutil.copyfile
+
+    def changing(source: Path, target: Path) -> None:
+        copyfile(source, target)
+        copies.append(source)
+        if len(copies) < 3:
+            os.utime(source, ns=(len(copies), len(copies)))
+
+    monkeypatch.setattr(log_file, "guarded", lambda path: None)
+    monkeypatch.setattr(shutil, "copyfile", changing)
     assert read_identity(shop)[0].startswith("2+1-")
-    assert list(stamps) == []
+    assert len(copies) == 3
+    monkeypatch.setattr(log_file, "READ_ATTEMPTS", 2)
+    copies.clear()
+    with pytest.raises(SightlineError, match="changes again and again"):
+        read_identity(shop)

@@ -4,9 +4,11 @@ Rule: WAL and synchronous=FULL: a transaction that was committed is on the disk.
 name the file and the remedy.
 """
 
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -49,60 +51,57 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """One consistent view of the log at `path`, also in a folder that may not be written to."""
-    for attempt in range(READ_ATTEMPTS):
-        connection, still = open_for_reading(path)
-        with closing_on_exit(connection):
-            if still is None:
-                yield connection
-                return
-            # Nothing guards an immutable view: it counts only if the file did not change while it was read whole.
-            copy = sqlite3.connect(":memory:", isolation_level=None)
-            with closing_on_exit(copy):
-                try:
-                    connection.backup(copy)
-                except sqlite3.DatabaseError:
-                    if attempt + 1 == READ_ATTEMPTS:
-                        raise
-                    continue
-                if stamp(path) == still:
-                    yield copy
-                    return
-    raise SightlineError(ErrorKind.CONFIGURATION, f"{path} changes again and again while it is read; try again")
+    with ExitStack() as stack:
+        connection = guarded(path)
+        for _ in range(READ_ATTEMPTS):
+            if connection is not None:
+                break
+            connection = unguarded(path, stack)
+        if connection is None:
+            message = f"{path} changes again and again while it is read; try again"
+            raise SightlineError(ErrorKind.INDEX_UNAVAILABLE, message)
+        with closing(connection):
+            yield connection
 
 
-@contextmanager
-def closing_on_exit(connection: sqlite3.Connection) -> Iterator[None]:
-    """Closes `connection` at the end."""
-    try:
-        yield
-    finally:
-        connection.close()
-
-
-def open_for_reading(path: Path) -> tuple[sqlite3.Connection, tuple[int, int, int] | None]:
-    """A connection within a read transaction; with the file's stamp where nothing guards it from a writer."""
+def guarded(path: Path) -> sqlite3.Connection | None:
+    """A connection within a read transaction, which writers respect; None where the folder has no room for that."""
     address = f"file:{quote(str(path.absolute()))}?mode=ro"
-    before = stamp(path)
     connection = sqlite3.connect(address, uri=True, timeout=BUSY_S, isolation_level=None)
     try:
         connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        return connection, None
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
         connection.close()
-        # A read-only folder has no room for SQLite's shared memory. Without a write-ahead log the file is whole.
-        wal = path.with_name(f"{path.name}-wal")
-        if wal.exists() and wal.stat().st_size:
-            raise
+        # SQLite's shared memory is a file next to the log; a user who can only read cannot make it.
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            return None
+        raise
     except BaseException:
         connection.close()
         raise
-    return sqlite3.connect(f"{address}&immutable=1", uri=True, isolation_level=None), before
+    return connection
 
 
-def stamp(path: Path) -> tuple[int, int, int]:
-    """Facts of a file that change with its content."""
-    found = path.stat()
+def unguarded(path: Path, stack: ExitStack) -> sqlite3.Connection | None:
+    """A connection to a copy of the log, which lasts as long as `stack`; None when the log changed meanwhile."""
+    wal = path.with_name(f"{path.name}-wal")
+    before = stamp(path), stamp(wal)
+    copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-log-"))) / path.name
+    shutil.copyfile(path, copy)
+    if before[1] is not None:
+        shutil.copyfile(wal, copy.with_name(wal.name))
+    if (stamp(path), stamp(wal)) != before:
+        return None
+    return sqlite3.connect(copy, isolation_level=None)
+
+
+def stamp(path: Path) -> tuple[int, int, int] | None:
+    """Facts of a file that change with its content; None without a file."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
@@ -111,12 +110,15 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     """Turns SQLite's errors into `SightlineError`.
 
     Its kind is OVERLOADED when the disk is full, INDEX_UNAVAILABLE when the file cannot be written, and CONFIGURATION
-    when it is damaged.
+    when it is damaged or may not be read.
     """
     try:
         yield
     except sqlite3.Error as error:
         raise described(path, error) from error
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror or error}; check the rights of this user"
+        raise SightlineError(ErrorKind.CONFIGURATION, message) from error
 
 
 def described(path: Path, error: sqlite3.Error) -> SightlineError:

@@ -28,7 +28,9 @@ def version_of(name: str) -> int | None:
 
 def newer(dataset: Path, version: int) -> list[Path]:
     """The manifests of versions after `version`, and leftovers of unfinished ones."""
-    found = []
+    found: list[Path] = []
+    if not (dataset / VERSIONS).is_dir():
+        return found
     for entry in sorted((dataset / VERSIONS).iterdir()):
         number = version_of(entry.name)
         if number is None:

@@ -70,7 +70,7 @@ def upsert(
         bool,
         typer.Option(
             "--allow-private-images",
-            help="Also fetch images from loopback and private addresses. [default: public only]",
+            help="Also fetch images from loopback and private addresses (default: public only).",
         ),
     ] = False,
     encoding: Annotated[
