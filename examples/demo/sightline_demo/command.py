@@ -58,7 +58,7 @@ def demo(
     showroom: Annotated[
         Path | None,
         typer.Option(
-            help="Folder with feed.csv, its images, and photos/. [default: examples/showroom of the checkout]",
+            help="Folder with feed.csv, its images, and photos/ (default: examples/showroom of the checkout).",
             file_okay=False,
         ),
     ] = None,
