@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from load_tests.attacks import __main__ as attacks
 from load_tests.attacks import decode, engine
 from load_tests.attacks.frame import Attack, Bound, Skipped, Target
 from tests.support.small_shop import PHOTO, SmallShop, serving
+from tests.support.world import RunningServer
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 SHARE = {
@@ -26,20 +28,40 @@ SHARE = {
 }
 ELSEWHERE = {"memory", "people"}
 """Those that need the real models: tests/e2e/test_memory_forgets.py and test_real_people.py."""
+UNMEASURED = {"engine", "garbage", "idle", "ingest"}
+"""Those that measure no memory and no threads of the server: they share one."""
 SLOWER = 10.0
 """How much slower than alone a machine may be that runs other tests; counts and memory have no such excuse."""
 
 
-@pytest.mark.parametrize("name", sorted(attacks.ATTACKS.keys() - ELSEWHERE))
+@pytest.fixture(scope="module")
+def attacked(shop: SmallShop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """One server for the attacks of `UNMEASURED`."""
+    log = tmp_path_factory.mktemp("attacked") / "server.log"
+    with serving(shop, log, **attacks.ATTACKS["engine"].environment) as server:
+        yield server
+
+
+@pytest.mark.parametrize("name", sorted(attacks.ATTACKS.keys() - ELSEWHERE - UNMEASURED))
 def test_an_attack_keeps_its_bounds(name: str, shop: SmallShop, tmp_path: Path) -> None:
-    attack = attacks.ATTACKS[name]
-    with serving(shop, tmp_path / "server.log", **attack.environment) as server:
-        target = Target(server.target, server.process.metrics_url, server.pid, server.log, PHOTO)
-        try:
-            bounds = asyncio.run(attack.run(target, SHARE.get(name, 0.1)))
-        except Skipped as reason:
-            pytest.skip(str(reason))
-    assert [str(bound) for bound in bounds if not kept(bound)] == []
+    with serving(shop, tmp_path / "server.log", **attacks.ATTACKS[name].environment) as server:
+        assert broken(name, server) == []
+
+
+@pytest.mark.parametrize("name", sorted(UNMEASURED))
+def test_an_attack_after_others_keeps_its_bounds(name: str, attacked: RunningServer) -> None:
+    assert not attacks.ATTACKS[name].variables
+    assert broken(name, attacked) == []
+
+
+def broken(name: str, server: RunningServer) -> list[str]:
+    """The bounds that the server breaks under attack `name`."""
+    target = Target(server.target, server.process.metrics_url, server.pid, server.log, PHOTO)
+    try:
+        bounds = asyncio.run(attacks.ATTACKS[name].run(target, SHARE.get(name, 0.1)))
+    except Skipped as reason:
+        pytest.skip(str(reason))
+    return [str(bound) for bound in bounds if not kept(bound)]
 
 
 async def test_an_engine_that_a_neighbour_reaches_breaks_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
