@@ -123,6 +123,43 @@ def test_a_feed_of_another_format_is_refused_with_embedded(shop: Path, tmp_path:
     assert "is not JSON lines" in result.stderr
 
 
+def test_update_changes_price_and_stock_and_keeps_the_rest(shop: Path, tmp_path: Path) -> None:
+    before = open_catalog(shop)
+    changes = [
+        {"id": "p1", "price": "12.50 EUR", "availability": "out of stock"},
+        {"id": "none", "price": "1 EUR"},
+        {"id": "p2"},
+        {"title": "no id"},
+        {"id": "p3", "price": "-5 EUR", "product_type": "lamps"},
+    ]
+    result = command("update", write_lines(tmp_path / "changes.jsonl", changes), "--catalog", shop)
+    assert result.exit_code == 0, result.output
+    assert f"{shop}: 2 products changed, 3 rows skipped" in result.stdout
+    for text in (
+        "row 2 (none): there is no such product",
+        "row 3 (p2): has no new value",
+        "row 4: there is no id",
+        "row 5 (p3):",
+    ):
+        assert text in result.stderr
+    after = open_catalog(shop)
+    found = {each["id"]: each for each in after.display.to_pylist()}
+    assert (found["p1"]["price"], found["p1"]["availability"]) == ("12.50 EUR", "out_of_stock")
+    assert (found["p1"]["title"], found["p1"]["image_link"]) == ("title 1", before.display.to_pylist()[1]["image_link"])
+    assert (found["p3"]["price"], found["p3"]["category"]) == ("", "lamps")
+    order = [after.display["id"].to_pylist().index(f"p{number}") for number in range(5)]
+    assert np.array_equal(after.vectors[order], before.vectors)
+
+
+def test_an_update_of_nothing_is_refused(shop: Path, tmp_path: Path) -> None:
+    none = write_lines(tmp_path / "changes.jsonl", [{"id": "none", "price": "1 EUR"}])
+    assert command("update", none, "--catalog", shop).exit_code == 1
+    (tmp_path / "feed.csv").write_text("id,image_link,price\np1,a.jpg,1 EUR\n")
+    refused = command("update", tmp_path / "feed.csv", "--catalog", shop)
+    assert refused.exit_code == 2
+    assert "is not JSON" in refused.stderr
+
+
 def test_delete_reports_what_was_not_found(shop: Path, tmp_path: Path) -> None:
     (tmp_path / "ids").write_text("p2\n\np3\n")
     result = command("delete", "p1", "none", "--file", tmp_path / "ids", "--catalog", shop)

@@ -22,6 +22,7 @@ from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
 from sightline_server.cli.catalog_reload import reload
 from sightline_server.cli.catalog_revisions import compact, revisions, rollback, verify
+from sightline_server.cli.catalog_update import update
 from sightline_server.cli.catalog_write import delete, upsert
 from sightline_server.cli.loading import load
 from sightline_server.domain.models import EMBEDDER
@@ -206,6 +207,7 @@ def ids(
 
 
 app.command()(upsert)
+app.command()(update)
 app.command()(delete)
 app.command()(revisions)
 app.command()(rollback)

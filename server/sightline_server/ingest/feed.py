@@ -55,6 +55,8 @@ class ProblemKind(Enum):
     DOUBLED_COLUMN = "doubled column"
     UNREADABLE_IMAGE = "unreadable image"
     UNUSABLE_EMBEDDING = "unusable embedding"
+    UNKNOWN_PRODUCT = "unknown product"
+    NOTHING_TO_CHANGE = "nothing to change"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ class RowParser:
         if not self._id:
             return self._problem(ProblemKind.NO_ID, "there is no id")
         images = self._images()
-        if not images:
+        if not images and self._options.images_required:
             return self._problem(ProblemKind.NO_IMAGE, "there is no image_link")
         for text in record.warnings:
             self._warn(ProblemKind.DOUBTFUL_QUOTE, text)
@@ -171,7 +173,7 @@ class RowParser:
                 ProblemKind.ROW_TOO_LARGE, f"{size} bytes of text; at most {MAX_ROW_BYTES} are allowed"
             )
         price = self._price(values)
-        product = self._product(values, price, images[0])
+        product = self._product(values, price, images[0] if images else "")
         return ParsedRow(FeedRow(record.row, product, price, images), tuple(self._warnings))
 
     def _problem(self, kind: ProblemKind, text: str) -> Problem:

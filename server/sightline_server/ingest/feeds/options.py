@@ -44,7 +44,8 @@ class FeedOptions:
 
     `encoding` counts where no byte order mark is present; empty means UTF-8, or what an XML feed declares. `currency`
     is the ISO 4217 code of prices that have none. `headers` and `user_agent` are sent when the feed is a URL.
-    `base_url` is what relative image links of a downloaded feed are relative to; empty leaves them as they are.
+    `base_url` is what relative image links of a downloaded feed are relative to; empty leaves them as they are. Rows
+    without an image are used only where `images_required` is False, as for changes of products that have theirs.
     """
 
     encoding: str = ""
@@ -54,6 +55,7 @@ class FeedOptions:
     user_agent: str = "sightline-catalog"
     base_url: str = ""
     limits: FeedLimits = field(default_factory=FeedLimits)
+    images_required: bool = True
 
 
 def checked_currency(code: str) -> str:
