@@ -1,7 +1,7 @@
 """The `sightline catalog` verbs that change, list, check and restore a catalog, without an engine."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ def line(product_id: str, seed: int = 0, images: int = 1, **fields: Any) -> dict
     return {"id": product_id, "image_link": links[0], "additional_image_link": links[1:], **ready, **fields}
 
 
-def write_lines(path: Path, lines: list[Mapping[str, Any]]) -> Path:
+def write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> Path:
     path.write_text("".join(json.dumps(each) + "\n" for each in lines), encoding="utf-8")
     return path
 

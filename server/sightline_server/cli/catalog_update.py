@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sightline_client.terminal import echo
+from sightline_console.terminal import echo
 from sightline_server.cli.build_report import shown_progress
 from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.catalog_write import STAYS, CatalogFolder, actor, show_revision
