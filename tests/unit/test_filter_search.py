@@ -20,7 +20,7 @@ from sightline_server.index.faiss_index import FaissIndex, FlatIndex, MappedInde
 from sightline_server.index.filtered import FilteredSnapshot, FilteredSnapshots
 from sightline_server.index.filters.planner import PlanLimits, plan_kind
 from sightline_server.index.filters.probe import applies_selectors
-from sightline_server.index.filters.searches import ExactSearch, SelectorSearch
+from sightline_server.index.filters.searches import PARTS_FROM_QUERIES, BatchedSearch, ExactSearch, SelectorSearch
 from sightline_server.index.snapshot import CatalogSnapshot
 from sightline_server.index.vectors import VectorIndex
 from sightline_server.stages.search import VectorQuery, search
@@ -304,6 +304,21 @@ def test_an_exact_search_in_parts_finds_what_one_in_whole_finds() -> None:
     expected = rows[np.argsort(-(queries @ vectors[rows].T), axis=1)[:, :40]]
     assert (found == expected).all()
     assert np.allclose(similarities, np.take_along_axis(queries @ vectors.T, expected, axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize("queries", [1, PARTS_FROM_QUERIES - 1, PARTS_FROM_QUERIES, 20])
+def test_batches_find_in_parts_what_the_selector_finds(queries: int) -> None:
+    vectors = unit_vectors(400, 4)
+    index = FaissIndex(vectors, use_gpu=False)
+    allowed = np.random.default_rng(2).random(400) < 0.6
+    rows = np.flatnonzero(allowed)
+    selector, parts = SelectorSearch(index, allowed, len(rows)), ExactSearch(index, rows, DIMENSION, part_bytes=4000)
+    both = BatchedSearch(selector, parts)
+    asked = unit_vectors(queries, 9)
+    expected = rows[np.argsort(-(asked @ vectors[rows].T), axis=1)[:, :30]]
+    for way in (both, selector, parts):
+        assert (way.search(asked, 30)[1] == expected).all()
+    assert both.max_k == len(rows)
 
 
 def test_a_selector_search_returns_at_most_what_the_index_can() -> None:

@@ -12,6 +12,8 @@ from sightline_server.index.vectors import VectorIndex
 Nearest = tuple[NDArray[np.float32], NDArray[np.int64]]
 PART_BYTES = 32 * 1024 * 1024
 """Of vectors that are copied at once."""
+PARTS_FROM_QUERIES = 6
+"""From so many queries on, copies in parts are faster than a selector at every share of a catalog (docs/filters.md)."""
 
 
 class GatherSearch:
@@ -29,7 +31,10 @@ class GatherSearch:
 
 
 class SelectorSearch:
-    """By `index`, which skips the vectors whose `allowed` [V] is false; `count` of them are true."""
+    """By `index`, which skips the vectors whose `allowed` [V] is false; `count` of them are true.
+
+    Each query is compared by itself: `BatchedSearch` is for batches.
+    """
 
     def __init__(self, index: VectorIndex, allowed: NDArray[np.bool_], count: int) -> None:
         self._index = index
@@ -64,6 +69,23 @@ class ExactSearch:
             more, further = part.search(queries, min(k, part.max_k))
             similarities, rows = best(np.hstack([similarities, more]), np.hstack([rows, further]), k)
         return similarities, rows
+
+
+class BatchedSearch:
+    """By a selector for few queries, and in parts for many, where both give the nearest vectors.
+
+    With a selector FAISS compares query by query; the parts are matrix products.
+    """
+
+    def __init__(self, selector: SelectorSearch, parts: ExactSearch) -> None:
+        self._selector = selector
+        self._parts = parts
+        self.max_k = selector.max_k
+
+    def search(self, queries: NDArray[np.float32], k: int) -> Nearest:
+        """See `vectors.Search`; rows are those of the index."""
+        chosen = self._selector if len(queries) < PARTS_FROM_QUERIES else self._parts
+        return chosen.search(queries, k)
 
 
 def best(similarities: NDArray[np.float32], rows: NDArray[np.int64], k: int) -> Nearest:

@@ -12,7 +12,7 @@ from sightline_server.domain.filters import Filter, FilterPlan, PlanKind
 from sightline_server.index.filters.columns import FilterColumns
 from sightline_server.index.filters.matching import matching
 from sightline_server.index.filters.planner import PlanLimits, plan_kind
-from sightline_server.index.filters.searches import ExactSearch, GatherSearch, SelectorSearch
+from sightline_server.index.filters.searches import BatchedSearch, ExactSearch, GatherSearch, SelectorSearch
 from sightline_server.index.vectors import Search, VectorIndex
 
 
@@ -32,8 +32,10 @@ class Selection:
                 return self.plan.images * (8 + 4 * self.dimension)
             case PlanKind.EXACT:
                 return 8 * self.plan.images
+            case PlanKind.SELECTOR:
+                return self.allowed.nbytes + 8 * self.plan.images
             case _:
-                return self.allowed.nbytes
+                return 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,15 +67,21 @@ class Selector:
         return Selection(FilterPlan(kind, int(np.count_nonzero(products)), images), kept, self.dimension)
 
 
+def in_parts(selection: Selection, index: VectorIndex) -> ExactSearch:
+    """The search that compares every match, part by part."""
+    return ExactSearch(index, np.flatnonzero(selection.allowed), selection.dimension)
+
+
 def search_of(selection: Selection, index: VectorIndex) -> Search:
     """The search of `selection` by the index of its revision; for the thread that owns it."""
     match selection.plan.kind:
         case PlanKind.GATHER:
             return GatherSearch(index, np.flatnonzero(selection.allowed))
         case PlanKind.SELECTOR:
-            return SelectorSearch(index, selection.allowed, selection.plan.images)
+            selector = SelectorSearch(index, selection.allowed, selection.plan.images)
+            return BatchedSearch(selector, in_parts(selection, index)) if index.exact else selector
         case PlanKind.EXACT:
-            return ExactSearch(index, np.flatnonzero(selection.allowed), selection.dimension)
+            return in_parts(selection, index)
         case PlanKind.ALL:
             return index
         case PlanKind.NO_MATCH:
