@@ -13,11 +13,13 @@ from sightline_server.catalog.delta import ALIVE
 from sightline_server.catalog.log import Log
 from sightline_server.catalog.log_file import LOG
 from sightline_server.catalog.operations import Delete
-from sightline_server.catalog.store import CatalogStore, CheckpointPolicy
+from sightline_server.catalog.store import CatalogStore
+from sightline_server.catalog.writing import CheckpointPolicy
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import open_catalog, read_facts, read_identity
 from sightline_server.index.living import LivingCatalog, ProductUpdate
 from sightline_server.index.schema import Price
+from sightline_server.index.shared import share
 from tests.support.catalogs import SPEC, row, unit_vectors, write_catalog
 
 
@@ -241,3 +243,15 @@ def test_a_catalog_without_products_can_be_filled_again(shop: Path, living: Livi
     assert ids(shop) == ["new"]
     living.checkpoint()
     assert ids(shop) == ["new"]
+
+
+def test_workers_share_a_changed_catalog(shop: Path, living: LivingCatalog) -> None:
+    living.upsert([row("new", unit_vectors(1, 9))])
+    living.checkpoint()
+    living.delete(["p0"])
+    shared = share(shop, "default", SPEC)
+    try:
+        assert (shared.revision, shared.vectors >= 0) == (open_catalog(shop).revision, True)
+        assert shared.recall == 1.0
+    finally:
+        shared.close()

@@ -9,7 +9,7 @@ begins by dropping what it left.
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from sightline_server.catalog.base import MAX_FRAGMENTS, UNREADABLE, Base, panics
+from sightline_server.catalog.base import MAX_FRAGMENTS, Base
 from sightline_server.catalog.checkpoint import checkpoint_of
 from sightline_server.catalog.delta import Delta, View, materialised
 from sightline_server.catalog.durable import NewFiles
@@ -27,30 +27,12 @@ from sightline_server.catalog.log_file import require_log
 from sightline_server.catalog.operations import Layout, Write, fingerprint
 from sightline_server.catalog.pending import Pending
 from sightline_server.catalog.revisions import Revision, RevisionKind
+from sightline_server.catalog.writing import CheckpointPolicy, Receipt, writing_errors
 from sightline_server.errors import ErrorKind, SightlineError
 
 KEEP_REVISIONS = 20
 SPARE_REVISIONS = 5
 """Revisions beyond those to keep before the oldest are removed, so that not every checkpoint removes files."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointPolicy:
-    """The limits of the log: operations go into the base after so many, or after so many bytes of rows."""
-
-    operations: int = 50_000
-    row_bytes: int = 256 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The outcome of a group: `seqs` has the sequence number of each write, or 0 where there was no such row.
-
-    `repeated` says that a request of this id had been written before; nothing was written again.
-    """
-
-    seqs: tuple[int, ...]
-    repeated: bool = False
 
 
 def utc_now() -> datetime:
@@ -317,23 +299,3 @@ class CatalogStore:
         if found != revision.rows:
             message = f"the base of {self._folder} is damaged: {found} rows, expected {revision.rows}"
             raise SightlineError(ErrorKind.CONFIGURATION, message)
-
-
-@contextmanager
-def writing_errors(folder: Path) -> Iterator[None]:
-    """Turns errors of the base's files into `SightlineError`."""
-    try:
-        with panics():
-            yield
-    except UNREADABLE as error:
-        raise unwritable(folder, error) from error
-
-
-def unwritable(folder: Path, error: Exception) -> SightlineError:
-    """The error of a base that could not be written."""
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).partition("\n")[0][:200]
-    message = (
-        f"cannot write the base of {folder} ({reason}); free some space and try again. "
-        "Nothing was lost: writes that were acknowledged are in the log"
-    )
-    return SightlineError(ErrorKind.OVERLOADED, message)

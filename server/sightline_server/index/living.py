@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from sightline_server.catalog.operations import Delete, Update, Upsert, Write
 from sightline_server.catalog.revisions import Revision
-from sightline_server.catalog.store import CatalogStore, Receipt
+from sightline_server.catalog.store import CatalogStore
+from sightline_server.catalog.writing import Receipt
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.adopting import adopt

@@ -1,0 +1,48 @@
+"""The values that a writer gives and gets, and the errors of a base that cannot be written."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sightline_server.catalog.base import UNREADABLE, panics
+from sightline_server.errors import ErrorKind, SightlineError
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointPolicy:
+    """The limits of the log: operations go into the base after so many, or after so many bytes of rows."""
+
+    operations: int = 50_000
+    row_bytes: int = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The outcome of a group: `seqs` has the sequence number of each write, or 0 where there was no such row.
+
+    `repeated` says that a request of this id had been written before; nothing was written again.
+    """
+
+    seqs: tuple[int, ...]
+    repeated: bool = False
+
+
+@contextmanager
+def writing_errors(folder: Path) -> Iterator[None]:
+    """Turns errors of the base's files into `SightlineError`."""
+    try:
+        with panics():
+            yield
+    except UNREADABLE as error:
+        raise unwritable(folder, error) from error
+
+
+def unwritable(folder: Path, error: Exception) -> SightlineError:
+    """The error of a base that could not be written."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).partition("\n")[0][:200]
+    message = (
+        f"cannot write the base of {folder} ({reason}); free some space and try again. "
+        "Nothing was lost: writes that were acknowledged are in the log"
+    )
+    return SightlineError(ErrorKind.OVERLOADED, message)
