@@ -13,7 +13,7 @@ Nearest = tuple[NDArray[np.float32], NDArray[np.int64]]
 PART_BYTES = 32 * 1024 * 1024
 """Of vectors that are copied at once."""
 PARTS_FROM_QUERIES = 6
-"""From so many queries on, copies in parts are faster than a selector at every share of a catalog (docs/guide/filters.md)."""
+"""From so many queries on, copies in parts are faster than a selector at every selectivity (docs/guide/filters.md)."""
 
 
 class GatherSearch:
