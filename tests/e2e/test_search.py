@@ -88,7 +88,7 @@ def assert_same(one: Answer, other: Answer) -> None:
             assert each.similarity == pytest.approx(others[each.product.id], abs=SAME)
 
 
-async def test_the_objects_of_a_photo_share_one_call_to_the_embedder(
+async def test_the_best_object_has_a_call_to_the_embedder_and_the_others_share_one(
     channel: grpc.aio.Channel, server: RunningServer, world: World
 ) -> None:
     before = scraped(server, "sightline_batch_size")
@@ -96,7 +96,9 @@ async def test_the_objects_of_a_photo_share_one_call_to_the_embedder(
     after = scraped(server, "sightline_batch_size")
     crops = {name: after[name] - before.get(name, 0) for name in after if 'batcher="crops"' in name}
     assert crops['sightline_batch_size_sum{batcher="crops"}'] == 5
-    assert crops['sightline_batch_size_count{batcher="crops"}'] == 1
+    assert crops['sightline_batch_size_count{batcher="crops"}'] == 2
+    # The buckets are cumulative: one batch of 1 crop, one of 4.
+    assert [crops[f'sightline_batch_size_bucket{{batcher="crops",le="{bound}.0"}}'] for bound in (1, 2, 4)] == [1, 1, 2]
 
 
 def scraped(server: RunningServer, prefix: str) -> dict[str, float]:
