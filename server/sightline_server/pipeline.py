@@ -1,4 +1,4 @@
-"""The flow of one search: decode, choose, look, find; events are sent as soon as each is known.
+"""The flow of one search: decode, choose, `look`, `find`; events are sent as soon as each is known.
 
 Rule: everything of a photo lives in the frames of `run` and of the tasks that end with it, and is gone with them. A
 call leases its catalog once, before anything else, so that all of its events are about one revision.

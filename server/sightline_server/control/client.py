@@ -1,6 +1,6 @@
 """The caller's end of the control socket: finds the servers of this user and asks one of them.
 
-Rule: a runtime folder is believed only if it is this user's and nobody else can enter it; its name tells whose it is.
+Rule: a runtime folder is believed only if it is this user's and nobody else can enter it; its name says whose it is.
 """
 
 import os
@@ -13,7 +13,7 @@ from sightline_server.control.protocol import MOST_BYTES, SOCKET, Reloaded, repo
 from sightline_server.errors import ErrorKind, SightlineError
 
 SERVICE_FOLDER = Path("/run/sightline")
-"""Where the systemd unit puts the runtime folder, because the service has a /tmp of its own."""
+"""The runtime folder under the systemd unit, because the service has its own /tmp."""
 
 
 def sockets() -> dict[int, Path]:
@@ -67,7 +67,7 @@ def unreachable(what: str, found: dict[int, Path]) -> SightlineError:
     return SightlineError(
         ErrorKind.CONFIGURATION,
         f"{what} of this user has a control socket{others}. Run this as the user of the server, with the same "
-        "XDG_RUNTIME_DIR and TMPDIR; a service or a container with a /tmp of its own is reloaded by SIGHUP",
+        "XDG_RUNTIME_DIR and TMPDIR; a service or a container with its own /tmp is reloaded by SIGHUP",
     )
 
 

@@ -15,7 +15,7 @@ MOST_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """What became of one catalog: the revision `before` and the one that is served `now`.
+    """The outcome of one reload: the revision `before` and the one that is served `now`.
 
     `error` says why the catalog could not be opened again; then `now` is `before`. It is empty otherwise.
     """

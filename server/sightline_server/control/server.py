@@ -1,7 +1,7 @@
 """The server's end of the control socket.
 
-Rule: the socket is in a runtime folder of mode 0700, so the kernel keeps other users out. A server that finds no place
-for such a folder serves all the same and says that it cannot be controlled; SIGHUP reloads it.
+Rule: the socket is in a runtime folder of mode 0700, so the kernel keeps other users out. A server that cannot
+create such a folder serves all the same and says that it cannot be controlled; SIGHUP reloads it.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from sightline_server.errors import SightlineError
 log = logging.getLogger(__name__)
 
 REQUEST_S = 5.0
-"""How long a request may take to arrive."""
+"""Seconds that a request may take to arrive."""
 MOST_CALLS = 8
 """Calls at once; further ones are closed."""
 
@@ -51,7 +51,7 @@ class Control:
         self._calls: set[asyncio.Task[None]] = set()
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection: a request, the work, its report. A caller who leaves does not end the work."""
+        """One connection: a request, the work, its report. A caller that disconnects does not end the work."""
         task = asyncio.current_task()
         assert task is not None
         self._calls.add(task)

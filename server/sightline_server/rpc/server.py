@@ -1,6 +1,6 @@
 """The gRPC server: its options and its address.
 
-Rule: a taken port is an error that names it (`so_reuseport` is off: two servers would share the port without a word;
+Rule: a taken port is an error that names it (`so_reuseport` is off: two servers would share the port silently;
 workers share one, which their parent has taken for them), and a port that others can reach needs TLS or `--insecure`.
 """
 

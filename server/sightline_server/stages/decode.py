@@ -25,7 +25,7 @@ Pixels = NDArray[np.uint8]
 MAX_EDGE = 32_767
 """Pixels of a longer edge; nothing that takes photos makes longer ones, and some decoders count in 16 bits."""
 BYTES_PER_PIXEL = 6
-"""What decoding an ordinary photo takes; a photo may take as much as an ordinary one of the most pixels."""
+"""Memory to decode an ordinary photo. Any photo may take as much as an ordinary one of `ORDINARY_PIXELS`."""
 ORDINARY_PIXELS = 64_000_000
 SCANNED_PIXELS = 1_500_000_000
 """Pixels times scans of one JPEG: a scan without data still costs a pass over all pixels."""
@@ -35,7 +35,7 @@ LARGE_PIXELS = 24_000_000
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """What may be decoded, and how large a frame may become: `max_edge` is its longer edge in pixels.
+    """Limits on photos and on decoded frames: `max_edge` is the longer edge of a frame in pixels.
 
     `formats` are keys of `SOURCES`.
     """

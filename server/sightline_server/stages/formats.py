@@ -24,10 +24,10 @@ DECODED: Final[dict[str, re.Pattern[bytes]]] = {
         "png": rb"\x89PNG\r\n\x1a\n",
         "webp": rb"RIFF....WEBP",
         "gif": rb"GIF8[79]a",
-        # Two letters are few: the size of the next header tells a bitmap from a text.
+        # Two letters are not enough: the size of the next header distinguishes a bitmap from a text.
         "bmp": rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0",
         "tiff": rb"II[*+]\0|MM\0[*+]",
-        # Before HEIC: both are called mif1 where another brand tells what they are.
+        # Before HEIC: both may have the brand mif1, and then another brand names the format.
         "avif": rb"....ftyp(?:avi[fs]|mi[fa][12f].{4}(?:.{4}){0,9}?avi[fs])",
         "heic": rb"....ftyp(?:he(?:ic|ix|im|is|vc|vx|vm|vs|if)|mif[12]|msf1|mi[ah][fbec])",
     }.items()
@@ -157,14 +157,14 @@ def unsupported(name: str, title: str, allowed: Collection[str], hint: str = "")
 
 
 def advice(allowed: Collection[str]) -> str:
-    """What a caller can do about a format that is not decoded."""
+    """Advice to a caller whose format is not decoded."""
     titles = [title for name, title in TITLES.items() if name in allowed]
     listed = " and ".join(filter(None, (", ".join(titles[:-1]), titles[-1])))
     return f"supported are {listed}; convert it in the app"
 
 
 def is_raw(photo: bytes) -> bool:
-    """Whether a TIFF is a camera's raw file, whose first image is a small preview or sensor data."""
+    """Returns whether a TIFF is a camera's raw file, whose first image is a small preview or sensor data."""
     if photo[8:10] == b"CR":
         return True
     tags = {entry.tag: entry.value for entry in exif.entries(photo)}
@@ -192,11 +192,11 @@ def encoded_as(start: bytes) -> str:
 
 
 def is_image(start: bytes) -> bool:
-    """Whether these are the first bytes of an image."""
+    """Returns whether these are the first bytes of an image."""
     images = [*DECODED.values(), *(pattern for name, _, pattern in REFUSED if name == "jxl")]
     return any(pattern.match(start) for pattern in images)
 
 
 def is_text(start: bytes) -> bool:
-    """Whether the first bytes are those of a text in UTF-8, UTF-16 or a similar encoding."""
+    """Returns whether the first bytes are those of a text in UTF-8, UTF-16 or a similar encoding."""
     return start.startswith(BYTE_ORDER_MARKS) or (len(start) > 1 and bool(TEXT.fullmatch(start)))

@@ -1,8 +1,8 @@
 """The threads that decode and crop, and the memory that large photos may take in them and in decode processes.
 
-Rule: a call holds its place until its thread has ended, also when its caller has left: a thread cannot be stopped, so
-places that were given away early would let callers pile up work. Large photos wait for each other, and have threads of
-their own, which yield to the models: ordinary photos wait neither for their memory nor for their time. Pillow runs in
+Rule: a call holds its slot until its thread has ended, also when the call is cancelled: a thread cannot be stopped, so
+slots that were released early would let callers pile up work. Large photos wait for each other and have separate
+threads, which yield to the models: ordinary photos wait neither for their memory nor for their time. Pillow runs in
 decode processes, which can be stopped.
 """
 
@@ -143,12 +143,12 @@ class PhotoThreads:
             yield
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What `work` returns. A cancellation stops work that waits for a thread, and waits for work that has one."""
+        """Runs `work`. Cancellation drops work that waits for a thread, and waits for work that has one."""
         return await run_in(self._executor, work)
 
 
 async def run_in(executor: Executor, work: Callable[[], T]) -> T:
-    """What `work` returns. A cancellation stops work that waits for a thread, and waits for work that has one."""
+    """Runs `work`. Cancellation drops work that waits for a thread, and waits for work that has one."""
     future = executor.submit(work)
     running = asyncio.wrap_future(future)
     try:

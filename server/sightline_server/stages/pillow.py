@@ -31,9 +31,9 @@ def jpeg_colour(photo: bytes, reduction: int) -> Pixels:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file states: its size as it is shown where its decoder turns it, `area` in pixels decoded at a time.
+    """A file's header: the size as shown if its decoder applies the rotation, and `area` in pixels decoded at a time.
 
-    `orientation` is what is left to turn, as in EXIF; `profile` is the ICC profile, empty without one.
+    `orientation` is the rotation left to apply, as in EXIF; `profile` is the ICC profile, empty without one.
     """
 
     width: int
@@ -42,7 +42,7 @@ class Header:
     orientation: int
     profile: bytes
     plain: bool
-    """Whether its pixels have eight bits a sample and neither transparency nor four inks."""
+    """True if its pixels have eight bits a sample and neither transparency nor four inks."""
 
 
 def header(photo: bytes, name: str) -> Header:

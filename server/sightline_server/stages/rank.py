@@ -1,7 +1,7 @@
-"""Neighbours -> ranked neighbours, each with the reasons for its place. Pure.
+"""Neighbours -> ranked neighbours, each with the reasons for its rank. Pure.
 
 Rule: the contributions of a product's reasons sum to its score, and equal scores are ordered by product id. The variant
-that is shown for its item group is the first one in this order: of two that look the same, the one in stock.
+that is shown for its item group is the first one in this order: of two with the same similarity, the one in stock.
 """
 
 import re
@@ -33,7 +33,7 @@ def rank(
     With `one_per_group`, only the best product of each item group.
     """
     threshold = max(min_similarity, settings.min_similarity)
-    # With no threshold even an opposite vector is a neighbour; whoever sets one means it.
+    # Without a threshold even an opposite vector is a neighbour; a threshold that is set always applies.
     kept = [found for found in neighbours if threshold <= 0.0 or found.similarity >= threshold]
     reasoned = [(found, reasons_for(found, label, settings, synonyms)) for found in kept]
     scored = [(found, reasons, sum(reason.contribution for reason in reasons)) for found, reasons in reasoned]
@@ -57,11 +57,9 @@ def first_of_groups(scored: Iterable[Scored]) -> Iterator[Scored]:
 
 
 def reasons_for(found: Neighbour, label: str, settings: RankingSettings, synonyms: Synonyms) -> tuple[Reason, ...]:
-    """Why the product of `found` has the score that it has."""
+    """The reasons for the score of the product of `found`."""
     reasons = [
-        Reason(
-            ReasonKind.VISUAL_SIMILARITY, found.similarity, f"looks {found.similarity:.0%} like this product picture"
-        )
+        Reason(ReasonKind.VISUAL_SIMILARITY, found.similarity, f"looks {found.similarity:.0%} like this product image")
     ]
     if settings.category_bonus and names_category(label, found.category, synonyms):
         reasons.append(Reason(ReasonKind.CATEGORY_MATCH, settings.category_bonus, f"its category matches '{label}'"))
@@ -71,7 +69,7 @@ def reasons_for(found: Neighbour, label: str, settings: RankingSettings, synonym
 
 
 def names_category(label: str, category: str, synonyms: Synonyms = DEFAULT_VOCABULARY.synonyms) -> bool:
-    """Whether the last word of the detector's label is in a product's `category`."""
+    """Returns whether the last word of the detector's label is in a product's `category`."""
     wanted = words(label, synonyms)
     return bool(wanted) and wanted[-1] in words(category, synonyms)
 

@@ -16,14 +16,14 @@ from sightline_server.errors import SightlineError
 from sightline_server.ports import Snapshot
 
 Found = list[Neighbour] | SightlineError
-"""What one query found, nearest first, or why its snapshot could not be searched."""
+"""The neighbours of one query, nearest first, or the reason for which its snapshot could not be searched."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VectorQuery:
     """An embedding float32 [dimension], L2-normalised, and how many products it wants of `snapshot`.
 
-    With `by_group`, `k` counts item groups. Whoever asks holds the snapshot's lease.
+    With `by_group`, `k` counts item groups. The caller holds the snapshot's lease.
     """
 
     snapshot: Snapshot

@@ -1,4 +1,4 @@
-"""Ranked neighbours -> ranked products: the one place where the products of an answer are read.
+"""Ranked neighbours -> ranked products: the only code that reads the products of an answer.
 
 Rule: only what is shown is read, after the ranking, and once for all objects of a photo: a read costs more than its
 rows, and objects of one photo often show the same products.
@@ -22,7 +22,7 @@ def show(snapshot: Snapshot, answers: Sequence[Sequence[RankedNeighbour]]) -> li
 
 
 def shown(ranked: RankedNeighbour, product: Product, link: str) -> RankedProduct:
-    """`product` in the place of `ranked`; `link` is that of its closest image."""
+    """`product` with the rank and reasons of `ranked`; `link` is that of its closest image."""
     return RankedProduct(
         product=product,
         similarity=ranked.neighbour.similarity,

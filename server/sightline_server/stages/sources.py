@@ -35,7 +35,7 @@ PLAIN_PILLOW_BYTES = 12
 PILLOW_HEADERS = ("tiff", "avif", "heic")
 """Formats whose headers only Pillow reads."""
 UNBOUNDED = ("bmp", *PILLOW_HEADERS)
-"""Formats that are not bounded by what they take: decode processes have a limit of their own."""
+"""Formats whose estimated memory is not checked: decode processes have their own limit."""
 BMP_RUNS = (1, 2)
 """Compressions of BMP by runs, in which few bytes are many pixels: Pillow needs seconds for them."""
 
@@ -56,7 +56,7 @@ class Source:
     profile: bytes = b""
     """The ICC profile of the pixels, empty without one."""
     by_pillow: bool = False
-    """Whether Pillow decodes it, for which a decode process is needed."""
+    """True if Pillow decodes it, for which a decode process is needed."""
 
 
 def of_jpeg(photo: bytes, max_edge: int) -> Source:
@@ -153,7 +153,7 @@ def size_of_runs(photo: bytes) -> tuple[int, int] | None:
 
 
 def needs_pillow(photo: bytes, known: str) -> bool:
-    """Whether Pillow reads the very header of the photo. Of others `Source.by_pillow` tells who decodes them."""
+    """Returns whether only Pillow reads the header. For other photos `Source.by_pillow` names the decoder."""
     return known in PILLOW_HEADERS or (known == "bmp" and size_of_runs(photo) is None)
 
 

@@ -169,7 +169,7 @@ class Crew(Generic[WorkerT]):
             for number in self._numbers:
                 old = self._workers[number]
                 old.dismiss()
-                # Shielded: whoever gives up waiting must not take the successor from the task that keeps the worker.
+                # Shielded: a caller that stops waiting must not take the successor from the task that keeps the worker.
                 successor = await asyncio.shield(old.successor)
                 await successor.until_serving()
 

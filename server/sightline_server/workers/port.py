@@ -1,7 +1,7 @@
 """The one port of all workers, taken by the parent.
 
 Rule: taken before anything else and without sharing, so that a foreign server is noticed; then opened to sharing while
-it is held (Linux looks at the flag of now, not at that of binding), so that there is no moment at which it is nobody's.
+it is held (Linux checks the current flag, not that of binding), so that it is never free for others.
 The parent's sockets never listen: the kernel gives connections to the workers only.
 """
 

@@ -65,7 +65,7 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[Running]:
 
 
 class Parent:
-    """What a worker is started with and what is done after its end."""
+    """The parent of the workers: starts each with its settings, and removes its gauges and memory after its end."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Parent:
         self._certificates = certificates
 
     async def hire(self, number: int) -> WorkerProcess:
-        """Starts worker `number` on the engine's address and the catalogs of now."""
+        """Starts worker `number` on the engine's address and the current catalogs."""
         embedded = self._settings.engine.triton_url is None
         # First: nothing may wait between reading the catalogs' descriptors and starting the process that inherits them.
         tls = await asyncio.to_thread(self._tls)
@@ -99,18 +99,18 @@ class Parent:
         return await start_worker(task, self._engine.give_up)
 
     def _tls(self) -> Contents | None:
-        """What the TLS files held when they were last good."""
+        """The contents of the TLS files when they were last valid."""
         if self._certificates is None:
             return None
         self._certificates.check()
         return self._certificates.used
 
     async def tidy(self, worker: WorkerProcess) -> None:
-        """Its gauges count no more, and its pixels are kept by nobody."""
+        """Removes a dead worker's gauges and shared-memory regions."""
         forget_gauges(self._folder, str(worker.number))
         self._engine.forget_process(worker.identity)
 
     async def check_tls(self) -> None:
-        """Reads the TLS files again; those that were good stay in use if they are not good now."""
+        """Reads the TLS files again; if they are invalid now, the last valid ones stay in use."""
         if self._certificates is not None:
             await asyncio.to_thread(self._certificates.check, force=True)

@@ -1,1 +1,1 @@
-"""Decode processes: what only Pillow decodes runs in short-lived programs of their own, with limits of their own."""
+"""Decode processes: what only Pillow decodes runs in separate, short-lived programs with separate limits."""

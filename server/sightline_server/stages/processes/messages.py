@@ -30,7 +30,7 @@ class NonsenseError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to decode within which limits: the file with the photo comes with it."""
+    """An order to decode a photo within limits; the file with the photo is sent along."""
 
     limits: DecodeLimits
 
@@ -47,7 +47,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a photo's header states, within the limits; `weight` is `Prepared.weight`, bytes of memory."""
+    """The values of a photo's header, within the limits; `weight` is `Prepared.weight`, bytes of memory."""
 
     width: int
     height: int

@@ -2,8 +2,8 @@
 
     none -> starting -> decoding -> resting -> decoding ...
                            |           `-> ended after `REST_S`, so that its memory is forgotten
-                           `-> killed: its photo took too long, its caller left, or it crashed
-Rule: whatever a photo does to its process is an error of this photo only; a place counts as taken until the process
+                           `-> killed: its photo took too long, its call was cancelled, or it crashed
+Rule: whatever a photo does to its process is an error of this photo only; a slot counts as taken until the process
 that held it is gone.
 """
 
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 REST_S = 5.0
 """An idle process ends after it: as long as the server's memory takes to forget (docs/design/adr/0011)."""
 ENDS = ("crashed", "timeout", "cancelled")
-"""Why a process ended while it decoded."""
+"""Reasons for which a process ended while it decoded."""
 
 Room = Callable[[int], AbstractAsyncContextManager[None]]
 """Waits for and holds so many bytes of the memory that large photos share."""
@@ -58,7 +58,7 @@ class DecodedPhoto:
 
 
 class DecodeProcesses:
-    """At most `limits.count` processes. `on_end` is told why one ended while it decoded, one of `ENDS`."""
+    """At most `limits.count` processes. `on_end` gets the reason when one ended while it decoded, one of `ENDS`."""
 
     def __init__(self, limits: ProcessLimits, on_end: Callable[[str], object] = lambda reason: None) -> None:
         self._limits = limits
@@ -163,7 +163,7 @@ class DecodeProcesses:
         if slow:
             return too_slow(self._limits.timeout_s)
         log.warning("a decode process ended with exit code %d while it decoded", code)
-        # The kernel kills what takes the last memory; whoever else does it says nothing about the photo either.
+        # The kernel sends SIGKILL when memory runs out; from another sender it says nothing about the photo either.
         return too_expensive() if code == -signal.SIGKILL else corrupt(photo_format)
 
     async def _kill(self, process: DecodeProcess, reason: str) -> None:

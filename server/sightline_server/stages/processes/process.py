@@ -24,7 +24,7 @@ INHERITED = (
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """Each thread of these would take address space, which is limited, and none of them decodes."""
 START_S = 60.0
-"""How long a process may take until it can decode; a second is usual."""
+"""Seconds that a process may take until it can decode; one is usual."""
 
 
 class EndedError(Exception):
@@ -37,7 +37,7 @@ class NotStartedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ProcessLimits:
-    """How many processes there are at most, and what each may take.
+    """The most processes at a time, and the limits of each.
 
     `memory_bytes` is address space, `timeout_s` seconds of CPU and of time that one photo may take.
     """
@@ -57,7 +57,7 @@ class DecodeProcess:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended, as far as is known."""
+        """True if the process is not known to have ended."""
         return self._process.returncode is None
 
     def send(self, message: bytes, descriptor: int) -> None:

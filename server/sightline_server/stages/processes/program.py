@@ -1,8 +1,8 @@
 """The decode process: `python -m sightline_server.stages.processes.program PARENT SOCKET MEMORY SECONDS`.
 
-It decodes one photo after the other, as told over the socket (messages.py), and ends with its parent, with the socket,
-or when a photo takes more than MEMORY bytes or SECONDS of CPU. Rule: it opens no file and writes none, knows nothing of
-the server's environment, and answers with public texts only.
+It decodes one photo after the other, as ordered over the socket (messages.py). It ends with its parent, with the
+socket, or when a photo takes more than MEMORY bytes or SECONDS of CPU. Rule: it opens no file and writes none, knows
+nothing of the server's environment, and answers with public texts only.
 """
 
 import os
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def die_first() -> None:
-    """Where memory runs out, the kernel ends this process before the server; to be called before `protect`."""
+    """Makes the kernel kill this process before the server when memory runs out. Call it before `protect`."""
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write(str(FIRST_TO_DIE))
 
@@ -107,7 +107,7 @@ def taken(file: int) -> bytes:
 
 
 def decode(server: socket.socket, photo: bytes, limits: DecodeLimits) -> None:
-    """Sends what the header states, and the pixels when it is told to go on. Raises `SightlineError`."""
+    """Sends the values of the header, and the pixels when the server asks for them. Raises `SightlineError`."""
     prepared = prepare(photo, limits)
     source = prepared.source
     server.send(Header(source.width, source.height, prepared.weight).encode())
