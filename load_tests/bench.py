@@ -89,7 +89,7 @@ class Bench:
         self._limits_between: dict[str, float] = {}
         self.details["limit_between_parts"] = self._limits_between
         self.sound = True
-        """Whether every run was sent on time and every call was answered."""
+        """True if every run was sent on time and every call was answered."""
 
     def run(self) -> dict[str, Any]:
         """All parts; the report."""

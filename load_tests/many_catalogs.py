@@ -27,7 +27,7 @@ MB = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one start took; memory of the server's process, without that of the engine."""
+    """The seconds and memory of one start; memory of the server's process, without that of the engine."""
 
     start_s: float
     resident_mb: float

@@ -1,4 +1,4 @@
-"""Measures the most memory that a server and its engine take: every place taken, the largest photos, uploads too.
+"""Measures the most memory that a server and its engine take: every slot taken, the largest photos, uploads too.
 
     python -m load_tests.memory [--catalog DIR] [--threads 4]
 
@@ -51,7 +51,7 @@ AT_ONCE = 8
 CONNECTIONS, UPLOADS_EACH = 32, 8
 CALL_S = 150
 PHOTOS_S, UPLOADS_S = 42, 14
-"""How long each may take to arrive: together less than the minute after which calls to the paused engine fail."""
+"""Seconds that each may take to arrive: together less than the minute after which calls to the paused engine fail."""
 RAISE_S = 90
 SETTLED_S = 5.0
 SETTLED_BYTES = 50_000_000
@@ -115,7 +115,7 @@ async def measured(server: LocalServer) -> dict[str, Any]:
 
 
 def say(text: str) -> None:
-    """Tells on stderr what is being done."""
+    """Prints the current step to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -139,7 +139,7 @@ def gib(size: float) -> float:
 
 
 def photos() -> list[bytes]:
-    """A request for every place: most have the largest frame that is kept, some take most while they are decoded."""
+    """A request for every slot: most have the largest frame that is kept, some take most while they are decoded."""
     shades = np.random.default_rng(0).integers(0, 256, (192, 192, 3), np.uint8)
     drawn = Image.fromarray(shades)
     largest_frame = padded(encode(drawn.resize((3072, 3072), Image.Resampling.BICUBIC), "JPEG"))
@@ -162,7 +162,7 @@ def padded(photo: bytes) -> bytes:
 
 
 async def search_all(target: str, requests: list[bytes]) -> dict[str, int]:
-    """Sends a request for every place, a few at a time until each is accepted; how many calls ended with each code."""
+    """Sends a request for every slot, a few at a time until each is accepted. Returns the number of calls by code."""
     sending = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int) -> str:
@@ -208,7 +208,7 @@ def send_some(one: Connection, stream: int, body: memoryview, sent: dict[tuple[C
 
 @contextmanager
 def paused(pid: int) -> Iterator[None]:
-    """tritonserver stands still for the length of the block; the server would replace models that do."""
+    """Freezes tritonserver during the block, because the server would replace models that freeze."""
     (engine,) = below(pid)["tritonserver"]
     engine.send_signal(signal.SIGSTOP)
     try:
@@ -275,7 +275,7 @@ async def until_settled(server: LocalServer, most: Most, within_s: float, wanted
             before, since = most.now, time.monotonic()
         try:
             seen = await asyncio.to_thread(scrape, server.metrics_url)
-        except OSError:  # it is too busy to answer; its memory is looked at all the same
+        except OSError:  # it is too busy to answer; its memory is sampled nevertheless
             continue
         inside = max(inside, int(seen.sum("sightline_in_flight")))
         most.request_bytes = max(most.request_bytes, seen.sum("sightline_request_bytes"))

@@ -136,7 +136,7 @@ def file_of(name: str) -> Path:
 
 
 def run_uv(*arguments: str) -> str:
-    """What uv prints. Exits with its message when it fails."""
+    """The output of uv. Exits with its message when it fails."""
     done = subprocess.run([uv(), *arguments], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"uv {' '.join(arguments)}\n{done.stderr}")

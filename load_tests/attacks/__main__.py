@@ -1,4 +1,4 @@
-"""Attacks a server of one's own and says which bounds it kept. One line an attack; exit code 1 when a bound is broken.
+"""Attacks one's own server and reports which bounds it kept. One line an attack; exit code 1 when a bound is broken.
 
     python -m load_tests.attacks [NAME ...] [--catalog DIR] [--share 1.0]
 
@@ -68,7 +68,7 @@ def parse() -> argparse.Namespace:
 
 
 def attacked(attack: Attack, catalog: Path, log: Path, share: float) -> list[Bound]:
-    """What `attack` measured on a server of its own."""
+    """The bounds that `attack` measured on a separate server."""
     with started(attack, catalog, log) as target:
         return asyncio.run(attack.run(target, share))
 

@@ -1,6 +1,6 @@
 """F3, F8: photos of few bytes that would cost seconds and a gigabyte, or fill the log, through the real channel.
 
-Each is sent alone, once by a caller who stays and once by one who leaves while it is decoded, and then one after the
+Each is sent alone, once by a caller that waits and once by one that cancels during decoding, and then one after the
 other while a good caller goes on. Rule: what counts is what the server does outside the engine, in its own process and
 in those that decode for it.
 """
@@ -42,20 +42,20 @@ PHOTOS: Mapping[str, Callable[[], bytes]] = {**HOSTILE, **NOISY}
 CPU_S, MEMORY_MB, TIMES_SLOWER = 1.0, 400, 2.0
 LEAVES_AFTER_S = 0.1
 QUIET_S = 30.0
-"""How long a good caller is observed before the attack, at full size."""
+"""Seconds for which a good caller is observed before the attack, at full size."""
 SEARCH_EVERY_S = 0.5
 STILL_S = 0.2
 BARELY_S = 0.02
 """CPU time in `STILL_S` below which nothing is being decoded."""
 FIND_EVERY_S = 0.25
-"""How often processes are looked for, which costs more than to look at them."""
+"""Seconds between searches for new processes, which cost more than to sample the known ones."""
 OURS = re.compile(r"(\d{4}-\d\d-\d\d .* )?\"?sightline_server\.|\{\"time\"")
 FAULTS = {"INTERNAL", "UNKNOWN"}
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one photo cost, and how its call ended."""
+    """The cost of one photo, and the code with which its call ended."""
 
     name: str
     cpu_s: float
@@ -93,7 +93,7 @@ def worst(what: str, costs: list[Cost], figure: Callable[[Cost], float], at_most
 
 
 async def cost(target: Target, decoders: "Decoders", name: str, photo: bytes, leaves: bool) -> Cost:
-    """Sends one photo and waits until nothing of it is being decoded, also when its caller has left."""
+    """Sends one photo and waits until nothing of it is being decoded, also when its call was cancelled."""
     before = decoders.cpu_s
     with watched(lambda: decoders.resident_mb) as memory:
         code = await send(target.address, photo, leaves)
@@ -103,7 +103,7 @@ async def cost(target: Target, decoders: "Decoders", name: str, photo: bytes, le
 
 
 async def send(address: str, photo: bytes, leaves: bool) -> str:
-    """The code of one search on a connection of its own; a caller who leaves does so after `LEAVES_AFTER_S`."""
+    """The code of one search on its own connection; with `leaves` it is cancelled after `LEAVES_AFTER_S`."""
     options = [("grpc.max_send_message_length", -1), *OWN_CONNECTION]
     async with grpc.aio.insecure_channel(address, options=options) as channel:
         await channel.channel_ready()
@@ -142,7 +142,7 @@ def p99(seen: Seen) -> float:
 
 @dataclass(slots=True)
 class Lines:
-    """What the server has logged since this was made."""
+    """The lines that the server has logged since this object was made."""
 
     target: Target
     before: int = field(init=False)
@@ -151,7 +151,7 @@ class Lines:
         self.before = len(self._all())
 
     def since(self) -> tuple[int, int]:
-        """How many lines there are, and how many of them are not the server's own."""
+        """The number of lines, and of those that are not the server's own."""
         new = self._all()[self.before :]
         return len(new), sum(not OURS.match(line) for line in new)
 

@@ -75,7 +75,7 @@ class Engine:
 
 
 def done_by_a_neighbour(target: str) -> set[str]:
-    """What another user can do to the engine at `target`, a gRPC address. Raises `Skipped` without root's rights."""
+    """Attacks of another user that succeed on the engine at `target`, a gRPC address. Raises `Skipped` without root."""
     if os.geteuid() != 0:
         raise Skipped("not root, so it cannot become another user")
     command = [sys.executable, "-P", "-m", "tests.support.neighbour", target]

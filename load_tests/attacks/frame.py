@@ -1,4 +1,4 @@
-"""What all attacks share: the server that is attacked, bounds, an honest caller, and a look at the server's memory.
+"""The common part of all attacks: the attacked server, bounds, an honest caller, and a probe of the server's memory.
 
 Rule: the server is a process on 127.0.0.1 that was started for the attack, and is observed from outside: by what other
 callers get, by `/metrics`, by `/proc` and by its log.
@@ -24,7 +24,7 @@ MB = 1_000_000
 OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
 """Channels of one process share a connection otherwise; the honest caller has its own."""
 RETRIED = {"RESOURCE_EXHAUSTED", "UNAVAILABLE"}
-"""Errors that callers are told to retry."""
+"""Errors that callers should retry."""
 PATIENCE_S = 30.0
 PATIENT_SERVER = {"SIGHTLINE_LIMITS__TARGET_FIRST_RESULT_S": "20"}
 """The adaptive limit stays where it begins: a busy machine must not look like an attack that succeeded."""
@@ -51,11 +51,11 @@ class Target:
     another: Callable[[Sequence[str]], AbstractContextManager["Target"]] = alone
 
     def scrape(self) -> Scrape:
-        """What `/metrics` shows now."""
+        """The current values of `/metrics`."""
         return scrape(self.metrics_url)
 
     def channel(self) -> grpc.aio.Channel:
-        """A channel with a connection of its own."""
+        """A channel with its own connection."""
         return grpc.aio.insecure_channel(self.address, options=OWN_CONNECTION)
 
     @property
@@ -64,7 +64,7 @@ class Target:
         return float(psutil.Process(self.pid).memory_info().rss) / MB
 
     def logged(self, text: str) -> int:
-        """How often `text` stands in the server's log."""
+        """The number of times that `text` occurs in the server's log."""
         return self.log.read_text(errors="replace").count(text)
 
 
@@ -82,7 +82,7 @@ class Bound:
 
     @property
     def kept(self) -> bool:
-        """Whether the figure is within the bound."""
+        """True if the figure is within the bound."""
         return self.measured <= self.at_most
 
     def __str__(self) -> str:
@@ -151,7 +151,7 @@ def watched(resident_mb: Callable[[], float]) -> Iterator[Memory]:
 
 @dataclass(slots=True)
 class Seen:
-    """What an honest caller got: the code and the seconds of each search and of each health check."""
+    """The results of an honest caller: the code and the seconds of each search and of each health check."""
 
     searches: list[tuple[str, float]] = field(default_factory=list)
     probes: list[tuple[str, float]] = field(default_factory=list)
@@ -168,7 +168,7 @@ class Seen:
 
     @property
     def failed(self) -> int:
-        """Searches that failed with an error that callers are not told to retry."""
+        """Searches that failed with an error that callers should not retry."""
         return sum(code != "OK" and code not in RETRIED for code, _ in self.searches)
 
 
@@ -176,7 +176,7 @@ class Seen:
 async def honest_caller(
     target: Target, *, search_every_s: float = 0.5, probe_every_s: float = 0.02
 ) -> AsyncIterator[Seen]:
-    """Searches and probes during the block from a connection of its own, at a constant rate."""
+    """Searches and probes during the block from a separate connection, at a constant rate."""
     seen = Seen()
     async with target.channel() as channel:
         await search(channel, target.photo)
@@ -243,7 +243,7 @@ async def quiet_search(target: Target) -> float:
 
 
 async def at_rest(target: Target, within_s: float = PATIENCE_S) -> bool:
-    """Whether, within some seconds, no search is open and no byte of a request is held."""
+    """Waits at most `within_s` until no search is open and no request byte is held; returns whether that happened."""
     until = time.monotonic() + within_s
     while time.monotonic() < until:
         now = await asyncio.to_thread(target.scrape)

@@ -81,4 +81,4 @@ def explained(metadata: grpc.aio.Metadata | None) -> bool:
     return any(detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR) for detail in details)
 
 
-ATTACK = Attack("garbage", "F10: bytes that are no request", run)
+ATTACK = Attack("garbage", "F10: bytes that are not a request", run)

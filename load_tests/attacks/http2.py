@@ -1,6 +1,6 @@
 """A caller that speaks HTTP/2 frame by frame, for what no gRPC library would send.
 
-Rule: it only writes what an attack needs and reads what flow control tells it; answers are not decoded. The frames are
+Rule: it only writes what an attack needs and reads the frames of flow control; answers are not decoded. The frames are
 those of RFC 9113; headers are literals without Huffman coding (RFC 7541, 6.2.2).
 """
 

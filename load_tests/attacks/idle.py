@@ -33,7 +33,7 @@ async def run(target: Target, share: float) -> list[Bound]:
             probed = await timed(target, probe)
             searched = await timed(target, lambda channel: search(channel, target.photo))
         bounds.append(Bound(f"s with idle {kind}", max(probed, searched - quiet), 1.0))
-    bounds.append(Bound("calls left open", 0 if await at_rest(target) else 1, 0))
+    bounds.append(Bound("calls still open", 0 if await at_rest(target) else 1, 0))
     return bounds
 
 

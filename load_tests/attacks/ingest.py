@@ -1,6 +1,6 @@
 """F11 to F15, F19: hostile feeds and image hosts through `sightline catalog build`.
 
-Each build is a process of its own that embeds with the engine of the running server. A feed has one good product, which
+Each build is a separate process that embeds with the engine of the running server. A feed has one good product, which
 must be built, and rows that must be problems. What is wrong with more inputs is tested in `tests/faults` and
 `tests/unit`; this is the command as a shop runs it.
 """
@@ -35,7 +35,7 @@ PEAK_MB, BUILD_S = 1000, 60.0
 BUILD_AT_MOST_S = 300.0
 SAMPLE_S = 0.02
 BOMB_MB = 1200
-"""What the gzip bomb would take: more than a build may."""
+"""Memory that the gzip bomb would take: more than a build may."""
 HEAD = "id,title,image_link\n"
 GOOD = HEAD + "good,Good,good.jpg\n"
 BUILT = re.compile(r"(\d+) products, \d+ images, (\d+) rows skipped")
@@ -57,7 +57,7 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a build."""
+    """The outcome of a build."""
 
     feed: Feed
     code: int
@@ -67,7 +67,7 @@ class Outcome:
 
     @property
     def right(self) -> bool:
-        """Whether the good product was built and each other row reported, or the feed refused with a message."""
+        """True if the good product was built and each other row reported, or the feed refused with a message."""
         if "Traceback" in self.output or "internal error" in self.output:
             return False
         if self.feed.refused:

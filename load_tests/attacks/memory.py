@@ -89,14 +89,14 @@ async def searched_once(address: str, photo: bytes, at_once: int) -> None:
 
 
 async def after_rest(pid: int, pieces: Pieces) -> dict[str, list[Found]]:
-    """What each process of the server `pid` still holds when it has rested, by the process's name."""
+    """The pieces that each process of the server `pid` still holds after a rest, by the process's name."""
     # No event says that the time is over; it is what is promised.
     await asyncio.sleep(FORGOTTEN_AFTER_S)
     return await asyncio.to_thread(remembered, pid, pieces)
 
 
 def remembered(pid: int, pieces: Pieces) -> dict[str, list[Found]]:
-    """What each process of the server `pid` holds now, by its name. Raises `Skipped` without root's rights."""
+    """The pieces that each process of the server `pid` holds, by its name. Raises `Skipped` without root's rights."""
     if not can_read(pid):
         raise Skipped("no right to read the memory of other processes, as root has")
     searcher = Searcher(pieces)
@@ -104,7 +104,7 @@ def remembered(pid: int, pieces: Pieces) -> dict[str, list[Found]]:
 
 
 def counted(remembered: Mapping[str, Sequence[Found]]) -> dict[str, dict[tuple[str, str], int]]:
-    """How many windows of which kind lie in which mapping; their content is not for the log."""
+    """The number of windows by kind and mapping; their content does not go into the log."""
     return {
         name: dict(Counter((each.kind, each.mapping) for each in found)) for name, found in remembered.items() if found
     }

@@ -1,7 +1,7 @@
 """F7: photos of real people, of whom no part may be searched (docs/guide/people.md).
 
 The person of a composite counts as found where a box on the whole person, a box on the face and a tap on the face are
-all refused. The images are fetched from the package index and kept beside the models.
+all refused. The images are fetched from the package index and kept next to the models.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ FACES = ("collins", "hopper")
 
 
 async def run(target: Target, share: float) -> list[Bound]:
-    """Asks for each person in a room, and for people and faces alone."""
+    """Searches each person in a room, and photos that show only people or faces."""
     made, alone = await asyncio.to_thread(photos, scaled(COMPOSITES, share))
     async with target.channel() as channel:
         answers = [await patient_search(channel, on_the_person(each)) for each in made]
@@ -64,7 +64,7 @@ def refused(answer: Answer) -> list[bool]:
 
 
 def noticed(answer: Answer) -> bool:
-    """Whether the answer says that the photo shows people only."""
+    """Returns whether the answer says that the photo shows people only."""
     return bool(answer.done.notice == lens_service_pb2.NOTICE_PERSON_ONLY)
 
 

@@ -24,16 +24,16 @@ CONNECTIONS = 32
 PHOTO_BYTES = 20 * 1000 * 1000
 BUDGET = 512 * 1024 * 1024
 DEADLINE_S = 10.0
-"""What the server gives to callers that set no deadline, as these do."""
+"""The deadline that the server gives to calls without one, such as these."""
 HOLD_S = 3.0
 REST_S = 3.0
-"""How long the server may take to give memory back."""
+"""Seconds that the server may take to release memory."""
 SLACK_MB = 200
 """Memory beyond the budget: one message while it is copied, and what HTTP/2 takes of uploads that wait."""
 
 
 async def run(target: Target, share: float) -> list[Bound]:
-    """Uploads all but the last byte of each, looks at what others get meanwhile, and waits for the end."""
+    """Uploads all but the last byte of each, measures what other callers get meanwhile, and waits for the end."""
     uploads, connections = scaled(UPLOADS, share), scaled(CONNECTIONS, share)
     most_bytes, quiet = 0.0, await quiet_search(target)
     with watched_memory(target) as memory, ExitStack() as stack:

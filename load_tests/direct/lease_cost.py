@@ -1,4 +1,4 @@
-"""What a lease and the reading of shown products cost one photo, in microseconds.
+"""The cost of a lease and of reading the shown products for one photo, in microseconds.
 
     python -m load_tests.direct.lease_cost [--products N] [--objects N] [--images N]
 Rule: the parts of a search that are the catalog's own, on one quiet core, without models and without a server. Prints

@@ -65,9 +65,9 @@ class DirectModel:
         parsed = text_format.Parse((folder / "config.pbtxt").read_text(), model_config_pb2.ModelConfig())
         self.config: dict[str, Any] = json_format.MessageToDict(parsed, preserving_proto_field_name=True)
 
-    def run(self, pictures: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[Any]]:
-        """The outputs by name for pictures uint8 [H,W,3]."""
-        answers = self._session.run(self._outputs, {self._input: np.stack(pictures)})
+    def run(self, images: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[Any]]:
+        """The outputs by name for images uint8 [H,W,3]."""
+        answers = self._session.run(self._outputs, {self._input: np.stack(images)})
         return dict(zip(self._outputs, answers, strict=True))
 
 

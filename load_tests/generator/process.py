@@ -1,7 +1,7 @@
 """The generator: a separate process that sends calls on a schedule and returns their outcomes.
 
 Rule: it reports its own CPU seconds and lateness. On a machine of two cores it shares them with the server, so it is a
-process of its own with a higher priority where the system allows it (`priority` says which it got): without one, its
+separate process with a higher priority where the system allows it (`priority` says which it got): without one, its
 lateness on a saturated machine is that of the run queue.
 """
 

@@ -93,7 +93,7 @@ class Gpu:
         return 2 * size * turns / (time.perf_counter() - begun)
 
     def peak(self) -> Peak:
-        """What the multiprocessors could do at their highest clock."""
+        """Operations a second of the multiprocessors at their highest clock."""
         return peak(self.capability, self.attribute(MULTIPROCESSORS), self.attribute(CLOCK_KHZ) * 1e3)
 
 

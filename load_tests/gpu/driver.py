@@ -1,7 +1,7 @@
 """Does the machine's NVIDIA driver speak the CUDA version that the wheels want? Asked before anything is installed.
 
-Rule: standard library only and no GPU library; the driver tells its version through libcuda, a wheel tells its own by
-the runtime that it requires.
+Rule: standard library only and no GPU library; the driver reports its version through libcuda, a wheel by the
+runtime that it requires.
 """
 
 import argparse
@@ -24,7 +24,7 @@ OLDEST_DRIVER = {12: "525", 13: "580"}
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether wheels can run with a driver, and why."""
+    """The answer whether wheels can run with a driver, and the reason."""
 
     fits: bool
     text: str
@@ -37,9 +37,9 @@ def runtime_of(requirements: Iterable[str]) -> Version | None:
 
 
 def judge(driver: Driver | None, asked: Mapping[str, Version]) -> Verdict:
-    """Whether all of `asked` (package -> CUDA version) can run with `driver`.
+    """Decides whether all of `asked` (package -> CUDA version) can run with `driver`.
 
-    A driver runs every runtime of its own CUDA major version ("minor version compatibility") and of older ones.
+    A driver runs every runtime of the same CUDA major version ("minor version compatibility") and of older ones.
     """
     if driver is None:
         return Verdict(False, "no NVIDIA driver: libcuda.so.1 cannot be loaded. For the small CPU mode: run.sh --cpu")

@@ -39,7 +39,7 @@ class Size:
 
     @property
     def stored_bytes(self) -> int:
-        """What every search reads."""
+        """The bytes that every search reads."""
         return self.rows * self.dimension * self.number_bytes
 
     def __str__(self) -> str:
@@ -90,7 +90,7 @@ def main() -> int:
 
 
 def chosen_sizes(arguments: argparse.Namespace) -> Sequence[Size]:
-    """The collections that the options ask for; on the CPU numbers have 4 bytes unless told otherwise."""
+    """The collections that the options ask for; on the CPU numbers have 4 bytes by default."""
     if not arguments.rows:
         return CPU_SIZES if arguments.cpu else GPU_SIZES
     number_bytes = arguments.number_bytes or (4 if arguments.cpu else 2)
@@ -98,7 +98,7 @@ def chosen_sizes(arguments: argparse.Namespace) -> Sequence[Size]:
 
 
 class Place:
-    """Where indexes are made: GPU 0 with its resources, made once, or the CPU."""
+    """The device on which indexes are made: GPU 0 with its resources, made once, or the CPU."""
 
     def __init__(self, *, cpu: bool) -> None:
         self.resources: Any = None

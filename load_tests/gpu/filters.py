@@ -25,7 +25,7 @@ def filters(resources: Any) -> dict[str, str]:
 
 
 def verdict(make: Callable[[], Any], vectors: NDArray[np.float32]) -> str:
-    """What one kind of index does with a selector that lets every tenth vector through."""
+    """The behaviour of one kind of index with a selector that allows every tenth vector."""
     allowed = np.arange(0, len(vectors), 10, dtype=np.int64)
     try:
         index, parameters = make()
@@ -43,7 +43,7 @@ def verdict(make: Callable[[], Any], vectors: NDArray[np.float32]) -> str:
 
 
 def same_as_cpu(vectors: NDArray[np.float32], allowed: NDArray[np.int64], rows: NDArray[np.int64]) -> bool:
-    """Whether `rows` are what an exact search of the CPU finds among the allowed vectors, ties and float16 aside."""
+    """Returns whether `rows` match an exact search of the allowed vectors on the CPU, apart from ties and float16."""
     scores = vectors[1:17] @ vectors[allowed].T
     exact = allowed[np.argsort(-scores, axis=1)[:, :K]]
     return float(np.mean([np.isin(one, other).mean() for one, other in zip(rows, exact, strict=True)])) > 0.98
@@ -93,7 +93,7 @@ def gpu_cagra(resources: Any) -> Any:
 
 
 def ivf_parameters() -> Any:
-    """All lists are looked into, so that the answer is exact."""
+    """Parameters that probe all lists, so that the answer is exact."""
     parameters = faiss.SearchParametersIVF()
     parameters.nprobe = LISTS
     return parameters

@@ -33,7 +33,7 @@ TIMER_LIMIT_S = 240.0
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """What the device could do: operations and bytes a second, and where the two come from."""
+    """The limits of the device: operations and bytes a second, and the source of both figures."""
 
     ops_per_s: float
     bytes_per_s: float
@@ -72,7 +72,7 @@ def main() -> int:
 def time_model(
     installation: Installation, path: Path, batches: tuple[int, ...], seconds: float, *, cpu: bool
 ) -> dict[str, Any]:
-    """What `time_model.py` says in the engine's environment. Raises RuntimeError with its words when it fails."""
+    """The output of `time_model.py` in the engine's environment. Raises RuntimeError with its message when it fails."""
     provider = "CPUExecutionProvider" if cpu else "CUDAExecutionProvider"
     command = [str(installation.venv / "bin" / "python"), str(TIMER), str(path), provider, str(seconds)]
     done = subprocess.run(
@@ -89,7 +89,7 @@ def time_model(
 
 
 def against_floor(work: Work, rows: list[dict[str, float]], ceiling: Ceiling) -> dict[str, Any]:
-    """A model's work, and each batch's milliseconds a picture beside the floor's."""
+    """A model's work, and each batch's milliseconds per image next to those of the floor."""
     for row in rows:
         batch = int(row["batch"])
         floor_ms = work.floor_s(batch, ceiling.ops_per_s, ceiling.bytes_per_s) * 1e3

@@ -2,7 +2,7 @@
 
 Rule: a multiply-add is two operations; convolutions and matrix products are counted exactly, every other node as one
 operation for each number that it gives. The bytes are those that cannot be avoided: weights once a batch, input and
-output once a picture; what lies between could stay on the chip.
+output once an image; what lies between could stay on the chip.
 """
 
 import math
@@ -21,7 +21,7 @@ MOVES = ("Identity", "Reshape", "Flatten", "Unsqueeze", "Squeeze", "Transpose", 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one picture costs: operations in products (convolutions, matrices) and elsewhere, and bytes."""
+    """The cost of one image: operations in products (convolutions, matrices) and elsewhere, and bytes."""
 
     product_ops: float
     other_ops: float
@@ -30,16 +30,16 @@ class Work:
 
     @property
     def ops(self) -> float:
-        """All operations of a picture."""
+        """All operations of an image."""
         return self.product_ops + self.other_ops
 
     def floor_s(self, batch: int, ops_per_s: float, bytes_per_s: float) -> float:
-        """Seconds that `batch` pictures take at the least: by operations or by bytes, whichever is more."""
+        """The least seconds that `batch` images take: by operations or by bytes, whichever is more."""
         return max(batch * self.ops / ops_per_s, (self.weight_bytes + batch * self.picture_bytes) / bytes_per_s)
 
 
 def count(path: Path) -> Work:
-    """The work of one picture through the model at `path`."""
+    """The work of one image through the model at `path`."""
     return count_model(onnx.load(path))
 
 

@@ -3,7 +3,7 @@
     OUT/manifest.json            what the parts hold, with SHA-256 of each part and each file
     OUT/server.000, server.001   a group's files one after the other, cut every so many bytes
 
-Rule: standard library only, because joining is the first thing that a bare machine does; nothing is written outside the
+Rule: standard library only, because joining is the first step on a bare machine; nothing is written outside the
 folder that was named, and a file appears under its name only when its hash is right.
 """
 
@@ -175,7 +175,7 @@ def hash_of(path: Path) -> str:
 
 
 def write_manifest(out: Path, groups: Sequence[Group], facts: Mapping[str, object]) -> None:
-    """Writes what `read_manifest` reads; groups of an earlier manifest that are not made anew stay."""
+    """Writes what `read_manifest` reads; groups of an earlier manifest that are not made again stay."""
     kept = [group for group in earlier(out) if group.name not in {made.name for made in groups}]
     record = {"format": FORMAT, **facts, "groups": [asdict(group) for group in (*kept, *groups)]}
     partial = out / f"{MANIFEST}.partial-{os.getpid()}"

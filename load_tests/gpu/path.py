@@ -1,6 +1,6 @@
 """The whole path on the GPU in photos a second: `python -m load_tests.gpu.path --catalog DIR`.
 
-A server of its own with `engine.device` set, callers at several numbers, then one caller alone; beside it the time that
+A separate server with `engine.device` set, several numbers of callers, then one caller alone; next to it the time that
 the two models alone would take (from models.json, if that is there).
 Rule: the server says itself which provider runs each model, and a run in which that is not the device asked for fails.
 """
@@ -119,7 +119,7 @@ def saturate(generator: Generator, metrics_url: str, callers: Sequence[int], sec
 
 
 def against_models(figures: Mapping[str, Any], models: Path, device: str) -> dict[str, Any]:
-    """What the models alone could do with the photos that were served, in their best batch, one model at a time."""
+    """The throughput of the models alone on the served photos, in their best batch, one model at a time."""
     try:
         timed = json.loads(models.read_text())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Whether the GPU's answers are as good as the CPU's: `python -m load_tests.gpu.quality --catalog DIR`.
+"""A comparison of the GPU's answers with the CPU's: `python -m load_tests.gpu.quality --catalog DIR`.
 
 The showroom measured through a server on the GPU, once with the catalog given (made elsewhere, on a CPU as a rule) and
 once with one that is built here on the GPU; then the embedder's own figures on both providers.
@@ -67,7 +67,7 @@ def of_given_catalog(catalog: Path, device: str) -> dict[str, Any]:
 
 
 def measure(options: list[str], extra: dict[str, str]) -> dict[str, Any]:
-    """What `measure.py` prints; a missed goal is one of its figures. Raises RuntimeError when it does not measure."""
+    """The output of `measure.py`; a missed goal is one of its figures. Raises RuntimeError when it does not measure."""
     done = subprocess.run(
         [sys.executable, str(MEASURE), *options],
         env={**os.environ, **extra},
@@ -83,7 +83,7 @@ def measure(options: list[str], extra: dict[str, str]) -> dict[str, Any]:
 
 
 def compare_providers(home: Path) -> dict[str, Any]:
-    """What `compare_providers.py` says of the showroom's product images. Raises RuntimeError when it fails."""
+    """The output of `compare_providers.py` for the showroom's product images. Raises RuntimeError when it fails."""
     installation = installation_of(home)
     with tempfile.TemporaryDirectory() as folder:
         crops = Path(folder) / "crops.npy"

@@ -1,6 +1,6 @@
-"""What every script here ends with: one JSON object, on the last line and in a file, that says where it was made.
+"""The result of every script here: one JSON object, on the last line and in a file, that says where it was made.
 
-Rule: a figure never stands without its date, its hardware, its device and its command.
+Rule: a figure never appears without its date, its hardware, its device and its command.
 """
 
 import argparse
@@ -20,7 +20,7 @@ NVIDIA_SMI = "name,memory.total,driver_version,clocks.max.sm,clocks.max.mem"
 
 
 def out_folder(given: Path | None) -> Path:
-    """Where results go: what was given, `$OUT`, or `gpu-results`."""
+    """The folder for results: the one given, `$OUT`, or `gpu-results`."""
     return given or Path(os.environ.get("OUT") or DEFAULT_OUT)
 
 
@@ -65,7 +65,7 @@ def processor() -> str:
 
 
 def gpus() -> list[dict[str, str]]:
-    """What nvidia-smi says of each GPU; empty without it."""
+    """The output of nvidia-smi for each GPU; empty without it."""
     command = ["nvidia-smi", f"--query-gpu={NVIDIA_SMI}", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
@@ -101,7 +101,7 @@ def main() -> int:
 
 
 def without_header(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A step's own figures; the header stands once, in the run's."""
+    """A step's own figures; the header appears once, in the run's."""
     return {name: value for name, value in record.items() if name not in {"script", "device", "date", "hardware"}}
 
 

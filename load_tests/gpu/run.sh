@@ -81,7 +81,7 @@ bare_python() {
 
 site_of() { "$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }
 
-# make_venv PLACE WHEELS...: pip runs out of its own wheel, so that a machine without pip or ensurepip will do.
+# make_venv FOLDER WHEELS...: pip runs from its wheel, so that a machine without pip or ensurepip is enough.
 make_venv() {
     local place=$1 pip_wheels
     shift

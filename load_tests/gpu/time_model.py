@@ -2,7 +2,7 @@
 
 Run by file in the engine's own environment, where there is numpy and ONNX Runtime and nothing of Sightline. Prints one
 JSON object: the provider in use, and for each batch the calls, their p50 and p99 in ms, and the first call's.
-Rule: pictures lie in host memory before and answers after, as in the engine: the copies are part of the figure. Options
+Rule: images are in host memory before and answers after, as in the engine: the copies are part of the figure. Options
 of the provider are those of the engine's backend.
 """
 
@@ -37,14 +37,14 @@ def session(path: str, provider: str) -> Any:
 
 
 def measure(made: Any, batch: int, seconds: float) -> dict[str, float]:
-    """Calls with `batch` pictures of noise for `seconds`, after two that do not count."""
+    """Calls with `batch` images of noise for `seconds`, after two that do not count."""
     node = made.get_inputs()[0]
-    pictures = np.random.default_rng(0).integers(0, 256, (batch, *node.shape[1:]), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (batch, *node.shape[1:]), np.uint8)
     times: list[float] = []
     begun = time.perf_counter()
     while len(times) < LEAST_CALLS + 2 or time.perf_counter() - begun < seconds:
         before = time.perf_counter()
-        made.run(None, {node.name: pictures})
+        made.run(None, {node.name: images})
         times.append((time.perf_counter() - before) * 1e3)
     counted = np.array(times[2:])
     return {

@@ -1,7 +1,7 @@
 """Unit vectors by the million, made in chunks where the index lives, and the exact answer for a few queries.
 
 Rule: nothing of a collection is kept but what the index keeps. On a GPU the chunks are made by CuPy where that is
-installed and handed over by address; else by numpy on the host, on all cores. Which it was stands in the results.
+installed and handed over by address; else by numpy on the host, on all cores. The results say which it was.
 """
 
 import os
@@ -63,12 +63,12 @@ class DeviceChunks:
             shape = (min(CHUNK_ROWS, self.rows - start), self.dimension)
             chunk = self._source.standard_normal(shape, dtype=self._cupy.float32)
             chunk /= self._cupy.linalg.norm(chunk, axis=1, keepdims=True)
-            # FAISS works on streams of its own.
+            # FAISS works on its own streams.
             self._cupy.cuda.Device().synchronize()
             yield chunk
 
     def scores(self, queries: NDArray[np.float32], chunk: Any) -> NDArray[np.float32]:
-        """Inner products [Q,C]; float32 throughout, as CuPy does without being told otherwise."""
+        """Inner products [Q,C]; float32 throughout, as CuPy does by default."""
         found: NDArray[np.float32] = self._cupy.asnumpy(self._cupy.asarray(queries) @ chunk.T)
         return found
 
@@ -83,7 +83,7 @@ class DeviceChunks:
 def chunks(rows: int, dimension: int, *, on_gpu: bool, seed: int = 1) -> HostChunks | DeviceChunks:
     """The vectors of a collection; on a GPU made there if CuPy works."""
     if on_gpu:
-        # A site-packages beside this environment's, only for CuPy (run.sh --cupy-from).
+        # A second site-packages next to this environment's, only for CuPy (run.sh --cupy-from).
         sys.path += [site for site in (os.environ.get("CUPY_SITE"),) if site]
         try:
             import cupy

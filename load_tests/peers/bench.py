@@ -132,7 +132,7 @@ class Bench:
         self._quiet: list[dict[str, float]] = []
         self.details: dict[str, Any] = {"sweep": {}, "rounds": []}
         self.sound = True
-        """Whether every run at a rate was sent on time."""
+        """Returns whether every run at a rate was sent on time."""
 
     def run(self) -> dict[str, Any]:
         """Sweep and rounds; the report."""

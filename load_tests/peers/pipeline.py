@@ -39,7 +39,7 @@ FACTS, VECTORS, OWNERS = "facts.json", "vectors.npy", "owners.npy"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What `pack.py` wrote down of models and catalog."""
+    """The facts of models and catalog that `pack.py` wrote."""
 
     detector_file: str
     embedder_file: str
@@ -95,7 +95,7 @@ class Detector:
         self._model = Model(facts.detector_file, threads)
 
     def run(self, batch: Pixels) -> list[RawDetections]:
-        """One answer for each of the letterboxed pictures uint8 [B,h,w,3]."""
+        """One answer for each of the letterboxed images uint8 [B,h,w,3]."""
         return split_answer(self._model.run(batch), len(batch), self._spec)
 
 
@@ -126,7 +126,7 @@ class Shelf:
         self._id_ranks = np.array([ranks[item.id] for item in facts.products])
 
     def nearest(self, embeddings: NDArray[np.float32], k: int) -> list[list[Neighbour]]:
-        """The `k` nearest products of each embedding, by their closest pictures."""
+        """The `k` nearest products of each embedding, by their closest images."""
         total = int(self._index.ntotal)
         count = min(enough_vectors(k, self._max_images), total)
         similarities, rows = self._index.search(np.ascontiguousarray(embeddings), count)
@@ -185,7 +185,7 @@ class Steps:
         self._k = limits.default_products + self._settings.ranking.extra_candidates
 
     def open(self, photo: bytes) -> Opened:
-        """Decode and letterbox. Raises `SightlineError` for bytes that are no photo."""
+        """Decodes and letterboxes a photo. Raises `SightlineError` for bytes that are not a photo."""
         frame = decode(photo, self._limits)
         return Opened(frame, detector_input(frame, self._detector))
 

@@ -35,8 +35,8 @@ def play(
     wanted = calls or scenario.calls
     warm_up = max(1, scenario.warm_up * wanted // scenario.calls)
     say(f"warm-up: {warm_up} calls to cancel")
-    # gRPC begins a thread when all of its own are busy at one of its checks. Load alone does not bring that about, a
-    # moment without the processor does, and the thread stays: what one pause in half an hour leaves is there before.
+    # gRPC starts a thread when all of its threads are busy at one of its checks. Load alone does not cause that, a
+    # moment without the processor does, and the thread stays. These pauses start such threads before the measurement.
     with pauses(server.pid):
         # The largest batches that the limits allow: engine processes find their size now and not while measured.
         generator.closed_loop(callers=FULL_HOUSE, seconds=FULL_HOUSE_S, requests=good)
