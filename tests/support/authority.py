@@ -22,7 +22,7 @@ class Authority:
         return b"".join(blob.bytes() for blob in leaf.cert_chain_pems), leaf.private_key_pem.bytes()
 
     def issue(self) -> bytes:
-        """Puts a new pair in the place of the files, one file after the other; returns the certificate."""
+        """Replaces the files by a new pair, one file after the other; returns the certificate."""
         cert, key = self.pair()
         for path, content in ((self.cert, cert), (self.key, key)):
             fresh = path.with_suffix(".new")
@@ -31,7 +31,7 @@ class Authority:
         return cert
 
     def client_files(self, folder: Path, *, stranger: bool = False) -> tuple[Path, Path]:
-        """The files of a client's certificate and its key in `folder`, of this authority or of somebody else's."""
+        """The files of a client's certificate and its key in `folder`, of this authority or of another one."""
         leaf = (self._other if stranger else self._ca).issue_cert("client@example.com")
         cert, key = folder / f"client-{stranger}.pem", folder / f"client-{stranger}.key"
         cert.write_bytes(leaf.cert_chain_pems[0].bytes())
@@ -39,11 +39,11 @@ class Authority:
         return cert, key
 
     def root_pem(self, *, stranger: bool = False) -> bytes:
-        """The root certificate, or that of somebody else's authority."""
+        """The root certificate, or that of another authority."""
         return (self._other if stranger else self._ca).cert_pem.bytes()
 
     def credentials(self, *, client: bool = False, stranger: bool = False) -> grpc.ChannelCredentials:
-        """What a client shows: nothing, a certificate of ours, or one of somebody else's authority."""
+        """Channel credentials of a client: without a certificate, or with one of this or of another authority."""
         leaf = (self._other if stranger else self._ca).issue_cert("client@example.com")
         return grpc.ssl_channel_credentials(
             self._ca.cert_pem.bytes(),

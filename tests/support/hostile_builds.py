@@ -35,7 +35,7 @@ def peak_mb() -> float:
 
 
 def report(feed: Path, out: Path, *, allow_private: bool) -> dict[str, object]:
-    """What came of one feed."""
+    """The outcome of building one feed."""
     started = time.monotonic()
     found: dict[str, object] = {"feed": feed.name, "ids": [], "problems": [], "refusal": "", "crash": ""}
     try:

@@ -1,7 +1,7 @@
 """The server's own gRPC side and pipeline over fakes of its two seams, for contract tests.
 
 `serving(...)` builds the parts of the real server (`app/parts.py`) and listens on a real port. Only `FakeEngine` and
-`FakeSnapshot` replace Triton and FAISS, and both do what a test tells them.
+`FakeSnapshot` replace Triton and FAISS, and a test decides what both do.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ CHAIR, VASE = (0.125, 0.25, 0.5, 0.75), (0.625, 0.25, 0.875, 0.75)
 
 
 def detections(batch: int, *rows: tuple[tuple[float, ...], float, int]) -> Answer:
-    """The detector's answer with the same (box, score, label) rows for each of `batch` pictures."""
+    """The detector's answer with the same (box, score, label) rows for each of `batch` images."""
     boxes = np.array([box for box, _, _ in rows], np.float32).reshape(-1, 4)
     return {
         "BOXES": np.tile(boxes, (batch, 1, 1)),
@@ -52,13 +52,13 @@ def detections(batch: int, *rows: tuple[tuple[float, ...], float, int]) -> Answe
 
 
 def two_objects(batch: int) -> Answer:
-    """A chair and a vase in each picture."""
+    """A chair and a vase in each image."""
     return detections(batch, (CHAIR, 0.75, 0), (VASE, 0.5, 1))
 
 
 @dataclass
 class FakeRunner:
-    """A model that does what it is told: `replies`, then `usual`; while `gate` is closed it waits for the deadline."""
+    """A model with scripted answers: `replies`, then `usual`; while `gate` is closed it waits for the deadline."""
 
     usual: Callable[[Sequence[NDArray[np.uint8]]], Answer]
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -234,7 +234,7 @@ class Served:
 
     @property
     def pipeline(self) -> Pipeline:
-        """The pipeline behind the door."""
+        """The pipeline behind admission."""
         return self.core.pipeline
 
     def search(self, request: lens_service_pb2.SearchRequest, **options: Any) -> Any:
@@ -310,7 +310,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 @dataclass
 class Failed:
-    """How a call ended: the events before its error, and the error with its details by name."""
+    """The outcome of a failed call: the events before its error, and the error with its details by name."""
 
     events: list[str]
     code: grpc.StatusCode

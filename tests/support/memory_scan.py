@@ -47,7 +47,7 @@ class Pieces:
 
 
 def has_rare_keys(window: bytes) -> bool:
-    """Whether no key of the window consists of one or two different bytes, as most words of a memory do."""
+    """Returns whether each key of the window has more than two different bytes, unlike most words of a memory."""
     return all(len(set(window[shift : shift + KEY])) > 2 for shift in range(KEY))
 
 
@@ -61,7 +61,7 @@ class Mapped:
 
 
 def mappings(pid: int) -> list[Mapped]:
-    """What process `pid` can read and write and has in memory, files of others' included."""
+    """The memory that process `pid` can read and write and that is resident, mapped files included."""
     found, current = [], None
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
         if match := LINE.fullmatch(line):
@@ -97,7 +97,7 @@ def chunks(pid: int) -> Iterator[tuple[Mapped, int, bytes]]:
 
 @dataclass(frozen=True)
 class Found:
-    """Where a piece was found."""
+    """The position of a piece that was found."""
 
     kind: str
     mapping: str
@@ -109,7 +109,7 @@ class Searcher:
 
     def __init__(self, pieces: Pieces) -> None:
         self._kinds = {window: kind for kind, windows in pieces.windows.items() for window in windows}
-        # Wherever a window lies, one of its first four words is at a multiple of four, and only those are looked at.
+        # At any position of a window, one of its first four words is at a multiple of four; only those are compared.
         self._by_key: dict[int, list[tuple[bytes, int]]] = {}
         for window in self._kinds:
             for shift in range(KEY):
@@ -129,7 +129,7 @@ class Searcher:
         return list(found.values())
 
     def search(self, content: bytes) -> Iterator[tuple[bytes, int]]:
-        """Windows in `content` and their places."""
+        """Windows in `content` and their positions."""
         words = np.frombuffer(content, np.uint32, len(content) // KEY)
         for position in self._candidates(words):
             for window, shift in self._by_key[int(words[position])]:
@@ -151,7 +151,7 @@ def tree(pid: int) -> dict[str, int]:
 
 
 def can_read(pid: int) -> bool:
-    """Whether this process may read the memory of process `pid`."""
+    """Returns whether this process may read the memory of process `pid`."""
     try:
         os.close(os.open(f"/proc/{pid}/mem", os.O_RDONLY))
     except OSError:

@@ -1,10 +1,10 @@
 """Another user of the machine who attacks an engine: `python neighbour.py TARGET`, started by root.
 
-It loads its libraries as root, because the interpreter may lie below root's home, gives up every right, and then tries
-what would take a photo out of the engine. Each line that it prints is an attempt that succeeded.
+It loads its libraries as root, because the interpreter may lie below root's home, drops every privilege, and then tries
+each way to take a photo out of the engine. Each line that it prints is an attempt that succeeded.
 """
 
-import encodings.idna  # noqa: F401  (loaded before the rights are given up)
+import encodings.idna  # noqa: F401  (loaded before the privileges are dropped)
 import json
 import os
 import socket
@@ -71,7 +71,7 @@ def connect(target: str) -> None:
 
 
 def spy(client: triton.InferenceServerClient) -> None:
-    """Gets back what a model of its own was given."""
+    """Reads the input of a model that the attacker loaded."""
     given = np.frombuffer(b"hello", np.uint8)
     entry = triton.InferInput("IN", [given.size], "UINT8")
     entry.set_data_from_numpy(given)

@@ -1,4 +1,4 @@
-"""Pictures that tests draw: smooth enough to survive JPEG, different in every corner, so that a wrong turn shows."""
+"""Images that tests draw: smooth enough to survive JPEG, different in every corner, so that a wrong turn shows."""
 
 import io
 import struct
@@ -25,7 +25,7 @@ def noise(width: int, height: int, seed: int = 0) -> Pixels:
 
 
 def encode(picture: Pixels | Image.Image, form: str = "JPEG", **options: Any) -> bytes:
-    """The picture as a file of the format."""
+    """The image as a file of the format."""
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     encoded = io.BytesIO()
     image.save(encoded, form, **options)
@@ -54,7 +54,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def tiff_with_tile(width: int, height: int, tile_width: int, tile_height: int) -> bytes:
-    """A grey TIFF of one deflated tile of zeros, which may be far larger than the picture."""
+    """A grey TIFF of one deflated tile of zeros, which may be far larger than the image."""
     packer = zlib.compressobj(9)
     rows = [packer.compress(bytes(tile_width)) for _ in range(tile_height)]
     data = b"".join([*rows, packer.flush()])

@@ -37,7 +37,7 @@ class Comparison(ctypes.Structure):
 
 
 def is_possible() -> bool:
-    """Whether this machine has libseccomp and systemd's lists."""
+    """Returns whether this machine has libseccomp and systemd's lists."""
     try:
         ctypes.CDLL(LIBRARY)
     except OSError:
@@ -103,7 +103,7 @@ def calls(name: str, sets: dict[str, list[str]]) -> Iterator[str]:
 
 
 def allowed_calls(lines: list[str]) -> set[str]:
-    """What lines of SystemCallFilter= leave allowed: lists that add and, after ~, lists that take away."""
+    """The system calls that SystemCallFilter= lines allow: each list adds calls or, after ~, removes them."""
     sets = systemd_sets()
     allowed: set[str] = set()
     for line in lines:
