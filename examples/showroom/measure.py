@@ -50,7 +50,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the server said about one thing: ranks from 1, None where the product did not come back at all."""
+    """The server's answer for one object: ranks from 1, None if the product was not returned."""
 
     thing: Thing
     overlap: float

@@ -1,4 +1,4 @@
-"""Where a client may be used, and what becomes of calls when it is closed or when the answer is no answer."""
+"""The states of a client: where it may be used, and the calls of a closed client or with an invalid answer."""
 
 import asyncio
 import math

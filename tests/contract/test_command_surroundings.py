@@ -1,4 +1,4 @@
-"""Commands in processes of their own: closed pipes, full disks, Ctrl-C, other encodings, no terminal."""
+"""Commands in separate processes: closed pipes, full disks, Ctrl-C, other encodings, no terminal."""
 
 import asyncio
 import os
@@ -245,7 +245,7 @@ async def test_a_closed_stream_is_no_traceback(photo: Path, closed: int) -> None
 
 
 def on_terminal(arguments: Sequence[str], env: Mapping[str, str]) -> bytes:
-    """What a command writes on a terminal."""
+    """The output of a command on a terminal."""
     parent, child = pty.openpty()
     process = subprocess.Popen(
         [*COMMAND, *arguments],

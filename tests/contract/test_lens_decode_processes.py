@@ -27,7 +27,7 @@ async def decoding(served: Served, timeout_s: float = 60.0) -> Any:
 
 
 async def quiet_and_good(served: Served) -> None:
-    """Nothing of the last call is left, and the next one succeeds."""
+    """Asserts that nothing remains of earlier calls, and that the next one succeeds."""
     await until(lambda: served.value("in_flight") == 0)
     assert decoders() == []
     assert kinds(await events_of(served.search(asked(photo=TIFF))))[-1] == "done"

@@ -51,7 +51,7 @@ def cups(ids: list[str]) -> list[str]:
 async def test_one_of_each_group_where_the_request_or_the_server_says_so(index: CatalogSnapshot, default: bool) -> None:
     async with serving(index=index, ranking={"one_per_group": default}) as served:
         for ids in await found(served, one_per_group=True):
-            assert len(ids) == 10, "eleven groups fill ten places"
+            assert len(ids) == 10, "eleven groups fill ten ranks"
             assert cups(ids) == ["cup-07"], "the one in stock stands for its group"
             assert len([each for each in ids if each.startswith("plate")]) <= 1
         for ids in await found(served, one_per_group=False, max_products=24):

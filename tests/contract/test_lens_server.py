@@ -124,7 +124,7 @@ async def test_a_graceful_stop_is_bounded() -> None:
             assert error.details["RetryInfo"].retry_delay.ToTimedelta().total_seconds() > 0
         assert served.value("requests_total", method="Search", code="UNAVAILABLE") == 2
         assert not detector.gate.is_set()
-        # What runs at the device is given up when the batchers close, at the end of this block.
+        # Batches on the device are abandoned when the batchers close, at the end of this block.
 
 
 async def test_connections_end_at_their_age_and_no_call_with_them() -> None:
@@ -300,7 +300,7 @@ def test_a_taken_port_ends_serve_with_2_and_is_named() -> None:
             ended = serve(*arguments)
             assert ended.returncode == 2
             assert address in ended.stderr
-            assert len(ended.stderr.splitlines()) <= 2, "a line for people, not a traceback"
+            assert len(ended.stderr.splitlines()) <= 2, "a readable line, not a traceback"
 
 
 @pytest.mark.parametrize(

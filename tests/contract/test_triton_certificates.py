@@ -17,7 +17,7 @@ from sightline_server.triton.link import Link, TritonTls
 
 DAY = timedelta(days=1)
 REACHED = "Method not found!"
-"""What gRPC's own server, which is no Triton, says over a connection that stands."""
+"""The answer of gRPC's own server, which is not a Triton, over an open connection."""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ async def listening(leaf: trustme.LeafCert, target: str = "127.0.0.1:0") -> Asyn
 
 
 async def said(url: str, tls: TritonTls) -> tuple[bool, str]:
-    """Whether the first answer of `url` ends a start, and its explanation."""
+    """Returns whether the first answer of `url` ends a start, and its explanation."""
     client = TritonClient(url, tls)
     try:
         with pytest.raises(EngineError) as caught:

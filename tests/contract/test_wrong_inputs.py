@@ -1,6 +1,6 @@
 """Every command with wrong input, in this process: an exit code and a few lines that say what is wrong.
 
-Only inputs that are refused before an engine or a server is started; what needs a process of its own is in
+Only inputs that are refused before an engine or a server is started; what needs a separate process is in
 `test_command_surroundings.py`.
 """
 

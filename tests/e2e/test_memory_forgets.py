@@ -24,7 +24,7 @@ CONNECTIONS = 4
 
 
 async def rested(pid: int, pieces: Pieces) -> dict[str, list[Found]]:
-    """What the processes of server `pid` hold after a rest; skips where nobody may look."""
+    """The pieces that the processes of server `pid` hold after a rest; skips where memory cannot be read."""
     try:
         return await after_rest(pid, pieces)
     except Skipped as reason:

@@ -31,7 +31,7 @@ ELSEWHERE = {"memory", "people"}
 UNMEASURED = {"engine", "garbage", "idle", "ingest"}
 """Those that measure no memory and no threads of the server: they share one."""
 SLOWER = 10.0
-"""How much slower than alone a machine may be that runs other tests; counts and memory have no such excuse."""
+"""Factor by which a machine that runs other tests may be slower; counts and memory get no allowance."""
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def broken(name: str, server: RunningServer) -> list[str]:
 
 
 async def test_an_engine_that_a_neighbour_reaches_breaks_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the entry says of it, and of attempts that fail everywhere; the attempts are test_engine_neighbours.py's."""
+    """The entry's report of it, and of attempts that fail everywhere; the attempts are test_engine_neighbours.py's."""
     seen: dict[str, set[str]] = {"unix:/x/triton:1": {"connect"}, "127.0.0.1:1": engine.EVERYTHING - {"infer"}}
     command = ["tritonserver", "--grpc-address=unix:/x/triton", "--grpc-port=1", "--model-repository=/x/models"]
     monkeypatch.setattr(engine.Engine, "of", lambda server: engine.Engine(command))
@@ -90,7 +90,7 @@ def test_lines_that_libraries_print_are_told_from_our_own(tmp_path: Path) -> Non
 
 
 def kept(bound: Bound) -> bool:
-    """Whether `bound` is kept on a machine that does other things too."""
+    """Returns whether `bound` is kept on a machine that also runs other programs."""
     if bound.name.startswith("times "):
         return True
     slower = SLOWER if bound.name.startswith("s ") else 1.0

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.engine
 
 
 def attacked(target: str) -> set[str]:
-    """What another user can do to the engine at `target`."""
+    """Attacks of another user that succeed on the engine at `target`."""
     try:
         return done_by_a_neighbour(target)
     except Skipped as reason:
@@ -56,7 +56,7 @@ async def test_no_other_user_reaches_the_engine_and_nothing_listens_on_tcp(tiny_
 
 
 def test_the_same_attack_takes_a_triton_on_tcp(tiny_repository: Path) -> None:
-    """What the test above would see."""
+    """Every attempt succeeds on this Triton, so the test above is able to fail."""
     others = tcp_listeners(os.getpid())
     with remote_triton(tiny_repository) as triton:
         assert attacked(triton.url) == EVERYTHING

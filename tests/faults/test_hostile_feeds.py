@@ -1,6 +1,6 @@
 """Hostile feeds and image hosts: a problem each, bounded memory, and no request to an address that is not public.
 
-The builds run in another process whose memory is measured; only the embedder is a stand-in. Servers listen on loopback.
+The builds run in another process whose memory is measured; only the embedder is a fake. Servers listen on loopback.
 """
 
 import gzip
@@ -142,7 +142,7 @@ def hosting() -> Iterator[Host]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a build reported."""
+    """The report of a build."""
 
     feed: str
     peak_mb: int

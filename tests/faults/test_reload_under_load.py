@@ -27,7 +27,7 @@ PRODUCTS = 60
 
 @dataclass
 class Shops:
-    """Two catalogs, a and b; the ids of a's products tell which of its revisions they are of."""
+    """Two catalogs, a and b; the ids of a's products name the revision that has them."""
 
     folder: Path
     shop: SmallShop
@@ -79,7 +79,7 @@ async def reload(shops: Shops, *names: str) -> subprocess.CompletedProcess[str]:
 
 @dataclass(frozen=True)
 class Stream:
-    """What one call said."""
+    """The answer of one call."""
 
     revisions: frozenset[str]
     letters: frozenset[str]

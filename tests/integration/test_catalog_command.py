@@ -75,7 +75,7 @@ class CountingWeb:
 
 @pytest.fixture
 def feed(tmp_path: Path) -> Path:
-    """Fifty products with a picture each, two bad rows, and a product with one picture of two."""
+    """Fifty products with an image each, two bad rows, and a product with one image of two."""
     rng = np.random.default_rng(5)
     rows = []
     for number in range(PRODUCTS):

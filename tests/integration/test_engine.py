@@ -1,4 +1,4 @@
-"""The engine with the real tritonserver: starting, running, and what it tells."""
+"""The engine with the real tritonserver: starting, running, and its reports."""
 
 import asyncio
 import hashlib
@@ -29,12 +29,12 @@ from tests.support.tiny_models import (
 
 
 def crops(count: int, seed: int = 0) -> NDArray[np.uint8]:
-    """`count` random pictures of the tiny embedder's size."""
+    """`count` random images of the tiny embedder's size."""
     return np.random.default_rng(seed).integers(0, 256, (count, EMBEDDER_SIZE, EMBEDDER_SIZE, 3), np.uint8)
 
 
 def frames(count: int, seed: int = 0) -> NDArray[np.uint8]:
-    """`count` random pictures of the tiny detector's size."""
+    """`count` random images of the tiny detector's size."""
     return np.random.default_rng(seed).integers(0, 256, (count, DETECTOR_SIZE, DETECTOR_SIZE, 3), np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Proxies of the environment never stand between server, engine and client on one machine."""
+"""Proxies of the environment are never used between server, engine and client on one machine."""
 
 import os
 import socket
@@ -49,7 +49,7 @@ def proxy() -> Iterator[tuple[str, list[bytes]]]:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
-    """What the proxy of every variable is asked; nothing is exempt from it."""
+    """The requests to the proxy that every variable names; no address is exempt from it."""
     with proxy() as (url, questions):
         for name in PROXIES:
             monkeypatch.setenv(name, url)

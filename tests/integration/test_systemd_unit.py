@@ -31,8 +31,8 @@ def refusal(name, *arguments):
     return errno.errorcode.get(ctypes.get_errno(), "allowed")
 
 page = mmap.mmap(-1, mmap.PAGESIZE)
-place = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(page)))
-said = [refusal("mprotect", place, mmap.PAGESIZE, 5), refusal("mount", b"none", b"/tmp", b"tmpfs", 0, None)]
+address = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(page)))
+said = [refusal("mprotect", address, mmap.PAGESIZE, 5), refusal("mount", b"none", b"/tmp", b"tmpfs", 0, None)]
 said += [refusal("setuid", 0), refusal("ptrace", 0, 0, 0, 0), refusal("swapoff", b"/none"), refusal("chroot", b"/")]
 for family in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET, socket.AF_VSOCK):
     try:

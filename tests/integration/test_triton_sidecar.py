@@ -20,7 +20,7 @@ from tests.support.tiny_models import EMBEDDER_SIZE, expected_embeddings
 
 pytestmark = pytest.mark.engine
 GRPC_PORT = 8001
-"""What Triton appends to the path of its socket; no port is opened."""
+"""The suffix that Triton appends to the path of its socket; no port is opened."""
 
 
 async def assert_answers(engine: TritonEngine) -> None:

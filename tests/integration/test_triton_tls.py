@@ -39,7 +39,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="module")
 def good(authority: Authority) -> TritonTls:
-    """What fits both Tritons of this file."""
+    """TLS files that both Tritons of this file accept."""
     cert, key = authority.client_files(authority.root.parent)
     return TritonTls(authority.root, cert, key, server_name="localhost")
 

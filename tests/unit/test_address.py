@@ -1,4 +1,4 @@
-"""Addresses: what is taken, what each malformed one is told, and that no setting takes one unparsed."""
+"""Addresses: those that are accepted, the error of each malformed one, and that no setting takes one unparsed."""
 
 import os
 from collections.abc import Callable

@@ -17,13 +17,13 @@ from sightline_server.memory import protect
 protect()
 library = ctypes.CDLL(None)
 library.malloc.restype = ctypes.c_void_p
-places = [library.malloc(ctypes.c_size_t(600)) for _ in range(5)]
-for place in places:
-    ctypes.memset(place, 7, 600)
-for place in places:
-    library.free(ctypes.c_void_p(place))
+blocks = [library.malloc(ctypes.c_size_t(600)) for _ in range(5)]
+for block in blocks:
+    ctypes.memset(block, 7, 600)
+for block in blocks:
+    library.free(ctypes.c_void_p(block))
 # A single byte may be that of a block that is in use again.
-left = [bytes((ctypes.c_ubyte * 500).from_address(place + 32)) for place in places]
+left = [bytes((ctypes.c_ubyte * 500).from_address(block + 32)) for block in blocks]
 print("true" if any(bytes([7]) * 64 in each for each in left) else "false")
 """
 SHOW = """
@@ -40,7 +40,7 @@ print(json.dumps([os.getpid(), blocked, os.path.exists("/proc/self/fd/77"), os.e
 
 
 class BecameAnother(Exception):  # noqa: N818
-    """In place of `execve`, which does not return."""
+    """Raised by a fake of `execve`, which does not return."""
 
 
 def said(program: str, **variables: str) -> tuple[int, Any]:
@@ -55,7 +55,7 @@ def said(program: str, **variables: str) -> tuple[int, Any]:
 
 @pytest.fixture
 def executed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str], dict[str, str]]]:
-    """What this process would have become."""
+    """The programs that this process would have become, with arguments and environment."""
     calls: list[tuple[str, list[str], dict[str, str]]] = []
 
     def execve(path: str, words: list[str], environment: dict[str, str]) -> None:
@@ -99,7 +99,7 @@ def test_the_same_command_is_executed(executed: list[tuple[str, list[str], dict[
 def test_a_process_whose_tunables_are_removed_does_not_start_for_ever(
     executed: list[tuple[str, list[str], dict[str, str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The loader removes them from programs with capabilities of their own."""
+    """The loader removes them from programs that have capabilities."""
     monkeypatch.setenv(allocator.STARTED_AGAIN, str(os.getpid()))
     allocator.start_again()
     assert (executed, allocator.STARTED_AGAIN in os.environ) == ([], False)

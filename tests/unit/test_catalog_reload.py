@@ -84,7 +84,7 @@ async def test_a_catalog_that_changed_is_replaced_and_the_other_stays(served: Se
         reports = await served.reloader.reload()
         assert held.revision == old
         [found] = await held.nearest(unit_vectors(1), 10)
-        assert len(found) == 3, "the old revision answers whoever holds it"
+        assert len(found) == 3, "the old revision answers callers that hold it"
     new = served.revision("a")
     assert new != old
     b = served.revision("b")
@@ -181,7 +181,7 @@ async def test_what_the_machine_refuses_is_told(
 
 async def test_a_name_that_is_not_served_is_told(served: Served) -> None:
     assert await served.reloader.reload(["c"]) == [Reloaded("c", "", "", reload_module.UNKNOWN)]
-    assert served.outcome("c", "failed") is None, "what a caller writes is no label"
+    assert served.outcome("c", "failed") is None, "text of a caller is not a label"
 
 
 async def test_reloads_at_once_wait_for_each_other(served: Served) -> None:

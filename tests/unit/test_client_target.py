@@ -1,4 +1,4 @@
-"""Targets of the client: what gRPC would misread is refused, and proxies never stand before this machine."""
+"""Targets of the client: what gRPC would misread is refused, and proxies are never used for this machine."""
 
 import re
 from pathlib import Path

@@ -24,7 +24,7 @@ REPORTS = [
 
 
 class Catalogs:
-    """Stands in for a server's catalogs; notes what it is asked."""
+    """A fake of a server's catalogs that records its calls."""
 
     def __init__(self, reports: Sequence[Reloaded] = REPORTS) -> None:
         self.reports = reports
@@ -40,7 +40,7 @@ class Catalogs:
 
 @pytest.fixture(autouse=True)
 def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only place of runtime folders, so that other servers of this user are not seen."""
+    """The only parent of runtime folders, so that other servers of this user are not seen."""
     folder = tmp_path_factory.mktemp("run")
     monkeypatch.setattr(runtime_folder, "places", lambda: [folder])
     monkeypatch.setattr(client, "SERVICE_FOLDER", folder / "service")

@@ -32,7 +32,7 @@ LOSS = 12
 
 
 def made(form: str, picture: Pixels | Image.Image, **options: Any) -> bytes:
-    """The picture as a file of the form."""
+    """The image as a file of the format."""
     name, usual = FORMS[form]
     return encode(picture, name, **usual, **options)
 

@@ -1,4 +1,4 @@
-"""What a decode process says is checked: whatever it is, the outcome is a message, a photo's error, or nonsense."""
+"""Checks of a decode process's answers: each is a message, a photo's error, or reported as nonsense."""
 
 import json
 from contextlib import suppress

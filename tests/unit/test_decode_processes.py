@@ -29,7 +29,7 @@ SLOW_TIFF = tiff_of_tiny_tiles(2000)
 """It takes a minute."""
 TIMEOUT_S = 2
 GONE_S = 20.0
-"""What the end of a process may take on a busy machine."""
+"""Seconds that the end of a process may take on a busy machine."""
 
 LEFT_TO_PILLOW = {
     "tiff": TIFF,
@@ -202,7 +202,7 @@ async def test_an_expensive_tiff_costs_the_server_its_frame_only() -> None:
     photo = encode(Image.new("F", (5000, 5000)), "TIFF", compression="tiff_adobe_deflate")
     async with isolation() as made:
         await made.decode(TIFF)
-        # The peak begins anew.
+        # The peak starts again.
         with open("/proc/self/clear_refs", "w") as file:  # noqa: ASYNC230 (no disk is written)
             file.write("5")
         before, used = own_peak(), time.process_time()

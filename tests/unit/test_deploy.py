@@ -1,4 +1,4 @@
-"""What `deploy/` starts: `serve` takes every command, opens nothing that is not asked for, and the files fit together.
+"""The commands in `deploy/`: `serve` accepts each of them, opens only requested ports, and the files fit together.
 
 Kubernetes' schemas are large, so the manifests are checked against them by hand (deploy/README.md).
 """

@@ -1,4 +1,4 @@
-"""What the doctor says about machines that this one is not."""
+"""The doctor's report on machines that differ from this one."""
 
 import json
 import socket

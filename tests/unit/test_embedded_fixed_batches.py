@@ -19,7 +19,7 @@ LARGEST = 10
 
 @pytest.fixture
 def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """The modules of the backend that tell how a batch goes through a model."""
+    """The modules of the backend that decide how a batch goes through a model."""
     for name in MODULES:
         monkeypatch.delitem(sys.modules, name, raising=False)
     with resources.as_file(resources.files("sightline_server.embedded") / "backend") as folder:

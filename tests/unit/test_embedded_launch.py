@@ -39,7 +39,7 @@ KEEPS_READING = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search
 def launched(
     parent: int, command: list[str], *prefix: str, folder: Path | None = None, **variables: str
 ) -> "subprocess.Popen[str]":
-    """The launcher on `command` in `folder`, told that `parent` is the server; `prefix` becomes the launcher."""
+    """The launcher on `command` in `folder`, with `parent` as its server; `prefix` becomes the launcher."""
     assert launch.__file__
     words = [*prefix, sys.executable, "-I", "-S", launch.__file__, str(parent), *command]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=folder, env={**os.environ, **variables})

@@ -1,4 +1,4 @@
-"""Where feeds come from: packed files, web addresses and standard input, all of them bounded."""
+"""The sources of feeds: packed files, web addresses and standard input, all of them bounded."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""What a SIGHUP does, by what the server is doing; and how it comes from the kernel into the event loop."""
+"""The effect of SIGHUP in each state of the server, and its way from the kernel into the event loop."""
 
 import json
 import subprocess
@@ -75,13 +75,13 @@ from sightline_server.cli.hangup import block_hangup, receive_hangups
 block_hangup()
 
 async def main():
-    heard = asyncio.Event()
-    receive_hangups(heard.set)
+    received = asyncio.Event()
+    receive_hangups(received.set)
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     for _ in range(100):
-        heard.clear()
+        received.clear()
         os.kill(os.getpid(), signal.SIGHUP)
-        await asyncio.wait_for(heard.wait(), 10)
+        await asyncio.wait_for(received.wait(), 10)
     # A child inherits the blocked signal, also through exec: nothing of it must have run.
     os.kill(child.pid, signal.SIGHUP)
     child.stdin.write(b"\\n")

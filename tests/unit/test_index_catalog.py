@@ -145,7 +145,7 @@ def test_vectors_that_are_not_normalised_are_not_published(tmp_path: Path) -> No
         [row("a", unit_vectors(21))],
         [row("a", unit_vectors(1, dimension=DIMENSION + 1))],
     ],
-    ids=["same id", "no id", "no picture", "too many pictures", "wrong dimension"],
+    ids=["same id", "no id", "no image", "too many images", "wrong dimension"],
 )
 def test_rows_that_the_writer_does_not_take(tmp_path: Path, rows: list[CatalogRow]) -> None:
     with pytest.raises(ValueError, match=r"a product|product ids"):

@@ -16,7 +16,7 @@ from tests.support.passes import pass_to
 
 @dataclass
 class Seen:
-    """Satisfies `RegistryObserver`; remembers what it is told."""
+    """A `RegistryObserver` that records its notifications."""
 
     events: list[tuple[str, str]] = field(default_factory=list)
 

@@ -30,14 +30,14 @@ from tests.support.catalogs import BUILT, DIMENSION, SPEC, row, unit_vectors, wr
 
 
 def many_rows(products: int, seed: int = 1) -> list[CatalogRow]:
-    """Products with one to five pictures, ids not in the order of rows."""
+    """Products with one to five images, ids not in the order of rows."""
     counts = np.random.default_rng(seed).integers(1, 6, products)
     vectors = np.split(unit_vectors(int(counts.sum()), seed), np.cumsum(counts)[:-1])
     return [row(f"p{(number * 7919) % 100_000:05}", part) for number, part in enumerate(vectors)]
 
 
 def brute_force(rows: list[CatalogRow], query: NDArray[np.float32], k: int) -> list[tuple[str, float, str]]:
-    """Id, similarity and picture of the `k` best products by a matrix product over what the catalog stores."""
+    """Id, similarity and image of the `k` best products by a matrix product over what the catalog stores."""
     found = []
     for one in rows:
         stored = one.embeddings.astype(np.float16).astype(np.float32)
@@ -207,7 +207,7 @@ async def test_the_start_says_which_faiss_and_how_well_it_finds(
 
 
 class LyingIndex:
-    """An index whose answers are those of its neighbour row, with similarities that look right."""
+    """An index whose answers are those of its neighbour row, with plausible similarities."""
 
     description, exact = "a liar", False
 
@@ -265,7 +265,7 @@ async def test_a_fault_of_the_library_is_unavailable_without_its_words(tmp_path:
 
 
 def refused_here(index: FaissIndex) -> bool:
-    """Whether the calling thread may not search `index`."""
+    """Returns whether the calling thread may not search `index`."""
     try:
         index.search(unit_vectors(1), 1)
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""The build, with a stand-in for the embedder: what gets in, what is reported, and what is left after a failure."""
+"""The build, with a fake embedder: what gets in, what is reported, and what is left after a failure."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 
 def shop(folder: Path, products: int) -> Path:
-    """A feed of `products` rows, each with a picture of its own shade."""
+    """A feed of `products` rows, each with an image in a different shade."""
     for number in range(products):
         write_picture(folder / "pictures" / f"{number}.png", number % 256)
     rows = [{"id": f"p{number}", "image_link": f"pictures/{number}.png"} for number in range(products)]
@@ -88,7 +88,7 @@ async def test_a_feed_becomes_a_catalog_in_its_order(tmp_path: Path) -> None:
 async def test_bad_rows_are_reported_in_order_and_skipped(tmp_path: Path) -> None:
     write_picture(tmp_path / "good.png", 10)
     write_picture(tmp_path / "other.png", 20)
-    (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8\xff no image")
     feed = write_feed(
         tmp_path / "feed.csv",
         [

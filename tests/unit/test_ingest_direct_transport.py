@@ -137,7 +137,7 @@ async def test_next_address_is_tried_where_one_does_not_answer() -> None:
 
 
 class OwnStream(httpcore.AsyncMockStream):
-    """A connection of a machine to one of its own addresses."""
+    """A connection of a machine to one of the machine's addresses."""
 
     closed = False
 
@@ -183,7 +183,7 @@ async def hang_up(writer: asyncio.StreamWriter) -> None:
 
 @pytest.mark.parametrize("allow_private", [True, False])
 async def test_open_and_closed_ports_read_alike(allow_private: bool) -> None:
-    """Also where private hosts are asked: ports that speak no HTTP cannot be told from each other and from none."""
+    """Also where private hosts are allowed: ports without HTTP are indistinguishable from closed ones."""
     names = Names(shop_example=[["10.0.0.1"] if allow_private else [PUBLIC]])
     web = Web(names, allow_private=allow_private)
     async with listening(hang_up) as closed:

@@ -11,9 +11,9 @@ from tests.support.engine import CHECKOUT
 
 GIB = 1 << 30
 DECODE_THREADS = 4
-"""The most that a server takes unless it is told otherwise."""
+"""The most memory that a server takes by default."""
 HEADROOM = 1.15
-"""How much larger than the measured peak a shipped limit must be: models and catalogs differ."""
+"""Factor by which a shipped limit must exceed the measured peak, because models and catalogs differ."""
 LIMITED = {
     "systemd/sightline.service": (r"(?m)^MemoryMax=(\d+)G$", 1),
     "kubernetes/sightline.yaml": (r"limits: \{memory: (\d+)Gi", 1),

@@ -14,11 +14,11 @@ FREED = """
 import ctypes
 library = ctypes.CDLL(None)
 library.malloc.restype = ctypes.c_void_p
-place = library.malloc(ctypes.c_size_t(100_000))
-ctypes.memset(place, 7, 100_000)
-library.free(ctypes.c_void_p(place))
+block = library.malloc(ctypes.c_size_t(100_000))
+ctypes.memset(block, 7, 100_000)
+library.free(ctypes.c_void_p(block))
 # The start of a free block is soon taken by others.
-print(set((ctypes.c_ubyte * 20_000).from_address(place + 70_000)))
+print(set((ctypes.c_ubyte * 20_000).from_address(block + 70_000)))
 """
 DUMPS = """
 import ctypes, os, resource

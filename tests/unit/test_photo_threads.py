@@ -1,4 +1,4 @@
-"""Threads for photos: a left call holds its place until its thread has ended, and large photos wait for each other."""
+"""Threads for photos: a cancelled call holds its slot until its thread ends, and large photos wait for each other."""
 
 import asyncio
 import os
@@ -54,7 +54,7 @@ async def test_a_cancelled_call_ends_with_its_thread(threads: PhotoThreads) -> N
     for _ in range(3):
         call.cancel()
         await asyncio.sleep(0)
-        assert not call.done(), "its place counts as long as its thread works"
+        assert not call.done(), "its slot counts as long as its thread works"
     work.gate.set()
     with pytest.raises(asyncio.CancelledError):
         await call

@@ -16,7 +16,7 @@ from tests.support.engine import CHECKOUT
 
 PAGE = (CHECKOUT / "docs" / "operate" / "privacy.md").read_text()
 HAND_INSTALLED = ("locust", "cupy", "matplotlib")
-"""What scripts of the load tests import without a list of requirements."""
+"""The modules that scripts of the load tests import without a list of requirements."""
 
 
 def direct_dependencies() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Which catalogs a server has, by its options, its variables and its file, and which one is the default."""
+"""The catalogs of a server, by its options, its variables and its file, and the default one."""
 
 from pathlib import Path
 

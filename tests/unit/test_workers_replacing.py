@@ -1,4 +1,4 @@
-"""When workers are replaced: on SIGHUP with the catalog anew, and when the engine came back at another address."""
+"""Replacement of workers: on SIGHUP with the catalog read again, and after the engine came back at another address."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from sightline_server.workers.replacing import EngineAddress, Reloader, Replacea
 
 
 class Scene:
-    """Stands in for parent, crew and engine; notes what is asked of them."""
+    """A fake of parent, crew and engine that records their calls."""
 
     def __init__(self) -> None:
         self.address = "127.0.0.1:1"
@@ -33,7 +33,7 @@ class Scene:
 
 
 class FakeReloader:
-    """Stands in for the reloader of catalogs."""
+    """A fake of the reloader of catalogs."""
 
     def __init__(self, scene: "Scene") -> None:
         self._scene = scene

@@ -1,4 +1,4 @@
-"""What travels between parent and worker: the settings whole, with each worker's share of what is bounded."""
+"""Messages between parent and worker: all settings, with each worker's share of the limits."""
 
 import json
 
@@ -44,7 +44,7 @@ def test_a_task_arrives_as_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert "secret" not in repr(sent)
     text = sent.encode()
-    # The worker inherits the variables that the parent has read; what it was told goes before them.
+    # The worker inherits the variables that the parent has read; the settings of its task take precedence.
     monkeypatch.setenv("SIGHTLINE_LIMITS__MAX_REGIONS", "9")
     monkeypatch.setenv("SIGHTLINE_SERVER__WORKERS", "1")
     monkeypatch.setenv("SIGHTLINE_CATALOGS__DEFAULT__PATH", "/elsewhere")
