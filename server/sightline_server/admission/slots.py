@@ -47,7 +47,7 @@ class Visit:
             self._learn(self.seconds)
 
     def left(self, patience_s: float) -> None:
-        """The call ended. One that had no result after `patience_s` counts: it waited too long for one."""
+        """Notes the end of the call. Without a result after `patience_s` it counts as one that waited too long."""
         if not self._answered and self.seconds >= patience_s:
             self.answered()
 

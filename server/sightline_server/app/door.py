@@ -141,7 +141,7 @@ class Door:
             log.warning("stopping: %d calls did not end in time", self.admission.inside)
         finally:
             # Also when cancelled: what stops next waits for the batches that run, and those wait for their callers.
-            # Calls whose request has not arrived are left in any case.
+            # Calls whose request has not arrived are still open in any case.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._calls.end_all(), LAST_WORDS_S)
             self._trimming.close()

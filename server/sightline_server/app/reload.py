@@ -1,6 +1,6 @@
 """Opening catalogs again while the server serves: what SIGHUP and `sightline catalog reload` do.
 
-    folder -> the revision that is served? -> opened and checked next to it -> in its place
+    folder -> the revision that is served? -> opened and checked next to it -> served instead
 Rule: a catalog that cannot be opened stays as it is served; what happens to one catalog happens to no other.
 """
 
@@ -36,14 +36,14 @@ class Shelf(Protocol):
         """The revision of catalog `name` that is served, and when it was built."""
 
     async def open(self, name: str) -> None:
-        """Opens catalog `name` again and puts it in place of what is served.
+        """Opens catalog `name` again and serves it instead of the current revision.
 
         Raises `SightlineError`, `OSError` or `MemoryError`, and changes nothing then.
         """
 
 
 class ReloadObserver(Protocol):
-    """Is notified of what became of a reload; the telemetry implements it."""
+    """Receives the outcome of a reload; the telemetry implements it."""
 
     def reloaded(self, catalog: str, outcome: str) -> None:
         """`catalog` was `replaced`, `unchanged` or `failed`."""
@@ -98,7 +98,7 @@ class CatalogReloader:
         return Reloaded(name, before, now, failure)
 
     async def _failure(self, name: str) -> str:
-        """Opens a catalog whose folder has another revision than the served one; why that failed, or nothing."""
+        """Opens a catalog whose folder has another revision than the served one; returns the error or an empty text."""
         try:
             found = await asyncio.to_thread(read_identity, self._shelf.folders[name])
             if found != self._shelf.identity(name):

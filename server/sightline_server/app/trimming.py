@@ -1,4 +1,4 @@
-"""Memory of requests given back to the system when they have gone.
+"""Return of the memory of ended requests to the system.
 
 Rule: gRPC receives a message in thousands of small pieces, and glibc keeps what is freed between others: after 2 GB of
 uploads 1.6 GB stayed. So, some time after much was held, `memory.give_back` runs once, in a thread and without the
@@ -17,7 +17,7 @@ REST_S = 1.0
 
 
 class Trimming:
-    """Follows the bytes that requests hold and trims when most of many are gone."""
+    """Follows the bytes that requests hold, and trims after most of a large amount was freed."""
 
     def __init__(self, trim: Callable[[], object] = give_back, rest_s: float = REST_S) -> None:
         self._trim = trim
@@ -32,7 +32,7 @@ class Trimming:
             self._timer = asyncio.get_running_loop().call_later(self._rest_s, self._begin)
 
     def close(self) -> None:
-        """Nothing is trimmed any more."""
+        """Stops trimming."""
         if self._timer is not None:
             self._timer.cancel()
 

@@ -24,7 +24,7 @@ from sightline_server.telemetry.tracing import OFF, Tracing
 log = logging.getLogger(__name__)
 
 CALL_LIMITS = ("concurrency", "deadline", "queue", "open_calls", "connection_calls", "slow_upload")
-"""Limits that a call may not fit into."""
+"""Limits that can refuse a call."""
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, ResponseT]"
 
@@ -43,7 +43,7 @@ class Call(Generic[ResponseT]):
         self._method = method
         self._context = context
         self._clock = clock
-        # The loop's clock is the monotonic clock that deadlines are made of.
+        # Deadlines are instants of the loop's clock, which is monotonic.
         self.limit = asyncio.timeout_at(deadline)
         self.request_id = secrets.token_hex(8)
         self.started = started
@@ -57,7 +57,7 @@ class Call(Generic[ResponseT]):
         """Its slot, once it has one."""
 
     def end_at(self, instant: float, error: SightlineError | None) -> None:
-        """Lets the call end at `instant`, with `error`, or as one whose deadline has passed."""
+        """Schedules the end of the call at `instant`: with `error`, or without one as for a deadline that passed."""
         if not self.limit.expired():
             self.ends_with = error
             self.limit.reschedule(instant)

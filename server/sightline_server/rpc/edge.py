@@ -68,8 +68,8 @@ class Edge:
         self._calls.register(method)
 
         # A coroutine that writes, not a generator: a cancellation or a timeout must reach the code below while a
-        # message is on its way, and a generator would be suspended outside of it. grpc.aio takes both, its stubs know
-        # one.
+        # message is on its way, and a generator would be suspended outside of it. grpc.aio accepts both; its type
+        # stubs know only one.
         async def handle(messages: AsyncIterable[bytes], context: "Context[ResponseT]") -> None:
             async with self._calls.open(method, context) as call:
                 await self._take(method, validate, answer, context, call)
@@ -94,7 +94,7 @@ class Edge:
         with self._open_calls.enter(peer):
             self._admission.check(deadline=call.deadline, lane=Lane.INTERACTIVE)
             async with self._uploads.receive(context, call, peer) as upload:
-                # The message is in no variable: what is made of it is all that stays in memory.
+                # No variable keeps the message, so that only the parsed request stays in memory.
                 await self._answer(answer, call, *self._checked(method, validate, await upload.message(), caller, call))
 
     def _checked(

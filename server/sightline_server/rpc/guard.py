@@ -33,11 +33,11 @@ class Guarded:
         self._open = OpenCalls(most=MOST, most_of_one=MOST_OF_ONE, name="reflections")
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
-        """As `grpc.aio.Server` has it."""
+        """Replaces the method of `grpc.aio.Server` with this name."""
         self._server.add_generic_rpc_handlers([GenericHandler(handler, self.guard) for handler in handlers])
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
-        """As `grpc.aio.Server` has it."""
+        """Replaces the method of `grpc.aio.Server` with this name."""
         guarded = {name: self.guard(handler) for name, handler in handlers.items()}
         self._server.add_registered_method_handlers(service, guarded)
 

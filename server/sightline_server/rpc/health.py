@@ -1,6 +1,6 @@
 """gRPC health v1: SERVING while the server serves and its engine answers, NOT_SERVING otherwise.
 
-Rule: health says what admission would say; both read the same state. Searches never keep a probe out: probes have
+Rule: health reports what admission would decide; both read the same state. Searches never keep a probe out: probes have
 their own slots, time limits and memory, and those of one connection do not block those of others.
 """
 
@@ -67,7 +67,7 @@ class Health:
         return {"Check": make(self.check), "Watch": make(self.watch)}
 
     async def publish(self) -> None:
-        """Publishes what admission says now, for the server as a whole and for each service."""
+        """Publishes the current state of admission, for the server as a whole and for each service."""
         serving = self._admission.state is ServerState.SERVING and self._admission.ready
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         self._status = dict.fromkeys(self._services, status)
@@ -81,7 +81,7 @@ class Health:
         task.add_done_callback(self._tasks.discard)
 
     async def check(self, messages: AsyncIterable[bytes], context: Context) -> None:
-        """Answers once; NOT_FOUND for a service that is not there."""
+        """Answers once; NOT_FOUND for an unknown service."""
         async with self._answered(context):
             service = await self._service(context)
             if service not in self._status:
@@ -90,7 +90,7 @@ class Health:
             await context.write(health_pb2.HealthCheckResponse(status=self._status[service]))
 
     async def watch(self, messages: AsyncIterable[bytes], context: Context) -> None:
-        """Answers now and with each change, until the caller has enough."""
+        """Answers now and with each change, until the caller cancels."""
         async with self._answered(context):
             with self._watches.enter(context.peer()):
                 service = await self._service(context)

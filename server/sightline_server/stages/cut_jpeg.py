@@ -30,7 +30,7 @@ FILLED = 16
 RESTARTS = tuple(bytes((0xFF, code)) for code in range(0xD0, 0xD8))
 TAIL_SEED = 1
 PIXELS_PER_TAIL_BYTE = 32
-"""The continuation must reach over `MAX_MISSING` of the image: a block of chance takes about 50 bytes."""
+"""The continuation must reach over `MAX_MISSING` of the image: a random block takes about 50 bytes."""
 LEAST_TAIL = 4096
 
 Pixels = NDArray[np.uint8]
@@ -105,13 +105,13 @@ def restarted(photo: bytes, jpeg: Jpeg, end: int, units: int) -> float:
 
 
 def tails(size: int) -> tuple[bytes, bytes]:
-    """Two continuations that differ in every bit: chance, and its opposite; neither has a marker in it."""
+    """Two continuations that differ in every bit: random bytes, and their complement; neither contains a marker."""
     chance = np.random.default_rng(TAIL_SEED).integers(1, 255, size, np.uint8)
     return chance.tobytes(), (255 - chance).astype(np.uint8).tobytes()
 
 
 def in_units(changed: NDArray[np.bool_], across: int, down: int) -> NDArray[np.bool_]:
-    """The mask of units of `across` x `down` pixels have changed, [rows, columns].
+    """A mask [rows, columns] of the units of `across` x `down` pixels that have changed.
 
     A unit's last row and column do not count: decoders smooth the colours of the next unit into them.
     """

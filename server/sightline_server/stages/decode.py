@@ -23,14 +23,14 @@ from sightline_server.stages.sources import SOURCES, UNBOUNDED, Source, needs_pi
 Pixels = NDArray[np.uint8]
 
 MAX_EDGE = 32_767
-"""Pixels of a longer edge; nothing that takes photos makes longer ones, and some decoders count in 16 bits."""
+"""The most pixels of the longer edge: no camera produces more, and some decoders count in 16 bits."""
 BYTES_PER_PIXEL = 6
-"""Memory to decode an ordinary photo. Any photo may take as much as an ordinary one of `ORDINARY_PIXELS`."""
+"""Bytes to decode a pixel of an ordinary photo. Any photo may take as much as the largest ordinary one."""
 ORDINARY_PIXELS = 64_000_000
 SCANNED_PIXELS = 1_500_000_000
 """Pixels times scans of one JPEG: a scan without data still costs a pass over all pixels."""
 LARGE_PIXELS = 24_000_000
-"""A larger photo is reduced before it is turned, which saves two copies of it and may round a pixel otherwise."""
+"""A larger photo is reduced before it is turned, which saves two copies of it and may round a pixel differently."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Checks of the embedder's answer before it is searched.
 
 Rule: pure. The call itself goes through the crops batcher; a batch holds crops of many callers, so what is wrong with
-one crop's embedding is found in its own caller's task (`usable`) and harms nobody else.
+one crop's embedding is found in its own caller's task (`usable`) and affects no other caller.
 """
 
 from collections.abc import Mapping

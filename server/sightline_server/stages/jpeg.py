@@ -130,7 +130,7 @@ def read(photo: bytes) -> Jpeg:
                 break
             scans.append(to_scan(photo[body], stop, progressive=progressive))
             if not progressive and holds_all(frame, scans[0]) and photo.endswith(END_MARKER):
-                # Decoders read no other scan, so that nothing is looked for: it saves a pass over most photos.
+                # Decoders read no other scan, so none is searched for, which saves a pass over most photos.
                 end, ended = len(photo) - len(END_MARKER), True
                 break
             if len(scans) > MAX_SCANS:

@@ -1,6 +1,6 @@
 """OpenCV as a decoder: the pixels of JPEG, PNG, WebP, GIF and BMP as they are stored, on white.
 
-Rule: orientation is not OpenCV's business here, and no other module asks it to decode. The libraries inside it write
+Rule: OpenCV does not apply the orientation, and no other module decodes with it. The libraries inside it write
 their warnings to standard error, which `telemetry.stderr` closes to them in a server.
 """
 
@@ -25,7 +25,7 @@ BAND_PIXELS = 1 << 16
 
 
 class NotDecodedError(Exception):
-    """OpenCV does not take the file."""
+    """OpenCV cannot decode the file."""
 
 
 def colour(photo: bytes, reduction: int = 1) -> Pixels:

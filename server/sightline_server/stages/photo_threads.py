@@ -29,7 +29,7 @@ LARGE_WEIGHT = 384_000_000
 """Bytes for all larger photos that are being decoded: 64 megapixels."""
 NICER_BY = 10
 """Of threads that decode large photos. The models are nicer by 5 than the event loop, so a large photo gets a quarter
-of a core that a model wants, and all of one that nobody wants: others hardly wait for it, and it is not starved."""
+of a core that a model wants, and all of an idle one: other work hardly waits for it, and it is not starved."""
 
 
 def large_photo_threads(count: int) -> ThreadPoolExecutor:
@@ -59,7 +59,7 @@ class LargePhotos:
 
     @asynccontextmanager
     async def room(self, memory: int) -> AsyncIterator[None]:
-        """Waits for `memory` bytes, or all there are where it is more, and holds them for the length of the block."""
+        """Waits for `memory` bytes, at most for the whole budget, and holds them for the length of the block."""
         needed = min(memory, self._most)
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append((needed, turn))
@@ -94,7 +94,7 @@ class LargePhotos:
 class PhotoThreads:
     """Runs work on photos in `executor`, and decodes large ones in `for_large`, which has `large_threads` threads.
 
-    What only Pillow takes goes to `processes`.
+    Photos that only Pillow decodes go to `processes`.
     """
 
     def __init__(self, executor: Executor, for_large: Executor, large_threads: int, processes: DecodeProcesses) -> None:

@@ -1,6 +1,6 @@
 """Pillow as a decoder: TIFF, HEIC, AVIF, JPEG of four components, uncompressed BMP, and JPEG that may be cut.
 
-Rule: no pixel is decoded before the size was read, and Pillow's own turning of photos is undone where XMP states it.
+Rule: no pixel is decoded before the size was read, and a rotation that Pillow takes from XMP is undone.
 """
 
 import io
@@ -18,7 +18,7 @@ Pixels = NDArray[np.uint8]
 TIFF_TILE_TAGS = (322, 323)
 PLAIN_MODES = ("RGB", "L")
 
-# Our own limit is lower than Pillow's and is an error of the caller, not a warning.
+# Sightline's limit is lower than Pillow's, and exceeding it is an error of the caller, not a warning.
 Image.MAX_IMAGE_PIXELS = None
 
 

@@ -1,4 +1,4 @@
-"""Keeps N workers: starts them, starts those again that end, replaces them one by one, stops them all.
+"""Keeps N workers: starts them, restarts those that end, replaces them one by one, stops them all.
 
     hired -> serves -> ended -> hired again, at once when it was asked to end, else after a wait that grows
 Rule: workers do not affect each other; each number has its own task that supervises it.
@@ -16,7 +16,7 @@ from sightline_server.workers.process import how
 log = logging.getLogger(__name__)
 
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Waits before the first, second, ... start after an end unasked; the last one repeats."""
+"""Seconds to wait before the first, second, ... restart after an unrequested end; the last one repeats."""
 SOUND_S = 60.0
 """A worker that has served so long starts again without a wait."""
 MORE_THAN_GRACE_S = 5.0
@@ -99,7 +99,7 @@ class Crew(Generic[WorkerT]):
     async def start(self) -> None:
         """Returns when every worker serves. Raises `SightlineError` when one cannot; `stop` is still to be called.
 
-        They begin to listen at once, or the first one would get the connections of everybody who has waited.
+        They begin to listen at once, or the first one would get the connections of all waiting clients.
         """
         for number in self._numbers:
             self._workers[number] = await self._hire(number)
@@ -132,7 +132,7 @@ class Crew(Generic[WorkerT]):
                 successor.kill()
 
     async def _attend(self, worker: WorkerT) -> float:
-        """Stays with a worker to its end; the seconds for which it served."""
+        """Supervises a worker until its end; returns the seconds for which it served."""
         seconds = 0.0
         try:
             await worker.until_warm()

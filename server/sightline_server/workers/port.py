@@ -65,11 +65,11 @@ def addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[An
 
 
 def take(held: socket.socket, address: tuple[Any, ...]) -> int:
-    """Binds `held` where nobody else is bound, then lets workers join it; returns its port."""
+    """Binds `held` where no other process is bound, then lets workers join it; returns its port."""
     # Without it, connections of a server that has just ended would keep the port for a minute.
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     held.bind(address)
-    # With it, somebody else with the same flag could bind the port too, for as long as nobody listens.
+    # With it, another process with the same flag could bind the port too, as long as no process listens.
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     return int(held.getsockname()[1])

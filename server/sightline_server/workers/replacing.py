@@ -58,7 +58,7 @@ class Replacing:
         self._reopen_waits = False
 
     def reload(self) -> None:
-        """The catalogs again, then the workers one by one. A reload that has not begun does for all that ask for it."""
+        """Opens the catalogs again, then replaces the workers one by one. Requests that wait share one reload."""
         if self._reopen_waits:
             log.info("SIGHUP: the workers wait to be replaced already")
             return
@@ -81,7 +81,7 @@ class Replacing:
         ]
 
     def on_engine(self, ready: bool) -> None:
-        """An engine that came back on another port, because somebody took the old one, is unknown to the workers."""
+        """Replaces the workers after the engine came back on another port, which they do not know."""
         if ready and self._engine.address != self._address:
             log.warning("the engine is at %s now: replacing the workers", self._engine.address)
             self._address = self._engine.address
@@ -104,7 +104,7 @@ class Replacing:
             await self._replace_workers()
 
     async def _replace_workers(self) -> str:
-        """Replaces the workers; why that failed, or nothing."""
+        """Replaces the workers. Returns the reason of a failure, else an empty text."""
         try:
             await self._crew.replace()
         except SightlineError as error:
@@ -114,6 +114,6 @@ class Replacing:
         return ""
 
     def end(self) -> None:
-        """Nothing is replaced any more."""
+        """Stops replacing."""
         for task in self._tasks:
             task.cancel()

@@ -89,7 +89,7 @@ async def serve(task: Task, say: Callable[[bytes], object]) -> None:
     async with standing(task, say) as front:
         door = front.door
         say(WARM)
-        # The parent lets all of its first workers listen at once; one that is replaced it lets listen as it comes.
+        # The parent lets all of its first workers listen at once; a replacement listens as soon as it is warm.
         await asyncio.to_thread(sys.stdin.buffer.readline)
         with rpc_server.listening(door.server, task.settings.server, door.certificates):
             await door.server.start()

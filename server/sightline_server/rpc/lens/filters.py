@@ -22,7 +22,7 @@ MAX_IDS = 1000
 MAX_PRICES = 20
 MAX_ATTRIBUTES = 20
 MAX_CHARS = 256
-"""Of one text of a filter."""
+"""The most characters of one text of a filter."""
 CURRENCY = re.compile(r"[A-Z]{3}")
 
 PLANS = {

@@ -3,8 +3,8 @@
     server: Order (and the photo's file)   process: Header  or Refusal
     server: GO    (and a file for pixels)  process: Decoded or Refusal
 
-Rule: a decode process may have been taken over by a photo, so the server checks all that it says. A message is one JSON
-object in one packet of at most `MAX_MESSAGE` bytes.
+Rule: a decode process may have been taken over by a photo, so the server checks all of its messages. A message is one
+JSON object in one packet of at most `MAX_MESSAGE` bytes.
 """
 
 import json
@@ -17,7 +17,7 @@ from sightline_server.stages.decode import MAX_EDGE, DecodeLimits
 
 MAX_MESSAGE = 1 << 14
 READY = b"ready"
-"""A process says so once it can decode."""
+"""The message of a process that is ready to decode."""
 GO = b"go"
 REFUSALS = (ErrorKind.INVALID_IMAGE.name, ErrorKind.LIMIT_EXCEEDED.name)
 """Kinds of errors that a photo can have."""
@@ -25,7 +25,7 @@ BYTES_PER_PIXEL = 3
 
 
 class NonsenseError(Exception):
-    """A decode process said something that it never says."""
+    """A decode process sent an invalid message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def answer(message: bytes) -> dict[str, Any]:
 
 
 def refused(parts: Any) -> SightlineError:
-    """The error of a photo. Raises `NonsenseError` when it is none that a photo can have."""
+    """The error of a photo. Raises `NonsenseError` for an error that a photo cannot have."""
     match parts:
         case [str(kind), str(text), dict(metadata)] if kind in REFUSALS:
             public = {str(name): str(value) for name, value in metadata.items()}

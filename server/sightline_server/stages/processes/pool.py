@@ -70,7 +70,7 @@ class DecodeProcesses:
 
     @property
     def pids(self) -> list[int]:
-        """The process ids of those that are there."""
+        """The ids of the running processes."""
         return [process.pid for process in self._all]
 
     async def decode(self, file: int, photo_format: str, limits: DecodeLimits, room: Room) -> DecodedPhoto:
@@ -107,7 +107,7 @@ class DecodeProcesses:
             await asyncio.wait(self._ending)
 
     async def _ordered(self, file: int, limits: DecodeLimits) -> DecodeProcess:
-        """A process that has got the order; one that somebody killed while it rested is replaced."""
+        """A process that has received the order; one that was killed while it was idle is replaced."""
         order = Order(limits).encode()
         while True:
             process, is_new = await self._sound()
@@ -140,7 +140,7 @@ class DecodeProcesses:
     async def _exchange(
         self, process: DecodeProcess, limits: DecodeLimits, room: Room, held: AsyncExitStack
     ) -> DecodedPhoto:
-        """The conversation about one photo. What it takes is given back with `held`, when the process is through."""
+        """The conversation about one photo. `held` releases its memory after the process has finished."""
         async with asyncio.timeout(self._limits.timeout_s):
             header = Header.decode(await process.receive())
         await held.enter_async_context(room(header.weight))
@@ -154,7 +154,7 @@ class DecodeProcesses:
         return DecodedPhoto(pixels, content[decoded.pixels :].tobytes())
 
     async def _crashed(self, process: DecodeProcess, photo_format: str) -> SightlineError:
-        """The error of a photo whose process has ended, or is of no use any more."""
+        """Ends a process that crashed or sent an invalid message; returns the error of its photo."""
         ending = self._end(process)
         await ended(ending)
         code = ending.result()

@@ -114,7 +114,7 @@ async def start(limits: ProcessLimits) -> DecodeProcess:
 
 
 async def until_ready(started: DecodeProcess) -> None:
-    """Returns when it can decode. Raises `NotStartedError`; it is to be ended then."""
+    """Returns when the process can decode. Raises `NotStartedError`; the caller must then end the process."""
     try:
         async with asyncio.timeout(START_S):
             message = await started.receive()

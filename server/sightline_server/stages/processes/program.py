@@ -24,7 +24,7 @@ from sightline_server.stages.processes.messages import GO, MAX_MESSAGE, READY, D
 from sightline_server.stages.refusals import too_much_memory
 
 NICER_BY = 10
-"""As threads that decode large photos: the server's event loop and the models come first."""
+"""Niceness of this process, as of threads that decode large photos: the event loop and the models come first."""
 FIRST_TO_DIE = 1000
 """The highest oom_score_adj."""
 OPEN_FILES = 16
@@ -57,7 +57,7 @@ def die_first() -> None:
 
 
 def restrict(memory: int) -> None:
-    """Bounds what this process may take: address space, open files, and no file that grows."""
+    """Limits the address space and the open files of this process, and forbids it to grow files."""
     memory = within_hard(resource.RLIMIT_AS, memory)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
@@ -65,7 +65,7 @@ def restrict(memory: int) -> None:
 
 
 def allow_seconds(seconds: int) -> None:
-    """The kernel ends this process (SIGXCPU) after `seconds` more of CPU."""
+    """Makes the kernel end this process (SIGXCPU) after `seconds` more of CPU."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     limit = int(used.ru_utime + used.ru_stime) + 1 + seconds
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
