@@ -346,20 +346,35 @@ def test_remembered_filters_are_bounded_in_number_and_bytes(catalog: Catalog) ->
         return Filter(brands=(str(number),))
 
     def made(number: int) -> FilteredSnapshot:
-        return FilteredSnapshot.__new__(FilteredSnapshot)
+        snapshot = FilteredSnapshot.__new__(FilteredSnapshot)
+        snapshot.applied_filter = None
+        return snapshot
 
-    held = FilteredSnapshots(most=3, most_bytes=100)
-    kept = [held.add(wanted(number), made(number), 10) for number in range(3)]
+    held = FilteredSnapshots(most=3, most_bytes=100_000)
+    kept = [held.add(wanted(number), made(number), 10_000) for number in range(3)]
     assert held.get(wanted(0)) is kept[0]
-    held.add(wanted(3), made(3), 10)
+    held.add(wanted(3), made(3), 10_000)
     assert held.get(wanted(1)) is None, "the one that was not asked for since"
     assert held.get(wanted(0)) is kept[0]
-    assert held.add(wanted(0), made(0), 10) is kept[0], "the first of two that were made at once"
-    held.add(wanted(4), made(4), 95)
+    assert held.add(wanted(0), made(0), 10_000) is kept[0], "the first of two that were made at once"
+    held.add(wanted(4), made(4), 95_000)
     assert [held.get(wanted(number)) is not None for number in range(5)] == [False, False, False, False, True]
     held.clear()
     assert held.get(wanted(4)) is None
     assert PlanLimits().gather_bytes <= filtered.REMEMBERED_BYTES
+
+
+async def test_remembered_filters_of_many_ids_stay_within_the_bytes(tmp_path: Path, device: DeviceThread) -> None:
+    write_catalog(tmp_path / "shop", [row(f"p{n}", unit_vectors(1, n)) for n in range(4)], SPEC)
+    catalog = open_catalog(tmp_path / "shop")
+    whole = CatalogSnapshot("shop", catalog, FaissIndex(catalog.vectors, use_gpu=False), device)
+    held = whole._filtered = FilteredSnapshots(most_bytes=4_000_000)
+    # Beyond ASCII, a text takes 4 bytes for each of its characters.
+    for number in range(10):
+        ids = tuple(f"{number}-{place}-{'x' * 200}\U0001f600" for place in range(500))
+        await whole.select(Filter(product_ids=ids, attributes=(AttributeCondition("color", ids[:20]),)))
+    assert 0 < len(held._held) < 5, "none of them matches, so that their searches hold nothing"
+    assert held._bytes > 500 * 200 * 4
 
 
 async def test_a_product_of_many_images_does_not_crowd_out_others_under_a_filter(

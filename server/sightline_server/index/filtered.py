@@ -3,8 +3,9 @@
 Rule: a restricted snapshot reads nothing that the whole one does not hold, and lives no longer than it.
 """
 
+import sys
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +60,7 @@ class FilteredSnapshot:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Remembered:
-    """A filtered snapshot and the bytes that it holds."""
+    """A filtered snapshot and the bytes that it and its filter hold."""
 
     snapshot: Snapshot
     size: int
@@ -83,12 +84,13 @@ class FilteredSnapshots:
         return held.snapshot
 
     def add(self, wanted: Filter, snapshot: Snapshot, size: int) -> Snapshot:
-        """Remembers `snapshot`, which holds `size` bytes, and forgets the oldest ones beyond the limits.
+        """Remembers `snapshot`, whose search holds `size` bytes, and forgets the oldest ones beyond the limits.
 
         Returns the one that is remembered: of two that were made at the same time, the first.
         """
         if (before := self.get(wanted)) is not None:
             return before
+        size += bytes_of(wanted, snapshot)
         self._held[wanted] = Remembered(snapshot, size)
         self._bytes += size
         while len(self._held) > self._most or (self._bytes > self._most_bytes and len(self._held) > 1):
@@ -100,3 +102,20 @@ class FilteredSnapshots:
         """Forgets every snapshot."""
         self._held.clear()
         self._bytes = 0
+
+
+def bytes_of(wanted: Filter, snapshot: Snapshot) -> int:
+    """Bytes of the texts of a filter and of its text form: of a thousand ids more than its search may hold."""
+    form = "" if snapshot.applied_filter is None else snapshot.applied_filter.text
+    return sum(map(sys.getsizeof, texts_of(wanted))) + sys.getsizeof(form)
+
+
+def texts_of(wanted: Filter) -> Iterator[str]:
+    """Every text of a filter."""
+    yield from (*wanted.brands, *wanted.categories, *wanted.availabilities)
+    yield from (*wanted.product_ids, *wanted.excluded_product_ids)
+    yield from (*wanted.item_group_ids, *wanted.excluded_item_group_ids)
+    for attribute in wanted.attributes:
+        yield attribute.name
+        yield from attribute.values
+    yield from (prices.currency for prices in wanted.prices)
