@@ -20,7 +20,7 @@ from sightline_server.catalog.store import CatalogStore
 from sightline_server.catalog.verify import verify
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import open_catalog, read_facts, read_identity
-from sightline_server.index.living import LivingCatalog
+from sightline_server.index.living import LivingCatalog, ProductUpdate
 from tests.support.catalogs import row, unit_vectors, write_catalog
 from tests.support.users import sightline_as_other
 
@@ -148,10 +148,30 @@ def test_a_changed_row_of_the_base_is_refused_and_found_by_verify(shop: Path) ->
     assert [finding.good for finding in verify(shop)].count(False) == 2
 
 
+@pytest.mark.parametrize("folder", ["data", "_deletions"])
+def test_a_missing_file_of_the_base_fails_each_change_with_a_reason(shop: Path, folder: str) -> None:
+    with LivingCatalog(shop) as living:
+        living.upsert([row("p2", unit_vectors(1, 12))])
+        living.checkpoint()
+    for path in (shop / "base.lance" / folder).iterdir():
+        path.unlink()
+    changes: tuple[Callable[[LivingCatalog], object], ...] = (
+        lambda living: living.delete(["p3"]),
+        lambda living: living.update([ProductUpdate("p3", {"title": "new"})]),
+        lambda living: (living.upsert([row("p3", unit_vectors(1, 13))]), living.checkpoint()),
+        lambda living: living.store.rollback(1),
+        lambda living: living.store.compact(),
+    )
+    for change in changes:
+        with pytest.raises(SightlineError, match="missing or damaged") as caught, LivingCatalog(shop) as living:
+            change(living)
+        assert caught.value.kind is ErrorKind.CONFIGURATION
+
+
 def test_missing_files_of_the_base_are_named(shop: Path) -> None:
     for path in (shop / "base.lance" / "data").iterdir():
         path.unlink()
-    with pytest.raises(SightlineError, match="is damaged"):
+    with pytest.raises(SightlineError, match="missing or damaged"):
         open_catalog(shop)
     for path in (shop / "base.lance" / "_versions").iterdir():
         path.unlink()
@@ -234,7 +254,7 @@ FILLING = """
 import resource, sys
 from pathlib import Path
 from sightline_server.errors import SightlineError
-from sightline_server.index.living import LivingCatalog
+from sightline_server.index.living import LivingCatalog, ProductUpdate
 from tests.support.catalogs import row, unit_vectors
 
 shop, limit = Path(sys.argv[1]), int(sys.argv[2])
@@ -295,7 +315,7 @@ def test_a_user_who_may_only_read_reads_the_catalog_also_while_it_is_written(pub
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from sightline_server.index.living import LivingCatalog
+from sightline_server.index.living import LivingCatalog, ProductUpdate
 living = LivingCatalog(Path(sys.argv[1]))
 living.__enter__()
 living.delete(["p1"])

@@ -53,34 +53,40 @@ class Base:
         return found
 
     def count(self) -> int:
-        """The number of rows."""
-        return int(self._dataset.count_rows())
+        """The number of rows. Raises as `rows`."""
+        with reading_errors(self._path, self.version):
+            return int(self._dataset.count_rows())
 
     def fragments(self) -> int:
         """The number of files of rows."""
         return len(self._dataset.get_fragments())
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """All rows in order."""
-        found: Iterator[pa.RecordBatch] = self._dataset.to_batches(batch_size=BATCH_ROWS, scan_in_order=True)
-        return found
+        """All rows in order. Raises as `rows`."""
+        with reading_errors(self._path, self.version):
+            yield from self._dataset.to_batches(batch_size=BATCH_ROWS, scan_in_order=True)
 
     def __contains__(self, row_id: str) -> bool:
         """Returns whether there is a row of `row_id`."""
         return row_id in self.positions()
 
     def positions(self) -> dict[str, int]:
-        """The position of each id in the order of the rows; kept in memory from the first call on."""
+        """The position of each id in the order of the rows; kept in memory from the first call on. Raises as `rows`."""
         if self._positions is None:
-            ids = self._dataset.to_table(columns=[KEY], scan_in_order=True)[KEY].to_pylist()
+            with reading_errors(self._path, self.version):
+                ids = self._dataset.to_table(columns=[KEY], scan_in_order=True)[KEY].to_pylist()
             self._positions = {row_id: place for place, row_id in enumerate(ids)}
         return self._positions
 
     def rows(self, ids: Sequence[str]) -> pa.Table:
-        """The rows of those of `ids` that there are."""
+        """The rows of those of `ids` that there are.
+
+        Raises `SightlineError` of kind CONFIGURATION when the files of rows are missing or damaged.
+        """
         positions = self.positions()
         places = sorted({positions[row_id] for row_id in ids if row_id in positions})
-        return self._dataset.take(places)
+        with reading_errors(self._path, self.version):
+            return self._dataset.take(places)
 
     def recover(self, version: int) -> list[Path]:
         """Moves versions after `version` aside and opens `version`. Returns what was moved."""
@@ -142,12 +148,19 @@ class Base:
 
 def opened(path: Path, version: int) -> Any:
     """The dataset at `path` in `version`. Raises `SightlineError` of kind CONFIGURATION when it cannot be opened."""
+    with reading_errors(path, version):
+        return lance.dataset(str(path), version=version)
+
+
+@contextmanager
+def reading_errors(path: Path, version: int) -> Iterator[None]:
+    """Turns errors of the files of `version` into `SightlineError` of kind CONFIGURATION."""
     try:
         with panics():
-            return lance.dataset(str(path), version=version)
+            yield
     except UNREADABLE as error:
         message = (
-            f"version {version} of {path} cannot be opened; its files are missing or damaged. "
+            f"version {version} of {path} cannot be read; its files are missing or damaged. "
             "Restore the catalog's folder from a backup, or build the catalog again"
         )
         raise SightlineError(ErrorKind.CONFIGURATION, message) from error
