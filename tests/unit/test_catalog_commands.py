@@ -171,6 +171,25 @@ def test_delete_reports_what_was_not_found(shop: Path, tmp_path: Path) -> None:
     assert command("delete", "--catalog", shop).exit_code == 2
 
 
+def test_delete_reads_ids_of_a_file_as_editors_write_it(shop: Path, tmp_path: Path) -> None:
+    odd = "a\u2028b"
+    assert command("upsert", write_lines(tmp_path / "new", [line(odd)]), "--catalog", shop, "--embedded").exit_code == 0
+    # With the mark and the line ends of an editor on Windows.
+    (tmp_path / "ids").write_bytes(f"\ufeffp1\r\n{odd}\r\n".encode())
+    result = command("delete", "--file", tmp_path / "ids", "--catalog", shop)
+    assert "2 products deleted, 0 not found" in result.stdout, result.output
+    piped = CliRunner().invoke(app, ["delete", "--file", "-", "--catalog", str(shop)], input="\ufeffp2\n")
+    assert "1 products deleted, 0 not found" in piped.stdout, piped.output
+    assert ids(shop) == ["p0", "p3", "p4"]
+
+
+def test_ids_of_a_file_that_is_not_utf8_delete_nothing(shop: Path, tmp_path: Path) -> None:
+    (tmp_path / "ids").write_bytes("p1\nstühl\n".encode("latin-1"))
+    result = command("delete", "--file", tmp_path / "ids", "--catalog", shop)
+    assert (result.exit_code, "line 2 is not UTF-8 text" in result.stderr) == (2, True), result.output
+    assert len(ids(shop)) == 5
+
+
 def test_rollback_restores_an_earlier_revision_and_another_one_undoes_it(shop: Path) -> None:
     assert command("delete", "p1", "--catalog", shop).exit_code == 0
     digest = open_catalog(shop).facts.content_sha256

@@ -219,9 +219,15 @@ async def write_with_engine(settings: Settings, options: "BuildOptions", living:
 
 
 def ids_of(file: Path) -> list[str]:
-    """The ids of a file, one a line."""
-    text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    """The ids of a file in UTF-8, one a line. Raises `SightlineError` of kind CONFIGURATION for other bytes."""
+    data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        message = f"--file {file}: line {number} is not UTF-8 text; save the file as UTF-8"
+        raise SightlineError(ErrorKind.CONFIGURATION, message) from error
+    return [row_id for line in text.split("\n") if (row_id := line.strip())]
 
 
 def actor() -> str:
