@@ -1,15 +1,17 @@
-"""The options that choose the engine: each sets the setting of its name, for `serve` and for `catalog build`."""
+"""The options that choose the engine: each sets the setting of its name, for `serve`, `catalog build` and `upsert`."""
 
 import json
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from sightline_server.cli.catalog import app as catalog
 from sightline_server.cli.serve import app as serve
 from sightline_server.settings import EngineSettings
 from tests.support.authority import Authority
+from tests.support.catalogs import row, unit_vectors, write_catalog
 
 WITH_TRITON = {"triton_url": "triton.example:8001"}
 VALUES: dict[str, tuple[str | None, object]] = {
@@ -73,7 +75,8 @@ def test_a_wrong_value_names_the_setting(arguments: tuple[str, str], setting: st
 
 
 @pytest.mark.parametrize("setting", ["triton_tls_ca", "triton_tls_cert", "triton_tls_key"])
-def test_a_build_reads_the_tls_files_of_its_options(setting: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", ["build", "upsert"])
+def test_a_command_that_embeds_reads_the_tls_files_of_its_options(verb: str, setting: str, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     files = {
         "triton_tls_ca": authority.root,
@@ -82,8 +85,16 @@ def test_a_build_reads_the_tls_files_of_its_options(setting: str, tmp_path: Path
         setting: tmp_path / "missing.pem",
     }
     (tmp_path / "feed.csv").write_text("id,title,image_link\n1,Cup,cup.jpg\n")
-    build = ["build", str(tmp_path / "feed.csv"), "--out", str(tmp_path / "out"), *option("triton_url")]
+    write_catalog(tmp_path / "shop", [row("p1", unit_vectors(1))])
+    folder = {"build": ("--out", str(tmp_path / "out")), "upsert": ("--catalog", str(tmp_path / "shop"))}[verb]
     given = [each for name, path in files.items() for each in (f"--{name.replace('_', '-')}", str(path))]
-    result = CliRunner().invoke(catalog, [*build, *given])
+    arguments = [verb, str(tmp_path / "feed.csv"), *folder, *option("triton_url"), *given]
+    result = CliRunner().invoke(catalog, arguments)
     assert result.exit_code == 2
     assert result.stderr == f"sightline: cannot read {tmp_path / 'missing.pem'}: No such file or directory\n"
+
+
+@pytest.mark.parametrize("verb", ["build", "upsert"])
+def test_a_command_that_embeds_has_every_option_of_serve_that_chooses_the_engine(verb: str) -> None:
+    command = get_command(catalog).commands[verb]  # type: ignore[attr-defined]
+    assert {name for name in VALUES if name not in {each.name for each in command.params}} == set()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sightline_console.terminal import echo, printable
+from sightline_server.cli import engine_options
 from sightline_server.cli.build_report import shown_progress
 from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.catalog_options import header_value, parse_headers
@@ -82,13 +83,15 @@ def upsert(
     currency: Annotated[
         str, typer.Option(help="ISO 4217 code of prices that have none or a shared sign ($, kr).")
     ] = "",
-    triton_url: Annotated[
-        str | None, typer.Option(help="HOST:PORT of a running Triton's gRPC service (default: the embedded engine).")
-    ] = None,
-    triton_insecure: Annotated[
-        bool | None,
-        typer.Option("--triton-insecure", help="Allow a --triton-url on another machine without TLS."),
-    ] = None,
+    triton_url: engine_options.TritonUrl = None,
+    triton_tls: engine_options.TritonTls = None,
+    triton_tls_ca: engine_options.TritonTlsCa = None,
+    triton_tls_cert: engine_options.TritonTlsCert = None,
+    triton_tls_key: engine_options.TritonTlsKey = None,
+    triton_tls_name: engine_options.TritonTlsName = None,
+    triton_insecure: engine_options.TritonInsecure = None,
+    device: engine_options.Device = None,
+    repository: engine_options.Repository = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
 ) -> None:
     """Add the products of a feed to a catalog, or replace those of the same id.
@@ -105,7 +108,20 @@ def upsert(
         feed_options = FeedOptions(
             encoding, price_format, checked_currency(currency), headers=headers, user_agent=agent
         )
-        settings = load(config, engine={"triton_url": triton_url, "triton_insecure": triton_insecure or None})
+        settings = load(
+            config,
+            engine=engine_options.engine_group(
+                triton_url=triton_url,
+                triton_tls=triton_tls,
+                triton_tls_ca=triton_tls_ca,
+                triton_tls_cert=triton_tls_cert,
+                triton_tls_key=triton_tls_key,
+                triton_tls_name=triton_tls_name,
+                triton_insecure=triton_insecure,
+                device=device,
+                repository=repository,
+            ),
+        )
         level = "DEBUG" if settings.log.level == "DEBUG" else "WARNING"
         server_logging.configure(level, json_lines=settings.log.json_lines)
         with LivingCatalog(catalog, actor=actor()) as living:

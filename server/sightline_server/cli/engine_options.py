@@ -1,4 +1,4 @@
-"""The options of `sightline serve` and `sightline catalog build` that choose the engine and protect the way to it.
+"""The options of `serve`, `catalog build` and `catalog upsert` that choose the engine and protect the way to it.
 
 Rule: an option has the name and the meaning of its setting in the group `engine`; an option that is not given is None.
 """

@@ -16,7 +16,7 @@ OURS = ("sightline", "sightline_client", "sightline_models", "sightline_server")
 NEEDS_SERVER = 'this command needs the server: pip install "sightline[cpu]"'
 
 SUMMARIES = {
-    "catalog": "Build catalogs from product feeds, inspect them, and make servers reload them.",
+    "catalog": "Build, change, inspect and reload catalogs.",
     "demo": "Search the sample photos and write a page with the results.",
     "doctor": "Check whether this machine has what the server needs.",
     "engine": "Install the embedded Triton.",

@@ -176,6 +176,8 @@ def _print_table(event: events.Event, detected: list[events.DetectedObject]) -> 
     match event:
         case events.Detected():
             console.print(f"{len(detected)} object{'s' if len(detected) != 1 else ''}")
+        case events.ObjectResults(products=()) if event.object_id in numbered:
+            tables.show_nothing(console, *numbered[event.object_id])
         case events.ObjectResults() if event.object_id in numbered:
             console.print(tables.object_table(*numbered[event.object_id], event.products, limit=100))
         case events.ObjectFailure() if event.object_id in numbered:

@@ -107,6 +107,11 @@ def why(ranked: RankedProduct) -> str:
     return "; ".join(f"{reason.text} ({reason.contribution:+.3f})" for reason in moved)
 
 
+def show_nothing(console: Console, number: int, found: DetectedObject) -> None:
+    """One object for which no product of the catalog is in the answer."""
+    console.print(Text.assemble(object_title(number, found), ("  no product matches", "dim")))
+
+
 def show_failure(console: Console, number: int, found: DetectedObject, failure: ObjectFailure) -> None:
     """One object that could not be searched."""
     problem = text(f"  {failure.message} ({failure.reason.value})", "red")
