@@ -104,6 +104,18 @@ async def test_a_filter_is_sent_and_shown_as_it_was_applied(photo: Path) -> None
     assert shown["filterPlan"] == {"kind": "FILTER_PLAN_KIND_GATHER", "products": "12", "images": "15"}
 
 
+async def test_an_object_without_products_is_one_line_without_a_table(photo: Path) -> None:
+    empty = [
+        dataclasses.replace(each, products=()) if isinstance(each, events.ObjectResults) else each for each in ANSWER
+    ]
+    async with serving(FakeLens(lambda _: tuple(empty))) as target:
+        ran = await sightline("search", str(photo), "--target", target)
+    text = ran.stdout.decode()
+    assert ran.returncode == 0, ran.stderr
+    assert text.count("no product matches") == 1
+    assert "similarity" not in text
+
+
 async def test_a_filter_that_cannot_be_read_is_shown_with_its_position(photo: Path) -> None:
     fake = FakeLens()
     async with serving(fake) as target:

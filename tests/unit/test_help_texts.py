@@ -50,3 +50,9 @@ def test_every_command_and_every_option_has_a_help_text() -> None:
 def test_the_overview_describes_each_server_command_in_the_imperative() -> None:
     assert set(APPS) == set(SUMMARIES)
     assert [text for text in SUMMARIES.values() if text.split()[0].endswith("s")] == []
+
+
+def test_the_overview_describes_each_group_as_the_group_does() -> None:
+    helped = {name: app.info.help for name, app in APPS.items() if isinstance(app.info.help, str)}
+    assert {"catalog", "models"} <= set(helped)
+    assert helped == {name: SUMMARIES[name] for name in helped}
