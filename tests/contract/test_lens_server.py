@@ -226,7 +226,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("tls"))
 
 
-async def test_tls(authority: Authority) -> None:
+async def test_tls_serves_encrypted_channels_and_refuses_plain_ones(authority: Authority) -> None:
     tls = {"tls_cert": authority.cert, "tls_key": authority.key}
     async with serving(server=tls, credentials=authority.credentials()) as served:
         assert (await kinds(served.search(asked(), timeout=10)))[-1] == "done"
@@ -235,13 +235,13 @@ async def test_tls(authority: Authority) -> None:
             assert error.code is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_tls_from_elsewhere_needs_no_word(authority: Authority) -> None:
+async def test_tls_on_all_addresses_needs_no_insecure_option(authority: Authority) -> None:
     tls = {"listen": "0.0.0.0:0", "tls_cert": authority.cert, "tls_key": authority.key}
     async with serving(server=tls) as served:
         assert served.address.startswith("0.0.0.0:")
 
 
-async def test_mutual_tls_lets_in_who_can_show_a_certificate_and_nobody_else(authority: Authority) -> None:
+async def test_mutual_tls_serves_only_clients_with_a_certificate(authority: Authority) -> None:
     tls = {"tls_cert": authority.cert, "tls_key": authority.key, "tls_client_ca": authority.root}
     async with serving(server=tls, credentials=authority.credentials(client=True)) as served:
         assert (await kinds(served.search(asked(), timeout=10)))[-1] == "done"
@@ -253,7 +253,7 @@ async def test_mutual_tls_lets_in_who_can_show_a_certificate_and_nobody_else(aut
         assert served.value("requests_total", method="Search", code="OK") == 1
 
 
-def test_tls_settings_that_make_no_sense(authority: Authority, tmp_path: Path) -> None:
+def test_inconsistent_tls_settings_are_refused(authority: Authority, tmp_path: Path) -> None:
     junk = tmp_path / "junk.pem"
     junk.write_text("no certificate")
     wrong: list[dict[str, Any]] = [

@@ -64,13 +64,13 @@ BELIEVED: dict[str, Callable[[trustme.CA], trustme.LeafCert]] = {
 
 
 @pytest.mark.parametrize("kind", BELIEVED)
-async def test_certificate_is_believed(kind: str, authority: trustme.CA, root: Path) -> None:
+async def test_certificate_of_the_authority_is_trusted(kind: str, authority: trustme.CA, root: Path) -> None:
     async with listening(BELIEVED[kind](authority)) as port:
         assert await said(f"127.0.0.1:{port}", TritonTls(root)) == (False, REACHED)
 
 
 @pytest.mark.parametrize("kind", BELIEVED)
-async def test_certificate_of_another_authority_is_not_believed(kind: str, root: Path) -> None:
+async def test_certificate_of_another_authority_is_not_trusted(kind: str, root: Path) -> None:
     async with listening(BELIEVED[kind](trustme.CA())) as port:
         final, why = await said(f"127.0.0.1:{port}", TritonTls(root))
     assert final

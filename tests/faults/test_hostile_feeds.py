@@ -267,7 +267,7 @@ def refused_feeds(folder: Path) -> list[Path]:
             folder / "deep.xml", folder / "tag.xml", folder / "deep.json"]  # fmt: skip
 
 
-def test_hostile_rows_cost_themselves_only(folder: Path) -> None:
+def test_hostile_rows_fail_only_themselves(folder: Path) -> None:
     feeds = hostile_rows(folder)
     start, *outcomes = built(folder, *feeds)
     for outcome, problems in zip(outcomes, feeds.values(), strict=True):

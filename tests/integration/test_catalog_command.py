@@ -229,7 +229,9 @@ def test_images_on_loopback_need_the_option(tmp_path: Path, tiny_triton: TritonS
 
 
 @pytest.mark.parametrize("arguments", [(), ("none.csv",), ("none.csv", "--out", "x", "--colour")])
-def test_wrong_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_exits_2_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert command("build", *arguments).exit_code == 2
     assert list(tmp_path.iterdir()) == []
@@ -240,7 +242,7 @@ def test_a_feed_that_is_not_there_is_named_before_any_engine_starts(tmp_path: Pa
     assert (result.exit_code, result.stderr) == (2, f"sightline: no such feed: {tmp_path / 'none.csv'}\n")
 
 
-def test_info_on_nothing(tmp_path: Path) -> None:
+def test_info_on_an_empty_folder_exits_2(tmp_path: Path) -> None:
     result = command("info", tmp_path)
     assert result.exit_code == 2
     assert "there is no catalog" in result.stderr

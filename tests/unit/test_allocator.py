@@ -73,7 +73,7 @@ def test_small_freed_blocks_are_overwritten_only_without_the_cache() -> None:
     assert said(FREED)[1] is True
 
 
-def test_the_process_stays_the_same() -> None:
+def test_restart_with_tunables_keeps_process_and_descriptors() -> None:
     pid, (own_pid, blocked, opened, tunables, marked) = said(SHOW)
     assert (own_pid, blocked, opened) == (pid, True, True)
     assert (tunables, marked) == ("glibc.malloc.tcache_count=0", False)

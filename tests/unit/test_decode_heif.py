@@ -145,7 +145,7 @@ def test_a_damaged_photo_is_refused(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_memory_is_counted(form: str) -> None:
+def test_memory_weight_depends_on_transparency(form: str) -> None:
     area = 300 * 200
     assert prepare(made(form, noise(300, 200)), ALLOWED).weight == 12 * area
     assert prepare(made(form, Image.new("RGBA", (300, 200), (1, 2, 3, 4))), ALLOWED).weight == 20 * area

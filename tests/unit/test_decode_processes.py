@@ -266,14 +266,14 @@ async def test_a_process_ends_after_some_rest(monkeypatch: pytest.MonkeyPatch) -
     assert made.ends == []
 
 
-async def test_places_are_bounded() -> None:
+async def test_many_photos_at_once_start_at_most_count_processes() -> None:
     async with isolation(replace(BOUNDS, count=2)) as made:
         frames = await asyncio.gather(*(made.decode(TIFF) for _ in range(8)))
         assert len(frames) == 8
         assert len(made.processes.pids) <= 2
 
 
-async def test_no_process_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_process_that_cannot_start_is_an_internal_error(monkeypatch: pytest.MonkeyPatch) -> None:
     async with isolation() as made:
         monkeypatch.setattr("sightline_server.stages.processes.process.COMMAND", ("-c", "raise SystemExit(3)"))
         error = await refusal(made.decode(TIFF))

@@ -30,7 +30,7 @@ def versions(**installed: str) -> Callable[[str], str]:
     return version_of
 
 
-def test_faiss_is_needed_once() -> None:
+def test_doctor_expects_exactly_one_faiss() -> None:
     assert doctor.faiss(has_gpu=False, version_of=versions()).verdict is Verdict.FAIL
     two = doctor.faiss(has_gpu=False, version_of=versions(faiss_cpu="1", faiss_gpu="2"))
     assert (two.verdict, two.found) == (Verdict.FAIL, "faiss-cpu 1, faiss-gpu 2")

@@ -61,7 +61,7 @@ def test_no_file_of_the_engine_becomes_readable_to_others(tmp_path: Path) -> Non
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="x86-64 only, as the embedded engine")
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv(1)")
 @pytest.mark.parametrize(("on_gpu", "mode"), [("", "0o600"), ("1", "0o644")], ids=["cpu", "gpu without device files"])
-def test_the_same_without_rights(tmp_path: Path, on_gpu: str, mode: str) -> None:
+def test_launch_without_privileges_keeps_files_private_except_on_gpu(tmp_path: Path, on_gpu: str, mode: str) -> None:
     if on_gpu and os.path.exists("/dev/nvidia-uvm"):
         pytest.skip("the device files are there")
     tmp_path.chmod(0o777)

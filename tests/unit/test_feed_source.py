@@ -89,7 +89,7 @@ ZEROS = gzipped(b"id,image_link\n" + b"\0" * 30_000_000)
         ("feed.csv", b"", "is empty"),
     ],
 )
-def test_packed_feeds_that_are_refused(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+def test_feed_that_cannot_be_unpacked_or_read_is_refused(tmp_path: Path, name: str, content: bytes, words: str) -> None:
     options = FeedOptions(limits=FeedLimits(free_unpacked_bytes=1 << 20, max_unpack_ratio=10))
     with pytest.raises(SightlineError, match=words) as caught:
         products_of(feed_file(tmp_path, content, name), options)

@@ -133,7 +133,7 @@ async def test_a_feed_without_a_usable_row_is_a_failure(tmp_path: Path) -> None:
     assert left_behind(tmp_path) == []
 
 
-async def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
+async def test_images_in_another_folder_are_found(tmp_path: Path) -> None:
     write_picture(tmp_path / "elsewhere" / "a.png", 3)
     feed = write_feed(tmp_path / "feed.csv", [{"id": "a", "image_link": "a.png"}])
     report = await build(feed, images=tmp_path / "elsewhere")

@@ -95,7 +95,7 @@ def test_a_worker_says_which_model_triton_gave_up() -> None:
     assert given_up_of(WARM) is given_up_of(SERVING) is given_up_of(failed) is None
 
 
-def test_everything_said_is_one_line() -> None:
+def test_every_message_is_one_line() -> None:
     task = Task(1, settings(), {}, "/tmp/metrics", (CATALOG,))
     given_up = given_up_line("detector")
     for line in (
