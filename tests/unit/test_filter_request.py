@@ -77,6 +77,8 @@ BAD: dict[str, tuple[lens_service_pb2.Filter, str]] = {
     "a sign for a currency": (message(prices=[prices(currency="$")]), "filter.prices[0].currency"),
     "a long currency": (message(prices=[prices(currency="USDX")]), "filter.prices[0].currency"),
     "letters that are not ASCII": (message(prices=[prices(currency="ÜSD")]), "filter.prices[0].currency"),
+    "letters that become ASCII": (message(prices=[prices(currency="uſd")]), "filter.prices[0].currency"),
+    "a ligature that becomes ASCII": (message(price=prices(currency="ﬁs")), "filter.price.currency"),
     "a negative price": (message(price=prices(currency="USD", minimum=-0.01)), "filter.price.minimum"),
     "a price of nan": (message(price=prices(currency="USD", maximum=math.nan)), "filter.price.maximum"),
     "an endless price": (message(prices=[prices(currency="USD", maximum=math.inf)]), "filter.prices[0].maximum"),

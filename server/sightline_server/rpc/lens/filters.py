@@ -23,7 +23,7 @@ MAX_PRICES = 20
 MAX_ATTRIBUTES = 20
 MAX_CHARS = 256
 """The most characters of one text of a filter."""
-CURRENCY = re.compile(r"[A-Z]{3}")
+CURRENCY = re.compile(r"[A-Za-z]{3}")
 
 PLANS = {
     PlanKind.NO_MATCH: lens_service_pb2.FILTER_PLAN_KIND_NO_MATCH,
@@ -72,14 +72,15 @@ def to_prices(message: lens_service_pb2.Filter) -> tuple[PriceRange, ...]:
 def to_price_range(field: str, message: lens_service_pb2.PriceRange) -> PriceRange:
     """One price range."""
     check_known(field, message)
-    currency = message.currency.strip().upper()
+    # Checked before its case is changed: letters of other alphabets become ASCII ones.
+    currency = message.currency.strip()
     if not CURRENCY.fullmatch(currency):
         raise invalid(f"{field}.currency", "must be an ISO 4217 code of three letters, such as USD")
     minimum = to_bound(f"{field}.minimum", message.minimum) if message.HasField("minimum") else None
     maximum = to_bound(f"{field}.maximum", message.maximum) if message.HasField("maximum") else None
     if minimum is not None and maximum is not None and minimum > maximum:
         raise invalid(field, "the minimum is above the maximum")
-    return PriceRange(currency, minimum, maximum)
+    return PriceRange(currency.upper(), minimum, maximum)
 
 
 def to_bound(field: str, value: float) -> Decimal:
