@@ -1,5 +1,6 @@
 """The `sightline catalog` verbs that change, list, check and restore a catalog, without an engine."""
 
+import gc
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,9 @@ from typer.testing import CliRunner, Result
 
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.cli.catalog import app
+from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import open_catalog
+from sightline_server.index.living import LivingCatalog
 from tests.support.catalogs import DIMENSION, SPEC, row, unit_vectors, write_catalog
 
 
@@ -113,6 +116,27 @@ def test_strict_stops_at_the_first_bad_product(shop: Path, tmp_path: Path) -> No
     feed = write_lines(tmp_path / "new.jsonl", [line("one", 1, embedder="other"), line("two", 2)])
     assert command("upsert", feed, "--catalog", shop, "--embedded", "--strict").exit_code == 1
     assert "two" not in ids(shop)
+
+
+def test_a_failure_within_a_long_feed_says_only_its_reason(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that is left suspended complains on standard error once its file is closed."""
+    complaints: list[object] = []
+    monkeypatch.setattr("sys.unraisablehook", complaints.append)
+    rows = [line(f"n{number}", number) for number in range(600)]
+    feed = write_lines(tmp_path / "new.jsonl", [line("bad", embedder="other"), *rows])
+    assert command("upsert", feed, "--catalog", shop, "--embedded", "--strict").exit_code == 1
+    changes = write_lines(tmp_path / "changes.jsonl", [{"id": "p1", "title": "new"}] * 600)
+    with monkeypatch.context() as patch:
+        patch.setattr(LivingCatalog, "update", refused)
+        assert command("update", changes, "--catalog", shop).exit_code == 1
+    gc.collect()
+    assert complaints == []
+
+
+def refused(*arguments: object) -> None:
+    raise SightlineError(ErrorKind.OVERLOADED, "the disk is full")
 
 
 def test_a_feed_of_another_format_is_refused_with_embedded(shop: Path, tmp_path: Path) -> None:

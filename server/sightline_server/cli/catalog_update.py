@@ -3,6 +3,7 @@
 Rule: as `upsert`, without an engine: groups are on the disk one after the other, and the end is one new revision.
 """
 
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -45,8 +46,9 @@ def update(
             opened_feed(feed, options) as source,
             LivingCatalog(catalog, actor=actor()) as living,
             shown_progress(0) as progress,
+            closing(read_updates(source, options)) as rows,
         ):
-            report = update_rows(read_updates(source, options), living, progress, source.name)
+            report = update_rows(rows, living, progress, source.name)
             revision = living.checkpoint(f"update of {report.products} products")
     echo(f"{catalog}: {report.products} products changed, {report.skipped} rows skipped")
     show_revision(revision)

@@ -8,7 +8,7 @@ import asyncio
 import getpass
 import os
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -178,8 +178,12 @@ def write_embedded(feed: str, living: "LivingCatalog", options: FeedOptions, *, 
     from sightline_server.ingest.feeds.source import opened_feed
     from sightline_server.ingest.upsert import upsert_rows
 
-    with opened_feed(feed, options) as source, shown_progress(0) as progress:
-        return upsert_rows(read_embedded(source, living, options), living, progress, source.name, strict=strict)
+    with (
+        opened_feed(feed, options) as source,
+        shown_progress(0) as progress,
+        closing(read_embedded(source, living, options)) as rows,
+    ):
+        return upsert_rows(rows, living, progress, source.name, strict=strict)
 
 
 def write_feed(settings: Settings, request: FeedRequest, living: "LivingCatalog") -> "UpsertReport":

@@ -6,7 +6,8 @@ Rule: the other fields are those of a JSON feed. Each image has one embedding, m
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +24,14 @@ from sightline_server.ingest.feeds.rows import TOO_LONG
 from sightline_server.ingest.feeds.source import OpenFeed
 from sightline_server.ingest.feeds.text import lines_of, opened_text
 
+Rows: TypeAlias = Generator[CatalogRow | Problem, None, None]
 EMBEDDINGS, EMBEDDER = "embeddings", "embedder"
 
 
-def read_embedded(feed: OpenFeed, living: LivingCatalog, options: FeedOptions) -> Iterator[CatalogRow | Problem]:
+def read_embedded(feed: OpenFeed, living: LivingCatalog, options: FeedOptions) -> Rows:
     """The products of `feed`, in order, each followed by its warnings; what cannot be stored is a `Problem`.
 
-    Raises `SightlineError` of kind CONFIGURATION for a feed of another format.
+    To be closed before `feed`. Raises `SightlineError` of kind CONFIGURATION for a feed of another format.
     """
     if feed.format is not Format.JSON:
         raise refused(f"{feed.name} is not JSON lines; products with ready embeddings are one JSON object a line")

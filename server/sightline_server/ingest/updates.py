@@ -5,7 +5,7 @@
 Rule: a field that a line does not have stays as it is. What is wrong with a line is a `Problem` of that line.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -28,10 +28,10 @@ class UpdateRow:
     update: ProductUpdate
 
 
-def read_updates(feed: OpenFeed, options: FeedOptions) -> Iterator[UpdateRow | Problem]:
+def read_updates(feed: OpenFeed, options: FeedOptions) -> Generator[UpdateRow | Problem, None, None]:
     """The updates of `feed`, in order, each followed by its warnings.
 
-    Raises `SightlineError` of kind CONFIGURATION for a feed of another format.
+    To be closed before `feed`. Raises `SightlineError` of kind CONFIGURATION for a feed of another format.
     """
     if feed.format is not Format.JSON:
         raise refused(f"{feed.name} is not JSON; changes are one JSON object a line, with an id and new values")
