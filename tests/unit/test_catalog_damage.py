@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import lance
 import pytest
 
 from sightline_server.catalog import durable, log_file, manifests
@@ -19,6 +20,7 @@ from sightline_server.catalog.log_file import LOG
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.catalog.verify import verify
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index import adopting
 from sightline_server.index.catalog import open_catalog, read_facts, read_identity
 from sightline_server.index.living import LivingCatalog, ProductUpdate
 from tests.support.catalogs import row, unit_vectors, write_catalog
@@ -215,6 +217,29 @@ def test_a_checkpoint_that_fails_loses_nothing_and_is_repeated(
         living.checkpoint()
     assert ids(shop) == sorted([*WHOLE, "more", "again"])
     assert all(finding.good for finding in verify(shop, all_revisions=True))
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(lance.LanceDataset, "update_schema_metadata"), (Base, "set_tags"), (adopting, "link_file"), (os, "pwrite")],
+)
+def test_a_full_disk_at_the_first_change_is_not_taken_for_damage(
+    tmp_path: Path, owner: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = tmp_path / "shop"
+    write_catalog(shop, [row(f"p{n}", unit_vectors(1, n)) for n in range(3)])
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, full_disk)
+        if name == "pwrite":
+            assert adopting.adopt(shop), "the process id in a lock file is only for a message"
+        else:
+            with pytest.raises(SightlineError, match=r"No space left on device.*as it was") as caught:
+                adopting.adopt(shop)
+            assert caught.value.kind is ErrorKind.OVERLOADED
+            assert [path.name for path in tmp_path.iterdir()] == ["shop"]
+    with LivingCatalog(shop) as living:
+        living.delete(["p0"])
+    assert ids(shop) == ["p1", "p2"]
 
 
 @pytest.mark.parametrize(("owner", "name"), [(Base, "restore"), (Log, "record"), (durable.NewFiles, "sync")])

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sightline_server.catalog.base import UNREADABLE, panics
+from sightline_server.catalog.base import UNREADABLE, panics, reason_of
 from sightline_server.errors import ErrorKind, SightlineError
 
 
@@ -40,9 +40,8 @@ def writing_errors(folder: Path) -> Iterator[None]:
 
 def unwritable(folder: Path, error: Exception) -> SightlineError:
     """The error of a base that could not be written."""
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).partition("\n")[0][:200]
     message = (
-        f"cannot write the base of {folder} ({reason}); free some space and try again. "
+        f"cannot write the base of {folder} ({reason_of(error)}); free some space and try again. "
         "Nothing was lost: writes that were acknowledged are in the log"
     )
     return SightlineError(ErrorKind.OVERLOADED, message)

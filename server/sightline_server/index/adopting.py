@@ -7,17 +7,18 @@ links; what was built is revision 1.
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import lance
-import pyarrow as pa
 
-from sightline_server.catalog.base import BASE
+from sightline_server.catalog.base import BASE, UNREADABLE, panics, reason_of
 from sightline_server.catalog.content import is_living
 from sightline_server.catalog.founding import found_catalog
 from sightline_server.catalog.operations import Layout
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.index.catalog import damaged, open_catalog
+from sightline_server.index.catalog import open_catalog
 from sightline_server.index.schema import FACTS_KEY, catalog_schema
 from sightline_server.index.staging import Staging
 
@@ -40,19 +41,31 @@ def adopt(path: Path, *, actor: str = "") -> bool:
         if is_living(path):
             return False
         base = staging.path / BASE
-        link_tree(staging.out, base)
-        try:
+        with new_file_errors(path):
+            link_tree(staging.out, base)
             dataset = lance.dataset(str(base))
             dataset.update_schema_metadata(NOTE, replace=True)
             version = lance.dataset(str(base)).version
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise damaged(path, "its description cannot be changed") from error
-        layout = Layout(catalog_schema(catalog.facts.embedder.dimension), HEAVY)
-        first = found_catalog(staging.path, layout, facts, version, created_at=catalog.facts.built_at, actor=actor)
+            layout = Layout(catalog_schema(catalog.facts.embedder.dimension), HEAVY)
+            first = found_catalog(staging.path, layout, facts, version, created_at=catalog.facts.built_at, actor=actor)
         if (first.rows, first.items) != (catalog.facts.products, catalog.facts.vectors):
             raise SightlineError(ErrorKind.CONFIGURATION, f"the catalog at {path} was changed meanwhile; try again")
         staging.publish()
     return True
+
+
+@contextmanager
+def new_file_errors(path: Path) -> Iterator[None]:
+    """Turns errors of the new files into `SightlineError` of kind OVERLOADED; the catalog itself was just read."""
+    try:
+        with panics():
+            yield
+    except UNREADABLE as error:
+        message = (
+            f"cannot write a log for {path} ({reason_of(error)}); free some space, or check the rights of this user, "
+            "and try again. The catalog is as it was"
+        )
+        raise SightlineError(ErrorKind.OVERLOADED, message) from error
 
 
 def link_tree(source: Path, target: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Self
 
 from sightline_server.catalog.content import is_living
 from sightline_server.catalog.durable import sync, sync_tree
-from sightline_server.catalog.lock import WriterLock
+from sightline_server.catalog.lock import WriterLock, note_holder
 from sightline_server.errors import ErrorKind, SightlineError
 
 AT_FDCWD = -100
@@ -106,8 +106,7 @@ def lock(out: Path) -> int:
             raise SightlineError(ErrorKind.CONFIGURATION, message) from None
         # The previous holder may have unlinked the file between our open and our lock.
         if same_file(descriptor, path):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            note_holder(descriptor)
             return descriptor
         os.close(descriptor)
 
