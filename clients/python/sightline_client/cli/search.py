@@ -66,7 +66,7 @@ def search(
         typer.Option(
             "--filter",
             metavar="CONDITIONS",
-            help="Return only products that meet all CONDITIONS: 'brand=Norrvik price<=50 USD available', or "
+            help="Return only products that meet all CONDITIONS: 'brand=Kilnside price<=50 USD available', or "
             "'category=\"Furniture > Chairs\" color=red,blue id!=p1'. Names are brand, category, price, availability, "
             "id, group and attributes of the products.",
         ),
