@@ -114,9 +114,13 @@ INDEX = Row(
         ),
         Panel(
             "Recall of the index",
-            "recall@10 against exact search, on probes at the start: the share of right neighbours that it finds.",
+            "recall@10 against exact search: the share of right neighbours that it finds. Live: on 16 probes each "
+            "minute, through the batcher of all searches. Start: on 16 images before the revision was served.",
             "percentunit",
-            (Query(f"min by (catalog) (sightline_index_recall{{{OURS}}})", "{{catalog}}"),),
+            (
+                Query(f"min by (catalog) (sightline_recall_at_10{{{OURS}}})", "{{catalog}} live"),
+                Query(f"min by (catalog) (sightline_index_recall{{{OURS}}})", "{{catalog}} start"),
+            ),
             kind="stat",
             width=4,
         ),

@@ -17,6 +17,7 @@ from sightline_server.domain.checks import Check
 from sightline_server.domain.filters import AppliedFilter, Filter
 from sightline_server.domain.items import Neighbour, Product
 from sightline_server.domain.models import AnyRole, Role, SpecT
+from sightline_server.domain.probes import Probes
 from sightline_server.process_identity import ProcessIdentity
 
 Clock = Callable[[], float]
@@ -139,6 +140,10 @@ class Snapshot(Protocol):
     @property
     def self_check_recall(self) -> float:
         """recall@10 of the index against exact search, measured on probes from the catalog when it was opened."""
+
+    @property
+    def probes(self) -> Probes:
+        """Queries with their exact answers in this revision, for its live recall; none where it is restricted."""
 
     @property
     def applied_filter(self) -> AppliedFilter | None:

@@ -24,6 +24,7 @@ from sightline_server.domain.filter_text import filter_text
 from sightline_server.domain.filters import AppliedFilter, Filter, FilterPlan, PlanKind
 from sightline_server.domain.items import Neighbour, Product
 from sightline_server.domain.models import DETECTOR, EMBEDDER, AnyRole, DetectorSpec, EmbedderSpec, Role, SpecT
+from sightline_server.domain.probes import NO_PROBES, Probes
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.filtered import FilteredSnapshot
@@ -156,6 +157,7 @@ class FakeSnapshot:
     embedder: str = "tiny-embedder"
     capabilities: frozenset[Capability] = frozenset({Capability.EXACT})
     self_check_recall: float = 1.0
+    probes: Probes = NO_PROBES
     applied_filter: AppliedFilter | None = None
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     started: asyncio.Event = field(default_factory=asyncio.Event)

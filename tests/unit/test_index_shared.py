@@ -157,7 +157,7 @@ async def test_too_few_descriptors_are_told_and_none_is_left_open(
 
     monkeypatch.setattr(os, "memfd_create", few)
     before = memory_files()
-    with pytest.raises(SightlineError, match="Too many open files; it takes 4 file descriptors"):
+    with pytest.raises(SightlineError, match="Too many open files; it takes 5 file descriptors"):
         await share_catalog(tmp_path / "shop", "shop", SPEC)
     assert memory_files() == before
 

@@ -21,8 +21,12 @@ from sightline_server.workers.task import (
     share_of,
 )
 
-CATALOG = SharedCatalog("shop", "1-abc", "/catalogs/shop", 1.0, vectors=7, products=8, pictures=9, filters=10)
-OTHER = SharedCatalog("other", "1-def", "/catalogs/other", 1.0, vectors=4, products=5, pictures=6, filters=11)
+CATALOG = SharedCatalog(
+    "shop", "1-abc", "/catalogs/shop", 1.0, vectors=7, products=8, pictures=9, filters=10, probes=12
+)
+OTHER = SharedCatalog(
+    "other", "1-def", "/catalogs/other", 1.0, vectors=4, products=5, pictures=6, filters=11, probes=13
+)
 
 
 SHOPS = {"shop": {"path": "/catalogs/shop"}, "other": {"path": "/catalogs/other"}}
@@ -55,8 +59,8 @@ def test_a_task_arrives_as_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_task_names_the_files_that_the_worker_inherits() -> None:
     assert Task.decode(Task(1, settings(), {}, "/tmp/metrics", (CATALOG, OTHER)).encode()).descriptors == (
-        *(7, 8, 9, 10),
-        *(4, 5, 6, 11),
+        *(7, 8, 9, 10, 12),
+        *(4, 5, 6, 11, 13),
     )
 
 

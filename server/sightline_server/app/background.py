@@ -4,7 +4,14 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 
+from sightline_server.access.own import own_pass
+from sightline_server.app.clock import clock
+from sightline_server.index.registry import Registry
 from sightline_server.rpc.listener.tls import Certificates
+from sightline_server.search.find import QueriesBatcher
+from sightline_server.search.recall import RecallProber
+from sightline_server.stages.uncancelled import cancelled
+from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.usage import Usage
 
@@ -24,3 +31,15 @@ def keep_certificates(stack: AsyncExitStack, certificates: Certificates | None) 
     """Checks the TLS files, if there are any."""
     if certificates is not None:
         keep_running(stack, certificates.keep_checking(), "tls-files")
+
+
+def keep_measuring_recall(
+    stack: AsyncExitStack, registry: Registry, queries: QueriesBatcher, metrics: CatalogMetrics, every_s: float
+) -> None:
+    """Measures the live recall of the catalogs in `registry` through `queries`; not at all where `every_s` is 0."""
+    if not every_s:
+        return
+    prober = RecallProber(lambda name: registry.lease(own_pass(name)), queries, metrics, every_s=every_s, clock=clock)
+    registry.add_observer(prober)
+    # It is waited for: a set holds a lease, and its batch is of the batcher that closes next.
+    stack.push_async_callback(cancelled, asyncio.create_task(prober.keep_measuring(), name="recall"))

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from sightline_server.app.background import keep_certificates, keep_telling_usage
+from sightline_server.app.background import keep_certificates, keep_measuring_recall, keep_telling_usage
+from sightline_server.app.batchers import build_batchers
 from sightline_server.app.catalogs import new_registry
 from sightline_server.app.door import Door, MakeAccess, MakeServices, no_services, open_access
 from sightline_server.app.pipeline import build_pipeline
@@ -103,7 +104,9 @@ async def build_core(
     catalog_metrics = CatalogMetrics(front.metrics)
     registry, device = new_registry(stack, catalog_metrics)
     await publish_catalogs(registry, device, engine.spec(EMBEDDER))
-    pipeline = await build_pipeline(stack, front.settings, engine, registry, front.metrics, front.tracing)
+    batchers = build_batchers(stack, front.settings, engine, front.metrics)
+    pipeline = await build_pipeline(stack, front.settings, engine, registry, batchers, front.metrics, front.tracing)
+    keep_measuring_recall(stack, registry, batchers.queries, catalog_metrics, front.settings.index.recall_every_s)
     return Core(engine, events, registry, device, catalog_metrics, pipeline)
 
 

@@ -4,7 +4,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
-from sightline_server.app.batchers import build_batchers
+from sightline_server.app.batchers import Batchers
 from sightline_server.app.clock import clock
 from sightline_server.app.limits import photo_limits, process_limits
 from sightline_server.domain.models import DETECTOR, DetectorSpec
@@ -26,15 +26,12 @@ async def build_pipeline(
     settings: Settings,
     engine: Engine,
     catalogs: Catalogs,
+    batchers: Batchers,
     metrics: Metrics,
     tracing: Tracing,
 ) -> Pipeline:
-    """The pipeline of `engine` and `catalogs`; what it starts ends with `stack`.
-
-    Raises `SightlineError` of kind CONFIGURATION when one photo's objects do not fit into a batch.
-    """
+    """The pipeline of `engine`, `catalogs` and the `batchers` before them; what it starts ends with `stack`."""
     warn_of_searched_people(engine.spec(DETECTOR), settings.detection)
-    batchers = build_batchers(stack, settings, engine, metrics)
     return Pipeline(
         engine=engine,
         catalogs=catalogs,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sightline_server.domain.filters import AppliedFilter, Filter
 from sightline_server.domain.items import Neighbour, Product
+from sightline_server.domain.probes import NO_PROBES
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Snapshot
 
@@ -33,6 +34,7 @@ class FilteredSnapshot:
         self.product_count = whole.product_count
         self.capabilities = whole.capabilities
         self.self_check_recall = whole.self_check_recall
+        self.probes = NO_PROBES
         self.applied_filter: AppliedFilter | None = applied_filter
         self._whole = whole
         self._nearest = nearest

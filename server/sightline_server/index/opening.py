@@ -19,6 +19,7 @@ from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.faiss_index import FaissIndex, library_facts
 from sightline_server.index.filters.columns import FilterColumns
 from sightline_server.index.filters.probe import applies_selectors, selector_text
+from sightline_server.index.probes import probes_of
 from sightline_server.index.selfcheck import recall
 from sightline_server.index.snapshot import CatalogSnapshot
 from sightline_server.index.vectors import Search, VectorIndex, Vectors
@@ -51,7 +52,10 @@ def build_snapshot(path: Path, name: str, embedder: EmbedderSpec, device: Device
         *(name, catalog.revision, catalog.facts.products, index.description, found, selector_text(selects)),
     )
     columns = FilterColumns.of(catalog.display, catalog.prices)
-    return CatalogSnapshot(name, catalog, index, device, columns=columns, selects=selects, self_check_recall=found)
+    probes = probes_of(catalog.revision, catalog.vectors, catalog.owners, catalog.display["id"])
+    return CatalogSnapshot(
+        name, catalog, index, device, columns=columns, selects=selects, self_check_recall=found, probes=probes
+    )
 
 
 def log_library() -> None:

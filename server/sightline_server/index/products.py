@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sightline_server.domain.items import Neighbour, Product
-from sightline_server.index.neighbours import Hit
+from sightline_server.index.neighbours import Hit, IdOrder
 
 
 class ProductTable:
@@ -25,6 +25,7 @@ class ProductTable:
         # Rows of a batch are taken faster than those of a table, which may be in several pieces.
         self._display = pa.RecordBatch.from_arrays([single(column) for column in display.columns], display.column_names)
         self._ids = single(display["id"])
+        self.id_order = order_by(self._ids)
         self._categories = Texts.of(display["category"])
         self._availabilities = Texts.of(display["availability"])
         self.groups = group_numbers(display["item_group_id"])
@@ -32,12 +33,6 @@ class ProductTable:
 
     def __len__(self) -> int:
         return int(self._display.num_rows)
-
-    def id_order(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
-        """For product rows [N], the rank of each one's id among these ids, [N]."""
-        ids = self._ids.take(pa.array(rows, pa.int64()))
-        ranks: NDArray[np.integer[Any]] = pc.rank(ids, tiebreaker="dense").to_numpy()
-        return ranks
 
     def neighbours(self, nearest: Sequence[Sequence[Hit]]) -> list[list[Neighbour]]:
         """The hits of each query as neighbours."""
@@ -58,6 +53,16 @@ class ProductTable:
         columns["attributes"] = [json.loads(text) if text else {} for text in columns["attributes"]]
         names = tuple(columns)
         return [Product(**dict(zip(names, values, strict=True))) for values in zip(*columns.values(), strict=True)]
+
+
+def order_by(ids: pa.Array) -> IdOrder:
+    """For product rows [N], the rank of each one's id among these ids, [N]."""
+
+    def ranks(rows: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+        found: NDArray[np.integer[Any]] = pc.rank(ids.take(pa.array(rows, pa.int64())), tiebreaker="dense").to_numpy()
+        return found
+
+    return ranks
 
 
 @dataclass(frozen=True, slots=True, eq=False)

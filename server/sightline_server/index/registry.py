@@ -55,10 +55,16 @@ class Registry:
     """`ports.Catalogs`. A catalog is there from its first `publish` on."""
 
     def __init__(self, observer: RegistryObserver) -> None:
-        self._observer = observer
+        self._observers = [observer]
         self._current: dict[str, Held] = {}
         self._old: set[Held] = set()
         self._freeing: set[asyncio.Task[None]] = set()
+
+    def add_observer(self, observer: RegistryObserver) -> None:
+        """Notifies `observer` as well from now on, after those that were here before, first of what is current."""
+        self._observers.append(observer)
+        for held in self._current.values():
+            observer.published(held.snapshot)
 
     @contextmanager
     def lease(self, granted: CatalogPass) -> Iterator[Snapshot]:
@@ -82,9 +88,10 @@ class Registry:
         """Makes `snapshot` the current revision of its catalog; leases from now on are of it."""
         before = self._current.get(snapshot.name)
         self._current[snapshot.name] = Held(snapshot)
-        if before is not None:
-            self._observer.replaced(before.snapshot)
-        self._observer.published(snapshot)
+        for observer in self._observers:
+            if before is not None:
+                observer.replaced(before.snapshot)
+            observer.published(snapshot)
         if before is not None:
             before.replaced = True
             self._old.add(before)
@@ -113,7 +120,8 @@ class Registry:
         except Exception:
             logger.exception("catalog %s: revision %s could not be freed", snapshot.name, snapshot.revision)
         else:
-            self._observer.freed(snapshot)
+            for observer in self._observers:
+                observer.freed(snapshot)
             logger.info("catalog %s: revision %s freed", snapshot.name, snapshot.revision)
             # Its products are freed with the last reference.
             del snapshot

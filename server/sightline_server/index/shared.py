@@ -1,6 +1,6 @@
 """One checked catalog in memory that several processes map: made by the parent, opened by each worker.
 
-    share_catalog (parent)  Lance -> checked -> index -> four files in memory: vectors, products, images, filters
+    share_catalog (parent)  Lance -> checked -> index -> files in memory: vectors, products, images, filters, probes
     open_shared (worker)    the files, mapped -> CatalogSnapshot
 Rule: the files are anonymous (memfd): they have no name that could stay behind, cost their size once however many map
 them, and every worker of one parent serves the same revision, also one that is started later.
@@ -24,6 +24,7 @@ from sightline_server.index.faiss_index import FaissIndex, MappedIndex, can_map,
 from sightline_server.index.filters.columns import FilterColumns
 from sightline_server.index.filters.probe import applies_selectors
 from sightline_server.index.opening import OnDevice, checked
+from sightline_server.index.probes import probes_in, probes_of, table_of
 from sightline_server.index.products import single
 from sightline_server.index.schema import DISPLAY_COLUMNS, PRICE_COLUMNS, CatalogFacts
 from sightline_server.index.snapshot import CatalogSnapshot
@@ -31,12 +32,13 @@ from sightline_server.index.vectors import VectorIndex
 
 logger = logging.getLogger(__name__)
 
+FILES = ("vectors", "products", "pictures", "filters", "probes")
 OWNERS, IMAGE_LINKS = "owners", "image_links"
 
 
 @dataclass(frozen=True, slots=True)
 class SharedCatalog:
-    """Descriptors of the four files, valid in every process that inherited them, and what else a worker must know."""
+    """Descriptors of the five files, valid in every process that inherited them, and what else a worker must know."""
 
     name: str
     revision: str
@@ -50,13 +52,15 @@ class SharedCatalog:
     """Arrow: the product row and the link of each vector, V rows."""
     filters: int
     """Arrow: the columns that filters read, as `FilterColumns.to_table` lays them out."""
+    probes: int
+    """Arrow: the probes and their exact answers, N rows, which the parent computes once for all workers."""
     built_at: str = ""
     """The build time of the revision, in ISO 8601."""
 
     @property
-    def descriptors(self) -> tuple[int, int, int, int]:
+    def descriptors(self) -> tuple[int, int, int, int, int]:
         """The descriptors that a worker must inherit."""
-        return self.vectors, self.products, self.pictures, self.filters
+        return self.vectors, self.products, self.pictures, self.filters, self.probes
 
     def facts(self) -> dict[str, Any]:
         """All fields, for JSON."""
@@ -83,8 +87,8 @@ def share(path: Path, name: str, embedder: EmbedderSpec) -> SharedCatalog:
     if not can_map():
         raise SightlineError(ErrorKind.CONFIGURATION, "workers share one index, which takes FAISS 1.11 or newer")
     catalog = open_catalog(path, embedder)
-    files = memory_files("vectors", "products", "pictures", "filters")
-    vectors, products, pictures, filters = files
+    files = memory_files(*FILES)
+    vectors, products, pictures, filters, probes = files
     try:
         built = FaissIndex(catalog.vectors, use_gpu=False)
         built.write(place_of(vectors))
@@ -92,6 +96,9 @@ def share(path: Path, name: str, embedder: EmbedderSpec) -> SharedCatalog:
         write_table(products, with_prices(catalog))
         write_table(filters, FilterColumns.of(catalog.display, catalog.prices).to_table())
         write_table(pictures, pa.table({OWNERS: catalog.owners, IMAGE_LINKS: catalog.image_links}))
+        write_table(
+            probes, table_of(probes_of(catalog.revision, catalog.vectors, catalog.owners, catalog.display["id"]))
+        )
         # What is checked is what the workers map, not what was built.
         mapped = MappedIndex(place_of(vectors), sharers=1)
         found = checked(name, mapped, catalog.vectors)
@@ -104,8 +111,8 @@ def share(path: Path, name: str, embedder: EmbedderSpec) -> SharedCatalog:
         for descriptor in files:
             os.close(descriptor)
         raise
-    built_at = catalog.facts.built_at
-    return SharedCatalog(name, catalog.revision, str(path), found, vectors, products, pictures, filters, built_at)
+    facts = {"revision": catalog.revision, "recall": found, "built_at": catalog.facts.built_at}
+    return SharedCatalog.parse({"name": name, "path": str(path), **facts, **dict(zip(FILES, files, strict=True))})
 
 
 def memory_files(*names: str) -> list[int]:
@@ -158,8 +165,9 @@ def map_shared(shared: SharedCatalog, device: DeviceThread, sharers: int) -> Cat
     )
     logger.info("catalog %s: revision %s; %s", shared.name, shared.revision, index.description)
     columns = FilterColumns.from_table(read_table(shared.filters))
+    probes = probes_in(read_table(shared.probes))
     return CatalogSnapshot(
-        shared.name, catalog, index, device, columns=columns, selects=selects, self_check_recall=found
+        shared.name, catalog, index, device, columns=columns, selects=selects, self_check_recall=found, probes=probes
     )
 
 

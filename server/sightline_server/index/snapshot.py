@@ -16,6 +16,7 @@ from sightline_server.domain.catalogs import Capability
 from sightline_server.domain.filter_text import filter_text
 from sightline_server.domain.filters import AppliedFilter, Filter, PlanKind
 from sightline_server.domain.items import Neighbour, Product
+from sightline_server.domain.probes import NO_PROBES, Probes
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import Catalog
 from sightline_server.index.device_thread import DeviceThread
@@ -50,6 +51,7 @@ class CatalogSnapshot:
         selects: bool = False,
         limits: PlanLimits = DEFAULT_LIMITS,
         self_check_recall: float = 1.0,
+        probes: Probes = NO_PROBES,
     ) -> None:
         facts = catalog.facts
         self.name = name
@@ -60,6 +62,7 @@ class CatalogSnapshot:
         self.product_count = facts.products
         self.capabilities = frozenset({Capability.ITEM_GROUPS, *((Capability.EXACT,) if index.exact else ())})
         self.self_check_recall = self_check_recall
+        self.probes = probes
         self.applied_filter: AppliedFilter | None = None
         self._index = index
         self._device = device

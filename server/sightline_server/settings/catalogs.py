@@ -20,6 +20,13 @@ class CatalogSettings(Part):
     """The name by which requests select it."""
 
 
+class IndexSettings(Part):
+    """The indexes of all catalogs that are served."""
+
+    recall_every_s: Annotated[float, Field(ge=0, le=3600)] = 60.0
+    """Seconds between two measurements of each catalog's live recall; 0 measures nothing."""
+
+
 class ServedCatalogSettings(Part):
     """One catalog to search, under the name by which requests select it."""
 

@@ -20,7 +20,7 @@ from sightline_models.places import HOME_VARIABLE, find_home
 from sightline_server.domain.catalogs import DEFAULT_CATALOG, CatalogNames
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings.batching import BatchingSettings
-from sightline_server.settings.catalogs import CatalogName, CatalogSettings, ServedCatalogSettings
+from sightline_server.settings.catalogs import CatalogName, CatalogSettings, IndexSettings, ServedCatalogSettings
 from sightline_server.settings.decode import DecodeSettings
 from sightline_server.settings.detection import DetectionSettings
 from sightline_server.settings.engine import EngineSettings
@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     catalog: CatalogSettings = CatalogSettings()
     catalogs: dict[CatalogName, ServedCatalogSettings] = {}
+    index: IndexSettings = IndexSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
 

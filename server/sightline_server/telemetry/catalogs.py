@@ -13,10 +13,11 @@ from sightline_server.telemetry.shared import is_joined
 log = logging.getLogger(__name__)
 
 RELOADS = ("replaced", "unchanged", "failed")
+PROBED = ("measured", "failed")
 
 
 class CatalogMetrics:
-    """Satisfies `index.registry.RegistryObserver` and `app.reload.ReloadObserver`."""
+    """Satisfies `index.registry.RegistryObserver`, `app.reload.ReloadObserver` and `search.recall.RecallObserver`."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -32,6 +33,8 @@ class CatalogMetrics:
         # A counter that appears with its first reload hides that one from rate().
         for outcome in RELOADS:
             metrics.catalog_reloads.labels(name, outcome)
+        for outcome in PROBED:
+            metrics.recall_sets.labels(name, outcome)
         log.info("catalog %s revision %s: %d products", name, snapshot.revision, snapshot.product_count)
 
     def replaced(self, snapshot: Snapshot) -> None:
@@ -39,10 +42,21 @@ class CatalogMetrics:
         self._metrics.catalog_info.labels(snapshot.name, snapshot.revision).set(0)
         if not is_joined():
             self._metrics.catalog_info.remove(snapshot.name, snapshot.revision)
+            # Absent until the next revision is measured: an earlier one's value would hide a bad one.
+            self._metrics.recall_at_10.remove(snapshot.name)
 
     def reloaded(self, catalog: str, outcome: str) -> None:
         """`catalog` was opened again; `outcome` is one of `RELOADS`."""
         self._metrics.catalog_reloads.labels(catalog, outcome).inc()
+
+    def measured(self, catalog: str, recall: float) -> None:
+        """A set of probes on the current revision of `catalog` had `recall`, 0..1."""
+        self._metrics.recall_at_10.labels(catalog).set(recall)
+        self._metrics.recall_sets.labels(catalog, "measured").inc()
+
+    def not_measured(self, catalog: str) -> None:
+        """A set of probes on `catalog` got no answer; what was measured before stays."""
+        self._metrics.recall_sets.labels(catalog, "failed").inc()
 
     def freed(self, snapshot: Snapshot) -> None:
         """The memory of `snapshot` has been freed."""

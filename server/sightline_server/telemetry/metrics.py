@@ -115,6 +115,13 @@ class Metrics:
             "catalog",
             over_workers="livemin",
         )
+        self.recall_at_10 = self._gauge(
+            "recall_at_10",
+            "recall@10 of the latest set of probes, searched as callers' embeddings are, against exact search.",
+            "catalog",
+            over_workers="livemin",
+        )
+        self.recall_sets = self._counter("recall_sets", "Sets of probes, by outcome.", "catalog", "outcome")
         self.catalog_info = self._gauge(
             "catalog_info",
             "1 for the served revision; 0 or absent for a replaced one.",
