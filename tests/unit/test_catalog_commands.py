@@ -159,6 +159,7 @@ def test_update_changes_price_and_stock_and_keeps_the_rest(shop: Path, tmp_path:
     result = command("update", write_lines(tmp_path / "changes.jsonl", changes), "--catalog", shop)
     assert result.exit_code == 0, result.output
     assert f"{shop}: 2 products changed, 3 rows skipped" in result.stdout
+    assert "after `sightline catalog reload`" in result.stderr
     for text in (
         "row 2 (none): there is no such product",
         "row 3 (p2): has no new value",

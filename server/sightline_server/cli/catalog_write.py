@@ -263,3 +263,4 @@ def show_revision(revision: "Revision") -> None:
     echo(f"revision    {revision.name}")
     echo(f"products    {revision.rows}")
     echo(f"images      {revision.items}")
+    echo("A running server serves this revision after `sightline catalog reload`.", err=True)
