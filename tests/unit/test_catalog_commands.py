@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.cli.catalog import app
+from sightline_server.cli.catalog_write import ids_of
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import open_catalog
 from sightline_server.index.living import LivingCatalog
@@ -121,7 +122,7 @@ def test_strict_stops_at_the_first_bad_product(shop: Path, tmp_path: Path) -> No
 def test_a_failure_within_a_long_feed_says_only_its_reason(
     shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reader that is left suspended complains on standard error once its file is closed."""
+    """A reader that is suspended when its file is closed writes to standard error once it is collected."""
     complaints: list[object] = []
     monkeypatch.setattr("sys.unraisablehook", complaints.append)
     rows = [line(f"n{number}", number) for number in range(600)]
@@ -213,6 +214,12 @@ def test_ids_of_a_file_that_is_not_utf8_delete_nothing(shop: Path, tmp_path: Pat
     result = command("delete", "--file", tmp_path / "ids", "--catalog", shop)
     assert (result.exit_code, "line 2 is not UTF-8 text" in result.stderr) == (2, True), result.output
     assert len(ids(shop)) == 5
+
+
+def test_ids_from_a_closed_standard_input_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(SightlineError, match="standard input is closed"):
+        ids_of(Path("-"))
 
 
 def test_rollback_restores_an_earlier_revision_and_another_one_undoes_it(shop: Path) -> None:

@@ -240,6 +240,8 @@ async def write_with_engine(settings: Settings, options: "BuildOptions", living:
 
 def ids_of(file: Path) -> list[str]:
     """The ids of a file in UTF-8, one a line. Raises `SightlineError` of kind CONFIGURATION for other bytes."""
+    if str(file) == "-" and sys.stdin is None:
+        raise SightlineError(ErrorKind.CONFIGURATION, "--file -: standard input is closed")
     data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     try:
         text = data.decode("utf-8-sig")
