@@ -128,6 +128,16 @@ async def test_a_filter_that_cannot_be_read_is_shown_with_its_position(photo: Pa
     assert fake.requests == []
 
 
+@pytest.mark.parametrize("empty", ["", "  "])
+async def test_an_empty_filter_is_refused_and_is_not_a_search_of_everything(photo: Path, empty: str) -> None:
+    fake = FakeLens()
+    async with serving(fake) as target:
+        ran = await sightline("search", str(photo), "--target", target, "--filter", empty)
+    assert ran.returncode == 2
+    assert "it is empty" in ran.stderr.decode()
+    assert fake.requests == []
+
+
 async def test_annotate_draws_on_the_upright_photo(photo: Path, tmp_path: Path) -> None:
     async with serving(FakeLens()) as target:
         ran = await sightline("search", str(photo), "--target", target, "--annotate", str(tmp_path / "out.png"))

@@ -119,6 +119,12 @@ def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (feed.name, feed.parent, count_rows(feed)) == ("standard input", Path.cwd(), 2)
 
 
+def test_a_closed_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(SightlineError, match="standard input .*closed"), opened_feed("-"):
+        pass
+
+
 @pytest.mark.parametrize("link", ["https://[shop.example/b.jpg", "https://shop.example\uff0fb.jpg"])
 def test_a_malformed_link_of_a_downloaded_feed_costs_no_product(tmp_path: Path, link: str) -> None:
     path = feed_file(tmp_path, f"id,image_link,additional_image_link\np1,a.jpg,{link}\n".encode())

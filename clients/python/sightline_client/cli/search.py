@@ -62,7 +62,7 @@ def search(
         ),
     ] = None,
     filter: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--filter",
             metavar="CONDITIONS",
@@ -70,7 +70,7 @@ def search(
             "'category=\"Furniture > Chairs\" color=red,blue id!=p1'. Names are brand, category, price, availability, "
             "id, group and attributes of the products.",
         ),
-    ] = "",
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print each event as a line of JSON, as it arrives.")] = False,
     annotated: Annotated[
         Path | None, typer.Option("--annotate", metavar="OUT.png", help="Write the photo with its boxes drawn.")
@@ -149,7 +149,12 @@ def _regions(boxes: list[str], taps: list[str]) -> list[events.Region]:
         raise typer.BadParameter(str(error), param_hint="--box / --tap") from None
 
 
-def _conditions(text: str) -> Filter:
+def _conditions(text: str | None) -> Filter:
+    """The filter of the option; an empty one is refused, because it is probably a variable that is not set."""
+    if text is None:
+        return Filter()
+    if not text.strip():
+        raise typer.BadParameter("it is empty; name a condition, or leave the option out", param_hint="--filter")
     try:
         return parse_filter(text)
     except FilterTextError as error:

@@ -62,6 +62,8 @@ def fetched(feed: str, options: FeedOptions, stack: ExitStack) -> tuple[str, Pat
         download(feed, file, options)
         return url_name(feed), None, file
     if feed == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise refused("the feed is read from standard input (-), which is closed")
         file = stack.enter_context(temporary())
         copy(sys.stdin.buffer, file, "standard input", options.limits.max_bytes)
         return "standard input", Path.cwd(), file
