@@ -121,7 +121,7 @@ def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_closed_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(SightlineError, match="standard input .*closed"), opened_feed("-"):
+    with pytest.raises(SightlineError, match=r"standard input \(-\), which is closed"), opened_feed("-"):
         pass
 
 
