@@ -8,9 +8,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 FLOORS := .venv-floors
 # What hostile input meets first: decoders, feed and request readers, the command line, and a real server under attack.
-FLOOR_TESTS := tests/unit/test_dependency_floors.py tests/unit/test_hostile_photos.py \
-	$(wildcard $(addprefix tests/unit/test_, decode*.py photo_*.py jpeg_*.py cut_jpeg.py library_silence.py feed_*.py \
-	request_fields.py exposition.py)) \
+FLOOR_TESTS := tests/unit/repository/test_dependency_floors.py tests/unit/stages/test_hostile_photos.py \
+	$(wildcard $(foreach folder,tests/unit tests/unit/* tests/unit/*/*,$(addprefix $(folder)/test_, \
+	decode*.py photo_*.py jpeg_*.py cut_jpeg.py library_silence.py feed_*.py \
+	request_fields.py exposition.py))) \
 	$(addprefix tests/contract/test_, lens_refusals.py lens_reading.py) \
 	tests/faults/test_attacks.py tests/e2e/test_bad_requests.py tests/e2e/test_search.py
 UV := $(shell command -v uv 2>/dev/null)

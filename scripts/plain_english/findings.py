@@ -9,7 +9,7 @@ from scripts.plain_english.texts import LINE_COMMENT, PROSE, Text, texts_of
 
 SUFFIXES = {".py", *PROSE, *(suffix for suffix in LINE_COMMENT if suffix.startswith("."))}
 SKIPPED = (
-    *("protos/python/sightline/v1", "scripts/plain_english", "tests/unit/test_plain_english.py"),
+    *("protos/python/sightline/v1", "scripts/plain_english", "tests/unit/repository/test_plain_english.py"),
     *("examples/showroom/showroom", "examples/showroom/render.py"),
 )
 """Generated code, the dictionary with its tests, and the rendered rooms, which have doors, pictures and things."""

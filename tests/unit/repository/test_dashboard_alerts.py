@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from tests.unit.test_dashboard import METRIC, RECORD, series
+from tests.unit.repository.test_dashboard import METRIC, RECORD, series
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RULES = ROOT / "deploy" / "prometheus" / "rules"
 ALERTS = (RULES / "alerts.yml").read_text()
 RUNBOOK = (ROOT / "docs" / "operate" / "runbook.md").read_text()

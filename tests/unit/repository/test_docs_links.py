@@ -25,7 +25,7 @@ FOLDERS = (
 TEXT = {".json", ".md", ".pbtxt", ".proto", ".py", ".service", ".sh", ".toml", ".yaml", ".yml"}
 HISTORY = {CHECKOUT / "CHANGELOG.md"}
 """Speaks of files by the names that they had."""
-EXAMPLES = {CHECKOUT / "tests/unit/test_plain_english.py", CHECKOUT / "scripts/plain_english/baseline.json"}
+EXAMPLES = {CHECKOUT / "tests/unit/repository/test_plain_english.py", CHECKOUT / "scripts/plain_english/baseline.json"}
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 MENTION = re.compile(r"(?<![\w/.-])docs/[\w./-]*\.md(?:#[\w-]+)?")
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from sightline_server.ingest.feed import FeedRow, read_feed
 
-SHOWROOM = Path(__file__).resolve().parents[2] / "examples" / "showroom"
+SHOWROOM = Path(__file__).resolve().parents[3] / "examples" / "showroom"
 MOST_BYTES = 12 * 1024 * 1024
 
 

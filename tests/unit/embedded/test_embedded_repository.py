@@ -8,7 +8,7 @@ import pytest
 
 from sightline_models.defaults import DEFAULT_MODELS, DefaultModel
 
-REPOSITORY = Path(__file__).parents[2] / "model_repository"
+REPOSITORY = Path(__file__).parents[3] / "model_repository"
 
 
 def parameters(text: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from sightline_client import events
 from sightline_server.domain.stages import STAGE_NAMES, STAGES, Wait
 from sightline_server.telemetry.stopwatch import PLACES
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SERVER = ROOT / "server/sightline_server"
 NAMED = re.compile(r"""stage=~?\\?"([^"\\]+)\\?\"""")
 """A stage as PromQL selects it, also inside a JSON string."""

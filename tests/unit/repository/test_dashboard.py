@@ -15,7 +15,7 @@ from scripts import dashboard
 from scripts.dashboard_panels import ROWS
 from sightline_server.telemetry.metrics import Metrics
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RULES = ROOT / "deploy" / "prometheus" / "rules"
 METRIC = re.compile(r"\bsightline_\w+")
 RECORD = re.compile(r"record: (\S+)")

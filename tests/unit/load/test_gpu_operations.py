@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from load_tests.gpu.cuda import peak
 from load_tests.gpu.operations import Work, count, count_model
 
-MODELS = Path(__file__).parents[2] / "model_repository"
+MODELS = Path(__file__).parents[3] / "model_repository"
 
 Shape = Sequence[str | int | None]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sightline_server.index.groups import MEMBERS, distinct_groups
 from sightline_server.index.neighbours import SAME_SIMILARITY, Hit, HitColumns, distinct_products
 from sightline_server.index.products import group_numbers
-from tests.unit.test_index_neighbours import backwards
+from tests.unit.index.test_index_neighbours import backwards
 
 PRODUCTS = 12
 

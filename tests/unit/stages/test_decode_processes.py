@@ -285,7 +285,7 @@ async def test_process_that_cannot_start_is_an_internal_error(monkeypatch: pytes
 SERVER = """
 import asyncio, sys
 from tests.support.isolation import isolation
-from tests.unit.test_decode_processes import SLOW_TIFF, decoding
+from tests.unit.stages.test_decode_processes import SLOW_TIFF, decoding
 
 async def main():
     async with isolation() as made:

@@ -17,7 +17,7 @@ from sightline_server.telemetry.metrics import BatcherMetrics, EngineMetrics, Me
 from sightline_server.telemetry.stopwatch import Step, Stopwatch
 from tests.support.lens import FakeSnapshot
 
-TABLE = Path(__file__).parents[2] / "docs" / "operate" / "metrics.md"
+TABLE = Path(__file__).parents[3] / "docs" / "operate" / "metrics.md"
 OURS = "sightline_"
 ROW = re.compile(r"^\| `(sightline_\w+)` \| (\w+) \| ([^|]*) \| ([^|]+) \|$", re.MULTILINE)
 
