@@ -109,6 +109,15 @@ def test_metrics_name_each_worker_and_say_nothing_twice(crew: RunningServer) -> 
     assert value(crew, "engine_restarts_total") == 0
 
 
+def test_each_worker_measures_the_recall_of_what_it_serves(crew: RunningServer) -> None:
+    families = text_string_to_metric_families(read_url(crew.process.metrics_url).decode())
+    samples = {(each.name, each.labels.get("outcome")): each.value for family in families for each in family.samples}
+    # A worker measures before it listens or soon after; the counter is the sum of both.
+    assert samples["sightline_recall_at_10", None] == 1.0
+    assert samples["sightline_recall_sets_total", "measured"] >= 2
+    assert samples["sightline_recall_sets_total", "failed"] == 0
+
+
 @pytest.mark.parametrize("more", [(), ("--workers", "2")])
 def test_a_second_server_on_the_port_is_refused_by_its_name(
     crew: RunningServer, world: World, more: tuple[str, ...]
