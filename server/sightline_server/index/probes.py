@@ -37,7 +37,8 @@ EQUALS = 6
 """Most products beyond the tenth that count as right because they are as near."""
 QUERIES, ANSWERS, K = "queries", "answers", "k"
 SAME = 1e-4
-"""Difference of similarities that an index of float16 may confuse; its rounding is below a tenth of that."""
+"""Difference of similarities that an index of float16 may confuse: its rounding is about a tenth of that for vectors of
+1280 numbers, and four tenths for 64."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

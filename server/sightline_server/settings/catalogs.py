@@ -23,8 +23,8 @@ class CatalogSettings(Part):
 class IndexSettings(Part):
     """The indexes of all catalogs that are served."""
 
-    recall_every_s: Annotated[float, Field(ge=0, le=3600)] = 60.0
-    """Seconds between two measurements of each catalog's live recall; 0 measures nothing."""
+    recall_every_s: Annotated[float, Field(ge=0, le=600)] = 60.0
+    """Seconds between two measurements of each catalog's live recall, at most 600; 0 measures nothing."""
 
 
 class ServedCatalogSettings(Part):

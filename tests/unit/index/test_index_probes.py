@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from sightline_server.domain.probes import Probes
 from sightline_server.index import probes as probes_module
@@ -15,6 +17,7 @@ from sightline_server.index.opening import open_snapshot
 from sightline_server.index.probes import MOST, moved, nearest_vectors, probes_in, probes_of, table_of
 from sightline_server.index.schema import CatalogRow
 from sightline_server.index.shared import open_shared, share_catalog
+from sightline_server.settings import Settings
 from tests.support.catalogs import SPEC, row, unit_vectors, write_catalog
 
 FEW = 40
@@ -143,3 +146,32 @@ async def test_an_exact_index_finds_every_answer_alone_and_shared(tmp_path: Path
         assert snapshot.probes.recall(every, [[each.row for each in near] for near in found]) == 1.0
         await snapshot.close()
     catalog.close()
+
+
+def found_by(index: Any, probes: Probes, *, rounded: bool = False) -> float:
+    """The recall of a FAISS index with one image a product; `rounded` queries are those of a GPU."""
+    queries = probes.queries.astype(np.float16).astype(np.float32) if rounded else probes.queries
+    _, rows = index.search(queries, probes.k)
+    return probes.recall(range(len(probes)), rows.tolist())
+
+
+@pytest.mark.parametrize("spread", [0.3, 0.02])
+def test_storage_in_float16_is_right_and_an_index_that_reads_one_list_is_not(spread: float) -> None:
+    dimension, count = 64, 6000
+    vectors = unit_vectors(60, 1, dimension)[np.arange(count) % 60] + spread * unit_vectors(count, 2, dimension)
+    stored = vectors.astype(np.float16)
+    stored = (stored / np.linalg.norm(stored.astype(np.float32), axis=1, keepdims=True)).astype(np.float16)
+    unit = stored.astype(np.float32) / np.linalg.norm(stored.astype(np.float32), axis=1, keepdims=True)
+    half = faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    narrow = faiss.index_factory(dimension, "IVF150,Flat", faiss.METRIC_INNER_PRODUCT)
+    for index in (half, narrow):
+        index.train(unit)
+        index.add(unit)
+    assert found_by(half, probes(stored), rounded=True) > 0.98
+    assert found_by(narrow, probes(stored)) < 0.95
+
+
+@pytest.mark.parametrize("every_s", [-1.0, 601.0, float("nan")])
+def test_an_interval_that_the_alerts_could_not_follow_is_refused(every_s: float) -> None:
+    with pytest.raises(ValidationError, match="recall_every_s"):
+        Settings.model_validate({"index": {"recall_every_s": every_s}})
