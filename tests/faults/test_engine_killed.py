@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -100,4 +101,9 @@ def locked_files(pid: int) -> set[int]:
 
 def reapers() -> list[psutil.Process]:
     """The reapers that this process runs; one that was killed and not yet noticed has no command line any more."""
-    return [child for child in psutil.Process().children() if any("reaper.py" in word for word in child.cmdline())]
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            if any("reaper.py" in word for word in child.cmdline()):
+                found.append(child)
+    return found
