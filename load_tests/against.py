@@ -111,9 +111,12 @@ def compared(turns: Sequence[tuple[Figures, Figures]]) -> dict[str, dict[str, fl
     return found
 
 
-def environment(checkout: Path) -> Mapping[str, str]:
-    """The environment in which `python -m sightline_server` is that of `checkout`, with the models of this one."""
-    home = os.environ.get("SIGHTLINE_HOME", str(ROOT / ".sightline"))
+def environment(checkout: Path, other_home: Path | None = None) -> Mapping[str, str]:
+    """The environment in which `python -m sightline_server` is that of `checkout`, with the models of this one.
+
+    `other_home` is a home with the engine of that checkout, where it is not the engine of this one.
+    """
+    home = str(other_home.resolve()) if other_home else os.environ.get("SIGHTLINE_HOME", str(ROOT / ".sightline"))
     path = ":".join(str(checkout.resolve() / folder) for folder in PATHS)
     return {"PYTHONPATH": path, "SIGHTLINE_HOME": home, "SIGHTLINE_ENGINE__REPOSITORY": str(ROOT / "model_repository")}
 
@@ -130,6 +133,9 @@ def main() -> int:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", type=Path, help="the other checkout")
+    parser.add_argument(
+        "--before-home", type=Path, help="SIGHTLINE_HOME with the engine of the other checkout, if it differs"
+    )
     parser.add_argument("--catalog", type=Path, required=True, help="catalog to serve")
     parser.add_argument("--photos", type=Path, default=SHOWROOM, help="folder of JPEG photos")
     parser.add_argument("--objects", type=int, default=3, help="the fewest objects of a photo")
@@ -142,10 +148,10 @@ def main() -> int:
     requests = read_photos(options.photos).requests
     turns: list[tuple[Figures, Figures]] = []
     with ExitStack() as stack:
-        checkouts = {"before": options.before, "after": ROOT}
+        environments = {"before": environment(options.before, options.before_home), "after": environment(ROOT)}
         servers = {
-            name: stack.enter_context(LocalServer(catalog=options.catalog, env=environment(folder)))
-            for name, folder in checkouts.items()
+            name: stack.enter_context(LocalServer(catalog=options.catalog, env=each))
+            for name, each in environments.items()
         }
         wanted = with_objects(servers["before"].target, requests, options.objects)
         sides = {
