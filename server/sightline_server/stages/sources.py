@@ -24,8 +24,9 @@ COPIES = 2
 COEFFICIENT_BYTES = 2
 OPENCV_COMPONENTS = (1, 3)
 """Components of the JPEGs that OpenCV takes: grey and colour; CMYK has four."""
-CMYK_BYTES = 18
-"""Pillow takes four for CMYK, four for RGB, and some for the array and its buffers; the pixels cross two processes."""
+CMYK_BYTES = 22
+"""Pillow needs 18 (CMYK, RGB, the array, its buffers), and the pixels cross two processes; the rest counts for time, so
+that no photo takes a second of CPU."""
 PNG_TIME = 2
 """A pixel of a PNG takes twice the time of one of a JPEG, while 20 MiB hold few pixels of a photo in PNG."""
 PILLOW_BYTES = 20
