@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from decimal import Decimal
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -46,7 +47,7 @@ def timings(rows: int, dimension: int, batches: tuple[int, ...], runs: int) -> I
     vectors = unit_vectors(rows, dimension)
     index = FaissIndex(vectors, use_gpu=False)
     for queries in (vectors[:size].copy() for size in batches):
-        whole = best_ms(lambda queries=queries: index.search(queries, K), runs)  # type: ignore[misc]
+        whole = best_ms(partial(index.search, queries, K), runs)
         for share in SHARES:
             allowed = np.random.default_rng(1).random(rows) < share
             matching = np.flatnonzero(allowed)
@@ -56,7 +57,7 @@ def timings(rows: int, dimension: int, batches: tuple[int, ...], runs: int) -> I
             exact = ExactSearch(index, matching, dimension)
             yield Timing(
                 *(rows, dimension, len(queries), share, whole),
-                copy_ms=best_ms(lambda matching=matching: GatherSearch(index, matching), runs),  # type: ignore[misc]
+                copy_ms=best_ms(partial(GatherSearch, index, matching), runs),
                 gather_ms=search_ms(gathered.search, queries, k, runs),
                 selector_ms=search_ms(selector.search, queries, k, runs),
                 exact_ms=search_ms(exact.search, queries, k, runs),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sightline_console.terminal import echo, echo_lines, printable
-from sightline_server.cli import engine_options
+from sightline_server.cli import engine_options, feed_reading
 from sightline_server.cli.build_report import shown_progress, summary
 from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
@@ -75,27 +75,15 @@ def build(
         ),
     ] = None,
     user_agent: Annotated[str, typer.Option(help="User-Agent of all requests.")] = "sightline-catalog",
-    allow_private_images: Annotated[
-        bool,
-        typer.Option(
-            "--allow-private-images",
-            help="Also fetch images from loopback and private addresses (default: public only).",
-        ),
-    ] = False,
+    allow_private_images: feed_reading.AllowPrivateImages = False,
     cache: Annotated[
         Path | None,
         typer.Option(help="Folder that keeps downloaded images, so that a later build can resume.", file_okay=False),
     ] = None,
     cache_gib: Annotated[float, typer.Option(min=0.0, max=1e6, help="Maximum size of --cache, in GiB.")] = 50.0,
-    encoding: Annotated[
-        str, typer.Option(help="Encoding of a feed without byte order mark, such as cp1252; UTF-8 without this option.")
-    ] = "",
-    price_format: Annotated[
-        PriceFormat, typer.Option(help="Decimal sign of amounts that can be read in two ways, such as 1.234.")
-    ] = PriceFormat.AUTO,
-    currency: Annotated[
-        str, typer.Option(help="ISO 4217 code of prices that have none or a shared sign ($, kr).")
-    ] = "",
+    encoding: feed_reading.Encoding = "",
+    price_format: feed_reading.PriceSign = PriceFormat.AUTO,
+    currency: feed_reading.Currency = "",
     triton_url: engine_options.TritonUrl = None,
     triton_tls: engine_options.TritonTls = None,
     triton_tls_ca: engine_options.TritonTlsCa = None,
