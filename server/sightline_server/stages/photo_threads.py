@@ -67,11 +67,9 @@ class LargePhotos:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if not turn.cancelled():
                 self._give_back(needed)
-            else:
-                self._waiting.remove((needed, turn))
-                self._admit()
+            self._admit()
             raise
         try:
             yield
@@ -84,6 +82,8 @@ class LargePhotos:
         self._admit()
 
     def _admit(self) -> None:
+        # A turn is cancelled at once, and its call learns of it later; others may be admitted between.
+        self._waiting = deque(waiting for waiting in self._waiting if not waiting[1].cancelled())
         while self._waiting and self._threads and self._waiting[0][0] <= self._memory:
             memory, turn = self._waiting.popleft()
             self._memory -= memory

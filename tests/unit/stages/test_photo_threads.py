@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sightline_server.domain.image import Frame
 from sightline_server.errors import ErrorKind, SightlineError
@@ -202,6 +204,50 @@ async def test_who_leaves_in_the_moment_of_its_turn_gives_it_back() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     async with asyncio.timeout(5), large.room(100):
+        assert large.waiting == 0
+
+
+async def test_who_left_just_before_its_turn_takes_nothing() -> None:
+    large = LargePhotos(threads=1, memory=100)
+    holder = large.room(100)
+    await holder.__aenter__()
+    left, waiting = (asyncio.ensure_future(large.room(100).__aenter__()) for _ in range(2))
+    await settle()
+    left.cancel()
+    await holder.__aexit__(None, None, None)
+    with pytest.raises(asyncio.CancelledError):
+        await left
+    await settle()
+    assert waiting.done(), "the room of the one that ended is the next one's, not lost"
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["come", "leave", "end", "run"])), max_size=60))
+def test_in_any_order_of_coming_and_leaving_all_room_is_given_back(steps: list[tuple[int, str]]) -> None:
+    asyncio.run(come_and_leave(steps))
+
+
+async def come_and_leave(steps: list[tuple[int, str]]) -> None:
+    """Lets photos come, leave and end without a pause between, except where a step is `run`."""
+    large, tasks, ends = LargePhotos(threads=2, memory=100), dict[int, asyncio.Task[None]](), dict[int, asyncio.Event]()
+
+    async def photo(number: int, end: asyncio.Event) -> None:
+        async with large.room(30 * (number + 1)):
+            await end.wait()
+
+    for number, step in steps:
+        if step == "come" and number not in tasks:
+            ends[number] = asyncio.Event()
+            tasks[number] = asyncio.create_task(photo(number, ends[number]))
+        elif step == "leave" and number in tasks:
+            tasks.pop(number).cancel()
+        elif step == "end" and number in tasks:
+            ends[number].set()
+        elif step == "run":
+            await settle()
+    for end in ends.values():
+        end.set()
+    await asyncio.gather(*tasks.values())
+    async with asyncio.timeout(5), large.room(100), large.room(0):
         assert large.waiting == 0
 
 
