@@ -44,7 +44,7 @@ async def isolation(bounds: ProcessLimits = BOUNDS) -> AsyncIterator[Isolation]:
     processes = DecodeProcesses(bounds, ends.append)
     with ThreadPoolExecutor(2) as executor:
         try:
-            yield Isolation(PhotoThreads(executor, executor, 1, processes), processes, ends)
+            yield Isolation(PhotoThreads(executor, processes), processes, ends)
         finally:
             await processes.close()
     assert processes.pids == []

@@ -13,7 +13,7 @@ from sightline_server.pipeline import Pipeline, PipelineSettings
 from sightline_server.ports import Catalogs, Engine
 from sightline_server.settings import DecodeSettings, DetectionSettings, Settings
 from sightline_server.stages.detect import finds_people
-from sightline_server.stages.photo_threads import PhotoThreads, large_photo_threads
+from sightline_server.stages.photo_threads import PhotoThreads
 from sightline_server.stages.processes.pool import ENDS, DecodeProcesses
 from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.tracing import Tracing
@@ -57,12 +57,9 @@ def warn_of_searched_people(detector: DetectorSpec, settings: DetectionSettings)
 def photo_threads(stack: AsyncExitStack, settings: DecodeSettings, metrics: Metrics) -> PhotoThreads:
     """The threads that decode and crop, and the decode processes; all end with `stack`."""
     processes = decode_processes(stack, settings, metrics)
-    ordinary = ThreadPoolExecutor(settings.threads, thread_name_prefix="photos")
-    large_count = max(1, settings.threads - 1)
-    large = large_photo_threads(large_count)
-    for executor in (ordinary, large):
-        stack.callback(executor.shutdown, wait=True, cancel_futures=True)
-    return PhotoThreads(ordinary, large, large_count, processes)
+    executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="photos")
+    stack.callback(executor.shutdown, wait=True, cancel_futures=True)
+    return PhotoThreads(executor, processes)
 
 
 def decode_processes(stack: AsyncExitStack, settings: DecodeSettings, metrics: Metrics) -> DecodeProcesses:

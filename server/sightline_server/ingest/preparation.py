@@ -232,7 +232,7 @@ async def prepared_groups(
     ahead: list[asyncio.Task[Group]] = []
     processes = DecodeProcesses(decode_processes)
     with ThreadPoolExecutor(decode_threads, thread_name_prefix="ingest-decode") as executor:
-        threads = PhotoThreads(executor, executor, max(1, decode_threads - 1), processes)
+        threads = PhotoThreads(executor, processes)
         preparation = Preparation(source, limits, embedder, threads, seen, same)
         try:
             while True:

@@ -1,60 +1,43 @@
 """The threads that decode and crop, and the memory that large photos may take in them and in decode processes.
 
 Rule: a call holds its slot until its thread has ended, also when the call is cancelled: a thread cannot be stopped, so
-slots that were released early would let callers pile up work. Large photos wait for each other and have separate
-threads, which yield to the models: ordinary photos wait neither for their memory nor for their time. Pillow runs in
-decode processes, which can be stopped.
+slots that were released early would let callers pile up work. Large photos, and all that Pillow decodes, go to decode
+processes, which can be stopped and yield to the models: ordinary photos wait neither for their memory nor for their
+time.
 """
 
 import asyncio
-import os
-import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from sightline_server.domain.image import Frame
-from sightline_server.stages.decode import DecodeLimits, Isolated, Prepared, prepare_here
+from sightline_server.stages.decode import DecodeLimits, Isolated, prepare_here
 from sightline_server.stages.processes.memory_files import fill, memory_file
 from sightline_server.stages.processes.pool import DecodedPhoto, DecodeProcesses
 from sightline_server.stages.uncancelled import ended
 
 T = TypeVar("T")
 
-ORDINARY_WEIGHT = 96_000_000
-"""Bytes that an ordinary photo weighs at most: 16 megapixels."""
+ORDINARY_WEIGHT = 150_000_000
+"""Bytes that an ordinary photo weighs at most: 25 megapixels of a JPEG, as phones make them."""
 LARGE_WEIGHT = 384_000_000
 """Bytes for all larger photos that are being decoded: 64 megapixels."""
-NICER_BY = 10
-"""Of threads that decode large photos. The models are nicer by 5 than the event loop, so a large photo gets a quarter
-of a core that a model wants, and all of an idle one: other work hardly waits for it, and it is not starved."""
-
-
-def large_photo_threads(count: int) -> ThreadPoolExecutor:
-    """Threads for large photos, which yield to all others of the server and to the models."""
-    return ThreadPoolExecutor(count, thread_name_prefix="large-photos", initializer=yield_to_others)
-
-
-def yield_to_others() -> None:
-    """Lowers the priority of this thread alone; on Linux each thread has its own."""
-    thread = threading.get_native_id()
-    os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICER_BY)
 
 
 class LargePhotos:
-    """The memory and the threads that photos above `ORDINARY_WEIGHT` share, first come, first served."""
+    """The memory that photos above `ORDINARY_WEIGHT` share, first come, first served."""
 
-    def __init__(self, threads: int, memory: int = LARGE_WEIGHT) -> None:
+    def __init__(self, memory: int = LARGE_WEIGHT) -> None:
         self._most = memory
         self._memory = memory
-        self._threads = threads
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @property
     def waiting(self) -> int:
-        """Photos that wait for memory or a thread."""
+        """Photos that wait for memory."""
         return len(self._waiting)
 
     @asynccontextmanager
@@ -78,55 +61,49 @@ class LargePhotos:
 
     def _give_back(self, memory: int) -> None:
         self._memory += memory
-        self._threads += 1
         self._admit()
 
     def _admit(self) -> None:
         # A turn is cancelled at once, and its call learns of it later; others may be admitted between.
         self._waiting = deque(waiting for waiting in self._waiting if not waiting[1].cancelled())
-        while self._waiting and self._threads and self._waiting[0][0] <= self._memory:
+        while self._waiting and self._waiting[0][0] <= self._memory:
             memory, turn = self._waiting.popleft()
             self._memory -= memory
-            self._threads -= 1
             turn.set_result(None)
 
 
 class PhotoThreads:
-    """Runs work on photos in `executor`, and decodes large ones in `for_large`, which has `large_threads` threads.
+    """Runs work on photos in `executor`, and lets `processes` decode large photos and those that only Pillow takes."""
 
-    Photos that only Pillow decodes go to `processes`.
-    """
-
-    def __init__(self, executor: Executor, for_large: Executor, large_threads: int, processes: DecodeProcesses) -> None:
+    def __init__(self, executor: Executor, processes: DecodeProcesses) -> None:
         self._executor = executor
-        self._for_large = for_large
         self._processes = processes
-        self.large = LargePhotos(large_threads)
+        self.large = LargePhotos()
 
     async def decode(
         self, photo: bytes, limits: DecodeLimits, then: Callable[[Frame], T], on_start: Callable[[], object]
     ) -> T:
-        """Decodes the photo and returns what `then` makes of its frame, in one thread, which calls `on_start`.
+        """Decodes the photo and returns what `then` makes of its frame, in a thread; a thread calls `on_start`.
 
         Raises `SightlineError` of kind INVALID_IMAGE or LIMIT_EXCEEDED, or INTERNAL without a decode process.
         """
 
-        def ordinary() -> T | Prepared | Isolated:
+        def here() -> T | Isolated:
             on_start()
             prepared = prepare_here(photo, limits)
-            if isinstance(prepared, Isolated) or prepared.weight > ORDINARY_WEIGHT:
+            if isinstance(prepared, Isolated):
                 return prepared
+            if prepared.weight > ORDINARY_WEIGHT:
+                # With a thread of the server it would share Python's lock: all wait while a thread that has it fills
+                # 200 MB of new memory, which glibc does at once (memory.py).
+                return Isolated(prepared.format)
             return then(prepared.decode())
 
-        outcome = await self.run(ordinary)
-        if isinstance(outcome, Isolated):
-            decoded = await self._isolated(photo, limits, outcome)
-            return await self.run(lambda: then(decoded.frame()))
-        if not isinstance(outcome, Prepared):
+        outcome = await self.run(here)
+        if not isinstance(outcome, Isolated):
             return outcome
-        large = outcome
-        async with self.large.room(large.weight):
-            return await run_in(self._for_large, lambda: then(large.decode()))
+        decoded = await self._isolated(photo, limits, outcome)
+        return await self.run(lambda: then(decoded.frame()))
 
     async def _isolated(self, photo: bytes, limits: DecodeLimits, isolated: Isolated) -> DecodedPhoto:
         with memory_file(len(photo)) as file:
@@ -144,16 +121,11 @@ class PhotoThreads:
 
     async def run(self, work: Callable[[], T]) -> T:
         """Runs `work`. Cancellation drops work that waits for a thread, and waits for work that has one."""
-        return await run_in(self._executor, work)
-
-
-async def run_in(executor: Executor, work: Callable[[], T]) -> T:
-    """Runs `work`. Cancellation drops work that waits for a thread, and waits for work that has one."""
-    future = executor.submit(work)
-    running = asyncio.wrap_future(future)
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        if not future.cancel():
-            await ended(running)
-        raise
+        future = self._executor.submit(work)
+        running = asyncio.wrap_future(future)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            if not future.cancel():
+                await ended(running)
+            raise

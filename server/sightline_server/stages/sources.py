@@ -24,7 +24,7 @@ COPIES = 2
 COEFFICIENT_BYTES = 2
 OPENCV_COMPONENTS = (1, 3)
 """Components of the JPEGs that OpenCV takes: grey and colour; CMYK has four."""
-CMYK_BYTES = 22
+CMYK_BYTES = 26
 """Pillow needs 18 (CMYK, RGB, the array, its buffers), and the pixels cross two processes; the rest counts for time, so
 that no photo takes a second of CPU."""
 PNG_TIME = 2

@@ -52,7 +52,7 @@ def test_the_limit_covers_what_the_default_settings_allow() -> None:
     settings = Settings()
     limits, edge = settings.limits, settings.decode.max_frame_edge
     frames = limits.max_concurrent_calls * edge * edge * 3
-    decoding = LARGE_WEIGHT + (DECODE_THREADS - 1) * ORDINARY_WEIGHT
+    decoding = LARGE_WEIGHT + DECODE_THREADS * ORDINARY_WEIGHT
     allowed = (limits.request_budget_bytes + frames + decoding) / GIB + stated("idle, with the sample catalog")
     assert stated("allowed by the default settings") == pytest.approx(allowed, abs=0.1)
     assert stated("all processes at the peak") <= stated("allowed by the default settings")

@@ -7,17 +7,20 @@ import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sightline_server.domain.image import Frame
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.stages import photo_threads
 from sightline_server.stages.decode import DecodeLimits, prepare
-from sightline_server.stages.photo_threads import LargePhotos, PhotoThreads, large_photo_threads
+from sightline_server.stages.photo_threads import LargePhotos, PhotoThreads
 from sightline_server.stages.processes.pool import DecodeProcesses
 from sightline_server.stages.processes.process import ProcessLimits
+from sightline_server.stages.processes.program import NICER_BY
+from tests.support.isolation import isolation
 from tests.support.pictures import encode, gradient
 
 LIMITS = DecodeLimits(max_bytes=1 << 20, max_pixels=1_000_000, max_edge=512)
@@ -29,7 +32,7 @@ NO_PROCESS = ProcessLimits(count=0, memory_bytes=0, timeout_s=0)
 @pytest.fixture
 async def threads() -> AsyncIterator[PhotoThreads]:
     executor = ThreadPoolExecutor(1)
-    yield PhotoThreads(executor, executor, 1, DecodeProcesses(NO_PROCESS))
+    yield PhotoThreads(executor, DecodeProcesses(NO_PROCESS))
     executor.shutdown(wait=True)
 
 
@@ -113,49 +116,32 @@ async def test_an_ordinary_photo_takes_one_hop_and_no_room(threads: PhotoThreads
     assert caught.value.kind is ErrorKind.INVALID_IMAGE
 
 
-async def test_large_photos_wait_for_each_other_and_ordinary_ones_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(photo_threads, "ORDINARY_WEIGHT", 0)
-    executor, for_large = ThreadPoolExecutor(1), large_photo_threads(1)
-    threads = PhotoThreads(executor, for_large, 1, DecodeProcesses(NO_PROCESS))
-    gate, started = threading.Event(), threading.Event()
-
-    def held(frame: Frame) -> int:
-        started.set()
-        assert gate.wait(60)
-        return frame.width
-
-    first = asyncio.ensure_future(threads.decode(PHOTO, LIMITS, held, lambda: None))
-    assert await asyncio.to_thread(started.wait, 60)
-    second = asyncio.ensure_future(threads.decode(PHOTO, LIMITS, held, lambda: None))
-    while not threads.large.waiting:  # noqa: ASYNC110 (a thread gives no event to wait for)
-        await asyncio.sleep(0.001)
-    monkeypatch.setattr(photo_threads, "ORDINARY_WEIGHT", 1 << 30)
-    assert await threads.decode(PHOTO, LIMITS, lambda frame: frame.width, lambda: None) == 48
-    assert threads.large.waiting == 1
-    gate.set()
-    assert [await first, await second] == [48, 48]
-    executor.shutdown(wait=True)
-    for_large.shutdown(wait=True)
-
-
-async def test_large_photos_are_decoded_at_a_lower_priority_than_ordinary_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = os.getpriority(os.PRIO_PROCESS, 0)
-    with ThreadPoolExecutor(1) as executor, large_photo_threads(1) as for_large:
-        threads = PhotoThreads(executor, for_large, 1, DecodeProcesses(NO_PROCESS))
-        assert await threads.decode(PHOTO, LIMITS, priority, lambda: None) == usual
+async def test_a_large_photo_is_decoded_in_a_process_and_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with isolation() as made:
+        ordinary = await made.decode(PHOTO)
+        assert made.processes.pids == []
         monkeypatch.setattr(photo_threads, "ORDINARY_WEIGHT", 0)
-        assert await threads.decode(PHOTO, LIMITS, priority, lambda: None) == min(19, usual + photo_threads.NICER_BY)
-        monkeypatch.setattr(photo_threads, "ORDINARY_WEIGHT", 1 << 30)
-        assert await threads.decode(PHOTO, LIMITS, priority, lambda: None) == usual, "the other threads keep theirs"
+        large = await made.decode(PHOTO)
+        assert psutil.Process(made.pid).nice() == min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICER_BY)
+    assert np.array_equal(large.pixels, ordinary.pixels)
 
 
-def priority(frame: Frame) -> int:
-    """The nice value of this thread."""
-    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+async def test_large_photos_wait_for_each_other_and_ordinary_ones_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with isolation() as made:
+        large = made.threads.large
+        async with large.room(photo_threads.LARGE_WEIGHT):
+            monkeypatch.setattr(photo_threads, "ORDINARY_WEIGHT", 0)
+            waiting = asyncio.ensure_future(made.decode(PHOTO))
+            while not large.waiting:  # noqa: ASYNC110 (a process gives no event to wait for)
+                await asyncio.sleep(0.001)
+            monkeypatch.setattr(photo_threads, "ORDINARY_WEIGHT", 1 << 30)
+            assert (await made.decode(PHOTO)).width == 48
+            assert not waiting.done()
+        assert (await waiting).width == 48
 
 
 async def test_room_is_given_in_turn_and_given_back() -> None:
-    large, order = LargePhotos(threads=2, memory=100), list[str]()
+    large, order = LargePhotos(memory=100), list[str]()
     gates = {name: asyncio.Event() for name in "abcd"}
 
     async def photo(name: str, memory: int) -> None:
@@ -170,7 +156,7 @@ async def test_room_is_given_in_turn_and_given_back() -> None:
     assert order == ["a"], "b does not fit next to a, and c does not overtake it"
     gates["a"].set()
     await settle()
-    assert order == ["a", "b", "c"], "two threads"
+    assert order == ["a", "b", "c"]
     tasks["b"].cancel()
     gates["c"].set()
     await settle()
@@ -182,7 +168,7 @@ async def test_room_is_given_in_turn_and_given_back() -> None:
 
 
 async def test_who_leaves_the_queue_for_room_lets_the_next_one_in() -> None:
-    large = LargePhotos(threads=2, memory=100)
+    large = LargePhotos(memory=100)
     async with large.room(60):
         first = asyncio.ensure_future(large.room(60).__aenter__())
         second = asyncio.ensure_future(large.room(30).__aenter__())
@@ -194,7 +180,7 @@ async def test_who_leaves_the_queue_for_room_lets_the_next_one_in() -> None:
 
 
 async def test_who_leaves_in_the_moment_of_its_turn_gives_it_back() -> None:
-    large = LargePhotos(threads=1, memory=100)
+    large = LargePhotos(memory=100)
     holder = large.room(100)
     await holder.__aenter__()
     waiting = asyncio.ensure_future(large.room(100).__aenter__())
@@ -208,7 +194,7 @@ async def test_who_leaves_in_the_moment_of_its_turn_gives_it_back() -> None:
 
 
 async def test_who_left_just_before_its_turn_takes_nothing() -> None:
-    large = LargePhotos(threads=1, memory=100)
+    large = LargePhotos(memory=100)
     holder = large.room(100)
     await holder.__aenter__()
     left, waiting = (asyncio.ensure_future(large.room(100).__aenter__()) for _ in range(2))
@@ -228,7 +214,7 @@ def test_in_any_order_of_coming_and_leaving_all_room_is_given_back(steps: list[t
 
 async def come_and_leave(steps: list[tuple[int, str]]) -> None:
     """Lets photos come, leave and end without a pause between, except where a step is `run`."""
-    large, tasks, ends = LargePhotos(threads=2, memory=100), dict[int, asyncio.Task[None]](), dict[int, asyncio.Event]()
+    large, tasks, ends = LargePhotos(memory=100), dict[int, asyncio.Task[None]](), dict[int, asyncio.Event]()
 
     async def photo(number: int, end: asyncio.Event) -> None:
         async with large.room(30 * (number + 1)):
@@ -257,7 +243,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize(("width", "height", "large"), [(4000, 4000, False), (4001, 4000, True), (9200, 6900, True)])
+@pytest.mark.parametrize(("width", "height", "large"), [(5000, 5000, False), (5001, 5000, True), (9200, 6900, True)])
 def test_a_jpeg_that_is_reduced_weighs_as_many_pixels_as_it_has(width: int, height: int, large: bool) -> None:
     photo = PHOTO.replace(struct.pack(">HH", 32, 48), struct.pack(">HH", height, width), 1)
     prepared = prepare(photo, DecodeLimits(max_bytes=1 << 20, max_pixels=64_000_000, max_edge=512))

@@ -141,13 +141,13 @@ class DecodeProcesses:
         self, process: DecodeProcess, limits: DecodeLimits, room: Room, held: AsyncExitStack
     ) -> DecodedPhoto:
         """The conversation about one photo. `held` releases its memory after the process has finished."""
-        async with asyncio.timeout(self._limits.timeout_s):
+        async with asyncio.timeout(self._limits.elapsed_s):
             header = Header.decode(await process.receive())
         await held.enter_async_context(room(header.weight))
         size = header.room(limits)
         with memory_file(size) as file:
             process.send(GO, file)
-            async with asyncio.timeout(self._limits.timeout_s):
+            async with asyncio.timeout(self._limits.elapsed_s):
                 decoded = Decoded.decode(await process.receive(), size)
             content = mapped(file, decoded.pixels + decoded.profile)
         pixels = content[: decoded.pixels].reshape(decoded.height, decoded.width, 3)

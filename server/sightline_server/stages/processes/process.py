@@ -23,6 +23,8 @@ INHERITED = (
 """Variables by which a Python program and its libraries are found."""
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """Each thread of these would take address space, which is limited, and none of them decodes."""
+ELAPSED_TIMES = 4
+"""Times the limit on CPU seconds; the CPU limit alone would never end a process that sleeps."""
 START_S = 60.0
 """Seconds that a process may take until it can decode; one is usual."""
 
@@ -39,12 +41,17 @@ class NotStartedError(Exception):
 class ProcessLimits:
     """The most processes at a time, and the limits of each.
 
-    `memory_bytes` is address space, `timeout_s` seconds of CPU and of time that one photo may take.
+    `memory_bytes` is address space, `timeout_s` seconds of CPU that one photo may take.
     """
 
     count: int = 2
     memory_bytes: int = 2 << 30
     timeout_s: int = 10
+
+    @property
+    def elapsed_s(self) -> int:
+        """Seconds of elapsed time that one photo may take: on a busy machine a process waits for the models."""
+        return ELAPSED_TIMES * self.timeout_s
 
 
 class DecodeProcess:
