@@ -1,9 +1,9 @@
 """The writer of a catalog: groups of writes into the log, checkpoints into the base, revisions to go back to.
 
-    write -> log (one transaction, one fsync) -> delta -> acknowledged
+    write -> log (one transaction, one fsync) -> delta -> published -> acknowledged
     checkpoint: last version of each row -> base -> fsync -> one transaction that names the new version
 Rule: what `write` has returned is on the disk and in every later read. A step that fails changes nothing; the next one
-begins by dropping what it left.
+begins by dropping what it left, and by publishing what was written and could not be published.
 """
 
 import threading
@@ -24,8 +24,10 @@ from sightline_server.catalog.durable import NewFiles
 from sightline_server.catalog.lock import WriterLock
 from sightline_server.catalog.log import Log
 from sightline_server.catalog.log_file import require_log
-from sightline_server.catalog.operations import Layout, Write, fingerprint
+from sightline_server.catalog.operations import Layout, Operation, Write, fingerprint
 from sightline_server.catalog.pending import Pending
+from sightline_server.catalog.published import Published
+from sightline_server.catalog.publisher import Publisher
 from sightline_server.catalog.revisions import Revision, RevisionKind
 from sightline_server.catalog.writing import CheckpointPolicy, Receipt, writing_errors
 from sightline_server.errors import ErrorKind, SightlineError
@@ -44,7 +46,8 @@ class CatalogStore:
     """A context: the only writer of the catalog at `folder`. Any thread may call it; calls wait for each other.
 
     Opening raises `SightlineError` of kind CONFIGURATION when another process writes to the catalog or its files are
-    missing or damaged. `actor` and the time of `clock` are noted in revisions and used for nothing else.
+    missing or damaged. `actor` and the time of `clock` are noted in revisions and used for nothing else. `published`
+    is what this process searches; it is notified of each step before that returns.
     """
 
     def __init__(
@@ -55,8 +58,10 @@ class CatalogStore:
         policy: CheckpointPolicy | None = None,
         keep: int = KEEP_REVISIONS,
         clock: Callable[[], datetime] = utc_now,
+        published: Published | None = None,
     ) -> None:
         self._folder = folder
+        self._publisher = Publisher(published)
         self._clock = clock
         self._actor = actor
         self._policy = policy or CheckpointPolicy()
@@ -74,6 +79,7 @@ class CatalogStore:
             self._log = Log(path)
             self.epoch = self._log.begin()
             self._load()
+            self._publisher.begin(self._revisions[0], self._last_seq)
         except BaseException:
             self.close()
             raise
@@ -124,7 +130,8 @@ class CatalogStore:
         """Writes a group in one transaction: all of it, or nothing when an error is raised.
 
         A `request_id` that was written before returns its first receipt; with other content it is refused. Raises
-        `SightlineError`: INVALID_REQUEST for rows of other columns, OVERLOADED for a full disk.
+        `SightlineError`: INVALID_REQUEST for rows of other columns, OVERLOADED for a full disk, INDEX_UNAVAILABLE
+        for writes that are on the disk and could not be published yet.
         """
         with self._turn:
             self._settle()
@@ -139,6 +146,8 @@ class CatalogStore:
                 self._delta.apply(operation)
                 self._pending_bytes += operation.row.nbytes if operation.row is not None else 0
             self._last_seq += len(pending.operations)
+            self._publisher.add(pending.operations)
+            self._publisher.publish(self._revisions)
             return Receipt(seqs)
 
     def view(self, seq: int) -> View:
@@ -165,6 +174,7 @@ class CatalogStore:
         with self._turn:
             self._settle()
             self._checkpoint(note)
+            self._publisher.publish(self._revisions)
             self._forget_oldest()
             return self._revisions[0]
 
@@ -184,6 +194,7 @@ class CatalogStore:
                 self._require_rows(target)
                 note = note or f"content of revision {number}"
                 self._record(replace(target, kind=RevisionKind.ROLLBACK, note=note, seq=self._last_seq))
+            self._publisher.publish(self._revisions)
             self._forget_oldest()
             return self._revisions[0]
 
@@ -200,12 +211,13 @@ class CatalogStore:
                 self._files.sync()
                 self._log.move(current.number, base.version)
                 self._revisions = (replace(current, base_version=base.version), *self._revisions[1:])
+            self._publisher.publish(self._revisions)
             self._forget(self._keep if keep is None else keep)
             self._log.shrink()
             return self._revisions[0]
 
-    def _load(self) -> None:
-        """Reads the log, and drops what the base has beyond the recorded version."""
+    def _load(self) -> Sequence[Operation]:
+        """Reads the log, and drops what the base has beyond the recorded version. Returns the log's operations."""
         recorded = self._log.read()
         self._layout, self._facts, self._revisions = recorded.layout, recorded.facts, recorded.revisions
         self._last_seq = recorded.last_seq
@@ -216,6 +228,7 @@ class CatalogStore:
         self._base.set_tags(self._versions())
         self._require_rows(self._revisions[0])
         self._files: NewFiles = self._base.new_files()
+        return recorded.operations
 
     def _checkpoint(self, note: str) -> None:
         current = self._revisions[0]
@@ -240,8 +253,10 @@ class CatalogStore:
         if self._unfinished:
             with writing_errors(self._folder):
                 self._log.begin()
-                self._load()
+                operations = self._load()
             self._unfinished = False
+            self._publisher.add(operations)
+        self._publisher.publish(self._revisions)
 
     @contextmanager
     def _new_version(self) -> Iterator[Base]:

@@ -1,0 +1,41 @@
+"""The seam between the writer of a catalog and what is searched while it writes.
+
+    log (on the disk) -> published.apply (in every later search) -> receipt
+Rule: durable first, then visible, then acknowledged. The store calls from one thread at a time.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from sightline_server.catalog.operations import Operation
+from sightline_server.catalog.revisions import Revision
+
+
+class Published(Protocol):
+    """A view of the catalog in memory that follows each write of its store.
+
+    A method that raises has changed nothing. The store reports the error to its caller and calls again with the same
+    values before its next step, so nothing that is on the disk is left out.
+    """
+
+    def apply(self, operations: Sequence[Operation]) -> None:
+        """Shows `operations`, which are on the disk, in every search that begins after this returns."""
+
+    def checkpointed(self, revision: Revision) -> None:
+        """All operations so far are in `revision`, which is now the current one. The content is the same."""
+
+    def replaced(self, revision: Revision) -> None:
+        """The content as a whole is now that of `revision`: a rollback."""
+
+
+class Unpublished:
+    """`Published` for a catalog that is not searched by this process: nothing is done."""
+
+    def apply(self, operations: Sequence[Operation]) -> None:
+        """See `Published`."""
+
+    def checkpointed(self, revision: Revision) -> None:
+        """See `Published`."""
+
+    def replaced(self, revision: Revision) -> None:
+        """See `Published`."""
