@@ -16,6 +16,7 @@ from sightline_server.domain.catalogs import Capability
 from sightline_server.domain.checks import Check
 from sightline_server.domain.filters import AppliedFilter, Filter
 from sightline_server.domain.items import Neighbour, Product
+from sightline_server.domain.living import LivingFigures, WriteRefusal
 from sightline_server.domain.models import AnyRole, Role, SpecT
 from sightline_server.domain.probes import Probes
 from sightline_server.process_identity import ProcessIdentity
@@ -104,6 +105,41 @@ class EmbeddedChecks(Protocol):
 
     def model_config(self, repository: Path, model: str) -> Path:
         """The `config.pbtxt` that the engine would use for `model`; it may be missing."""
+
+
+class LivingObserver(Protocol):
+    """Is notified of what happens to catalogs that are written while they are searched; the telemetry implements it.
+
+    Any thread may call it; it returns at once and raises nothing. Catalogs that were not `opened` are ignored, so a
+    name that a caller wrote may be passed. `domain.living.UNOBSERVED` is one that does nothing.
+    """
+
+    def opened(self, catalog: str, figures: LivingFigures) -> None:
+        """`catalog` can be written from now on: call this first."""
+
+    def closed(self, catalog: str) -> None:
+        """`catalog` is not written any more, as when it was removed."""
+
+    def figures(self, catalog: str, figures: LivingFigures) -> None:
+        """`catalog` has these sizes now; to be called every few seconds, also while nothing is written."""
+
+    def acknowledged(self, catalog: str, operations: int, commit_s: float) -> None:
+        """A group of `operations` is on the disk and published; its transaction took `commit_s` seconds."""
+
+    def refused(self, catalog: str, reason: WriteRefusal) -> None:
+        """A valid write was not taken; not for one that was wrong itself."""
+
+    def checkpointed(self, catalog: str, seconds: float, revision: str) -> None:
+        """A checkpoint, or a rollback, made `revision` in so many seconds; not where nothing was to be done."""
+
+    def checkpoint_failed(self, catalog: str) -> None:
+        """A checkpoint or a rollback failed; the log still has its operations."""
+
+    def merged(self, catalog: str, seconds: float) -> None:
+        """A new base index with the delta in it was built and swapped in, in so many seconds."""
+
+    def merge_failed(self, catalog: str) -> None:
+        """A merge failed or was refused by the self-check; the base and delta from before it are searched."""
 
 
 class Snapshot(Protocol):
