@@ -17,6 +17,7 @@ from sightline_server.catalog.digest import MODULUS, hexadecimal, total
 from sightline_server.catalog.log import Recorded, read_recorded
 from sightline_server.catalog.log_file import LOG
 from sightline_server.catalog.operations import KEY
+from sightline_server.catalog.revisions import Revision
 
 
 def is_living(folder: Path) -> bool:
@@ -26,8 +27,12 @@ def is_living(folder: Path) -> bool:
 
 def revision_name(recorded: Recorded) -> str:
     """The name of the recorded content: that of its revision, with the number of operations after it."""
-    current = recorded.current
-    pending = recorded.last_seq - current.seq
+    return name_at(recorded.current, recorded.last_seq)
+
+
+def name_at(current: Revision, seq: int) -> str:
+    """The name of the content after operation `seq`, on top of revision `current`."""
+    pending = seq - current.seq
     return f"{current.number}+{pending}-{current.digest[:12]}" if pending else current.name
 
 

@@ -6,7 +6,7 @@ unchanged, and its vectors come from the embedder that is in use.
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from sightline_server.catalog.base import UNREADABLE, panics
 from sightline_server.catalog.content import Content, is_living, read_content, revision_name
 from sightline_server.catalog.digest import SumDigest
 from sightline_server.catalog.log import read_recorded
+from sightline_server.catalog.revisions import Revision
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.digest import ContentDigest
@@ -44,12 +45,21 @@ REOPENINGS = 3
 NORM_TOLERANCE = 0.01
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The moment of a log that an opened catalog shows: the revision, and the last operation on top of it."""
+
+    revision: Revision
+    seq: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Catalog:
     """One opened revision.
 
     `display` are the columns of a `Product`, P rows in memory, and `prices` are `PRICE_COLUMNS` of the same rows.
     `vectors` is float16 [V,D]; vector v is of the image `image_links[v]` of product row `owners[v]` (int32 [V]).
+    `content` is None for a catalog without a log.
     """
 
     path: Path
@@ -60,6 +70,7 @@ class Catalog:
     image_links: pa.Array
     owners: NDArray[np.int32]
     vectors: NDArray[np.float16]
+    content: Moment | None = None
 
 
 class DatasetWriter:
@@ -119,16 +130,16 @@ def revision_of(dataset: Any, facts: CatalogFacts) -> str:
     return f"{dataset.version}-{facts.content_sha256[:12]}"
 
 
-def open_catalog(path: Path, embedder: EmbedderSpec | None = None) -> Catalog:
+def open_catalog(path: Path, embedder: EmbedderSpec | None = None, *, may_be_empty: bool = False) -> Catalog:
     """Reads and checks the catalog at `path`, and its embedder against `embedder` where that is given.
 
-    A catalog that is replaced meanwhile is read again. Raises `SightlineError` of kind CONFIGURATION that says what is
-    wrong and what to do.
+    With `may_be_empty`, a catalog with a log may have no products. A catalog that is replaced meanwhile is read again.
+    Raises `SightlineError` of kind CONFIGURATION that says what is wrong and what to do.
     """
     for _ in range(REOPENINGS):
         before = state_of(path)
         try:
-            catalog = read_catalog(path, embedder)
+            catalog = read_catalog(path, embedder, may_be_empty=may_be_empty)
         except SightlineError:
             if state_of(path) == before:
                 raise
@@ -170,10 +181,10 @@ def open_dataset(path: Path) -> Any:
         raise damaged(path, "it cannot be opened") from error
 
 
-def read_catalog(path: Path, embedder: EmbedderSpec | None) -> Catalog:
+def read_catalog(path: Path, embedder: EmbedderSpec | None, *, may_be_empty: bool = False) -> Catalog:
     """One attempt of `open_catalog`."""
     if is_living(path):
-        return read_living(path, embedder)
+        return read_living(path, embedder, may_be_empty=may_be_empty)
     dataset = open_dataset(path)
     facts = CatalogFacts.parse(dataset.schema.metadata)
     require_embedder(path, facts, embedder)
@@ -185,7 +196,7 @@ def read_catalog(path: Path, embedder: EmbedderSpec | None) -> Catalog:
         raise damaged(path, "its files cannot be read") from error
 
 
-def read_living(path: Path, embedder: EmbedderSpec | None) -> Catalog:
+def read_living(path: Path, embedder: EmbedderSpec | None, *, may_be_empty: bool = False) -> Catalog:
     """One attempt of `open_catalog` at a catalog with a log."""
     require_utf8(path)
     try:
@@ -193,10 +204,14 @@ def read_living(path: Path, embedder: EmbedderSpec | None) -> Catalog:
             content = read_content(path)
             facts = facts_of(content)
             require_embedder(path, facts, embedder)
+            moment = Moment(content.recorded.current, content.recorded.last_seq)
+            if not content.rows and may_be_empty:
+                return replace(empty_catalog(path, content.revision, facts), content=moment)
             if not content.rows:
                 message = f"the catalog at {path} has no products; add some with: sightline catalog upsert"
                 raise SightlineError(ErrorKind.CONFIGURATION, message)
-            return assemble(path, content.revision, facts, content.batches(), SumDigest())
+            catalog = assemble(path, content.revision, facts, content.batches(), SumDigest())
+            return replace(catalog, content=moment)
     except UNREADABLE as error:
         raise damaged(path, "its files cannot be read") from error
 
@@ -254,6 +269,18 @@ def assemble(
     owners = np.repeat(np.arange(len(per_product), dtype=np.int32), per_product)
     shown, priced = display_table(display), pa.Table.from_batches(prices)
     return Catalog(path, revision, facts, shown, priced, pa.concat_arrays(links), owners, vectors)
+
+
+def empty_catalog(path: Path, revision: str, facts: CatalogFacts) -> Catalog:
+    """A catalog without products."""
+    rows = catalog_schema(facts.embedder.dimension).empty_table().combine_chunks().to_batches()
+    empty = rows or [pa.RecordBatch.from_pylist([], schema=catalog_schema(facts.embedder.dimension))]
+    shown = display_table([batch.select(list(DISPLAY_COLUMNS)) for batch in empty])
+    prices = pa.Table.from_batches([batch.select(list(PRICE_COLUMNS)) for batch in empty])
+    vectors = np.empty((0, facts.embedder.dimension), np.float16)
+    return Catalog(
+        path, revision, facts, shown, prices, pa.array([], pa.large_string()), np.empty(0, np.int32), vectors
+    )
 
 
 def display_table(parts: Sequence[pa.RecordBatch]) -> pa.Table:

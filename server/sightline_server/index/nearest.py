@@ -5,14 +5,14 @@ nearest.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.domain.items import Neighbour
 from sightline_server.index.groups import distinct_groups, first_attempt_for_groups
-from sightline_server.index.neighbours import Hit, HitColumns, distinct_products, first_attempt
-from sightline_server.index.products import ProductTable
+from sightline_server.index.neighbours import Hit, HitColumns, IdOrder, distinct_products, first_attempt
 from sightline_server.index.vectors import Search
 
 WIDENING = 4
@@ -20,10 +20,24 @@ CALL_HITS = 4_000_000
 """Hits that one call of the index returns at most, 48 MB of them, unless one query alone asks for more."""
 
 
-class NearestProducts:
-    """Of the products of `table`; vector v is of product row `owners[v]`, and no product has more than `max_images`."""
+class RankedProducts(Protocol):
+    """The facts of products by which they are ordered and grouped."""
 
-    def __init__(self, table: ProductTable, owners: NDArray[np.int32], max_images: int) -> None:
+    @property
+    def id_order(self) -> IdOrder:
+        """The order of their ids."""
+
+    def groups_of(self, products: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """The number of the item group of each of `products` [N]."""
+
+    def neighbours(self, nearest: Sequence[Sequence[Hit]]) -> list[list[Neighbour]]:
+        """The hits of each query as neighbours."""
+
+
+class NearestProducts:
+    """Of the products of `table`; vector v is of product `owners[v]`, and no product has more than `max_images`."""
+
+    def __init__(self, table: RankedProducts, owners: NDArray[np.int32], max_images: int) -> None:
         self._table = table
         self._owners = owners
         self._max_images = max_images
@@ -56,7 +70,7 @@ class NearestProducts:
         """The nearest products among `hits`, or of the nearest groups; None where more hits are needed."""
         order = self._table.id_order
         if by_group:
-            return distinct_groups(hits, self._table.groups[hits.products], k, order, exhausted=exhausted)
+            return distinct_groups(hits, self._table.groups_of(hits.products), k, order, exhausted=exhausted)
         return distinct_products(hits.hits(), k, order, exhausted=exhausted)
 
     def _hits(

@@ -38,9 +38,18 @@ async def open_snapshot(path: Path, name: str, embedder: EmbedderSpec, device: D
     return await asyncio.to_thread(build_snapshot, path, name, embedder, device)
 
 
-def build_snapshot(path: Path, name: str, embedder: EmbedderSpec, device: DeviceThread) -> CatalogSnapshot:
-    """`open_snapshot`, blocking; not for the device's own thread."""
-    catalog = open_catalog(path, embedder)
+def build_snapshot(
+    path: Path, name: str, embedder: EmbedderSpec, device: DeviceThread, *, may_be_empty: bool = False
+) -> CatalogSnapshot:
+    """`open_snapshot`, blocking; not for the device's own thread.
+
+    With `may_be_empty`, a catalog that is written to may have no products.
+    """
+    catalog = open_catalog(path, embedder, may_be_empty=may_be_empty)
+    if not len(catalog.vectors):
+        nothing = FaissIndex(catalog.vectors, use_gpu=False)
+        device.call(nothing.adopt)
+        return CatalogSnapshot(name, catalog, nothing, device)
     use_gpu = library_facts().gpus > 0
     index = FaissIndex(catalog.vectors, use_gpu=use_gpu, run=device.call)
     reachable = OnDevice(index, device) if use_gpu else index

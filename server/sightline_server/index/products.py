@@ -5,7 +5,7 @@ it is shown.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -33,6 +33,20 @@ class ProductTable:
 
     def __len__(self) -> int:
         return int(self._display.num_rows)
+
+    def groups_of(self, products: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """See `nearest.RankedProducts`."""
+        found: NDArray[np.int64] = self.groups[products]
+        return found
+
+    def ids(self, rows: NDArray[np.integer[Any]]) -> list[str]:
+        """The id of each of `rows`."""
+        found: list[str] = self._ids.take(pa.array(rows)).to_pylist()
+        return found
+
+    def labels(self, rows: NDArray[np.int64]) -> Iterator[tuple[str, str]]:
+        """Category and availability of each of `rows`."""
+        return zip(self._categories.take(rows), self._availabilities.take(rows), strict=True)
 
     def neighbours(self, nearest: Sequence[Sequence[Hit]]) -> list[list[Neighbour]]:
         """The hits of each query as neighbours."""

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from sightline_server.domain.catalogs import Capability
@@ -64,13 +65,19 @@ class CatalogSnapshot:
         self.self_check_recall = self_check_recall
         self.probes = probes
         self.applied_filter: AppliedFilter | None = None
-        self._index = index
+        self.index = index
+        self.table = ProductTable(catalog.display)
+        self.owners = catalog.owners
+        self.max_images = facts.max_images
+        self.columns = columns or FilterColumns.of(catalog.display, catalog.prices)
+        self.selects = selects
+        self.limits = limits
+        self.content = catalog.content
+        """The moment of the catalog's log that this is; None for a catalog without one."""
         self._device = device
-        self._table = ProductTable(catalog.display)
-        self._nearest = NearestProducts(self._table, catalog.owners, facts.max_images)
+        self._nearest = NearestProducts(self.table, catalog.owners, facts.max_images)
         self._image_links = catalog.image_links
-        columns = columns or FilterColumns.of(catalog.display, catalog.prices)
-        self._selector = Selector(columns, catalog.owners, self.dimension, selects, limits)
+        self._selector = Selector(self.columns, catalog.owners, self.dimension, selects, limits)
         self._filtered = FilteredSnapshots()
         self._closed = False
 
@@ -84,15 +91,15 @@ class CatalogSnapshot:
         self, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None = None
     ) -> list[list[Neighbour]]:
         """See `ports.Snapshot`."""
-        return await self._search(self._index, queries, k, by_group)
+        return await self._search(self.index, queries, k, by_group)
 
     def products(self, rows: Sequence[int]) -> list[Product]:
         """See `ports.Snapshot`."""
-        return self._table.take(rows)
+        return self.table.take(rows)
 
     def image_links(self, images: Sequence[int]) -> list[str]:
         """See `ports.Snapshot`."""
-        links: list[str] = self._image_links.take(images).to_pylist()
+        links: list[str] = self._image_links.take(pa.array(images, pa.int64())).to_pylist()
         return links
 
     async def close(self) -> None:
@@ -100,36 +107,41 @@ class CatalogSnapshot:
         if not self._closed:
             self._closed = True
             self._filtered.clear()
-            await self._device.run(self._index.close)
+            await self._device.run(self.index.close)
 
     async def _select(self, wanted: Filter) -> Snapshot:
         selection = await asyncio.to_thread(self._selector.selection, wanted)
         applied = AppliedFilter(filter_text(wanted), selection.plan)
         if selection.plan.kind is PlanKind.NO_MATCH:
             return self._filtered.add(wanted, FilteredSnapshot(self, applied, self._nothing), selection.size)
-        search = await self._on_device(partial(search_of, selection, self._index))
+        search = await self.on_device(partial(search_of, selection, self.index))
         filtered = FilteredSnapshot(self, applied, partial(self._search, search))
         return self._filtered.add(wanted, filtered, selection.size)
 
     async def _search(
         self, search: Search, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None
     ) -> list[list[Neighbour]]:
-        grouped = self._checked(queries, k, by_group)
-        return await self._on_device(partial(self._nearest.nearest, search, queries, k, grouped))
+        grouped = self.checked(queries, k, by_group)
+        return await self.on_device(partial(self._nearest.nearest, search, queries, k, grouped))
 
     async def _nothing(
         self, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None
     ) -> list[list[Neighbour]]:
-        self._checked(queries, k, by_group)
+        self.checked(queries, k, by_group)
         return [[] for _ in queries]
 
-    def _checked(self, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None) -> Sequence[bool]:
+    def checked(self, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None) -> Sequence[bool]:
+        """`by_group` for each query. Raises `SightlineError` of kind INTERNAL for queries that do not fit."""
         grouped = [False] * len(queries) if by_group is None else by_group
         if queries.ndim != 2 or queries.shape[1] != self.dimension or k < 1 or len(grouped) != len(queries):
             raise SightlineError(ErrorKind.INTERNAL, "a query does not fit the index")
         return grouped
 
-    async def _on_device(self, work: Callable[[], ValueT]) -> ValueT:
+    async def on_device(self, work: Callable[[], ValueT]) -> ValueT:
+        """The result of `work`, run by the thread of the index.
+
+        Raises `SightlineError` of kind INDEX_UNAVAILABLE when that fails or the index is closed.
+        """
         if self._closed:
             raise SightlineError(ErrorKind.INDEX_UNAVAILABLE, "the index is closed", retry_after_s=1.0)
         try:

@@ -168,15 +168,15 @@ async def test_an_index_that_begins_to_drop_rows_is_named_by_the_next_set(
     async with measured(every_s=0.001) as live:
         live.registry.publish(snapshot)
         await until(lambda: live.recall() == 1.0)
-        good, bad = snapshot._index, device.call(lambda: ForgetfulIndex(catalog.vectors, use_gpu=False))
-        snapshot._index = bad
+        good, bad = snapshot.index, device.call(lambda: ForgetfulIndex(catalog.vectors, use_gpu=False))
+        snapshot.index = bad
         await until(lambda: (live.recall() or 1.0) < 0.95)
         sets = live.sets()
         await until(lambda: live.sets() > sets + 5)
         errors = [record for record in caplog.records if record.levelno == logging.ERROR]
         assert len(errors) == 1, "reported once, not with each set"
         assert errors[0].getMessage().startswith("catalog shop: revision ")
-        snapshot._index = good
+        snapshot.index = good
         with caplog.at_level(logging.INFO):
             await until(lambda: live.recall() == 1.0)
             await until(lambda: "live recall@10 1.000 again" in caplog.text)

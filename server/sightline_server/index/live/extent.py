@@ -1,0 +1,27 @@
+"""How far a view reaches into the arrays of its state: the one value that is published."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The content after operation `seq`: the first so many slots, rows and vectors of a state, and facts about them.
+
+    A slot is a product with its images from an upsert until the next one or a delete; a row is one version of what
+    else is known of it. The base comes first in each count.
+    """
+
+    seq: int
+    slots: int
+    rows: int
+    vectors: int
+    products: int
+    """Products that live."""
+    images: int
+    """Vectors of products that live."""
+    dead_base: int = 0
+    """Vectors of the base whose product has died or was replaced."""
+    dead_delta: int = 0
+    """The same of vectors that were written since."""
+    max_images: int = 0
+    """The most vectors of one product."""

@@ -1,0 +1,192 @@
+"""The live index of one catalog: follows its store, publishes views, and merges what was written into new bases.
+
+    store -> apply -> the view of a new number        (writer's thread)
+    limit reached -> a new base, built beside the old one -> carried over -> swapped      (merge thread)
+Rule: the view that is published is one reference. A base is exchanged where leases are made, so that no lease is
+counted for another base than that which it searches.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sightline_server.catalog.content import name_at
+from sightline_server.catalog.operations import Operation
+from sightline_server.catalog.revisions import Revision
+from sightline_server.domain.living import UNOBSERVED
+from sightline_server.domain.models import EmbedderSpec
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.catalog import Moment
+from sightline_server.index.device_thread import DeviceThread
+from sightline_server.index.live.extent import Extent
+from sightline_server.index.live.matching import LiveMatching
+from sightline_server.index.live.merging import Merging
+from sightline_server.index.live.policy import MergePolicy
+from sightline_server.index.live.state import LiveState
+from sightline_server.index.live.view import LiveView
+from sightline_server.index.opening import build_snapshot
+from sightline_server.index.snapshot import CatalogSnapshot
+from sightline_server.ports import LivingObserver
+
+log = logging.getLogger(__name__)
+
+Exchange = Callable[[Callable[[], None]], None]
+"""Runs a step where leases are made, and waits for it."""
+DEFAULT_POLICY = MergePolicy()
+
+
+def here(work: Callable[[], None]) -> None:
+    """Runs a step in the calling thread."""
+    work()
+
+
+class LiveIndex:
+    """`catalog.published.Published` for the catalog at `path`, served under `name`; open from `open` to `close`.
+
+    `on_base` is notified of the first view of each base, by `exchange`, in the moment from which on it is served.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        embedder: EmbedderSpec,
+        device: DeviceThread,
+        *,
+        policy: MergePolicy = DEFAULT_POLICY,
+        observer: LivingObserver = UNOBSERVED,
+        exchange: Exchange = here,
+        on_base: Callable[[LiveView], None] = lambda _view: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self._path, self._embedder, self._device = path, embedder, device
+        self._policy, self._observer, self._clock = policy, observer, clock
+        self._exchange, self._on_base = exchange, on_base
+        self._turn = threading.Lock()
+        """Held while what is published changes; never while another thread is waited for."""
+        self._view: LiveView | None = None
+        self._revision: Revision
+        self._merging = Merging(self._merge, name)
+        self._carried: list[Operation] = []
+        self._content = 0
+        """Counts the times that the content was replaced as a whole."""
+        self._not_before = 0.0
+
+    def view(self) -> LiveView:
+        """The view at the number that is published. Raises `SightlineError` of kind INDEX_UNAVAILABLE if not open."""
+        view = self._view
+        if view is None:
+            raise SightlineError(ErrorKind.INDEX_UNAVAILABLE, "the catalog is not open", retry_after_s=1.0)
+        return view
+
+    def open(self) -> LiveView:
+        """Builds the first base from what is on the disk; for the thread of the store, before its first write.
+
+        Raises `SightlineError` as `open_snapshot`; a catalog without products is open.
+        """
+        self._replace(self._build())
+        return self.view()
+
+    def apply(self, operations: Sequence[Operation]) -> None:
+        """See `Published`."""
+        with self._turn:
+            view = self.view()
+            self._publish(view.state, view.match, view.state.apply(operations, view.extent))
+            if self._merging.running:
+                self._carried += operations
+            elif self._clock() >= self._not_before and self._policy.due(view.state, self.view().extent):
+                self._merging.start()
+
+    def checkpointed(self, revision: Revision) -> None:
+        """See `Published`."""
+        with self._turn:
+            self._revision = revision
+            view = self.view()
+            self._publish(view.state, view.match, view.extent)
+
+    def replaced(self, revision: Revision) -> None:
+        """See `Published`. Builds the new content; what is published until then is searched meanwhile."""
+        began = self._clock()
+        self._replace(self._build())
+        log.info("catalog %s: content of revision %s in %.1f s", self.name, revision.name, self._clock() - began)
+
+    def close(self) -> None:
+        """Drops a merge that runs and waits for its end; nothing is written from now on."""
+        self._content += 1
+        self._merging.join()
+
+    def join(self) -> None:
+        """Waits for a merge that runs, if there is one."""
+        self._merging.join()
+
+    def _build(self) -> CatalogSnapshot:
+        return build_snapshot(self._path, self.name, self._embedder, self._device, may_be_empty=True)
+
+    def _replace(self, base: CatalogSnapshot) -> None:
+        """Serves the content of `base` alone."""
+        state = LiveState(base, base_moment(base).seq)
+
+        def exchange() -> None:
+            with self._turn:
+                self._revision = base_moment(base).revision
+                self._content += 1
+                self._carried.clear()
+                self._publish(state, LiveMatching(state), state.start)
+            self._on_base(self.view())
+
+        self._exchange(exchange)
+
+    def _merge(self) -> None:
+        """One merge, in its own thread: logged and counted, and without effect when it fails."""
+        began, content = self._clock(), self._content
+        try:
+            merged = self._carry_over(self._build(), content)
+        except Exception:  # whatever memory, files and the vector library meet, the base that is served stays
+            log.exception("catalog %s: merge failed; the base that is served stays", self.name)
+            self._observer.merge_failed(self.name)
+            self._not_before = self._clock() + self._policy.pause_s
+        else:
+            if merged:
+                log.info("catalog %s: merged into a new base in %.1f s", self.name, self._clock() - began)
+                self._observer.merged(self.name, self._clock() - began)
+        finally:
+            with self._turn:
+                self._carried = []
+                self._merging.ended()
+
+    def _carry_over(self, base: CatalogSnapshot, content: int) -> bool:
+        """Serves `base` with what was written while it was built; returns whether it does."""
+        served = False
+
+        def exchange() -> None:
+            nonlocal served
+            with self._turn:
+                # The store may not yet have reported a checkpoint or a rollback that is on the disk: the next merge.
+                if self._content != content or base_moment(base).revision.number > self._revision.number:
+                    return
+                self._publish(state, LiveMatching(state), state.apply(tuple(self._carried), extent))
+                served = True
+            self._on_base(self.view())
+
+        try:
+            state = LiveState(base, base_moment(base).seq)
+            extent = state.apply(tuple(self._carried), state.start)
+            self._exchange(exchange)
+        finally:
+            if not served:
+                self._device.call(base.index.close)
+        return served
+
+    def _publish(self, state: LiveState, match: LiveMatching, extent: Extent) -> None:
+        """Makes the view of `extent` the one that leases get from now on."""
+        revision = name_at(self._revision, max(extent.seq, self._revision.seq))
+        self._view = LiveView(state, match, extent, revision, self._revision.created_at)
+
+
+def base_moment(base: CatalogSnapshot) -> Moment:
+    """The moment of the log that `base` shows."""
+    assert base.content is not None
+    return base.content

@@ -1,0 +1,36 @@
+"""When what was written is merged into a new base. Pure."""
+
+from dataclasses import dataclass
+
+from sightline_server.index.live.extent import Extent
+from sightline_server.index.live.state import LiveState
+
+
+@dataclass(frozen=True, slots=True)
+class MergePolicy:
+    """A base is made anew when one of the limits is reached; each is a number or a share, whichever is more.
+
+    The numbers keep small catalogs from merging all the time: comparing 10,000 images exactly takes 3 ms.
+    """
+
+    images: int = 10_000
+    """Vectors that were written since, also those that have died."""
+    images_share: float = 0.05
+    dead: int = 1_000
+    """Vectors of the base whose product has died: each may be asked for in vain."""
+    dead_share: float = 0.10
+    rows: int = 20_000
+    """Versions of products without their images, such as new prices: about 2 kB each."""
+    rows_share: float = 0.10
+    pause_s: float = 60.0
+    """Seconds after a merge that failed until the next one."""
+
+    def due(self, state: LiveState, extent: Extent) -> bool:
+        """Returns whether a limit is reached."""
+        base = state.base_images
+        written, rows = extent.vectors - base, extent.rows - state.base_products
+        return (
+            written >= max(self.images, self.images_share * base)
+            or extent.dead_base >= max(self.dead, self.dead_share * base)
+            or rows >= max(self.rows, self.rows_share * state.base_products)
+        )
