@@ -1,7 +1,8 @@
 """Opening catalogs again while the server serves: what SIGHUP and `sightline catalog reload` do.
 
     folder -> the revision that is served? -> opened and checked next to it -> served instead
-Rule: a catalog that cannot be opened stays as it is served; what happens to one catalog happens to no other.
+Rule: a catalog that cannot be opened stays as it is served; what happens to one catalog happens to no other. A catalog
+that this server writes is not opened again: it always serves what was written.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from sightline_server.rpc.listener.tls import Certificates
 log = logging.getLogger(__name__)
 
 UNKNOWN = "there is no such catalog on this server"
+WRITTEN_HERE = "nothing to reload: this server writes the catalog and always serves its latest content"
 NO_MEMORY = "there is no memory for the old revision and the new one together"
 
 
@@ -34,6 +36,9 @@ class Shelf(Protocol):
 
     def identity(self, name: str) -> tuple[str, str]:
         """The revision of catalog `name` that is served, and when it was built."""
+
+    def is_living(self, name: str) -> bool:
+        """Returns whether this server is the writer of catalog `name`."""
 
     async def open(self, name: str) -> None:
         """Opens catalog `name` again and serves it instead of the current revision.
@@ -65,6 +70,10 @@ class RegistryShelf:
         served = self._registry.current(name)
         return served.revision, served.built_at
 
+    def is_living(self, name: str) -> bool:
+        """See `Shelf`."""
+        return self._registry.is_living(name)
+
     async def open(self, name: str) -> None:
         """See `Shelf`."""
         self._registry.publish(await open_snapshot(self.folders[name], name, self._embedder, self._device))
@@ -87,6 +96,10 @@ class CatalogReloader:
         if name not in self._shelf.folders:
             return Reloaded(name, "", "", UNKNOWN)
         before, _ = self._shelf.identity(name)
+        if self._shelf.is_living(name):
+            self._observer.reloaded(name, "unchanged")
+            log.info("catalog %s: %s", name, WRITTEN_HERE)
+            return Reloaded(name, before, before, note=WRITTEN_HERE)
         failure = await self._failure(name)
         now, _ = self._shelf.identity(name)
         outcome = "failed" if failure else "replaced" if before != now else "unchanged"

@@ -47,7 +47,7 @@ def tell(reports: Sequence[Reloaded]) -> int:
             kept = f"; revision {report.before} is still served" if report.before == report.now != "" else ""
             echo(f"sightline: catalog {name}: {printable(report.error)}{kept}", err=True)
         elif report.before == report.now:
-            echo(f"{name}: {report.now} (unchanged)")
+            echo(f"{name}: {report.now} ({printable(report.note) or 'unchanged'})")
         else:
             echo(f"{name}: {report.before} -> {report.now}")
     return int(any(report.error for report in reports))

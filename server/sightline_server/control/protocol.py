@@ -17,13 +17,15 @@ MOST_BYTES = 1024 * 1024
 class Reloaded:
     """The outcome of one reload: the revision `before` and the one that is served `now`.
 
-    `error` says why the catalog could not be opened again; then `now` is `before`. It is empty otherwise.
+    `error` says why the catalog could not be opened again; then `now` is `before`. It is empty otherwise. `note` says
+    why a reload had nothing to do, where that is not plain.
     """
 
     catalog: str
     before: str
     now: str
     error: str = ""
+    note: str = ""
 
 
 Reload = Callable[[Sequence[str]], Awaitable[Sequence[Reloaded]]]

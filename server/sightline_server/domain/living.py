@@ -19,6 +19,18 @@ class WriteRefusal(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class LiveSizes:
+    """The sizes of the index of a living catalog at one moment; `LivingFigures` explains each."""
+
+    base_images: int
+    delta_images: int
+    merge_at_images: int
+    dead_images: int
+    base_memory_bytes: int
+    delta_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class LivingFigures:
     """The sizes of a living catalog at one moment. An image is one vector of the index."""
 

@@ -1,13 +1,14 @@
 """The served revisions by name: who leases which, when one replaces another, and when the old one is freed.
 
     publish -> current -> replaced -> its last lease ends -> freed
+A catalog that is written to while it is searched publishes a base; each lease gets the view of that moment on it.
 Rule: for the event loop only, so that counting needs no lock. A replaced revision serves those that hold it to their
 end and nobody else.
 """
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -47,6 +48,8 @@ class Held:
     """A revision and the number of its leases."""
 
     snapshot: ClosableSnapshot
+    view: Callable[[], Snapshot] | None = None
+    """What a lease gets where that is not `snapshot` itself."""
     leases: int = 0
     replaced: bool = False
 
@@ -74,7 +77,7 @@ class Registry:
             raise unknown_catalog()
         held.leases += 1
         try:
-            yield held.snapshot
+            yield held.snapshot if held.view is None else held.view()
         finally:
             held.leases -= 1
             if held.replaced and not held.leases:
@@ -82,21 +85,34 @@ class Registry:
 
     def current(self, name: str) -> Snapshot:
         """The current revision of catalog `name`, for those that only ask about it. Raises KeyError."""
-        return self._current[name].snapshot
+        held = self._current[name]
+        return held.snapshot if held.view is None else held.view()
 
-    def publish(self, snapshot: ClosableSnapshot) -> None:
-        """Makes `snapshot` the current revision of its catalog; leases from now on are of it."""
+    def is_living(self, name: str) -> bool:
+        """Returns whether catalog `name` is written to by this process."""
+        return self._current[name].view is not None
+
+    def publish(self, snapshot: ClosableSnapshot, view: Callable[[], Snapshot] | None = None) -> None:
+        """Makes `snapshot` the current revision of its catalog; leases from now on are of it.
+
+        With `view` a lease gets what that returns: the base of `snapshot` at the moment of the lease. It returns at
+        once, and views of that base alone until the next `publish`.
+        """
         before = self._current.get(snapshot.name)
-        self._current[snapshot.name] = Held(snapshot)
+        self._current[snapshot.name] = Held(snapshot, view)
         for observer in self._observers:
             if before is not None:
                 observer.replaced(before.snapshot)
             observer.published(snapshot)
         if before is not None:
-            before.replaced = True
-            self._old.add(before)
-            if not before.leases:
-                self._free(before)
+            self._retire(before)
+
+    def withdraw(self, name: str) -> None:
+        """Serves catalog `name` no longer; it is freed with its last lease. Without such a catalog it does nothing."""
+        if (held := self._current.pop(name, None)) is not None:
+            for observer in self._observers:
+                observer.replaced(held.snapshot)
+            self._retire(held)
 
     async def close(self) -> None:
         """Frees every revision, also those that are still leased."""
@@ -106,6 +122,12 @@ class Registry:
         for each in held:
             await each.snapshot.close()
         await asyncio.gather(*self._freeing)
+
+    def _retire(self, held: Held) -> None:
+        held.replaced = True
+        self._old.add(held)
+        if not held.leases:
+            self._free(held)
 
     def _free(self, held: Held) -> None:
         if held in self._old:

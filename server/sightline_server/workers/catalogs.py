@@ -39,6 +39,10 @@ class SharedCatalogs:
         """See `Shelf`."""
         return self._shared[name].revision, self._shared[name].built_at
 
+    def is_living(self, name: str) -> bool:
+        """See `Shelf`: workers never write."""
+        return False
+
     async def open(self, name: str) -> None:
         """See `Shelf`."""
         opened = await share_catalog(self.folders[name], name, self._embedder)

@@ -15,7 +15,7 @@ from pathlib import Path
 from sightline_server.catalog.content import name_at
 from sightline_server.catalog.operations import Operation
 from sightline_server.catalog.revisions import Revision
-from sightline_server.domain.living import UNOBSERVED
+from sightline_server.domain.living import UNOBSERVED, LiveSizes
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import Moment
@@ -81,6 +81,12 @@ class LiveIndex:
         if view is None:
             raise SightlineError(ErrorKind.INDEX_UNAVAILABLE, "the catalog is not open", retry_after_s=1.0)
         return view
+
+    @property
+    def sizes(self) -> LiveSizes:
+        """The sizes now. Raises as `view`."""
+        view = self.view()
+        return sizes_of(view.state, view.extent, self._policy)
 
     def open(self) -> LiveView:
         """Builds the first base from what is on the disk; for the thread of the store, before its first write.
@@ -184,6 +190,19 @@ class LiveIndex:
         """Makes the view of `extent` the one that leases get from now on."""
         revision = name_at(self._revision, max(extent.seq, self._revision.seq))
         self._view = LiveView(state, match, extent, revision, self._revision.created_at)
+
+
+def sizes_of(state: LiveState, extent: Extent, policy: MergePolicy) -> LiveSizes:
+    """The sizes of a view."""
+    images = state.base_images
+    return LiveSizes(
+        base_images=images,
+        delta_images=extent.vectors - images,
+        merge_at_images=policy.most_images(images),
+        dead_images=extent.dead_base + extent.dead_delta,
+        base_memory_bytes=4 * images * state.base.dimension,
+        delta_memory_bytes=state.written_bytes(extent),
+    )
 
 
 def base_moment(base: CatalogSnapshot) -> Moment:

@@ -25,12 +25,16 @@ class MergePolicy:
     pause_s: float = 60.0
     """Seconds after a merge that failed until the next one."""
 
+    def most_images(self, base: int) -> int:
+        """The number of written vectors with which a base of `base` vectors is made anew."""
+        return max(self.images, int(self.images_share * base))
+
     def due(self, state: LiveState, extent: Extent) -> bool:
         """Returns whether a limit is reached."""
         base = state.base_images
         written, rows = extent.vectors - base, extent.rows - state.base_products
         return (
-            written >= max(self.images, self.images_share * base)
+            written >= self.most_images(base)
             or extent.dead_base >= max(self.dead, self.dead_share * base)
             or rows >= max(self.rows, self.rows_share * state.base_products)
         )

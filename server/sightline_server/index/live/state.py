@@ -26,6 +26,9 @@ from sightline_server.index.snapshot import CatalogSnapshot
 ROWS, IMAGES = 1024, 256
 """Room for so many rows and vectors is there from the beginning."""
 
+ROW_BYTES = 2048
+"""Of a version of a product: its texts, once as a value and once as Arrow, and its numbers."""
+
 
 class LiveState:
     """The arrays over `base`, whose content is that after operation `seq`. `apply` is for one thread at a time."""
@@ -88,6 +91,11 @@ class LiveState:
             if not late.any():
                 return rows
             rows = np.where(late, before[places], rows)
+
+    def written_bytes(self, extent: Extent) -> int:
+        """Bytes of memory of what was written, about."""
+        rows = extent.rows - self.base_products
+        return self.vectors.values.nbytes + rows * ROW_BYTES
 
     def slot(self, row_id: str) -> int | None:
         """The slot that lives under `row_id`; None without one."""
