@@ -21,6 +21,7 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import Moment
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.live.extent import Extent
+from sightline_server.index.live.going_back import changes_to
 from sightline_server.index.live.matching import LiveMatching
 from sightline_server.index.live.merging import Merging
 from sightline_server.index.live.policy import MergePolicy
@@ -45,7 +46,8 @@ def here(work: Callable[[], None]) -> None:
 class LiveIndex:
     """`catalog.published.Published` for the catalog at `path`, served under `name`; open from `open` to `close`.
 
-    `on_base` is notified of the first view of each base, by `exchange`, in the moment from which on it is served.
+    `on_base` is notified of the first view of each base, by `exchange`, in the moment from which on it is served. The
+    store writes from another thread than that of `exchange`.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class LiveIndex:
         self._policy, self._observer, self._clock = policy, observer, clock
         self._exchange, self._on_base = exchange, on_base
         self._turn = threading.Lock()
-        """Held while what is published changes; never while another thread is waited for."""
+        """Held while what is published changes. The thread of `exchange` never takes it, so it may be waited for."""
         self._view: LiveView | None = None
         self._revision: Revision
         self._merging = Merging(self._merge, name)
@@ -114,9 +116,18 @@ class LiveIndex:
             self._publish(view.state, view.match, view.extent)
 
     def replaced(self, revision: Revision) -> None:
-        """See `Published`. Builds the new content; what is published until then is searched meanwhile."""
+        """See `Published`. What is published until then is searched meanwhile.
+
+        A content that differs in few products is made of the one that is served; else a new base is built.
+        """
         began = self._clock()
-        self._replace(self._build())
+        try:
+            changed = self._changed_to(revision)
+        except Exception:
+            log.exception("catalog %s: the changes of a rollback cannot be told; a new base is built", self.name)
+            changed = False
+        if not changed:
+            self._replace(self._build())
         log.info("catalog %s: content of revision %s in %.1f s", self.name, revision.name, self._clock() - began)
 
     def close(self) -> None:
@@ -131,19 +142,36 @@ class LiveIndex:
     def _build(self) -> CatalogSnapshot:
         return build_snapshot(self._path, self.name, self._embedder, self._device, may_be_empty=True)
 
+    def _changed_to(self, revision: Revision) -> bool:
+        """Serves the content of `revision` on the base of now; returns whether its difference was small enough."""
+        seq = self.view().extent.seq
+        changes = changes_to(self._path, revision, seq, self._revision, self._policy.rows)
+        if changes is None:
+            return False
+        with self._turn:
+            view = self.view()
+            if view.extent.seq != seq:
+                return False
+            extent = view.state.change(changes, view.extent)
+            self._revision = revision
+            self._content += 1
+            self._carried.clear()
+            self._publish(view.state, view.match, extent)
+            return True
+
     def _replace(self, base: CatalogSnapshot) -> None:
         """Serves the content of `base` alone."""
         state = LiveState(base, base_moment(base).seq)
 
         def exchange() -> None:
-            with self._turn:
-                self._revision = base_moment(base).revision
-                self._content += 1
-                self._carried.clear()
-                self._publish(state, LiveMatching(state), state.start)
+            self._revision = base_moment(base).revision
+            self._content += 1
+            self._carried.clear()
+            self._publish(state, LiveMatching(state), state.start)
             self._on_base(self.view())
 
-        self._exchange(exchange)
+        with self._turn:
+            self._exchange(exchange)
 
     def _merge(self) -> None:
         """One merge, in its own thread: logged and counted, and without effect when it fails."""
@@ -169,18 +197,18 @@ class LiveIndex:
 
         def exchange() -> None:
             nonlocal served
-            with self._turn:
-                # The store may not yet have reported a checkpoint or a rollback that is on the disk: the next merge.
-                if self._content != content or base_moment(base).revision.number > self._revision.number:
-                    return
-                self._publish(state, LiveMatching(state), state.apply(tuple(self._carried), extent))
-                served = True
+            self._publish(state, LiveMatching(state), extent)
             self._on_base(self.view())
+            served = True
 
         try:
             state = LiveState(base, base_moment(base).seq)
             extent = state.apply(tuple(self._carried), state.start)
-            self._exchange(exchange)
+            with self._turn:
+                # The store may not yet have reported a checkpoint or a rollback that is on the disk: the next merge.
+                if self._content == content and base_moment(base).revision.number <= self._revision.number:
+                    extent = state.apply(tuple(self._carried), extent)
+                    self._exchange(exchange)
         finally:
             if not served:
                 self._device.call(base.index.close)

@@ -42,9 +42,9 @@ class LiveMatching:
         if count:
             slots = state.slots.values[:count]
             mask[slots] = False
-            seen = state.rows_at(slots, extent.seq) == np.arange(first, extent.rows)
+            seen = state.rows_at(slots, extent.number) == np.arange(first, extent.rows)
             mask[slots[seen]] = self._written(wanted, count)[seen]
-        living: Mask = mask & (state.died.values[: extent.slots] > extent.seq)
+        living: Mask = mask & (state.died.values[: extent.slots] > extent.number)
         return living
 
     def _base(self, wanted: Filter) -> Mask:

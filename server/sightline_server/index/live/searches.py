@@ -1,4 +1,4 @@
-"""Searching the vectors of a state that live at a sequence number: those of the base by its index, the others exactly.
+"""Searching the vectors of a state that live at a number: those of the base by its index, the others exactly.
 
 Rule: a dead vector never comes back, and never takes the place of one that lives. The index is asked for more until
 enough of what it returns lives; where it cannot give more, the living vectors are compared without it.
@@ -61,13 +61,13 @@ class LiveSearch:
 
     def _living(self, similarities: NDArray[np.float32], rows: NDArray[np.int64]) -> Nearest:
         """The hits whose product lives, moved to the left."""
-        dead = self._died[self._owners[np.maximum(rows, 0)]] <= self._extent.seq
+        dead = self._died[self._owners[np.maximum(rows, 0)]] <= self._extent.number
         return without(similarities, rows, dead)
 
     def _compared(self, queries: NDArray[np.float32], k: int) -> Nearest:
         """The nearest vectors of the base that live, without asking the index which those are."""
         base = self._state.base
-        living = self._died[self._owners[: self._state.base_images]] > self._extent.seq
+        living = self._died[self._owners[: self._state.base_images]] > self._extent.number
         return ExactSearch(base.index, np.flatnonzero(living), base.dimension).search(queries, k)
 
     def _among_written(self, queries: NDArray[np.float32], k: int) -> Nearest:

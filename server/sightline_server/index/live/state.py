@@ -1,4 +1,4 @@
-"""One base and what was written since: arrays that one writer extends, and readers at any sequence number.
+"""One base and what was written since: arrays that one writer extends, and readers at any number.
 
     slot   a product with its images: the base's, then one for each upsert     dies by a delete or the next upsert
     row    what else is known of a slot: the base's, then one for each write    the latest one that is old enough counts
@@ -38,7 +38,7 @@ class LiveState:
         self.base = base
         self.base_products, self.base_images = products, images
         self.died: Growing[np.int64] = Growing(np.full(products + ROWS, ALIVE, np.int64))
-        """The sequence number from which on a slot is not seen."""
+        """The number from which on a slot is not seen."""
         self.latest: Growing[np.int64] = Growing(np.arange(products + ROWS, dtype=np.int64))
         """The newest row of a slot."""
         self.counts: Growing[np.int8] = Growing(np.bincount(base.owners, minlength=products).astype(np.int8))
@@ -48,7 +48,7 @@ class LiveState:
         self.vectors: Growing[np.float32] = Growing(np.empty((IMAGES, base.dimension), np.float32))
         """The vectors that were written, normalised; the first one is vector number `base_images`."""
         self.born: Growing[np.int64] = Growing(np.empty(ROWS, np.int64))
-        """The sequence number of a row that was written; here and below the first one is row `base_products`."""
+        """The number of a row that was written; here and below the first one is row `base_products`."""
         self.before: Growing[np.int64] = Growing(np.empty(ROWS, np.int64))
         """The row of the same slot that a row replaced."""
         self.slots: Growing[np.int64] = Growing(np.empty(ROWS, np.int64))
@@ -64,14 +64,17 @@ class LiveState:
         """The slot of each id that was written to; None for one that was deleted."""
         self._group_numbers: dict[str, int] = {}
         self._next_group = int(base.table.groups.max(initial=-1)) + 1
-        self.start = Extent(seq, products, products, images, products, images, max_images=base.max_images)
+        self.start = Extent(0, seq, products, products, images, products, images, max_images=base.max_images)
 
     def apply(self, operations: Sequence[Operation], at: Extent) -> Extent:
         """Adds `operations`, which are those after `at`; returns how far a view of them reaches.
 
         Raises whatever memory and rows give cause to; `at` is as it was then.
         """
-        rows = [written(each, self.base.dimension) for each in operations if each.seq > at.seq]
+        return self.change([written(each, self.base.dimension) for each in operations if each.seq > at.seq], at)
+
+    def change(self, rows: Sequence[Written], at: Extent) -> Extent:
+        """As `apply`, of operations as values; of those that the log does not have `seq` is that of `at`."""
         if not rows:
             return at
         self._forget_after(at)
@@ -81,13 +84,13 @@ class LiveState:
         self.slot_of.update(step.slot_of)
         return step.extent
 
-    def rows_at(self, slots: NDArray[np.integer[Any]], seq: int) -> NDArray[np.int64]:
-        """The row of each of `slots` [N] that a view at `seq` sees."""
+    def rows_at(self, slots: NDArray[np.integer[Any]], number: int) -> NDArray[np.int64]:
+        """The row of each of `slots` [N] that a view at `number` sees."""
         rows: NDArray[np.int64] = self.latest.values[slots]
         born, before, first = self.born.values, self.before.values, self.base_products
         while True:
             places = np.maximum(rows - first, 0)
-            late = (rows >= first) & (born[places] > seq)
+            late = (rows >= first) & (born[places] > number)
             if not late.any():
                 return rows
             rows = np.where(late, before[places], rows)
@@ -136,6 +139,7 @@ class Step:
 
     def add(self, row: Written) -> None:
         """Adds one operation."""
+        self.extent = replace(self.extent, number=self.extent.number + 1, seq=row.seq)
         slot = self.slot_of[row.id] if row.id in self.slot_of else self._state.slot(row.id)
         if row.kind is not OpKind.UPDATE:
             self._end(row, slot)
@@ -143,7 +147,6 @@ class Step:
             self._begin(row)
         elif row.kind is OpKind.UPDATE and slot is not None:
             self._add_row(row, slot, int(self._state.latest.values[slot]))
-        self.extent = replace(self.extent, seq=row.seq)
 
     def _end(self, row: Written, slot: int | None) -> None:
         """The death of the slot that lived under the id."""
@@ -151,7 +154,7 @@ class Step:
         if slot is None:
             return
         state, extent = self._state, self.extent
-        state.died.set(slot, row.seq)
+        state.died.set(slot, extent.number)
         images = int(state.counts.values[slot])
         dead = {"dead_base": extent.dead_base + images}
         if slot >= state.base_products:
@@ -186,7 +189,7 @@ class Step:
         assert row.light is not None
         state, extent = self._state, self.extent
         place = extent.rows - state.base_products
-        state.born.put(place, np.array([row.seq]))
+        state.born.put(place, np.array([extent.number]))
         state.before.put(place, np.array([before]))
         state.slots.put(place, np.array([slot]))
         state.groups.put(place, np.array([state.group_number(row.product.item_group_id)]))

@@ -1,4 +1,4 @@
-"""What the ranking reads of the products of a state, as a view at one sequence number sees them.
+"""What the ranking reads of the products of a state, as a view at one number sees them.
 
 Satisfies `nearest.RankedProducts`: hits name slots, neighbours name rows.
 """
@@ -17,11 +17,11 @@ from sightline_server.index.products import order_by
 
 
 class LiveTable:
-    """The products of `state` at `seq`."""
+    """The products of `state` at `number`."""
 
-    def __init__(self, state: LiveState, seq: int) -> None:
+    def __init__(self, state: LiveState, number: int) -> None:
         self._state = state
-        self._seq = seq
+        self._number = number
 
     def id_order(self, slots: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
         """See `neighbours.IdOrder`."""
@@ -30,12 +30,12 @@ class LiveTable:
 
     def groups_of(self, products: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
         """See `nearest.RankedProducts`."""
-        return self._groups(self._state.rows_at(products, self._seq))
+        return self._groups(self._state.rows_at(products, self._number))
 
     def neighbours(self, nearest: Sequence[Sequence[Hit]]) -> list[list[Neighbour]]:
         """See `nearest.RankedProducts`."""
         slots = np.fromiter((hit.product for hits in nearest for hit in hits), np.int64)
-        rows = self._state.rows_at(slots, self._seq)
+        rows = self._state.rows_at(slots, self._number)
         facts = zip(rows.tolist(), self._ids(slots), self._labels(rows), self._groups(rows).tolist(), strict=True)
         return [[neighbour(hit, *next(facts)) for hit in hits] for hits in nearest]
 

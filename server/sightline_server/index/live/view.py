@@ -1,4 +1,4 @@
-"""A catalog at one sequence number, as a call sees it from its lease to its end.
+"""A catalog at one number, as a call sees it from its lease to its end.
 
 Rule: making one copies nothing. It reads arrays that grow while it lives, and never beyond its extent.
 """
@@ -80,7 +80,7 @@ class LiveView:
 
     @property
     def _table(self) -> LiveTable:
-        return LiveTable(self.state, self.extent.seq)
+        return LiveTable(self.state, self.extent.number)
 
     async def _select(self, wanted: Filter) -> Snapshot:
         selection = await asyncio.to_thread(selection_of, wanted, self.match, self.state, self.extent)

@@ -180,5 +180,5 @@ class LiveMachine(RuleBasedStateMachine):
 
 TestLiveModel = LiveMachine.TestCase
 TestLiveModel.settings = settings(
-    max_examples=12, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=6, stateful_step_count=10, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -1,0 +1,47 @@
+"""A rollback as the few changes that it makes to what is served.
+
+Rule: only where it is certain what is served: the content of the revision before the rollback, in the base on the disk.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from sightline_server.catalog.delta import single_rows
+from sightline_server.catalog.difference import difference
+from sightline_server.catalog.log import read_recorded
+from sightline_server.catalog.operations import KEY, Layout, Operation, OpKind
+from sightline_server.catalog.revisions import Revision, RevisionKind
+from sightline_server.index.live.written import Written, written
+
+
+def changes_to(path: Path, revision: Revision, seq: int, served: Revision, most: int) -> Sequence[Written] | None:
+    """The changes that turn the content after operation `seq`, on top of `served`, into that of a rollback.
+
+    `revision` is the rollback. None where they are more than `most`, or that is not certain. Raises `SightlineError`
+    of kind CONFIGURATION.
+    """
+    recorded = read_recorded(path)
+    after = [each for each in recorded.revisions if each.number <= revision.number]
+    newer = [each for each in after if each.number > served.number]
+    if len(after) < 2 or after[0].number != revision.number or after[1].seq != seq:
+        return None
+    if sum(each.kind is RevisionKind.ROLLBACK for each in newer) != 1 or revision.seq != seq:
+        return None
+    versions = after[1].base_version, after[0].base_version
+    if versions[0] is None or versions[1] is None:
+        return None
+    found = difference(path, versions[0], versions[1], most)
+    if found is None:
+        return None
+    return changes(found.removed, found.added.cast(recorded.layout.schema), recorded.layout, seq)
+
+
+def changes(removed: Sequence[str], added: pa.Table, layout: Layout, seq: int) -> Sequence[Written]:
+    """The changes that remove some products and add others."""
+    dimension = layout.schema.field(layout.heavy[-1]).type.value_type.list_size
+    rows = [Operation(seq, OpKind.UPSERT, row[KEY][0].as_py(), row) for row in single_rows(added)]
+    kept = {each.id for each in rows}
+    gone = [Operation(seq, OpKind.DELETE, row_id, None) for row_id in removed if row_id not in kept]
+    return [written(each, dimension) for each in (*gone, *rows)]
