@@ -73,7 +73,7 @@ check: env ## format, lint, types, import floors, generated code and requirement
 	$(BIN)/python -m scripts.dashboard --check
 	$(BIN)/python -m scripts.requirements --check
 	$(BIN)/python -m scripts.plain_english --check
-	cd protos && ../$(BIN)/buf lint
+	$(BIN)/python scripts/protos.py --lint
 
 format: env ## rewrite the code in its format
 	$(BIN)/ruff format .

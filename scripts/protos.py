@@ -1,40 +1,45 @@
 """Generates the Python contract from `protos/sightline/v1` into `protos/python`; the only way it is made.
 
 `python scripts/protos.py` writes; `--check` writes elsewhere, compares and exits 1 when the committed code is stale.
+`--lint` runs `buf lint` on what protoc read, because buf does not find the imports that pip installed.
 """
 
 import argparse
 import filecmp
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import grpc_tools
+from google.rpc import status_pb2
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 TARGET = PROTOS / "python"
 WELL_KNOWN = Path(grpc_tools.__file__).parent / "_proto"
+COMMON = Path(status_pb2.__file__).parent.parent.parent
+"""The folder of the protos of googleapis-common-protos, as pip installed them."""
 HAND_WRITTEN = {"py.typed", "__init__.py"}
+
+
+def protoc_on_all(*options: str) -> None:
+    """Runs protoc on every `.proto` below `PROTOS`."""
+    sources = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.glob("sightline/**/*.proto"))
+    if protoc.main(["protoc", f"-I{PROTOS}", f"-I{WELL_KNOWN}", f"-I{COMMON}", *options, *sources]) != 0:
+        sys.exit("protoc failed")
 
 
 def generate(target: Path) -> None:
     """Writes messages, stubs and their types for every `.proto` below `PROTOS` into `target`."""
-    sources = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.glob("sightline/**/*.proto"))
-    arguments = [
-        "protoc",
-        f"-I{PROTOS}",
-        f"-I{WELL_KNOWN}",
+    protoc_on_all(
         f"--python_out={target}",
         f"--pyi_out={target}",
         f"--grpc_python_out={target}",
         f"--plugin=protoc-gen-mypy_grpc={Path(sys.executable).parent / 'protoc-gen-mypy_grpc'}",
         f"--mypy_grpc_out=quiet:{target}",
-        *sources,
-    ]
-    if protoc.main(arguments) != 0:
-        sys.exit("protoc failed")
+    )
     for path in target.rglob("*_pb2_grpc.py"):
         # A proto without a service gives a module of nothing but imports.
         if "class " not in path.read_text():
@@ -68,6 +73,16 @@ def check() -> int:
     return 0
 
 
+def lint() -> int:
+    """Checks the contract by the rules of `buf.yaml`; returns the exit code."""
+    with tempfile.TemporaryDirectory() as name:
+        described = Path(name) / "contract.binpb"
+        protoc_on_all("--include_imports", "--include_source_info", f"--descriptor_set_out={described}")
+        buf = Path(sys.executable).parent / "buf"
+        command = [str(buf), "lint", str(described), "--config", str(PROTOS / "buf.yaml"), "--path", "sightline"]
+        return subprocess.run(command, check=False).returncode
+
+
 def write() -> int:
     """Replaces the committed generation; returns the exit code."""
     for path in generated(TARGET):
@@ -80,4 +95,8 @@ def write() -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
-    sys.exit(check() if parser.parse_args().check else write())
+    parser.add_argument("--lint", action="store_true", help="check the contract by the rules of buf.yaml")
+    options = parser.parse_args()
+    if options.lint:
+        sys.exit(lint())
+    sys.exit(check() if options.check else write())

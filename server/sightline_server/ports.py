@@ -3,6 +3,7 @@
 Rule: Protocols only. The implementations are in `triton/`, `embedded/`, `index/` and `telemetry/`; `app/` joins them.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,13 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.access.catalog_pass import CatalogPass
+from sightline_server.domain.catalog_rows import CatalogRow, ProductUpdate, StoredProduct
 from sightline_server.domain.catalogs import Capability
 from sightline_server.domain.checks import Check
 from sightline_server.domain.filters import AppliedFilter, Filter
 from sightline_server.domain.items import Neighbour, Product
 from sightline_server.domain.living import LivingFigures, WriteRefusal
-from sightline_server.domain.models import AnyRole, Role, SpecT
+from sightline_server.domain.models import AnyRole, EmbedderSpec, Role, SpecT
 from sightline_server.domain.probes import Probes
+from sightline_server.domain.revisions import Receipt, Revision
+from sightline_server.domain.writes import PLAIN, WriteTerms
 from sightline_server.process_identity import ProcessIdentity
 
 Clock = Callable[[], float]
@@ -218,3 +222,71 @@ class Catalogs(Protocol):
 
         Raises `SightlineError` of kind UNKNOWN_CATALOG.
         """
+
+
+class CatalogWriter(Protocol):
+    """The only writer of one catalog, for the event loop. Calls of many callers are written in groups.
+
+    A receipt means that the write is on the disk and in every later search. A caller that is cancelled while it waits
+    does not undo its write. All methods that wait raise `SightlineError`: OVERLOADED while the queue stays full or the
+    disk is full, STOPPING once the writer stops, INDEX_UNAVAILABLE when the catalog can no longer be written.
+    """
+
+    @property
+    def name(self) -> str:
+        """The catalog's name, as requests give it."""
+
+    @property
+    def embedder(self) -> EmbedderSpec:
+        """The embedder that makes its vectors."""
+
+    @property
+    def pending(self) -> int:
+        """Acknowledged operations that are not yet in a revision."""
+
+    @property
+    def revisions(self) -> tuple[Revision, ...]:
+        """All revisions, the newest first."""
+
+    async def upsert(
+        self, rows: Sequence[CatalogRow], request_id: str = "", *, terms: WriteTerms = PLAIN, deadline: float = math.inf
+    ) -> Receipt:
+        """Adds products or replaces those of the same id: all of them, or none when this raises.
+
+        A `request_id` that was written before returns its first receipt, marked as repeated. `deadline` is the instant
+        of the loop's clock until which the call waits for room in the queue. Raises `SightlineError` of kind
+        INVALID_REQUEST that names the product and what is wrong with it.
+        """
+
+    async def update(
+        self,
+        updates: Sequence[ProductUpdate],
+        request_id: str = "",
+        *,
+        terms: WriteTerms = PLAIN,
+        deadline: float = math.inf,
+    ) -> Receipt:
+        """Changes fields of products; their images and embeddings stay. As `upsert`."""
+
+    async def delete(
+        self, ids: Sequence[str], request_id: str = "", *, terms: WriteTerms = PLAIN, deadline: float = math.inf
+    ) -> Receipt:
+        """Removes products. As `upsert`."""
+
+    async def checkpoint(self, note: str = "") -> Revision:
+        """Makes a revision of everything that was acknowledged; returns the current one when nothing was."""
+
+    async def activate(self, number: int, note: str = "") -> Revision:
+        """Makes the content equal to that of revision `number`, which is a new revision.
+
+        Raises `SightlineError` of kind INVALID_REQUEST for a revision that is not there or whose content was removed.
+        """
+
+    async def get(self, product_id: str) -> StoredProduct | None:
+        """The product as it is after all acknowledged writes; None where there is none."""
+
+    async def list(self, after: str, limit: int) -> tuple[StoredProduct, ...]:
+        """At most `limit` products whose ids come after `after`, in the order of the ids' UTF-8 bytes."""
+
+    async def count(self) -> int:
+        """The number of products."""

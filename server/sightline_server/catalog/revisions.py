@@ -5,44 +5,10 @@ Rule: a revision is ordered by its number, never by its time, because a clock ca
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
-
-class RevisionKind(Enum):
-    """The reason for a revision."""
-
-    BUILD = "build"
-    CHECKPOINT = "checkpoint"
-    ROLLBACK = "rollback"
-
-
-@dataclass(frozen=True, slots=True)
-class Revision:
-    """One revision: the version of the base that holds it, the last sequence number in it, and its content's facts.
-
-    `items` is the number of vectors, `most_items` a bound for one row. `base_version` is None once its content was
-    removed. `created_at` is an ISO 8601 time.
-    """
-
-    number: int
-    base_version: int | None
-    seq: int
-    digest: str
-    rows: int
-    items: int
-    most_items: int
-    created_at: str
-    kind: RevisionKind
-    note: str = ""
-    actor: str = ""
-
-    @property
-    def name(self) -> str:
-        """The number and the first digits of the digest, as answers and metrics show it."""
-        return f"{self.number}-{self.digest[:12]}"
-
+from sightline_server.domain.revisions import Revision as Revision
+from sightline_server.domain.revisions import RevisionKind as RevisionKind
 
 INSERT = "INSERT INTO revisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 SELECT = """

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sightline_server.catalog.base import UNREADABLE, panics, reason_of
+from sightline_server.domain.revisions import Receipt as Receipt
 from sightline_server.errors import ErrorKind, SightlineError
 
 
@@ -15,17 +16,6 @@ class CheckpointPolicy:
 
     operations: int = 50_000
     row_bytes: int = 256 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The outcome of a group: `seqs` has the sequence number of each write, or 0 where there was no such row.
-
-    `repeated` says that a request of this id had been written before; nothing was written again.
-    """
-
-    seqs: tuple[int, ...]
-    repeated: bool = False
 
 
 @contextmanager

@@ -4,8 +4,7 @@ Rule: a product that cannot be stored is refused before anything of its group is
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,25 +16,16 @@ from sightline_server.catalog.operations import Delete, Update, Upsert, Write
 from sightline_server.catalog.revisions import Revision
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.catalog.writing import Receipt
+from sightline_server.domain.catalog_rows import ProductUpdate as ProductUpdate
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.adopting import adopt
 from sightline_server.index.catalog import NORM_TOLERANCE
-from sightline_server.index.schema import MAX_IMAGES, CatalogRow, Price, embedder_mismatch, living_facts, to_table
+from sightline_server.index.schema import MAX_IMAGES, CatalogRow, embedder_mismatch, living_facts, to_table
 
 UPDATABLE = ("title", "brand", "category", "availability", "link", "item_group_id", "gtin")
 """Texts of a product that can be changed without its images."""
 NO_COUNTS = {"products": 0, "vectors": 0, "max_images": 0, "content_sha256": "", "built_at": ""}
-
-
-@dataclass(frozen=True, slots=True)
-class ProductUpdate:
-    """New values of a product's fields; what is not named stays. `price` replaces both the text and the amount."""
-
-    id: str
-    texts: Mapping[str, str]
-    price: Price | None = None
-    attributes: Mapping[str, str] | None = None
 
 
 class LivingCatalog:

@@ -7,14 +7,14 @@ commit together with the rows, so that no reader can see vectors and take them f
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from sightline_server.domain.items import Product
+from sightline_server.domain.catalog_rows import CatalogRow as CatalogRow
+from sightline_server.domain.catalog_rows import Price as Price
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.domain.preprocess import EMBEDDER_PREPROCESS, parse_preprocess
 from sightline_server.errors import ErrorKind, SightlineError
@@ -42,27 +42,6 @@ PLAIN_FACTS = ("format", "products", "vectors", "max_images", "content_sha256", 
 EMBEDDER_FACTS = ("name", "version", "height", "width", "dimension", "sha256")
 PRICE_TYPE = pa.decimal128(18, 4)
 IMAGES_TYPE = pa.list_(pa.field("item", pa.string(), nullable=False))
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """An amount of money: at most 14 digits before the point and 4 after it, and an ISO 4217 code."""
-
-    amount: Decimal
-    currency: str
-
-    def __str__(self) -> str:
-        return f"{self.amount} {self.currency}"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CatalogRow:
-    """A product with its images: `embeddings` is float32 [len(images),D], L2-normalised; 1 to 20 images."""
-
-    product: Product
-    price: Price | None
-    images: tuple[str, ...]
-    embeddings: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,50 @@
+"""The outcome of writes to a catalog: the receipt of a group, and the revisions that it can go back to."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The outcome of a group: `seqs` has the sequence number of each write, or 0 where there was no such row, or -1
+    where the row had another etag than the caller stated.
+
+    `repeated` says that a request of this id had been written before; nothing was written again.
+    """
+
+    seqs: tuple[int, ...]
+    repeated: bool = False
+
+
+class RevisionKind(Enum):
+    """The reason for a revision."""
+
+    BUILD = "build"
+    CHECKPOINT = "checkpoint"
+    ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One revision: the version of the base that holds it, the last sequence number in it, and its content's facts.
+
+    `items` is the number of vectors, `most_items` a bound for one row. `base_version` is None once its content was
+    removed. `created_at` is an ISO 8601 time.
+    """
+
+    number: int
+    base_version: int | None
+    seq: int
+    digest: str
+    rows: int
+    items: int
+    most_items: int
+    created_at: str
+    kind: RevisionKind
+    note: str = ""
+    actor: str = ""
+
+    @property
+    def name(self) -> str:
+        """The number and the first digits of the digest, as answers and metrics show it."""
+        return f"{self.number}-{self.digest[:12]}"
