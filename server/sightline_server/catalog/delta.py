@@ -5,7 +5,7 @@ Rule: a version is born at the sequence number of its operation and dies at that
 removed, so a reader of an earlier number is not disturbed by writers.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -69,6 +69,11 @@ class Delta:
     def touches(self, row_id: str) -> bool:
         """Returns whether an operation concerns row `row_id`."""
         return row_id in self._base_deaths
+
+    @property
+    def touched(self) -> Collection[str]:
+        """The ids of all operations."""
+        return self._base_deaths.keys()
 
     def latest(self, row_id: str) -> Version | None:
         """The version of `row_id` that lives; None for a deleted row and for one that only the base has."""

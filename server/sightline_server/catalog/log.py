@@ -7,7 +7,7 @@ version and drops the operations that are in it.
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from sightline_server.catalog import revisions
+from sightline_server.catalog.grouping import NewRequest, other_content
 from sightline_server.catalog.log_file import (
     FORMAT,
     TABLES,
@@ -93,18 +94,15 @@ class Log:
         if row is None:
             return None
         if row[0] != fingerprint:
-            message = f"request id {request_id!r} was used before for other content; choose a new request id"
-            raise SightlineError(ErrorKind.INVALID_REQUEST, message, field="request_id")
+            raise other_content()
         return tuple(json.loads(row[1]))
 
-    def append(
-        self, operations: Sequence[Operation], request_id: str = "", fingerprint: bytes = b"", seqs: Sequence[int] = ()
-    ) -> None:
+    def append(self, operations: Sequence[Operation], requests: Iterable[NewRequest] = ()) -> None:
         """Writes a group: all of it is on the disk when this returns, or none of it will ever be read."""
         with self.transaction():
             self._connection.executemany("INSERT INTO ops VALUES (?, ?, ?, ?, ?)", map(stored, operations))
-            if request_id:
-                values = (request_id, fingerprint, json.dumps(list(seqs)))
+            for request in requests:
+                values = (request.request_id, request.mark, json.dumps(list(request.seqs)))
                 cursor = self._connection.execute(
                     "INSERT INTO requests (request_id, fingerprint, seqs) VALUES (?, ?, ?)", values
                 )

@@ -9,9 +9,13 @@ from typing import Any
 import pyarrow as pa
 
 from sightline_server.catalog.base import Base
-from sightline_server.catalog.delta import Delta
+from sightline_server.catalog.current import Current, etag_of
+from sightline_server.catalog.delta import Delta, joined
 from sightline_server.catalog.operations import KEY, Layout, Operation, OpKind, Update, Upsert, Write
 from sightline_server.errors import ErrorKind, SightlineError
+
+State = tuple[int, dict[str, pa.RecordBatch | None]]
+"""The number of operations of a group, and the rows that they make."""
 
 
 class Pending:
@@ -24,6 +28,7 @@ class Pending:
         self._base = base
         self._last_seq = last_seq
         self._light: dict[str, pa.RecordBatch | None] = {}
+        self._stored = Current(layout, delta, base)
 
     def add(self, write: Write) -> int:
         """Adds a write; returns its sequence number, or 0 where there is no such row.
@@ -40,6 +45,26 @@ class Pending:
         if isinstance(write, Update):
             return self._append(OpKind.UPDATE, write.id, self._changed(before, write))
         return self._append(OpKind.DELETE, write.id, None)
+
+    def state(self) -> State:
+        """What `revert` goes back to."""
+        return len(self.operations), dict(self._light)
+
+    def revert(self, state: State) -> None:
+        """Drops the writes that were added after `state`."""
+        del self.operations[state[0] :]
+        self._light = state[1]
+
+    def etag(self, row_id: str) -> str:
+        """The etag of row `row_id` after the writes of the group so far; empty where there is no such row."""
+        light = self._light.get(row_id)
+        if row_id not in self._light:
+            stored = self._stored.row(row_id)
+            return "" if stored is None else etag_of(stored)
+        if light is None:
+            return ""
+        heavy = next((each.row for each in reversed(self.operations) if whole(each, row_id)), self._stored.row(row_id))
+        return etag_of(joined(light, heavy, self._layout)) if heavy is not None else ""
 
     def _append(self, kind: OpKind, row_id: str, row: pa.RecordBatch | None) -> int:
         seq = self._last_seq + len(self.operations) + 1
@@ -68,6 +93,11 @@ class Pending:
             return pa.RecordBatch.from_pylist([{**values, **update.changes}], schema=light)
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise invalid(f"the new values of {update.id!r} do not fit their columns: {error}") from error
+
+
+def whole(operation: Operation, row_id: str) -> bool:
+    """Returns whether `operation` writes all columns of row `row_id`."""
+    return operation.kind is OpKind.UPSERT and operation.id == row_id
 
 
 def invalid(message: str) -> SightlineError:

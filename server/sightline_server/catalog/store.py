@@ -19,12 +19,14 @@ import pyarrow as pa
 
 from sightline_server.catalog.base import MAX_FRAGMENTS, Base
 from sightline_server.catalog.checkpoint import checkpoint_of
+from sightline_server.catalog.current import Current
 from sightline_server.catalog.delta import Delta, View, materialised
 from sightline_server.catalog.durable import NewFiles
+from sightline_server.catalog.grouping import Group, Outcome, WriteRequest
 from sightline_server.catalog.lock import WriterLock
 from sightline_server.catalog.log import Log
 from sightline_server.catalog.log_file import require_log
-from sightline_server.catalog.operations import Layout, Operation, Write, fingerprint
+from sightline_server.catalog.operations import Layout, Operation, Write
 from sightline_server.catalog.pending import Pending
 from sightline_server.catalog.published import Published
 from sightline_server.catalog.publisher import Publisher
@@ -133,22 +135,38 @@ class CatalogStore:
         `SightlineError`: INVALID_REQUEST for rows of other columns, OVERLOADED for a full disk, INDEX_UNAVAILABLE
         for writes that are on the disk and could not be published yet.
         """
+        (outcome,) = self.write_group([WriteRequest(writes, request_id)])
+        if isinstance(outcome, SightlineError):
+            raise outcome
+        return outcome
+
+    def write_group(self, requests: Sequence[WriteRequest]) -> list[Outcome]:
+        """Writes requests in one transaction. One that cannot be written has its error; it does not affect the others.
+
+        Raises `SightlineError` as `write` for what concerns all of them; none of them is written then, or all are
+        where they could not be published.
+        """
         with self._turn:
             self._settle()
-            mark = fingerprint(writes) if request_id else b""
-            if request_id and (known := self._log.known_request(request_id, mark)) is not None:
-                return Receipt(known, repeated=True)
             pending = Pending(self._layout, self._delta, self._base, self._last_seq)
-            seqs = tuple(pending.add(write) for write in writes)
-            if pending.operations or request_id:
-                self._log.append(pending.operations, request_id, mark, seqs)
+            group = Group(pending, self._log.known_request)
+            outcomes = [group.add(request) for request in requests]
+            if pending.operations or group.requests:
+                self._log.append(pending.operations, group.requests.values())
             for operation in pending.operations:
                 self._delta.apply(operation)
                 self._pending_bytes += operation.row.nbytes if operation.row is not None else 0
             self._last_seq += len(pending.operations)
             self._publisher.add(pending.operations)
             self._publisher.publish(self._revisions)
-            return Receipt(seqs)
+            return outcomes
+
+    @contextmanager
+    def current(self) -> Iterator[Current]:
+        """The rows as they are now; writers wait until the block ends."""
+        with self._turn:
+            self._settle()
+            yield Current(self._layout, self._delta, self._base)
 
     def view(self, seq: int) -> View:
         """The operations since the last checkpoint as a reader at `seq` sees them.
