@@ -23,6 +23,12 @@ CODES: dict[ErrorKind, grpc.StatusCode] = {
     ErrorKind.INVALID_REQUEST: grpc.StatusCode.INVALID_ARGUMENT,
     ErrorKind.LIMIT_EXCEEDED: grpc.StatusCode.INVALID_ARGUMENT,
     ErrorKind.UNKNOWN_CATALOG: grpc.StatusCode.NOT_FOUND,
+    ErrorKind.UNKNOWN_PRODUCT: grpc.StatusCode.NOT_FOUND,
+    ErrorKind.UNKNOWN_REVISION: grpc.StatusCode.NOT_FOUND,
+    ErrorKind.REVISION_REMOVED: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorKind.CATALOG_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
+    ErrorKind.CATALOG_NOT_EMPTY: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorKind.ETAG_MISMATCH: grpc.StatusCode.ABORTED,
     ErrorKind.NOT_BUILT: grpc.StatusCode.UNIMPLEMENTED,
     ErrorKind.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
     ErrorKind.PERMISSION_DENIED: grpc.StatusCode.PERMISSION_DENIED,
@@ -36,6 +42,13 @@ CODES: dict[ErrorKind, grpc.StatusCode] = {
     ErrorKind.CONFIGURATION: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorKind.INTERNAL: grpc.StatusCode.INTERNAL,
 }
+
+RESOURCES = {
+    ErrorKind.UNKNOWN_CATALOG: "catalog",
+    ErrorKind.UNKNOWN_PRODUCT: "product",
+    ErrorKind.UNKNOWN_REVISION: "revision",
+}
+"""The type of the resource that an error says is not there."""
 
 RETRIED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
@@ -69,8 +82,8 @@ def to_status(error: SightlineError, request_id: str) -> Status:
     if code is grpc.StatusCode.INVALID_ARGUMENT:
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    if error.kind is ErrorKind.UNKNOWN_CATALOG:
-        details.append(error_details_pb2.ResourceInfo(resource_type="catalog", description=error.message))
+    if error.kind in RESOURCES:
+        details.append(error_details_pb2.ResourceInfo(resource_type=RESOURCES[error.kind], description=error.message))
     if code in RETRIED:
         details.append(retry_info(DEFAULT_RETRY_S if error.retry_after_s is None else error.retry_after_s))
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:

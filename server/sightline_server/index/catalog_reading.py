@@ -1,0 +1,70 @@
+"""The products of a catalog that is written, as they are after all acknowledged writes.
+
+Rule: writers wait only while rows are taken; ids are sorted outside of that, once for each version of the base.
+"""
+
+import json
+from bisect import bisect_right
+from collections.abc import Iterator
+from heapq import merge
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+
+from sightline_server.catalog.current import Current, etag_of
+from sightline_server.catalog.store import CatalogStore
+from sightline_server.domain.catalog_rows import StoredProduct
+from sightline_server.domain.items import Product
+from sightline_server.index.schema import DISPLAY_COLUMNS
+
+
+class CatalogReading:
+    """Reads through the store of the writer. Blocking; one thread at a time."""
+
+    def __init__(self, store: CatalogStore) -> None:
+        self._store = store
+        self._base_ids: dict[str, int] = {}
+        self._sorted: list[str] = []
+
+    def get(self, product_id: str) -> StoredProduct | None:
+        """The product of `product_id`; None where there is none."""
+        with self._store.current() as current:
+            row = current.row(product_id)
+        return None if row is None else stored_product(row)
+
+    def page(self, after: str, limit: int) -> tuple[StoredProduct, ...]:
+        """At most `limit` products whose ids come after `after`, by id."""
+        self._sort()
+        with self._store.current() as current:
+            rows = [current.row(product_id) for product_id in islice(self._ids(current, after), limit)]
+        return tuple(stored_product(row) for row in rows if row is not None)
+
+    def count(self) -> int:
+        """The number of products."""
+        with self._store.current() as current:
+            return current.count()
+
+    def _sort(self) -> None:
+        with self._store.current() as current:
+            ids = current.base_ids()
+        if ids is not self._base_ids:
+            self._base_ids, self._sorted = ids, sorted(ids)
+
+    def _ids(self, current: Current, after: str) -> Iterator[str]:
+        """The ids after `after`, in order. Text is compared by code points, which is the order of its UTF-8 bytes."""
+        if current.base_ids() is not self._base_ids:  # a checkpoint came in between
+            self._base_ids = current.base_ids()
+            self._sorted = sorted(self._base_ids)
+        changed = dict(current.changed())
+        new = sorted(product_id for product_id, alive in changed.items() if alive and product_id > after)
+        start = bisect_right(self._sorted, after)
+        old = (self._sorted[place] for place in range(start, len(self._sorted)))
+        return merge((product_id for product_id in old if product_id not in changed), new)
+
+
+def stored_product(row: pa.RecordBatch) -> StoredProduct:
+    """The product of one whole row."""
+    values: dict[str, Any] = {name: row[name][0].as_py() or "" for name in DISPLAY_COLUMNS}
+    values["attributes"] = json.loads(values["attributes"]) if values["attributes"] else {}
+    return StoredProduct(Product(**values), tuple(row["images"][0].as_py()), etag_of(row))

@@ -1,0 +1,273 @@
+"""The writer of a catalog for many callers: groups, one bad call, request ids, etags, queue, checkpoints and stop."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sightline_server.catalog.grouping import Outcome, WriteRequest
+from sightline_server.catalog.log import Log
+from sightline_server.catalog.store import CatalogStore
+from sightline_server.domain.catalog_rows import ProductUpdate
+from sightline_server.domain.living import Unobserved
+from sightline_server.domain.revisions import Receipt
+from sightline_server.domain.writes import MISSING, STALE, WriteTerms
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.catalog_writer import GroupWriter
+from sightline_server.index.living import LivingCatalog
+from sightline_server.index.write_queue import Bounds, Entry, WriteQueue
+from tests.support.catalogs import row, unit_vectors, write_catalog
+
+
+class CountingStore(CatalogStore):
+    """The store, with the requests of each group."""
+
+    groups: list[int]
+
+    def write_group(self, requests: Sequence[WriteRequest]) -> list[Outcome]:
+        self.groups.append(len(requests))
+        return super().write_group(requests)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    write_catalog(tmp_path / "shop", [row(f"p{n}", unit_vectors(1, n), title=f"title {n}") for n in range(5)])
+    return tmp_path / "shop"
+
+
+@pytest.fixture
+async def writer(shop: Path) -> AsyncIterator[GroupWriter]:
+    store = CountingStore(shop)
+    store.groups = []
+    with LivingCatalog(shop, store=store) as living:
+        writer = GroupWriter("shop", living, clock=time.monotonic)
+        writer.start()
+        yield writer
+        await writer.close()
+
+
+def groups(writer: GroupWriter) -> list[int]:
+    store = writer._living.store
+    assert isinstance(store, CountingStore)
+    return store.groups
+
+
+async def test_calls_of_many_callers_are_written_in_few_groups(writer: GroupWriter) -> None:
+    receipts = await asyncio.gather(*(writer.upsert([row(f"n{n}", unit_vectors(1, n))]) for n in range(300)))
+    assert sorted(seq for receipt in receipts for seq in receipt.seqs) == list(range(1, 301))
+    assert len(groups(writer)) <= 4
+    assert max(groups(writer)) <= 256
+    assert await writer.count() == 305
+
+
+async def test_a_bad_call_fails_alone(writer: GroupWriter) -> None:
+    bad = np.full((1, 8), np.nan, np.float32)
+    outcomes = await asyncio.gather(
+        writer.upsert([row("a", unit_vectors(1))], "one"),
+        writer.upsert([row("b", unit_vectors(1)), row("c", bad)], "two"),
+        writer.upsert([row("d", unit_vectors(1))], "three"),
+        writer.update([ProductUpdate("p1", {"title": "new"})], "four"),
+        return_exceptions=True,
+    )
+    assert [type(each) for each in outcomes] == [Receipt, SightlineError, Receipt, Receipt]
+    assert isinstance(outcomes[1], SightlineError)
+    assert outcomes[1].kind is ErrorKind.INVALID_REQUEST
+    assert [await writer.get(name) is not None for name in "abcd"] == [True, False, False, True]
+    assert not (await writer.upsert([row("b", unit_vectors(1))], "two")).repeated
+
+
+async def test_a_request_id_is_written_once_within_a_group_and_later(writer: GroupWriter) -> None:
+    first, second = await asyncio.gather(*(writer.upsert([row("a", unit_vectors(1))], "one") for _ in range(2)))
+    assert (first.repeated, second.repeated, first.seqs) == (False, True, second.seqs)
+    assert (await writer.upsert([row("a", unit_vectors(1))], "one")).seqs == first.seqs
+    with pytest.raises(SightlineError, match="used before for other content"):
+        await writer.upsert([row("a", unit_vectors(1, 7))], "one")
+    assert writer.pending == 1
+
+
+async def test_a_mark_stands_for_the_content_of_a_request(writer: GroupWriter) -> None:
+    await writer.upsert([row("a", unit_vectors(1))], "one", terms=WriteTerms(mark=b"same"))
+    again = await writer.upsert([row("a", unit_vectors(1, 9))], "one", terms=WriteTerms(mark=b"same"))
+    assert again.repeated
+    assert writer.pending == 1
+
+
+async def test_an_etag_that_is_stale_keeps_the_write_out(writer: GroupWriter) -> None:
+    stored = await writer.get("p1")
+    assert stored is not None
+    terms = WriteTerms(etags={"p1": stored.etag})
+    written = await writer.update([ProductUpdate("p1", {"title": "new"})], terms=terms)
+    stale = await writer.update([ProductUpdate("p1", {"title": "newer"})], terms=terms)
+    gone = await writer.delete(["p1", "p2", "nobody"], terms=terms)
+    assert written.seqs[0] > 0
+    assert stale.seqs == (STALE,)
+    assert (gone.seqs[0], gone.seqs[2]) == (STALE, MISSING)
+    now = await writer.get("p1")
+    assert now is not None
+    assert (now.product.title, now.etag != stored.etag) == ("new", True)
+
+
+async def test_etags_are_checked_in_the_order_of_a_group(writer: GroupWriter) -> None:
+    stored = await writer.get("p1")
+    assert stored is not None
+    terms = WriteTerms(etags={"p1": stored.etag})
+    updates = [writer.update([ProductUpdate("p1", {"title": f"title {n}"})], terms=terms) for n in (7, 8)]
+    first, second = await asyncio.gather(*updates)
+    assert first.seqs[0] > 0
+    assert second.seqs == (STALE,)
+
+
+async def test_etags_stay_the_same_over_a_checkpoint(writer: GroupWriter) -> None:
+    await writer.update([ProductUpdate("p1", {"title": "new"}, attributes={"size": "1"})])
+    before = await writer.list("", 10)
+    await writer.checkpoint()
+    assert await writer.list("", 10) == before
+    assert len({each.etag for each in before}) == 5
+
+
+async def test_a_dry_run_writes_nothing(writer: GroupWriter) -> None:
+    terms = WriteTerms(dry_run=True)
+    assert (await writer.upsert([row("a", unit_vectors(1))], "one", terms=terms)).seqs[0] > 0
+    assert (await writer.delete(["nobody"], terms=terms)).seqs == (MISSING,)
+    assert writer.pending == 0
+    assert await writer.get("a") is None
+    assert not (await writer.upsert([row("a", unit_vectors(1))], "one")).repeated
+
+
+async def test_pages_list_each_product_once_in_order(writer: GroupWriter) -> None:
+    await writer.upsert([row(name, unit_vectors(1)) for name in ("a/b", "p10", "ä", "z")])
+    await writer.delete(["p2"])
+    listed, after = list[str](), ""
+    while page := await writer.list(after, 3):
+        listed += [each.product.id for each in page]
+        after = listed[-1]
+        await writer.checkpoint()
+    assert listed == ["a/b", "p0", "p1", "p10", "p3", "p4", "z", "ä"]
+    assert await writer.count() == len(listed)
+
+
+async def test_a_caller_that_leaves_affects_nobody(writer: GroupWriter) -> None:
+    tasks = [asyncio.create_task(writer.upsert([row(f"n{n}", unit_vectors(1))])) for n in range(20)]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(each) for each in outcomes[1::2]] == [Receipt] * 10
+    assert [await writer.get(f"n{n}") is not None for n in range(1, 20, 2)] == [True] * 10
+
+
+async def test_a_rollback_brings_the_content_back(writer: GroupWriter) -> None:
+    before = await writer.list("", 10)
+    await writer.delete(["p1", "p3"])
+    revision = await writer.activate(1, "undo")
+    assert (revision.note, revision.digest) == ("undo", writer.revisions[-1].digest)
+    assert await writer.list("", 10) == before
+    with pytest.raises(SightlineError) as caught:
+        await writer.activate(77)
+    assert caught.value.kind is ErrorKind.INVALID_REQUEST
+
+
+async def test_a_full_disk_is_a_clear_refusal_and_the_writer_goes_on(
+    writer: GroupWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise SightlineError(ErrorKind.OVERLOADED, "cannot write /secret/log.sqlite: the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Log, "append", full)
+        outcomes = await asyncio.gather(
+            *(writer.upsert([row(f"n{n}", unit_vectors(1))], f"r{n}") for n in range(3)), return_exceptions=True
+        )
+    for each in outcomes:
+        assert isinstance(each, SightlineError)
+        assert (each.kind, each.metadata["limit"], "/secret" in each.message) == (ErrorKind.OVERLOADED, "disk", False)
+    assert not (await writer.upsert([row("n1", unit_vectors(1))], "r1")).repeated
+
+
+async def test_an_unknown_error_of_one_call_costs_that_call_only(
+    writer: GroupWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = Log.append
+
+    def picky(log: Log, operations: Sequence[object], requests: object = ()) -> None:
+        if any(getattr(each, "id", "") == "bad" for each in operations):
+            raise RuntimeError("odd")
+        append(log, operations, requests)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Log, "append", picky)
+    outcomes = await asyncio.gather(
+        *(writer.upsert([row(name, unit_vectors(1))]) for name in ("a", "bad", "c")), return_exceptions=True
+    )
+    assert [type(each) for each in outcomes] == [Receipt, SightlineError, Receipt]
+    assert [await writer.get(name) is not None for name in ("a", "bad", "c")] == [True, False, True]
+
+
+async def test_a_stop_writes_what_waits_and_makes_a_checkpoint(shop: Path) -> None:
+    with LivingCatalog(shop) as living:
+        writer = GroupWriter("shop", living, clock=time.monotonic)
+        writer.start()
+        tasks = [asyncio.create_task(writer.upsert([row(f"n{n}", unit_vectors(1))])) for n in range(50)]
+        await asyncio.sleep(0)
+        await writer.close()
+        assert all(receipt.seqs[0] > 0 for receipt in await asyncio.gather(*tasks))
+        assert living.store.pending == 0
+        with pytest.raises(SightlineError) as caught:
+            await writer.delete(["p1"])
+        assert caught.value.kind is ErrorKind.STOPPING
+    with LivingCatalog(shop) as living:
+        assert living.store.revisions[0].rows == 55
+
+
+async def test_checkpoints_are_made_in_their_time(shop: Path) -> None:
+    made = asyncio.Event()
+
+    class Watched(Unobserved):
+        def checkpointed(self, catalog: str, seconds: float, revision: str) -> None:
+            made.set()
+
+    with LivingCatalog(shop) as living:
+        writer = GroupWriter("shop", living, clock=time.monotonic, checkpoint_s=0.05, observer=Watched())
+        writer.start()
+        await writer.delete(["p1"])
+        await made.wait()
+        await writer.close()
+        assert len(living.store.revisions) == 2
+
+
+async def test_a_write_waits_for_room_and_is_refused_at_its_deadline() -> None:
+    queue, loop = WriteQueue(Bounds(2, 1000)), asyncio.get_running_loop()
+    await queue.put(Entry(list, 2, 10))
+    with pytest.raises(SightlineError, match="too many writes") as caught:
+        await queue.put(Entry(list, 1, 10), loop.time() + 0.02)
+    assert (caught.value.kind, caught.value.metadata["limit"]) == (ErrorKind.OVERLOADED, "catalog_queue")
+    order: list[str] = []
+
+    async def put(name: str, operations: int) -> None:
+        await queue.put(Entry(list, operations, 10))
+        order.append(name)
+
+    waiting = [asyncio.create_task(put(name, operations)) for name, operations in (("a", 2), ("left", 1), ("b", 1))]
+    await asyncio.sleep(0)
+    waiting[1].cancel()
+    with suppress(asyncio.CancelledError):
+        await waiting[1]
+    assert len(queue.take()) == 1
+    await waiting[0]
+    assert len(queue.take()) == 1
+    await waiting[2]
+    assert order == ["a", "b"]
+
+
+async def test_a_closed_queue_refuses_those_that_wait() -> None:
+    queue = WriteQueue(Bounds(1, 1000))
+    await queue.put(Entry(list, 1, 10))
+    waiting = [asyncio.create_task(queue.put(Entry(list, 1, 10))) for _ in range(3)]
+    await asyncio.sleep(0)
+    queue.close()
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [each.kind for each in outcomes if isinstance(each, SightlineError)] == [ErrorKind.STOPPING] * 3
+    assert len(queue.take()) == 1
