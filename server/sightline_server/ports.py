@@ -224,6 +224,17 @@ class Catalogs(Protocol):
         """
 
 
+class ImageEmbedder(Protocol):
+    """Embeds catalog images while the server serves; searches go first."""
+
+    async def embed(self, images: Sequence[bytes], *, deadline: float) -> NDArray[np.float32]:
+        """The embeddings float32 [len(images),D] of encoded images, L2-normalised, as a catalog build makes them.
+
+        Raises `SightlineError`: INVALID_IMAGE with the position of the image as its field, such as `images[2]`, and
+        the engine's own kinds.
+        """
+
+
 class CatalogWriter(Protocol):
     """The only writer of one catalog, for the event loop. Calls of many callers are written in groups.
 

@@ -6,10 +6,12 @@ Rule: nothing is decided here. What can be refused without the message is refuse
 decided before a request is validated (https://google.aip.dev/211), so a caller without rights learns nothing.
 """
 
+import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 
 from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.access.checks import Access
@@ -17,18 +19,31 @@ from sightline_server.access.principal import Caller
 from sightline_server.admission.open_calls import OpenCalls
 from sightline_server.admission.slots import Admission
 from sightline_server.domain.request import Lane
+from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.rpc.call import Call, Calls, Context
 from sightline_server.rpc.fields import parse
-from sightline_server.rpc.method import Method, RequestT, ResponseT
+from sightline_server.rpc.method import Method, RequestT, ResponseT, Target
 from sightline_server.rpc.reading import Uploads
+from sightline_server.rpc.request_stream import Exchange, RequestStream, Respond
 
 QueryT = TypeVar("QueryT")
+SessionT = TypeVar("SessionT", bound=Message)
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Validate: TypeAlias = Callable[[RequestT, CatalogPass, Call[ResponseT]], QueryT]
 """A request as a checked value. Raises `SightlineError` that names the field at fault."""
 Answer: TypeAlias = Callable[[QueryT, CatalogPass, Call[ResponseT]], Awaitable[None]]
 """Sends the responses to a checked request. Raises `SightlineError`."""
+
+
+class Session(Protocol[SessionT]):
+    """A method that takes a stream of requests, the first of which says what it asks access to."""
+
+    def target(self, first: bytes) -> Target:
+        """What the first message asks access to. Raises `SightlineError` for bytes that are not a message."""
+
+    def open(self, catalog: CatalogPass, call: Call[SessionT]) -> Respond[SessionT]:
+        """The function that answers each message of `call`. Raises `SightlineError`."""
 
 
 class Service(Protocol):
@@ -53,6 +68,7 @@ class Edge:
         self._open_calls = open_calls
         self._admission = admission
         self._uploads = uploads
+        self._stopping = asyncio.Event()
 
     def handler(
         self,
@@ -76,6 +92,53 @@ class Edge:
 
         return grpc.stream_stream_rpc_method_handler(handle, response_serializer=method.response.SerializeToString)
 
+    def stream_handler(self, method: Method[RequestT, ResponseT], session: Session[ResponseT]) -> Handler:
+        """The handler of a `method` that takes a stream of requests, for gRPC."""
+        self._calls.register(method)
+
+        async def handle(messages: AsyncIterable[bytes], context: "Context[ResponseT]") -> None:
+            async with self._calls.open(method, context) as call:
+                await self._take_stream(method, session, context, call)
+
+        return grpc.stream_stream_rpc_method_handler(handle, response_serializer=method.response.SerializeToString)
+
+    def stop_streams(self) -> None:
+        """Reads no further request of any stream; what was read is answered, then the call ends."""
+        self._stopping.set()
+
+    async def _take_stream(
+        self,
+        method: Method[RequestT, ResponseT],
+        session: Session[ResponseT],
+        context: "Context[ResponseT]",
+        call: Call[ResponseT],
+    ) -> None:
+        caller = self._identified(method, context, call)
+        peer = context.peer()
+        with self._open_calls.enter(peer):
+            self._admission.check(deadline=call.deadline, lane=Lane.INTERACTIVE)
+            stream = RequestStream(self._uploads, context, call, peer, self._stopping)
+            first = await stream.next()
+            if first is None:
+                raise SightlineError(ErrorKind.INVALID_REQUEST, "the call ended without a request")
+            try:
+                target = session.target(first.raw)
+                catalog = self._access.authorise(caller, target.catalog, target.lane)
+                respond = session.open(catalog, call)
+                with self._admission.enter(deadline=call.deadline, lane=catalog.lane) as visit:
+                    call.visit = visit
+                    await Exchange(stream, respond, call).run(first)
+            finally:
+                first.release()
+
+    def _identified(self, method: Method[Any, Any], context: "Context[ResponseT]", call: Call[ResponseT]) -> Caller:
+        return self._access.identify(
+            context.invocation_metadata() or (),
+            service=method.service,
+            method=method.name,
+            request_id=call.request_id,
+        )
+
     async def _take(
         self,
         method: Method[RequestT, ResponseT],
@@ -84,12 +147,7 @@ class Edge:
         context: "Context[ResponseT]",
         call: Call[ResponseT],
     ) -> None:
-        caller = self._access.identify(
-            context.invocation_metadata() or (),
-            service=method.service,
-            method=method.name,
-            request_id=call.request_id,
-        )
+        caller = self._identified(method, context, call)
         peer = context.peer()
         with self._open_calls.enter(peer):
             self._admission.check(deadline=call.deadline, lane=Lane.INTERACTIVE)

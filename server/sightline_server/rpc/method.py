@@ -1,7 +1,7 @@
 """A method of a service, as the edge needs to know it: its messages, and what of a request access depends on.
 
-Rule: a method takes one request, which names a catalog or means the default one; it answers with one message or a
-stream of them.
+Rule: a method takes one request, which names a catalog or means the default one, or a stream of requests, of which the
+first one does. It answers with one message or a stream of them.
 """
 
 from collections.abc import Callable
@@ -44,11 +44,13 @@ class Method(Generic[RequestT, ResponseT]):
     target: Callable[[RequestT], Target]
     bounds: FieldBounds = USUAL
     is_result: Callable[[ResponseT], bool] | None = None
+    takes_stream: bool = False
 
     def __post_init__(self) -> None:
         """Compares the types with the descriptor."""
         messages = (self.descriptor.input_type, self.descriptor.output_type)
-        if messages != (self.request.DESCRIPTOR, self.response.DESCRIPTOR) or self.descriptor.client_streaming:
+        streams = self.descriptor.client_streaming
+        if messages != (self.request.DESCRIPTOR, self.response.DESCRIPTOR) or streams != self.takes_stream:
             raise ValueError(f"{self.path} does not take one {self.request.__name__} or send {self.response.__name__}")
 
     @property

@@ -1,0 +1,75 @@
+"""Images of products that are written while the server serves -> embeddings, through the batcher of the searches.
+
+Rule: a build's own steps (`catalog_crop`, the embedder), so that equal images give equal vectors. Searches go first:
+the batch lane, and never more than `PORTIONS` portions in the queue that searches wait in as well.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline_server.batching.batcher import MicroBatcher
+from sightline_server.domain.models import EmbedderSpec
+from sightline_server.domain.request import Lane
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.ingest.embedding import catalog_crop
+from sightline_server.ingest.links import UnreadableImageError
+from sightline_server.stages.decode import DecodeLimits
+from sightline_server.stages.embed import usable
+from sightline_server.stages.photo_threads import PhotoThreads
+
+Crop = NDArray[np.uint8]
+Crops: TypeAlias = "MicroBatcher[Crop, NDArray[np.float32]]"
+
+PORTION = 8
+"""Images of one product that are decoded and embedded together."""
+PORTIONS = 2
+AGAIN_S = 0.05
+"""Seconds before a portion is sent again that found the queue full of searches."""
+
+
+class ServedImages:
+    """`ports.ImageEmbedder` by the parts that also serve searches."""
+
+    def __init__(self, threads: PhotoThreads, limits: DecodeLimits, spec: EmbedderSpec, crops: Crops) -> None:
+        self._threads = threads
+        self._limits = limits
+        self._spec = spec
+        self._crops = crops
+        self._turns = asyncio.Semaphore(PORTIONS)
+
+    async def embed(self, images: Sequence[bytes], *, deadline: float) -> NDArray[np.float32]:
+        """See `ports.ImageEmbedder`."""
+        portions = [
+            await self._portion(images[start : start + PORTION], start, deadline)
+            for start in range(0, len(images), PORTION)
+        ]
+        return np.concatenate(portions)
+
+    async def _portion(self, images: Sequence[bytes], start: int, deadline: float) -> NDArray[np.float32]:
+        async with self._turns:
+            crops = [await self._crop(image, place) for place, image in enumerate(images, start)]
+            vectors = np.stack(await self._embedded(crops, deadline))
+        if not all(map(usable, vectors)):
+            raise SightlineError(ErrorKind.MODEL_ANSWER, "the embedder's answer is not finite")
+        return vectors
+
+    async def _crop(self, image: bytes, place: int) -> Crop:
+        try:
+            return await catalog_crop(image, self._threads, self._limits, self._spec)
+        except UnreadableImageError as error:
+            field = f"images[{place}]"
+            raise SightlineError(ErrorKind.INVALID_IMAGE, f"{field}: {error}", field=field) from error
+
+    async def _embedded(self, crops: Sequence[Crop], deadline: float) -> Sequence[NDArray[np.float32]]:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                return (await self._crops.submit(crops, deadline=deadline, lane=Lane.BATCH)).results
+            except SightlineError as error:
+                if error.kind is not ErrorKind.OVERLOADED or loop.time() + AGAIN_S > deadline:
+                    raise
+            await asyncio.sleep(AGAIN_S)

@@ -1,0 +1,1 @@
+"""`sightline.v1.CatalogService`: products are written while they are searched."""

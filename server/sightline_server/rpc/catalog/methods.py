@@ -1,0 +1,74 @@
+"""The methods of CatalogService, as the edge needs to know them."""
+
+from sightline.v1 import catalog_service_pb2 as pb
+from sightline_server.domain.request import Lane
+from sightline_server.rpc.catalog.names import catalog_in
+from sightline_server.rpc.fields import FieldBounds
+from sightline_server.rpc.method import Method, Target
+
+SERVICE = pb.DESCRIPTOR.services_by_name["CatalogService"]
+SERVICE_NAME = str(SERVICE.full_name)
+
+MANY = FieldBounds(most_fields=1100, most_bytes=4 * 1024 * 1024)
+"""Requests of up to 1,000 items."""
+
+
+def of_parent(
+    request: pb.UpsertProductsRequest
+    | pb.UpdateProductsRequest
+    | pb.DeleteProductsRequest
+    | pb.ListProductsRequest
+    | pb.ListRevisionsRequest,
+) -> Target:
+    """What a request with a parent asks access to."""
+    return Target(catalog_in(request.parent), Lane.BATCH)
+
+
+def of_name(request: pb.GetProductRequest | pb.GetCatalogRequest | pb.ActivateRevisionRequest) -> Target:
+    """What a request with a name asks access to."""
+    return Target(catalog_in(request.name), Lane.BATCH)
+
+
+def of_server(request: pb.ListCatalogsRequest) -> Target:
+    """What a request about the server asks access to: its default catalog."""
+    return Target("", Lane.BATCH)
+
+
+UPSERT_PRODUCTS = Method(
+    SERVICE.methods_by_name["UpsertProducts"],
+    pb.UpsertProductsRequest,
+    pb.UpsertProductsResponse,
+    of_parent,
+    takes_stream=True,
+)
+UPDATE_PRODUCTS = Method(
+    SERVICE.methods_by_name["UpdateProducts"],
+    pb.UpdateProductsRequest,
+    pb.UpdateProductsResponse,
+    of_parent,
+    MANY,
+)
+DELETE_PRODUCTS = Method(
+    SERVICE.methods_by_name["DeleteProducts"],
+    pb.DeleteProductsRequest,
+    pb.DeleteProductsResponse,
+    of_parent,
+    MANY,
+)
+GET_PRODUCT = Method(SERVICE.methods_by_name["GetProduct"], pb.GetProductRequest, pb.GetProductResponse, of_name)
+LIST_PRODUCTS = Method(
+    SERVICE.methods_by_name["ListProducts"], pb.ListProductsRequest, pb.ListProductsResponse, of_parent
+)
+GET_CATALOG = Method(SERVICE.methods_by_name["GetCatalog"], pb.GetCatalogRequest, pb.GetCatalogResponse, of_name)
+LIST_CATALOGS = Method(
+    SERVICE.methods_by_name["ListCatalogs"], pb.ListCatalogsRequest, pb.ListCatalogsResponse, of_server
+)
+LIST_REVISIONS = Method(
+    SERVICE.methods_by_name["ListRevisions"], pb.ListRevisionsRequest, pb.ListRevisionsResponse, of_parent
+)
+ACTIVATE_REVISION = Method(
+    SERVICE.methods_by_name["ActivateRevision"],
+    pb.ActivateRevisionRequest,
+    pb.ActivateRevisionResponse,
+    of_name,
+)

@@ -1,0 +1,177 @@
+"""`UpsertProducts`: one message -> one product, checked, embedded, written -> one status.
+
+Rule: whatever one product does costs that product only; an error of the call is about all of them.
+"""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.v1 import catalog_service_pb2
+from sightline_server.domain.catalog_rows import CatalogRow
+from sightline_server.domain.models import EmbedderSpec
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.ports import CatalogWriter, ImageEmbedder
+from sightline_server.rpc.catalog.names import catalog_name, check_id, product_id_in, product_name
+from sightline_server.rpc.catalog.products import check_link, checked_product
+from sightline_server.rpc.catalog.statuses import ProductStatus, outcome, refused
+from sightline_server.rpc.catalog.terms import check_etag, check_request_id, terms_of
+from sightline_server.rpc.catalog.upsert_fields import MAX_IMAGES, UpsertRequest, parse_upsert
+from sightline_server.rpc.refusals import invalid
+
+log = logging.getLogger(__name__)
+
+MAX_PRODUCTS = 200_000
+"""Products of one stream, whose ids are remembered to find duplicates."""
+MARGIN_S = 0.1
+"""Seconds before the deadline of the call in which a product that waits for room is refused."""
+
+ProductImage = catalog_service_pb2.ProductImage
+Response = catalog_service_pb2.UpsertProductsResponse
+
+
+@dataclass(slots=True)
+class Naming:
+    """What is known of a message so far, for its status."""
+
+    name: str = ""
+    key: bytes = b""
+
+
+class Upserts:
+    """The products of one call, written by `writer`."""
+
+    def __init__(self, writer: CatalogWriter, images: ImageEmbedder, request_id: str, deadline: float) -> None:
+        self._writer = writer
+        self._images = images
+        self._call_id = request_id
+        self._deadline = deadline
+        self._sent: set[bytes] = set()
+        self._count = 0
+
+    async def respond(self, raw: bytes) -> Response:
+        """The status of the product in one message. Raises `SightlineError` after `MAX_PRODUCTS`."""
+        self._count += 1
+        if self._count > MAX_PRODUCTS:
+            message = f"a stream has at most {MAX_PRODUCTS} products; send the others in another call"
+            raise SightlineError(ErrorKind.LIMIT_EXCEEDED, message)
+        naming = Naming()
+        try:
+            status = await self._status(parse_upsert(raw), naming)
+        except SightlineError as error:
+            status = self._failed(naming, error)
+        except Exception:  # libraries raise whatever their converters meet; it must cost this product only
+            log.exception("a product could not be written", extra={"request_id": self._call_id})
+            status = self._failed(naming, SightlineError(ErrorKind.INTERNAL, "internal error"))
+        return Response(status=status)
+
+    def _failed(self, naming: Naming, error: SightlineError) -> ProductStatus:
+        # It can be sent again, corrected, in the same stream.
+        self._sent.discard(naming.key)
+        return refused(naming.name, error, self._call_id)
+
+    async def _status(self, request: UpsertRequest, naming: Naming) -> ProductStatus:
+        catalog = self._writer.name
+        if request.parent not in ("", catalog_name(catalog)):
+            raise invalid("parent", "all products of a stream are of the catalog that its first message names")
+        product_id = self._id_of(request, catalog)
+        naming.name = product_name(catalog, product_id)
+        check_request_id(request.request_id)
+        check_etag("product.etag", request.product.etag)
+        product, price = checked_product(request.product.product, product_id, "product.product")
+        links = links_of(request.product.images, product.image_link)
+        self._claim(product_id, naming)
+        vectors = await self._vectors(request.product.images)
+        row = CatalogRow(product, price, links, vectors)
+        content = [asdict(product), links, list(map(digest, request.product.images))]
+        etags = {product_id: request.product.etag} if request.product.etag else {}
+        terms = terms_of("UpsertProducts", content, etags, validate_only=request.validate_only)
+        receipt = await self._writer.upsert([row], request.request_id, terms=terms, deadline=self._deadline - MARGIN_S)
+        return outcome(naming.name, receipt.seqs[0], self._call_id)
+
+    def _id_of(self, request: UpsertRequest, catalog: str) -> str:
+        sent = request.product
+        check = sent.product.id
+        if not check and sent.name:
+            return product_id_in("product.name", sent.name, catalog)
+        check_id("product.product.id", check)
+        if sent.name and product_id_in("product.name", sent.name, catalog) != check:
+            raise invalid("product.name", "it names another product than product.product.id")
+        return check
+
+    def _claim(self, product_id: str, naming: Naming) -> None:
+        key = hashlib.blake2b(product_id.encode(), digest_size=16).digest()
+        if key in self._sent:
+            raise invalid("product.product.id", "this stream has sent a product with this id before")
+        self._sent.add(key)
+        naming.key = key
+
+    async def _vectors(self, images: Sequence[ProductImage]) -> NDArray[np.float32]:
+        """The embeddings of all images, ready ones as they are."""
+        spec = self._writer.embedder
+        ready = {place: to_vector(image, spec, place) for place, image in enumerate(images) if has_vector(image)}
+        places = [place for place, image in enumerate(images) if not has_vector(image)]
+        if places:
+            made = await self._made([images[place].data for place in places], places)
+            ready |= dict(zip(places, made, strict=True))
+        return np.stack([ready[place] for place in range(len(images))])
+
+    async def _made(self, images: Sequence[bytes], places: Sequence[int]) -> NDArray[np.float32]:
+        try:
+            return await self._images.embed(images, deadline=self._deadline)
+        except SightlineError as error:
+            if not error.field.startswith("images["):
+                raise
+            # The embedder counts the images that it was given.
+            field = f"product.images[{places[int(error.field[7:-1])]}].data"
+            text = error.message.partition(": ")[2]
+            raise SightlineError(error.kind, f"{field}: {text}", field=field) from error
+
+
+def links_of(images: Sequence[ProductImage], image_link: str) -> tuple[str, ...]:
+    """The links of the images. Raises `SightlineError` for images that cannot be stored."""
+    if not images:
+        raise invalid("product.images", "a product needs at least one image")
+    if len(images) > MAX_IMAGES:
+        raise invalid("product.images", f"{len(images)} images, at most {MAX_IMAGES} are allowed")
+    for place, image in enumerate(images):
+        if image.WhichOneof("content") is None or not (image.data or has_vector(image)):
+            raise invalid(f"product.images[{place}]", "it has neither data nor an embedding")
+        check_link(f"product.images[{place}].link", image.link)
+    return tuple(image.link or image_link for image in images)
+
+
+def has_vector(image: ProductImage) -> bool:
+    """Returns whether the image comes as an embedding."""
+    return bool(image.WhichOneof("content") == "embedding")
+
+
+def to_vector(image: ProductImage, spec: EmbedderSpec, place: int) -> NDArray[np.float32]:
+    """The ready embedding float32 [D] of an image. Raises `SightlineError`."""
+    field, sent = f"product.images[{place}].embedding", image.embedding
+    if sent.embedder not in (spec.identity, f"{spec.name}@{spec.sha256}"):
+        raise invalid(f"{field}.embedder", f"it is not that of the catalog, {spec.identity}")
+    if len(sent.values) != spec.dimension:
+        raise invalid(f"{field}.values", f"{len(sent.values)} numbers, expected {spec.dimension}")
+    vector = np.array(sent.values, np.float32)
+    length = float(np.linalg.norm(vector.astype(np.float64)))
+    if not np.isfinite(length):
+        raise invalid(f"{field}.values", "a number is not finite")
+    if abs(length - 1.0) > LENGTH_TOLERANCE:
+        raise invalid(f"{field}.values", f"the vector has length {length:.3g}, expected 1")
+    return vector
+
+
+LENGTH_TOLERANCE = 4e-3
+"""Largest deviation of the length of a ready embedding from 1."""
+
+
+def digest(image: ProductImage) -> str:
+    """SHA-256 of the content of an image."""
+    if has_vector(image):
+        return hashlib.sha256(np.array(image.embedding.values, "<f4").tobytes()).hexdigest()
+    return hashlib.sha256(image.data).hexdigest()

@@ -1,0 +1,34 @@
+"""The writers of a server's catalogs, by the pass of a call."""
+
+from collections.abc import Mapping, Sequence
+
+from sightline_server.access.catalog_pass import CatalogPass
+from sightline_server.domain.catalogs import unknown_catalog
+from sightline_server.ports import CatalogWriter
+
+
+class CatalogWriters:
+    """Catalogs that are written while they are searched; empty until the server has opened them."""
+
+    def __init__(self) -> None:
+        self._writers: dict[str, CatalogWriter] = {}
+
+    def publish(self, writers: Mapping[str, CatalogWriter]) -> None:
+        """Offers `writers`, by name."""
+        self._writers = dict(writers)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names, in order."""
+        return sorted(self._writers)
+
+    def named(self, name: str) -> CatalogWriter:
+        """The writer of a catalog of `names`."""
+        return self._writers[name]
+
+    def of(self, granted: CatalogPass) -> CatalogWriter:
+        """The writer of the pass's catalog. Raises `SightlineError` of kind UNKNOWN_CATALOG."""
+        found = self._writers.get(granted.catalog)
+        if found is None:
+            raise unknown_catalog()
+        return found
