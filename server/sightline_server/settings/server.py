@@ -3,11 +3,16 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from sightline_server.domain.address import TcpAddress
 from sightline_server.settings.addresses import Listener, TcpListener
 from sightline_server.settings.part import Part, Seconds
+
+
+def unset(value: object) -> object:
+    """None for an empty text, which is how a variable of the environment switches an address off."""
+    return None if value == "" else value
 
 
 class ServerSettings(Part):
@@ -15,6 +20,10 @@ class ServerSettings(Part):
 
     listen: Listener = TcpAddress("127.0.0.1", 50051)
     """HOST:PORT for gRPC, or unix:PATH; port 0 takes a free one."""
+    catalog_listen: Annotated[Listener | None, BeforeValidator(unset)] = None
+    """HOST:PORT for CatalogService, which writes catalogs while they are searched, or unix:PATH, such as
+    127.0.0.1:50052; port 0 takes a free one. Empty: the service is off. Callers are not identified, so keep the address
+    where only the shop's own backend reaches it. Needs `workers` = 1; TLS and `insecure` are those of `listen`."""
     metrics_listen: TcpListener = TcpAddress("127.0.0.1", 9464)
     """HOST:PORT for `/metrics`; port 0 takes a free one."""
     metrics_insecure: bool = False

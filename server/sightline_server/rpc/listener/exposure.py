@@ -8,13 +8,16 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import ServerSettings
 
 
-def check_listener(settings: ServerSettings) -> None:
-    """Raises `SightlineError` of kind CONFIGURATION for a `listen` that others reach without TLS unasked."""
+def check_listener(settings: ServerSettings, name: str = "server.listen") -> None:
+    """Raises `SightlineError` of kind CONFIGURATION for a `listen` that others reach without TLS unasked.
+
+    `name` is the setting that the address is from.
+    """
     tls = settings.tls_cert is not None or settings.tls_key is not None
     if not (tls or settings.insecure or settings.listen.is_loopback):
         raise SightlineError(
             ErrorKind.CONFIGURATION,
-            f"server.listen {settings.listen} can be reached by other machines, and images would be sent to it without "
+            f"{name} {settings.listen} can be reached by other machines, and images would be sent to it without "
             "encryption: set server.tls_cert and server.tls_key (--tls-cert, --tls-key). Where something in front of "
             "it encrypts, set server.insecure = true (--insecure). Names other than localhost count as another machine",
         )

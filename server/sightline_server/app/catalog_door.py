@@ -1,0 +1,138 @@
+"""The listener of CatalogService: its own gRPC server, admission, limits and health, next to those of searches.
+
+Rule: a flood of writes takes no slot, connection or upload memory of a search. What the two share is the engine, in
+whose queue searches go first.
+"""
+
+import asyncio
+import contextlib
+import logging
+
+import grpc
+
+from sightline_server.access.checks import Access
+from sightline_server.admission.budget import ByteBudget
+from sightline_server.admission.fixed import FixedLimit
+from sightline_server.admission.open_calls import OpenCalls
+from sightline_server.admission.slots import Admission, ServerState
+from sightline_server.app.clock import clock
+from sightline_server.domain.address import Address
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.ports import ImageEmbedder
+from sightline_server.rpc import server as rpc_server
+from sightline_server.rpc.call import Calls
+from sightline_server.rpc.catalog.service import CatalogService
+from sightline_server.rpc.catalog.writers import CatalogWriters
+from sightline_server.rpc.edge import Edge
+from sightline_server.rpc.health import Health
+from sightline_server.rpc.listener.exposure import check_listener
+from sightline_server.rpc.listener.tls import open_certificates
+from sightline_server.rpc.listener.tls_files import Contents
+from sightline_server.rpc.reading import Uploads
+from sightline_server.settings import LimitSettings, ServerSettings, Settings
+from sightline_server.telemetry.metrics import Metrics
+from sightline_server.telemetry.tracing import Tracing
+
+log = logging.getLogger(__name__)
+
+CALLS = 64
+"""Calls inside at once. Those that write are of the batch lane, which gets half of them."""
+OPEN_CALLS, OPEN_CALLS_OF_ONE = 256, 64
+UPLOADS = 24
+"""Largest requests that fit into the memory of all requests together."""
+DEADLINE_S, MAX_DEADLINE_S = 60.0, 3600.0
+LAST_WORDS_S = 1.0
+"""Seconds that cancelled calls may take to send their final status."""
+
+
+def catalog_server(settings: ServerSettings) -> ServerSettings:
+    """The settings of the listener of catalogs: those of the server with its own address.
+
+    Raises `SightlineError` of kind CONFIGURATION where it may not listen there, or where the server has workers.
+    """
+    if settings.catalog_listen is None:
+        raise SightlineError(ErrorKind.CONFIGURATION, "server.catalog_listen is not set")
+    if settings.workers > 1:
+        message = (
+            f"server.catalog_listen needs one process, and server.workers is {settings.workers}: a catalog has one "
+            "writer, and the other workers would search an old content. Set server.workers = 1, or leave "
+            "server.catalog_listen empty and bring changes in by `sightline catalog upsert` and `catalog reload`"
+        )
+        raise SightlineError(ErrorKind.CONFIGURATION, message)
+    listener = settings.model_copy(update={"listen": settings.catalog_listen})
+    check_listener(listener, "server.catalog_listen")
+    return listener
+
+
+def catalog_limits(limits: LimitSettings) -> LimitSettings:
+    """The limits of catalog calls: longer deadlines, and as many calls on a connection as there may be."""
+    return limits.model_copy(
+        update={
+            "default_deadline_s": DEADLINE_S,
+            "max_deadline_s": MAX_DEADLINE_S,
+            "max_connection_calls": OPEN_CALLS_OF_ONE,
+            "max_open_calls": OPEN_CALLS,
+            "request_budget_bytes": UPLOADS * limits.largest_request,
+        }
+    )
+
+
+class CatalogDoor:
+    """CatalogService in the states starting, serving and stopping. `writers` is empty until `open`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        tracing: Tracing,
+        access: Access,
+        images: ImageEmbedder,
+        *,
+        tls: Contents | None = None,
+    ) -> None:
+        """`tls` is the content of the TLS files that another listener has read. Raises `SightlineError` of kind
+        CONFIGURATION."""
+        self._settings = catalog_server(settings.server)
+        limits = catalog_limits(settings.limits)
+        self.certificates = open_certificates(self._settings, initial=tls)
+        self.admission = Admission(limit=FixedLimit(CALLS), engine_ready=lambda: True, clock=clock)
+        self._calls = Calls(limits=limits, metrics=metrics, clock=clock, tracing=tracing)
+        self._edge = Edge(
+            calls=self._calls,
+            access=access,
+            open_calls=OpenCalls(most=OPEN_CALLS, most_of_one=OPEN_CALLS_OF_ONE),
+            uploads=Uploads(ByteBudget(limits.request_budget_bytes, clock=clock), limits, clock),
+            admission=self.admission,
+        )
+        self.writers = CatalogWriters()
+        service = CatalogService(self._edge, self.writers, images)
+        self.health = Health(self.admission, [service.name], limits, metrics, clock)
+        self.server: grpc.aio.Server = rpc_server.build([service], self.health, self._settings, limits, metrics)
+
+    def listening(self) -> contextlib.AbstractContextManager[Address]:
+        """Listens on `catalog_listen` for the length of the block. Raises `SightlineError` of kind CONFIGURATION."""
+        return rpc_server.listening(self.server, self._settings, self.certificates)
+
+    async def start(self) -> None:
+        """Answers calls with UNAVAILABLE until `open`."""
+        await self.health.publish()
+        await self.server.start()
+
+    async def open(self) -> None:
+        """Lets calls in."""
+        self.admission.state = ServerState.SERVING
+        await self.health.publish()
+
+    async def close(self, grace_s: float) -> None:
+        """Refuses new calls, answers what was read for at most `grace_s` seconds, and ends the other calls."""
+        drained = asyncio.ensure_future(self.admission.drain())
+        self._edge.stop_streams()
+        await asyncio.sleep(0)
+        await self.health.publish()
+        try:
+            await asyncio.wait_for(drained, grace_s)
+        except TimeoutError:
+            log.warning("stopping: %d catalog calls did not end in time", self.admission.inside)
+        finally:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._calls.end_all(), LAST_WORDS_S)
