@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.domain.events import Accepted, Detected, Done, Event, FailureReason, Notice
-from sightline_server.domain.filters import Filter, PlanKind
+from sightline_server.domain.filters import Filter
 from sightline_server.domain.image import Frame
 from sightline_server.domain.items import PhotoObject
 from sightline_server.domain.models import DETECTOR, EMBEDDER
@@ -71,8 +71,6 @@ class Pipeline:
         self._metrics = metrics
         self._clock = clock
         self._tracing = tracing
-        for plan in PlanKind:
-            metrics.filtered_searches.labels(plan.value)
         for place in PLACES:
             metrics.left_calls.labels(*place)
 
@@ -99,7 +97,7 @@ class Pipeline:
     async def _selected(self, leased: Snapshot, wanted: Filter) -> Snapshot:
         snapshot = await leased.select(wanted)
         if snapshot.applied_filter is not None:
-            self._metrics.filtered_searches.labels(snapshot.applied_filter.plan.kind.value).inc()
+            self._metrics.filtered_searches.labels(snapshot.name, snapshot.applied_filter.plan.kind.value).inc()
         return snapshot
 
     async def _run(self, query: SearchQuery, snapshot: Snapshot, watch: Stopwatch) -> AsyncGenerator[Event, None]:

@@ -118,8 +118,10 @@ async def test_every_object_shows_all_that_match_and_nothing_else(index: Catalog
             assert shown == [{f"p{number:02}" for number in expected}] * 2
             assert done.filter_plan.products == len(expected)
             assert done.applied_filter
-        assert served.value("filtered_searches_total", plan="gather") == sum(bool(kept) for _, kept in CASES.values())
-        assert served.value("filtered_searches_total", plan="no_match") == 3
+        name = index.name
+        gathered = served.value("filtered_searches_total", catalog=name, plan="gather")
+        assert gathered == sum(bool(kept) for _, kept in CASES.values())
+        assert served.value("filtered_searches_total", catalog=name, plan="no_match") == 3
 
 
 async def test_done_says_which_filter_was_applied_and_how(index: CatalogSnapshot) -> None:

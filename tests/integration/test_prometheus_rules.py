@@ -20,5 +20,5 @@ def test_the_configuration_and_its_rules_are_valid() -> None:
 
 def test_the_rules_pass_their_own_tests() -> None:
     tests = sorted(str(path) for path in (DEPLOY / "tests").glob("*.yml"))
-    assert len(tests) == 2
+    assert len(tests) == 3
     promtool("test", "rules", *tests)

@@ -42,6 +42,8 @@ class LivingFigures:
     """Images in the base index, dead ones included."""
     delta_images: int
     """Images in the delta, which every search compares one by one, dead ones included."""
+    merge_at_images: int
+    """Images in the delta with which a merge into a new base begins."""
     dead_images: int
     """Images of base and delta that no search returns any more: their product was deleted or replaced."""
     base_memory_bytes: int

@@ -6,6 +6,7 @@ Rule: a catalog's name becomes a label only when one of its revisions is publish
 import logging
 from datetime import datetime
 
+from sightline_server.domain.filters import PlanKind
 from sightline_server.ports import Snapshot
 from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.shared import is_joined
@@ -35,6 +36,8 @@ class CatalogMetrics:
             metrics.catalog_reloads.labels(name, outcome)
         for outcome in PROBED:
             metrics.recall_sets.labels(name, outcome)
+        for plan in PlanKind:
+            metrics.filtered_searches.labels(name, plan.value)
         log.info("catalog %s revision %s: %d products", name, snapshot.revision, snapshot.product_count)
 
     def replaced(self, snapshot: Snapshot) -> None:

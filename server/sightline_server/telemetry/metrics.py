@@ -4,12 +4,13 @@ Rule: histograms and counters that can be summed over replicas, labels of few va
 a photo shows. Each gauge states how the values of several workers are combined: sum, minimum or maximum.
 """
 
-from typing import Literal
-
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+
+from sightline_server.telemetry.living import LivingSeries
+from sightline_server.telemetry.making import Maker
 
 # Finest around the objective of a second: a quantile is interpolated between two bounds, and 1.3 s was read as 2.4 s.
 STAGE_BUCKETS = (
@@ -20,9 +21,6 @@ QUEUE_BUCKETS = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 BUILD_LABELS = ("sightline", "grpcio", "protobuf", "numpy", "tritonclient", "pylance", "detector", "embedder")
 
-OverWorkers = Literal["livesum", "livemin", "livemax"]
-"""The way in which a gauge of several workers becomes one; workers that have ended no longer count."""
-
 
 class Metrics:
     """The metric objects and their registry; one instance a process."""
@@ -31,147 +29,142 @@ class Metrics:
         self.registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
-        self.requests = self._counter("requests", "Calls by method and gRPC code.", "method", "code")
-        self.request_seconds = self._histogram(
+        make = Maker(self.registry)
+        self.requests = make.counter("requests", "Calls by method and gRPC code.", "method", "code")
+        self.request_seconds = make.histogram(
             "request_seconds",
             "Seconds from a call's headers to its end, its upload included.",
             STAGE_BUCKETS,
             "method",
             "code",
         )
-        self.refusal_seconds = self._histogram(
+        self.refusal_seconds = make.histogram(
             "refusal_seconds", "Seconds from a request's arrival to a refusal before Accepted.", QUEUE_BUCKETS, "reason"
         )
-        self.refused_calls = self._counter(
+        self.refused_calls = make.counter(
             "refused_calls", "Calls refused with RESOURCE_EXHAUSTED, by the limit that they exceeded.", "limit"
         )
-        self.open_calls = self._gauge(
+        self.open_calls = make.gauge(
             "open_calls", "Searches that are open, their uploads included.", over_workers="livesum"
         )
-        self.in_flight = self._gauge("in_flight", "Admitted searches that have not ended.", over_workers="livesum")
-        self.request_bytes = self._gauge(
+        self.in_flight = make.gauge("in_flight", "Admitted searches that have not ended.", over_workers="livesum")
+        self.request_bytes = make.gauge(
             "request_bytes", "Bytes reserved for requests that are being read, or held by them.", over_workers="livesum"
         )
-        self.watches = self._gauge("watches", "Health watches that are open.", over_workers="livesum")
-        self.concurrency_limit = self._gauge(
+        self.watches = make.gauge("watches", "Health watches that are open.", over_workers="livesum")
+        self.concurrency_limit = make.gauge(
             "concurrency_limit", "Calls that may be admitted at once; adapts to the load.", over_workers="livesum"
         )
-        self.first_result_seconds = self._histogram(
+        self.first_result_seconds = make.histogram(
             "first_result_seconds", "Seconds from a request's arrival to the first object's event.", STAGE_BUCKETS
         )
-        self.stage_seconds = self._histogram(
+        self.stage_seconds = make.histogram(
             "stage_seconds", "Seconds of a call in a stage, waiting for its batch included.", STAGE_BUCKETS, "stage"
         )
-        self.left_calls = self._counter(
+        self.left_calls = make.counter(
             "left_calls", "Calls that were cancelled, by their caller or their deadline.", "stage", "moment"
         )
-        self.decode_process_ends = self._counter(
+        self.decode_process_ends = make.counter(
             "decode_process_ends", "Decode processes that ended while they decoded a photo, by reason.", "reason"
         )
-        self.filtered_searches = self._counter(
-            "filtered_searches", "Calls with a filter, by the way in which the index is searched under it.", "plan"
+        self.filtered_searches = make.counter(
+            "filtered_searches",
+            "Calls with a filter, by the way in which the index is searched under it.",
+            *("catalog", "plan"),
         )
-        self.objects = self._counter("objects", "Objects by outcome.", "outcome")
-        self.queue_seconds = self._histogram(
+        self.objects = make.counter("objects", "Objects by outcome.", "outcome")
+        self.queue_seconds = make.histogram(
             "queue_seconds", "Seconds that an entry waited for its batch.", QUEUE_BUCKETS, "batcher"
         )
-        self.batch_size = self._histogram("batch_size", "Items in a batch.", BATCH_BUCKETS, "batcher")
-        self.batch_seconds = self._histogram(
+        self.batch_size = make.histogram("batch_size", "Items in a batch.", BATCH_BUCKETS, "batcher")
+        self.batch_seconds = make.histogram(
             "batch_seconds", "Seconds from forming a batch to its answer.", STAGE_BUCKETS, "batcher"
         )
-        self.queue_items = self._gauge(
+        self.queue_items = make.gauge(
             "queue_items", "Items that waited when the latest batch was formed.", "batcher", over_workers="livesum"
         )
-        self.dropped_items = self._counter(
+        self.dropped_items = make.counter(
             "dropped_items", "Items that a queue refused or dropped without running them.", "batcher", "reason"
         )
-        self.wasted_items = self._counter(
+        self.wasted_items = make.counter(
             "wasted_items", "Items that were run although their call had ended.", "batcher"
         )
-        self.engine_ready = self._gauge(
+        self.engine_ready = make.gauge(
             "engine_ready", "1 while both models answer every worker.", over_workers="livemin"
         )
-        self.engine_restarts = self._counter(
+        self.engine_restarts = make.counter(
             "engine_restarts", "Restarts of the engine and reloads of its models, by kind.", "kind"
         )
-        self.engine_provider = self._gauge(
+        self.engine_provider = make.gauge(
             "engine_provider",
             "1 for the execution provider that runs a model.",
             *("model", "provider"),
             over_workers="livemax",
         )
-        self.triton_transport = self._gauge(
+        self.triton_transport = make.gauge(
             "triton_transport",
             "1 for the transport by which tensors reach a model.",
             *("model", "transport"),
             over_workers="livemax",
         )
-        self.catalog_products = self._gauge(
+        self.catalog_products = make.gauge(
             "catalog_products", "Products of the served revision.", "catalog", over_workers="livemin"
         )
-        self.index_recall = self._gauge(
+        self.index_recall = make.gauge(
             "index_recall",
             "recall@10 of the index against exact search, on probes at the start.",
             "catalog",
             over_workers="livemin",
         )
-        self.recall_at_10 = self._gauge(
+        self.recall_at_10 = make.gauge(
             "recall_at_10",
             "recall@10 of the latest set of probes, searched as callers' embeddings are, against exact search.",
             "catalog",
             over_workers="livemin",
         )
-        self.recall_sets = self._counter("recall_sets", "Sets of probes, by outcome.", "catalog", "outcome")
-        self.catalog_info = self._gauge(
+        self.recall_sets = make.counter("recall_sets", "Sets of probes, by outcome.", "catalog", "outcome")
+        self.catalog_info = make.gauge(
             "catalog_info",
             "1 for the served revision; 0 or absent for a replaced one.",
             *("catalog", "revision"),
             over_workers="livemax",
         )
-        self.catalog_built = self._gauge(
+        self.catalog_built = make.gauge(
             "catalog_built_timestamp_seconds",
             "Build time of the served revision, in Unix time.",
             "catalog",
             over_workers="livemin",
         )
-        self.catalog_revisions = self._gauge(
+        self.catalog_revisions = make.gauge(
             "catalog_revisions",
             "Revisions in memory: the served one, and replaced ones that calls still use.",
             "catalog",
             over_workers="livemax",
         )
-        self.catalog_reloads = self._counter(
+        self.catalog_reloads = make.counter(
             "catalog_reloads", "Reloads of a catalog, by outcome.", "catalog", "outcome"
         )
-        self.build = self._gauge(
+        self.build = make.gauge(
             "build_info", "1, with the versions of the packages and the models.", *BUILD_LABELS, over_workers="livemax"
         )
-        self.tls_files_usable = self._gauge(
+        self.tls_files_usable = make.gauge(
             "tls_files_usable",
             "0 while the TLS files on disk cannot be used; else 1.",
             over_workers="livemin",
         )
-        self.workers_wanted = self._gauge(
+        self.workers_wanted = make.gauge(
             "workers_wanted", "Processes that should serve on the port.", over_workers="livemax"
         )
-        self.workers = self._gauge("workers", "Processes that serve on the port.", over_workers="livemax")
-        self.worker_restarts = self._counter("worker_restarts", "Workers that ended unexpectedly and were restarted.")
-        self.worker_cpu = self._counter("worker_cpu_seconds", "CPU seconds of a worker's process.", "worker")
-        self.worker_memory = self._gauge(
+        self.workers = make.gauge("workers", "Processes that serve on the port.", over_workers="livemax")
+        self.worker_restarts = make.counter("worker_restarts", "Workers that ended unexpectedly and were restarted.")
+        self.worker_cpu = make.counter("worker_cpu_seconds", "CPU seconds of a worker's process.", "worker")
+        self.worker_memory = make.gauge(
             "worker_resident_memory_bytes", "Resident memory of a worker.", "worker", over_workers="livemax"
         )
-        self.worker_descriptors = self._gauge(
+        self.worker_descriptors = make.gauge(
             "worker_open_fds", "File descriptors that a worker has open.", "worker", over_workers="livemax"
         )
-
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"sightline_{name}", text, labels, registry=self.registry)
-
-    def _gauge(self, name: str, text: str, *labels: str, over_workers: OverWorkers) -> Gauge:
-        return Gauge(f"sightline_{name}", text, labels, registry=self.registry, multiprocess_mode=over_workers)
-
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        return Histogram(f"sightline_{name}", text, labels, buckets=buckets, registry=self.registry)
+        self.living = LivingSeries(make)
 
 
 class BatcherMetrics:

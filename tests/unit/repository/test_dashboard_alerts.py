@@ -3,11 +3,16 @@
 import re
 from pathlib import Path
 
-from tests.unit.repository.test_dashboard import METRIC, RECORD, series
+from prometheus_client import CollectorRegistry
+
+from scripts import dashboard
+from sightline_server.telemetry.living import LivingSeries
+from sightline_server.telemetry.making import Maker
+from tests.unit.repository.test_dashboard import METRIC, RECORDED, recorded, series
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "deploy" / "prometheus" / "rules"
-ALERTS = (RULES / "alerts.yml").read_text()
+ALERTS = "".join((RULES / name).read_text() for name in ("alerts.yml", "catalog-alerts.yml"))
 RUNBOOK = (ROOT / "docs" / "operate" / "runbook.md").read_text()
 NAMES = re.findall(r"- alert: (\w+)", ALERTS)
 
@@ -49,9 +54,29 @@ def test_each_alert_has_a_promtool_test_in_which_it_fires() -> None:
 
 
 def test_rules_ask_only_for_metrics_and_records_that_there_are() -> None:
-    recording = (RULES / "recording.yml").read_text()
-    records = set(RECORD.findall(recording))
+    recording = "".join(path.read_text() for path in RULES.glob("*recording.yml"))
     expressions = re.sub(r"(?m)^\s*#.*$", "", recording + ALERTS)
-    assert set(re.findall(r"\b(?:job|batcher):sightline[\w:]+", expressions)) <= records
-    plain = re.sub(r"\b(?:job|batcher):sightline[\w:]+", "", expressions)
-    assert set(METRIC.findall(plain)) <= series()
+    asked = set(RECORDED.findall(expressions))
+    assert asked <= recorded()
+    assert recorded() <= asked | set(RECORDED.findall(dashboard.text())), "a record that nothing reads"
+    assert set(METRIC.findall(RECORDED.sub("", expressions))) <= series()
+
+
+def test_every_file_of_rules_is_loaded_and_tested() -> None:
+    files = {f"rules/{path.name}" for path in RULES.glob("*.yml")}
+    assert files == set(re.findall(r"(?m)^  - (rules/\S+)$", (RULES.parent / "prometheus.yml").read_text()))
+    tests = [path.read_text() for path in (RULES.parent / "tests").glob("*.yml")]
+    assert files <= {f"rules/{name}" for text in tests for name in re.findall(r"- \.\./rules/(\S+)", text)}
+
+
+def test_alerts_of_written_catalogs_ask_for_series_that_only_those_have() -> None:
+    registry = CollectorRegistry()
+    LivingSeries(Maker(registry))
+    written = {family.name for family in registry.collect()}
+    catalog_alerts = (RULES / "catalog-alerts.yml").read_text()
+    about_recall = {"SightlineRecallBurnsFast", "SightlineRecallBurnsSlowly"}
+    for name in set(re.findall(r"- alert: (\w+)", catalog_alerts)) - about_recall:
+        expression = re.sub(r"(?m)^\s*#.*$", "", each_alert()[name].split("labels:")[0])
+        asked = METRIC.findall(RECORDED.sub("", expression))
+        assert asked, name
+        assert all(each.startswith(tuple(written)) for each in asked), name
