@@ -9,6 +9,7 @@ from sightline_server.app.clock import clock
 from sightline_server.index.registry import Registry
 from sightline_server.rpc.listener.tls import Certificates
 from sightline_server.search.find import QueriesBatcher
+from sightline_server.search.freshness import FreshnessObserver, FreshnessProber
 from sightline_server.search.recall import RecallProber
 from sightline_server.stages.uncancelled import cancelled
 from sightline_server.telemetry.catalogs import CatalogMetrics
@@ -43,3 +44,12 @@ def keep_measuring_recall(
     registry.add_observer(prober)
     # It is waited for: a set holds a lease, and its batch is of the batcher that closes next.
     stack.push_async_callback(cancelled, asyncio.create_task(prober.keep_measuring(), name="recall"))
+
+
+def keep_checking_freshness(
+    stack: AsyncExitStack, registry: Registry, queries: QueriesBatcher, observer: FreshnessObserver
+) -> FreshnessProber:
+    """The prober to which writers of the catalogs in `registry` report; its checks end with `stack`."""
+    prober = FreshnessProber(lambda name: registry.lease(own_pass(name)), queries, observer, clock=clock)
+    stack.push_async_callback(prober.close)
+    return prober
