@@ -170,7 +170,7 @@ class FreshnessProber:
         """One search in the view that is current now. Raises `SightlineError`."""
         with self._lease(sample.catalog) as snapshot:
             query = VectorQuery(snapshot, sample.embedding, NEAREST)
-            deadline = sample.at + GIVE_UP_S + LONGEST_PAUSE_S  # the check gives up first
+            deadline = sample.at + GIVE_UP_S + LONGEST_PAUSE_S  # the check ends first
             answer = await self._queries.submit([query], deadline=deadline, lane=Lane.BATCH)
             near = found_or_raised(answer.results[0])
             returned = [product.id for product in snapshot.products([each.row for each in near])]

@@ -41,10 +41,15 @@ VECTOR = unit_vectors(1, 7, 4)[0]
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A check gives up soon, and the next one is due at once."""
-    monkeypatch.setattr(module, "GIVE_UP_S", 0.2)
+    """A search is soon repeated, and the next check is due at once."""
     monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr(module, "EVERY_S", 0.0)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check ends soon."""
+    monkeypatch.setattr(module, "GIVE_UP_S", 0.5)
 
 
 @dataclass
@@ -156,6 +161,7 @@ async def test_each_search_is_of_the_view_that_is_current_then() -> None:
         await until(lambda: old.closed)
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_product_that_never_appears_is_missed_and_named_without_its_vector(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -167,7 +173,7 @@ async def test_product_that_never_appears_is_missed_and_named_without_its_vector
         assert live.count("missed") == 1
         assert live.seconds() == 0
         (message,) = [each.getMessage() for each in caplog.records if each.levelno == logging.ERROR]
-        assert message.startswith(r"catalog shop: product 'b\nforged' was not found within 0.2 s")
+        assert message.startswith(r"catalog shop: product 'b\nforged' was not found within 0.5 s")
         for number in VECTOR:
             assert f"{number:.3f}" not in caplog.text
 
@@ -185,6 +191,7 @@ async def test_product_that_is_changed_during_its_check_is_not_judged(ids: list[
         assert live.count("undecided") == 1
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(("catalog", "ids"), [("shop", ["c"]), ("other", ["b"]), ("other", None)])
 async def test_change_of_another_product_does_not_excuse_a_miss(catalog: str, ids: list[str] | None) -> None:
     async with checked() as live:
@@ -227,6 +234,7 @@ async def test_search_that_fails_is_not_late(failure: Exception) -> None:
         assert live.count("failed") == 1
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_catalog_that_is_gone_and_index_that_does_not_answer_are_failures() -> None:
     async with checked() as live:
         live.prober.acknowledged("other", "b", VECTOR)
