@@ -45,7 +45,7 @@ class Missing(Enum):
     """The outcome of a check that did not find its product."""
 
     MISSED = "missed"
-    """Searches returned other products until the check gave up."""
+    """Searches returned other products until the check ended."""
     UNDECIDED = "undecided"
     """It was changed again meanwhile, or as many images as a search returns are equal to it."""
     FAILED = "failed"
@@ -71,9 +71,9 @@ class Sample:
     embedding: NDArray[np.float32] = field(repr=False)
     at: float
     changed: bool = False
-    """Whether somebody has begun to change the product since."""
+    """True once somebody has begun to change the product again."""
     searched: bool = False
-    """Whether a search has been answered."""
+    """True once a search has been answered."""
 
 
 class FreshnessProber:
