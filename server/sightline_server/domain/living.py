@@ -22,6 +22,7 @@ class WriteRefusal(Enum):
 class LiveSizes:
     """The sizes of the index of a living catalog at one moment; `LivingFigures` explains each."""
 
+    products: int
     base_images: int
     delta_images: int
     merge_at_images: int
@@ -34,6 +35,8 @@ class LiveSizes:
 class LivingFigures:
     """The sizes of a living catalog at one moment. An image is one vector of the index."""
 
+    products: int
+    """Products that searches can return."""
     log_operations: int
     """Operations in the log that no checkpoint has."""
     log_bytes: int
@@ -47,7 +50,9 @@ class LivingFigures:
     dead_images: int
     """Images of base and delta that no search returns any more: their product was deleted or replaced."""
     base_memory_bytes: int
+    """About the bytes of the base's vectors."""
     delta_memory_bytes: int
+    """About the bytes of the delta's vectors and texts."""
     base_versions: int
     """Versions of the base on the disk."""
     base_bytes: int

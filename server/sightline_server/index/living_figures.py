@@ -15,6 +15,7 @@ def figures_of(folder: Path, store: CatalogStore, sizes: LiveSizes) -> LivingFig
     """The figures now; reads the sizes of the files in `folder`, so not for the event loop. Raises `OSError`."""
     disk = disk_use(folder)
     return LivingFigures(
+        products=sizes.products,
         log_operations=max(store.pending, 0),
         log_bytes=disk.log_bytes,
         base_images=sizes.base_images,

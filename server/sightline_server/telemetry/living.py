@@ -6,6 +6,7 @@ has none, and no name that a caller wrote becomes a label.
 
 import logging
 
+from prometheus_client import Gauge
 from prometheus_client.metrics import MetricWrapperBase
 
 from sightline_server.domain.living import LivingFigures, WriteRefusal
@@ -41,7 +42,9 @@ GAUGES = {
 class LivingSeries:
     """The metric objects; `metrics.Metrics` has one."""
 
-    def __init__(self, make: Maker) -> None:
+    def __init__(self, make: Maker, *, products: Gauge, built: Gauge) -> None:
+        """`products` and `built` are gauges that every served catalog has; of a living one they follow its writes."""
+        self._products, self._built = products, built
         self.gauges = {field: make.gauge(*named, "catalog", over_workers="livemax") for field, named in GAUGES.items()}
         self.disk_free = make.gauge(
             "catalog_disk_free_bytes",
@@ -98,6 +101,8 @@ class LivingSeries:
 
     def show(self, catalog: str, figures: LivingFigures) -> None:
         """Sets every gauge."""
+        self._products.labels(catalog).set(figures.products)
+        self._built.labels(catalog).set(figures.last_checkpoint_at)
         for field, gauge in self.gauges.items():
             gauge.labels(catalog).set(getattr(figures, field))
         self.disk_free.labels(catalog).set(figures.disk_free_bytes)

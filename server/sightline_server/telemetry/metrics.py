@@ -164,7 +164,7 @@ class Metrics:
         self.worker_descriptors = make.gauge(
             "worker_open_fds", "File descriptors that a worker has open.", "worker", over_workers="livemax"
         )
-        self.living = LivingSeries(make)
+        self.living = LivingSeries(make, products=self.catalog_products, built=self.catalog_built)
 
 
 class BatcherMetrics:

@@ -25,7 +25,7 @@ class Source:
         self.reads += 1
         if self.fails:
             raise OSError("gone")
-        return LivingFigures(self.reads, *(1,) * 11)
+        return LivingFigures(1, self.reads, *(1,) * 11)
 
 
 class Reported:

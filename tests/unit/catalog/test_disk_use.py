@@ -11,7 +11,7 @@ from sightline_server.index.living import LivingCatalog
 from sightline_server.index.living_figures import figures_of
 from tests.support.catalogs import row, unit_vectors, write_catalog
 
-SIZES = LiveSizes(11, 12, 13, 14, 15, 16)
+SIZES = LiveSizes(10, 11, 12, 13, 14, 15, 16)
 
 
 @pytest.fixture
@@ -58,6 +58,7 @@ def test_bytes_are_those_of_the_files(shop: Path) -> None:
 def test_sizes_of_the_index_are_passed_on(shop: Path) -> None:
     with LivingCatalog(shop) as living:
         shown = figures_of(shop, living.store, SIZES)
+    assert shown.products == 10
     assert (shown.base_images, shown.delta_images, shown.merge_at_images, shown.dead_images) == (11, 12, 13, 14)
     assert (shown.base_memory_bytes, shown.delta_memory_bytes) == (15, 16)
 

@@ -35,7 +35,7 @@ from tests.support.lens import FakeSnapshot, until
 if TYPE_CHECKING:
     _observer: FreshnessObserver = LivingMetrics(Metrics().living)
 
-FIGURES = LivingFigures(*(1,) * 12)
+FIGURES = LivingFigures(*(1,) * 13)
 VECTOR = unit_vectors(1, 7, 4)[0]
 
 

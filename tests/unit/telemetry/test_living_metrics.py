@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     _nobody: LivingObserver = UNOBSERVED
 
 FIGURES = LivingFigures(
+    products=600,
     log_operations=7,
     log_bytes=4096,
     base_images=900,
@@ -32,7 +33,10 @@ FIGURES = LivingFigures(
     disk_free_bytes=10**9,
     last_checkpoint_at=1.7e9,
 )
+EVERY_CATALOG = ("sightline_catalog_products", "sightline_catalog_built")
+"""Gauges that the registry of catalogs ends with its revisions."""
 GAUGES = {
+    "products": "products",
     "log_operations": "log_operations",
     "log_bytes": "log_bytes",
     "base_images": "base_images",
@@ -105,6 +109,16 @@ def test_every_reason_and_outcome_begins_at_zero(metrics: Metrics) -> None:
     assert {value(metrics, "freshness_checks_total", outcome=each) for each in FRESHNESS_OUTCOMES} == {0}
 
 
+def test_age_of_a_living_catalog_is_that_of_its_last_checkpoint(metrics: Metrics) -> None:
+    LivingMetrics(metrics.living).opened("shop", FIGURES)
+    assert value(metrics, "built_timestamp_seconds") == 1.7e9
+
+
+def lines_of_living(metrics: Metrics) -> list[str]:
+    """The lines that only a living catalog has."""
+    return [line for line in lines(metrics) if not line.startswith(EVERY_CATALOG)]
+
+
 def send_everything(observer: LivingMetrics, catalog: str) -> None:
     """Every event but `opened` and `closed`."""
     observer.figures(catalog, FIGURES)
@@ -133,7 +147,7 @@ def test_a_closed_catalog_has_no_series_and_others_keep_theirs(metrics: Metrics)
     before = lines(metrics, "other")
     observer.closed("shop")
     send_everything(observer, "shop")
-    assert lines(metrics) == []
+    assert lines_of_living(metrics) == []
     assert lines(metrics, "other") == before
     observer.opened("shop", FIGURES)
     assert value(metrics, "operations_total") == 0
