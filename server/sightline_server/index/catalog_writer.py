@@ -241,7 +241,7 @@ class GroupWriter:
         outcomes = await self._on_thread(lambda: write_entries(self._living.store, entries, self.name))
         for entry, outcome in zip(entries, outcomes, strict=True):
             settle(entry.done, outcome)
-        if operations := acknowledged(outcomes):
+        if operations := acknowledged(entries, outcomes):
             self._observer.acknowledged(self.name, operations, self._clock() - began)
         self._note_refusals(outcomes)
 
@@ -253,6 +253,7 @@ class GroupWriter:
     async def _run_job(self, job: Job[Any]) -> None:
         if job.done.cancelled():
             return
+        began, before = self._clock(), self.revisions[0].number
         try:
             result = await self._on_thread(job.work)
         except SightlineError as error:
@@ -266,17 +267,16 @@ class GroupWriter:
             settle(job.done, SightlineError(ErrorKind.INTERNAL, "internal error"))
         else:
             settle(job.done, result)
+            if (newest := self.revisions[0]).number != before:
+                self._observer.checkpointed(self.name, self._clock() - began, newest.name)
 
     async def _checkpoint(self, note: str) -> None:
         """A checkpoint that nobody asked for; one that fails is tried again later, and loses nothing."""
-        began = self._clock()
         done: asyncio.Future[Revision] = asyncio.get_running_loop().create_future()
         self._failed = False
         if self._living.store.pending:
             await self._run_job(Job(lambda: self._living.checkpoint(note), done))
             self._failed = done.exception() is not None
-            if not self._failed:
-                self._observer.checkpointed(self.name, self._clock() - began, done.result().name)
         self._checkpoint_at = self._clock() + (RETRY_S if self._failed else self._checkpoint_s)
 
     async def _on_thread(self, work: Callable[[], ValueT]) -> ValueT:

@@ -5,12 +5,13 @@ What is wrong with the disk concerns all of them, and no path of the server is p
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from sightline_server.catalog.grouping import Outcome, WriteRequest
 from sightline_server.catalog.operations import Delete, Update, Upsert, Write
 from sightline_server.domain.catalog_rows import CatalogRow, ProductUpdate
+from sightline_server.domain.revisions import Receipt
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.living import LivingCatalog, batches, changes
 from sightline_server.index.write_queue import Entry
@@ -104,6 +105,10 @@ def public(error: SightlineError) -> SightlineError:
             return SightlineError(error.kind, error.message, field=error.field, retry_after_s=error.retry_after_s)
 
 
-def acknowledged(outcomes: Iterable[Outcome]) -> int:
-    """The number of operations that were written."""
-    return sum(sum(seq > 0 for seq in each.seqs) for each in outcomes if not isinstance(each, SightlineError))
+def acknowledged(entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> int:
+    """The number of operations that were written now; neither those of a repeated request nor of a dry run."""
+    return sum(
+        sum(seq > 0 for seq in outcome.seqs)
+        for entry, outcome in zip(entries, outcomes, strict=True)
+        if isinstance(outcome, Receipt) and not outcome.repeated and not entry.terms.dry_run
+    )

@@ -25,6 +25,7 @@ from sightline_server.index.live.going_back import changes_to
 from sightline_server.index.live.matching import LiveMatching
 from sightline_server.index.live.merging import Merging
 from sightline_server.index.live.policy import MergePolicy
+from sightline_server.index.live.sizes import sizes_of
 from sightline_server.index.live.state import LiveState
 from sightline_server.index.live.view import LiveView
 from sightline_server.index.opening import build_snapshot
@@ -88,7 +89,7 @@ class LiveIndex:
     def sizes(self) -> LiveSizes:
         """The sizes now. Raises as `view`."""
         view = self.view()
-        return sizes_of(view.state, view.extent, self._policy)
+        return sizes_of(view, self._policy)
 
     def open(self) -> LiveView:
         """Builds the first base from what is on the disk; for the thread of the store, before its first write.
@@ -218,19 +219,6 @@ class LiveIndex:
         """Makes the view of `extent` the one that leases get from now on."""
         revision = name_at(self._revision, max(extent.seq, self._revision.seq))
         self._view = LiveView(state, match, extent, revision, self._revision.created_at)
-
-
-def sizes_of(state: LiveState, extent: Extent, policy: MergePolicy) -> LiveSizes:
-    """The sizes of a view."""
-    images = state.base_images
-    return LiveSizes(
-        base_images=images,
-        delta_images=extent.vectors - images,
-        merge_at_images=policy.most_images(images),
-        dead_images=extent.dead_base + extent.dead_delta,
-        base_memory_bytes=4 * images * state.base.dimension,
-        delta_memory_bytes=state.written_bytes(extent),
-    )
 
 
 def base_moment(base: CatalogSnapshot) -> Moment:

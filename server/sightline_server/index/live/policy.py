@@ -1,5 +1,6 @@
 """When what was written is merged into a new base. Pure."""
 
+import math
 from dataclasses import dataclass
 
 from sightline_server.index.live.extent import Extent
@@ -25,16 +26,16 @@ class MergePolicy:
     pause_s: float = 60.0
     """Seconds after a merge that failed until the next one."""
 
-    def most_images(self, base: int) -> int:
-        """The number of written vectors with which a base of `base` vectors is made anew."""
-        return max(self.images, int(self.images_share * base))
+    def images_at(self, base_images: int) -> int:
+        """Vectors written since a base of `base_images` was built, from which on a new one is due."""
+        return math.ceil(max(self.images, self.images_share * base_images))
 
     def due(self, state: LiveState, extent: Extent) -> bool:
         """Returns whether a limit is reached."""
         base = state.base_images
         written, rows = extent.vectors - base, extent.rows - state.base_products
         return (
-            written >= self.most_images(base)
+            written >= self.images_at(base)
             or extent.dead_base >= max(self.dead, self.dead_share * base)
             or rows >= max(self.rows, self.rows_share * state.base_products)
         )
