@@ -77,7 +77,7 @@ class GroupWriter:
         self.name = name
         self._living = living
         self._clock = clock
-        self._queue = queue or WriteQueue()
+        self._queue = WriteQueue() if queue is None else queue
         self._checkpoint_s = checkpoint_s
         self._checkpoint_at = clock() + checkpoint_s
         self._observer = observer

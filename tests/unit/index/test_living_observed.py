@@ -1,4 +1,4 @@
-"""What is shown of a real store, its writer and its live index: each figure follows what happened to the catalog."""
+"""The metrics of a real store, its writer and its live index: each figure follows what happened to the catalog.
 
 import asyncio
 import threading
@@ -189,7 +189,7 @@ async def test_write_that_finds_no_room_in_the_queue_is_counted(
 
     def slow(*arguments: Any) -> None:
         begun.set()
-        assert go_on.wait(60)
+        assert go_on.wait(20)
         append(*arguments)
 
     queue = WriteQueue(Bounds(1, 10_000))
