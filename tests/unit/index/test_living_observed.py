@@ -1,4 +1,4 @@
-"""The metrics of a real store, its writer and its live index: each figure follows what happened to the catalog.
+"""The metrics of a real store, its writer and its live index: each figure follows what happened to the catalog."""
 
 import asyncio
 import threading
