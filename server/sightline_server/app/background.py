@@ -1,12 +1,14 @@
 """Tasks that run next to the calls of a process until its exit stack ends."""
 
 import asyncio
-from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager
 
 from sightline_server.access.own import own_pass
 from sightline_server.app.clock import clock
+from sightline_server.index.live.view import base_of
 from sightline_server.index.registry import Registry
+from sightline_server.ports import Snapshot
 from sightline_server.rpc.listener.tls import Certificates
 from sightline_server.search.find import QueriesBatcher
 from sightline_server.search.freshness import FreshnessObserver, FreshnessProber
@@ -37,10 +39,19 @@ def keep_certificates(stack: AsyncExitStack, certificates: Certificates | None) 
 def keep_measuring_recall(
     stack: AsyncExitStack, registry: Registry, queries: QueriesBatcher, metrics: CatalogMetrics, every_s: float
 ) -> None:
-    """Measures the live recall of the catalogs in `registry` through `queries`; not at all where `every_s` is 0."""
+    """Measures the live recall of the catalogs in `registry` through `queries`; not at all where `every_s` is 0.
+
+    Of a catalog that is written, the base is measured: what was written since is compared exactly.
+    """
     if not every_s:
         return
-    prober = RecallProber(lambda name: registry.lease(own_pass(name)), queries, metrics, every_s=every_s, clock=clock)
+
+    @contextmanager
+    def lease(name: str) -> Iterator[Snapshot]:
+        with registry.lease(own_pass(name)) as snapshot:
+            yield base_of(snapshot)
+
+    prober = RecallProber(lease, queries, metrics, every_s=every_s, clock=clock)
     registry.add_observer(prober)
     # It is waited for: a set holds a lease, and its batch is of the batcher that closes next.
     stack.push_async_callback(cancelled, asyncio.create_task(prober.keep_measuring(), name="recall"))

@@ -106,3 +106,11 @@ class LiveView:
     ) -> list[list[Neighbour]]:
         self.state.base.checked(queries, k, by_group)
         return [[] for _ in queries]
+
+
+def base_of(snapshot: Snapshot) -> Snapshot:
+    """The base of a view, without what was written since; another snapshot itself.
+
+    Its probes have exact answers for as long as it is served. The lease of the view covers it.
+    """
+    return snapshot.state.base if isinstance(snapshot, LiveView) else snapshot
