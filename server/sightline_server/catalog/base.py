@@ -61,10 +61,11 @@ class Base:
         """The number of files of rows."""
         return len(self._dataset.get_fragments())
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """All rows in order. Raises as `rows`."""
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """All rows in order, whole or with some `columns` only. Raises as `rows`."""
+        names = None if columns is None else list(columns)
         with reading_errors(self._path, self.version):
-            yield from self._dataset.to_batches(batch_size=BATCH_ROWS, scan_in_order=True)
+            yield from self._dataset.to_batches(columns=names, batch_size=BATCH_ROWS, scan_in_order=True)
 
     def __contains__(self, row_id: str) -> bool:
         """Returns whether there is a row of `row_id`."""

@@ -4,7 +4,8 @@ Rule: a reader takes no lock and changes nothing. What it reads is checked: the 
 of the revision and its operations.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from sightline_server.catalog.digest import MODULUS, hexadecimal, total
 from sightline_server.catalog.log import Recorded, read_recorded
 from sightline_server.catalog.log_file import LOG
 from sightline_server.catalog.operations import KEY
-from sightline_server.catalog.revisions import Revision
+from sightline_server.catalog.revisions import Revision, kept_revision
 
 
 def is_living(folder: Path) -> bool:
@@ -83,18 +84,25 @@ class Content:
         """The time of the revision, in ISO 8601."""
         return self.recorded.current.created_at
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """All rows, in any order."""
-        names = self.recorded.layout.schema.names
-        for batch in self._base.batches():
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """All rows, in any order, whole or with some `columns` only."""
+        names = self.recorded.layout.schema.names if columns is None else list(columns)
+        for batch in self._base.batches(None if columns is None else [KEY, *(name for name in names if name != KEY)]):
             kept = batch
             if len(self._replaced):
                 kept = batch.filter(pc.invert(pc.is_in(batch[KEY], self._replaced)))
             if kept.num_rows:
                 yield kept.select(names)
-        yield from self._new.to_batches()
+        yield from self._new.select(names).to_batches()
 
 
 def read_content(folder: Path) -> Content:
     """The content of the catalog at `folder`. Raises `SightlineError` of kind CONFIGURATION when it is damaged."""
     return Content(folder, read_recorded(folder))
+
+
+def read_revision(folder: Path, number: int) -> Content:
+    """The content of revision `number`. Errors as `read_content`; INVALID_REQUEST where its content is not kept."""
+    recorded = read_recorded(folder)
+    revision = kept_revision(recorded.revisions, number)
+    return Content(folder, replace(recorded, revisions=(revision,), operations=()))

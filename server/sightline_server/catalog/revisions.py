@@ -9,6 +9,24 @@ from typing import Any
 
 from sightline_server.domain.revisions import Revision as Revision
 from sightline_server.domain.revisions import RevisionKind as RevisionKind
+from sightline_server.errors import ErrorKind, SightlineError
+
+
+def kept_revision(revisions: Sequence[Revision], number: int) -> Revision:
+    """Revision `number` of `revisions`, the newest first.
+
+    Raises `SightlineError` of kind INVALID_REQUEST where there is none, or its content was removed.
+    """
+    found = next((each for each in revisions if each.number == number), None)
+    if found is None:
+        message = f"there is no revision {number}; the newest one is {revisions[0].number}"
+        raise SightlineError(ErrorKind.INVALID_REQUEST, message)
+    if found.base_version is None:
+        oldest = min(each.number for each in revisions if each.base_version is not None)
+        message = f"the content of revision {number} was removed; the oldest one kept is {oldest}"
+        raise SightlineError(ErrorKind.INVALID_REQUEST, message)
+    return found
+
 
 INSERT = "INSERT INTO revisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 SELECT = """

@@ -30,7 +30,7 @@ from sightline_server.catalog.operations import Layout, Operation, Write
 from sightline_server.catalog.pending import Pending
 from sightline_server.catalog.published import Published
 from sightline_server.catalog.publisher import Publisher
-from sightline_server.catalog.revisions import Revision, RevisionKind
+from sightline_server.catalog.revisions import Revision, RevisionKind, kept_revision
 from sightline_server.catalog.writing import CheckpointPolicy, Receipt, writing_errors
 from sightline_server.errors import ErrorKind, SightlineError
 
@@ -317,14 +317,7 @@ class CatalogStore:
         self._files.sync()
 
     def _revision(self, number: int) -> Revision:
-        found = next((each for each in self._revisions if each.number == number), None)
-        if found is None:
-            message = f"there is no revision {number}; the newest one is {self._revisions[0].number}"
-            raise SightlineError(ErrorKind.INVALID_REQUEST, message)
-        if found.base_version is None:
-            message = f"the content of revision {number} was removed; the oldest one kept is {min(self._versions())}"
-            raise SightlineError(ErrorKind.INVALID_REQUEST, message)
-        return found
+        return kept_revision(self._revisions, number)
 
     def _require_rows(self, revision: Revision) -> None:
         """Raises `SightlineError` when the base has another number of rows than `revision`."""

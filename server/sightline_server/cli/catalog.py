@@ -18,6 +18,7 @@ import typer
 from sightline_console.terminal import echo, echo_lines, printable
 from sightline_server.cli import engine_options, feed_reading
 from sightline_server.cli.build_report import shown_progress, summary
+from sightline_server.cli.catalog_export import export
 from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
 from sightline_server.cli.catalog_reload import reload
@@ -33,7 +34,9 @@ from sightline_server.telemetry import logging as server_logging
 if TYPE_CHECKING:
     from sightline_server.ingest.build import BuildOptions, BuildReport
 
-app = typer.Typer(help="Build, change, inspect and reload catalogs.", add_completion=False, no_args_is_help=True)
+app = typer.Typer(
+    help="Build, change, export, inspect and reload catalogs.", add_completion=False, no_args_is_help=True
+)
 
 
 @app.command()
@@ -197,6 +200,7 @@ def ids(
 app.command()(upsert)
 app.command()(update)
 app.command()(delete)
+app.command()(export)
 app.command()(revisions)
 app.command()(rollback)
 app.command()(verify)

@@ -1,77 +1,100 @@
-"""JSON lines of products with ready embeddings -> catalog rows.
+"""JSON lines or Parquet of products with ready embeddings -> catalog rows.
 
     {"id": "p1", "title": "Chair", "image_link": "https://...", "embedder": "name@digest", "embeddings": [[...], ...]}
 
-Rule: the other fields are those of a JSON feed. Each image has one embedding, made by the catalog's own embedder.
+Rule: the other fields are those of a feed. Each image has one embedding, made by the catalog's own embedder.
 """
 
 import json
 from collections.abc import Generator, Iterator
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.domain.models import EmbedderSpec
-from sightline_server.index.living import LivingCatalog
 from sightline_server.index.schema import CatalogRow
+from sightline_server.ingest.embedded_parquet import EMBEDDER, EMBEDDINGS, Ready, parquet_records
 from sightline_server.ingest.feed import ParsedRow, Problem, ProblemKind, parse_record
 from sightline_server.ingest.feeds.formats import Format
 from sightline_server.ingest.feeds.json_objects import guarded_record
 from sightline_server.ingest.feeds.options import FeedOptions
-from sightline_server.ingest.feeds.records import excerpt, refused
+from sightline_server.ingest.feeds.reader import UNREADABLE
+from sightline_server.ingest.feeds.records import Record, excerpt, refused
 from sightline_server.ingest.feeds.rows import TOO_LONG
 from sightline_server.ingest.feeds.source import OpenFeed
 from sightline_server.ingest.feeds.text import lines_of, opened_text
 
 Rows: TypeAlias = Generator[CatalogRow | Problem, None, None]
-EMBEDDINGS, EMBEDDER = "embeddings", "embedder"
 
 
-def read_embedded(feed: OpenFeed, living: LivingCatalog, options: FeedOptions) -> Rows:
+class Target(Protocol):
+    """The catalog that the rows are for."""
+
+    @property
+    def embedder(self) -> EmbedderSpec:
+        """The embedder of its vectors."""
+
+    def fault(self, row: CatalogRow) -> str:
+        """The reason why a product cannot be stored; empty when it can."""
+
+
+def read_embedded(feed: OpenFeed, target: Target, options: FeedOptions) -> Rows:
     """The products of `feed`, in order, each followed by its warnings; what cannot be stored is a `Problem`.
 
-    To be closed before `feed`. Raises `SightlineError` of kind CONFIGURATION for a feed of another format.
+    To be closed before `feed`. Raises `SightlineError` of kind CONFIGURATION for a feed of another format, or one that
+    cannot be read as a whole.
     """
-    if feed.format is not Format.JSON:
-        raise refused(f"{feed.name} is not JSON lines; products with ready embeddings are one JSON object a line")
+    readers = {Format.JSON: line_records, Format.PARQUET: parquet_records}
+    if feed.format not in readers:
+        text = "products with ready embeddings are JSON lines, one object a line, or Parquet"
+        raise refused(f"{feed.name} is {feed.format.value}; {text}")
     feed.file.seek(0)
+    first_rows: dict[str, int] = {}
+    try:
+        for record, ready in readers[feed.format](feed, options):
+            for each in rows_of(record, ready, target, options):
+                yield checked_id(each, first_rows, record)
+    except UNREADABLE as error:
+        raise refused(f"{feed.name} cannot be read: {type(error).__name__}") from error
+
+
+def line_records(feed: OpenFeed, options: FeedOptions) -> Iterator[tuple[Record, Ready]]:
+    """The lines of a JSON feed, and what is ready in each."""
     text = opened_text(feed.file, options.encoding)
-    first_lines: dict[str, int] = {}
     try:
         for line in lines_of(text):
             if line.too_long:
-                yield Problem(line.number, ProblemKind.MALFORMED_ROW, TOO_LONG, line=line.number)
+                yield Record(line.number, {}, TOO_LONG, line.number), {}
             elif line.text.strip():
-                for each in rows_of(line.number, line.text, living, options):
-                    yield checked_id(each, first_lines, line.number)
+                ready, rest = split(line.text)
+                yield guarded_record(line.number, line.number, rest), ready
     finally:
         text.detach()
 
 
-def checked_id(each: CatalogRow | Problem, first_lines: dict[str, int], line: int) -> CatalogRow | Problem:
+def checked_id(each: CatalogRow | Problem, first_rows: dict[str, int], record: Record) -> CatalogRow | Problem:
     """`each`, or a problem where its id came before."""
     if isinstance(each, Problem):
         return each
-    first = first_lines.setdefault(each.product.id, line)
-    if first == line:
+    first = first_rows.setdefault(each.product.id, record.row)
+    if first == record.row:
         return each
     text = f"the id is the same as in row {first}"
-    return Problem(line, ProblemKind.DUPLICATE_ID, text, each.product.id, line=line)
+    return Problem(record.row, ProblemKind.DUPLICATE_ID, text, each.product.id, line=record.line)
 
 
-def rows_of(number: int, text: str, living: LivingCatalog, options: FeedOptions) -> Iterator[CatalogRow | Problem]:
-    """The product of one line and its warnings."""
-    values, rest = split(text)
-    outcome = parse_record(guarded_record(number, number, rest), options)
+def rows_of(record: Record, ready: Ready, target: Target, options: FeedOptions) -> Iterator[CatalogRow | Problem]:
+    """The product of one row and its warnings."""
+    outcome = parse_record(record, options)
     if isinstance(outcome, Problem):
         yield outcome
         return
-    yield stored_row(outcome, values, living)
+    yield stored_row(outcome, ready, target, record.line)
     yield from outcome.warnings
 
 
-def split(text: str) -> tuple[dict[str, object], str]:
+def split(text: str) -> tuple[Ready, str]:
     """The embeddings and the embedder of a line, and the line without them."""
     try:
         values = json.loads(text)
@@ -83,18 +106,18 @@ def split(text: str) -> tuple[dict[str, object], str]:
     return ready, json.dumps(values)
 
 
-def stored_row(parsed: ParsedRow, values: dict[str, object], living: LivingCatalog) -> CatalogRow | Problem:
-    """The catalog row of a line, or what is wrong with its embeddings."""
+def stored_row(parsed: ParsedRow, values: Ready, target: Target, line: int) -> CatalogRow | Problem:
+    """The catalog row of a row, or what is wrong with its embeddings."""
     row = parsed.row
-    fault = embedder_fault(values.get(EMBEDDER), living.embedder)
+    fault = embedder_fault(values.get(EMBEDDER), target.embedder)
     vectors = None if fault else numbers(values.get(EMBEDDINGS))
     if vectors is not None:
         made = CatalogRow(row.product, row.price, row.images, vectors)
-        fault = living.fault(made)
+        fault = target.fault(made)
         if not fault:
             return made
     fault = fault or "its embeddings are not a list of lists of numbers, one list per image"
-    return Problem(row.row, ProblemKind.UNUSABLE_EMBEDDING, fault, row.product.id, line=row.row)
+    return Problem(row.row, ProblemKind.UNUSABLE_EMBEDDING, fault, row.product.id, line=line)
 
 
 def embedder_fault(named: object, embedder: EmbedderSpec) -> str:

@@ -4,7 +4,7 @@ Rule: a row is a product, with a warning for each part of it that is left out, o
 Nothing is guessed, and no column is lost: what has no field in a `Product` becomes one of its attributes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import Enum
@@ -14,6 +14,7 @@ from urllib.parse import urljoin
 from sightline_server.domain.items import Product
 from sightline_server.index.schema import MAX_IMAGES, Price
 from sightline_server.ingest.feeds.availability import availability_value
+from sightline_server.ingest.feeds.exact import EXACT, ExactProduct, read_exact
 from sightline_server.ingest.feeds.links import split_links
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat
 from sightline_server.ingest.feeds.prices import PriceError, PriceRules, parse_price, stated_currency
@@ -52,6 +53,7 @@ class ProblemKind(Enum):
     TOO_MANY_IMAGES = "images beyond the first 20 left out"
     TEXT_CUT = "text cut"
     DOUBTFUL_QUOTE = "doubtful quote"
+    EDITED_EXPORT = "edited after its export"
     DOUBLED_COLUMN = "doubled column"
     UNREADABLE_IMAGE = "unreadable image"
     UNUSABLE_EMBEDDING = "unusable embedding"
@@ -153,6 +155,11 @@ class RowParser:
         if record.fault:
             return self._problem(ProblemKind.MALFORMED_ROW, record.fault)
         values = texts_of(record.values)
+        if cell := values.pop(EXACT, ""):
+            if exact := read_exact(cell, values):
+                return self._exact(exact)
+            text = f"the row was edited after its export; its {EXACT} is left out"
+            self._warn(ProblemKind.EDITED_EXPORT, text)
         if not all(is_readable(text) for text in values.values()):
             text = "has characters that the encoding does not allow; if many rows do, set the encoding with --encoding"
             return self._problem(ProblemKind.MALFORMED_ROW, text)
@@ -167,14 +174,31 @@ class RowParser:
         self._cut(values, "title", MAX_TITLE_CHARS)
         self._cut(values, "description", MAX_DESCRIPTION_CHARS)
         # The names as well: each column without a field in a product becomes one of its attributes.
-        size = sum(len(text.encode()) for text in (*values, *values.values(), *images))
-        if size > MAX_ROW_BYTES:
-            return self._problem(
-                ProblemKind.ROW_TOO_LARGE, f"{size} bytes of text; at most {MAX_ROW_BYTES} are allowed"
-            )
+        if fault := self._size_fault((*values, *values.values(), *images)):
+            return fault
         price = self._price(values)
         product = self._product(values, price, images[0] if images else "")
         return ParsedRow(FeedRow(record.row, product, price, images), tuple(self._warnings))
+
+    def _exact(self, exact: ExactProduct) -> ParsedRow | Problem:
+        """The row of an exact product, with the limits of any other row."""
+        product, images = exact.product, self._absolute(exact.images)
+        self._id = product.id
+        if not images and self._options.images_required:
+            return self._problem(ProblemKind.NO_IMAGE, "there is no image_link")
+        names = (*("title", "brand", "category", "price", "availability", "link"), *("item_group_id", "gtin"))
+        texts = [getattr(product, name) for name in names]
+        attributes = product.attributes
+        if fault := self._size_fault((product.id, *texts, *attributes, *attributes.values(), *images)):
+            return fault
+        return ParsedRow(FeedRow(self._record.row, product, exact.price, images), tuple(self._warnings))
+
+    def _size_fault(self, texts: Sequence[str]) -> Problem | None:
+        """The problem of a row with too many bytes of text; None for any other."""
+        size = sum(len(text.encode()) for text in texts)
+        if size <= MAX_ROW_BYTES:
+            return None
+        return self._problem(ProblemKind.ROW_TOO_LARGE, f"{size} bytes of text; at most {MAX_ROW_BYTES} are allowed")
 
     def _problem(self, kind: ProblemKind, text: str) -> Problem:
         return Problem(self._record.row, kind, text, self._id, line=self._record.line)
@@ -189,13 +213,16 @@ class RowParser:
             self._warn(ProblemKind.TEXT_CUT, f"the {name} has {len(text)} characters, the first {limit} are kept")
 
     def _images(self) -> tuple[str, ...]:
-        images = image_links(self._record.values)
-        if self._options.base_url:
-            images = tuple(dict.fromkeys(joined(self._options.base_url, link) for link in images))
+        images = self._absolute(image_links(self._record.values))
         if len(images) > MAX_IMAGES:
             text = f"{len(images)} images, the first {MAX_IMAGES} are taken"
             self._warn(ProblemKind.TOO_MANY_IMAGES, text)
         return images[:MAX_IMAGES]
+
+    def _absolute(self, links: tuple[str, ...]) -> tuple[str, ...]:
+        """Links as seen from the feed's own address, where it has one."""
+        base_url = self._options.base_url
+        return tuple(dict.fromkeys(joined(base_url, link) for link in links)) if base_url else links
 
     def _price(self, values: Mapping[str, str]) -> Price | None:
         text = values.get("price", "")

@@ -145,7 +145,7 @@ def test_a_feed_of_another_format_is_refused_with_embedded(shop: Path, tmp_path:
     feed.write_text("id,image_link\na,a.jpg\n")
     result = command("upsert", feed, "--catalog", shop, "--embedded")
     assert result.exit_code == 2
-    assert "is not JSON lines" in result.stderr
+    assert "products with ready embeddings are JSON lines" in result.stderr
 
 
 def test_update_changes_price_and_stock_and_keeps_the_rest(shop: Path, tmp_path: Path) -> None:

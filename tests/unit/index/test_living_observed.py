@@ -53,7 +53,7 @@ class Shop:
 
     async def report(self) -> None:
         """The figures as the process reports them every few seconds."""
-        figures = await asyncio.to_thread(figures_of, self.path, self.catalog.store, self.index.sizes())
+        figures = await asyncio.to_thread(figures_of, self.path, self.catalog.store, self.index.sizes)
         self.observer.figures("shop", figures)
 
     async def upsert(self, *names: str, images: int = 1, request_id: str = "") -> None:
@@ -70,7 +70,7 @@ async def opened(path: Path, policy: MergePolicy = NEVER, queue: WriteQueue | No
     catalog = LivingCatalog(path, store=CatalogStore(path, published=index))
     with catalog:
         await asyncio.to_thread(index.open)
-        observer.opened("shop", figures_of(path, catalog.store, index.sizes()))
+        observer.opened("shop", figures_of(path, catalog.store, index.sizes))
         writer = GroupWriter("shop", catalog, clock=time.monotonic, queue=queue, observer=observer)
         writer.start()
         yield Shop(path, metrics, observer, catalog, index, writer)

@@ -43,11 +43,13 @@ def read_header(name: str, lines: Lines) -> Header:
     else:
         lines.take_back([first])
     head = [line for _, line in zip(range(MAX_HEADER_ROWS), lines, strict=False)]
-    for delimiter in sorted(delimiters, key=lambda sign: -weight(head, sign)):
-        header = find_header(head, delimiter)
-        if header is not None:
-            lines.take_back([line for line in head if line.number > header.line])
-            return header
+    by_weight = sorted(delimiters, key=lambda sign: -weight(head, sign))
+    headers = [found for delimiter in by_weight if (found := find_header(head, delimiter)) is not None]
+    if headers:
+        # The first line that can be one: a text further down may hold the names of columns between other delimiters.
+        header = min(headers, key=lambda each: each.line)
+        lines.take_back([line for line in head if line.number > header.line])
+        return header
     raise no_header(name, head, max(delimiters, key=lambda sign: weight(head, sign)))
 
 

@@ -1,0 +1,22 @@
+"""The progress of `sightline catalog export`: a bar on a terminal, some lines elsewhere, on standard error."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from sightline_server.cli.build_report import plain_rows
+
+
+@contextmanager
+def shown_export(total: int) -> Iterator[Callable[[int], None]]:
+    """Shows the number of products that were written."""
+    if not sys.stderr.isatty():
+        yield plain_rows(total)
+        return
+    columns = (TextColumn("exporting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("exporting", total=total or None)
+        yield lambda done: bar.update(task, completed=done)
