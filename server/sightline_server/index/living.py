@@ -81,25 +81,30 @@ class LivingCatalog:
 
     def fault(self, row: CatalogRow) -> str:
         """The reason why a product cannot be stored in this catalog; empty when it can."""
-        vectors, dimension = row.embeddings, self.embedder.dimension
-        if not row.product.id:
-            return "it has no id"
-        if not 0 < len(row.images) <= MAX_IMAGES:
-            return f"it has {len(row.images)} images, expected 1 to {MAX_IMAGES}"
-        if vectors.shape != (len(row.images), dimension):
-            return f"its embeddings have the shape {list(vectors.shape)}, expected {[len(row.images), dimension]}"
-        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
-        if not bool(np.all(np.isfinite(lengths))):
-            return "an embedding has a number that is not finite"
-        if not bool(np.all(np.abs(lengths - 1.0) < NORM_TOLERANCE / 2)):
-            return f"an embedding has length {lengths[np.argmax(np.abs(lengths - 1.0))]:.3g}, expected 1"
-        return ""
+        return row_fault(row, self.embedder.dimension)
 
     def _write(self, writes: Sequence[Write], request_id: str) -> Receipt:
         receipt = self.store.write(writes, request_id)
         if self.store.checkpoint_due:
             self.store.checkpoint("the log was full")
         return receipt
+
+
+def row_fault(row: CatalogRow, dimension: int) -> str:
+    """The reason why a product cannot be stored with vectors of `dimension` numbers; empty when it can."""
+    vectors = row.embeddings
+    if not row.product.id:
+        return "it has no id"
+    if not 0 < len(row.images) <= MAX_IMAGES:
+        return f"it has {len(row.images)} images, expected 1 to {MAX_IMAGES}"
+    if vectors.shape != (len(row.images), dimension):
+        return f"its embeddings have the shape {list(vectors.shape)}, expected {[len(row.images), dimension]}"
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    if not bool(np.all(np.isfinite(lengths))):
+        return "an embedding has a number that is not finite"
+    if not bool(np.all(np.abs(lengths - 1.0) < NORM_TOLERANCE / 2)):
+        return f"an embedding has length {lengths[np.argmax(np.abs(lengths - 1.0))]:.3g}, expected 1"
+    return ""
 
 
 def batches(rows: Sequence[CatalogRow], dimension: int) -> list[pa.RecordBatch]:

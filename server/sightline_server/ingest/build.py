@@ -128,7 +128,7 @@ async def build_catalog(
         CatalogWriter(options.out, embedder, replace=options.replace) as writer,
         SeenImages(options.out.resolve().parent, embedder.dimension) as seen,
     ):
-        build = Build(options, embedder, embed, writer, seen, progress or Progress())
+        build = Build(options, embedder, embed, BuiltSink(writer), seen, progress or Progress())
         await build.run()
         build.check()
         facts = writer.publish(built_at)
@@ -142,8 +142,24 @@ class RowSink(Protocol):
     def products(self) -> int:
         """The number of products that were added."""
 
-    def add(self, rows: Sequence[CatalogRow]) -> None:
+    async def add(self, rows: Sequence[CatalogRow]) -> None:
         """Adds products, each with an embedding per image."""
+
+
+class BuiltSink:
+    """`RowSink` of a catalog that is built."""
+
+    def __init__(self, writer: CatalogWriter) -> None:
+        self._writer = writer
+
+    @property
+    def products(self) -> int:
+        """The number of products that were added."""
+        return self._writer.products
+
+    async def add(self, rows: Sequence[CatalogRow]) -> None:
+        """Adds products."""
+        self._writer.add(rows)
 
 
 class Build:
@@ -227,7 +243,7 @@ class Build:
                 preparation.embedded(image.key)
         good, problems = storable(group.prepared, vectors, self._embedder.dimension)
         self._report(problems)
-        self._writer.add(good)
+        await self._writer.add(good)
         images = sum(len(row.images) for row in good)
         lost_images = sum(len(item.images) for item in group.prepared) - images
         self.losses += group.losses + Losses(rows_lost=len(problems), images_lost=lost_images)

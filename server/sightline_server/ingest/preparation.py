@@ -231,12 +231,21 @@ async def prepared_groups(
     """The feed in groups, in order, the next ones being prepared while the caller works on one."""
     ahead: list[asyncio.Task[Group]] = []
     processes = DecodeProcesses(decode_processes)
-    with ThreadPoolExecutor(decode_threads, thread_name_prefix="ingest-decode") as executor:
+
+    def next_rows() -> list[FeedRow | Problem]:
+        return list(islice(rows, GROUP_ROWS))
+
+    loop = asyncio.get_running_loop()
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="ingest-feed") as reading,
+        ThreadPoolExecutor(decode_threads, thread_name_prefix="ingest-decode") as executor,
+    ):
         threads = PhotoThreads(executor, processes)
         preparation = Preparation(source, limits, embedder, threads, seen, same)
         try:
             while True:
-                while len(ahead) < GROUPS_AHEAD and (group := list(islice(rows, GROUP_ROWS))):
+                # In a thread: a long row, or a slow disk, must not hold up the searches of a server.
+                while len(ahead) < GROUPS_AHEAD and (group := await loop.run_in_executor(reading, next_rows)):
                     ahead.append(asyncio.create_task(preparation.group(group)))
                 if not ahead:
                     return

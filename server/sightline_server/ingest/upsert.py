@@ -40,8 +40,12 @@ class LivingSink:
         self._living = living
         self.products = 0
 
-    def add(self, rows: Sequence[CatalogRow]) -> None:
+    async def add(self, rows: Sequence[CatalogRow]) -> None:
         """Writes a group of products."""
+        self.write(rows)
+
+    def write(self, rows: Sequence[CatalogRow]) -> None:
+        """Writes a group of products; blocking."""
         if rows:
             self._living.upsert(rows)
             self.products += len(rows)
@@ -76,7 +80,7 @@ def upsert_rows(
             progress.problem(problem)
             if strict:
                 raise SightlineError(ErrorKind.INVALID_REQUEST, f"{name}, {problem}")
-        sink.add([each for each in group if isinstance(each, CatalogRow)])
+        sink.write([each for each in group if isinstance(each, CatalogRow)])
     require_products(sink.products, len(problems), name)
     return UpsertReport(sink.products, tuple(problems))
 

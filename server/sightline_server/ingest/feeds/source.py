@@ -47,6 +47,13 @@ def opened_feed(feed: str | Path, options: FeedOptions | None = None) -> Iterato
     options = options or FeedOptions()
     with ExitStack() as stack:
         name, parent, file = fetched(str(feed), options, stack)
+        yield stack.enter_context(feed_of(file, name, parent, options))
+
+
+@contextmanager
+def feed_of(file: BinaryIO, name: str, parent: Path | None, options: FeedOptions) -> Iterator[OpenFeed]:
+    """The feed in a file, unpacked if it is packed. Raises `SightlineError` where it is not a feed."""
+    with ExitStack() as stack:
         packing = packing_of(head_of(file))
         if packing is not Packing.PLAIN:
             unpacked = stack.enter_context(temporary())
