@@ -1,4 +1,4 @@
-"""Imports through a catalog's writer, the folders that they may read from, and downloads under guard.
+"""Imports through a catalog's writer, the folders that they may read from, and downloads under guard."""
 
 import asyncio
 import json
