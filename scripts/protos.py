@@ -27,7 +27,9 @@ HAND_WRITTEN = {"py.typed", "__init__.py"}
 def protoc_on_all(*options: str) -> None:
     """Runs protoc on every `.proto` below `PROTOS`."""
     sources = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.glob("sightline/**/*.proto"))
-    if protoc.main(["protoc", f"-I{PROTOS}", f"-I{WELL_KNOWN}", f"-I{COMMON}", *options, *sources]) != 0:
+    # The package has this file under another name than its own descriptor states, which is that of other languages.
+    operations = f"-Igoogle/longrunning/operations.proto={COMMON}/google/longrunning/operations_proto.proto"
+    if protoc.main(["protoc", operations, f"-I{PROTOS}", f"-I{WELL_KNOWN}", f"-I{COMMON}", *options, *sources]) != 0:
         sys.exit("protoc failed")
 
 

@@ -185,7 +185,7 @@ class CatalogStore:
             table = pa.Table.from_batches(self._base.batches(), schema=self._base.schema)
             kept = [place for row_id, place in self._base.positions().items() if row_id not in view.replaced]
             new = materialised(view, self._layout, self._base.rows)
-            return pa.concat_tables([table.take(kept).cast(self._layout.schema), new])
+            return pa.concat_tables([table.take(pa.array(kept, pa.int64())).cast(self._layout.schema), new])
 
     def checkpoint(self, note: str = "") -> Revision:
         """Brings all operations into the base. Returns the new revision, or the current one when there are none."""

@@ -27,7 +27,7 @@ from sightline_server.ingest.feeds.reader import count_rows
 from sightline_server.ingest.feeds.source import OpenFeed, feed_of, temporary
 from sightline_server.ingest.guarded_download import guarded_download
 from sightline_server.ingest.seen_images import SeenImages
-from sightline_server.ingest.transfer_places import TransferPlaces, invalid
+from sightline_server.ingest.transfer_folders import TransferFolders, invalid
 from sightline_server.ports import CatalogWriter
 
 GROUP_ROWS = 64
@@ -71,7 +71,7 @@ class WriterSink:
 
 @asynccontextmanager
 async def imported_feed(
-    uri: str, places: TransferPlaces, options: FeedOptions, network: CheckedNetwork
+    uri: str, folders: TransferFolders, options: FeedOptions, network: CheckedNetwork
 ) -> AsyncIterator[tuple[OpenFeed, FeedOptions]]:
     """The feed that a caller named, and how it is read.
 
@@ -79,13 +79,13 @@ async def imported_feed(
     """
     async with AsyncExitStack() as stack:
         if not is_url(uri):
-            path = places.feed_file(uri)
+            path = folders.feed_file(uri)
             file = stack.enter_context(path.open("rb"))
             # In a thread, because a packed feed is unpacked there.
             feed = await asyncio.to_thread(stack.enter_context, feed_of(file, path.name, path.parent, options))
             yield feed, options
             return
-        if not places.web:
+        if not folders.web:
             raise invalid("this server takes no feeds from web addresses (transfer.web)")
         downloaded = stack.enter_context(temporary())
         await guarded_download(uri, downloaded, options.limits, network)

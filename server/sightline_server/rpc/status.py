@@ -25,6 +25,7 @@ CODES: dict[ErrorKind, grpc.StatusCode] = {
     ErrorKind.UNKNOWN_CATALOG: grpc.StatusCode.NOT_FOUND,
     ErrorKind.UNKNOWN_PRODUCT: grpc.StatusCode.NOT_FOUND,
     ErrorKind.UNKNOWN_REVISION: grpc.StatusCode.NOT_FOUND,
+    ErrorKind.UNKNOWN_OPERATION: grpc.StatusCode.NOT_FOUND,
     ErrorKind.REVISION_REMOVED: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorKind.CATALOG_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
     ErrorKind.CATALOG_NOT_EMPTY: grpc.StatusCode.FAILED_PRECONDITION,
@@ -47,6 +48,7 @@ RESOURCES = {
     ErrorKind.UNKNOWN_CATALOG: "catalog",
     ErrorKind.UNKNOWN_PRODUCT: "product",
     ErrorKind.UNKNOWN_REVISION: "revision",
+    ErrorKind.UNKNOWN_OPERATION: "operation",
 }
 """The type of the resource that an error says is not there."""
 

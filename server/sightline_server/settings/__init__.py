@@ -15,6 +15,7 @@ from sightline_server.settings.ranking import RankingSettings
 from sightline_server.settings.root import Settings
 from sightline_server.settings.server import ServerSettings
 from sightline_server.settings.telemetry import LogSettings, TracingSettings
+from sightline_server.settings.transfer import TransferSettings
 
 __all__ = [
     "REQUEST_ALLOWANCE",
@@ -33,4 +34,5 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "TracingSettings",
+    "TransferSettings",
 ]

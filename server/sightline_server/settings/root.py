@@ -28,6 +28,7 @@ from sightline_server.settings.limits import LimitSettings
 from sightline_server.settings.ranking import RankingSettings
 from sightline_server.settings.server import ServerSettings
 from sightline_server.settings.telemetry import LogSettings, TracingSettings
+from sightline_server.settings.transfer import TransferSettings
 
 
 def expand_home(home: Any) -> Any:
@@ -58,6 +59,7 @@ class Settings(BaseSettings):
     catalog: CatalogSettings = CatalogSettings()
     catalogs: dict[CatalogName, ServedCatalogSettings] = {}
     index: IndexSettings = IndexSettings()
+    transfer: TransferSettings = TransferSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
 

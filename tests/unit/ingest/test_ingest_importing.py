@@ -20,7 +20,7 @@ from sightline_server.ingest.feed import Problem
 from sightline_server.ingest.feeds.options import FeedOptions
 from sightline_server.ingest.host_check import HostCheck
 from sightline_server.ingest.importing import ImportProgress, import_embedded, import_feed, imported_feed
-from sightline_server.ingest.transfer_places import TransferPlaces
+from sightline_server.ingest.transfer_folders import TransferFolders
 from tests.support.catalogs import (
     LIMITS,
     SPEC,
@@ -45,10 +45,10 @@ def living(tmp_path: Path) -> Iterator[LivingCatalog]:
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> TransferPlaces:
+def folders(tmp_path: Path) -> TransferFolders:
     (tmp_path / "imports" / "daily").mkdir(parents=True)
     (tmp_path / "exports").mkdir()
-    return TransferPlaces(tmp_path / "imports", tmp_path / "exports")
+    return TransferFolders(tmp_path / "imports", tmp_path / "exports")
 
 
 class Seen:
@@ -79,9 +79,9 @@ def image_feed(folder: Path, count: int) -> Path:
 
 
 async def imported(
-    name: str, places: TransferPlaces, living: LivingCatalog, writer: LivingWriter, seen: Seen, tmp_path: Path
+    name: str, folders: TransferFolders, living: LivingCatalog, writer: LivingWriter, seen: Seen, tmp_path: Path
 ) -> int:
-    async with imported_feed(name, places, FeedOptions(), NETWORK) as (feed, options):
+    async with imported_feed(name, folders, FeedOptions(), NETWORK) as (feed, options):
         build = BuildOptions(feed, tmp_path / "shop", LIMITS, feed_options=options)
         return await import_feed(build, SPEC, shade_embed, writer, seen.progress)  # type: ignore[arg-type]
 
@@ -92,18 +92,18 @@ def ids(living: LivingCatalog) -> list[str]:
 
 
 async def test_import_embeds_and_writes_the_rows_of_a_feed(
-    tmp_path: Path, places: TransferPlaces, living: LivingCatalog
+    tmp_path: Path, folders: TransferFolders, living: LivingCatalog
 ) -> None:
     image_feed(tmp_path / "imports" / "daily", 50)
     seen, writer = Seen(), LivingWriter(living)
-    assert await imported("daily/feed.csv", places, living, writer, seen, tmp_path) == 45
+    assert await imported("daily/feed.csv", folders, living, writer, seen, tmp_path) == 45
     assert (seen.total, seen.read, seen.written, len(seen.problems)) == (50, 50, 45, 5)
     assert seen.problems[0].row == 11 and seen.problems[0].product_id == "p9"
     assert len(ids(living)) == 46
 
 
 async def test_cancelled_import_keeps_and_counts_what_was_written(
-    tmp_path: Path, places: TransferPlaces, living: LivingCatalog
+    tmp_path: Path, folders: TransferFolders, living: LivingCatalog
 ) -> None:
     image_feed(tmp_path / "imports", 100)
     second, free = asyncio.Event(), asyncio.Event()
@@ -114,7 +114,7 @@ async def test_cancelled_import_keeps_and_counts_what_was_written(
             await free.wait()
 
     seen, writer = Seen(), LivingWriter(living, before)
-    task = asyncio.create_task(imported("feed.csv", places, living, writer, seen, tmp_path))
+    task = asyncio.create_task(imported("feed.csv", folders, living, writer, seen, tmp_path))
     await second.wait()
     task.cancel()
     await asyncio.sleep(0)
@@ -128,14 +128,14 @@ async def test_cancelled_import_keeps_and_counts_what_was_written(
 
 @pytest.mark.parametrize("name", ["feed.jsonl", "feed.parquet", "feed.parquet.gz"])
 async def test_import_of_ready_embeddings_takes_no_engine(
-    tmp_path: Path, places: TransferPlaces, living: LivingCatalog, name: str
+    tmp_path: Path, folders: TransferFolders, living: LivingCatalog, name: str
 ) -> None:
     write_catalog(tmp_path / "other", [row(f"p{n}", unit_vectors(1 + n % 2, n), title=" t ") for n in range(150)])
     form = ExportFormat.PARQUET if "parquet" in name else ExportFormat.JSONL
     stored = stored_rows(tmp_path / "other")
     export_catalog(stored, ExportOptions(str(tmp_path / "imports" / name), form, embeddings=True))
     seen, writer = Seen(), LivingWriter(living)
-    async with imported_feed(name, places, FeedOptions(), NETWORK) as (feed, options):
+    async with imported_feed(name, folders, FeedOptions(), NETWORK) as (feed, options):
         assert await import_embedded(feed, options, writer, seen.progress) == 150  # type: ignore[arg-type]
     assert (seen.read, seen.written, seen.problems) == (150, 150, [])
     await writer.checkpoint()
@@ -149,13 +149,13 @@ def digest_of(path: Path) -> str:
 
 
 async def test_import_reports_rows_whose_embedding_does_not_fit(
-    tmp_path: Path, places: TransferPlaces, living: LivingCatalog
+    tmp_path: Path, folders: TransferFolders, living: LivingCatalog
 ) -> None:
     good = {"id": "a", "image_link": "a.jpg", "embedder": SPEC.identity, "embeddings": unit_vectors(1).tolist()}
     lines = [good, {**good, "id": "b", "embeddings": [[1.0]]}, {**good, "id": "c", "embedder": "other"}, "no object"]
     (tmp_path / "imports" / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     seen = Seen()
-    async with imported_feed("a.jsonl", places, FeedOptions(), NETWORK) as (feed, options):
+    async with imported_feed("a.jsonl", folders, FeedOptions(), NETWORK) as (feed, options):
         written = await import_embedded(feed, options, LivingWriter(living), seen.progress)  # type: ignore[arg-type]
     assert written == 1
     assert [problem.row for problem in seen.problems] == [2, 3, 4]
@@ -178,17 +178,17 @@ async def test_import_reports_rows_whose_embedding_does_not_fit(
     ],
 )
 async def test_feed_that_is_cut_off_or_of_another_format_writes_nothing(
-    tmp_path: Path, places: TransferPlaces, living: LivingCatalog, name: str, content: bytes, text: str
+    tmp_path: Path, folders: TransferFolders, living: LivingCatalog, name: str, content: bytes, text: str
 ) -> None:
     (tmp_path / "imports" / name).write_bytes(content)
     seen, writer = Seen(), LivingWriter(living)
     with pytest.raises(SightlineError, match=text):
-        await imported(name, places, living, writer, seen, tmp_path)
+        await imported(name, folders, living, writer, seen, tmp_path)
     assert (writer.groups, ids(living)) == ([], ["old"])
 
 
 async def test_failing_engine_leaves_the_groups_before(
-    tmp_path: Path, places: TransferPlaces, living: LivingCatalog
+    tmp_path: Path, folders: TransferFolders, living: LivingCatalog
 ) -> None:
     image_feed(tmp_path / "imports", 100)
     calls = 0
@@ -201,7 +201,7 @@ async def test_failing_engine_leaves_the_groups_before(
         return await shade_embed(crops)
 
     seen, writer = Seen(), LivingWriter(living)
-    async with imported_feed("feed.csv", places, FeedOptions(), NETWORK) as (feed, options):
+    async with imported_feed("feed.csv", folders, FeedOptions(), NETWORK) as (feed, options):
         build = BuildOptions(feed, tmp_path / "shop", LIMITS, feed_options=options)
         with pytest.raises(SightlineError, match="the engine is gone"):
             await import_feed(build, SPEC, fails_later, writer, seen.progress)  # type: ignore[arg-type]
@@ -215,14 +215,14 @@ OUTSIDE = (
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
-async def test_import_reads_no_file_outside_of_its_folder(tmp_path: Path, places: TransferPlaces, name: str) -> None:
+async def test_import_reads_no_file_outside_of_its_folder(tmp_path: Path, folders: TransferFolders, name: str) -> None:
     image_feed(tmp_path / "elsewhere", 1)
     (tmp_path / "elsewhere" / "feed.csv").rename(tmp_path / "secret.csv")
     (tmp_path / "imports" / "link.csv").symlink_to(tmp_path / "secret.csv")
     (tmp_path / "imports" / "linked").symlink_to(tmp_path)
     (tmp_path / "imports" / ".hidden.csv").write_text("id,image_link\n1,a.jpg\n")
     with pytest.raises(SightlineError) as raised:
-        async with imported_feed(name, places, FeedOptions(), NETWORK):
+        async with imported_feed(name, folders, FeedOptions(), NETWORK):
             pass
     assert raised.value.kind is ErrorKind.INVALID_REQUEST
     assert raised.value.field == "uri"
@@ -231,21 +231,21 @@ async def test_import_reads_no_file_outside_of_its_folder(tmp_path: Path, places
 @pytest.mark.parametrize(
     "name", ["../a.csv", "/tmp/a.csv", "linked/a.csv", "none/a.csv", ".a.csv", "", "out.csv/b.csv"]
 )
-def test_export_writes_no_file_outside_of_its_folder(tmp_path: Path, places: TransferPlaces, name: str) -> None:
+def test_export_writes_no_file_outside_of_its_folder(tmp_path: Path, folders: TransferFolders, name: str) -> None:
     (tmp_path / "exports" / "linked").symlink_to(tmp_path)
     with pytest.raises(SightlineError) as raised:
-        places.export_file(name)
+        folders.export_file(name)
     assert raised.value.kind is ErrorKind.INVALID_REQUEST
 
 
-def test_places_of_the_operator_are_used(tmp_path: Path, places: TransferPlaces) -> None:
+def test_places_of_the_operator_are_used(tmp_path: Path, folders: TransferFolders) -> None:
     (tmp_path / "imports" / "daily" / "a.csv").write_text("id")
-    assert places.feed_file("daily/a.csv") == tmp_path / "imports" / "daily" / "a.csv"
-    assert places.export_file("a.csv") == tmp_path / "exports" / "a.csv"
+    assert folders.feed_file("daily/a.csv") == tmp_path / "imports" / "daily" / "a.csv"
+    assert folders.export_file("a.csv") == tmp_path / "exports" / "a.csv"
 
 
 async def test_server_without_folders_reads_and_writes_no_file() -> None:
-    none = TransferPlaces(web=False)
+    none = TransferFolders(web=False)
     with pytest.raises(SightlineError, match=r"transfer\.export_folder"):
         none.export_file("a.csv")
     with pytest.raises(SightlineError, match=r"transfer\.import_folder"):
@@ -269,9 +269,9 @@ async def test_server_without_folders_reads_and_writes_no_file() -> None:
         *("http://name:pa55@127.0.0.1/a.csv", "http://", "http://[", "HTTP://127.0.0.1/"),
     ],
 )
-async def test_import_asks_public_addresses_only(places: TransferPlaces, uri: str) -> None:
+async def test_import_asks_public_addresses_only(folders: TransferFolders, uri: str) -> None:
     with pytest.raises(SightlineError, match="cannot be downloaded") as raised:
-        async with imported_feed(uri, places, FeedOptions(), NETWORK):
+        async with imported_feed(uri, folders, FeedOptions(), NETWORK):
             pass
     assert raised.value.kind is ErrorKind.INVALID_REQUEST
     assert "pa55" not in raised.value.message and "127.0.0.1" not in raised.value.message
@@ -301,16 +301,16 @@ async def answer_feed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         *(("file", "no answer"), ("none", "the server answered 404")),
     ],
 )
-async def test_download_of_a_feed(places: TransferPlaces, path: str, text: str) -> None:
+async def test_download_of_a_feed(folders: TransferFolders, path: str, text: str) -> None:
     server = await asyncio.start_server(answer_feed, "127.0.0.1", 0)
     network = CheckedNetwork(HostCheck(allow_private=True))
     async with server:
         uri = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/{path}"
         if text:
             with pytest.raises(SightlineError, match=text):
-                async with imported_feed(uri, places, FeedOptions(), network):
+                async with imported_feed(uri, folders, FeedOptions(), network):
                     pass
             return
-        async with imported_feed(uri, places, FeedOptions(), network) as (feed, options):
+        async with imported_feed(uri, folders, FeedOptions(), network) as (feed, options):
             assert feed.file.read() == b"id,image_link\n1,a.jpg\n"
             assert options.base_url == uri and feed.parent is None

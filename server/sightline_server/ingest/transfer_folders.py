@@ -1,4 +1,4 @@
-"""The places that an operation of the server may read a feed from, and write one to.
+"""The folders and addresses that an operation of the server may read a feed from, and write one to.
 
 Rule: a caller names a file below a folder of the operator's, never any other file of this machine. Symbolic links that
 lead out of the folder are refused, and the message is the same for a file that does not exist.
@@ -13,7 +13,7 @@ MAX_NAME_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class TransferPlaces:
+class TransferFolders:
     """The folders of imports and exports; without one, there are none of that kind from or to files. `web` allows
     feeds from http(s) addresses."""
 
@@ -37,7 +37,7 @@ class TransferPlaces:
 
 
 def below(folder: Path | None, name: str, setting: str) -> Path:
-    """The path of `name` below `folder`. Raises `SightlineError` of kind INVALID_REQUEST for any other place."""
+    """The path of `name` below `folder`. Raises `SightlineError` of kind INVALID_REQUEST for any other path."""
     if folder is None:
         raise invalid(f"this server has no folder for files; its operator sets one with {setting}")
     parts = PurePosixPath(name).parts
@@ -57,5 +57,5 @@ def below(folder: Path | None, name: str, setting: str) -> Path:
 
 
 def invalid(text: str) -> SightlineError:
-    """The error of a place that is not used."""
+    """The error of a path that is not used."""
     return SightlineError(ErrorKind.INVALID_REQUEST, text, field="uri")

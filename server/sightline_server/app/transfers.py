@@ -1,0 +1,209 @@
+"""Imports and exports of a server that callers start: what they run, joined with the jobs that hold them."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline_server.app.limits import catalog_limits, process_limits
+from sightline_server.batching.batcher import MicroBatcher
+from sightline_server.domain.models import EmbedderSpec
+from sightline_server.domain.request import Lane
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.stored_rows import stored_rows
+from sightline_server.ingest.build import BuildOptions
+from sightline_server.ingest.direct_transport import CheckedNetwork
+from sightline_server.ingest.embedding import Embed
+from sightline_server.ingest.exports.export import ExportOptions, ExportReport, export_catalog
+from sightline_server.ingest.feed import Problem
+from sightline_server.ingest.feeds.options import FeedOptions
+from sightline_server.ingest.feeds.records import excerpt
+from sightline_server.ingest.feeds.source import OpenFeed
+from sightline_server.ingest.host_check import HostCheck
+from sightline_server.ingest.images import ImageLimits
+from sightline_server.ingest.importing import ImportProgress, import_embedded, import_feed, imported_feed
+from sightline_server.ingest.transfer_folders import TransferFolders
+from sightline_server.jobs.job import Job, JobKind, JobResult
+from sightline_server.jobs.jobs import Jobs
+from sightline_server.jobs.progress import RowFailure, Tracker
+from sightline_server.ports import CatalogWriter
+from sightline_server.rpc.catalog.transfer_requests import ExportRequest, ImportRequest
+from sightline_server.settings import Settings
+
+AGAIN_S = 0.05
+PORTION = 8
+PATIENCE_S = 120.0
+"""Seconds that an import waits for an engine that restarts."""
+
+BuildOf = Callable[[OpenFeed, FeedOptions, Path], BuildOptions]
+"""The options of a build from a feed into a catalog's folder."""
+
+
+class ExportCancelledError(Exception):
+    """Ends the thread of an export that was cancelled."""
+
+
+class ServedTransfers:
+    """`rpc.catalog.Transfers` by the parts of a server. `jobs` is to be closed before the writers of the catalogs."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        embedder: EmbedderSpec,
+        embed: Embed,
+        build_of: BuildOf,
+        *,
+        network: CheckedNetwork | None = None,
+    ) -> None:
+        part = settings.transfer
+        self.jobs = Jobs(max_running=part.max_running)
+        self._files = TransferFolders(part.import_folder, part.export_folder, part.web)
+        self._folders: Mapping[str, Path] = settings.catalog_folders
+        self._embedder = embedder
+        self._embed = embed
+        self._build_of = build_of
+        self._network = network or CheckedNetwork(HostCheck())
+
+    def start_import(self, writer: CatalogWriter, wanted: ImportRequest) -> Job:
+        """See `Transfers`."""
+
+        async def work(tracker: Tracker) -> JobResult:
+            with public_errors({}):
+                products = await self._import(writer, wanted, tracked(tracker))
+                revision = await writer.checkpoint(f"import of {products} products")
+            return JobResult(products, revision=revision.name)
+
+        return self.jobs.start(JobKind.IMPORT, writer.name, work)
+
+    async def _import(self, writer: CatalogWriter, wanted: ImportRequest, progress: ImportProgress) -> int:
+        async with imported_feed(wanted.uri, self._files, wanted.options, self._network) as (
+            feed,
+            options,
+        ):
+            if wanted.embedded:
+                return await import_embedded(feed, options, writer, progress)
+            build = self._build_of(feed, options, self._folders[writer.name])
+            return await import_feed(build, self._embedder, self._embed, writer, progress)
+
+    def start_export(self, catalog: str, wanted: ExportRequest) -> Job:
+        """See `Transfers`."""
+        target = self._files.export_file(wanted.uri)
+        if target.exists() and not wanted.replace:
+            message = "uri: the file exists; choose another name, or set `replace`"
+            raise SightlineError(ErrorKind.INVALID_REQUEST, message, field="uri")
+        options = ExportOptions(str(target), wanted.format, embeddings=wanted.embeddings, replace=wanted.replace)
+        folder = self._folders[catalog]
+
+        async def work(tracker: Tracker) -> JobResult:
+            with public_errors({str(target): wanted.uri, str(folder): catalog}):
+                report = await in_thread(lambda check: exported(folder, wanted.revision, options, tracker, check))
+            return JobResult(report.products, report.images, report.revision)
+
+        return self.jobs.start(JobKind.EXPORT, catalog, work)
+
+
+def exported(
+    folder: Path, revision: int | None, options: ExportOptions, tracker: Tracker, check: Callable[[], None]
+) -> ExportReport:
+    """Writes the file; blocking. `check` raises where the export was cancelled."""
+    stored = stored_rows(folder, revision)
+    tracker.expect(stored.facts.products)
+    done = 0
+
+    def progress(count: int) -> None:
+        nonlocal done
+        check()
+        tracker.read(count)
+        tracker.written(count - done)
+        done = count
+
+    return export_catalog(stored, options, progress)
+
+
+async def in_thread(work: Callable[[Callable[[], None]], ExportReport]) -> ExportReport:
+    """Runs `work` in a thread. A cancellation ends it at its next check, and returns once it has ended."""
+    cancelled = threading.Event()
+
+    def check() -> None:
+        if cancelled.is_set():
+            raise ExportCancelledError
+
+    with ThreadPoolExecutor(1, thread_name_prefix="export") as executor:
+        running = asyncio.get_running_loop().run_in_executor(executor, work, check)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            cancelled.set()
+            with suppress(ExportCancelledError):
+                await running
+            raise
+
+
+def tracked(tracker: Tracker) -> ImportProgress:
+    """The progress of an import, in the tracker of its job."""
+
+    def problem(found: Problem) -> None:
+        tracker.problem(RowFailure(found.row, found.text, excerpt(found.product_id), found.skipped))
+
+    return ImportProgress(tracker.expect, tracker.read, tracker.written, problem)
+
+
+@contextmanager
+def public_errors(names: Mapping[str, str]) -> Iterator[None]:
+    """Turns errors of the operator's machine into those of a request: what is wrong with a feed is its caller's.
+
+    `names` has what stands for paths of this machine in a message.
+    """
+    try:
+        yield
+    except SightlineError as error:
+        message = error.message
+        for path, name in names.items():
+            message = message.replace(path, name)
+        kind = ErrorKind.INVALID_REQUEST if error.kind is ErrorKind.CONFIGURATION else error.kind
+        raise SightlineError(kind, message, field=error.field, retry_after_s=error.retry_after_s) from error
+
+
+def batched_embed(crops: MicroBatcher[NDArray[np.uint8], NDArray[np.float32]]) -> Embed:
+    """`Embed` by the batcher of the searches, in the batch lane, so that searches go first."""
+    loop = asyncio.get_running_loop()
+
+    async def portion(images: Sequence[NDArray[np.uint8]]) -> Sequence[NDArray[np.float32]]:
+        ends = loop.time() + PATIENCE_S
+        while True:
+            try:
+                return (await crops.submit(images, deadline=ends, lane=Lane.BATCH)).results
+            except SightlineError as error:
+                again = error.kind in (ErrorKind.OVERLOADED, ErrorKind.ENGINE_UNAVAILABLE)
+                if not again or loop.time() + AGAIN_S > ends:
+                    raise
+            await asyncio.sleep(AGAIN_S)
+
+    async def embed(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        starts = range(0, len(images), PORTION)
+        return np.stack([vector for start in starts for vector in await portion(images[start : start + PORTION])])
+
+    return embed
+
+
+def build_options(settings: Settings) -> BuildOf:
+    """How a served import reads images: by the limits of a build, from public addresses and the feed's folder only."""
+
+    def build_of(feed: OpenFeed, options: FeedOptions, catalog: Path) -> BuildOptions:
+        decode = catalog_limits(settings)
+        return BuildOptions(
+            feed,
+            catalog,
+            decode,
+            feed_options=options,
+            image_limits=ImageLimits(max_bytes=decode.max_bytes),
+            decode_threads=1,
+            decode_processes=process_limits(settings.decode),
+        )
+
+    return build_of
