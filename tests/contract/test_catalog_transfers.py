@@ -17,7 +17,7 @@ from google.rpc import code_pb2
 from sightline.v1 import catalog_transfer_service_pb2 as pb
 from sightline.v1.catalog_transfer_service_pb2_grpc import CatalogTransferServiceStub
 from sightline_server.app.batchers import build_batchers
-from sightline_server.app.transfers import ServedTransfers, batched_embed, build_options
+from sightline_server.app.transfers import ServedTransfers, batched_embed
 from sightline_server.index.catalog_writer import GroupWriter
 from sightline_server.index.living import LivingCatalog
 from sightline_server.jobs.jobs import Jobs
@@ -72,8 +72,8 @@ async def shop_serving(folder: Path, **transfer: Any) -> AsyncIterator[Shop]:
     settings = Settings(catalog={"path": shop}, transfer=part)  # type: ignore[arg-type]
     async with AsyncExitStack() as stack:
         batchers = build_batchers(stack, settings, engine, Metrics())
-        embed = batched_embed(batchers.crops)
-        started = ServedTransfers(settings, engine.embedder, embed, build_options(settings))
+        started = ServedTransfers(settings)
+        started.open(engine.embedder, batched_embed(batchers.crops))
 
         def services(edge: Edge) -> list[Service]:
             return [CatalogTransferService(edge, writers, started), OperationsService(edge, writers, started.jobs)]

@@ -40,9 +40,6 @@ PORTION = 8
 PATIENCE_S = 120.0
 """Seconds that an import waits for an engine that restarts."""
 
-BuildOf = Callable[[OpenFeed, FeedOptions, Path], BuildOptions]
-"""The options of a build from a feed into a catalog's folder."""
-
 
 class ExportCancelledError(Exception):
     """Ends the thread of an export that was cancelled."""
@@ -51,23 +48,19 @@ class ExportCancelledError(Exception):
 class ServedTransfers:
     """`rpc.catalog.Transfers` by the parts of a server. `jobs` is to be closed before the writers of the catalogs."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        embedder: EmbedderSpec,
-        embed: Embed,
-        build_of: BuildOf,
-        *,
-        network: CheckedNetwork | None = None,
-    ) -> None:
+    def __init__(self, settings: Settings, *, network: CheckedNetwork | None = None) -> None:
+        """`network` is for tests; without it, feeds come from public addresses only."""
         part = settings.transfer
         self.jobs = Jobs(max_running=part.max_running)
         self._files = TransferFolders(part.import_folder, part.export_folder, part.web)
+        self._settings = settings
         self._folders: Mapping[str, Path] = settings.catalog_folders
-        self._embedder = embedder
-        self._embed = embed
-        self._build_of = build_of
         self._network = network or CheckedNetwork(HostCheck())
+        self._embedding: tuple[EmbedderSpec, Embed] | None = None
+
+    def open(self, embedder: EmbedderSpec, embed: Embed) -> None:
+        """Embeds images of imports by `embed` from now on. Before that, no import can be started."""
+        self._embedding = embedder, embed
 
     def start_import(self, writer: CatalogWriter, wanted: ImportRequest) -> Job:
         """See `Transfers`."""
@@ -87,8 +80,10 @@ class ServedTransfers:
         ):
             if wanted.embedded:
                 return await import_embedded(feed, options, writer, progress)
-            build = self._build_of(feed, options, self._folders[writer.name])
-            return await import_feed(build, self._embedder, self._embed, writer, progress)
+            assert self._embedding is not None, "opened before the writers are published"
+            embedder, embed = self._embedding
+            build = build_options(self._settings, feed, options, self._folders[writer.name])
+            return await import_feed(build, embedder, embed, writer, progress)
 
     def start_export(self, catalog: str, wanted: ExportRequest) -> Job:
         """See `Transfers`."""
@@ -191,19 +186,15 @@ def batched_embed(crops: MicroBatcher[NDArray[np.uint8], NDArray[np.float32]]) -
     return embed
 
 
-def build_options(settings: Settings) -> BuildOf:
-    """How a served import reads images: by the limits of a build, from public addresses and the feed's folder only."""
-
-    def build_of(feed: OpenFeed, options: FeedOptions, catalog: Path) -> BuildOptions:
-        decode = catalog_limits(settings)
-        return BuildOptions(
-            feed,
-            catalog,
-            decode,
-            feed_options=options,
-            image_limits=ImageLimits(max_bytes=decode.max_bytes),
-            decode_threads=1,
-            decode_processes=process_limits(settings.decode),
-        )
-
-    return build_of
+def build_options(settings: Settings, feed: OpenFeed, options: FeedOptions, catalog: Path) -> BuildOptions:
+    """The options of a served import: the limits of a build, images from public addresses and the feed's folder."""
+    decode = catalog_limits(settings)
+    return BuildOptions(
+        feed,
+        catalog,
+        decode,
+        feed_options=options,
+        image_limits=ImageLimits(max_bytes=decode.max_bytes),
+        decode_threads=1,
+        decode_processes=process_limits(settings.decode),
+    )

@@ -32,7 +32,7 @@ Named: TypeAlias = lro.GetOperationRequest | lro.CancelOperationRequest | lro.Wa
 
 
 def of_name(request: Named | lro.ListOperationsRequest) -> Target:
-    """What a request asks access to."""
+    """The catalog that a request asks access to."""
     return Target(catalog_in(request.name), Lane.BATCH)
 
 

@@ -28,7 +28,7 @@ SERVICE = pb.DESCRIPTOR.services_by_name["CatalogTransferService"]
 
 
 def of_parent(request: pb.ImportProductsRequest | pb.ExportProductsRequest) -> Target:
-    """What a request asks access to."""
+    """The catalog that a request asks access to."""
     return Target(catalog_in(request.parent), Lane.BATCH)
 
 
