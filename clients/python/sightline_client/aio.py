@@ -11,6 +11,8 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Self, TypedDict, Unpack
 
+import grpc.aio
+
 from sightline_client import channels, errors, request
 from sightline_client.answers import Answer
 from sightline_client.events import Event, Lane, Region
@@ -19,6 +21,7 @@ from sightline_client.options import ClientOptions
 from sightline_client.retry import Retrier, RetryThrottle
 from sightline_client.stream import Stream
 
+SearchMethod = grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
 Photo = bytes | bytearray | memoryview
 """The bytes of an image file."""
 
@@ -119,7 +122,7 @@ class AsyncClient:
 
     def _start(self, message: bytes, deadline: float) -> Stream:
         # A second attempt goes over another connection, where there is one.
-        method = self._channels.next_method()
+        method: SearchMethod = self._channels.next().unary_stream(channels.SEARCH)
         left_s = max(0.0, deadline - self._clock())
         stream = Stream(method(message, timeout=None if left_s == math.inf else left_s), self._options)
         self._streams.add(stream)

@@ -21,12 +21,11 @@ SEARCH = f"/{lens_service_pb2.DESCRIPTOR.services_by_name['LensService'].full_na
 
 # Messages stay bytes: the client measures and parses them itself, because gRPC ends a call without saying why when a
 # message cannot be parsed.
-SearchMethod = grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
 SearchCall = grpc.aio.UnaryStreamCall[bytes, bytes]
 
 
 class Channels:
-    """Opens channels as the options say and hands out their search methods in turn."""
+    """Opens channels as the options say and hands them out in turn."""
 
     def __init__(self, options: ClientOptions) -> None:
         """Raises `ConfigurationError` for TLS files that cannot be used."""
@@ -35,18 +34,18 @@ class Channels:
         self._process = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._channels: list[grpc.aio.Channel] = []
-        self._methods: Iterator[SearchMethod] = iter(())
+        self._turns: Iterator[grpc.aio.Channel] = iter(())
         self.closed = False
 
-    def next_method(self) -> SearchMethod:
-        """The search method of the next channel. Raises `ClientStateError` where the client cannot be used."""
+    def next(self) -> grpc.aio.Channel:
+        """The next channel. Raises `ClientStateError` where the client cannot be used."""
         if self.closed:
             raise closed()
         self._check_place()
         if not self._channels:
             self._channels = [self._open() for _ in range(self._options.channels)]
-            self._methods = cycle([channel.unary_stream(SEARCH) for channel in self._channels])
-        return next(self._methods)
+            self._turns = cycle(self._channels)
+        return next(self._turns)
 
     def begin_close(self) -> None:
         """Refuses calls from now on. Raises `ClientStateError` in another event loop than that of the calls."""

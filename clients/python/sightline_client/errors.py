@@ -1,4 +1,4 @@
-"""The exceptions of a search; callers never see gRPC's own exceptions.
+"""The exceptions of both clients; callers never see gRPC's own exceptions.
 
 Rule: every error carries what the server said about it, and the events that had come before it.
 """
@@ -74,6 +74,22 @@ class PhotoTooLargeError(InvalidRequestError):
     """The photo is over the byte limit; raised before anything is sent where the client knows the limit."""
 
 
+class RequestTooLargeError(InvalidRequestError):
+    """The message is over the limit in bytes of the client or of the server, such as a product with many images."""
+
+
+class AlreadyExistsError(InvalidRequestError):
+    """What the call would make exists, such as a catalog of this name."""
+
+
+class FailedPreconditionError(InvalidRequestError):
+    """The state of the server or of the catalog does not allow this; `reason` says which state that is."""
+
+
+class ConflictError(SightlineError):
+    """The product or the catalog has changed since its `etag` was read. Read it again, and decide again."""
+
+
 class AnswerTooLargeError(SightlineError):
     """One event of the answer is over a size limit; the message says whose. `events` are those before it."""
 
@@ -83,7 +99,7 @@ class ClientStateError(SightlineError):
 
 
 class NotFoundError(SightlineError):
-    """The named catalog does not exist."""
+    """The named catalog, product, revision or operation does not exist."""
 
 
 class NotBuiltError(SightlineError):

@@ -10,24 +10,27 @@ from sightline_client import errors, values
 EXPECTED = "must be the bytes of an image file (bytes, bytearray or memoryview)"
 
 
-def encoded(photo: object, max_bytes: int) -> bytes:
-    """The photo as bytes. Raises `InvalidRequestError`, of it `PhotoTooLargeError` above `max_bytes`."""
+def encoded(photo: object, max_bytes: int, field: str = "photo", name: str = "the photo") -> bytes:
+    """The photo as bytes; errors call it `name` and its field `field`.
+
+    Raises `InvalidRequestError`, of it `PhotoTooLargeError` above `max_bytes`.
+    """
     view = _view(photo)
     if view is None:
-        raise refused(photo)
+        raise refused(photo, field)
     if view.nbytes > max_bytes:
         raise errors.PhotoTooLargeError(
-            f"the photo has {view.nbytes} bytes, the limit is {max_bytes}",
-            violations=[errors.FieldViolation("photo", f"at most {max_bytes} bytes")],
+            f"{name} has {view.nbytes} bytes, the limit is {max_bytes}",
+            violations=[errors.FieldViolation(field, f"at most {max_bytes} bytes")],
         )
     # `tobytes` also joins the parts of a view with gaps.
     return photo if isinstance(photo, bytes) else view.tobytes()
 
 
-def refused(photo: object) -> errors.InvalidRequestError:
+def refused(photo: object, field: str = "photo") -> errors.InvalidRequestError:
     """The error for an object that is not encoded bytes; it says how to get them."""
-    message = f"photo {EXPECTED}, not {values.kind(photo)}: {_hint(photo)}"
-    return errors.InvalidRequestError(message, violations=[errors.FieldViolation("photo", EXPECTED)])
+    message = f"{field} {EXPECTED}, not {values.kind(photo)}: {_hint(photo)}"
+    return errors.InvalidRequestError(message, violations=[errors.FieldViolation(field, EXPECTED)])
 
 
 def _view(photo: object) -> memoryview | None:

@@ -19,6 +19,7 @@ from grpc_status import rpc_status
 from sightline_client import errors, limits, values
 from sightline_client.events import Accepted, Event
 from sightline_client.options import ClientOptions
+from sightline_client.wording import SEARCH, Wording
 
 ERRORS: Mapping[grpc.StatusCode, type[errors.SightlineError]] = MappingProxyType(
     {
@@ -28,12 +29,12 @@ ERRORS: Mapping[grpc.StatusCode, type[errors.SightlineError]] = MappingProxyType
         grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidRequestError,
         grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceededError,
         grpc.StatusCode.NOT_FOUND: errors.NotFoundError,
-        grpc.StatusCode.ALREADY_EXISTS: errors.InvalidRequestError,
+        grpc.StatusCode.ALREADY_EXISTS: errors.AlreadyExistsError,
         grpc.StatusCode.PERMISSION_DENIED: errors.PermissionDeniedError,
         grpc.StatusCode.UNAUTHENTICATED: errors.UnauthenticatedError,
         grpc.StatusCode.RESOURCE_EXHAUSTED: errors.OverloadedError,
-        grpc.StatusCode.FAILED_PRECONDITION: errors.InvalidRequestError,
-        grpc.StatusCode.ABORTED: errors.InternalError,
+        grpc.StatusCode.FAILED_PRECONDITION: errors.FailedPreconditionError,
+        grpc.StatusCode.ABORTED: errors.ConflictError,
         grpc.StatusCode.OUT_OF_RANGE: errors.InvalidRequestError,
         grpc.StatusCode.UNIMPLEMENTED: errors.NotBuiltError,
         grpc.StatusCode.INTERNAL: errors.InternalError,
@@ -42,10 +43,11 @@ ERRORS: Mapping[grpc.StatusCode, type[errors.SightlineError]] = MappingProxyType
     }
 )
 
+_CODE_OF = {code.value[0]: code for code in grpc.StatusCode}
+
 _OF_LIMIT: Mapping[limits.Limit, type[errors.SightlineError]] = MappingProxyType(
     {
         limits.Limit.ANSWER: errors.AnswerTooLargeError,
-        limits.Limit.REQUEST: errors.PhotoTooLargeError,
         limits.Limit.SERVER_ANSWER: errors.AnswerTooLargeError,
         limits.Limit.METADATA: errors.InternalError,
     }
@@ -62,12 +64,12 @@ class _Details:
 
 
 def error_from_call(
-    failed: grpc.aio.AioRpcError, arrived: Sequence[Event], options: ClientOptions
+    failed: grpc.aio.AioRpcError, arrived: Sequence[Event], options: ClientOptions, wording: Wording = SEARCH
 ) -> errors.SightlineError:
     """The client's error for a failed call; `arrived` are the events that came before it."""
     code = failed.code()
     details = _details(_status(failed))
-    kind, message = _kind_and_message(failed, details, bool(arrived), options)
+    kind, message = _kind_and_message(failed, details, bool(arrived), options, wording)
     return kind(
         message,
         code=code.name,
@@ -80,22 +82,41 @@ def error_from_call(
     )
 
 
-def answer_too_large(size: int, arrived: Sequence[Event], options: ClientOptions) -> errors.AnswerTooLargeError:
-    """The error for an event of `size` bytes, or of 0 where the size is not known."""
-    whole = f"an event of the answer has {size} bytes" if size else "an event of the answer is too large"
+def error_of(status: status_pb2.Status) -> errors.SightlineError | None:
+    """The client's error for the status of one product; None for OK."""
+    if not status.code:
+        return None
+    code = _CODE_OF.get(status.code, grpc.StatusCode.UNKNOWN)
+    details = _details(status)
+    return ERRORS[code](
+        status.message or code.name,
+        code=code.name,
+        reason=details.reason,
+        request_id=details.request_id,
+        retry_after_s=details.retry_after_s,
+        violations=details.violations,
+        metadata=details.metadata,
+    )
+
+
+def answer_too_large(
+    size: int, arrived: Sequence[Event], options: ClientOptions, wording: Wording = SEARCH
+) -> errors.AnswerTooLargeError:
+    """The error for a message of `size` bytes, or of 0 where the size is not known."""
+    whole = f"{wording.answer} has {size} bytes" if size else f"{wording.answer} is too large"
     return errors.AnswerTooLargeError(
-        f"{whole}, the client's limit is {options.max_answer_bytes}: raise ClientOptions.max_answer_bytes, or ask for "
-        "fewer products with max_products",
+        f"{whole}, the client's limit is {options.max_answer_bytes}: raise ClientOptions.max_answer_bytes"
+        f"{wording.way_out}",
         code=grpc.StatusCode.RESOURCE_EXHAUSTED.name,
         request_id=_accepted_id(arrived),
         events=arrived,
     )
 
 
-def unreadable_answer(arrived: Sequence[Event]) -> errors.InternalError:
-    """The error for bytes that are not a message of the contract."""
+def unreadable_answer(arrived: Sequence[Event], message: str = "SearchResponse") -> errors.InternalError:
+    """The error for bytes that are not a `message` of the contract."""
     return errors.InternalError(
-        "the server sent a message that is not a SearchResponse: is the target a Sightline server?",
+        f"the server sent a message that is not a {message}: is the target a Sightline server?",
         code=grpc.StatusCode.INTERNAL.name,
         request_id=_accepted_id(arrived),
         events=arrived,
@@ -110,7 +131,7 @@ def ended_early(arrived: Sequence[Event]) -> errors.StreamBrokenError:
 
 
 def _kind_and_message(
-    failed: grpc.aio.AioRpcError, details: _Details, broken: bool, options: ClientOptions
+    failed: grpc.aio.AioRpcError, details: _Details, broken: bool, options: ClientOptions, wording: Wording
 ) -> tuple[type[errors.SightlineError], str]:
     """The class and the text. Statuses without a reason may be gRPC's own, whose code and text mislead."""
     code = failed.code()
@@ -127,11 +148,15 @@ def _kind_and_message(
         return errors.DeadlineExceededError, "the answer did not come within the deadline"
     if code is grpc.StatusCode.UNKNOWN and "Failed to create channel" in message:
         return errors.ConfigurationError, f"target {values.quoted(options.target)} is not an address that gRPC can use"
+    if code is grpc.StatusCode.UNIMPLEMENTED and wording.not_offered:
+        return errors.NotBuiltError, wording.not_offered
     limit = _limit(failed, message, options) if code is grpc.StatusCode.RESOURCE_EXHAUSTED else None
     if limit is limits.Limit.ANSWER:
         sizes = limits.answer_size(message)
-        return errors.AnswerTooLargeError, answer_too_large(sizes, (), options).message
-    return (_OF_LIMIT[limit], f"{limit.value}: {message}") if limit is not None else (ERRORS[code], message)
+        return errors.AnswerTooLargeError, answer_too_large(sizes, (), options, wording).message
+    if limit is None:
+        return ERRORS[code], message
+    return _OF_LIMIT.get(limit, wording.request_too_large), f"{limit.value}: {message}"
 
 
 def _limit(failed: grpc.aio.AioRpcError, message: str, options: ClientOptions) -> limits.Limit | None:
