@@ -1,8 +1,8 @@
-"""Sightline's client library: one photo in, typed events out.
+"""Sightline's client library: one photo in, typed events out; and products into catalogs.
 
-`AsyncClient` and `Client` search; what they yield is in `sightline_client.events`, and everything that they raise is a
-`SightlineError`. Rule: light. Importing this package loads nothing; the first name that is used loads gRPC and the
-contract, and nothing of the server.
+`AsyncClient` and `Client` search; what they yield is in `sightline_client.events`. `AsyncCatalogClient` and
+`CatalogClient` write and read catalogs. Everything that they raise is a `SightlineError`. Rule: light. Importing this
+package loads nothing; the first name that is used loads gRPC and the contract, and nothing of the server.
 """
 
 import importlib
@@ -11,11 +11,27 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sightline_client.aio import AsyncClient, SearchParameters
     from sightline_client.answers import Answer, AnsweredObject
+    from sightline_client.catalog.aio import AsyncCatalogClient
+    from sightline_client.catalog.products import (
+        KEEP,
+        CatalogProduct,
+        Embedding,
+        Price,
+        ProductDeletion,
+        ProductImage,
+        ProductStatus,
+        ProductUpdate,
+    )
+    from sightline_client.catalog.revisions import CatalogInfo, Revision, RevisionKind
+    from sightline_client.catalog.sync import CatalogClient
     from sightline_client.errors import (
+        AlreadyExistsError,
         AnswerTooLargeError,
         ClientStateError,
         ConfigurationError,
+        ConflictError,
         DeadlineExceededError,
+        FailedPreconditionError,
         FieldViolation,
         InternalError,
         InvalidRequestError,
@@ -24,6 +40,7 @@ if TYPE_CHECKING:
         OverloadedError,
         PermissionDeniedError,
         PhotoTooLargeError,
+        RequestTooLargeError,
         SearchCancelledError,
         SightlineError,
         StreamBrokenError,
@@ -60,21 +77,30 @@ if TYPE_CHECKING:
     from sightline_client.sync import Client
 
 __all__ = [
+    "KEEP",
     "Accepted",
+    "AlreadyExistsError",
     "Answer",
     "AnswerTooLargeError",
     "AnsweredObject",
+    "AsyncCatalogClient",
     "AsyncClient",
     "Box",
+    "CatalogClient",
+    "CatalogInfo",
+    "CatalogProduct",
     "Client",
     "ClientOptions",
     "ClientStateError",
     "ConfigurationError",
+    "ConflictError",
     "DeadlineExceededError",
     "Detected",
     "DetectedObject",
     "Done",
+    "Embedding",
     "Event",
+    "FailedPreconditionError",
     "FailureReason",
     "FieldViolation",
     "Filter",
@@ -95,13 +121,21 @@ __all__ = [
     "PermissionDeniedError",
     "PhotoTooLargeError",
     "Point",
+    "Price",
     "PriceRange",
     "Product",
+    "ProductDeletion",
+    "ProductImage",
+    "ProductStatus",
+    "ProductUpdate",
     "RankedProduct",
     "Reason",
     "ReasonKind",
     "Region",
+    "RequestTooLargeError",
     "RetryOptions",
+    "Revision",
+    "RevisionKind",
     "SearchCancelledError",
     "SearchParameters",
     "SightlineError",
@@ -113,7 +147,10 @@ __all__ = [
     "parse_filter",
 ]
 
-_MODULES = ("aio", "answers", "errors", "events", "filter_text", "filters", "options", "sync")
+_MODULES = (
+    *("aio", "answers", "errors", "events", "filter_text", "filters", "options", "sync"),
+    *("catalog.aio", "catalog.products", "catalog.revisions", "catalog.sync"),
+)
 """The modules that define the public names."""
 
 

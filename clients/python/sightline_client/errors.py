@@ -79,7 +79,7 @@ class RequestTooLargeError(InvalidRequestError):
 
 
 class AlreadyExistsError(InvalidRequestError):
-    """What the call would make exists, such as a catalog of this name."""
+    """The resource exists already, such as a catalog of this name."""
 
 
 class FailedPreconditionError(InvalidRequestError):

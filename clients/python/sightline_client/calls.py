@@ -1,0 +1,90 @@
+"""Calls with one request and one answer, as bytes, with deadlines and retries.
+
+Rule: a write is repeated only where its request has a request id, so that it is made once. What may have happened and
+has no such id is reported instead.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable
+
+import grpc.aio
+
+from sightline_client import channels, errors, status
+from sightline_client.options import ClientOptions
+from sightline_client.retry import Retrier, RetryThrottle
+from sightline_client.wording import Wording
+
+UnaryMethod = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
+UnaryCall = grpc.aio.UnaryUnaryCall[bytes, bytes]
+
+
+class Calls:
+    """The calls of one client to one service."""
+
+    def __init__(
+        self,
+        options: ClientOptions,
+        wording: Wording,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Raises `ConfigurationError` for TLS files that cannot be used."""
+        self.options = options
+        self.channels = channels.Channels(options)
+        self.retrier = Retrier(options.retry, RetryThrottle())
+        self.sleep = sleep
+        self._wording = wording
+        self._clock = clock
+        self._running: set[UnaryCall] = set()
+
+    async def answer(self, path: str, request: bytes, timeout_s: float, *, repeatable: bool = True) -> bytes:
+        """The answer of the method at `path` within `timeout_s`, retries included. Raises `SightlineError`."""
+        deadline = self._clock() + timeout_s
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                message = await self._attempt(path, request, deadline - self._clock())
+            except errors.SightlineError as error:
+                delay = self.retrier.delay_s(attempt, error, deadline - self._clock()) if repeatable else None
+                if delay is None:
+                    raise
+            else:
+                self.retrier.throttle.succeeded()
+                return message
+            await self.sleep(delay)
+
+    def error_of(self, failed: grpc.aio.AioRpcError) -> errors.SightlineError:
+        """The client's error for a failed call."""
+        return status.error_from_call(failed, (), self.options, self._wording)
+
+    def checked_size(self, message: bytes) -> bytes:
+        """The message of an answer. Raises `AnswerTooLargeError` above the limit of the options."""
+        if len(message) > self.options.max_answer_bytes:
+            raise status.answer_too_large(len(message), (), self.options, self._wording)
+        return message
+
+    async def close(self) -> None:
+        """Ends the calls that still run, and closes every channel; `channels.begin_close` comes first."""
+        for call in list(self._running):
+            call.cancel()
+        await self.channels.close()
+
+    async def _attempt(self, path: str, request: bytes, left_s: float) -> bytes:
+        method: UnaryMethod = self.channels.next().unary_unary(path)
+        call = method(request, timeout=None if left_s == math.inf else max(0.0, left_s))
+        self._running.add(call)
+        try:
+            return self.checked_size(await call)
+        except grpc.aio.AioRpcError as failed:
+            raise self.error_of(failed) from failed
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise channels.closed() from None
+        finally:
+            self._running.discard(call)
