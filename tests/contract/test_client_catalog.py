@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from decimal import Decimal
 
+import grpc
 import pytest
 
 from sightline.v1 import catalog_service_pb2 as pb
@@ -34,7 +35,7 @@ from sightline_client import (
     UnavailableError,
 )
 from tests.support.fake_catalog import FakeCatalog, revision, serving, stopping, stored
-from tests.support.fake_lens import FakeLens
+from tests.support.fake_lens import FakeLens, status_of
 from tests.support.fake_lens import serving as serving_lens
 
 IMAGE = b"\xff\xd8 an image"
@@ -110,6 +111,22 @@ async def test_a_broken_call_is_made_again_and_each_product_is_written_once() ->
     assert fake.writes == [f"p{number}" for number in range(6)]
     assert len(fake.calls) == 3
     assert len(fake.received) > 6
+
+
+async def test_a_call_that_the_server_ends_as_idle_is_made_again_however_often() -> None:
+    idle = status_of(grpc.StatusCode.DEADLINE_EXCEEDED, "no message came for 60 s")
+    fake = FakeCatalog(broken_after=dict.fromkeys(range(1, 12), 1), breaks_with=idle)
+    async with serving(fake) as target, AsyncCatalogClient(reach(target)) as client:
+        statuses = await upserted(client, [product(number) for number in range(12)])
+    assert [ok for _, _, ok in statuses] == [True] * 12
+    assert fake.writes == [f"p{number}" for number in range(12)]
+
+
+async def test_a_server_that_ends_every_call_as_idle_ends_the_upsert() -> None:
+    idle = status_of(grpc.StatusCode.DEADLINE_EXCEEDED, "no message came for 60 s")
+    async with serving(FakeCatalog(script=lambda method, call: idle)) as target, AsyncCatalogClient(target) as client:
+        with pytest.raises(DeadlineExceededError):
+            await upserted(client, [product(0)])
 
 
 async def test_a_server_that_stays_away_ends_the_upsert_after_its_attempts() -> None:

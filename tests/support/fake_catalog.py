@@ -4,8 +4,9 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,7 @@ class FakeCatalog(catalog_service_pb2_grpc.CatalogServiceServicer):
 
     script: Script = lambda method, call: None
     broken_after: dict[int, int] = field(default_factory=dict)
+    breaks_with: status_pb2.Status = field(default_factory=stopping)
     lost: int = 0
     silent: bool = False
     products: dict[str, pb.CatalogProduct] = field(default_factory=dict)
@@ -67,7 +69,7 @@ class FakeCatalog(catalog_service_pb2_grpc.CatalogServiceServicer):
             if self.broken_after.get(number) == sent:
                 if self.lost:
                     self.upserted(request)
-                await context.abort_with_status(rpc_status.to_status(stopping()))
+                await context.abort_with_status(rpc_status.to_status(self.breaks_with))
             yield pb.UpsertProductsResponse(status=self.upserted(request))
             sent += 1
 
@@ -224,6 +226,22 @@ def stored(product_id: str, **texts: str) -> pb.CatalogProduct:
     """A product as a catalog has it."""
     product = product_pb2.Product(id=product_id, **texts)  # type: ignore[arg-type]
     return pb.CatalogProduct(product=product, images=[pb.ProductImage(link=f"{product_id}.jpg")], etag="e1")
+
+
+@contextmanager
+def serving_in_thread(fake: FakeCatalog) -> Iterator[str]:
+    """Serves the fake from another thread, for blocking tests; yields HOST:PORT."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    served = serving(fake)
+    try:
+        yield asyncio.run_coroutine_threadsafe(served.__aenter__(), loop).result(30)
+    finally:
+        asyncio.run_coroutine_threadsafe(served.__aexit__(None, None, None), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 @asynccontextmanager

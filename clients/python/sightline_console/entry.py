@@ -50,10 +50,14 @@ def run(app: typer.Typer, arguments: Sequence[str] | None, name: str) -> int:
     return code
 
 
-def invoke(app: typer.Typer, arguments: Sequence[str] | None, name: str) -> int:
-    """Runs `app` and returns its exit code; wrong usage is reported here, every other exception is passed on."""
+def invoke(app: typer.Typer, arguments: Sequence[str] | None, name: str, obj: object = None) -> int:
+    """Runs `app` and returns its exit code; wrong usage is reported here, every other exception is passed on.
+
+    `obj` is what the commands of `app` find in their context.
+    """
+    given = arguments if arguments is None else list(arguments)
     try:
-        code = app(args=arguments if arguments is None else list(arguments), prog_name=name, standalone_mode=False)
+        code = app(args=given, prog_name=name, standalone_mode=False, obj=obj)
     except typer.Abort:
         return INTERRUPTED
     except _UsageProblem as problem:

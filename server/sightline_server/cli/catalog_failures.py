@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import typer
 
 from sightline_console import entry
+from sightline_console.remote_catalog import RemoteError
 from sightline_console.terminal import echo, echo_lines
 from sightline_server.errors import ErrorKind, SightlineError
 
@@ -20,6 +21,9 @@ def failures(interrupted: str = "no catalog was written") -> Iterator[None]:
     except SightlineError as error:
         echo_lines(f"sightline: {error.message}", err=True)
         raise typer.Exit(2 if error.kind is ErrorKind.CONFIGURATION else 1) from None
+    except RemoteError as error:
+        echo(f"sightline: {error.message}", err=True)
+        raise typer.Exit(2 if error.wrong_usage else 1) from None
     except BrokenPipeError:  # the reader of the output has left
         raise
     except OSError as error:

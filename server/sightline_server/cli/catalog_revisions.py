@@ -11,20 +11,37 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sightline_console import server_options
 from sightline_console.terminal import echo, echo_lines, printable
+from sightline_server.cli import catalog_remote
 from sightline_server.cli.catalog_failures import failures
-from sightline_server.cli.catalog_write import STAYS, CatalogFolder, actor, show_revision
+from sightline_server.cli.catalog_write import (
+    STAYS,
+    CatalogFolder,
+    LocalCatalogFolder,
+    actor,
+    show_counts,
+    show_revision,
+)
 from sightline_server.errors import ErrorKind, SightlineError
 
 if TYPE_CHECKING:
+    from sightline_console.remote_catalog import RemoteCatalog, RemoteRevision, RemoteState
     from sightline_server.catalog.revisions import Revision
 
 NEVER_CHANGED = "the catalog was never changed; what was built becomes its revision 1 with the first change"
 
 
 def revisions(
+    context: typer.Context,
     catalog: CatalogFolder,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+    target: catalog_remote.Target = None,
+    tls: server_options.Tls = False,
+    tls_ca: server_options.TlsCa = None,
+    tls_cert: server_options.TlsCert = None,
+    tls_key: server_options.TlsKey = None,
+    insecure: server_options.Insecure = False,
 ) -> None:
     """List the revisions of a catalog, the newest first.
 
@@ -35,6 +52,11 @@ def revisions(
     from sightline_server.index.catalog import read_facts
 
     with failures():
+        reach = catalog_remote.reach_of(target, tls, tls_ca, tls_cert, tls_key, insecure)
+        if reach is not None:
+            with catalog_remote.reached(context, reach, str(catalog)) as remote:
+                show_remote(list(remote.revisions()), remote.state(), as_json=as_json)
+            return
         if not is_living(catalog):
             read_facts(catalog)
             echo("[]" if as_json else NEVER_CHANGED)
@@ -50,18 +72,48 @@ def revisions(
         echo(f"{len(recorded.operations)} operations since then are in the log")
 
 
+def show_remote(listed: "list[RemoteRevision]", state: "RemoteState", *, as_json: bool) -> None:
+    """Prints the revisions of a catalog of a running server."""
+    if as_json:
+        echo_lines(json.dumps([asdict(each) for each in listed]))
+        return
+    for each in listed:
+        echo(remote_line(each))
+    if state.pending:
+        echo(f"{state.pending} operations since then are in the log")
+
+
 def line_of(revision: "Revision") -> str:
     """One revision for a reader."""
-    kept = " " if revision.base_version is None else "*"
-    note = f"  {printable(revision.note)}" if revision.note else ""
-    who = f"  by {printable(revision.actor)}" if revision.actor else ""
+    head = f"{revision.name}  {revision.created_at}  {revision.kind.value:<10}"
     counts = f"{revision.rows} products, {revision.items} images"
-    return f"{kept} {revision.name}  {revision.created_at}  {revision.kind.value:<10}  {counts}{note}{who}"
+    return line(revision.base_version is not None, head, counts, revision.note, revision.actor)
+
+
+def remote_line(revision: "RemoteRevision") -> str:
+    """One revision of a running server for a reader."""
+    head = f"{revision.name}  {revision.created_at}  {revision.kind:<10}"
+    counts = f"{revision.products} products, {revision.images} images"
+    return line(revision.available, head, counts, revision.note, revision.creator)
+
+
+def line(kept: bool, head: str, counts: str, note: str, creator: str) -> str:
+    """The line of a revision; a star says that its content is kept."""
+    noted = f"  {printable(note)}" if note else ""
+    who = f"  by {printable(creator)}" if creator else ""
+    return f"{'*' if kept else ' '} {printable(head)}  {counts}{noted}{who}"
 
 
 def rollback(
+    context: typer.Context,
     revision: Annotated[str, typer.Argument(metavar="REVISION", help="Number of a revision, or its whole name.")],
     catalog: CatalogFolder,
+    target: catalog_remote.Target = None,
+    tls: server_options.Tls = False,
+    tls_ca: server_options.TlsCa = None,
+    tls_cert: server_options.TlsCert = None,
+    tls_key: server_options.TlsKey = None,
+    insecure: server_options.Insecure = False,
 ) -> None:
     """Make the content of a catalog equal to that of an earlier revision.
 
@@ -71,15 +123,36 @@ def rollback(
     from sightline_server.index.living import LivingCatalog
 
     with failures(STAYS):
+        reach = catalog_remote.reach_of(target, tls, tls_ca, tls_cert, tls_key, insecure)
         number = number_of(revision)
+        if reach is not None:
+            with catalog_remote.reached(context, reach, str(catalog)) as remote:
+                shown = roll_back(remote, number, revision)
+            echo(f"{catalog}: the content is that of revision {number}")
+            show_counts(shown.name, shown.products, shown.images)
+            return
         with LivingCatalog(catalog, actor=actor()) as living:
             named = next((each for each in living.store.revisions if each.number == number), None)
-            if named is not None and revision not in (str(number), named.name):
-                message = f"revision {number} is {named.name}, not {revision}"
-                raise SightlineError(ErrorKind.CONFIGURATION, message)
+            if named is not None:
+                require_name(number, named.name, revision)
             made = living.store.rollback(number)
     echo(f"{catalog}: the content is that of revision {number}")
     show_revision(made)
+
+
+def roll_back(remote: "RemoteCatalog", number: int, text: str) -> "RemoteRevision":
+    """The revision that a rollback on a running server makes. Raises `SightlineError` for a name of another one."""
+    if text != str(number):
+        named = next((each for each in remote.revisions() if each.number == number), None)
+        if named is not None:
+            require_name(number, named.name, text)
+    return remote.activate(number)
+
+
+def require_name(number: int, name: str, text: str) -> None:
+    """Raises `SightlineError` of kind CONFIGURATION when `text` is neither the number nor the name of a revision."""
+    if text not in (str(number), name):
+        raise SightlineError(ErrorKind.CONFIGURATION, f"revision {number} is {name}, not {text}")
 
 
 def number_of(text: str) -> int:
@@ -92,7 +165,7 @@ def number_of(text: str) -> int:
 
 
 def verify(
-    catalog: CatalogFolder,
+    catalog: LocalCatalogFolder,
     all_revisions: Annotated[bool, typer.Option("--all", help="Check every revision whose content is kept.")] = False,
 ) -> None:
     """Read a whole catalog and compare it with what was written.
@@ -120,7 +193,7 @@ def verify(
 
 
 def compact(
-    catalog: CatalogFolder,
+    catalog: LocalCatalogFolder,
     keep: Annotated[int, typer.Option(min=1, max=1000, help="How many revisions keep their content.")] = 20,
 ) -> None:
     """Give the space of deleted products and old revisions back to the disk.

@@ -3,19 +3,35 @@
 Rule: as `upsert`, without an engine: groups are on the disk one after the other, and the end is one new revision.
 """
 
-from contextlib import closing
-from typing import Annotated
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from sightline_console import server_options
 from sightline_console.terminal import echo
+from sightline_server.cli import catalog_remote
 from sightline_server.cli.build_report import shown_progress
 from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.catalog_write import STAYS, CatalogFolder, actor, show_revision
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat, checked_currency
 
+if TYPE_CHECKING:
+    from sightline_console.remote_catalog import Reach
+    from sightline_server.ingest.build import Progress
+    from sightline_server.ingest.feed import Problem
+    from sightline_server.ingest.updates import UpdateRow
+    from sightline_server.ingest.upsert import UpsertReport
+
+    Rows: TypeAlias = Iterable[UpdateRow | Problem]
+    Writer: TypeAlias = Callable[[Rows, Progress, str], tuple[UpsertReport, Callable[[], None]]]
+
 
 def update(
+    context: typer.Context,
     feed: Annotated[
         str,
         typer.Argument(
@@ -31,24 +47,53 @@ def update(
     currency: Annotated[
         str, typer.Option(help="ISO 4217 code of prices that have none or a shared sign ($, kr).")
     ] = "",
+    target: catalog_remote.Target = None,
+    tls: server_options.Tls = False,
+    tls_ca: server_options.TlsCa = None,
+    tls_cert: server_options.TlsCert = None,
+    tls_key: server_options.TlsKey = None,
+    insecure: server_options.Insecure = False,
 ) -> None:
     """Change prices, stock and texts of products. Their images and embeddings stay, and no engine is started.
 
     A field that a line does not have, or that is empty, stays as it is. The result is one new revision.
     """
-    from sightline_server.index.living import LivingCatalog
     from sightline_server.ingest.feeds.source import opened_feed
-    from sightline_server.ingest.updates import read_updates, update_rows
+    from sightline_server.ingest.updates import read_updates
 
     with failures(STAYS):
+        reach = catalog_remote.reach_of(target, tls, tls_ca, tls_cert, tls_key, insecure)
         options = FeedOptions(price_format=price_format, currency=checked_currency(currency))
         with (
             opened_feed(feed, options) as source,
-            LivingCatalog(catalog, actor=actor()) as living,
+            update_writer(context, reach, catalog) as writer,
             shown_progress(0) as progress,
             closing(read_updates(source, options)) as rows,
         ):
-            report = update_rows(rows, living, progress, source.name)
-            revision = living.checkpoint(f"update of {report.products} products")
+            report, show = writer(rows, progress, source.name)
     echo(f"{catalog}: {report.products} products changed, {report.skipped} rows skipped")
-    show_revision(revision)
+    show()
+
+
+@contextmanager
+def update_writer(context: typer.Context, reach: "Reach | None", catalog: Path) -> "Iterator[Writer]":
+    """Writes updates to a folder, or through a server; each returns its report and how to show the result."""
+    from sightline_server.index.living import LivingCatalog
+    from sightline_server.ingest.updates import sent_to, update_rows, written_to
+
+    if reach is not None:
+        with catalog_remote.reached(context, reach, str(catalog)) as remote:
+
+            def send(rows: "Rows", progress: "Progress", name: str) -> "tuple[UpsertReport, Callable[[], None]]":
+                report = update_rows(rows, sent_to(remote), progress, name)
+                return report, partial(catalog_remote.show_state, remote.state())
+
+            yield send
+        return
+    with LivingCatalog(catalog, actor=actor()) as living:
+
+        def write(rows: "Rows", progress: "Progress", name: str) -> "tuple[UpsertReport, Callable[[], None]]":
+            report = update_rows(rows, written_to(living), progress, name)
+            return report, partial(show_revision, living.checkpoint(f"update of {report.products} products"))
+
+        yield write

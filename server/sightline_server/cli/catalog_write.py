@@ -8,16 +8,20 @@ import asyncio
 import getpass
 import os
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sightline_console import server_options
 from sightline_console.terminal import echo, printable
-from sightline_server.cli import engine_options, feed_reading
+from sightline_server.cli import catalog_remote, engine_options, feed_reading
 from sightline_server.cli.build_report import shown_progress
 from sightline_server.cli.catalog_failures import failures
+from sightline_server.cli.catalog_feed import FeedRequest
 from sightline_server.cli.catalog_options import header_value, parse_headers
 from sightline_server.cli.loading import load
 from sightline_server.errors import ErrorKind, SightlineError
@@ -26,16 +30,22 @@ from sightline_server.settings import Settings
 from sightline_server.telemetry import logging as server_logging
 
 if TYPE_CHECKING:
+    from sightline_console.remote_catalog import Reach
     from sightline_server.catalog.revisions import Revision
     from sightline_server.index.living import LivingCatalog
     from sightline_server.ingest.build import BuildOptions
     from sightline_server.ingest.upsert import UpsertReport
 
-CatalogFolder = Annotated[Path, typer.Option("--catalog", metavar="DIR", help="The catalog's folder.")]
+LocalCatalogFolder = Annotated[Path, typer.Option("--catalog", metavar="DIR", help="The catalog's folder.")]
+CatalogFolder = Annotated[
+    Path, typer.Option("--catalog", metavar="DIR", help="The catalog's folder; with --target its name.")
+]
+MISSING = "no product {}"
 STAYS = "what was written before stays"
 
 
 def upsert(
+    context: typer.Context,
     feed: Annotated[
         str,
         typer.Argument(
@@ -81,6 +91,12 @@ def upsert(
     device: engine_options.Device = None,
     repository: engine_options.Repository = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+    target: catalog_remote.Target = None,
+    tls: server_options.Tls = False,
+    tls_ca: server_options.TlsCa = None,
+    tls_cert: server_options.TlsCert = None,
+    tls_key: server_options.TlsKey = None,
+    insecure: server_options.Insecure = False,
 ) -> None:
     """Add the products of a feed to a catalog, or replace those of the same id.
 
@@ -88,14 +104,24 @@ def upsert(
     read, and at the end they are one new revision. A catalog that was never changed gets a log first; what was built is
     its revision 1. A running server takes the revision with: sightline catalog reload.
     """
+    from sightline_server.cli.catalog_send import sent_embedded, sent_feed
     from sightline_server.index.living import LivingCatalog
 
     with failures(STAYS):
+        reach = catalog_remote.reach_of(target, tls, tls_ca, tls_cert, tls_key, insecure)
         headers = parse_headers(header or [])
         agent = header_value("--user-agent", user_agent)
         feed_options = FeedOptions(
             encoding, price_format, checked_currency(currency), headers=headers, user_agent=agent
         )
+        if reach is not None:
+            request = FeedRequest(feed, catalog, images, strict, allow_private_images, feed_options)
+            with catalog_remote.reached(context, reach, str(catalog)) as remote:
+                report = sent_embedded(request, remote) if embedded else sent_feed(request, remote)
+                state = remote.state()
+            echo(f"{catalog}: {report.products} products written, {report.skipped} rows skipped")
+            catalog_remote.show_state(state)
+            return
         settings = load(
             config,
             engine=engine_options.engine_group(
@@ -124,40 +150,57 @@ def upsert(
 
 
 def delete(
+    context: typer.Context,
     catalog: CatalogFolder,
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of the products.")] = None,
     file: Annotated[
         Path | None, typer.Option("--file", help="File with further ids, one a line; - reads standard input.")
     ] = None,
+    target: catalog_remote.Target = None,
+    tls: server_options.Tls = False,
+    tls_ca: server_options.TlsCa = None,
+    tls_cert: server_options.TlsCert = None,
+    tls_key: server_options.TlsKey = None,
+    insecure: server_options.Insecure = False,
 ) -> None:
     """Delete products from a catalog. The result is a new revision, so that a rollback brings them back."""
-    from sightline_server.index.living import LivingCatalog
-
     with failures(STAYS):
+        reach = catalog_remote.reach_of(target, tls, tls_ca, tls_cert, tls_key, insecure)
         wanted = list(dict.fromkeys([*(ids or []), *(ids_of(file) if file else [])]))
         if not wanted:
             raise SightlineError(ErrorKind.CONFIGURATION, "no ids given: name products, or a file with --file")
-        with LivingCatalog(catalog, actor=actor()) as living:
-            receipt = living.delete(wanted)
-            deleted = sum(bool(seq) for seq in receipt.seqs)
-            revision = living.checkpoint(f"delete of {deleted} products")
-    for row_id, seq in zip(wanted, receipt.seqs, strict=True):
-        if not seq:
-            echo(f"no product {printable(row_id)}", err=True)
-    echo(f"{catalog}: {deleted} products deleted, {len(wanted) - deleted} not found")
+        if reach is not None:
+            faults, show = deleted_remotely(context, reach, catalog, wanted)
+        else:
+            faults, show = deleted_locally(catalog, wanted)
+    for row_id, fault in zip(wanted, faults, strict=True):
+        if fault:
+            echo(fault.format(printable(row_id)) if fault == MISSING else f"{printable(row_id)}: {fault}", err=True)
+    deleted, missing = faults.count(""), faults.count(MISSING)
+    refused = f", {len(faults) - deleted - missing} refused" if deleted + missing < len(faults) else ""
+    echo(f"{catalog}: {deleted} products deleted, {missing} not found{refused}")
     if not deleted:
         raise typer.Exit(1)
-    show_revision(revision)
+    show()
 
 
-class FeedRequest:
-    """The input of `upsert`: a feed, and how its rows and images are read."""
+def deleted_locally(catalog: Path, ids: list[str]) -> "tuple[list[str], Callable[[], None]]":
+    """Deletes products from a folder: the fault of each, empty where it was deleted, and how to show the result."""
+    from sightline_server.index.living import LivingCatalog
 
-    def __init__(
-        self, feed: str, out: Path, images: Path | None, strict: bool, private: bool, options: FeedOptions
-    ) -> None:
-        self.feed, self.out, self.images = feed, out, images
-        self.strict, self.private, self.options = strict, private, options
+    with LivingCatalog(catalog, actor=actor()) as living:
+        faults = ["" if seq else MISSING for seq in living.delete(ids).seqs]
+        revision = living.checkpoint(f"delete of {faults.count('')} products")
+    return faults, partial(show_revision, revision)
+
+
+def deleted_remotely(
+    context: typer.Context, reach: "Reach", catalog: Path, ids: list[str]
+) -> "tuple[list[str], Callable[[], None]]":
+    """Deletes products through a running server. As `deleted_locally`."""
+    with catalog_remote.reached(context, reach, str(catalog)) as remote:
+        faults = [MISSING if outcome.missing else outcome.fault for outcome in remote.delete(ids)]
+        return faults, partial(catalog_remote.show_state, remote.state())
 
 
 def write_embedded(feed: str, living: "LivingCatalog", options: FeedOptions, *, strict: bool) -> "UpsertReport":
@@ -250,7 +293,12 @@ def actor() -> str:
 
 def show_revision(revision: "Revision") -> None:
     """Prints the revision that a command made."""
-    echo(f"revision    {revision.name}")
-    echo(f"products    {revision.rows}")
-    echo(f"images      {revision.items}")
+    show_counts(revision.name, revision.rows, revision.items)
     echo("A running server serves this revision after `sightline catalog reload`.", err=True)
+
+
+def show_counts(name: str, products: int, images: int) -> None:
+    """Prints the name and the size of a revision."""
+    echo(f"revision    {name}")
+    echo(f"products    {products}")
+    echo(f"images      {images}")

@@ -6,7 +6,10 @@ Rule: the other fields are those of a feed. Each image has one embedding, made b
 """
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -25,7 +28,20 @@ from sightline_server.ingest.feeds.rows import TOO_LONG
 from sightline_server.ingest.feeds.source import OpenFeed
 from sightline_server.ingest.feeds.text import lines_of, opened_text
 
+
+@dataclass(frozen=True, slots=True)
+class ReadyRow:
+    """A product with ready embeddings, its line, and the embedder that the line names."""
+
+    line: int
+    row: CatalogRow
+    embedder: str
+
+
 Rows: TypeAlias = Generator[CatalogRow | Problem, None, None]
+ReadyRows: TypeAlias = Generator[ReadyRow | Problem, None, None]
+Make: TypeAlias = Callable[[ParsedRow, Ready, int], ReadyRow | Problem]
+"""The product of a parsed row and what is ready in it; the number is its line."""
 
 
 class Target(Protocol):
@@ -45,6 +61,13 @@ def read_embedded(feed: OpenFeed, target: Target, options: FeedOptions) -> Rows:
     To be closed before `feed`. Raises `SightlineError` of kind CONFIGURATION for a feed of another format, or one that
     cannot be read as a whole.
     """
+    with closing(read_ready(feed, partial(stored_row, target=target), options)) as rows:
+        for each in rows:
+            yield each.row if isinstance(each, ReadyRow) else each
+
+
+def read_ready(feed: OpenFeed, make: Make, options: FeedOptions) -> ReadyRows:
+    """The products of `feed` as `make` makes them. As `read_embedded`."""
     readers = {Format.JSON: line_records, Format.PARQUET: parquet_records}
     if feed.format not in readers:
         text = "products with ready embeddings are JSON lines, one object a line, or Parquet"
@@ -53,7 +76,7 @@ def read_embedded(feed: OpenFeed, target: Target, options: FeedOptions) -> Rows:
     first_rows: dict[str, int] = {}
     try:
         for record, ready in readers[feed.format](feed, options):
-            for each in rows_of(record, ready, target, options):
+            for each in rows_of(record, ready, make, options):
                 yield checked_id(each, first_rows, record)
     except UNREADABLE as error:
         raise refused(f"{feed.name} cannot be read: {type(error).__name__}") from error
@@ -73,24 +96,24 @@ def line_records(feed: OpenFeed, options: FeedOptions) -> Iterator[tuple[Record,
         text.detach()
 
 
-def checked_id(each: CatalogRow | Problem, first_rows: dict[str, int], record: Record) -> CatalogRow | Problem:
+def checked_id(each: ReadyRow | Problem, first_rows: dict[str, int], record: Record) -> ReadyRow | Problem:
     """`each`, or a problem where its id came before."""
     if isinstance(each, Problem):
         return each
-    first = first_rows.setdefault(each.product.id, record.row)
+    first = first_rows.setdefault(each.row.product.id, record.row)
     if first == record.row:
         return each
     text = f"the id is the same as in row {first}"
-    return Problem(record.row, ProblemKind.DUPLICATE_ID, text, each.product.id, line=record.line)
+    return Problem(record.row, ProblemKind.DUPLICATE_ID, text, each.row.product.id, line=record.line)
 
 
-def rows_of(record: Record, ready: Ready, target: Target, options: FeedOptions) -> Iterator[CatalogRow | Problem]:
+def rows_of(record: Record, ready: Ready, make: Make, options: FeedOptions) -> Iterator[ReadyRow | Problem]:
     """The product of one row and its warnings."""
     outcome = parse_record(record, options)
     if isinstance(outcome, Problem):
         yield outcome
         return
-    yield stored_row(outcome, ready, target, record.line)
+    yield make(outcome, ready, record.line)
     yield from outcome.warnings
 
 
@@ -106,17 +129,31 @@ def split(text: str) -> tuple[Ready, str]:
     return ready, json.dumps(values)
 
 
-def stored_row(parsed: ParsedRow, values: Ready, target: Target, line: int) -> CatalogRow | Problem:
-    """The catalog row of a row, or what is wrong with its embeddings."""
-    row = parsed.row
+def stored_row(parsed: ParsedRow, values: Ready, line: int, target: Target) -> ReadyRow | Problem:
+    """The product of a row, or what is wrong with it for the catalog `target`."""
     fault = embedder_fault(values.get(EMBEDDER), target.embedder)
-    vectors = None if fault else numbers(values.get(EMBEDDINGS))
-    if vectors is not None:
-        made = CatalogRow(row.product, row.price, row.images, vectors)
-        fault = target.fault(made)
-        if not fault:
-            return made
-    fault = fault or "its embeddings are not a list of lists of numbers, one list per image"
+    if fault:
+        return unusable(parsed, fault, line)
+    made = sent_row(parsed, values, line)
+    if isinstance(made, ReadyRow) and (fault := target.fault(made.row)):
+        return unusable(parsed, fault, line)
+    return made
+
+
+def sent_row(parsed: ParsedRow, values: Ready, line: int) -> ReadyRow | Problem:
+    """The product of a row for a server, which checks its embeddings against the catalog."""
+    row, embedder = parsed.row, values.get(EMBEDDER)
+    if not isinstance(embedder, str) or not embedder:
+        return unusable(parsed, f"it does not name its embedder in {EMBEDDER!r}", line)
+    vectors = numbers(values.get(EMBEDDINGS))
+    if vectors is None:
+        return unusable(parsed, "its embeddings are not a list of lists of numbers, one list per image", line)
+    return ReadyRow(line, CatalogRow(row.product, row.price, row.images, vectors), embedder)
+
+
+def unusable(parsed: ParsedRow, fault: str, line: int) -> Problem:
+    """The problem of a row whose embeddings cannot be used."""
+    row = parsed.row
     return Problem(row.row, ProblemKind.UNUSABLE_EMBEDDING, fault, row.product.id, line=line)
 
 

@@ -59,6 +59,7 @@ class ProblemKind(Enum):
     UNUSABLE_EMBEDDING = "unusable embedding"
     UNKNOWN_PRODUCT = "unknown product"
     NOTHING_TO_CHANGE = "nothing to change"
+    REFUSED = "refused by the server"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,12 @@
 Rule: a field that a line does not have stays as it is. What is wrong with a line is a `Problem` of that line.
 """
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TypeAlias
 
+from sightline_console.remote_catalog import Outcome, RemoteCatalog
 from sightline_server.index.living import UPDATABLE, LivingCatalog, ProductUpdate
 from sightline_server.ingest.build import Progress
 from sightline_server.ingest.feed import Problem, ProblemKind, parse_record
@@ -17,6 +19,8 @@ from sightline_server.ingest.feeds.options import FeedOptions
 from sightline_server.ingest.feeds.reader import read_records
 from sightline_server.ingest.feeds.records import refused
 from sightline_server.ingest.feeds.source import OpenFeed
+from sightline_server.ingest.remote import refused as refused_by_server
+from sightline_server.ingest.remote import remote_update
 from sightline_server.ingest.upsert import GROUP_ROWS, UpsertReport, require_products
 
 
@@ -26,6 +30,10 @@ class UpdateRow:
 
     row: int
     update: ProductUpdate
+
+
+WriteUpdates: TypeAlias = Callable[[Sequence[UpdateRow]], Sequence[Problem | None]]
+"""Writes some updates; returns the problem of each, or None."""
 
 
 def read_updates(feed: OpenFeed, options: FeedOptions) -> Generator[UpdateRow | Problem, None, None]:
@@ -52,22 +60,49 @@ def read_updates(feed: OpenFeed, options: FeedOptions) -> Generator[UpdateRow | 
 
 
 def update_rows(
-    rows: Iterable[UpdateRow | Problem], living: LivingCatalog, progress: Progress, name: str
+    rows: Iterable[UpdateRow | Problem], write: WriteUpdates, progress: Progress, name: str
 ) -> UpsertReport:
     """Writes updates in groups. Raises `SightlineError` of kind INVALID_REQUEST when none could be written."""
     problems, written = list[Problem](), 0
     source = iter(rows)
     while group := list(islice(source, GROUP_ROWS)):
         updates = [each for each in group if isinstance(each, UpdateRow)]
-        receipt = living.update([each.update for each in updates])
-        written += sum(bool(seq) for seq in receipt.seqs)
+        outcomes = write(updates)
+        written += sum(outcome is None for outcome in outcomes)
         found = [each for each in group if isinstance(each, Problem)]
-        found += [unknown(each) for each, seq in zip(updates, receipt.seqs, strict=True) if not seq]
+        found += [outcome for outcome in outcomes if outcome is not None]
         for problem in sorted(found, key=lambda problem: problem.row):
             problems.append(problem)
             progress.problem(problem)
     require_products(written, len(problems), name)
     return UpsertReport(written, tuple(problems))
+
+
+def written_to(living: LivingCatalog) -> WriteUpdates:
+    """Writes to a folder."""
+
+    def write(updates: Sequence[UpdateRow]) -> list[Problem | None]:
+        receipt = living.update([each.update for each in updates])
+        return [None if seq else unknown(each) for each, seq in zip(updates, receipt.seqs, strict=True)]
+
+    return write
+
+
+def sent_to(catalog: RemoteCatalog) -> WriteUpdates:
+    """Writes through a running server."""
+
+    def write(updates: Sequence[UpdateRow]) -> list[Problem | None]:
+        outcomes = catalog.update([remote_update(each.update) for each in updates])
+        return [problem_of(each, outcome) for each, outcome in zip(updates, outcomes, strict=True)]
+
+    return write
+
+
+def problem_of(each: UpdateRow, outcome: Outcome) -> Problem | None:
+    """The problem of an update that the server did not take."""
+    if outcome.missing:
+        return unknown(each)
+    return refused_by_server(each.row, each.update.id, outcome) if outcome.fault else None
 
 
 def unknown(each: UpdateRow) -> Problem:

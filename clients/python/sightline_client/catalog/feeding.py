@@ -59,7 +59,7 @@ def _serve(values: Iterable[object], asked: "SimpleQueue[_Asked]", loop: asyncio
 
 
 def _settle(future: "asyncio.Future[object]", value: object, raised: BaseException | None) -> None:
-    if future.done():  # nobody waits any more
+    if future.done():  # no caller waits for it any more
         return
     if raised is None:
         future.set_result(value)

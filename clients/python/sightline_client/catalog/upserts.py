@@ -30,6 +30,9 @@ MAX_WAITING_BYTES = 32 * 1024 * 1024
 HIDDEN = "Internal error from Core"
 """gRPC's text in place of the status of a call that ended while it was written to."""
 
+MAX_IDLE = 3
+"""Calls in turn that a server may end as idle before one of their products has a status."""
+
 UpsertMethod = grpc.aio.StreamStreamMultiCallable[bytes, bytes]
 UpsertCall = grpc.aio.StreamStreamCall[bytes, bytes]
 
@@ -122,6 +125,10 @@ class Waiting:
         await self._changed.wait()
 
 
+class IdleError(errors.SightlineError):
+    """The server ended the call because it waited too long for a product. It answered what it had read before."""
+
+
 class Upsert:
     """One upsert in progress. `start` opens a call; `timeout_s` is the longest wait for one status.
 
@@ -147,6 +154,8 @@ class Upsert:
         self._sending: asyncio.Task[None] | None = None
         self._messages: Messages | None = None
         self._attempt = 0
+        self._idle = 0
+        self._progress = False
         self._closed = False
 
     async def next(self) -> ProductStatus | None:
@@ -155,10 +164,19 @@ class Upsert:
         What the caller's own iterable raises is passed on.
         """
         while True:
+            delay: float | None
             try:
                 return await self._next()
+            except IdleError as error:
+                # The server ends a call on which no product comes for a while; the next one opens another.
+                self._idle += 1
+                if self._idle > MAX_IDLE:
+                    raise errors.DeadlineExceededError(error.message, code=error.code, reason=error.reason) from error
+                delay = 0.0
             except errors.UnavailableError as error:
-                delay = self._calls.retrier.delay_s(self._attempt, error, self._timeout_s)
+                # Where the status is hidden after some products, the next call shows it.
+                again = self._hidden and self._progress
+                delay = 0.0 if again else self._calls.retrier.delay_s(self._attempt, error, self._timeout_s)
                 if delay is None:
                     if self._hidden:
                         await self._explain()
@@ -189,7 +207,7 @@ class Upsert:
         if answer.status.name not in ("", first.name):
             raise _misplaced()
         self._waiting.pop()
-        self._attempt = 1
+        self._attempt, self._idle, self._progress = 1, 0, True
         self._calls.retrier.throttle.succeeded()
         return convert.status_from_pb(answer.status, first.index, first.id)
 
@@ -212,7 +230,7 @@ class Upsert:
         self._attempt += 1
         self._waiting.send_again()
         call = self._start()
-        self._hidden = False
+        self._hidden = self._progress = False
         self._messages = Messages(call, self._error_of)
         self._sending = asyncio.create_task(self._send(call))
         return self._messages
@@ -221,7 +239,10 @@ class Upsert:
         if failed.code() is grpc.StatusCode.INTERNAL and failed.details() == HIDDEN:
             self._hidden = True
             return errors.UnavailableError("the call ended while a product was being sent", code=failed.code().name)
-        return self._calls.error_of(failed)
+        error = self._calls.error_of(failed)
+        if isinstance(error, errors.DeadlineExceededError):  # this client gives the call no deadline
+            return IdleError(error.message, code=error.code, reason=error.reason)
+        return error
 
     async def _take(self, products: AsyncGenerator[Outgoing, None]) -> None:
         """Takes products from the caller as long as there is room for them."""
@@ -253,7 +274,7 @@ class Upsert:
     async def _close_call(self) -> None:
         """Reads the end of the call. One that breaks after the last status has done all that it was made for."""
         if self._messages is not None:
-            with suppress(errors.UnavailableError):
+            with suppress(errors.UnavailableError, IdleError):
                 if await self._messages.next() is not None:
                     raise _misplaced()
 

@@ -13,13 +13,18 @@ QUIET_COMMANDS = ("search", "eval")
 def main() -> None:
     """Runs the command with the arguments of the process, and exits."""
     try:
-        if sys.argv[1:2] and sys.argv[1] in QUIET_COMMANDS:
+        if sys.argv[1:2] and (sys.argv[1] in QUIET_COMMANDS or asks_a_server(sys.argv[1:])):
             _load_grpc_quietly()
         from sightline_client.cli import root
         from sightline_console import entry
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(entry.run(root.app, None, "sightline"))
+
+
+def asks_a_server(arguments: list[str]) -> bool:
+    """Returns whether a command of the server asks a running server, as a client does."""
+    return arguments[0] == "catalog" and any(each.partition("=")[0] == "--target" for each in arguments)
 
 
 def _load_grpc_quietly() -> None:

@@ -10,7 +10,10 @@ from sightline_client.errors import ConfigurationError, SightlineError
 from sightline_client.local_server import LocalServerError
 from sightline_client.options import ClientOptions, TlsOptions
 from sightline_client.target import check_plaintext, grpc_target
+from sightline_console.server_options import Insecure, Tls, TlsCa, TlsCert, TlsKey
 from sightline_console.terminal import echo, echo_lines
+
+__all__ = ["Insecure", "Target", "Timeout", "Tls", "TlsCa", "TlsCert", "TlsKey", "checked_timeout", "fail", "options"]
 
 WAYS_OUT = "use --tls (or --tls-ca FILE), or --insecure where something else encrypts the connection"
 
@@ -23,22 +26,6 @@ def checked_timeout(timeout_s: float) -> float:
 
 
 Target = Annotated[str, typer.Option("--target", metavar="HOST:PORT", help="Address of the server, or unix:PATH.")]
-Tls = Annotated[bool, typer.Option("--tls", help="Use TLS with the system's root certificates.")]
-TlsCa = Annotated[
-    Path | None,
-    typer.Option("--tls-ca", metavar="FILE", help="Use TLS with these root certificates (PEM).", dir_okay=False),
-]
-TlsCert = Annotated[
-    Path | None, typer.Option("--tls-cert", metavar="FILE", help="Client certificate (PEM), for mTLS.", dir_okay=False)
-]
-TlsKey = Annotated[
-    Path | None,
-    typer.Option("--tls-key", metavar="FILE", help="Private key of the client certificate (PEM).", dir_okay=False),
-]
-Insecure = Annotated[
-    bool,
-    typer.Option("--insecure", help="Allow a server on another machine without TLS; everyone on the way can read it."),
-]
 Timeout = Annotated[
     float,
     typer.Option(

@@ -1,13 +1,15 @@
 """Commands of other packages: Typer apps in the entry-point group `sightline.commands`, imported when they are called.
 
 Rule: a missing third-party module is a missing extra, and the message names the extra; every other failure is left to
-`entry`.
+`entry`. Commands of the server find in their context how they reach a running server, because they may not import the
+client.
 """
 
 from importlib.metadata import EntryPoint, entry_points
 
 import typer
 
+from sightline_client.cli import remote_catalog
 from sightline_console import entry
 from sightline_console.terminal import echo
 
@@ -48,7 +50,7 @@ def _add(root: typer.Typer, command: EntryPoint) -> None:
 
 def _run(command: EntryPoint, arguments: list[str]) -> None:
     try:
-        code = entry.invoke(command.load(), arguments, f"sightline {command.name}")
+        code = entry.invoke(command.load(), arguments, f"sightline {command.name}", obj=remote_catalog.connect)
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] in OURS:
             raise
