@@ -8,6 +8,7 @@ from pathlib import Path
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import read_facts
+from sightline_server.index.choice.choosing import DEFAULT_POLICY, IndexPolicy
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.opening import log_library, open_snapshot
 from sightline_server.index.registry import Registry, RegistryObserver
@@ -53,13 +54,18 @@ def new_registry(stack: AsyncExitStack, observer: RegistryObserver) -> tuple[Reg
 
 
 async def publish_folders(
-    folders: Mapping[str, Path], registry: Registry, device: DeviceThread, embedder: EmbedderSpec
+    folders: Mapping[str, Path],
+    registry: Registry,
+    device: DeviceThread,
+    embedder: EmbedderSpec,
+    *,
+    policy: IndexPolicy = DEFAULT_POLICY,
 ) -> None:
     """Opens the catalogs in `folders` for `embedder`, one after the other, and publishes them in `registry`.
 
-    Raises `SightlineError`.
+    `policy` says which index each of them gets. Raises `SightlineError`.
     """
     log_library()
     for name, path in folders.items():
         with naming(name, folders):
-            registry.publish(await open_snapshot(path, name, embedder, device))
+            registry.publish(await open_snapshot(path, name, embedder, device, policy))

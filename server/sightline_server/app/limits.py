@@ -1,8 +1,9 @@
-"""The limits on photos and catalog images, from the settings."""
+"""The limits on photos, catalog images and exact search, from the settings."""
 
 from dataclasses import replace
 
-from sightline_server.settings import DecodeSettings, Settings
+from sightline_server.index.choice.choosing import MIB, IndexPolicy
+from sightline_server.settings import DecodeSettings, IndexSettings, Settings
 from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.formats import with_usual
 from sightline_server.stages.processes.process import ProcessLimits
@@ -22,3 +23,8 @@ def catalog_limits(settings: Settings) -> DecodeLimits:
 def process_limits(settings: DecodeSettings) -> ProcessLimits:
     """The limits on decode processes."""
     return ProcessLimits(settings.processes, settings.process_memory_bytes, settings.process_timeout_s)
+
+
+def index_policy(settings: IndexSettings) -> IndexPolicy:
+    """The size up to which search is exact, and the limit of building another index."""
+    return IndexPolicy(settings.exact_mib * MIB, settings.build_limit_s)

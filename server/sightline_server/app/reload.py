@@ -15,6 +15,7 @@ from sightline_server.control.protocol import Reloaded
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import SightlineError
 from sightline_server.index.catalog import read_identity
+from sightline_server.index.choice.choosing import DEFAULT_POLICY, IndexPolicy
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.opening import open_snapshot
 from sightline_server.index.registry import Registry
@@ -58,12 +59,18 @@ class RegistryShelf:
     """The catalogs of a server of one process: a replaced revision is freed with its last lease."""
 
     def __init__(
-        self, folders: Mapping[str, Path], registry: Registry, device: DeviceThread, embedder: EmbedderSpec
+        self,
+        folders: Mapping[str, Path],
+        registry: Registry,
+        device: DeviceThread,
+        embedder: EmbedderSpec,
+        policy: IndexPolicy = DEFAULT_POLICY,
     ) -> None:
         self.folders = folders
         self._registry = registry
         self._device = device
         self._embedder = embedder
+        self._policy = policy
 
     def identity(self, name: str) -> tuple[str, str]:
         """See `Shelf`."""
@@ -76,7 +83,8 @@ class RegistryShelf:
 
     async def open(self, name: str) -> None:
         """See `Shelf`."""
-        self._registry.publish(await open_snapshot(self.folders[name], name, self._embedder, self._device))
+        opened = await open_snapshot(self.folders[name], name, self._embedder, self._device, self._policy)
+        self._registry.publish(opened)
 
 
 class CatalogReloader:

@@ -12,6 +12,7 @@ from pathlib import Path
 from sightline_server.app.catalogs import publish_folders
 from sightline_server.app.checks import check_settings
 from sightline_server.app.engine import engine_session
+from sightline_server.app.limits import index_policy
 from sightline_server.app.metrics_page import build_facts, start_metrics
 from sightline_server.app.parts import Core, Front, admit_calls, build_core, build_front, start_refusing
 from sightline_server.app.reload import CatalogReloader, RegistryShelf, Reloading
@@ -44,7 +45,9 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         events = EngineMetrics(metrics)
         engine = await stack.enter_async_context(engine_session(settings, events))
         log.info("engine: %s, %s", engine.spec(DETECTOR).identity, engine.spec(EMBEDDER).identity)
-        core = await build_core(stack, front, engine, events, partial(publish_folders, folders))
+        core = await build_core(
+            stack, front, engine, events, partial(publish_folders, folders, policy=index_policy(settings.index))
+        )
         await warm_up(core.pipeline, settings)
         metrics.build.labels(**build_facts(engine)).set(1)
         metrics.workers.set(1)
@@ -56,7 +59,8 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
 
 def build_reloading(stack: AsyncExitStack, front: Front, core: Core, folders: Mapping[str, Path]) -> Reloading:
     """The reloads of the TLS files and of the catalogs in `folders`; a running one is cancelled when `stack` ends."""
-    shelf = RegistryShelf(folders, core.registry, core.device, core.engine.spec(EMBEDDER))
+    policy = index_policy(front.settings.index)
+    shelf = RegistryShelf(folders, core.registry, core.device, core.engine.spec(EMBEDDER), policy)
     reloading = Reloading(front.door.certificates, CatalogReloader(shelf, core.catalog_metrics))
     stack.callback(reloading.end)
     return reloading

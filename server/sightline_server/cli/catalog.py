@@ -20,6 +20,7 @@ from sightline_server.cli import engine_options, feed_reading
 from sightline_server.cli.build_report import shown_progress, summary
 from sightline_server.cli.catalog_export import export
 from sightline_server.cli.catalog_failures import failures
+from sightline_server.cli.catalog_index import choose_for_large, index, info_text
 from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
 from sightline_server.cli.catalog_reload import reload
 from sightline_server.cli.catalog_revisions import compact, revisions, rollback, verify
@@ -105,7 +106,7 @@ def build(
     catalog stays.
     """
     # Late, so that `--help` does not load the models' and the index's libraries.
-    from sightline_server.app.limits import catalog_limits, process_limits
+    from sightline_server.app.limits import catalog_limits, index_policy, process_limits
     from sightline_server.ingest.build import BuildOptions
     from sightline_server.ingest.clients import Requests
     from sightline_server.ingest.feeds.download import base_address
@@ -165,14 +166,18 @@ def build(
         report = asyncio.run(build_with_engine(settings, options))
     for line in summary(report, out, time.monotonic() - started):
         echo(line)
+    with failures("the catalog is built; exact search is used until an index is chosen"):
+        choose_for_large(out, index_policy(settings.index))
 
 
 @app.command()
 def info(catalog: Annotated[Path, typer.Argument(metavar="CATALOG", help="The catalog's folder.")]) -> None:
     """Read a catalog, check that it is complete, and show what it contains."""
+    from sightline_server.app.limits import index_policy
     from sightline_server.index.catalog import open_catalog
 
     with failures():
+        policy = index_policy(load().index)
         opened = open_catalog(catalog)
     facts = opened.facts
     embedder = facts.embedder
@@ -182,6 +187,7 @@ def info(catalog: Annotated[Path, typer.Argument(metavar="CATALOG", help="The ca
     echo(f"products    {facts.products}")
     echo(f"images      {facts.vectors} (at most {facts.max_images} of one product)")
     echo(f"embedder    {embedder.identity}, {embedder.dimension} numbers, input {embedder.width}x{embedder.height}")
+    echo(f"index       {info_text(opened, policy)}")
 
 
 @app.command()
@@ -197,6 +203,7 @@ def ids(
     echo_lines(json.dumps(listed) if as_json else "\n".join(map(printable, listed)))
 
 
+app.command()(index)
 app.command()(upsert)
 app.command()(update)
 app.command()(delete)

@@ -19,6 +19,7 @@ from sightline_server.catalog.founding import found_catalog
 from sightline_server.catalog.operations import Layout
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import open_catalog
+from sightline_server.index.choice.shelf import FOLDER
 from sightline_server.index.schema import FACTS_KEY, catalog_schema
 from sightline_server.index.staging import Staging
 
@@ -43,6 +44,8 @@ def adopt(path: Path, *, actor: str = "") -> bool:
         base = staging.path / BASE
         with new_file_errors(path):
             link_tree(staging.out, base)
+            if (base / FOLDER).is_dir():  # the record of the index belongs to the catalog, not to its rows
+                (base / FOLDER).rename(staging.path / FOLDER)
             dataset = lance.dataset(str(base))
             dataset.update_schema_metadata(NOTE, replace=True)
             version = lance.dataset(str(base)).version

@@ -1,4 +1,4 @@
-"""Exact inner-product search with FAISS, on the CPU or on a GPU. The only faiss import.
+"""Exact inner-product search with FAISS, on the CPU or on a GPU.
 
 Rule: one thread owns an index. On the CPU that is the thread that built it until another one adopts it; on a GPU it is
 the device thread from the beginning, whose resources are made once and shared by all of its indexes. A filter is given
@@ -219,17 +219,22 @@ def use_blas_early(dimension: int) -> None:
     faiss.cvar.distance_compute_blas_threshold = blas_threshold(dimension)
 
 
-def empty_gpu_index(dimension: int) -> Any:
-    """A flat float16 index on GPU 0, with the resources of the calling thread."""
+def gpu_resources() -> Any:
+    """The GPU resources of the calling thread, made once."""
     if not hasattr(of_thread, "resources"):
         of_thread.resources = faiss.StandardGpuResources()
         of_thread.resources.setTempMemory(GPU_SCRATCH_BYTES)
+    return of_thread.resources
+
+
+def empty_gpu_index(dimension: int) -> Any:
+    """A flat float16 index on GPU 0, with the resources of the calling thread."""
     config = faiss.GpuIndexFlatConfig()
     config.device = 0
     config.useFloat16 = True
     # FAISS's kernels take 3.6 times as long for one query on 1M x 1280, 6.7 times for 256 (docs/record/lab).
     config.use_cuvs = library_facts().flavour == "gpu-cuvs"
-    return faiss.GpuIndexFlatIP(of_thread.resources, dimension, config)
+    return faiss.GpuIndexFlatIP(gpu_resources(), dimension, config)
 
 
 def unit_parts(vectors: Vectors) -> Iterator[NDArray[np.float32]]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import open_catalog
+from sightline_server.index.choice.choosing import DEFAULT_POLICY, IndexPolicy, index_of
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.faiss_index import FaissIndex, library_facts
 from sightline_server.index.filters.columns import FilterColumns
@@ -29,17 +30,25 @@ logger = logging.getLogger(__name__)
 LEAST_RECALL = 0.95
 
 
-async def open_snapshot(path: Path, name: str, embedder: EmbedderSpec, device: DeviceThread) -> CatalogSnapshot:
-    """Opens the catalog at `path` under `name`, builds its index on `device` and checks it.
+async def open_snapshot(
+    path: Path, name: str, embedder: EmbedderSpec, device: DeviceThread, policy: IndexPolicy = DEFAULT_POLICY
+) -> CatalogSnapshot:
+    """Opens the catalog at `path` under `name`, builds its index on `device` by `policy` and checks it.
 
     Raises `SightlineError` of kind CONFIGURATION when the catalog cannot be served with `embedder`, or
     INDEX_UNAVAILABLE when the index does not find what the catalog holds.
     """
-    return await asyncio.to_thread(build_snapshot, path, name, embedder, device)
+    return await asyncio.to_thread(build_snapshot, path, name, embedder, device, policy)
 
 
 def build_snapshot(
-    path: Path, name: str, embedder: EmbedderSpec, device: DeviceThread, *, may_be_empty: bool = False
+    path: Path,
+    name: str,
+    embedder: EmbedderSpec,
+    device: DeviceThread,
+    policy: IndexPolicy = DEFAULT_POLICY,
+    *,
+    may_be_empty: bool = False,
 ) -> CatalogSnapshot:
     """`open_snapshot`, blocking; not for the device's own thread.
 
@@ -51,7 +60,8 @@ def build_snapshot(
         device.call(nothing.adopt)
         return CatalogSnapshot(name, catalog, nothing, device)
     use_gpu = library_facts().gpus > 0
-    index = FaissIndex(catalog.vectors, use_gpu=use_gpu, run=device.call)
+    chosen = index_of(name, catalog, policy, use_gpu=use_gpu, run=device.call)
+    index = chosen.index
     reachable = OnDevice(index, device) if use_gpu else index
     found = checked(name, reachable, catalog.vectors)
     selects = applies_selectors(reachable, catalog.vectors)
@@ -63,7 +73,12 @@ def build_snapshot(
     columns = FilterColumns.of(catalog.display, catalog.prices)
     probes = probes_of(catalog.revision, catalog.vectors, catalog.owners, catalog.display["id"])
     return CatalogSnapshot(
-        name, catalog, index, device, columns=columns, selects=selects, self_check_recall=found, probes=probes
+        *(name, catalog, index, device),
+        columns=columns,
+        selects=selects,
+        limits=chosen.limits,
+        self_check_recall=found,
+        probes=probes,
     )
 
 

@@ -5,7 +5,7 @@ group and name by two underscores: `SIGHTLINE_LIMITS__MAX_PHOTO_BYTES`.
 """
 
 from sightline_server.settings.batching import BatchingSettings, BatchSettings
-from sightline_server.settings.catalogs import CatalogSettings, ServedCatalogSettings
+from sightline_server.settings.catalogs import CatalogSettings, IndexSettings, ServedCatalogSettings
 from sightline_server.settings.decode import DecodeSettings, PhotoFormat
 from sightline_server.settings.detection import DetectionSettings
 from sightline_server.settings.engine import EngineSettings
@@ -25,6 +25,7 @@ __all__ = [
     "DecodeSettings",
     "DetectionSettings",
     "EngineSettings",
+    "IndexSettings",
     "LimitSettings",
     "LogSettings",
     "Part",

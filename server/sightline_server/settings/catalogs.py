@@ -25,6 +25,12 @@ class IndexSettings(Part):
 
     recall_every_s: Annotated[float, Field(ge=0, le=600)] = 60.0
     """Seconds between two measurements of each catalog's live recall, at most 600; 0 measures nothing."""
+    exact_mib: Annotated[int, Field(ge=0, le=1 << 24)] = 512
+    """MiB of vectors, 4 bytes a number, up to which a catalog is searched exactly, also when another index was chosen
+    for it. Above, the index is the one that `sightline catalog index` has chosen, or exact search where it has chosen
+    none."""
+    build_limit_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+    """Longest time of building one index that is tried when one is chosen; slower ones are left out."""
 
 
 class ServedCatalogSettings(Part):

@@ -21,6 +21,7 @@ from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index import opening
 from sightline_server.index.catalog import open_catalog
+from sightline_server.index.choice import choosing
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.faiss_index import FaissIndex
 from sightline_server.index.opening import open_snapshot
@@ -133,7 +134,7 @@ async def test_an_exact_index_is_measured_as_one(tmp_path: Path, device: DeviceT
 async def test_an_index_that_drops_rows_is_refused_by_the_gate(
     tmp_path: Path, device: DeviceThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "FaissIndex", ForgetfulIndex)
+    monkeypatch.setattr(choosing, "FaissIndex", ForgetfulIndex)
     path = write(tmp_path / "shop")
     with pytest.raises(SightlineError, match="the self-check of catalog shop failed"):
         await opened(path, device)
@@ -147,7 +148,7 @@ async def test_an_index_that_drops_rows_behind_the_gate_is_named_by_the_gauge(
         live.registry.publish(await opened(path, device))
         await until(lambda: live.sets() == 1)
         with monkeypatch.context() as patch:
-            patch.setattr(opening, "FaissIndex", ForgetfulIndex)
+            patch.setattr(choosing, "FaissIndex", ForgetfulIndex)
             patch.setattr(opening, "checked", lambda *given: 1.0)
             bad = await opened(write(path, again=True), device)
         live.registry.publish(bad)

@@ -19,6 +19,9 @@ class PlanLimits:
     """
 
     gather_bytes: int = 32 * 1024 * 1024
+    selector_from: int = 0
+    """Matching vectors from which on an index that applies selectors is used; fewer are compared all. Measured for an
+    approximate index when it was chosen; exact ones need none."""
 
 
 def plan_kind(*, images: int, all_images: int, dimension: int, selects: bool, limits: PlanLimits) -> PlanKind:
@@ -29,4 +32,4 @@ def plan_kind(*, images: int, all_images: int, dimension: int, selects: bool, li
         return PlanKind.ALL
     if 4 * images * dimension <= limits.gather_bytes:
         return PlanKind.GATHER
-    return PlanKind.SELECTOR if selects else PlanKind.EXACT
+    return PlanKind.SELECTOR if selects and images >= limits.selector_from else PlanKind.EXACT
