@@ -15,6 +15,9 @@ from sightline_server.domain.filters import AttributeCondition, Filter, FilterPl
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index import filtered
 from sightline_server.index.catalog import Catalog, open_catalog
+from sightline_server.index.choice.approximate import ApproximateIndex
+from sightline_server.index.choice.building import build
+from sightline_server.index.choice.candidates import BY_NAME, applicable
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.faiss_index import FaissIndex, FlatIndex, MappedIndex
 from sightline_server.index.filtered import FilteredSnapshot, FilteredSnapshots
@@ -79,7 +82,17 @@ def of_kind(kind: str, wrap: type[FlatIndex] = ApproximateIndex) -> Callable[[ND
     return make
 
 
-KINDS: dict[str, tuple[Callable[[NDArray[np.float32], Path], FlatIndex], bool, bool]] = {
+def candidate_of(name: str) -> Callable[[NDArray[np.float32], Path], VectorIndex]:
+    """A maker of an index that the choice tries, as it is served."""
+
+    def make(vectors: NDArray[np.float32], folder: Path) -> VectorIndex:
+        candidate = BY_NAME[name]
+        return ApproximateIndex(build(candidate, vectors), vectors, candidate, candidate.efforts[0])
+
+    return make
+
+
+KINDS: dict[str, tuple[Callable[[NDArray[np.float32], Path], VectorIndex], bool, bool]] = {
     "flat": (flat, True, True),
     "mapped": (mapped, True, True),
     "ignores selectors": (of_kind("Flat", IgnoringIndex), False, True),
@@ -88,6 +101,7 @@ KINDS: dict[str, tuple[Callable[[NDArray[np.float32], Path], FlatIndex], bool, b
     "HNSW": (of_kind("HNSW16,Flat"), True, False),
     "SQ8": (of_kind("SQ8"), True, False),
     "RaBitQ": (of_kind("IVF4,RaBitQ"), True, False),
+    **{candidate.name: (candidate_of(candidate.name), True, False) for candidate in applicable(DIMENSION, gpu=False)},
 }
 """Kind -> maker, whether it applies selectors, whether its answers are exact (IVF is with all of its lists probed)."""
 
@@ -120,7 +134,7 @@ def device() -> Iterator[DeviceThread]:
 @pytest.fixture(scope="module")
 def indexes(
     catalog: Catalog, device: DeviceThread, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, tuple[FlatIndex, bool]]:
+) -> dict[str, tuple[VectorIndex, bool]]:
     """Each kind of index over the catalog's vectors, and what the probe found."""
     vectors = catalog.vectors.astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -151,7 +165,7 @@ def attribute(name: str, *values: str) -> Filter:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_probe_believes_rows_and_not_the_absence_of_errors(
-    indexes: dict[str, tuple[FlatIndex, bool]], kind: str
+    indexes: dict[str, tuple[VectorIndex, bool]], kind: str
 ) -> None:
     assert indexes[kind][1] is KINDS[kind][1]
 
@@ -176,7 +190,7 @@ def test_the_probe_sees_an_ignored_selector_in_a_catalog_of_any_size(count: int)
 async def test_no_index_returns_what_is_filtered_out(
     catalog: Catalog,
     device: DeviceThread,
-    indexes: dict[str, tuple[FlatIndex, bool]],
+    indexes: dict[str, tuple[VectorIndex, bool]],
     kind: str,
     allowed: set[int],
     seed: int,
@@ -224,7 +238,7 @@ def plan_of(snapshot: Any) -> FilterPlan:
 async def test_the_plan_is_chosen_by_how_much_matches_and_by_the_probe(
     catalog: Catalog,
     device: DeviceThread,
-    indexes: dict[str, tuple[FlatIndex, bool]],
+    indexes: dict[str, tuple[VectorIndex, bool]],
     kind: str,
     limits: PlanLimits,
     wanted: Filter,
@@ -240,7 +254,7 @@ async def test_the_plan_is_chosen_by_how_much_matches_and_by_the_probe(
 
 
 async def test_a_filtered_query_gets_in_any_batch_what_it_gets_alone(
-    catalog: Catalog, device: DeviceThread, indexes: dict[str, tuple[FlatIndex, bool]]
+    catalog: Catalog, device: DeviceThread, indexes: dict[str, tuple[VectorIndex, bool]]
 ) -> None:
     index, selects = indexes["flat"]
     for limits in (PlanLimits(), NO_GATHERING):
@@ -259,7 +273,7 @@ async def test_a_filtered_query_gets_in_any_batch_what_it_gets_alone(
 
 
 async def test_equal_filters_give_one_snapshot_and_none_gives_the_whole(
-    catalog: Catalog, device: DeviceThread, indexes: dict[str, tuple[FlatIndex, bool]]
+    catalog: Catalog, device: DeviceThread, indexes: dict[str, tuple[VectorIndex, bool]]
 ) -> None:
     whole = CatalogSnapshot("shop", catalog, indexes["flat"][0], device)
     assert await whole.select(Filter()) is whole
