@@ -15,7 +15,7 @@ from sightline_server.domain.filters import AttributeCondition, Filter, FilterPl
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index import filtered
 from sightline_server.index.catalog import Catalog, open_catalog
-from sightline_server.index.choice.approximate import ApproximateIndex
+from sightline_server.index.choice import approximate
 from sightline_server.index.choice.building import build
 from sightline_server.index.choice.candidates import BY_NAME, applicable
 from sightline_server.index.device_thread import DeviceThread
@@ -87,7 +87,7 @@ def candidate_of(name: str) -> Callable[[NDArray[np.float32], Path], VectorIndex
 
     def make(vectors: NDArray[np.float32], folder: Path) -> VectorIndex:
         candidate = BY_NAME[name]
-        return ApproximateIndex(build(candidate, vectors), vectors, candidate, candidate.efforts[0])
+        return approximate.ApproximateIndex(build(candidate, vectors), vectors, candidate, candidate.efforts[0])
 
     return make
 
