@@ -1,4 +1,4 @@
-"""How a catalog's figures grow with its size: `python -m load_tests.catalog_scale`.
+"""Figures of a catalog by its size: `python -m load_tests.catalog_scale`.
 
     python -m load_tests.catalog_scale [--sizes 10k,100k,1m] [--dimension 256] [--wide 100k x 1280] [--exact-mib 512]
 Rule: everything is written to a temporary folder and removed; each catalog is opened in a new process. Prints tables

@@ -101,7 +101,7 @@ async def measured(name: str, snapshot: Snapshot, queries: NDArray[np.float32], 
 
 
 def recall_of(name: str, found: Sequence[Sequence[float]], queries: NDArray[np.float32], folder: Path) -> float:
-    """The share of the ten nearest that was found: similarities are exact, so these tell which."""
+    """The share of the ten nearest that was found: similarities are exact, so they show which."""
     catalog = open_catalog(folder)
     vectors = catalog.vectors
     if name != "all":

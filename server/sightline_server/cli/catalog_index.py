@@ -1,11 +1,10 @@
 """`sightline catalog index`: tries the indexes that a large catalog could have, and records the cheapest right one.
 
 Rule: one table on standard output, progress on standard error. Exit code 0 when a choice was recorded or none was
-needed, 2 when what was asked for is wrong, 1 when the record could not be written.
+needed, 2 when an argument is wrong, 1 when the record could not be written.
 """
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 MB = 1_000_000
 HEAD = f"{'index':<15} {'recall@10':>9} {'p50 ms':>8} {'p99 ms':>8} {'MB':>8} {'build s':>8}"
-STEPS = 5
-"""Progress lines of one build."""
 
 
 def index(
@@ -71,10 +68,12 @@ def choose_for_large(catalog: Path, policy: "IndexPolicy") -> None:
 
 
 def choose_aloud(catalog: "Catalog", policy: "IndexPolicy", wanted: "Sequence[Candidate]" = ()) -> "IndexRecord":
-    """Chooses and records the index of `catalog`, and prints the table of what was tried."""
+    """Chooses and records the index of `catalog`, and prints the table of all candidates."""
+    from sightline_server.index.choice.building import in_steps
     from sightline_server.index.choice.choosing import choose_index
     from sightline_server.index.faiss_index import library_facts
 
+    total = len(catalog.vectors)
     echo(HEAD)
     return choose_index(
         catalog,
@@ -82,22 +81,8 @@ def choose_aloud(catalog: "Catalog", policy: "IndexPolicy", wanted: "Sequence[Ca
         wanted,
         gpu=library_facts().gpus > 0,
         done=lambda tried: echo(row_of(tried)),
-        progress=lambda name: build_progress(name, len(catalog.vectors)),
+        progress=lambda name: in_steps(total, lambda done: echo(f"{name}: {done} of {total} vectors", err=True)),
     )
-
-
-def build_progress(name: str, total: int) -> Callable[[int], None]:
-    """Reports some times how many vectors an index has."""
-    told = 0
-
-    def progress(done: int) -> None:
-        nonlocal told
-        if done * STEPS // total > told and done < total:
-            told = done * STEPS // total
-            echo(f"{name}: {done} of {total} vectors", err=True)
-            sys.stderr.flush()
-
-    return progress
 
 
 def row_of(tried: "Tried") -> str:
@@ -109,7 +94,7 @@ def row_of(tried: "Tried") -> str:
 
 
 def chosen_text(record: "IndexRecord") -> str:
-    """What was chosen, for a reader."""
+    """The choice, for a reader."""
     chosen = record.chosen
     effort = "" if record.exact else f", effort {chosen.effort}"
     return (

@@ -3,6 +3,7 @@
 Rule: part by part, with a limit of time, so that a build on a busy machine ends, and memory holds one part at a time.
 """
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -25,11 +26,24 @@ GRAPH_BREADTH = 64
 """Vectors that are considered for the links of a new one (`efConstruction`)."""
 
 Progress = Callable[[int], None]
-"""Is told how many vectors were added."""
+"""Receives the number of vectors that were added."""
 
 
 def silent(done: int) -> None:
     """No progress."""
+
+
+def in_steps(total: int, show: Callable[[int], None], steps: int = 5) -> Progress:
+    """Progress that calls `show` about `steps` times on the way to `total`."""
+    shown = 0
+
+    def progress(done: int) -> None:
+        nonlocal shown
+        if done * steps // total > shown and done < total:
+            shown = done * steps // total
+            show(done)
+
+    return progress
 
 
 class TooSlowError(Exception):
@@ -40,8 +54,20 @@ class TooSlowError(Exception):
         self.seconds = seconds
 
 
-def build(candidate: Candidate, vectors: Vectors, *, limit_s: float = float("inf"), progress: Progress = silent) -> Any:
-    """The index of `candidate` over all `vectors` [V,D]. Raises `TooSlowError`."""
+def build(
+    candidate: Candidate,
+    vectors: Vectors,
+    *,
+    limit_s: float = float("inf"),
+    progress: Progress = silent,
+    threads: int = 0,
+) -> Any:
+    """The index of `candidate` over all `vectors` [V,D], by `threads` threads, 0 for all cores.
+
+    Raises `TooSlowError`.
+    """
+    # A setting of the calling thread; an earlier search in it may have left another one.
+    faiss.omp_set_num_threads(threads or os.cpu_count() or 1)
     if candidate.gpu:
         return gpu.build(candidate, vectors, sample(vectors))
     index = empty(candidate, vectors)

@@ -1,11 +1,13 @@
-"""The index of an opened catalog: exact, or what was chosen for it; and making that choice.
+"""The index of an opened catalog: exact, or the one that was chosen for it; and making that choice.
 
     serving:  few vectors -> exact;  else the record of this content -> its file, or built again;  else a proposal
     choosing: candidates tried on the catalog's vectors -> record and file next to the catalog
-Rule: a server never tries candidates. What it cannot trust or prove it replaces by exact search, which is always right.
+Rule: a server never tries candidates. An index that it cannot trust or prove is replaced by exact search,
+which is always right.
 """
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +17,7 @@ from typing import Any
 from sightline_server.index import selfcheck
 from sightline_server.index.catalog import Catalog
 from sightline_server.index.choice.approximate import ApproximateIndex
-from sightline_server.index.choice.building import Progress, build, silent
+from sightline_server.index.choice.building import Progress, build, in_steps, silent
 from sightline_server.index.choice.candidates import BY_NAME, Candidate, applicable
 from sightline_server.index.choice.measuring import trial_of
 from sightline_server.index.choice.record import IndexRecord
@@ -77,7 +79,7 @@ def recorded_index(name: str, catalog: Catalog, *, use_gpu: bool, run: "Run[Any]
     loaded = made is not None
     if made is None:
         logger.info("catalog %s: building the index %s", name, candidate.name)
-        made = built(candidate, catalog.vectors, run if candidate.gpu else here)
+        made = built(name, candidate, catalog.vectors, run if candidate.gpu else here)
     if made is None:
         return None
     index = ApproximateIndex(made, catalog.vectors, candidate, record.chosen.effort)
@@ -105,10 +107,15 @@ def unusable(record: IndexRecord | None, catalog: Catalog, *, use_gpu: bool) -> 
     return ""
 
 
-def built(candidate: Candidate, vectors: Vectors, run: "Run[Any]") -> Any:
-    """FAISS's index of `candidate`; None, and a log line, when it cannot be built."""
+def built(name: str, candidate: Candidate, vectors: Vectors, run: "Run[Any]") -> Any:
+    """FAISS's index of `candidate`, by half of the cores; None, and a log line, when it cannot be built."""
+    total, threads = len(vectors), max(1, (os.cpu_count() or 1) // 2)
+
+    def show(done: int) -> None:
+        logger.info("catalog %s: index %s: %d of %d vectors", name, candidate.name, done, total)
+
     try:
-        return run(lambda: build(candidate, vectors))
+        return run(lambda: build(candidate, vectors, progress=in_steps(total, show), threads=threads))
     except Exception:  # whatever the library cannot do here, exact search can
         logger.warning("exact search, because the index %s cannot be built", candidate.name, exc_info=True)
         return None

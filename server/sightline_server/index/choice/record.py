@@ -1,4 +1,4 @@
-"""What was chosen for one content of a catalog, as it is written next to it. Pure.
+"""The choice for one content of a catalog, as it is written next to it. Pure.
 
 Rule: a record is believed only for the content that it names. For another content of the same catalog it is a proposal:
 its index is built and measured again.

@@ -84,7 +84,10 @@ class IndexShelf:
         return self._folder / content[:16]
 
     def _newest_first(self) -> Iterator[Path]:
-        found = [(path.stat().st_mtime_ns, path) for path in self._folder.glob("*.json")]
+        found = []
+        for path in self._folder.glob("*.json"):
+            with suppress(FileNotFoundError):  # another choice has just removed it
+                found.append((path.stat().st_mtime_ns, path))
         yield from (path for _, path in sorted(found, reverse=True))
 
     def _forget(self, latest: Path) -> None:
@@ -93,7 +96,8 @@ class IndexShelf:
         kept = {latest, *others[: KEPT - 1]}
         for path in list(self._folder.iterdir()):
             if path.with_suffix("") not in kept:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # a folder that is not ours, or gone
+                    path.unlink()
         sync(self._folder)
 
 

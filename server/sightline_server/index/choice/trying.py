@@ -59,7 +59,7 @@ class Tried:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
-    """What was chosen, everything that was tried, and the chosen index in FAISS's format; None for exact search."""
+    """The chosen figures, all that were measured, and the chosen index in FAISS's format; None for exact search."""
 
     chosen: Tried
     tried: tuple[Tried, ...]
@@ -76,7 +76,7 @@ def choose(
 ) -> Choice:
     """Tries exact search and each of `candidates`, whose builds may take `limit_s` seconds each.
 
-    `done` is told the figures of each; `progress` gives what is told how many vectors an index has.
+    `done` receives the figures of each; `progress` makes the receiver of how many vectors an index has.
     """
     best = try_exact(trial)
     tried, data = [best], None
