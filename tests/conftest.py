@@ -11,6 +11,7 @@ import grpc
 import pytest
 import pytest_asyncio
 
+from tests.support.effort import Effort
 from tests.support.engine import tiny_engine, tiny_repository, tiny_triton
 from tests.support.world import RunningServer, World, build_world, running
 
@@ -48,8 +49,17 @@ async def channel(server: RunningServer) -> AsyncIterator[grpc.aio.Channel]:
         yield made
 
 
-def pytest_configure() -> None:
-    """Lets signals end programs that tests start: `nohup`, or a shell without job control, has them ignored."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--long`: random and exhaustive tests at their full length."""
+    parser.addoption("--long", action="store_true", help="random and exhaustive tests at full length")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Sets the effort, and lets signals end programs that tests start.
+
+    `nohup`, or a shell without job control, has them ignored.
+    """
+    Effort.long = config.getoption("--long")
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)

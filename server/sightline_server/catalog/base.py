@@ -183,13 +183,6 @@ def panics() -> Iterator[None]:
         raise RuntimeError(f"Lance failed: {error}") from error
 
 
-def reason_of(error: Exception) -> str:
-    """The reason of one of `UNREADABLE`, in one line of bounded length."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error).partition("\n")[0][:200]
-
-
 def tag_name(number: int) -> str:
     """The mark of revision `number`."""
     return f"revision-{number}"

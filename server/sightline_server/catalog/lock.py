@@ -7,6 +7,7 @@ import fcntl
 import os
 from pathlib import Path
 
+from sightline_server.catalog.refusals import refusal
 from sightline_server.errors import ErrorKind, SightlineError
 
 LOCK = "LOCK"
@@ -20,10 +21,10 @@ class WriterLock:
         self._descriptor = -1
 
     def acquire(self) -> None:
-        """Takes the lock. Raises `SightlineError` of kind CONFIGURATION when another writer holds it, or `OSError`."""
+        """Takes the lock. Raises `SightlineError` when another writer holds it, or when its file cannot be made."""
         path = self._folder / LOCK
         while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = opened(path)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -41,6 +42,16 @@ class WriterLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def opened(path: Path) -> int:
+    """A descriptor of the lock file, which is made if it is not there."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        found = refusal(error, path.parent)
+        message = f"cannot open {path} ({found.reason}); {found.remedy}. The catalog is as it was"
+        raise SightlineError(found.kind, message) from error
 
 
 def busy(folder: Path, holder: str) -> SightlineError:

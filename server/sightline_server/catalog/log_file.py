@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+from sightline_server.catalog.refusals import FULL_BYTES, is_full, refusal
 from sightline_server.errors import ErrorKind, SightlineError
 
 LOG = "log.sqlite"
@@ -20,6 +21,13 @@ FORMAT = 2
 SYNCHRONOUS = "FULL"
 BUSY_S = 10.0
 READ_ATTEMPTS = 5
+MEMORY = "/dev/shm"  # noqa: S108
+"""A folder in memory."""
+NO_SHARED_MEMORY = (
+    *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL),
+    *(sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMMAP),
+)
+"""Errors of SQLite where it cannot make its shared memory."""
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -50,7 +58,9 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """One consistent view of the log at `path`, also in a folder that may not be written to."""
+    """One consistent view of the log at `path`, also in a folder that may not be written to, or on a full disk."""
+    # SQLite follows links, and its other files are next to the file itself.
+    path = path.resolve()
     with ExitStack() as stack:
         connection = guarded(path)
         for _ in range(READ_ATTEMPTS):
@@ -73,8 +83,8 @@ def guarded(path: Path) -> sqlite3.Connection | None:
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except sqlite3.OperationalError as error:
         connection.close()
-        # SQLite's shared memory is a file next to the log; a user who can only read cannot make it.
-        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        # SQLite's shared memory is a file next to the log; a user who can only read, or a full disk, cannot make it.
+        if error.sqlite_errorcode in NO_SHARED_MEMORY or error.sqlite_errorcode & 0xFF in NO_SHARED_MEMORY:
             return None
         raise
     except BaseException:
@@ -87,13 +97,29 @@ def unguarded(path: Path, stack: ExitStack) -> sqlite3.Connection | None:
     """A connection to a copy of the log, which lasts as long as `stack`; None when the log changed meanwhile."""
     wal = path.with_name(f"{path.name}-wal")
     before = stamp(path), stamp(wal)
-    copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-log-"))) / path.name
+    needed = sum(each[1] for each in before if each is not None)
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-log-", dir=roomy_folder(needed)))
+    copy = Path(folder) / path.name
     shutil.copyfile(path, copy)
     if before[1] is not None:
         shutil.copyfile(wal, copy.with_name(wal.name))
     if (stamp(path), stamp(wal)) != before:
         return None
     return sqlite3.connect(copy, isolation_level=None)
+
+
+def roomy_folder(needed: int) -> str:
+    """A folder for `needed` bytes of temporary files: the usual one, or memory where that one is full."""
+    usual = tempfile.gettempdir()
+    return next((each for each in (usual, MEMORY) if has_room(each, needed)), usual)
+
+
+def has_room(folder: str, needed: int) -> bool:
+    """Returns whether files of `needed` bytes fit into `folder`."""
+    try:
+        return shutil.disk_usage(folder).free > needed + FULL_BYTES
+    except OSError:
+        return False
 
 
 def stamp(path: Path) -> tuple[int, int, int] | None:
@@ -117,14 +143,17 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise described(path, error) from error
     except OSError as error:
-        message = f"cannot read {path}: {error.strerror or error}; check the rights of this user"
-        raise SightlineError(ErrorKind.CONFIGURATION, message) from error
+        found = refusal(error, path.parent)
+        message = f"cannot read {path}: {found.reason}; {found.remedy}"
+        raise SightlineError(found.kind, message) from error
 
 
 def described(path: Path, error: sqlite3.Error) -> SightlineError:
     """The error of the log at `path`."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
+    # SQLite reports a full disk as such for its log alone, not for its shared memory.
+    unclear = code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+    if code == sqlite3.SQLITE_FULL or (unclear and is_full(path.parent)):
         message = f"cannot write {path}: the disk is full; free some space and write again. Nothing of it was written"
         return SightlineError(ErrorKind.OVERLOADED, message)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or isinstance(error, sqlite3.ProgrammingError):

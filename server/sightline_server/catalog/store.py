@@ -80,7 +80,8 @@ class CatalogStore:
         try:
             self._log = Log(path)
             self.epoch = self._log.begin()
-            self._load()
+            with writing_errors(self._folder):
+                self._load()
             self._publisher.begin(self._revisions[0], self._last_seq)
         except BaseException:
             self.close()

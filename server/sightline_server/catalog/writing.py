@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sightline_server.catalog.base import UNREADABLE, panics, reason_of
+from sightline_server.catalog.base import UNREADABLE, panics
+from sightline_server.catalog.refusals import refusal
 from sightline_server.domain.revisions import Receipt as Receipt
-from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.errors import SightlineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,9 @@ def writing_errors(folder: Path) -> Iterator[None]:
 
 def unwritable(folder: Path, error: Exception) -> SightlineError:
     """The error of a base that could not be written."""
+    found = refusal(error, folder)
     message = (
-        f"cannot write the base of {folder} ({reason_of(error)}); free some space and try again. "
+        f"cannot write the base of {folder} ({found.reason}); {found.remedy}. "
         "Nothing was lost: writes that were acknowledged are in the log"
     )
-    return SightlineError(ErrorKind.OVERLOADED, message)
+    return SightlineError(found.kind, message)

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import lance
 
-from sightline_server.catalog.base import BASE, UNREADABLE, panics, reason_of
+from sightline_server.catalog.base import BASE, UNREADABLE, panics
 from sightline_server.catalog.content import is_living
 from sightline_server.catalog.founding import found_catalog
 from sightline_server.catalog.operations import Layout
+from sightline_server.catalog.refusals import refusal
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import open_catalog
 from sightline_server.index.choice.shelf import FOLDER
@@ -38,19 +39,18 @@ def adopt(path: Path, *, actor: str = "") -> bool:
         return False
     catalog = open_catalog(path)
     facts = {key.decode(): text.decode() for key, text in catalog.facts.metadata().items()}
-    with Staging(path, replace=True) as staging:
+    with new_file_errors(path), Staging(path, replace=True) as staging:
         if is_living(path):
             return False
         base = staging.path / BASE
-        with new_file_errors(path):
-            link_tree(staging.out, base)
-            if (base / FOLDER).is_dir():  # the record of the index belongs to the catalog, not to its rows
-                (base / FOLDER).rename(staging.path / FOLDER)
-            dataset = lance.dataset(str(base))
-            dataset.update_schema_metadata(NOTE, replace=True)
-            version = lance.dataset(str(base)).version
-            layout = Layout(catalog_schema(catalog.facts.embedder.dimension), HEAVY)
-            first = found_catalog(staging.path, layout, facts, version, created_at=catalog.facts.built_at, actor=actor)
+        link_tree(staging.out, base)
+        if (base / FOLDER).is_dir():  # the record of the index belongs to the catalog, not to its rows
+            (base / FOLDER).rename(staging.path / FOLDER)
+        dataset = lance.dataset(str(base))
+        dataset.update_schema_metadata(NOTE, replace=True)
+        version = lance.dataset(str(base)).version
+        layout = Layout(catalog_schema(catalog.facts.embedder.dimension), HEAVY)
+        first = found_catalog(staging.path, layout, facts, version, created_at=catalog.facts.built_at, actor=actor)
         if (first.rows, first.items) != (catalog.facts.products, catalog.facts.vectors):
             raise SightlineError(ErrorKind.CONFIGURATION, f"the catalog at {path} was changed meanwhile; try again")
         staging.publish()
@@ -59,16 +59,14 @@ def adopt(path: Path, *, actor: str = "") -> bool:
 
 @contextmanager
 def new_file_errors(path: Path) -> Iterator[None]:
-    """Turns errors of the new files into `SightlineError` of kind OVERLOADED; the catalog itself was just read."""
+    """Turns errors of the new files into `SightlineError`; the catalog itself was just read."""
     try:
         with panics():
             yield
     except UNREADABLE as error:
-        message = (
-            f"cannot write a log for {path} ({reason_of(error)}); free some space, or check the rights of this user, "
-            "and try again. The catalog is as it was"
-        )
-        raise SightlineError(ErrorKind.OVERLOADED, message) from error
+        found = refusal(error, path.parent)
+        message = f"cannot write a log for {path} ({found.reason}); {found.remedy}. The catalog is as it was"
+        raise SightlineError(found.kind, message) from error
 
 
 def link_tree(source: Path, target: Path) -> None:
