@@ -4,6 +4,7 @@ Rule: a new version is complete and on the disk before the log names it. Until t
 """
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -26,6 +27,9 @@ BASE = "base.lance"
 BATCH_ROWS = 4096
 UNREADABLE = (OSError, ValueError, RuntimeError, pa.ArrowException)
 """The exceptions of Lance and Arrow about files that are missing, damaged or cannot be written."""
+TAGS = "_refs/tags"
+ANY_AGE = timedelta(days=-36_500)
+"""An age that every version has, also one that was made before the clock was set back."""
 MAX_FRAGMENTS = 64
 """Files of rows that are read one after the other without compaction."""
 
@@ -79,15 +83,15 @@ class Base:
             self._positions = {row_id: place for place, row_id in enumerate(ids)}
         return self._positions
 
-    def rows(self, ids: Sequence[str]) -> pa.Table:
-        """The rows of those of `ids` that there are.
+    def rows(self, ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of those of `ids` that there are, with all columns or with `columns`.
 
         Raises `SightlineError` of kind CONFIGURATION when the files of rows are missing or damaged.
         """
         positions = self.positions()
         places = sorted({positions[row_id] for row_id in ids if row_id in positions})
         with reading_errors(self._path, self.version):
-            return self._dataset.take(places)
+            return self._dataset.take(places, columns=columns)
 
     def recover(self, version: int) -> list[Path]:
         """Moves versions after `version` aside and opens `version`. Returns what was moved."""
@@ -126,9 +130,13 @@ class Base:
         self._positions = None
 
     def set_tags(self, versions: Mapping[int, int]) -> None:
-        """Marks the version of each revision, so that `clean` keeps it, and removes all other marks."""
-        wanted = {tag_name(number): version for number, version in versions.items()}
-        found = {name: tag["version"] for name, tag in self._dataset.tags.list().items()}
+        """Marks the version of each revision, so that `clean` keeps it, and removes all other marks.
+
+        Marks follow from the log: those that cannot be read are made again. A version without a manifest gets none.
+        """
+        there = manifests.versions(self._path)
+        wanted = {tag_name(number): version for number, version in versions.items() if version in there}
+        found = self._tags()
         for name, version in found.items():
             if wanted.get(name) != version:
                 self._dataset.tags.delete(name)
@@ -136,10 +144,19 @@ class Base:
             if found.get(name) != version:
                 self._dataset.tags.create(name, version)
 
+    def _tags(self) -> dict[str, int]:
+        """The version of each mark."""
+        try:
+            listed = self._dataset.tags.list()
+        except UNREADABLE:
+            shutil.rmtree(self._path / TAGS, ignore_errors=True)
+            listed = self._dataset.tags.list()
+        return {name: tag["version"] for name, tag in listed.items()}
+
     def clean(self) -> None:
-        """Removes the files of every version that is neither the current one nor marked."""
+        """Removes the files of every version that is neither the current one nor marked, whatever their times."""
         self._dataset.cleanup_old_versions(
-            older_than=timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False
+            older_than=ANY_AGE, delete_unverified=True, error_if_tagged_old_versions=False
         )
 
     def new_files(self) -> NewFiles:

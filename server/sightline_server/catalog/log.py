@@ -21,6 +21,8 @@ from sightline_server.catalog.log_file import (
     FORMAT,
     TABLES,
     damaged,
+    files_of,
+    identity,
     open_for_writing,
     reading,
     require_log,
@@ -70,12 +72,14 @@ class Log:
         with sqlite_errors(path):
             self._connection = open_for_writing(path)
         self._epoch = 0
+        self._files: dict[Path, tuple[int, int] | None] = {}
 
     def begin(self) -> int:
         """Writes a new epoch, which ends that of every writer before. Returns it."""
         with self.transaction(check=False):
             self._epoch = int(self._meta("epoch")) + 1
             self._connection.execute("UPDATE meta SET value = ? WHERE key = 'epoch'", (self._epoch,))
+        self._files = {each: identity(each) for each in files_of(self._path)}
         return self._epoch
 
     def read(self) -> Recorded:
@@ -138,6 +142,7 @@ class Log:
     @contextmanager
     def transaction(self, *, check: bool = True) -> Iterator[None]:
         """One transaction of this epoch. Raises `SightlineError`, and writes nothing then."""
+        self._require_files()
         with sqlite_errors(self._path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -151,6 +156,16 @@ class Log:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+    def _require_files(self) -> None:
+        """Raises `SightlineError` when a file was removed or replaced, since what is written then would be lost."""
+        for path, before in self._files.items():
+            if identity(path) != before:
+                message = (
+                    f"{path} was removed or replaced while it was written to, so nothing more is written; put it back, "
+                    "or restore the catalog's folder from a backup, and open the catalog again"
+                )
+                raise SightlineError(ErrorKind.CONFIGURATION, message)
 
     def _meta(self, key: str) -> Any:
         row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()

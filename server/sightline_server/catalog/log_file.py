@@ -108,6 +108,21 @@ def unguarded(path: Path, stack: ExitStack) -> sqlite3.Connection | None:
     return sqlite3.connect(copy, isolation_level=None)
 
 
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The files that hold the transactions of the log at `path`."""
+    real = path.resolve()
+    return path, real.with_name(f"{real.name}-wal")
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """The file that `path` names, as device and inode; None without one."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def roomy_folder(needed: int) -> str:
     """A folder for `needed` bytes of temporary files: the usual one, or memory where that one is full."""
     usual = tempfile.gettempdir()

@@ -26,6 +26,13 @@ def version_of(name: str) -> int | None:
     return LARGEST - number if len(stem) == 20 else number
 
 
+def versions(dataset: Path) -> set[int]:
+    """The versions that have a manifest."""
+    folder = dataset / VERSIONS
+    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    return {number for name in names if (number := version_of(name)) is not None}
+
+
 def newer(dataset: Path, version: int) -> list[Path]:
     """The manifests of versions after `version`, and leftovers of unfinished ones."""
     found: list[Path] = []

@@ -4,13 +4,14 @@ Rule: each write sees those before it in the group. Nothing is changed here; the
 are on the disk.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
 
 from sightline_server.catalog.base import Base
 from sightline_server.catalog.current import Current, etag_of
-from sightline_server.catalog.delta import Delta, joined
+from sightline_server.catalog.delta import Delta, joined, single_rows
 from sightline_server.catalog.operations import KEY, Layout, Operation, OpKind, Update, Upsert, Write
 from sightline_server.errors import ErrorKind, SightlineError
 
@@ -30,6 +31,13 @@ class Pending:
         self._light: dict[str, pa.RecordBatch | None] = {}
         self._stored = Current(layout, delta, base)
 
+    def read(self, writes: Iterable[Write]) -> None:
+        """Reads the rows of the base that updates among `writes` change, all at once."""
+        updated = [write.id for write in writes if isinstance(write, Update) and not self._delta.touches(write.id)]
+        if updated:
+            rows = self._base.rows(updated, self._layout.light.names)
+            self._light |= {batch[KEY][0].as_py(): batch for batch in single_rows(rows)}
+
     def add(self, write: Write) -> int:
         """Adds a write; returns its sequence number, or 0 where there is no such row.
 
@@ -39,12 +47,10 @@ class Pending:
             if write.row.num_rows != 1 or write.row.schema != self._layout.schema or not write.id:
                 raise invalid("a row of an upsert has the columns of the catalog and an id that is not empty")
             return self._append(OpKind.UPSERT, write.id, write.row)
-        before = self._current(write.id)
-        if before is None:
-            return 0
         if isinstance(write, Update):
-            return self._append(OpKind.UPDATE, write.id, self._changed(before, write))
-        return self._append(OpKind.DELETE, write.id, None)
+            before = self._current(write.id)
+            return self._append(OpKind.UPDATE, write.id, self._changed(before, write)) if before is not None else 0
+        return self._append(OpKind.DELETE, write.id, None) if self._is_there(write.id) else 0
 
     def state(self) -> State:
         """What `revert` goes back to."""
@@ -76,12 +82,14 @@ class Pending:
         """A row that has the light columns of `row_id` as they are now; None where there is no such row."""
         if row_id in self._light:
             return self._light[row_id]
-        if self._delta.touches(row_id):
-            version = self._delta.latest(row_id)
-            return None if version is None else version.row
-        if row_id not in self._base:
-            return None
-        return self._base.rows([row_id]).combine_chunks().to_batches()[0]
+        version = self._delta.latest(row_id)
+        return None if version is None else version.row
+
+    def _is_there(self, row_id: str) -> bool:
+        """Returns whether there is a row of `row_id` now."""
+        if row_id in self._light or self._delta.touches(row_id):
+            return self._current(row_id) is not None
+        return row_id in self._base
 
     def _changed(self, before: pa.RecordBatch, update: Update) -> pa.RecordBatch:
         light = self._layout.light

@@ -14,6 +14,7 @@ from sightline_server.errors import ErrorKind
 FULL_BYTES = 256 * 1024
 """With less space than this, an error without a reason is one of a full disk: SQLite's shared memory takes 32 KiB."""
 RIGHTS = (errno.EACCES, errno.EPERM)
+TAKEN = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 ROOM = (errno.ENOSPC, errno.EDQUOT)
 KNOWN = (*ROOM, errno.EFBIG, errno.EROFS, *RIGHTS, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE)
 
@@ -40,6 +41,9 @@ def refusal(error: BaseException, path: Path) -> Refusal:
         return Refusal(ErrorKind.CONFIGURATION, reason, "mount the file system so that it can be written")
     if code in RIGHTS:
         return Refusal(ErrorKind.CONFIGURATION, reason, "give this user the right to write there")
+    if code in TAKEN:
+        name = getattr(error, "filename", None) or path
+        return Refusal(ErrorKind.CONFIGURATION, reason, f"move what is at {name} away and try again")
     if code in (errno.EMFILE, errno.ENFILE):
         return Refusal(ErrorKind.OVERLOADED, reason, "raise the limit of open files (ulimit -n)")
     return Refusal(ErrorKind.INDEX_UNAVAILABLE, reason, "check the disk and try again")

@@ -31,6 +31,7 @@ from sightline_server.catalog.pending import Pending
 from sightline_server.catalog.published import Published
 from sightline_server.catalog.publisher import Publisher
 from sightline_server.catalog.revisions import Revision, RevisionKind, kept_revision
+from sightline_server.catalog.verify import require_intact
 from sightline_server.catalog.writing import CheckpointPolicy, Receipt, writing_errors
 from sightline_server.errors import ErrorKind, SightlineError
 
@@ -150,6 +151,7 @@ class CatalogStore:
         with self._turn:
             self._settle()
             pending = Pending(self._layout, self._delta, self._base, self._last_seq)
+            pending.read([write for request in requests for write in request.writes])
             group = Group(pending, self._log.known_request)
             outcomes = [group.add(request) for request in requests]
             if pending.operations or group.requests:
@@ -201,8 +203,14 @@ class CatalogStore:
         """Makes the content equal to that of revision `number`; this is a revision as well.
 
         Operations that are not yet in the base become a revision first, so that nothing is lost. Raises
-        `SightlineError` of kind INVALID_REQUEST for a revision that does not exist or whose content was removed.
+        `SightlineError` of kind INVALID_REQUEST for a revision that does not exist or whose content was removed, and of
+        kind CONFIGURATION for one that is damaged; the catalog is as it was then.
         """
+        with self._turn:
+            self._settle()
+            target = self._revision(number)
+        # Its files do not change, so that writers need not wait.
+        require_intact(self._folder, self._layout, target)
         with self._turn:
             self._settle()
             target = self._revision(number)

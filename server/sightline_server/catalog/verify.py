@@ -14,9 +14,9 @@ from sightline_server.catalog.digest import SumDigest
 from sightline_server.catalog.founding import tally
 from sightline_server.catalog.log import Recorded, read_recorded
 from sightline_server.catalog.log_file import damaged, reading, require_log, sqlite_errors
-from sightline_server.catalog.operations import KEY
+from sightline_server.catalog.operations import KEY, Layout
 from sightline_server.catalog.revisions import Revision
-from sightline_server.errors import SightlineError
+from sightline_server.errors import ErrorKind, SightlineError
 
 REPEATS = 3
 
@@ -61,22 +61,33 @@ def checked_revisions(folder: Path, recorded: Recorded, all_revisions: bool) -> 
     """The current revision, or all whose content is kept, each compared with its facts."""
     kept = [each for each in recorded.revisions if each.base_version is not None]
     for revision in kept if all_revisions else kept[:1]:
-        yield checked_revision(folder, recorded, revision)
+        yield checked_revision(folder, recorded.layout, revision)
 
 
-def checked_revision(folder: Path, recorded: Recorded, revision: Revision) -> Finding:
+def require_intact(folder: Path, layout: Layout, revision: Revision) -> None:
+    """Raises `SightlineError` of kind CONFIGURATION when the content of `revision` is damaged."""
+    found = checked_revision(folder, layout, revision)
+    if not found.good:
+        message = (
+            f"{found.text}; nothing was changed. Choose another revision: `sightline catalog verify --all` says which "
+            "ones are intact"
+        )
+        raise SightlineError(ErrorKind.CONFIGURATION, message)
+
+
+def checked_revision(folder: Path, layout: Layout, revision: Revision) -> Finding:
     """Reads every row of a revision and compares number, ids, vectors and digest with the recorded ones."""
     name = f"revision {revision.number}"
     assert revision.base_version is not None
     try:
         with panics():
             base = Base(folder, revision.base_version)
-            if base.schema != recorded.layout.schema:
+            if base.schema != layout.schema:
                 return Finding(f"{name}: its columns are not those of the catalog", good=False)
-            found = tally(base.batches(), recorded.layout.heavy[-1])
+            found = tally(base.batches(), layout.heavy[-1])
             ids = len(base.positions())
-    except (SightlineError, *UNREADABLE) as error:
-        return Finding(f"{name}: its files cannot be read ({type(error).__name__})", good=False)
+    except (SightlineError, *UNREADABLE):
+        return Finding(f"{name}: its files are missing or damaged", good=False)
     expected = (revision.rows, revision.items, revision.digest)
     if ids != found.rows:
         return Finding(f"{name}: {found.rows} rows have {ids} different ids", good=False)
