@@ -16,6 +16,7 @@ from sightline_server.errors import SightlineError
 from sightline_server.index.catalog import open_catalog
 from sightline_server.index.living import LivingCatalog, ProductUpdate
 from tests.support.catalogs import SPEC, row, unit_vectors, write_catalog
+from tests.support.effort import examples
 
 IDS = st.sampled_from(["a", "b'", 'c"', "d%", "é 漢", "f;--", "g\\"])
 SEEDS = st.integers(0, 1000)
@@ -139,5 +140,5 @@ class StoreMachine(RuleBasedStateMachine):
 
 TestStoreModel = StoreMachine.TestCase
 TestStoreModel.settings = settings(
-    max_examples=15, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(10), stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
 )

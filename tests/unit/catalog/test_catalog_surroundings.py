@@ -141,7 +141,7 @@ def test_a_rollback_to_damaged_content_is_refused_and_the_current_one_stays(
     shop: Path, damage: Callable[[Path], object]
 ) -> None:
     with LivingCatalog(shop) as living:
-        # All rows are in a file of their own from now on.
+        # All rows are in a separate file from now on.
         living.upsert([row(name, unit_vectors(1, n), title=title) for n, (name, title) in enumerate(WHOLE.items())])
         living.checkpoint()
         living.store.compact()
