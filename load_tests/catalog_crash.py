@@ -1,9 +1,11 @@
 """`kill -9` at random moments under writers of a catalog: no acknowledged write is lost, and nothing is half there.
 
-    python -m load_tests.catalog_crash [--rounds 50] [--writers 4] [--products 200] [--seed 0] [--work DIR]
+    python -m load_tests.catalog_crash [--rounds 50] [--signal kill|term|mixed] [--writers 4] [--products 200]
+                                       [--seed 0] [--work DIR]
 Rule: the writing process prints a line for a group when the store has returned, and only such lines count as
 acknowledged. A group that was sent and not acknowledged may be there as a whole, or not at all. After each kill the
-catalog is verified, read and compared. Prints one JSON object; exit code 1 when anything was lost.
+catalog is verified, read, searched and compared. SIGTERM closes the catalog under its writers, as a server that stops
+does, and must end the process within `STOP_S` seconds. Prints one JSON object; exit code 1 when anything was lost.
 """
 
 import argparse
@@ -25,7 +27,9 @@ import numpy as np
 from sightline_server.catalog.verify import verify
 from sightline_server.domain.items import Product
 from sightline_server.domain.models import EmbedderSpec
-from sightline_server.index.catalog import open_catalog
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.catalog import Catalog, open_catalog
+from sightline_server.index.faiss_index import FaissIndex
 from sightline_server.index.living import LivingCatalog, ProductUpdate
 from sightline_server.index.schema import CatalogRow
 from sightline_server.index.writer import CatalogWriter
@@ -37,6 +41,13 @@ CHECKPOINT_EVERY = 25
 COMPACT_EVERY = 4
 """Groups of one writer between two checkpoints, and checkpoints between two compactions."""
 STALL_S = 60.0
+STOP_S = 10.0
+SIGNALS = {"kill": 0.0, "term": 1.0, "mixed": 0.3}
+"""The share of rounds that end with SIGTERM instead of SIGKILL."""
+STOPPED = 15
+"""The exit code of a process that closed its catalog."""
+FOUND, SAME = 0.999, 0.01
+"""The similarity of a vector with itself, and the largest difference of its numbers, as float16."""
 
 
 def product_row(product_id: str, value: int) -> CatalogRow:
@@ -48,6 +59,7 @@ def product_row(product_id: str, value: int) -> CatalogRow:
 
 def write_groups(catalog: Path, writers: int, seed: int) -> None:
     """The process that is killed: `writers` threads write groups until the end, and print what happened to each."""
+    signal.signal(signal.SIGTERM, stop)
     with LivingCatalog(catalog) as living:
         print("ready", flush=True)
         threads = [
@@ -59,8 +71,22 @@ def write_groups(catalog: Path, writers: int, seed: int) -> None:
             thread.join()
 
 
+def stop(number: int, frame: object) -> None:
+    """Ends the main thread, which closes the catalog while the others write."""
+    raise SystemExit(STOPPED)
+
+
 def write_as(living: LivingCatalog, writer: int, seed: int) -> None:
-    """One writer: random upserts, updates and deletes of its products."""
+    """One writer: random upserts, updates and deletes of its products, until the catalog is closed."""
+    try:
+        write_until_closed(living, writer, seed)
+    except SightlineError as error:
+        if error.kind is not ErrorKind.STOPPING:
+            raise
+
+
+def write_until_closed(living: LivingCatalog, writer: int, seed: int) -> None:
+    """The writes of `write_as`."""
     choice = random.Random(seed * 1000 + writer)
     value = seed * 1_000_000 + writer * 100_000
     for turn in range(1, 100_000):
@@ -126,6 +152,7 @@ def after(state: str, kind: str, value: str) -> str:
 def found_states(catalog: Path) -> dict[str, set[str]]:
     """The states of the products of each slot; a slot that is whole has one state."""
     opened = open_catalog(catalog, SPEC)
+    require_found(opened)
     states: dict[str, set[str]] = {}
     counts: dict[str, int] = {}
     for place, row in enumerate(opened.display.to_pylist()):
@@ -139,6 +166,16 @@ def found_states(catalog: Path) -> dict[str, set[str]]:
     return {name: found if counts[name] == GROUP else found | {"half"} for name, found in states.items()}
 
 
+def require_found(catalog: Catalog) -> None:
+    """Searches each vector. Raises `AssertionError` when one does not find its product first."""
+    vectors = catalog.vectors.astype(np.float32)
+    index = FaissIndex(catalog.vectors, use_gpu=False)
+    similarities, rows = index.search(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), 1)
+    index.close()
+    assert bool(np.all(similarities[:, 0] > FOUND)), "a vector does not find itself"
+    assert bool(np.all(np.abs(vectors[rows[:, 0]] - vectors) < SAME)), "a vector finds another one"
+
+
 @dataclass
 class Result:
     """The outcome of all rounds."""
@@ -147,28 +184,37 @@ class Result:
     acknowledged: int = 0
     lost: int = 0
     damaged: int = 0
+    not_stopped: int = 0
+    terminated: int = 0
     killed_while_opening: int = 0
     revisions: int = 0
 
 
-def play_round(catalog: Path, expected: Expected, result: Result, writers: int, seed: int) -> None:
-    """Starts the writers, kills them, and compares the catalog with the acknowledged groups."""
+def play_round(catalog: Path, expected: Expected, result: Result, writers: int, seed: int, terminate: float) -> None:
+    """Starts the writers, kills or terminates them, and compares the catalog with the acknowledged groups."""
     choice = random.Random(seed)
     command = [sys.executable, "-m", "load_tests.catalog_crash", "--write", str(catalog)]
     command += ["--writers", str(writers), "--seed", str(seed)]
-    kill = signal.SIGTERM if choice.random() < 0.1 else signal.SIGKILL
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    kill = signal.SIGTERM if choice.random() < terminate else signal.SIGKILL
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        early = choice.random() < 0.1
+        assert process.stderr is not None
+        early = choice.random() < 0.1 and kill is signal.SIGKILL
         if not early:
             process.stdout.readline()
         timer = threading.Timer(choice.uniform(0.0, 0.2 if early else 2.0), process.send_signal, (kill,))
-        guard = threading.Timer(STALL_S, process.kill)
+        guard = threading.Timer(2.0 + STOP_S if kill is signal.SIGTERM else STALL_S, process.kill)
         timer.start()
         guard.start()
         lines = process.stdout.read().split("\n")
+        said = process.stderr.read()
         guard.cancel()
         timer.cancel()
+    if kill is signal.SIGTERM:
+        result.terminated += 1
+        if process.returncode != STOPPED or said:
+            result.not_stopped += 1
+            print(f"SIGTERM: exit code {process.returncode}: {said[-2000:]}", file=sys.stderr)
     # The last line may be cut, and then it does not count.
     for line in lines[:-1]:
         expected.read(line)
@@ -193,7 +239,7 @@ def compare(catalog: Path, expected: Expected, result: Result) -> None:
     expected.open.clear()
 
 
-def crash(work: Path, rounds: int, writers: int, products: int, seed: int) -> Result:
+def crash(work: Path, rounds: int, writers: int, products: int, seed: int, signals: str = "mixed") -> Result:
     """Plays `rounds` on a new catalog of `products` below `work`."""
     catalog = work / "shop"
     with CatalogWriter(catalog, SPEC, replace=False) as writer:
@@ -201,7 +247,7 @@ def crash(work: Path, rounds: int, writers: int, products: int, seed: int) -> Re
         writer.publish(datetime.now(UTC))
     expected, result = Expected(), Result()
     for number in range(rounds):
-        play_round(catalog, expected, result, writers, seed * 10_000 + number)
+        play_round(catalog, expected, result, writers, seed * 10_000 + number, SIGNALS[signals])
         result.rounds += 1
     with LivingCatalog(catalog) as living:
         living.checkpoint()
@@ -216,6 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Plays and prints."""
     parser = argparse.ArgumentParser(prog="python -m load_tests.catalog_crash", description=__doc__)
     parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--signal", choices=SIGNALS, default="mixed", help="how the writing process is ended")
     parser.add_argument("--writers", type=int, default=4)
     parser.add_argument("--products", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
@@ -227,9 +274,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="sightline-crash-", dir=options.work) as work:
-        result = crash(Path(work), options.rounds, options.writers, options.products, options.seed)
+        result = crash(Path(work), options.rounds, options.writers, options.products, options.seed, options.signal)
     print(json.dumps(asdict(result) | {"seconds": round(time.monotonic() - began, 1)}))
-    return int(bool(result.lost or result.damaged))
+    return int(bool(result.lost or result.damaged or result.not_stopped))
 
 
 if __name__ == "__main__":

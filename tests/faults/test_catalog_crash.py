@@ -2,15 +2,19 @@
 
 from pathlib import Path
 
+import pytest
+
 from load_tests.catalog_crash import GROUP, SPEC, Expected, Result, compare, crash, product_row
 from sightline_server.index.living import LivingCatalog
 from tests.support.catalogs import write_catalog
 
 
-def test_killed_writers_lose_no_acknowledged_group(tmp_path: Path) -> None:
-    result = crash(tmp_path, rounds=3, writers=3, products=20, seed=3)
-    assert (result.lost, result.damaged, result.rounds) == (0, 0, 3)
+@pytest.mark.parametrize(("signals", "terminated"), [("kill", 0), ("term", 2)])
+def test_writers_that_are_ended_lose_no_acknowledged_group(tmp_path: Path, signals: str, terminated: int) -> None:
+    result = crash(tmp_path, rounds=2, writers=4, products=20, seed=3, signals=signals)
+    assert (result.lost, result.damaged, result.not_stopped, result.rounds) == (0, 0, 0, 2)
     assert result.acknowledged > 0
+    assert result.terminated == terminated
 
 
 def test_a_lost_and_a_torn_group_are_counted(tmp_path: Path) -> None:

@@ -71,13 +71,14 @@ class CatalogStore:
         self._keep = keep
         self._lock = WriterLock(folder)
         self._turn = threading.Lock()
-        self._unfinished = False
+        self._unfinished = self._closed = False
         self._revisions: tuple[Revision, ...] = ()
         self._last_seq = self._pending_bytes = 0
 
     def __enter__(self) -> Self:
         path = require_log(self._folder)
         self._lock.acquire()
+        self._closed = False
         try:
             self._log = Log(path)
             self.epoch = self._log.begin()
@@ -95,10 +96,12 @@ class CatalogStore:
         self.close()
 
     def close(self) -> None:
-        """Ends writing. Operations that are not in the base stay in the log."""
-        if (log := getattr(self, "_log", None)) is not None:
-            log.close()
-        self._lock.release()
+        """Ends writing, once a step that runs has ended. Operations that are not in the base stay in the log."""
+        with self._turn:
+            self._closed = True
+            if (log := getattr(self, "_log", None)) is not None:
+                log.close()
+            self._lock.release()
 
     @property
     def layout(self) -> Layout:
@@ -277,6 +280,9 @@ class CatalogStore:
         It is not done where the step failed: whether a commit that failed will be found by a later start is certain
         only after another transaction.
         """
+        if self._closed:
+            message = f"the catalog at {self._folder} was closed, and is not written to any more; open it again"
+            raise SightlineError(ErrorKind.STOPPING, message)
         if self._unfinished:
             with writing_errors(self._folder):
                 self._log.begin()

@@ -1,6 +1,8 @@
 """The store of a catalog: what it promises about writes, sequence numbers, requests, writers and the clock."""
 
-from collections.abc import Iterator
+import shutil
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from sightline_server.catalog import store as store_module
+from sightline_server.catalog.base import Base
 from sightline_server.catalog.delta import ALIVE
 from sightline_server.catalog.log import Log
 from sightline_server.catalog.log_file import LOG
@@ -156,6 +159,48 @@ def test_a_request_that_is_repeated_is_written_once(shop: Path) -> None:
     assert "new" not in ids(shop)
 
 
+@pytest.mark.parametrize("step", ["write", "append", "record"])
+def test_a_request_is_written_once_when_a_crash_falls_between_its_copies(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The crash falls after the acknowledgement, before it, or within the checkpoint that follows."""
+    rows = [row("new", unit_vectors(1, 9))]
+    with LivingCatalog(shop) as living:
+        if step == "append":
+            monkeypatch.setattr(living.store._log, "append", crashing(living.store._log.append))
+            with pytest.raises(CrashError):
+                living.upsert(rows, "request-1")
+        else:
+            living.upsert(rows, "request-1")
+        if step == "record":
+            monkeypatch.setattr(living.store._log, "record", crashing(None))
+            with pytest.raises(CrashError):
+                living.checkpoint()
+        left = Path(shutil.copytree(shop, tmp_path / "left"))
+    with LivingCatalog(left) as living:
+        again = living.upsert(rows, "request-1")
+        assert (again.seqs, again.repeated) == ((1,), True)
+        assert living.store.last_seq == 1
+        living.checkpoint()
+        assert living.upsert(rows, "request-1").repeated
+    assert ids(left) == ["new", "p0", "p1", "p2", "p3", "p4"]
+
+
+class CrashError(Exception):
+    """Stands for the end of the process."""
+
+
+def crashing(work: Callable[..., object] | None) -> Callable[..., object]:
+    """Does `work` and ends."""
+
+    def crash(*arguments: object) -> None:
+        if work is not None:
+            work(*arguments)
+        raise CrashError
+
+    return crash
+
+
 def test_a_full_log_is_brought_into_the_base(shop: Path) -> None:
     with LivingCatalog(shop, store=CatalogStore(shop, policy=CheckpointPolicy(operations=3))) as living:
         for number in range(7):
@@ -220,6 +265,39 @@ def test_a_writer_that_was_overtaken_writes_nothing(shop: Path, living: LivingCa
     with pytest.raises(SightlineError, match="another writer has taken over"):
         living.store.write([Delete("p1")])
     assert "p1" in ids(shop)
+
+
+def test_a_catalog_is_closed_after_the_step_that_runs_and_is_not_written_to_any_more(
+    shop: Path, living: LivingCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    living.delete(["p1"])
+    replaced, closing = threading.Event(), threading.Event()
+    replace = Base.replace
+
+    def slow(*arguments: Any) -> None:
+        replaced.set()
+        assert closing.wait(20)
+        replace(*arguments)
+
+    monkeypatch.setattr(Base, "replace", slow)
+    checkpoint = threading.Thread(target=living.checkpoint)
+    checkpoint.start()
+    assert replaced.wait(20)
+    close = threading.Thread(target=living.store.close)
+    close.start()
+    with pytest.raises(SightlineError, match="writes to the catalog at"), CatalogStore(shop):
+        pass
+    closing.set()
+    for thread in (checkpoint, close):
+        thread.join()
+    assert read_identity(shop)[0].startswith("2-")
+    living.store.close()
+    with pytest.raises(SightlineError, match="was closed") as caught:
+        living.delete(["p2"])
+    assert caught.value.kind is ErrorKind.STOPPING
+    with LivingCatalog(shop) as again:
+        again.delete(["p2"])
+    assert ids(shop) == ["p0", "p3", "p4"]
 
 
 def test_a_build_does_not_replace_a_catalog_that_is_written(shop: Path) -> None:
