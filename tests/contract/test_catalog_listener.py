@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -119,7 +120,7 @@ async def test_a_caller_that_reads_nothing_is_held_back_and_ended(shop: Path, mo
 
         async def flood() -> None:
             async with grpc.aio.insecure_channel(served.address, [("grpc.http2.lookahead_bytes", 1024)]) as channel:
-                method = channel.stream_stream(
+                method: Any = channel.stream_stream(
                     "/sightline.v1.CatalogService/UpsertProducts",
                     request_serializer=pb.UpsertProductsRequest.SerializeToString,
                 )

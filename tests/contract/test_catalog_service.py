@@ -185,7 +185,7 @@ async def test_a_duplicate_id_and_another_catalog_in_a_stream_are_refused(served
 async def test_bytes_that_are_not_a_message_cost_that_message(served: ServedCatalog) -> None:
     good = upsert(product("bytes", ready(served.embedder))).SerializeToString()
     async with grpc.aio.insecure_channel(served.address) as channel:
-        method = channel.stream_stream(
+        method: Any = channel.stream_stream(
             "/sightline.v1.CatalogService/UpsertProducts",
             response_deserializer=pb.UpsertProductsResponse.FromString,
         )

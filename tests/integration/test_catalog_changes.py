@@ -31,7 +31,7 @@ def test_a_feed_changes_a_built_catalog_as_a_build_of_both_would(tmp_path: Path,
     assert command("build", write_feed(tmp_path / "1.csv", first), "--out", shop, *engine).exit_code == 0
     result = command("upsert", write_feed(tmp_path / "2.csv", second), "--catalog", shop, *engine)
     assert result.exit_code == 0, result.output
-    assert f"{shop}: 2 products written, 1 rows skipped" in result.stdout
+    assert f"{shop}: 2 products written, 1 row skipped" in result.stdout
     assert "row 4 (bad): none.png: there is no such file" in result.stderr
     both = [first[0], second[0], first[2], second[1]]
     assert command("build", write_feed(tmp_path / "3.csv", both), "--out", expected, *engine).exit_code == 0
@@ -46,6 +46,15 @@ def test_a_feed_changes_a_built_catalog_as_a_build_of_both_would(tmp_path: Path,
     again = command("upsert", tmp_path / "2.csv", "--catalog", shop, "--strict", *engine)
     assert again.exit_code == 1
     assert "sightline: 2.csv, row 4 (bad)" in again.stderr
+    replacing = ("build", tmp_path / "1.csv", "--out", shop, "--replace", *engine)
+    refused = command(*replacing)
+    assert refused.exit_code == 2
+    assert "--discard-revisions" in refused.stderr
+    assert open_catalog(shop).revision == found.revision
+    replaced = command(*replacing, "--discard-revisions")
+    assert replaced.exit_code == 0, replaced.output
+    assert "discarded: its log with 2 revisions of the catalog that was there" in replaced.stdout
+    assert command(*replacing).exit_code == 0, "it has never been changed"
 
 
 def test_a_catalog_of_another_embedder_is_not_changed(tmp_path: Path, tiny_triton: TritonSession) -> None:

@@ -216,7 +216,7 @@ def test_images_on_loopback_need_the_option(tmp_path: Path, tiny_triton: TritonS
         assert web.asked == []
         allowed = build(feed, tiny_triton, "--replace", "--max-lost", "50", "--allow-private-images")
     assert refused.exit_code == 0, refused.output
-    assert "1 products, 1 images, 7 rows skipped" in refused.stdout
+    assert "1 product, 1 image, 7 rows skipped" in refused.stdout
     assert (
         refused.stderr.count(
             "no answer from the image host (only public addresses are asked; see --allow-private-images)"

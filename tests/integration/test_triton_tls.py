@@ -186,4 +186,4 @@ def test_a_build_uses_the_tls_files_of_its_options(
     arguments = [*build, "--triton-tls-name", good.server_name]
     result = CliRunner().invoke(catalog_command, [str(argument) for argument in arguments])
     assert result.exit_code == 0, result.output
-    assert "1 products, 1 images" in result.stdout
+    assert "1 product, 1 image" in result.stdout

@@ -194,7 +194,8 @@ def require_log(folder: Path) -> Path:
     if not path.is_file():
         message = (
             f"{path} is missing, so nothing says which version of the catalog is the last one; restore it from a "
-            f"backup, or build the catalog again: sightline catalog build FEED --out {folder} --replace"
+            f"backup, or build the catalog again: sightline catalog build FEED --out {folder} --replace "
+            "--discard-revisions"
         )
         raise SightlineError(ErrorKind.CONFIGURATION, message)
     return path

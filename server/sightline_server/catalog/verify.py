@@ -16,6 +16,7 @@ from sightline_server.catalog.log import Recorded, read_recorded
 from sightline_server.catalog.log_file import damaged, reading, require_log, sqlite_errors
 from sightline_server.catalog.operations import KEY, Layout
 from sightline_server.catalog.revisions import Revision
+from sightline_server.counting import counted
 from sightline_server.errors import ErrorKind, SightlineError
 
 REPEATS = 3
@@ -43,7 +44,8 @@ def verify(folder: Path, *, all_revisions: bool = False) -> Iterator[Finding]:
             break
         if read_recorded(folder).revisions == recorded.revisions:
             break
-    yield Finding(f"log: {len(recorded.revisions)} revisions, {len(recorded.operations)} operations after the last one")
+    since = counted(len(recorded.operations), "operation")
+    yield Finding(f"log: {counted(len(recorded.revisions), 'revision')}, {since} after the last one")
     yield from findings
     yield from leftovers(folder, recorded)
 
@@ -90,12 +92,17 @@ def checked_revision(folder: Path, layout: Layout, revision: Revision) -> Findin
         return Finding(f"{name}: its files are missing or damaged", good=False)
     expected = (revision.rows, revision.items, revision.digest)
     if ids != found.rows:
-        return Finding(f"{name}: {found.rows} rows have {ids} different ids", good=False)
+        return Finding(f"{name}: {counted(found.rows, 'row')} with {counted(ids, 'different id')}", good=False)
     if (found.rows, found.items, found.digest) != expected:
-        text = f"{found.rows} products, {found.items} images, digest {found.digest[:12]}"
-        wanted = f"{revision.rows} products, {revision.items} images, digest {revision.digest[:12]}"
+        text = content_text(found.rows, found.items, found.digest)
+        wanted = content_text(revision.rows, revision.items, revision.digest)
         return Finding(f"{name}: its content is not what was written: {text}; expected {wanted}", good=False)
-    return Finding(f"{name}: {revision.rows} products, {revision.items} images, digest {revision.digest[:12]}: intact")
+    return Finding(f"{name}: {content_text(revision.rows, revision.items, revision.digest)}: intact")
+
+
+def content_text(rows: int, items: int, digest: str) -> str:
+    """Counts and digest of a content, human-readable."""
+    return f"{counted(rows, 'product')}, {counted(items, 'image')}, digest {digest[:12]}"
 
 
 def checked_content(folder: Path, recorded: Recorded) -> Finding:
@@ -112,15 +119,17 @@ def checked_content(folder: Path, recorded: Recorded) -> Finding:
         return Finding(f"current content: cannot be read ({type(error).__name__})", good=False)
     if (rows, len(ids), digest.hexdigest()) != (content.rows, content.rows, content.digest):
         return Finding("current content: the log's operations do not fit the revision", good=False)
-    return Finding(f"current content: {content.revision}, {rows} products: intact")
+    return Finding(f"current content: {content.revision}, {counted(rows, 'product')}: intact")
 
 
 def leftovers(folder: Path, recorded: Recorded) -> Iterator[Finding]:
     """Files beyond the recorded versions, which do no harm."""
     newer = manifests.newer(folder / BASE, recorded.base_version)
     if newer:
-        yield Finding(f"{len(newer)} files of an unfinished checkpoint; the next write moves them aside")
+        yield Finding(
+            f"{counted(len(newer), 'file')} of an unfinished checkpoint; the next write moves what is there aside"
+        )
     quarantine = folder / manifests.QUARANTINE
     aside = len(list(quarantine.iterdir())) if quarantine.is_dir() else 0
     if aside:
-        yield Finding(f"{aside} files of unfinished checkpoints in {quarantine}; they may be removed")
+        yield Finding(f"{counted(aside, 'file')} of unfinished checkpoints in {quarantine}, which may be removed")

@@ -16,6 +16,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from sightline_console.terminal import echo, printable
+from sightline_server.counting import counted
 
 if TYPE_CHECKING:
     from sightline_server.ingest.build import BuildReport, Progress
@@ -67,7 +68,8 @@ def summary(report: "BuildReport", out: Path, seconds: float) -> Iterator[str]:
     """Human-readable lines: what was built, and what was not."""
     from sightline_server.ingest.guard import MAX_LOST, losses
 
-    yield f"{out}: {report.products} products, {report.images} images, {len(report.skipped)} rows skipped"
+    skipped = counted(len(report.skipped), "row")
+    yield f"{out}: {counted(report.products, 'product')}, {counted(report.images, 'image')}, {skipped} skipped"
     for line in losses(report.losses, MAX_LOST):
         yield f"  WARNING: {line}; the catalog was built anyway"
     if report.same_images >= SAME_IMAGES and report.same_images > MAX_LOST * report.images:

@@ -23,6 +23,7 @@ from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.catalog_index import choose_for_large, index, info_text
 from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
 from sightline_server.cli.catalog_reload import reload
+from sightline_server.cli.catalog_replacing import revisions_to_discard
 from sightline_server.cli.catalog_revisions import compact, revisions, rollback, verify
 from sightline_server.cli.catalog_update import update
 from sightline_server.cli.catalog_write import delete, upsert
@@ -57,6 +58,12 @@ def build(
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the catalog that is at --out.")] = False,
+    discard_revisions: Annotated[
+        bool,
+        typer.Option(
+            "--discard-revisions", help="With --replace: also replace a catalog that was changed since it was built."
+        ),
+    ] = False,
     max_lost: Annotated[
         str | None,
         typer.Option(
@@ -103,7 +110,8 @@ def build(
 
     A bad row is reported with its row number and skipped; a part that cannot be used, such as a price, is reported and
     left out. Without --replace an existing folder is left alone; with it, a build that lost too much fails and the old
-    catalog stays.
+    catalog stays. A catalog that was changed since it was built has revisions to go back to; --replace throws them away
+    only with --discard-revisions.
     """
     # Late, so that `--help` does not load the models' and the index's libraries.
     from sightline_server.app.limits import catalog_limits, index_policy, process_limits
@@ -132,6 +140,7 @@ def build(
         # A build says on its own what happens. Only debugging, such as why a host does not answer, is asked for.
         level = "DEBUG" if settings.log.level == "DEBUG" else "WARNING"
         server_logging.configure(level, json_lines=settings.log.json_lines)
+        discarded = revisions_to_discard(out, replace=replace, agreed=discard_revisions)
         decode = catalog_limits(settings)
         # Relative links of a downloaded feed are relative to its address, unless a folder is named.
         requests = Requests(header_value("--user-agent", user_agent), parse_headers(header or []))
@@ -166,6 +175,8 @@ def build(
         report = asyncio.run(build_with_engine(settings, options))
     for line in summary(report, out, time.monotonic() - started):
         echo(line)
+    if discarded:
+        echo(f"  discarded: {discarded} of the catalog that was there")
     with failures("the catalog is built; exact search is used until an index is chosen"):
         choose_for_large(out, index_policy(settings.index))
 

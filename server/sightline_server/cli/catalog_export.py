@@ -21,6 +21,7 @@ from sightline_console.terminal import echo
 from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.catalog_revisions import number_of
 from sightline_server.cli.export_progress import shown_export
+from sightline_server.counting import counted
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.exports.formats import ExportFormat, chosen_format
 
@@ -75,7 +76,10 @@ def export(
     to_stdout = out == STANDARD_OUTPUT
     name = "standard output" if to_stdout else out
     seconds = time.monotonic() - started
-    echo(f"{name}: {report.products} products, {report.images} images, {seconds:.1f} s", err=to_stdout)
+    echo(
+        f"{name}: {counted(report.products, 'product')}, {counted(report.images, 'image')}, {seconds:.1f} s",
+        err=to_stdout,
+    )
     echo(f"revision    {report.revision}", err=to_stdout)
 
 

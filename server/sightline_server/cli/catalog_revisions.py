@@ -23,11 +23,13 @@ from sightline_server.cli.catalog_write import (
     show_counts,
     show_revision,
 )
+from sightline_server.counting import counted
 from sightline_server.errors import ErrorKind, SightlineError
 
 if TYPE_CHECKING:
     from sightline_console.remote_catalog import RemoteCatalog, RemoteRevision, RemoteState
     from sightline_server.catalog.revisions import Revision
+    from sightline_server.index.living import LivingCatalog
 
 NEVER_CHANGED = "the catalog was never changed; what was built becomes its revision 1 with the first change"
 
@@ -69,7 +71,7 @@ def revisions(
     for each in recorded.revisions:
         echo(line_of(each))
     if recorded.operations:
-        echo(f"{len(recorded.operations)} operations since then are in the log")
+        show_pending(len(recorded.operations))
 
 
 def show_remote(listed: "list[RemoteRevision]", state: "RemoteState", *, as_json: bool) -> None:
@@ -80,20 +82,25 @@ def show_remote(listed: "list[RemoteRevision]", state: "RemoteState", *, as_json
     for each in listed:
         echo(remote_line(each))
     if state.pending:
-        echo(f"{state.pending} operations since then are in the log")
+        show_pending(state.pending)
+
+
+def show_pending(operations: int) -> None:
+    """Prints the number of operations that no revision has."""
+    echo(f"{counted(operations, 'operation')} since then {'is' if operations == 1 else 'are'} in the log")
 
 
 def line_of(revision: "Revision") -> str:
     """One revision for a reader."""
     head = f"{revision.name}  {revision.created_at}  {revision.kind.value:<10}"
-    counts = f"{revision.rows} products, {revision.items} images"
+    counts = f"{counted(revision.rows, 'product')}, {counted(revision.items, 'image')}"
     return line(revision.base_version is not None, head, counts, revision.note, revision.actor)
 
 
 def remote_line(revision: "RemoteRevision") -> str:
     """One revision of a running server for a reader."""
     head = f"{revision.name}  {revision.created_at}  {revision.kind:<10}"
-    counts = f"{revision.products} products, {revision.images} images"
+    counts = f"{counted(revision.products, 'product')}, {counted(revision.images, 'image')}"
     return line(revision.available, head, counts, revision.note, revision.creator)
 
 
@@ -135,7 +142,7 @@ def rollback(
             named = next((each for each in living.store.revisions if each.number == number), None)
             if named is not None:
                 require_name(number, named.name, revision)
-            made = living.store.rollback(number)
+            made = rolled_back(living, number)
     echo(f"{catalog}: the content is that of revision {number}")
     show_revision(made)
 
@@ -153,6 +160,16 @@ def require_name(number: int, name: str, text: str) -> None:
     """Raises `SightlineError` of kind CONFIGURATION when `text` is neither the number nor the name of a revision."""
     if text not in (str(number), name):
         raise SightlineError(ErrorKind.CONFIGURATION, f"revision {number} is {name}, not {text}")
+
+
+def rolled_back(living: "LivingCatalog", number: int) -> "Revision":
+    """The revision that a rollback makes. A number that cannot be gone back to is a wrong argument."""
+    try:
+        return living.store.rollback(number)
+    except SightlineError as error:
+        if error.kind is not ErrorKind.INVALID_REQUEST:
+            raise
+        raise SightlineError(ErrorKind.CONFIGURATION, error.message) from error
 
 
 def number_of(text: str) -> int:
@@ -179,7 +196,7 @@ def verify(
     with failures():
         if not is_living(catalog):
             opened = open_catalog(catalog)
-            echo(f"revision {opened.revision}: {opened.facts.products} products: intact")
+            echo(f"revision {opened.revision}: {counted(opened.facts.products, 'product')}: intact")
             return
         findings = list(checks.verify(catalog, all_revisions=all_revisions))
     for finding in findings:

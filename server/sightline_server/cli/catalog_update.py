@@ -17,6 +17,7 @@ from sightline_server.cli import catalog_remote
 from sightline_server.cli.build_report import shown_progress
 from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.catalog_write import STAYS, CatalogFolder, actor, show_revision
+from sightline_server.counting import counted
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat, checked_currency
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def update(
             closing(read_updates(source, options)) as rows,
         ):
             report, show = writer(rows, progress, source.name)
-    echo(f"{catalog}: {report.products} products changed, {report.skipped} rows skipped")
+    echo(f"{catalog}: {counted(report.products, 'product')} changed, {counted(report.skipped, 'row')} skipped")
     show()
 
 
@@ -94,6 +95,6 @@ def update_writer(context: typer.Context, reach: "Reach | None", catalog: Path) 
 
         def write(rows: "Rows", progress: "Progress", name: str) -> "tuple[UpsertReport, Callable[[], None]]":
             report = update_rows(rows, written_to(living), progress, name)
-            return report, partial(show_revision, living.checkpoint(f"update of {report.products} products"))
+            return report, partial(show_revision, living.checkpoint(f"update of {counted(report.products, 'product')}"))
 
         yield write

@@ -24,6 +24,7 @@ from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.catalog_feed import FeedRequest
 from sightline_server.cli.catalog_options import header_value, parse_headers
 from sightline_server.cli.loading import load
+from sightline_server.counting import counted
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat, checked_currency
 from sightline_server.settings import Settings
@@ -119,7 +120,7 @@ def upsert(
             with catalog_remote.reached(context, reach, str(catalog)) as remote:
                 report = sent_embedded(request, remote) if embedded else sent_feed(request, remote)
                 state = remote.state()
-            echo(f"{catalog}: {report.products} products written, {report.skipped} rows skipped")
+            echo(f"{catalog}: {counted(report.products, 'product')} written, {counted(report.skipped, 'row')} skipped")
             catalog_remote.show_state(state)
             return
         settings = load(
@@ -144,8 +145,8 @@ def upsert(
             else:
                 options = FeedRequest(feed, catalog, images, strict, allow_private_images, feed_options)
                 report = write_feed(settings, options, living)
-            revision = living.checkpoint(f"upsert of {report.products} products")
-    echo(f"{catalog}: {report.products} products written, {report.skipped} rows skipped")
+            revision = living.checkpoint(f"upsert of {counted(report.products, 'product')}")
+    echo(f"{catalog}: {counted(report.products, 'product')} written, {counted(report.skipped, 'row')} skipped")
     show_revision(revision)
 
 
@@ -178,7 +179,7 @@ def delete(
             echo(fault.format(printable(row_id)) if fault == MISSING else f"{printable(row_id)}: {fault}", err=True)
     deleted, missing = faults.count(""), faults.count(MISSING)
     refused = f", {len(faults) - deleted - missing} refused" if deleted + missing < len(faults) else ""
-    echo(f"{catalog}: {deleted} products deleted, {missing} not found{refused}")
+    echo(f"{catalog}: {counted(deleted, 'product')} deleted, {missing} not found{refused}")
     if not deleted:
         raise typer.Exit(1)
     show()
@@ -190,7 +191,7 @@ def deleted_locally(catalog: Path, ids: list[str]) -> "tuple[list[str], Callable
 
     with LivingCatalog(catalog, actor=actor()) as living:
         faults = ["" if seq else MISSING for seq in living.delete(ids).seqs]
-        revision = living.checkpoint(f"delete of {faults.count('')} products")
+        revision = living.checkpoint(f"delete of {counted(faults.count(''), 'product')}")
     return faults, partial(show_revision, revision)
 
 

@@ -88,7 +88,7 @@ def test_an_unusable_product_is_reported_and_the_others_are_written(
     feed = write_lines(tmp_path / "new.jsonl", [line("good", 60), line("bad", 61) | bad, line("also", 62)])
     result = command("upsert", feed, "--catalog", shop, "--embedded")
     assert result.exit_code == 0, result.output
-    assert "2 products written, 1 rows skipped" in result.stdout
+    assert "2 products written, 1 row skipped" in result.stdout
     assert reason in result.stderr
     assert {"good", "also"} < set(ids(shop))
     assert "bad" not in ids(shop)
@@ -205,7 +205,7 @@ def test_delete_reads_ids_of_a_file_as_editors_write_it(shop: Path, tmp_path: Pa
     result = command("delete", "--file", tmp_path / "ids", "--catalog", shop)
     assert "2 products deleted, 0 not found" in result.stdout, result.output
     piped = CliRunner().invoke(app, ["delete", "--file", "-", "--catalog", str(shop)], input="\ufeffp2\n")
-    assert "1 products deleted, 0 not found" in piped.stdout, piped.output
+    assert "1 product deleted, 0 not found" in piped.stdout, piped.output
     assert ids(shop) == ["p0", "p3", "p4"]
 
 
@@ -240,7 +240,7 @@ def test_rollback_restores_an_earlier_revision_and_another_one_undoes_it(shop: P
 
 @pytest.mark.parametrize(
     ("revision", "code", "reason"),
-    [("9", 1, "there is no revision 9"), ("x", 2, "'x' is not a revision"), ("1-ffff", 2, "revision 1 is 1-")],
+    [("9", 2, "there is no revision 9"), ("x", 2, "'x' is not a revision"), ("1-ffff", 2, "revision 1 is 1-")],
 )
 def test_a_rollback_to_no_revision_is_refused(shop: Path, revision: str, code: int, reason: str) -> None:
     command("delete", "p1", "--catalog", shop)
@@ -248,6 +248,43 @@ def test_a_rollback_to_no_revision_is_refused(shop: Path, revision: str, code: i
     assert result.exit_code == code
     assert reason in result.stderr
     assert len(ids(shop)) == 4
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_build_does_not_throw_revisions_away_unasked(shop: Path, tmp_path: Path, damaged: bool) -> None:
+    feed = tmp_path / "feed.csv"
+    feed.write_text("id,image_link\na,a.jpg\n")
+    command("delete", "p1", "--catalog", shop)
+    if damaged:
+        (shop / "log.sqlite").write_bytes(b"garbage")
+    result = command("build", feed, "--out", shop, "--replace")
+    assert result.exit_code == 2, result.output
+    lost = "a log that cannot be read" if damaged else "its log with 2 revisions"
+    assert f"{shop} was changed since it was built; --replace would throw away {lost}, " in result.stderr
+    assert "--discard-revisions" in result.stderr
+    if not damaged:
+        assert len(ids(shop)) == 4
+
+
+def test_one_is_not_written_in_the_plural(tmp_path: Path) -> None:
+    shop = tmp_path / "one"
+    write_catalog(shop, [row("p0", unit_vectors(1)), row("p1", unit_vectors(1, 1))])
+    deleted = command("delete", "p1", "none", "--catalog", shop)
+    assert f"{shop}: 1 product deleted, 1 not found" in deleted.stdout
+    listed = command("revisions", "--catalog", shop).stdout
+    assert "1 product, 1 image  delete of 1 product  by" in listed
+    assert "2 products, 2 images" in listed
+    with LivingCatalog(shop) as living:
+        living.upsert([row("p2", unit_vectors(1, 2))])
+    assert "1 operation since then is in the log" in command("revisions", "--catalog", shop).stdout
+    checked = command("verify", "--catalog", shop).stdout
+    assert "log: 2 revisions, 1 operation after the last one" in checked
+    assert "revision 2: 1 product, 1 image, digest" in checked
+    feed = write_lines(tmp_path / "new.jsonl", [line("p0", 5), line("bad", 6, embedder="other")])
+    written = command("upsert", feed, "--catalog", shop, "--embedded").stdout
+    assert "1 product written, 1 row skipped" in written
+    changes = write_lines(tmp_path / "changes.jsonl", [{"id": "p0", "title": "x"}])
+    assert "1 product changed, 0 rows skipped" in command("update", changes, "--catalog", shop).stdout
 
 
 def test_compact_removes_the_content_of_old_revisions(shop: Path) -> None:
@@ -258,7 +295,7 @@ def test_compact_removes_the_content_of_old_revisions(shop: Path) -> None:
     assert result.exit_code == 0, result.output
     assert open_catalog(shop).facts.content_sha256 == before
     refused = command("rollback", "1", "--catalog", shop)
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert "the content of revision 1 was removed; the oldest one kept is 3" in refused.stderr
     assert command("rollback", "3", "--catalog", shop).exit_code == 0
     assert command("verify", "--all", "--catalog", shop).exit_code == 0

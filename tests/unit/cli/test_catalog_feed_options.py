@@ -55,7 +55,7 @@ def test_the_summary_counts_skipped_rows_and_warnings_by_kind(tmp_path: Path) ->
     ]
     facts = CatalogFacts(SPEC, 3, 3, 1, "", "")
     lines = list(summary(BuildReport(facts, tuple(problems)), tmp_path, 1.0))
-    assert lines[0].endswith("3 products, 3 images, 1 rows skipped")
+    assert lines[0].endswith("3 products, 3 images, 1 row skipped")
     assert lines[1:4] == [
         "  1 skipped: no id",
         "  2 kept with a warning: price left out",
