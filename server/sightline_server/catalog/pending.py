@@ -32,8 +32,8 @@ class Pending:
         self._stored = Current(layout, delta, base)
 
     def read(self, writes: Iterable[Write]) -> None:
-        """Reads the rows of the base that updates among `writes` change, all at once."""
-        updated = [write.id for write in writes if isinstance(write, Update) and not self._delta.touches(write.id)]
+        """Reads the rows of the base that updates among `writes` change, all at once; those of the group stay."""
+        updated = [write.id for write in writes if isinstance(write, Update) and self._is_only_stored(write.id)]
         if updated:
             rows = self._base.rows(updated, self._layout.light.names)
             self._light |= {batch[KEY][0].as_py(): batch for batch in single_rows(rows)}
@@ -85,11 +85,13 @@ class Pending:
         version = self._delta.latest(row_id)
         return None if version is None else version.row
 
+    def _is_only_stored(self, row_id: str) -> bool:
+        """Returns whether only the base can have row `row_id`."""
+        return row_id not in self._light and not self._delta.touches(row_id)
+
     def _is_there(self, row_id: str) -> bool:
         """Returns whether there is a row of `row_id` now."""
-        if row_id in self._light or self._delta.touches(row_id):
-            return self._current(row_id) is not None
-        return row_id in self._base
+        return row_id in self._base if self._is_only_stored(row_id) else self._current(row_id) is not None
 
     def _changed(self, before: pa.RecordBatch, update: Update) -> pa.RecordBatch:
         light = self._layout.light

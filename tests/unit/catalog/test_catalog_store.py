@@ -15,7 +15,8 @@ from sightline_server.catalog.base import Base
 from sightline_server.catalog.delta import ALIVE
 from sightline_server.catalog.log import Log
 from sightline_server.catalog.log_file import LOG
-from sightline_server.catalog.operations import Delete
+from sightline_server.catalog.operations import Delete, Update
+from sightline_server.catalog.pending import Pending
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.catalog.writing import CheckpointPolicy
 from sightline_server.errors import ErrorKind, SightlineError
@@ -97,6 +98,18 @@ def test_an_update_of_an_upserted_row_keeps_the_new_embeddings(shop: Path, livin
     place = found.display["id"].to_pylist().index("p1")
     assert (found.vectors[found.owners == place] == unit_vectors(2, 70).astype("float16")).all()
     assert (field(shop, "p1", "title"), field(shop, "p1", "brand")) == ("second", "x")
+
+
+def test_rows_that_are_read_ahead_do_not_undo_the_writes_of_their_group(living: LivingCatalog) -> None:
+    store = living.store
+    pending = Pending(store.layout, store._delta, store._base, store.last_seq)
+    first, second = Update("p1", {"title": "changed"}), Update("p1", {"brand": "x"})
+    pending.read([first, Delete("p2")])
+    assert (pending.add(first), pending.add(Delete("p2"))) == (1, 2)
+    pending.read([second, Update("p2", {"brand": "x"})])
+    assert (pending.add(second), pending.add(Update("p2", {"brand": "x"}))) == (3, 0)
+    assert pending.operations[-1].row is not None
+    assert pending.operations[-1].row["title"].to_pylist() == ["changed"]
 
 
 @pytest.mark.parametrize("name", ["id", "images", "embeddings", "none", "price_amount"])
