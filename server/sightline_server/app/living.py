@@ -1,4 +1,4 @@
-"""A catalog that this process writes and searches: its store, its live index, and its place in the registry.
+"""A catalog that this process writes and searches: its store, its live index, and its entry in the registry.
 
     open_living: lock -> log recovered -> base of what is on the disk -> self-check -> published
 Rule: leases are made on the event loop, so a base is exchanged there; everything that takes time is done elsewhere.

@@ -1,4 +1,4 @@
-"""What the store still owes to the view of it that is searched.
+"""The steps of the store that the searched view does not show yet.
 
 Rule: in the order in which it was written, and until it has succeeded: a step that could not be published is published
 before the next one is written.

@@ -49,7 +49,7 @@ class Held:
 
     snapshot: ClosableSnapshot
     view: Callable[[], Snapshot] | None = None
-    """What a lease gets where that is not `snapshot` itself."""
+    """Makes the value of a lease where that is not `snapshot` itself."""
     leases: int = 0
     replaced: bool = False
 

@@ -1,4 +1,4 @@
-"""What the store reports to the view that is searched: in order, before it returns, and until it has succeeded."""
+"""The reports of the store to the view that is searched: in order, before it returns, and until it has succeeded."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How far a view reaches into the arrays of its state: the one value that is published."""
+"""The reach of a view into the arrays of its state: the one value that is published."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,7 @@
 """Arrays that one thread extends while others read them.
 
 Rule: what a reader may read is never moved: an array without room is copied to a larger one, and the old one stays for
-those that hold it. Whoever wants to see a value asks for `values` after it was written.
+those that hold it. A reader that has to see a value reads `values` after that was written.
 """
 
 from typing import Any, Generic, TypeVar

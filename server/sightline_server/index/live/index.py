@@ -1,7 +1,7 @@
 """The live index of one catalog: follows its store, publishes views, and merges what was written into new bases.
 
     store -> apply -> the view of a new number        (writer's thread)
-    limit reached -> a new base, built beside the old one -> carried over -> swapped      (merge thread)
+    limit reached -> a new base, built next to the old one -> carried over -> swapped      (merge thread)
 Rule: the view that is published is one reference. A base is exchanged where leases are made, so that no lease is
 counted for another base than that which it searches.
 """
@@ -125,7 +125,7 @@ class LiveIndex:
         try:
             changed = self._changed_to(revision)
         except Exception:
-            log.exception("catalog %s: the changes of a rollback cannot be told; a new base is built", self.name)
+            log.exception("catalog %s: the changes of a rollback cannot be read; a new base is built", self.name)
             changed = False
         if not changed:
             self._replace(self._build())

@@ -1,4 +1,4 @@
-"""When what was written is merged into a new base. Pure."""
+"""The limits at which what was written is merged into a new base. Pure."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sightline_server.index.live.state import LiveState
 
 @dataclass(frozen=True, slots=True)
 class MergePolicy:
-    """A base is made anew when one of the limits is reached; each is a number or a share, whichever is more.
+    """A new base is made when one of the limits is reached; each is a number or a share, whichever is more.
 
     The numbers keep small catalogs from merging all the time: comparing 10,000 images exactly takes 3 ms.
     """

@@ -1,6 +1,6 @@
 """Searching the vectors of a state that live at a number: those of the base by its index, the others exactly.
 
-Rule: a dead vector never comes back, and never takes the place of one that lives. The index is asked for more until
+Rule: a dead vector never comes back, and never displaces one that lives. The index is asked for more until
 enough of what it returns lives; where it cannot give more, the living vectors are compared without it.
 """
 

@@ -1,4 +1,4 @@
-"""What the ranking reads of the products of a state, as a view at one number sees them.
+"""The facts that the ranking reads of the products of a state, as a view at one number sees them.
 
 Satisfies `nearest.RankedProducts`: hits name slots, neighbours name rows.
 """
