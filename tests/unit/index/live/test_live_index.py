@@ -1,0 +1,171 @@
+"""The live index where memory is short, views are old, and a rollback is small or large."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sightline_server.catalog.store import CatalogStore
+from sightline_server.domain.filters import Filter
+from sightline_server.domain.items import Product
+from sightline_server.errors import SightlineError
+from sightline_server.index.device_thread import DeviceThread
+from sightline_server.index.live.growing import Growing
+from sightline_server.index.live.index import LiveIndex
+from sightline_server.index.live.policy import MergePolicy
+from sightline_server.index.live.view import LiveView
+from sightline_server.index.living import LivingCatalog, ProductUpdate
+from sightline_server.index.opening import build_snapshot
+from sightline_server.ports import Snapshot
+from tests.support.catalogs import DIMENSION, SPEC, row, unit_vectors, write_catalog
+
+
+class Shop:
+    """A living catalog of eight products, written and searched in one thread."""
+
+    def __init__(self, path: Path, policy: MergePolicy) -> None:
+        write_catalog(path, [row(f"p{number}", unit_vectors(1, number)) for number in range(8)])
+        self.path = path
+        self.device = DeviceThread()
+        self.live = LiveIndex(path, "shop", SPEC, self.device, policy=policy)
+        self.catalog = LivingCatalog(path, store=CatalogStore(path, published=self.live))
+
+    def products(self, view: LiveView) -> dict[str, Product]:
+        rows = view.state.rows_at(self.living_slots(view), view.extent.number)
+        return {each.id: each for each in view.products(rows.tolist())}
+
+    def living_slots(self, view: LiveView) -> NDArray[np.int64]:
+        return np.flatnonzero(view.state.died.values[: view.extent.slots] > view.extent.number)
+
+    async def nearest(self, view: Snapshot, seed: int, k: int = 30) -> list[str]:
+        [found] = await view.nearest(unit_vectors(1, seed), k)
+        return [each.product_id for each in found]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    shop = Shop(tmp_path / "shop", MergePolicy())
+    with shop.catalog:
+        shop.live.open()
+        yield shop
+        shop.live.close()
+    shop.device.close()
+
+
+@pytest.mark.parametrize("failing", range(0, 16, 3))
+async def test_a_write_for_which_memory_was_short_is_whole_after_the_next(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    put, calls = Growing.put, iter(range(100))
+
+    def short_of_memory(self: Growing[Any], at: int, rows: NDArray[Any]) -> None:
+        if next(calls) == failing:
+            raise MemoryError
+        put(self, at, rows)
+
+    before = shop.live.view()
+    with monkeypatch.context() as patched:
+        patched.setattr(Growing, "put", short_of_memory)
+        with pytest.raises(SightlineError, match="cannot be searched yet"):
+            shop.catalog.upsert(
+                [row("p1", unit_vectors(2, 90)), row("new", unit_vectors(1, 91)), row("x", unit_vectors(3))]
+            )
+        assert shop.live.view() is before
+        assert len(await shop.nearest(before, 1)) == 8
+        assert (await shop.nearest(before, 1))[0] == "p1"
+    shop.catalog.delete(["p2"])
+    fresh = build_snapshot(shop.path, "shop", SPEC, shop.device)
+    view = shop.live.view()
+    for seed in (1, 90, 91):
+        assert await shop.nearest(view, seed) == await shop.nearest(fresh, seed)
+    assert (view.revision, view.product_count) == (fresh.revision, fresh.product_count) == (view.revision, 9)
+
+
+async def test_every_view_keeps_its_prices_groups_and_filters(shop: Shop) -> None:
+    views = [shop.live.view()]
+    for number in range(5):
+        texts = {"title": f"title {number}", "availability": "in_stock" if number % 2 else "out_of_stock"}
+        shop.catalog.update([ProductUpdate("p3", texts)])
+        views.append(shop.live.view())
+    shop.catalog.delete(["p3"])
+    for number, view in enumerate(views[1:]):
+        assert shop.products(view)["p3"].title == f"title {number}"
+        in_stock = await view.select(Filter(availabilities=("in_stock",)))
+        assert await shop.nearest(in_stock, 3) == (["p3"] if number % 2 else [])
+    assert shop.products(views[0])["p3"].title == ""
+    assert "p3" not in shop.products(shop.live.view())
+    assert len(views[0].state.vectors.values) == len(views[-1].state.vectors.values), "no vector was touched"
+
+
+async def test_written_images_have_the_similarity_that_a_new_base_gives_them(shop: Shop) -> None:
+    shop.catalog.upsert([row(f"n{number}", unit_vectors(3, 100 + number)) for number in range(20)])
+    fresh = build_snapshot(shop.path, "shop", SPEC, shop.device)
+    [ours], [theirs] = [await each.nearest(unit_vectors(1, 7), 28) for each in (shop.live.view(), fresh)]
+    assert [each.product_id for each in ours] == [each.product_id for each in theirs]
+    assert [each.similarity for each in ours] == pytest.approx([each.similarity for each in theirs], abs=1e-6)
+
+
+def test_the_sizes_count_the_dead_of_base_and_delta(shop: Shop) -> None:
+    shop.catalog.upsert([row("p1", unit_vectors(2, 90)), row("p1", unit_vectors(3, 90))])
+    shop.catalog.delete(["p2"])
+    sizes = shop.live.sizes
+    assert (sizes.base_images, sizes.delta_images, sizes.dead_images) == (8, 5, 4)
+    assert sizes.base_memory_bytes == 8 * DIMENSION * 4
+    assert sizes.merge_at_images == 10_000
+
+
+async def test_a_rollback_of_more_rows_than_the_policy_allows_builds_a_base(tmp_path: Path) -> None:
+    shop = Shop(tmp_path / "shop", MergePolicy(rows=3, rows_share=0.0))
+    with shop.catalog:
+        shop.live.open()
+        shop.catalog.delete(["p0", "p1"])
+        small = shop.live.view().state
+        shop.catalog.store.rollback(1)
+        assert shop.live.view().state is small
+        shop.catalog.delete(["p0", "p1", "p2", "p3"])
+        shop.catalog.store.rollback(1)
+        shop.live.join()
+        assert shop.live.view().state is not small
+        assert len(await shop.nearest(shop.live.view(), 3)) == 8
+        assert shop.live.view().revision == shop.catalog.store.revisions[0].name
+        shop.live.close()
+    shop.device.close()
+
+
+async def test_a_rollback_whose_files_cannot_be_compared_builds_a_base(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*_arguments: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    shop.catalog.delete(["p0"])
+    monkeypatch.setattr("sightline_server.index.live.index.changes_to", unreadable)
+    shop.catalog.store.rollback(1)
+    assert len(await shop.nearest(shop.live.view(), 3)) == 8
+
+
+@pytest.mark.parametrize(
+    ("base", "written", "dead", "rows", "due"),
+    [
+        (1000, 9_999, 0, 0, False),
+        (1000, 10_000, 0, 0, True),
+        (1_000_000, 49_999, 0, 0, False),
+        (1_000_000, 50_000, 0, 0, True),
+        (1000, 0, 999, 0, False),
+        (1000, 0, 1000, 0, True),
+        (100_000, 0, 9_999, 0, False),
+        (100_000, 0, 10_000, 0, True),
+        (1000, 0, 0, 20_000, True),
+    ],
+)
+def test_a_merge_is_due_at_a_number_or_a_share(
+    base: int, written: int, dead: int, rows: int, due: bool, shop: Shop
+) -> None:
+    state, extent = shop.live.view().state, shop.live.view().extent
+    state.base_images = state.base_products = base
+    extent = replace(extent, vectors=base + written, dead_base=dead, rows=base + rows)
+    assert MergePolicy().due(state, extent) is due
