@@ -14,7 +14,7 @@ from sightline_server.access.audit import AuditRecord
 from sightline_server.access.checks import Access
 from sightline_server.access.policy import Decision
 from sightline_server.access.principal import Caller, anonymous
-from sightline_server.app.catalog_door import catalog_server
+from sightline_server.app.catalog_listener import catalog_server
 from sightline_server.domain.catalogs import CatalogNames
 from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
@@ -53,7 +53,7 @@ async def test_calls_are_refused_until_the_catalogs_are_open(shop: Path) -> None
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await upserted(served, upsert(product("x", ready(served.embedder))))
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-        served.door.writers.publish({"shop": served.writer})
+        served.door.writers.publish({"shop": served.writer}, served.images)
         await served.door.open()
         assert (await health.Check(request)).status == SERVING
         assert (await served.stub.GetCatalog(GET)).catalog.product_count == 5
@@ -115,11 +115,11 @@ async def test_a_caller_that_leaves_in_mid_stream_harms_nobody(shop: Path) -> No
 async def test_a_caller_that_reads_nothing_is_held_back_and_ended(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_stream, "IDLE_S", 0.5)
     async with catalog_serving(shop) as served:
-        # Each status is about a kilobyte, so that HTTP/2's window is full after some of them.
+        # Without probes HTTP/2 has a window of 64 kB, which some hundred statuses fill.
         bad = upsert(product("i" * 250 + "\n", ready(served.embedder)))
 
         async def flood() -> None:
-            async with grpc.aio.insecure_channel(served.address, [("grpc.http2.lookahead_bytes", 1024)]) as channel:
+            async with grpc.aio.insecure_channel(served.address, [("grpc.http2.bdp_probe", 0)]) as channel:
                 method: Any = channel.stream_stream(
                     "/sightline.v1.CatalogService/UpsertProducts",
                     request_serializer=pb.UpsertProductsRequest.SerializeToString,

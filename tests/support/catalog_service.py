@@ -40,6 +40,7 @@ class ServedCatalog:
 
     door: CatalogDoor
     writer: GroupWriter
+    images: ServedImages
     engine: FakeEngine
     metrics: Metrics
     address: str
@@ -74,16 +75,16 @@ async def catalog_serving(
         writer = GroupWriter("shop", living, clock=time.monotonic)
         writer.start()
         stack.push_async_callback(writer.close)
-        door = CatalogDoor(settings, metrics, OFF, access(settings.catalog_names), images)
+        door = CatalogDoor(settings, metrics, OFF, access(settings.catalog_names))
         address = str(stack.enter_context(door.listening()))
         await door.start()
         stack.push_async_callback(door.server.stop, None)
         stack.push_async_callback(door.close, 5.0)
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(address))
         if opened:
-            door.writers.publish({"shop": writer})
+            door.writers.publish({"shop": writer}, images)
             await door.open()
-        yield ServedCatalog(door, writer, engine, metrics, address, CatalogServiceStub(channel))
+        yield ServedCatalog(door, writer, images, engine, metrics, address, CatalogServiceStub(channel))
 
 
 def png(shade: int = 90) -> bytes:

@@ -8,28 +8,24 @@ import asyncio
 import contextlib
 import logging
 
-import grpc
-
 from sightline_server.access.checks import Access
 from sightline_server.admission.budget import ByteBudget
 from sightline_server.admission.fixed import FixedLimit
 from sightline_server.admission.open_calls import OpenCalls
 from sightline_server.admission.slots import Admission, ServerState
+from sightline_server.app.catalog_listener import catalog_server
 from sightline_server.app.clock import clock
 from sightline_server.domain.address import Address
-from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.ports import ImageEmbedder
 from sightline_server.rpc import server as rpc_server
 from sightline_server.rpc.call import Calls
 from sightline_server.rpc.catalog.service import CatalogService
 from sightline_server.rpc.catalog.writers import CatalogWriters
 from sightline_server.rpc.edge import Edge
 from sightline_server.rpc.health import Health
-from sightline_server.rpc.listener.exposure import check_listener
 from sightline_server.rpc.listener.tls import open_certificates
 from sightline_server.rpc.listener.tls_files import Contents
 from sightline_server.rpc.reading import Uploads
-from sightline_server.settings import LimitSettings, ServerSettings, Settings
+from sightline_server.settings import LimitSettings, Settings
 from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.tracing import Tracing
 
@@ -43,25 +39,6 @@ UPLOADS = 24
 DEADLINE_S, MAX_DEADLINE_S = 60.0, 3600.0
 LAST_WORDS_S = 1.0
 """Seconds that cancelled calls may take to send their final status."""
-
-
-def catalog_server(settings: ServerSettings) -> ServerSettings:
-    """The settings of the listener of catalogs: those of the server with its own address.
-
-    Raises `SightlineError` of kind CONFIGURATION where it may not listen there, or where the server has workers.
-    """
-    if settings.catalog_listen is None:
-        raise SightlineError(ErrorKind.CONFIGURATION, "server.catalog_listen is not set")
-    if settings.workers > 1:
-        message = (
-            f"server.catalog_listen needs one process, and server.workers is {settings.workers}: a catalog has one "
-            "writer, and the other workers would search an old content. Set server.workers = 1, or leave "
-            "server.catalog_listen empty and bring changes in by `sightline catalog upsert` and `catalog reload`"
-        )
-        raise SightlineError(ErrorKind.CONFIGURATION, message)
-    listener = settings.model_copy(update={"listen": settings.catalog_listen})
-    check_listener(listener, "server.catalog_listen")
-    return listener
 
 
 def catalog_limits(limits: LimitSettings) -> LimitSettings:
@@ -86,7 +63,6 @@ class CatalogDoor:
         metrics: Metrics,
         tracing: Tracing,
         access: Access,
-        images: ImageEmbedder,
         *,
         tls: Contents | None = None,
     ) -> None:
@@ -105,9 +81,9 @@ class CatalogDoor:
             admission=self.admission,
         )
         self.writers = CatalogWriters()
-        service = CatalogService(self._edge, self.writers, images)
+        service = CatalogService(self._edge, self.writers)
         self.health = Health(self.admission, [service.name], limits, metrics, clock)
-        self.server: grpc.aio.Server = rpc_server.build([service], self.health, self._settings, limits, metrics)
+        self.server = rpc_server.build([service], self.health, self._settings, limits, metrics)
 
     def listening(self) -> contextlib.AbstractContextManager[Address]:
         """Listens on `catalog_listen` for the length of the block. Raises `SightlineError` of kind CONFIGURATION."""

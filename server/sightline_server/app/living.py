@@ -15,6 +15,7 @@ from pathlib import Path
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.domain.living import UNOBSERVED
 from sightline_server.domain.models import EmbedderSpec
+from sightline_server.index.choice.choosing import DEFAULT_POLICY, IndexPolicy
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.live.index import Exchange, LiveIndex
 from sightline_server.index.live.policy import MergePolicy
@@ -45,6 +46,7 @@ async def open_living(
     actor: str = "",
     observer: LivingObserver = UNOBSERVED,
     policy: MergePolicy | None = None,
+    index_policy: IndexPolicy = DEFAULT_POLICY,
 ) -> AsyncIterator[OpenLiving]:
     """The catalog at `path`, written by this process and served under `name` in `registry`.
 
@@ -59,6 +61,7 @@ async def open_living(
         embedder,
         device,
         policy=policy or MergePolicy(),
+        index_policy=index_policy,
         observer=observer,
         exchange=exchange_on(asyncio.get_running_loop()),
         on_base=lambda view: registry.publish(view, index.view),

@@ -12,14 +12,17 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from sightline_server.app.background import keep_certificates, keep_measuring_recall, keep_telling_usage
-from sightline_server.app.batchers import build_batchers
+from sightline_server.app.batchers import Batchers, build_batchers
+from sightline_server.app.catalog_door import CatalogDoor
 from sightline_server.app.catalogs import new_registry
 from sightline_server.app.door import Door, MakeAccess, MakeServices, no_services, open_access
-from sightline_server.app.pipeline import build_pipeline
+from sightline_server.app.limits import catalog_limits
+from sightline_server.app.pipeline import build_pipeline, photo_threads
 from sightline_server.app.tracing import make_tracing
 from sightline_server.domain.models import EMBEDDER, EmbedderSpec
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.registry import Registry
+from sightline_server.ingest.served_images import ServedImages
 from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Engine
 from sightline_server.rpc.listener.tls_files import Contents
@@ -29,6 +32,8 @@ from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.tracing import Tracing
 from sightline_server.telemetry.usage import ALONE
 
+PRODUCT_THREADS = 2
+"""Threads that decode images of products, in addition to those of photos."""
 PublishCatalogs = Callable[[Registry, DeviceThread, EmbedderSpec], Awaitable[None]]
 """Opens the catalogs for an embedder on a device thread and publishes them. Raises `SightlineError`."""
 
@@ -53,6 +58,7 @@ class Core:
     device: DeviceThread
     catalog_metrics: CatalogMetrics
     pipeline: Pipeline
+    batchers: Batchers
 
 
 def build_front(
@@ -107,7 +113,24 @@ async def build_core(
     batchers = build_batchers(stack, front.settings, engine, front.metrics)
     pipeline = await build_pipeline(stack, front.settings, engine, registry, batchers, front.metrics, front.tracing)
     keep_measuring_recall(stack, registry, batchers.queries, catalog_metrics, front.settings.index.recall_every_s)
-    return Core(engine, events, registry, device, catalog_metrics, pipeline)
+    return Core(engine, events, registry, device, catalog_metrics, pipeline, batchers)
+
+
+def build_catalog_door(front: Front) -> CatalogDoor:
+    """The gRPC side of CatalogService next to `front`, which listens nowhere yet.
+
+    Raises `SightlineError` of kind CONFIGURATION.
+    """
+    settings, certificates = front.settings, front.door.certificates
+    tls = certificates.used if certificates else None
+    return CatalogDoor(settings, front.metrics, front.tracing, open_access(settings.catalog_names), tls=tls)
+
+
+def build_served_images(stack: AsyncExitStack, front: Front, core: Core) -> ServedImages:
+    """What embeds the images of products that are written; its threads end with `stack`."""
+    decode = front.settings.decode.model_copy(update={"threads": PRODUCT_THREADS})
+    threads = photo_threads(stack, decode, front.metrics)
+    return ServedImages(threads, catalog_limits(front.settings), core.engine.spec(EMBEDDER), core.batchers.crops)
 
 
 async def admit_calls(front: Front, core: Core) -> None:

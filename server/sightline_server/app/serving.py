@@ -9,15 +9,26 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+from sightline_server.app.background import keep_certificates
+from sightline_server.app.catalog_door import CatalogDoor
 from sightline_server.app.catalogs import publish_folders
 from sightline_server.app.checks import check_settings
 from sightline_server.app.engine import engine_session
 from sightline_server.app.limits import index_policy
 from sightline_server.app.metrics_page import build_facts, start_metrics
-from sightline_server.app.parts import Core, Front, admit_calls, build_core, build_front, start_refusing
+from sightline_server.app.parts import (
+    Core,
+    Front,
+    admit_calls,
+    build_catalog_door,
+    build_core,
+    build_front,
+    start_refusing,
+)
 from sightline_server.app.reload import CatalogReloader, RegistryShelf, Reloading
 from sightline_server.app.running import Running
 from sightline_server.app.warm_up import warm_up
+from sightline_server.app.written import WrittenCatalogs, listen_for_writes
 from sightline_server.domain.models import DETECTOR, EMBEDDER
 from sightline_server.rpc import server as rpc_server
 from sightline_server.settings import Settings
@@ -41,20 +52,37 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         address = stack.enter_context(rpc_server.listening(door.server, settings.server, door.certificates))
         # Before the engine: what is wrong with the settings is reported at once.
         folders = check_settings(settings)
+        catalog_door = await start_catalog_door(stack, front)
         await start_refusing(stack, front)
         events = EngineMetrics(metrics)
         engine = await stack.enter_async_context(engine_session(settings, events))
         log.info("engine: %s, %s", engine.spec(DETECTOR).identity, engine.spec(EMBEDDER).identity)
-        core = await build_core(
-            stack, front, engine, events, partial(publish_folders, folders, policy=index_policy(settings.index))
-        )
+        policy = index_policy(settings.index)
+        written = WrittenCatalogs(stack, folders, policy) if catalog_door else None
+        publish = written.publish if written else partial(publish_folders, folders, policy=policy)
+        core = await build_core(stack, front, engine, events, publish)
         await warm_up(core.pipeline, settings)
         metrics.build.labels(**build_facts(engine)).set(1)
         metrics.workers.set(1)
         await admit_calls(front, core)
         stack.push_async_callback(door.close, settings.server.grace_s)
+        if catalog_door and written:
+            await listen_for_writes(stack, front, core, catalog_door, written)
         reloading = build_reloading(stack, front, core, folders)
         yield Running(str(address), metrics_address, reloading.on_hangup, reloading.reload_catalogs)
+
+
+async def start_catalog_door(stack: AsyncExitStack, front: Front) -> CatalogDoor | None:
+    """Listens for CatalogService, which refuses calls until its catalogs are open; None where it is off."""
+    if front.settings.server.catalog_listen is None:
+        return None
+    door = build_catalog_door(front)
+    address = stack.enter_context(door.listening())
+    keep_certificates(stack, door.certificates)
+    await door.start()
+    stack.push_async_callback(door.server.stop, None)
+    log.info("CatalogService listens on %s", address)
+    return door
 
 
 def build_reloading(stack: AsyncExitStack, front: Front, core: Core, folders: Mapping[str, Path]) -> Reloading:

@@ -12,7 +12,7 @@ from tests.support import lens
 SERVER = Path(sightline_server.__file__).parent
 LENS = Path(lens.__file__)
 TESTS = LENS.parents[1]
-FILES = ("background", "batchers", "catalogs", "door", "parts", "pipeline")
+FILES = ("background", "batchers", "catalog_door", "catalogs", "door", "parts", "pipeline", "written")
 BUILDERS = tuple(SERVER / "app" / f"{name}.py" for name in FILES)
 """The files of `app/` that construct parts."""
 PARENT = SERVER / "workers/serving.py"
@@ -20,7 +20,7 @@ LONE, WORKER = SERVER / "app/serving.py", SERVER / "workers/worker.py"
 ROOTS = (LONE, WORKER, LENS)
 """The files that start a process which serves calls."""
 OWN = {
-    LONE: {"Metrics", "EngineMetrics", "RegistryShelf", "CatalogReloader", "Reloading", "Running"},
+    LONE: {"Metrics", "EngineMetrics", "RegistryShelf", "CatalogReloader", "Reloading", "Running", "WrittenCatalogs"},
     WORKER: {"Metrics"},
 }
 """The classes of the server that each root constructs itself. A part that both need belongs in a builder."""

@@ -19,6 +19,8 @@ from sightline_server.domain.living import UNOBSERVED, LiveSizes
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import Moment
+from sightline_server.index.choice import choosing
+from sightline_server.index.choice.choosing import IndexPolicy
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.live.extent import Extent
 from sightline_server.index.live.going_back import changes_to
@@ -59,6 +61,7 @@ class LiveIndex:
         device: DeviceThread,
         *,
         policy: MergePolicy = DEFAULT_POLICY,
+        index_policy: IndexPolicy = choosing.DEFAULT_POLICY,
         observer: LivingObserver = UNOBSERVED,
         exchange: Exchange = here,
         on_base: Callable[[LiveView], None] = lambda _view: None,
@@ -67,6 +70,7 @@ class LiveIndex:
         self.name = name
         self._path, self._embedder, self._device = path, embedder, device
         self._policy, self._observer, self._clock = policy, observer, clock
+        self._index_policy = index_policy
         self._exchange, self._on_base = exchange, on_base
         self._turn = threading.Lock()
         """Held while what is published changes. The thread of `exchange` never takes it, so it may be waited for."""
@@ -141,7 +145,8 @@ class LiveIndex:
         self._merging.join()
 
     def _build(self) -> CatalogSnapshot:
-        return build_snapshot(self._path, self.name, self._embedder, self._device, may_be_empty=True)
+        place = (self._path, self.name, self._embedder, self._device)
+        return build_snapshot(*place, self._index_policy, may_be_empty=True)
 
     def _changed_to(self, revision: Revision) -> bool:
         """Serves the content of `revision` on the base of now; returns whether its difference was small enough."""

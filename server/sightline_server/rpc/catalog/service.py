@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from sightline.v1 import catalog_service_pb2 as pb
 from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.domain.request import Lane
-from sightline_server.ports import CatalogWriter, ImageEmbedder
+from sightline_server.ports import CatalogWriter
 from sightline_server.rpc.call import Call
 from sightline_server.rpc.catalog import methods
 from sightline_server.rpc.catalog.changes import Changes, to_deletions, to_updates
@@ -47,9 +47,8 @@ RequestT = TypeVar("RequestT", bound=Message)
 class UpsertSession:
     """`UpsertProducts` for the edge."""
 
-    def __init__(self, writers: CatalogWriters, images: ImageEmbedder) -> None:
+    def __init__(self, writers: CatalogWriters) -> None:
         self._writers = writers
-        self._images = images
 
     def target(self, first: bytes) -> Target:
         """See `rpc.edge.Session`."""
@@ -60,7 +59,7 @@ class UpsertSession:
     def open(self, catalog: CatalogPass, call: Call[pb.UpsertProductsResponse]) -> Respond[pb.UpsertProductsResponse]:
         """See `rpc.edge.Session`."""
         writer = self._writers.of(catalog)
-        return Upserts(writer, self._images, call.request_id, call.deadline).respond
+        return Upserts(writer, self._writers.images, call.request_id, call.deadline).respond
 
 
 class CatalogService:
@@ -68,15 +67,14 @@ class CatalogService:
 
     name = methods.SERVICE_NAME
 
-    def __init__(self, edge: Edge, writers: CatalogWriters, images: ImageEmbedder) -> None:
+    def __init__(self, edge: Edge, writers: CatalogWriters) -> None:
         self._edge = edge
         self._writers = writers
-        self._images = images
 
     def handlers(self) -> Mapping[str, Handler]:
         """See `Service`."""
         handler = self._edge.handler
-        session = UpsertSession(self._writers, self._images)
+        session = UpsertSession(self._writers)
         return {
             "UpsertProducts": self._edge.stream_handler(methods.UPSERT_PRODUCTS, session),
             "UpdateProducts": handler(methods.UPDATE_PRODUCTS, self._to_updates, self._update),
