@@ -1,4 +1,4 @@
-"""The listener of CatalogService: its states, limits, access, and callers that leave, stop reading or send too much."""
+"""The listener of CatalogService: its states, limits, access, and callers that disconnect or stop reading."""
 
 import asyncio
 from pathlib import Path

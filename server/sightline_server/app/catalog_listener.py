@@ -5,6 +5,11 @@ from sightline_server.rpc.listener.exposure import check_listener
 from sightline_server.settings import ServerSettings
 
 
+def check_catalog_server(settings: ServerSettings) -> None:
+    """Raises `SightlineError` as `catalog_server`."""
+    catalog_server(settings)
+
+
 def catalog_server(settings: ServerSettings) -> ServerSettings:
     """The settings of the listener of catalogs: those of the server with its own address.
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sightline_server.app.catalog_listener import catalog_server
+from sightline_server.app.catalog_listener import check_catalog_server
 from sightline_server.app.catalogs import check_folders
 from sightline_server.settings import Settings
 from sightline_server.stages.formats import check_decoders
@@ -12,10 +12,10 @@ def check_settings(settings: Settings) -> dict[str, Path]:
     """The folder of each catalog by its name, when a server could start with `settings`.
 
     Raises `SightlineError` of kind CONFIGURATION when no catalog is given, a folder is not a catalog, the package
-    of an image format is not installed, or CatalogService may not listen where it is told to.
+    of an image format is not installed, or CatalogService may not listen on its address.
     """
     if settings.server.catalog_listen is not None:
-        catalog_server(settings.server)
+        check_catalog_server(settings.server)
     folders = check_folders(settings)
     check_decoders(settings.decode.formats)
     return folders

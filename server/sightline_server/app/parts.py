@@ -127,7 +127,7 @@ def build_catalog_door(front: Front) -> CatalogDoor:
 
 
 def build_served_images(stack: AsyncExitStack, front: Front, core: Core) -> ServedImages:
-    """What embeds the images of products that are written; its threads end with `stack`."""
+    """The embedder of the images of products that are written; its threads end with `stack`."""
     decode = front.settings.decode.model_copy(update={"threads": PRODUCT_THREADS})
     threads = photo_threads(stack, decode, front.metrics)
     return ServedImages(threads, catalog_limits(front.settings), core.engine.spec(EMBEDDER), core.batchers.crops)

@@ -14,7 +14,7 @@ from sightline_server.domain.writes import STALE
 from sightline_server.errors import ErrorKind, SightlineError
 
 Outcome = Receipt | SightlineError
-"""What became of a request."""
+"""The result of a request."""
 
 
 @dataclass(frozen=True, slots=True)

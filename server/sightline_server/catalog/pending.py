@@ -53,7 +53,7 @@ class Pending:
         return self._append(OpKind.DELETE, write.id, None) if self._is_there(write.id) else 0
 
     def state(self) -> State:
-        """What `revert` goes back to."""
+        """The state that `revert` goes back to."""
         return len(self.operations), dict(self._light)
 
     def revert(self, state: State) -> None:

@@ -26,6 +26,7 @@ from sightline_models.defaults import DEFAULT_MODELS
 from sightline_models.errors import ModelError, NoHomeError
 from sightline_models.places import default_repository, missing_right
 from sightline_models.store import State, inspect
+from sightline_server.app.catalog_listener import check_catalog_server
 from sightline_server.app.embedded import embedded_checks
 from sightline_server.cli.loading import load
 from sightline_server.cli.surroundings import home_folder, port, proxies, shared_memory
@@ -77,6 +78,8 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield shared_memory(settings)
     server = settings.server
     yield port("gRPC port", server.listen, partial(check_listener, server))
+    if server.catalog_listen is not None:
+        yield port("catalog port", server.catalog_listen, partial(check_catalog_server, server))
     yield port("metrics port", server.metrics_listen, partial(check_metrics_listener, server))
     yield from proxies(os.environ)
     devices = gpus()

@@ -56,6 +56,10 @@ def serve(
     listen: Annotated[
         str | None, typer.Option(help="HOST:PORT or unix:PATH for gRPC (default: 127.0.0.1:50051).")
     ] = None,
+    catalog_listen: Annotated[
+        str | None,
+        typer.Option(help="HOST:PORT or unix:PATH for CatalogService, which writes the catalogs (default: off)."),
+    ] = None,
     metrics_listen: Annotated[
         str | None, typer.Option(help="HOST:PORT for /metrics (default: 127.0.0.1:9464).")
     ] = None,
@@ -90,6 +94,7 @@ def serve(
             config,
             server={
                 "listen": listen,
+                "catalog_listen": catalog_listen,
                 "metrics_listen": metrics_listen,
                 "metrics_insecure": metrics_insecure or None,
                 "tls_cert": tls_cert,

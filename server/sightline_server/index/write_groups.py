@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 OF_THE_DISK = (ErrorKind.OVERLOADED, ErrorKind.INDEX_UNAVAILABLE)
 """Kinds of errors that every call of a group has."""
 ROW_BYTES = 2048
-"""What a product takes in addition to its embeddings and its texts."""
+"""The bytes that a product takes in addition to its embeddings and its texts."""
 
 
 class GroupStore(Protocol):

@@ -40,7 +40,10 @@ class Session(Protocol[SessionT]):
     """A method that takes a stream of requests, the first of which says what it asks access to."""
 
     def target(self, first: bytes) -> Target:
-        """What the first message asks access to. Raises `SightlineError` for bytes that are not a message."""
+        """The catalog and the lane that the first message asks access to.
+
+        Raises `SightlineError` for bytes that are not a message.
+        """
 
     def open(self, catalog: CatalogPass, call: Call[SessionT]) -> Respond[SessionT]:
         """The function that answers each message of `call`. Raises `SightlineError`."""

@@ -1,6 +1,6 @@
 """A stream of requests: each message reserved, read within its time, and counted until its answer is known.
 
-    message -> reserved, read -> a task of its own (at most `WINDOW` at once) -> answers in the order of the messages
+    message -> reserved, read -> a separate task (at most `WINDOW` at once) -> answers in the order of the messages
 Rule: bounded whatever the caller does. Where answers are not read, or memory is short, nothing more is read, and
 HTTP/2 holds the caller back. A stop of the server answers what was read and then ends the call.
 """
@@ -67,7 +67,7 @@ class RequestStream:
         return Message(raw, lambda: self._uploads.budget.release(held))
 
     async def _read(self) -> Any:
-        """What gRPC gives next, unless the caller is idle or the server stops."""
+        """The next message of gRPC, unless the caller is idle or the server stops."""
         read = asyncio.ensure_future(self._context.read())
         stop = asyncio.ensure_future(self._stopping.wait())
         try:

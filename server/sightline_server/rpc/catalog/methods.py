@@ -20,17 +20,17 @@ def of_parent(
     | pb.ListProductsRequest
     | pb.ListRevisionsRequest,
 ) -> Target:
-    """What a request with a parent asks access to."""
+    """The catalog that a request with a parent asks access to."""
     return Target(catalog_in(request.parent), Lane.BATCH)
 
 
 def of_name(request: pb.GetProductRequest | pb.GetCatalogRequest | pb.ActivateRevisionRequest) -> Target:
-    """What a request with a name asks access to."""
+    """The catalog that a request with a name asks access to."""
     return Target(catalog_in(request.name), Lane.BATCH)
 
 
 def of_server(request: pb.ListCatalogsRequest) -> Target:
-    """What a request about the server asks access to: its default catalog."""
+    """The catalog that a request about the server asks access to: its default catalog."""
     return Target("", Lane.BATCH)
 
 

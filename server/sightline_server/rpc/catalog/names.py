@@ -91,7 +91,7 @@ def page_token(scope: str, after: str) -> str:
 
 
 def page_start(scope: str, token: str) -> str:
-    """What the page of `token` comes after; empty for the first page.
+    """The item that the page of `token` comes after; empty for the first page.
 
     Raises `SightlineError` for a token of another list, and for a text that is not a token.
     """

@@ -36,7 +36,7 @@ Response = catalog_service_pb2.UpsertProductsResponse
 
 @dataclass(slots=True)
 class Naming:
-    """What is known of a message so far, for its status."""
+    """The facts that are known of a message so far, for its status."""
 
     name: str = ""
     key: bytes = b""
