@@ -58,7 +58,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         engine = await stack.enter_async_context(engine_session(settings, events))
         log.info("engine: %s, %s", engine.spec(DETECTOR).identity, engine.spec(EMBEDDER).identity)
         policy = index_policy(settings.index)
-        written = WrittenCatalogs(stack, folders, policy) if catalog_door else None
+        written = WrittenCatalogs(stack, folders, metrics, policy) if catalog_door else None
         publish = written.publish if written else partial(publish_folders, folders, policy=policy)
         core = await build_core(stack, front, engine, events, publish)
         await warm_up(core.pipeline, settings)
