@@ -9,9 +9,11 @@ from prometheus_client import generate_latest
 
 from sightline_server.domain.living import UNOBSERVED, LivingFigures, WriteRefusal
 from sightline_server.ports import LivingObserver
+from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.living import FRESHNESS_OUTCOMES, MOST_CATALOGS, LivingMetrics
 from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.shared import joined, metrics_folder, of_all
+from tests.support.lens import FakeSnapshot
 
 if TYPE_CHECKING:
     # Here mypy compares both with the port.
@@ -151,6 +153,15 @@ def test_a_closed_catalog_has_no_series_and_others_keep_theirs(metrics: Metrics)
     assert lines(metrics, "other") == before
     observer.opened("shop", FIGURES)
     assert value(metrics, "operations_total") == 0
+
+
+def test_a_catalog_that_is_only_served_has_none_of_these_series(metrics: Metrics) -> None:
+    CatalogMetrics(metrics).published(FakeSnapshot("shop"))
+    shown = {line.partition("{")[0] for line in lines(metrics)}
+    assert "sightline_catalog_products" in shown
+    LivingMetrics(metrics.living).opened("other", FIGURES)
+    living = {line.partition("{")[0] for line in lines(metrics, "other")}
+    assert shown & living == {"sightline_catalog_products", "sightline_catalog_built_timestamp_seconds"}
 
 
 def test_the_number_of_catalogs_with_series_is_bounded(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
