@@ -22,6 +22,7 @@ from sightline_server.ingest.embedded_rows import read_embedded
 from sightline_server.ingest.embedding import Embed
 from sightline_server.ingest.feed import Problem
 from sightline_server.ingest.feeds.download import base_address, is_url
+from sightline_server.ingest.feeds.formats import Format
 from sightline_server.ingest.feeds.options import FeedOptions
 from sightline_server.ingest.feeds.reader import count_rows
 from sightline_server.ingest.feeds.source import OpenFeed, feed_of, temporary
@@ -104,7 +105,8 @@ async def import_feed(
     assert isinstance(build.feed, OpenFeed)
     progress.total(await asyncio.to_thread(count_rows, build.feed, build.feed_options))
     sink = WriterSink(writer, progress.written)
-    with SeenImages(build.out.resolve().parent, embedder.dimension) as seen:
+    # Within the catalog's folder, which its writer can write to; the file has no name.
+    with SeenImages(build.out.resolve(), embedder.dimension) as seen:
         reported = Progress(rows=progress.read, problem=progress.problem)
         await Build(build, embedder, embed, sink, seen, reported).run()
     require_written(sink.products)
@@ -113,6 +115,8 @@ async def import_feed(
 
 async def import_embedded(feed: OpenFeed, options: FeedOptions, writer: CatalogWriter, progress: ImportProgress) -> int:
     """Writes the products of a feed whose embeddings are ready, and returns how many. Errors as `import_feed`."""
+    if feed.format is Format.PARQUET:
+        progress.total(await asyncio.to_thread(count_rows, feed, options))
     rows = read_embedded(feed, Target(writer.embedder), options)
     sink = WriterSink(writer, progress.written)
     done = 0
