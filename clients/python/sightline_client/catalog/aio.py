@@ -28,6 +28,8 @@ IN_FLIGHT = 64
 """Products of one upsert that may wait for their status."""
 STATUS_TIMEOUT_S = 60.0
 """Longest wait for one status of an upsert; the images of the products before it are embedded first."""
+CALL_S = 3600.0
+"""Deadline of one call of an upsert, which then goes on in another; without one the server would set a shorter one."""
 
 M = TypeVar("M", bound=Message)
 
@@ -286,7 +288,7 @@ class AsyncCatalogClient:
 
     def _start_upsert(self) -> UpsertCall:
         method: UpsertMethod = self._calls.channels.next().stream_stream(f"/{SERVICE}/UpsertProducts")
-        return method()
+        return method(timeout=CALL_S)
 
     async def _write(
         self,

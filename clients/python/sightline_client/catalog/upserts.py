@@ -126,7 +126,7 @@ class Waiting:
 
 
 class IdleError(errors.SightlineError):
-    """The server ended the call because it waited too long for a product. It answered what it had read before."""
+    """The call ended at its deadline, or because the server waited too long for a product."""
 
 
 class Upsert:
@@ -240,7 +240,7 @@ class Upsert:
             self._hidden = True
             return errors.UnavailableError("the call ended while a product was being sent", code=failed.code().name)
         error = self._calls.error_of(failed)
-        if isinstance(error, errors.DeadlineExceededError):  # this client gives the call no deadline
+        if isinstance(error, errors.DeadlineExceededError):  # of the call as a whole, or of its wait for a product
             return IdleError(error.message, code=error.code, reason=error.reason)
         return error
 
