@@ -170,7 +170,6 @@ class LivingMetrics:
         """A new base index with the delta in it was built and swapped in, in so many seconds."""
         if catalog in self._open:
             self._series.merge_seconds.labels(catalog).observe(seconds)
-        log.info("catalog %s: merge of the delta took %.3f s", catalog, seconds)
 
     def merge_failed(self, catalog: str) -> None:
         """A merge failed; the base and delta from before it are searched."""
