@@ -188,3 +188,14 @@ def test_listeners_that_cannot_be_right_are_refused(server: dict[str, object], m
     with pytest.raises(SightlineError, match=message) as caught:
         catalog_server(Settings(server=server).server)  # type: ignore[arg-type]
     assert caught.value.kind is ErrorKind.CONFIGURATION
+
+
+async def test_a_stream_without_a_deadline_has_the_longest_one(shop: Path) -> None:
+    async with catalog_serving(shop) as served:
+        call = served.stub.UpsertProducts()
+        await call.write(upsert(product("x", ready(served.embedder))))
+        await call.read()
+        [inside] = served.door._calls._open
+        assert inside.deadline - inside.started == 3600.0
+        await call.done_writing()
+        assert await call.code() is grpc.StatusCode.OK

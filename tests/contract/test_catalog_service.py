@@ -251,6 +251,10 @@ async def test_updates_change_fields_and_keep_the_images(served: ServedCatalog) 
             name=f"{SHOP}/products/p4", product=Product(title="x"), update_mask=FieldMask(paths=["images"])
         ),
         pb.ProductUpdate(name="catalogs/other/products/p4", product=Product(title="x")),
+        pb.ProductUpdate(name=f"{SHOP}/products/p0", product=Product(image_link="https://shop.example/x.jpg")),
+        pb.ProductUpdate(name=f"{SHOP}/products/p0", product=Product(id="p1", title="x")),
+        pb.ProductUpdate(name=f"{SHOP}/products/p0"),
+        pb.ProductUpdate(name=f"{SHOP}/products/p0", update_mask=FieldMask(paths=["price"])),
     ]
     response = await served.stub.UpdateProducts(pb.UpdateProductsRequest(parent=SHOP, updates=updates))
     assert [(reason(each), field(each)) for each in response.statuses] == [
@@ -262,6 +266,10 @@ async def test_updates_change_fields_and_keep_the_images(served: ServedCatalog) 
         ("OK", ""),
         ("INVALID_REQUEST", "updates[6].update_mask"),
         ("INVALID_REQUEST", "updates[7].name"),
+        ("INVALID_REQUEST", "updates[8].product.image_link"),
+        ("INVALID_REQUEST", "updates[9].product.id"),
+        ("INVALID_REQUEST", "updates[10].update_mask"),
+        ("INVALID_REQUEST", "updates[11].product.price"),
     ]
     after = await get(served, "u1")
     assert (after.product.price, after.product.availability, after.product.title) == ("3.50 EUR", "out_of_stock", "old")

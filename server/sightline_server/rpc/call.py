@@ -109,7 +109,7 @@ class Calls:
     ) -> AsyncIterator[Call[ResponseT]]:
         """The scope of one call of `method`; what the block raises becomes the call's status and ends here."""
         started = self._clock()
-        call = Call(method, context, started, started + self._seconds_left(context), self._clock)
+        call = Call(method, context, started, started + self._seconds_left(method, context), self._clock)
         code = grpc.StatusCode.OK
         traced = self._tracing.call(method.path, call.request_id, context.invocation_metadata)
         with traced as span:
@@ -159,11 +159,15 @@ class Calls:
             self._metrics.refused_calls.labels(failure.metadata.get("limit", "other")).inc()
         return failure
 
-    def _seconds_left(self, context: "Context[Any]") -> float:
-        """The caller's deadline, or the default where the caller set none; capped."""
+    def _seconds_left(self, method: Method[Any, Any], context: "Context[Any]") -> float:
+        """The caller's deadline, or the default where the caller set none; capped.
+
+        A stream of requests takes as long as its caller has requests, so its default is the longest deadline.
+        """
+        default = self._limits.max_deadline_s if method.takes_stream else self._limits.default_deadline_s
         left = context.time_remaining()
         # gRPC reports "no deadline" as None or as an instant centuries away.
-        allowed = self._limits.default_deadline_s if left is None or left > 1e8 else left
+        allowed = default if left is None or left > 1e8 else left
         return min(allowed, self._limits.max_deadline_s)
 
     def _close(self, method: Method[Any, Any], call: Call[Any], code: grpc.StatusCode) -> None:

@@ -166,14 +166,14 @@ class CatalogServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateCatalog(self, request, context):
-        """Makes an empty catalog for the embedder of the server.
+        """Makes an empty catalog for the embedder of the server. Not built yet: UNIMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCatalog(self, request, context):
-        """Removes a catalog with its products and its revisions.
+        """Removes a catalog with its products and its revisions. Not built yet: UNIMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

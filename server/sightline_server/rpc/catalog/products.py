@@ -91,6 +91,8 @@ def to_update(sent: catalog_service_pb2.ProductUpdate, product_id: str, field: s
     if sent.product.id not in ("", product_id):
         raise invalid(f"{field}.product.id", "it is another id than that of the name; an id cannot be changed")
     product, price = checked_product(sent.product, product_id, f"{field}.product")
+    if product.image_link:
+        raise invalid(f"{field}.product.image_link", "images are changed by UpsertProducts")
     paths = list(sent.update_mask.paths) or [name for name in MASK if getattr(product, name)]
     paths = list(MASK) if paths == ["*"] else paths
     if not paths:
