@@ -10,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from sightline.v1 import catalog_service_pb2 as pb
+from sightline.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from sightline_server.access.audit import AuditRecord
 from sightline_server.access.checks import Access
 from sightline_server.access.policy import Decision
@@ -20,6 +21,7 @@ from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.rpc import request_stream
 from sightline_server.settings import Settings
+from tests.support.authority import Authority
 from tests.support.catalog_service import (
     SHOP,
     catalog_serving,
@@ -31,7 +33,7 @@ from tests.support.catalog_service import (
     upsert,
     upserted,
 )
-from tests.support.lens import details_of, until
+from tests.support.lens import channel_to, details_of, until
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 GET = pb.GetCatalogRequest(name=SHOP)
@@ -199,3 +201,15 @@ async def test_a_stream_without_a_deadline_has_the_longest_one(shop: Path) -> No
         assert inside.deadline - inside.started == 3600.0
         await call.done_writing()
         assert await call.code() is grpc.StatusCode.OK
+
+
+async def test_the_listener_has_the_certificate_of_the_server(shop: Path, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    files = {"tls_cert": authority.cert, "tls_key": authority.key, "tls_client_ca": authority.root}
+    async with catalog_serving(shop, credentials=authority.credentials(client=True), server=files) as served:
+        assert (await served.stub.GetCatalog(GET)).catalog.product_count == 5
+        stranger = channel_to(served.address, authority.credentials(stranger=True), ())
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await CatalogServiceStub(stranger).GetCatalog(GET)
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        await stranger.close()

@@ -28,7 +28,7 @@ from sightline_server.settings import Settings
 from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.tracing import OFF
 from tests.support.catalogs import row, unit_vectors, write_catalog
-from tests.support.lens import FakeEngine
+from tests.support.lens import FakeEngine, channel_to
 
 SHOP = "catalogs/shop"
 DIMENSION = 4
@@ -61,7 +61,12 @@ def make_shop(folder: Path) -> Path:
 
 @asynccontextmanager
 async def catalog_serving(
-    shop: Path, *, access: MakeAccess = open_access, opened: bool = True, **parts: Mapping[str, Any]
+    shop: Path,
+    *,
+    access: MakeAccess = open_access,
+    opened: bool = True,
+    credentials: grpc.ChannelCredentials | None = None,
+    **parts: Mapping[str, Any],
 ) -> AsyncIterator[ServedCatalog]:
     """CatalogService for the catalog at `shop`, under the name shop."""
     async with AsyncExitStack() as stack:
@@ -80,7 +85,7 @@ async def catalog_serving(
         await door.start()
         stack.push_async_callback(door.server.stop, None)
         stack.push_async_callback(door.close, 5.0)
-        channel = await stack.enter_async_context(grpc.aio.insecure_channel(address))
+        channel = await stack.enter_async_context(channel_to(address, credentials, ()))
         if opened:
             door.writers.publish({"shop": writer}, images)
             await door.open()
