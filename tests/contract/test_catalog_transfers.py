@@ -1,8 +1,7 @@
 """Imports and exports as operations on a real port, over a real catalog and the real writer; the engine is a fake."""
 
-import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,30 +15,21 @@ from google.rpc import code_pb2
 
 from sightline.v1 import catalog_transfer_service_pb2 as pb
 from sightline.v1.catalog_transfer_service_pb2_grpc import CatalogTransferServiceStub
-from sightline_server.app.batchers import build_batchers
-from sightline_server.app.transfers import ServedTransfers, batched_embed
 from sightline_server.index.catalog_writer import GroupWriter
-from sightline_server.index.living import LivingCatalog
 from sightline_server.jobs.jobs import Jobs
-from sightline_server.rpc.catalog.operations_service import OperationsService
-from sightline_server.rpc.catalog.transfer_service import CatalogTransferService
-from sightline_server.rpc.catalog.writers import CatalogWriters
-from sightline_server.rpc.edge import Edge, Service
-from sightline_server.settings import Settings
-from sightline_server.telemetry.metrics import Metrics
-from tests.support.catalogs import row, unit_vectors, write_catalog, write_feed, write_picture
-from tests.support.lens import FakeEngine, Served, serving, until
+from tests.support.catalog_service import SHOP, ServedCatalog, catalog_serving, make_shop
+from tests.support.catalogs import write_feed, write_picture
+from tests.support.lens import until
 
-CATALOG = "catalogs/default"
+CATALOG = SHOP
 
 
 @dataclass
 class Shop:
     """The server of one catalog, its stubs, and its folders."""
 
-    served: Served
+    served: ServedCatalog
     writer: GroupWriter
-    living: LivingCatalog
     transfers: Any
     operations: Any
     jobs: Jobs
@@ -56,37 +46,21 @@ class Shop:
         assert found.done
         return found
 
-    def ids(self) -> list[str]:
-        found: list[str] = self.living.store.rows()["id"].to_pylist()
-        return sorted(found)
+    async def ids(self) -> list[str]:
+        return [each.product.id for each in await self.writer.list("", 10_000)]
 
 
 @asynccontextmanager
 async def shop_serving(folder: Path, **transfer: Any) -> AsyncIterator[Shop]:
     for name in ("imports", "exports"):
         (folder / name).mkdir(exist_ok=True)
-    shop, engine = folder / "shop", FakeEngine()
-    write_catalog(shop, [row(f"p{n}", unit_vectors(1, n, 4), title=f"title {n} ") for n in range(5)], engine.embedder)
-    writers = CatalogWriters()
     part = {"import_folder": folder / "imports", "export_folder": folder / "exports", **transfer}
-    settings = Settings(catalog={"path": shop}, transfer=part)  # type: ignore[arg-type]
-    async with AsyncExitStack() as stack:
-        batchers = build_batchers(stack, settings, engine, Metrics())
-        started = ServedTransfers(settings)
-        started.open(engine.embedder, batched_embed(batchers.crops))
-
-        def services(edge: Edge) -> list[Service]:
-            return [CatalogTransferService(edge, writers, started), OperationsService(edge, writers, started.jobs)]
-
-        served = await stack.enter_async_context(serving(engine=engine, services=services))
-        living = stack.enter_context(LivingCatalog(shop))
-        writer = GroupWriter("default", living, clock=time.monotonic)
-        writer.start()
-        stack.push_async_callback(writer.close)
-        stack.push_async_callback(started.jobs.close)
-        writers.publish({"default": writer})
-        stubs = CatalogTransferServiceStub(served.channel), OperationsStub(served.channel)
-        yield Shop(served, writer, living, *stubs, started.jobs, folder)
+    async with (
+        catalog_serving(make_shop(folder), transfer=part) as served,
+        grpc.aio.insecure_channel(served.address) as channel,
+    ):
+        stubs = CatalogTransferServiceStub(channel), OperationsStub(channel)
+        yield Shop(served, served.writer, *stubs, served.door.transfers.jobs, folder)
 
 
 @pytest.fixture
@@ -128,27 +102,27 @@ async def test_import_is_an_operation_with_progress_and_a_revision(shop: Shop) -
     assert begun.name.startswith(f"{CATALOG}/operations/")
     ended = await shop.ended(begun)
     response = response_of(ended, pb.ImportProductsResponse)
-    assert (response.product_count, response.revision) == (36, shop.living.store.revisions[0].name)
+    assert (response.product_count, response.revision) == (36, shop.writer.revisions[0].name)
     progress = progress_of(ended)
     assert (progress.rows_total, progress.rows_read, progress.rows_written) == (40, 40, 36)
     assert (progress.rows_failed, progress.problem_count) == (4, 4)
     assert next((each.row, each.product_id, each.skipped) for each in progress.problems) == (11, "n9", True)
     assert progress.HasField("end_time")
-    assert len(shop.ids()) == 41
+    assert len(await shop.ids()) == 41
 
 
 @pytest.mark.parametrize("name", ["out.jsonl.gz", "out.parquet"])
 async def test_export_then_import_gives_the_same_digest(shop: Shop, name: str) -> None:
-    before = shop.living.store.revisions[0].digest
+    before = shop.writer.revisions[0].digest
     ended = await shop.ended(await shop.exported(name, embeddings=True))
     response = response_of(ended, pb.ExportProductsResponse)
     assert (response.product_count, response.image_count) == (5, 5)
     assert progress_of(ended).rows_written == 5
     (shop.folder / "exports" / name).rename(shop.folder / "imports" / name)
     await shop.writer.delete([f"p{number}" for number in range(5)])
-    assert shop.ids() == []
+    assert await shop.ids() == []
     response_of(await shop.ended(await shop.imported(name, embedded=True)), pb.ImportProductsResponse)
-    assert shop.living.store.revisions[0].digest == before
+    assert shop.writer.revisions[0].digest == before
 
 
 async def test_cancelled_import_says_how_much_it_wrote(shop: Shop) -> None:
@@ -164,7 +138,7 @@ async def test_cancelled_import_says_how_much_it_wrote(shop: Shop) -> None:
     written = progress_of(ended).rows_written
     assert code == "CANCELLED" and f"{written} products were written and stay" in message
     assert 0 < written < 360
-    assert len(shop.ids()) == 5 + written
+    assert len(await shop.ids()) == 5 + written
 
 
 async def test_cancelled_export_leaves_no_file(shop: Shop) -> None:
@@ -181,7 +155,7 @@ async def test_feed_that_is_cut_off_is_an_error_of_the_operation(shop: Shop) -> 
     code, message = error_of(await shop.ended(await shop.imported("cut.xml")))
     assert (code, "not well-formed XML" in message) == ("INVALID_ARGUMENT", True)
     assert "0 products were written" in message and str(shop.folder) not in message
-    assert len(shop.ids()) == 5
+    assert len(await shop.ids()) == 5
 
 
 @pytest.mark.parametrize("uri", ["../shop/log.sqlite", "/etc/passwd", "none.csv", "http://127.0.0.1:1/a.csv"])
@@ -284,3 +258,18 @@ async def test_server_without_folders_takes_no_files(tmp_path: Path) -> None:
         assert (code, "transfer.export_folder" in details) == (grpc.StatusCode.INVALID_ARGUMENT, True)
         for uri in ("a.csv", "https://shop.example/a.csv"):
             assert error_of(await shop.ended(await shop.imported(uri)))[0] == "INVALID_ARGUMENT"
+
+
+async def test_stopping_server_cancels_an_import_and_answers_who_waits(tmp_path: Path) -> None:
+    async with shop_serving(tmp_path) as shop:
+        image_feed(tmp_path / "imports", 200)
+        begun = await shop.imported("feed.csv")
+        await until(lambda: next(iter(shop.jobs)).progress.written > 0)
+        shop.served.engine.models["embedder"].gate.clear()
+        waiting = shop.operations.WaitOperation(lro.WaitOperationRequest(name=begun.name), timeout=60)
+        await shop.operations.GetOperation(lro.GetOperationRequest(name=begun.name))
+        await shop.served.door.close(30.0)
+        assert error_of(await waiting)[0] == "CANCELLED"
+        assert (await refusal(shop.imported("feed.csv")))[0] is grpc.StatusCode.UNAVAILABLE
+        job = next(iter(shop.jobs))
+        assert len(await shop.ids()) == 5 + job.progress.written

@@ -21,6 +21,7 @@ from sightline_server.app.catalog_door import CatalogDoor
 from sightline_server.app.door import MakeAccess, open_access
 from sightline_server.app.limits import catalog_limits
 from sightline_server.app.pipeline import photo_threads
+from sightline_server.app.transfers import batched_embed
 from sightline_server.index.catalog_writer import GroupWriter
 from sightline_server.index.living import LivingCatalog
 from sightline_server.ingest.served_images import ServedImages
@@ -87,6 +88,7 @@ async def catalog_serving(
         stack.push_async_callback(door.close, 5.0)
         channel = await stack.enter_async_context(channel_to(address, credentials, ()))
         if opened:
+            door.transfers.open(engine.embedder, batched_embed(batchers.crops))
             door.writers.publish({"shop": writer}, images)
             await door.open()
         yield ServedCatalog(door, writer, images, engine, metrics, address, CatalogServiceStub(channel))

@@ -15,12 +15,15 @@ from sightline_server.admission.open_calls import OpenCalls
 from sightline_server.admission.slots import Admission, ServerState
 from sightline_server.app.catalog_listener import catalog_server
 from sightline_server.app.clock import clock
+from sightline_server.app.transfers import ServedTransfers
 from sightline_server.domain.address import Address
 from sightline_server.rpc import server as rpc_server
 from sightline_server.rpc.call import Calls
+from sightline_server.rpc.catalog.operations_service import OperationsService
 from sightline_server.rpc.catalog.service import CatalogService
+from sightline_server.rpc.catalog.transfer_service import CatalogTransferService
 from sightline_server.rpc.catalog.writers import CatalogWriters
-from sightline_server.rpc.edge import Edge
+from sightline_server.rpc.edge import Edge, Service
 from sightline_server.rpc.health import Health
 from sightline_server.rpc.listener.tls import open_certificates
 from sightline_server.rpc.listener.tls_files import Contents
@@ -81,9 +84,14 @@ class CatalogDoor:
             admission=self.admission,
         )
         self.writers = CatalogWriters()
-        service = CatalogService(self._edge, self.writers)
-        self.health = Health(self.admission, [service.name], limits, metrics, clock)
-        self.server = rpc_server.build([service], self.health, self._settings, limits, metrics)
+        self.transfers = ServedTransfers(settings)
+        offered: list[Service] = [
+            CatalogService(self._edge, self.writers),
+            CatalogTransferService(self._edge, self.writers, self.transfers),
+            OperationsService(self._edge, self.writers, self.transfers.jobs),
+        ]
+        self.health = Health(self.admission, [each.name for each in offered], limits, metrics, clock)
+        self.server = rpc_server.build(offered, self.health, self._settings, limits, metrics)
 
     def listening(self) -> contextlib.AbstractContextManager[Address]:
         """Listens on `catalog_listen` for the length of the block. Raises `SightlineError` of kind CONFIGURATION."""
@@ -100,12 +108,17 @@ class CatalogDoor:
         await self.health.publish()
 
     async def close(self, grace_s: float) -> None:
-        """Refuses new calls, answers what was read for at most `grace_s` seconds, and ends the other calls."""
+        """Refuses new calls, cancels imports and exports, and answers what was read for at most `grace_s` seconds.
+
+        Other calls are ended.
+        """
         drained = asyncio.ensure_future(self.admission.drain())
         self._edge.stop_streams()
         await asyncio.sleep(0)
         await self.health.publish()
         try:
+            # Before the calls that wait for them.
+            await self.transfers.jobs.close()
             await asyncio.wait_for(drained, grace_s)
         except TimeoutError:
             log.warning("stopping: %d catalog calls did not end in time", self.admission.inside)

@@ -15,8 +15,9 @@ from sightline_server.app.catalogs import naming
 from sightline_server.app.clock import clock
 from sightline_server.app.living import OpenLiving, open_living
 from sightline_server.app.parts import Core, Front, build_served_images
+from sightline_server.app.transfers import batched_embed
 from sightline_server.app.watching import keep_watching
-from sightline_server.domain.models import EmbedderSpec
+from sightline_server.domain.models import EMBEDDER, EmbedderSpec
 from sightline_server.index.catalog_writer import GroupWriter
 from sightline_server.index.choice.choosing import DEFAULT_POLICY, IndexPolicy
 from sightline_server.index.device_thread import DeviceThread
@@ -66,6 +67,7 @@ async def listen_for_writes(
         writer.start()
         stack.push_async_callback(writer.close)
         writers[name] = SampledWriter(writer, prober)
+    door.transfers.open(core.engine.spec(EMBEDDER), batched_embed(core.batchers.crops))
     door.writers.publish(writers, images)
     await door.open()
     stack.push_async_callback(door.close, front.settings.server.grace_s)
