@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from sightline_client.aio import AsyncClient, SearchParameters
     from sightline_client.answers import Answer, AnsweredObject
     from sightline_client.catalog.aio import AsyncCatalogClient
+    from sightline_client.catalog.operations import (
+        DecimalSign,
+        ExportResult,
+        FeedFormat,
+        ImportResult,
+        Operation,
+        Progress,
+        RowProblem,
+    )
     from sightline_client.catalog.products import (
         KEEP,
         CatalogProduct,
@@ -95,18 +104,22 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "DeadlineExceededError",
+    "DecimalSign",
     "Detected",
     "DetectedObject",
     "Done",
     "Embedding",
     "Event",
+    "ExportResult",
     "FailedPreconditionError",
     "FailureReason",
+    "FeedFormat",
     "FieldViolation",
     "Filter",
     "FilterPlan",
     "FilterPlanKind",
     "FilterTextError",
+    "ImportResult",
     "InternalError",
     "InvalidRequestError",
     "Lane",
@@ -117,6 +130,7 @@ __all__ = [
     "ObjectFailure",
     "ObjectResults",
     "ObjectSource",
+    "Operation",
     "OverloadedError",
     "PermissionDeniedError",
     "PhotoTooLargeError",
@@ -128,6 +142,7 @@ __all__ = [
     "ProductImage",
     "ProductStatus",
     "ProductUpdate",
+    "Progress",
     "RankedProduct",
     "Reason",
     "ReasonKind",
@@ -136,6 +151,7 @@ __all__ = [
     "RetryOptions",
     "Revision",
     "RevisionKind",
+    "RowProblem",
     "SearchCancelledError",
     "SearchParameters",
     "SightlineError",
@@ -149,7 +165,7 @@ __all__ = [
 
 _MODULES = (
     *("aio", "answers", "errors", "events", "filter_text", "filters", "options", "sync"),
-    *("catalog.aio", "catalog.products", "catalog.revisions", "catalog.sync"),
+    *("catalog.aio", "catalog.operations", "catalog.products", "catalog.revisions", "catalog.sync"),
 )
 """The modules that define the public names."""
 

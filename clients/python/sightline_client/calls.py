@@ -8,16 +8,21 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import grpc.aio
+from google.protobuf.message import DecodeError, Message
 
 from sightline_client import channels, errors, status
+from sightline_client import request as requests
 from sightline_client.options import ClientOptions
 from sightline_client.retry import Retrier, RetryThrottle
 from sightline_client.wording import Wording
 
 UnaryMethod = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
 UnaryCall = grpc.aio.UnaryUnaryCall[bytes, bytes]
+
+M = TypeVar("M", bound=Message)
 
 
 class Calls:
@@ -56,6 +61,17 @@ class Calls:
                 self.retrier.throttle.succeeded()
                 return message
             await self.sleep(delay)
+
+    async def message(
+        self, path: str, request: Message, answer: type[M], timeout_s: float | None, *, repeatable: bool = True
+    ) -> M:
+        """The answer as a message; without `timeout_s` that of the options counts. Raises `SightlineError`."""
+        seconds = requests.timeout_s(self.options.timeout_s if timeout_s is None else timeout_s)
+        data = await self.answer(path, request.SerializeToString(), seconds, repeatable=repeatable)
+        try:
+            return answer.FromString(data)
+        except DecodeError as error:
+            raise status.unreadable_answer((), answer.DESCRIPTOR.name) from error
 
     def error_of(self, failed: grpc.aio.AioRpcError) -> errors.SightlineError:
         """The client's error for a failed call."""

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Self, TypeVar
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from sightline.v1 import catalog_service_pb2 as pb
 from sightline_client import status, values
@@ -19,6 +19,7 @@ from sightline_client.calls import Calls
 from sightline_client.catalog import checks, convert, names, requests
 from sightline_client.catalog.products import CatalogProduct, ProductDeletion, ProductStatus, ProductUpdate
 from sightline_client.catalog.revisions import CatalogInfo, Revision
+from sightline_client.catalog.transfers import Transfers
 from sightline_client.catalog.upserts import Upsert, UpsertCall, UpsertMethod
 from sightline_client.options import MIB, ClientOptions
 from sightline_client.wording import CATALOG
@@ -58,6 +59,8 @@ class AsyncCatalogClient:
         self._options = as_options(options)
         self._calls = Calls(self._options, CATALOG, clock=clock, sleep=sleep)
         self._upserts: set[Upsert] = set()
+        self.transfers = Transfers(self._calls)
+        """Imports of feeds and exports of catalogs that the server runs."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -314,13 +317,4 @@ class AsyncCatalogClient:
     async def _call(
         self, method: str, message: Message, answer: type[M], timeout_s: float | None, *, repeatable: bool = True
     ) -> M:
-        seconds = requests.checked(
-            "timeout_s", values.timeout, self._options.timeout_s if timeout_s is None else timeout_s
-        )
-        data = await self._calls.answer(
-            f"/{SERVICE}/{method}", message.SerializeToString(), seconds, repeatable=repeatable
-        )
-        try:
-            return answer.FromString(data)
-        except DecodeError as error:
-            raise status.unreadable_answer((), answer.DESCRIPTOR.name) from error
+        return await self._calls.message(f"/{SERVICE}/{method}", message, answer, timeout_s, repeatable=repeatable)

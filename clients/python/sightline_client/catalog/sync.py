@@ -10,6 +10,7 @@ from typing import Self
 from sightline_client.background import Background
 from sightline_client.catalog import requests
 from sightline_client.catalog.aio import IN_FLIGHT, STATUS_TIMEOUT_S, AsyncCatalogClient
+from sightline_client.catalog.blocking_transfers import BlockingTransfers
 from sightline_client.catalog.feeding import closing_both, fed
 from sightline_client.catalog.products import CatalogProduct, ProductDeletion, ProductStatus, ProductUpdate
 from sightline_client.catalog.revisions import CatalogInfo, Revision
@@ -33,6 +34,8 @@ class CatalogClient:
         """
         self._client = AsyncCatalogClient(options)
         self._background = Background()
+        self.transfers = BlockingTransfers(self._client.transfers, self._background)
+        """Imports of feeds and exports of catalogs that the server runs."""
 
     def __enter__(self) -> Self:
         return self
