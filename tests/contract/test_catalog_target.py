@@ -52,7 +52,7 @@ def test_a_feed_is_sent_with_its_images(fake: FakeCatalog, to: tuple[str, ...], 
     assert ran.exit_code == 0, ran.stderr
     assert ran.stdout.splitlines() == [
         "shop: 2 products written, 2 rows skipped",
-        "revision    2+1-0123456789ab",
+        "revision    2+2-0123456789ab",
         "products    5",
     ]
     for expected in (
@@ -76,6 +76,7 @@ def test_a_feed_is_sent_with_its_images(fake: FakeCatalog, to: tuple[str, ...], 
 def test_ready_embeddings_are_sent_as_they_are(fake: FakeCatalog, to: tuple[str, ...]) -> None:
     lines = [
         {"id": "e1", "image_link": "1.jpg", "embedder": "tiny@0", "embeddings": [[0.6, 0.8]]},
+        {"id": "e0", "image_link": "0.jpg", "embedder": "tiny@0", "embeddings": [[1, 0]]},
         {"id": "e2", "image_link": "2.jpg", "embeddings": [[0.6, 0.8]]},
         {"id": "e3", "image_link": "3.jpg", "embedder": "tiny@0", "embeddings": [[0.6, 0.8], [1, 0]]},
         {"id": "e4", "image_link": "4.jpg", "embedder": "tiny@0", "embeddings": [[float("nan"), 0]]},
@@ -83,10 +84,10 @@ def test_ready_embeddings_are_sent_as_they_are(fake: FakeCatalog, to: tuple[str,
     feed = "\n".join(json.dumps(line) for line in lines).encode()
     ran = sightline("upsert", "-", "--embedded", *to, stdin=feed)
     assert ran.exit_code == 0, ran.stderr
-    assert ran.stdout.startswith("shop: 1 products written, 3 rows skipped\n")
+    assert ran.stdout.startswith("shop: 2 products written, 3 rows skipped\n")
     assert list(fake.products["e1"].images[0].embedding.values) == pytest.approx([0.6, 0.8])
     assert fake.products["e1"].images[0].link == "1.jpg"
-    for expected in ("row 2 (e2)", "row 3 (e3): it has 1 images and 2 embeddings", "row 4 (e4)"):
+    for expected in ("row 3 (e2)", "row 4 (e3): it has 1 images and 2 embeddings", "row 5 (e4)"):
         assert expected in ran.stderr
 
 
@@ -104,21 +105,30 @@ def test_prices_and_stock_are_updated(fake: FakeCatalog, to: tuple[str, ...]) ->
 
 
 def test_the_command_of_the_shell_has_the_client(to: tuple[str, ...]) -> None:
-    command = [sys.executable, "-c", "from sightline_client.cli import main; main()", "catalog", "delete", "p0", *to]
+    command = [
+        sys.executable,
+        "-c",
+        "from sightline_client.cli import main; main()",
+        "catalog",
+        "delete",
+        "p0",
+        "p1",
+        *to,
+    ]
     ran = subprocess.run(command, capture_output=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.startswith(b"shop: 1 products deleted, 0 not found")
+    assert ran.stdout.startswith(b"shop: 2 products deleted, 0 not found")
     assert ran.stderr == b""
 
 
 def test_products_are_deleted(fake: FakeCatalog, to: tuple[str, ...]) -> None:
-    ran = sightline("delete", "p0", "none", *to)
+    ran = sightline("delete", "p0", "p1", "none", *to)
     assert ran.exit_code == 0, ran.stderr
-    assert ran.stdout.startswith("shop: 1 products deleted, 1 not found\nrevision ")
+    assert ran.stdout.startswith("shop: 2 products deleted, 1 not found\nrevision ")
     assert ran.stderr == "no product none\n"
     again = sightline("delete", "p0", *to)
     assert again.exit_code == 1
-    assert sorted(fake.products) == ["p1", "p2"]
+    assert sorted(fake.products) == ["p2"]
 
 
 def test_revisions_are_listed_and_rolled_back(to: tuple[str, ...]) -> None:
@@ -126,7 +136,7 @@ def test_revisions_are_listed_and_rolled_back(to: tuple[str, ...]) -> None:
     assert ran.stdout.splitlines() == [
         "* 2-0123456789ab  2023-11-14T22:13:22+00:00  checkpoint  3 products, 6 images  upsert  by shop",
         "* 1-0123456789ab  2023-11-14T22:13:21+00:00  build       5 products, 10 images  by shop",
-        "1 operations since then are in the log",
+        "2 operations since then are in the log",
     ]
     listed = json.loads(sightline("revisions", *to, "--json").stdout)
     assert [(each["number"], each["kind"]) for each in listed] == [(2, "checkpoint"), (1, "build")]

@@ -307,7 +307,7 @@ async def test_lists_go_from_page_to_page() -> None:
     assert revisions[0].created_at is not None
     assert revisions[0].created_at.isoformat() == "2023-11-14T22:13:22+00:00"
     assert (info.name, info.products, info.pending_writes, info.embedder, info.dimension, info.updated_at) == (
-        *("shop", 5, 1, "tiny@0123456789ab", 2),
+        *("shop", 5, 2, "tiny@0123456789ab", 2),
         None,
     )
     assert [method for method, _ in fake.calls].count("ListProducts") == 3

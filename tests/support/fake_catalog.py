@@ -139,10 +139,10 @@ class FakeCatalog(catalog_service_pb2_grpc.CatalogServiceServicer):
         """The catalog as it is now."""
         return pb.Catalog(
             name=name,
-            revision="2+1-0123456789ab",
+            revision="2+2-0123456789ab",
             revision_number=2,
             product_count=len(self.products),
-            pending_writes=1,
+            pending_writes=2,
             embedder=EMBEDDER,
             etag="e1",
         )
