@@ -4,7 +4,7 @@ Rule: values and a Protocol only. The server's commands use it and the client im
 the other.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -101,8 +101,11 @@ class RemoteError(Exception):
 class RemoteCatalog(Protocol):
     """One catalog of a running server. Every method raises `RemoteError`."""
 
-    def upsert(self, products: Iterable[RemoteProduct]) -> Iterator[Outcome]:
-        """Adds or replaces products; one outcome for each, in order. What `products` raises is passed on."""
+    def upsert(self, products: Generator[RemoteProduct, None, None]) -> Iterator[Outcome]:
+        """Adds or replaces products; one outcome for each, in order. What `products` raises is passed on.
+
+        `products` run in another thread, which closes them.
+        """
 
     def update(self, updates: Sequence[RemoteUpdate]) -> Sequence[Outcome]:
         """Changes fields of products."""

@@ -6,7 +6,7 @@ Rule: no engine is started. Images are fetched as by an upsert into a folder, an
 import asyncio
 import signal
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 
 from sightline_console.remote_catalog import RemoteCatalog
@@ -48,8 +48,8 @@ def sent_embedded(request: FeedRequest, catalog: RemoteCatalog) -> UpsertReport:
         opened_feed(request.feed, request.options) as feed,
         shown_progress(0) as progress,
         stoppable(),
-        closing(read_ready(feed, sent_row, request.options)) as rows,
     ):
+        rows = read_ready(feed, sent_row, request.options)
         return RemoteUpsert(progress, feed.name, strict=request.strict).run(rows, catalog)
 
 

@@ -4,7 +4,7 @@ Rule: links, products and problems are those of a build on this machine; only de
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
@@ -70,7 +70,7 @@ async def image(link: str, source: ImageSource) -> tuple[str, str, bytes] | Unre
     return key_of(target), publishable_link(target.url if isinstance(target, WebLink) else link), data
 
 
-def driven(source: AsyncGenerator[T, None]) -> Iterator[T]:
+def driven(source: AsyncGenerator[T, None]) -> Generator[T, None, None]:
     """The values of an async generator for code without an event loop, in one thread."""
     with asyncio.Runner() as runner:
         try:

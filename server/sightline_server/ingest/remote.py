@@ -5,7 +5,8 @@ of its row.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from decimal import Decimal
 from typing import TypeAlias
 
@@ -36,8 +37,11 @@ class RemoteUpsert:
         self._problems: list[Problem] = []
         self._products = 0
 
-    def run(self, rows: Iterable[Row], catalog: RemoteCatalog) -> UpsertReport:
-        """Sends every row and collects the outcomes. Errors as `upsert_feed`."""
+    def run(self, rows: Generator[Row, None, None], catalog: RemoteCatalog) -> UpsertReport:
+        """Sends every row and collects the outcomes. `rows` are closed by the thread that reads them.
+
+        Errors as `upsert_feed`, and `RemoteError`.
+        """
         for outcome in catalog.upsert(self._products_of(rows)):
             row, product_id = self._sent.popleft()
             if outcome.fault:
@@ -47,24 +51,25 @@ class RemoteUpsert:
         require_products(self._products, len(self._problems), self._name)
         return UpsertReport(self._products, tuple(self._problems))
 
-    def _products_of(self, rows: Iterable[Row]) -> Iterator[RemoteProduct]:
-        for number, row in enumerate(rows, 1):
-            if isinstance(row, Problem):
-                self._report(row)
-            elif isinstance(row, Fetched):
-                self._sent.append((row.row.row, row.product.id))
-                images = [RemoteImage(link, data) for link, data in row.images]
-                yield remote_product(row.product, row.row.price, images)
-            else:
-                ready = row.row
-                if len(ready.embeddings) != len(ready.images):
-                    fault = f"it has {len(ready.images)} images and {len(ready.embeddings)} embeddings"
-                    self._report(Problem(row.line, ProblemKind.UNUSABLE_EMBEDDING, fault, ready.product.id))
-                    continue
-                self._sent.append((row.line, ready.product.id))
-                yield remote_product(ready.product, ready.price, ready_images(ready, row.embedder))
-            if number % 100 == 0:
-                self._progress.rows(number)
+    def _products_of(self, rows: Generator[Row, None, None]) -> Generator[RemoteProduct, None, None]:
+        with closing(rows):
+            for number, row in enumerate(rows, 1):
+                if isinstance(row, Problem):
+                    self._report(row)
+                elif isinstance(row, Fetched):
+                    self._sent.append((row.row.row, row.product.id))
+                    images = [RemoteImage(link, data) for link, data in row.images]
+                    yield remote_product(row.product, row.row.price, images)
+                else:
+                    ready = row.row
+                    if len(ready.embeddings) != len(ready.images):
+                        fault = f"it has {len(ready.images)} images and {len(ready.embeddings)} embeddings"
+                        self._report(Problem(row.line, ProblemKind.UNUSABLE_EMBEDDING, fault, ready.product.id))
+                        continue
+                    self._sent.append((row.line, ready.product.id))
+                    yield remote_product(ready.product, ready.price, ready_images(ready, row.embedder))
+                if number % 100 == 0:
+                    self._progress.rows(number)
 
     def _report(self, problem: Problem) -> None:
         self._problems.append(problem)

@@ -3,8 +3,8 @@
 Rule: nothing is decided here; values of the commands become values of the client, and its errors one line.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from sightline_console.remote_catalog import (
@@ -70,9 +70,9 @@ class Catalog:
         self._client = client
         self._name = name
 
-    def upsert(self, products: Iterable[RemoteProduct]) -> Iterator[Outcome]:
+    def upsert(self, products: Generator[RemoteProduct, None, None]) -> Iterator[Outcome]:
         """Adds or replaces products."""
-        return map(outcome, self._client.upsert(self._name, map(product, products)))
+        return map(outcome, self._client.upsert(self._name, sent(products)))
 
     def update(self, updates: Sequence[RemoteUpdate]) -> list[Outcome]:
         """Changes fields of products."""
@@ -94,6 +94,13 @@ class Catalog:
         """The content of the catalog now."""
         info = self._client.catalog(self._name)
         return RemoteState(info.revision, info.products, info.pending_writes)
+
+
+def sent(products: Generator[RemoteProduct, None, None]) -> "Generator[CatalogProduct, None, None]":
+    """Products as the client takes them. The client closes this generator in the thread that runs it."""
+    with closing(products):
+        for each in products:
+            yield product(each)
 
 
 def product(given: RemoteProduct) -> "CatalogProduct":
