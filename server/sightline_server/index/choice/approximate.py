@@ -26,7 +26,8 @@ PROPOSED_PER_ROW = 4
 FILTER_EFFORT = 4
 """Times the effort under a filter. What matches is often not among the nearest regions: for filters like categories,
 100,000 x 256 and RaBitQ's lists, 0.948 was found with the plain effort and 0.969 with this one, in 1.3 ms."""
-PART_ROWS = 65_536
+PART_ROWS = 4096
+"""Vectors of which the lengths are computed at once, so that they stay in the cache."""
 
 Nearest = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -131,9 +132,8 @@ class ApproximateIndex:
 
 def inverse_lengths(vectors: Vectors) -> NDArray[np.float32]:
     """1 / length of each vector, float32 [V]: float16 vectors are of length 1 only about."""
-    lengths = [
-        np.linalg.norm(vectors[start : start + PART_ROWS].astype(np.float32), axis=1)
-        for start in range(0, len(vectors), PART_ROWS)
-    ]
-    scales: NDArray[np.float32] = np.reciprocal(np.concatenate(lengths), dtype=np.float32)
+    scales = np.empty(len(vectors), np.float32)
+    for start in range(0, len(vectors), PART_ROWS):
+        part = vectors[start : start + PART_ROWS].astype(np.float32)
+        scales[start : start + PART_ROWS] = 1.0 / np.sqrt(np.einsum("vd,vd->v", part, part))
     return scales
