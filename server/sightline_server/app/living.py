@@ -15,9 +15,8 @@ from pathlib import Path
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.domain.living import UNOBSERVED
 from sightline_server.domain.models import EmbedderSpec
-from sightline_server.index.choice.choosing import DEFAULT_POLICY, IndexPolicy
 from sightline_server.index.device_thread import DeviceThread
-from sightline_server.index.live.index import Exchange, LiveIndex
+from sightline_server.index.live.index import BuildBase, Exchange, LiveIndex
 from sightline_server.index.live.policy import MergePolicy
 from sightline_server.index.living import LivingCatalog
 from sightline_server.index.registry import Registry
@@ -46,14 +45,15 @@ async def open_living(
     actor: str = "",
     observer: LivingObserver = UNOBSERVED,
     policy: MergePolicy | None = None,
-    index_policy: IndexPolicy = DEFAULT_POLICY,
+    build: BuildBase | None = None,
 ) -> AsyncIterator[OpenLiving]:
     """The catalog at `path`, written by this process and served under `name` in `registry`.
 
     A catalog without a log gets one. The store is notified before it acknowledges, so what it acknowledged is in every
-    later lease. The block ends when nothing writes any more; `registry` serves the last content until it is closed or
-    the catalog is withdrawn. Raises `SightlineError`: CONFIGURATION when another process writes to the catalog, when it
-    is damaged or was made with another embedder, INDEX_UNAVAILABLE when its index fails the self-check.
+    later lease. `build` builds its bases, by default as `open_snapshot` without further options. The block ends when
+    nothing writes any more; `registry` serves the last content until it is closed or the catalog is withdrawn. Raises
+    `SightlineError`: CONFIGURATION when another process writes to the catalog, when it is damaged or was made with
+    another embedder, INDEX_UNAVAILABLE when its index fails the self-check.
     """
     index = LiveIndex(
         path,
@@ -61,8 +61,8 @@ async def open_living(
         embedder,
         device,
         policy=policy or MergePolicy(),
-        index_policy=index_policy,
         observer=observer,
+        build=build,
         exchange=exchange_on(asyncio.get_running_loop()),
         on_base=lambda view: registry.publish(view, index.view),
     )

@@ -8,6 +8,7 @@ import getpass
 import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from sightline_server.app.catalog_door import CatalogDoor
@@ -21,7 +22,7 @@ from sightline_server.domain.models import EMBEDDER, EmbedderSpec
 from sightline_server.index.catalog_writer import GroupWriter
 from sightline_server.index.choice.choosing import DEFAULT_POLICY, IndexPolicy
 from sightline_server.index.device_thread import DeviceThread
-from sightline_server.index.opening import log_library
+from sightline_server.index.opening import build_snapshot, log_library
 from sightline_server.index.registry import Registry
 from sightline_server.search.sampled_writer import SampledWriter
 from sightline_server.telemetry.living import LivingMetrics
@@ -49,7 +50,7 @@ class WrittenCatalogs:
                     *(path, name, embedder, device, registry),
                     actor=server_user(),
                     observer=self.observer,
-                    index_policy=self._policy,
+                    build=partial(build_snapshot, policy=self._policy),
                 )
                 self.opened[name] = await self._stack.enter_async_context(opening)
 

@@ -4,6 +4,7 @@ Rule: Lance never changes a file of rows, so the rows of a file that both versio
 deletions are compared. After a compaction no file is shared, and everything differs.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,10 +44,11 @@ def difference(folder: Path, before: int, after: int, most: int) -> Difference |
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A fragment of a version, whose first row is row `start` of it."""
+    """A fragment of a version, whose first row is row `start` of it; `deleted` identifies its deleted rows."""
 
     fragment: Any
     start: int
+    deleted: str
 
     def ids_without(self, other: "Part | None") -> list[str]:
         """The ids of the rows that `other`, which has the same files, does not have."""
@@ -65,8 +67,7 @@ class Part:
 
     def _equals(self, other: "Part | None") -> bool:
         """Returns whether the same rows were deleted."""
-        ours = repr(self.fragment.metadata.deletion_file)
-        return other is not None and ours == repr(other.fragment.metadata.deletion_file)
+        return other is not None and self.deleted == other.deleted
 
     def _rows(self) -> pa.Table:
         """Id and address of each row."""
@@ -78,10 +79,13 @@ class Part:
         return ~np.isin(rows[ADDRESS].to_numpy(), other._rows()[ADDRESS].to_numpy())
 
 
-def parts_of(dataset: Any) -> Mapping[tuple[int, tuple[str, ...]], Part]:
-    """The fragments of a version by number and files, in its order."""
+def parts_of(dataset: Any) -> Mapping[str, Part]:
+    """The fragments of a version in its order, each by all that is known of it but its deleted rows."""
     parts, start = {}, 0
     for each in dataset.get_fragments():
-        parts[each.fragment_id, tuple(file.path for file in each.metadata.files)] = Part(each, start)
+        facts = dict(each.metadata.to_json())
+        # With the name of its file: two different ones with as many rows have the same `repr`.
+        deleted = json.dumps(facts.pop("deletion_file"), sort_keys=True)
+        parts[json.dumps(facts, sort_keys=True)] = Part(each, start, deleted)
         start += each.count_rows()
     return parts

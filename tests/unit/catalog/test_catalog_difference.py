@@ -72,3 +72,13 @@ def test_a_compaction_moves_rows_and_loses_none(living: LivingCatalog) -> None:
     before = {f"p{number}" for number in range(30)}
     assert (before - removed) | added == before | {f"n{number}" for number in range(4)}
     assert removed == before, "no file is shared after a compaction"
+
+
+def test_as_many_other_deletes_in_one_file_differ(living: LivingCatalog) -> None:
+    living.delete(["p1"])
+    living.checkpoint()
+    living.store.rollback(1)
+    living.delete(["p2"])
+    living.checkpoint()
+    assert changed(living, 2, 4) == ({"p2"}, {"p1"})
+    assert changed(living, 4, 2) == ({"p1"}, {"p2"})

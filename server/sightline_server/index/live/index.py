@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from sightline_server.catalog.content import name_at
 from sightline_server.catalog.operations import Operation
@@ -19,8 +20,6 @@ from sightline_server.domain.living import UNOBSERVED, LiveSizes
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import Moment
-from sightline_server.index.choice import choosing
-from sightline_server.index.choice.choosing import IndexPolicy
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.live.extent import Extent
 from sightline_server.index.live.going_back import changes_to
@@ -39,6 +38,15 @@ log = logging.getLogger(__name__)
 Exchange = Callable[[Callable[[], None]], None]
 """Runs a step where leases are made, and waits for it."""
 DEFAULT_POLICY = MergePolicy()
+
+
+class BuildBase(Protocol):
+    """Builds the base of what is on the disk; `opening.build_snapshot`, which may be bound to further options."""
+
+    def __call__(
+        self, path: Path, name: str, embedder: EmbedderSpec, device: DeviceThread, *, may_be_empty: bool
+    ) -> CatalogSnapshot:
+        """See `opening.build_snapshot`."""
 
 
 def here(work: Callable[[], None]) -> None:
@@ -61,8 +69,8 @@ class LiveIndex:
         device: DeviceThread,
         *,
         policy: MergePolicy = DEFAULT_POLICY,
-        index_policy: IndexPolicy = choosing.DEFAULT_POLICY,
         observer: LivingObserver = UNOBSERVED,
+        build: BuildBase | None = None,
         exchange: Exchange = here,
         on_base: Callable[[LiveView], None] = lambda _view: None,
         clock: Callable[[], float] = time.monotonic,
@@ -70,8 +78,8 @@ class LiveIndex:
         self.name = name
         self._path, self._embedder, self._device = path, embedder, device
         self._policy, self._observer, self._clock = policy, observer, clock
-        self._index_policy = index_policy
         self._exchange, self._on_base = exchange, on_base
+        self._build_base = build
         self._turn = threading.Lock()
         """Held while what is published changes. The thread of `exchange` never takes it, so it may be waited for."""
         self._view: LiveView | None = None
@@ -145,8 +153,8 @@ class LiveIndex:
         self._merging.join()
 
     def _build(self) -> CatalogSnapshot:
-        place = (self._path, self.name, self._embedder, self._device)
-        return build_snapshot(*place, self._index_policy, may_be_empty=True)
+        build = self._build_base or build_snapshot
+        return build(self._path, self.name, self._embedder, self._device, may_be_empty=True)
 
     def _changed_to(self, revision: Revision) -> bool:
         """Serves the content of `revision` on the base of now; returns whether its difference was small enough."""
@@ -159,6 +167,10 @@ class LiveIndex:
             if view.extent.seq != seq:
                 return False
             extent = view.state.change(changes, view.extent)
+            if (extent.products, extent.images) != (revision.rows, revision.items):
+                raise ValueError(
+                    f"{extent.products} products and {extent.images} images instead of those of {revision}"
+                )
             self._revision = revision
             self._content += 1
             self._carried.clear()

@@ -50,12 +50,15 @@ class LiveSearch:
         most = min(k + dead, index.max_k)
         count = min(k + min(dead, max(SPARE, k)), most)
         while True:
-            similarities, rows = self._living(*index.search(queries, count))
-            enough = (rows >= 0).sum(axis=1) >= min(k, index.max_k)
-            if enough.all() or count == most:
+            similarities, rows = index.search(queries, count)
+            found = (rows >= 0).sum(axis=1)
+            similarities, rows = self._living(similarities, rows)
+            living = (rows >= 0).sum(axis=1)
+            if (living >= k).all() or count == most:
                 break
             count = min(count * WIDENING, most)
-        if (not enough.all() and count < k + dead) or (not index.exact and not enough.all()):
+        # Dead vectors stand where an index that is not asked for more, or does not visit all, has living ones.
+        if ((living < k) & (living < found)).any():
             return self._compared(queries, k)
         return similarities[:, :k], rows[:, :k]
 

@@ -136,6 +136,24 @@ async def test_a_rollback_of_more_rows_than_the_policy_allows_builds_a_base(tmp_
     shop.device.close()
 
 
+async def test_a_rollback_to_as_many_other_products_is_served(shop: Shop) -> None:
+    shop.catalog.delete(["p1"])
+    shop.catalog.checkpoint()
+    shop.catalog.store.rollback(1)
+    shop.catalog.delete(["p2"])
+    shop.catalog.store.rollback(2)
+    assert set(await shop.nearest(shop.live.view(), 3)) == {f"p{number}" for number in range(8)} - {"p1"}
+
+
+async def test_a_rollback_whose_changes_do_not_add_up_builds_a_base(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.catalog.delete(["p0"])
+    monkeypatch.setattr("sightline_server.index.live.index.changes_to", lambda *_arguments: [])
+    shop.catalog.store.rollback(1)
+    assert len(await shop.nearest(shop.live.view(), 3)) == 8
+
+
 async def test_a_rollback_whose_files_cannot_be_compared_builds_a_base(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
