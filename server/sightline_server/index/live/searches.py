@@ -57,7 +57,7 @@ class LiveSearch:
             if (living >= k).all() or count == most:
                 break
             count = min(count * WIDENING, most)
-        # Dead vectors stand where an index that is not asked for more, or does not visit all, has living ones.
+        # An index that may return no more, or does not visit all, has dead vectors in place of living ones.
         if ((living < k) & (living < found)).any():
             return self._compared(queries, k)
         return similarities[:, :k], rows[:, :k]
