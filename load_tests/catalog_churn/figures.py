@@ -1,0 +1,97 @@
+"""The figures of all turns, and the bounds on them. Pure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from load_tests.attacks.frame import Bound
+from load_tests.catalog_churn.events import CHECKPOINT, MERGE
+from load_tests.catalog_churn.turns import Turn
+
+FOUND_S = 1.0
+RATIO = 1.5
+FRESHNESS, COMMIT = "sightline_catalog_freshness_seconds", "sightline_catalog_commit_seconds"
+CHECKS = "sightline_catalog_freshness_checks_total"
+
+
+def quantile(seconds: Sequence[float] | NDArray[np.float64], percent: float) -> float:
+    """A percentile of the answered calls, in seconds; infinity without any."""
+    answered = np.asarray(seconds, np.float64)
+    answered = answered[~np.isnan(answered)]
+    return float(np.percentile(answered, percent)) if len(answered) else float("inf")
+
+
+def milliseconds(seconds: Sequence[float] | NDArray[np.float64], percent: float) -> float:
+    """As `quantile`, in milliseconds to one decimal."""
+    return round(1e3 * quantile(seconds, percent), 1)
+
+
+def of_turn(turn: Turn) -> dict[str, Any]:
+    """The figures of one turn; milliseconds, but for those that name seconds."""
+    whole = turn.seen.whole
+    found = {
+        "searches": len(turn.searches),
+        "codes": turn.codes,
+        "p50_ms": milliseconds(turn.searches, 50),
+        "p99_ms": milliseconds(turn.searches, 99),
+        "max_ms": milliseconds(turn.searches, 100),
+        "stages_ms": whole.stage_shares(),
+    }
+    if not turn.ready.waits_s:
+        return found
+    return found | {
+        "busy_searches": int(turn.busy.sum()),
+        "busy_max_ms": milliseconds(turn.searches[turn.busy], 100),
+        "written": len(turn.ready.waits_s),
+        "ack_p50_ms": milliseconds(turn.ready.waits_s, 50),
+        "ack_p99_ms": milliseconds(turn.ready.waits_s, 99),
+        "embedded": len(turn.pictured.waits_s),
+        "embedded_ack_p50_ms": milliseconds(turn.pictured.waits_s, 50),
+        "embedded_ack_p99_ms": milliseconds(turn.pictured.waits_s, 99),
+        "commit_mean_ms": round(1e3 * whole.mean(COMMIT), 1),
+        "merges": whole.grown(f"{MERGE}_count"),
+        "merge_mean_s": round(whole.mean(MERGE), 2),
+        "checkpoints": whole.grown(f"{CHECKPOINT}_count"),
+        "checkpoint_mean_s": round(whole.mean(CHECKPOINT), 2),
+        "found_max_s": round(quantile(turn.finding.found_s, 100), 3),
+    }
+
+
+def bounds(idle: Sequence[Turn], churn: Sequence[Turn], *, merging: bool = True) -> list[Bound]:
+    """What must hold over all turns; each churn turn has a checkpoint and, where it is `merging`, a merge."""
+    quiet, busy = (np.concatenate([turn.searches for turn in turns]) for turns in (idle, churn))
+    during = np.concatenate([turn.searches[turn.busy] for turn in churn])
+    idle_p99 = quantile(quiet, 99)
+    findings = [turn.finding for turn in churn]
+    found_s = [each for finding in findings for each in finding.found_s]
+    errors = [error for turn in churn for writing in (turn.ready, turn.pictured) for error in writing.errors]
+    return [
+        Bound("s from acknowledged to found, p99 of the server's checks", freshness(churn), FOUND_S),
+        Bound(f"s from acknowledged to found, p99 of {len(found_s)} searches", quantile(found_s, 99), FOUND_S),
+        Bound("acknowledged and not found, or found as before", sum(each.missed + each.stale for each in findings), 0),
+        Bound("the same by the server's checks", sum(not_found(turn) for turn in churn), 0),
+        Bound("writes refused", len(errors), 0),
+        Bound("searches not answered", int(np.isnan(quiet).sum() + np.isnan(busy).sum()), 0),
+        Bound("search p99 under churn over idle", quantile(busy, 99) / idle_p99, RATIO),
+        Bound("search p99 during merges and checkpoints over idle", quantile(during, 99) / idle_p99, RATIO),
+        Bound("churn turns without a checkpoint", without(churn, CHECKPOINT), 0),
+        *([Bound("churn turns without a merge", without(churn, MERGE), 0)] if merging else []),
+    ]
+
+
+def freshness(turns: Sequence[Turn]) -> float:
+    """The largest upper bound of the turns' 99th percentiles by the server's own checks; infinity without checks."""
+    counted = [turn.seen.whole for turn in turns if turn.seen.whole.grown(f"{FRESHNESS}_count")]
+    return max((each.quantile_bound(FRESHNESS, 0.99) for each in counted), default=float("inf"))
+
+
+def not_found(turn: Turn) -> float:
+    """Products that the server's own checks did not find."""
+    return turn.seen.whole.grown(CHECKS, outcome="missed")
+
+
+def without(turns: Sequence[Turn], histogram: str) -> int:
+    """The number of turns in which a histogram has observed nothing."""
+    return sum(not turn.seen.whole.grown(f"{histogram}_count") for turn in turns)

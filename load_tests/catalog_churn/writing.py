@@ -1,0 +1,114 @@
+"""Products that are written at a steady rate, and how long each waits for its acknowledgement.
+
+Rule: an open loop, as far as one stream allows: a wait counts from the instant at which a product was due, so that a
+pause of the server shows in every product that it held up.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+
+from load_tests.catalog_churn.shop import NAME, Seeds, name_of
+from sightline_client import AsyncCatalogClient, CatalogProduct, Embedding, ProductImage
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A product to write: its number among all that were made, from 0, and that of the seed that it resembles."""
+
+    number: int
+    seed: int
+    product: CatalogProduct
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """A product that the server has acknowledged at the instant `at`."""
+
+    made: Made
+    at: float
+
+
+class Writing:
+    """The acknowledgements of one stream: seconds from the instant at which each was due, and errors."""
+
+    def __init__(self) -> None:
+        self.waits_s: list[float] = []
+        self.errors: list[str] = []
+        self._waiting: list[asyncio.Future[Acknowledged]] = []
+
+    async def next(self) -> Acknowledged:
+        """The product that is acknowledged next."""
+        future: asyncio.Future[Acknowledged] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        return await future
+
+    def note(self, acknowledged: Acknowledged, due: float) -> None:
+        """Adds an acknowledgement of a product that was due at `due`."""
+        self.waits_s.append(acknowledged.at - due)
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(acknowledged)
+
+
+@dataclass(slots=True)
+class Churn:
+    """Makes products. No number is used twice, so that each product has a title of its own."""
+
+    seeds: Seeds
+    embedder: str
+    products: int
+    _ready: Iterator[int] = field(default_factory=count)
+    _pictured: Iterator[int] = field(default_factory=count)
+
+    def ready(self) -> Made:
+        """A product of the catalog again, with another vector that is already embedded."""
+        number = next(self._ready)
+        place = number % self.products
+        vector = self.seeds.copy(place, number + 1)
+        image = ProductImage(Embedding(self.embedder, vector.tolist()), link=f"{number}.jpg")
+        return Made(number, place, CatalogProduct(name_of(place), [image], title=title_of(number)))
+
+    def pictured(self) -> Made:
+        """A product of a second set, as large as the set of images, with an image to embed."""
+        number = next(self._pictured)
+        image = ProductImage(self.seeds.of(number).image, link=f"{number}.jpg")
+        name = f"pictured-{number % len(self.seeds.all)}"
+        return Made(number, number, CatalogProduct(name, [image], title=title_of(number)))
+
+
+def title_of(number: int) -> str:
+    """The title of the product that was written as number `number`."""
+    return f"written {number}"
+
+
+def number_of(title: str) -> int:
+    """The number of a written product; -1 for one that was built."""
+    word, _, number = title.partition(" ")
+    return int(number) if word == "written" else -1
+
+
+async def write(
+    client: AsyncCatalogClient, make: Callable[[], Made], rate: float, seconds: float, writing: Writing
+) -> None:
+    """Writes products, `rate` a second, for `seconds`."""
+    sent: list[tuple[float, Made]] = []
+    began = time.monotonic()
+
+    async def due() -> AsyncIterator[CatalogProduct]:
+        for place in range(round(rate * seconds)):
+            at = began + place / rate
+            if (left_s := at - time.monotonic()) > 0:
+                await asyncio.sleep(left_s)
+            sent.append((at, make()))
+            yield sent[-1][1].product
+
+    async for status in client.upsert(NAME, due()):
+        at, made = sent[status.index]
+        if status.error is None:
+            writing.note(Acknowledged(made, time.monotonic()), at)
+        else:
+            writing.errors.append(str(status.error))
