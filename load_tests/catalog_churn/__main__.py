@@ -60,11 +60,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def compare(shop: Shop, requests: list[bytes], load: Load, turns: int) -> dict[str, Any]:
+def compare(shop: Shop, requests: list[bytes], load: Load, turns: int, warm_up_s: float = WARM_UP_S) -> dict[str, Any]:
     """Plays the turns and prints what they showed; `kept` says whether all bounds hold."""
     churn = Churn(shop.seeds, asyncio.run(embedder_of(shop)), shop.products)
     with Generator(shop.target, requests, deadline_s=DEADLINE_S) as generator:
-        generator.closed_loop(callers=2, seconds=WARM_UP_S, requests=len(requests))
+        generator.closed_loop(callers=2, seconds=warm_up_s, requests=len(requests))
         idle: list[Turn] = []
         busy: list[Turn] = []
         before = read_cpu(shop.pid, generator.pid)

@@ -6,7 +6,7 @@ pause of the server shows in every product that it held up.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -92,23 +92,41 @@ def number_of(title: str) -> int:
 
 
 async def write(
-    client: AsyncCatalogClient, make: Callable[[], Made], rate: float, seconds: float, writing: Writing
+    client: AsyncCatalogClient, make: Callable[[], Made], ids: int, rate: float, seconds: float, writing: Writing
 ) -> None:
-    """Writes products, `rate` a second, for `seconds`."""
-    sent: list[tuple[float, Made]] = []
-    began = time.monotonic()
+    """Writes products, `rate` a second, for `seconds`.
+
+    A stream takes an id once, so that there is a new stream after as many products as `make` has ids; the last one is
+    not waited for.
+    """
+    began, total = time.monotonic(), round(rate * seconds)
+    async with asyncio.TaskGroup() as streams:
+        for first in range(0, total, ids):
+            dues = [began + place / rate for place in range(first, min(first + ids, total))]
+            streams.create_task(write_stream(client, make, dues, writing))
+
+
+async def write_stream(
+    client: AsyncCatalogClient, make: Callable[[], Made], dues: Sequence[float], writing: Writing
+) -> None:
+    """Writes a product at each of `dues`, instants of the monotonic clock, in one stream that begins at the first."""
+    sent: list[Made] = []
+    await until(dues[0])
 
     async def due() -> AsyncIterator[CatalogProduct]:
-        for place in range(round(rate * seconds)):
-            at = began + place / rate
-            if (left_s := at - time.monotonic()) > 0:
-                await asyncio.sleep(left_s)
-            sent.append((at, make()))
-            yield sent[-1][1].product
+        for at in dues:
+            await until(at)
+            sent.append(make())
+            yield sent[-1].product
 
     async for status in client.upsert(NAME, due()):
-        at, made = sent[status.index]
         if status.error is None:
-            writing.note(Acknowledged(made, time.monotonic()), at)
+            writing.note(Acknowledged(sent[status.index], time.monotonic()), dues[status.index])
         else:
             writing.errors.append(str(status.error))
+
+
+async def until(at: float) -> None:
+    """Waits until an instant of the monotonic clock."""
+    if (left_s := at - time.monotonic()) > 0:
+        await asyncio.sleep(left_s)
