@@ -143,8 +143,8 @@ def photos() -> list[bytes]:
     shades = np.random.default_rng(0).integers(0, 256, (192, 192, 3), np.uint8)
     drawn = Image.fromarray(shades)
     largest_frame = padded(encode(drawn.resize((3072, 3072), Image.Resampling.BICUBIC), "JPEG"))
-    ordinary = padded(encode(drawn.resize((4000, 4000), Image.Resampling.BICUBIC), "JPEG"))
-    large = padded(encode(Image.new("RGB", (8000, 8000), (120, 90, 60)), "PNG"))
+    ordinary = padded(encode(drawn.resize((5000, 5000), Image.Resampling.BICUBIC), "JPEG"))
+    large = padded(encode(Image.new("RGB", (6400, 4000), (120, 90, 60)), "PNG"))
     return [largest_frame] * (PLACES - 2 * DEMANDING) + [ordinary] * DEMANDING + [large] * DEMANDING
 
 

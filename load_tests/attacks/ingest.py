@@ -38,7 +38,7 @@ BOMB_MB = 1200
 """Memory that the gzip bomb would take: more than a build may."""
 HEAD = "id,title,image_link\n"
 GOOD = HEAD + "good,Good,good.jpg\n"
-BUILT = re.compile(r"(\d+) products, \d+ images, (\d+) rows skipped")
+BUILT = re.compile(r"(\d+) products?, \d+ images?, (\d+) rows? skipped")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Rule: each is made by code, and only when it is asked for, because some take sec
 import struct
 from collections.abc import Callable
 
+import numpy as np
 from PIL import Image
 
 from tests.support.pictures import bmp_of_runs, encode, noise, png_of, tiff_with_tags, with_scans
@@ -29,20 +30,30 @@ def empty_scans(scans: int) -> bytes:
     return plain[:frame] + struct.pack(">HH", 8000, 8000) + plain[frame + 4 :]
 
 
+def webp_of_noise(mode: str, width: int, height: int) -> bytes:
+    """Noise of the lowest quality, which takes most time a byte."""
+    tile = np.random.default_rng(0).integers(0, 256, (1000, 1000, len(mode)), np.uint8)
+    pixels = np.tile(tile, (height // 1000 + 1, width // 1000 + 1, 1))[:height, :width]
+    return encode(Image.fromarray(np.ascontiguousarray(pixels)), "WEBP", quality=1, method=0)
+
+
 HOSTILE: dict[str, Callable[[], bytes]] = {
     "bmp in runs, wide": lambda: bmp_of_runs(63_000_000, 1, 1),
     "bmp in runs, square": lambda: bmp_of_runs(8000, 8000, 8000),
-    "png of one bit and transparency": lambda: png_of(6000, 4000, 1, 3, (b"PLTE", bytes(6)), (b"tRNS", b"\0")),
-    "png of colour": lambda: png_of(8000, 4000, 8, 2),
-    "png of 16 bits and alpha": lambda: png_of(4000, 3000, 16, 6),
+    "png of one bit and transparency": lambda: png_of(5000, 3800, 1, 3, (b"PLTE", bytes(6)), (b"tRNS", b"\0")),
+    "png of colour": lambda: png_of(6400, 4000, 8, 2),
+    "png of 16 bits and alpha": lambda: png_of(3200, 3000, 16, 6),
     "png beyond its limit": lambda: png_of(8000, 8000, 1, 3, (b"PLTE", bytes(6)), (b"tRNS", b"\0")),
     "webp of one colour": lambda: encode(Image.new("RGBA", (8000, 8000), (1, 2, 3, 4)), "WEBP", lossless=True),
-    "webp of one opaque colour": lambda: encode(Image.new("RGB", (6500, 6500), (1, 2, 3)), "WEBP", lossless=True),
+    "webp of one opaque colour": lambda: encode(Image.new("RGB", (3600, 3800), (1, 2, 3)), "WEBP", lossless=True),
+    "webp of transparent noise": lambda: webp_of_noise("RGBA", 3600, 3800),
+    "webp of noise": lambda: webp_of_noise("RGB", 4300, 4400),
+    "webp beyond its limit": lambda: encode(Image.new("RGB", (8000, 8000)), "WEBP"),
     "jpeg of 380,000 segments": lambda: exif_segments(380_000),
     "jpeg of 1,700,000 segments": lambda: exif_segments(1_700_000),
     "jpeg of 80 empty scans": lambda: empty_scans(80),
     "jpeg of few empty scans": lambda: empty_scans(5),
-    "jpeg of CMYK": lambda: encode(Image.new("CMYK", (4400, 3300), (1, 2, 3, 4))),
+    "jpeg of CMYK": lambda: encode(Image.new("CMYK", (4400, 3300), (99, 140, 180, 20))),
     "gif of 64 megapixels": lambda: claimed(
         encode(Image.new("P", (8, 8)), "GIF"), b"\x08\0\x08\0", struct.pack("<HH", 8000, 8000)
     ),

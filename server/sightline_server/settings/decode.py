@@ -21,9 +21,9 @@ class DecodeSettings(Part):
     """Formats that callers may send, of `jpeg`, `png`, `webp`, `gif`, `bmp`, `tiff`, `avif`, `heic`. Catalog images may
     have these and the first six. `heic` needs the extra `sightline[heif]`."""
     processes: Positive = 2
-    """Maximum number of decode processes, for large photos (a JPEG above 25 megapixels) and those that only Pillow
-    decodes: TIFF, AVIF, HEIC, plain BMP, JPEG in CMYK and truncated JPEG. They start with the first such photo and end
-    after 5 s without one."""
+    """Maximum number of decode processes, for large photos (a JPEG above 25 megapixels, a WebP above 7) and those that
+    only Pillow decodes: TIFF, AVIF, HEIC, plain BMP, JPEG in CMYK and truncated JPEG. They start with the first such
+    photo and end after 5 s without one."""
     process_memory_bytes: Annotated[int, Field(ge=512 * 1024 * 1024)] = 2 * 1024**3
     """Address space of a decode process, including 300 MB for its code; a photo that needs more is refused."""
     process_timeout_s: Annotated[int, Field(gt=0, le=600)] = 10

@@ -27,8 +27,13 @@ OPENCV_COMPONENTS = (1, 3)
 CMYK_BYTES = 26
 """Pillow needs 18 (CMYK, RGB, the array, its buffers), and the pixels cross two processes; the rest counts for time, so
 that no photo takes a second of CPU."""
-PNG_TIME = 2
-"""A pixel of a PNG takes twice the time of one of a JPEG, while 20 MiB hold few pixels of a photo in PNG."""
+PNG_TIME = 2.5
+"""Times its memory that a PNG counts: its pixels take longer than those of a JPEG, and 20 MiB hold few of a photo."""
+WEBP_BYTES, SLOW_WEBP_BYTES = 20, 28
+"""A pixel of a WebP counts for so many bytes, which it does not take, because of its time: noise takes 32 ns, with
+transparency or without loss 50 ns, and few bytes can hold many such pixels."""
+GIF_BYTES = 20
+"""A pixel of a GIF takes 9 bytes and 34 ns."""
 PILLOW_BYTES = 20
 """A TIFF of floats takes so many bytes a pixel; the others take less."""
 PLAIN_PILLOW_BYTES = 12
@@ -110,18 +115,17 @@ def of_png(photo: bytes, max_edge: int) -> Source:
         memory = COPIES * RGB * samples
         pixels = partial(opencv.colour, header.first_image)
     # It counts for time, not for memory; so do the seven passes over interlaced pixels.
-    memory *= PNG_TIME
-    if header.interlaced:
-        memory = memory * 3 // 2
+    weight = memory * PNG_TIME * (1.5 if header.interlaced else 1.0)
     area = header.width * header.height
-    return Source(header.width, header.height, memory * area, pixels, header.orientation, profile=header.profile)
+    return Source(header.width, header.height, int(weight * area), pixels, header.orientation, profile=header.profile)
 
 
 def of_webp(photo: bytes, max_edge: int) -> Source:
     """A WebP; of an animation the first frame."""
     header = webp.read(photo)
     decode = opencv.on_white if header.has_alpha else opencv.colour
-    memory = (COPIES * (RGBA if header.has_alpha else RGB) + header.lossless) * header.width * header.height
+    weight = SLOW_WEBP_BYTES if header.has_alpha or header.lossless else WEBP_BYTES
+    memory = weight * header.width * header.height
     pixels = partial(decode, header.first_image)
     return Source(header.width, header.height, memory, pixels, header.orientation, profile=header.profile)
 
@@ -132,7 +136,7 @@ def of_gif(photo: bytes, max_edge: int) -> Source:
         raise corrupt("gif")
     width, height = struct.unpack_from("<HH", photo, 6)
     # Decoders want the last byte, and not everything that writes a GIF writes it.
-    return Source(width, height, 9 * width * height, partial(opencv.on_white, photo + b";"))
+    return Source(width, height, GIF_BYTES * width * height, partial(opencv.on_white, photo + b";"))
 
 
 def of_bmp(photo: bytes, max_edge: int) -> Source:

@@ -31,7 +31,7 @@ from sightline_server.stages.processes.process import (
     start,
     until_ready,
 )
-from sightline_server.stages.refusals import corrupt, too_expensive, too_slow
+from sightline_server.stages.refusals import corrupt, too_expensive, too_much_memory, too_slow
 from sightline_server.stages.uncancelled import ended
 
 log = logging.getLogger(__name__)
@@ -91,6 +91,9 @@ class DecodeProcesses:
                 raise too_slow(self._limits.timeout_s) from None
             except (EndedError, NonsenseError) as error:
                 raise await self._crashed(process, photo_format) from error
+            except OSError as error:  # there is no memory for the photo's file or its mapping
+                await self._kill(process, "cancelled")
+                raise too_much_memory() from error
             except BaseException:
                 await self._kill(process, "cancelled")
                 raise
