@@ -172,13 +172,6 @@ async def test_a_message_over_the_limit_ends_the_call_and_nothing_else(shop: Pat
         assert (await served.stub.GetCatalog(GET)).catalog.product_count == 5
 
 
-async def test_methods_that_are_not_built_are_unimplemented(shop: Path) -> None:
-    async with catalog_serving(shop) as served:
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await served.stub.CreateCatalog(pb.CreateCatalogRequest(catalog_id="new"))
-        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-
-
 @pytest.mark.parametrize(
     ("server", "message"),
     [

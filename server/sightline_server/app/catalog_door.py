@@ -85,8 +85,9 @@ class CatalogDoor:
         )
         self.writers = CatalogWriters()
         self.transfers = ServedTransfers(settings)
+        self.service = CatalogService(self._edge, self.writers)
         offered: list[Service] = [
-            CatalogService(self._edge, self.writers),
+            self.service,
             CatalogTransferService(self._edge, self.writers, self.transfers),
             OperationsService(self._edge, self.writers, self.transfers.jobs),
         ]

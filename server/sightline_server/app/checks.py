@@ -4,6 +4,7 @@ from pathlib import Path
 
 from sightline_server.app.catalog_listener import check_catalog_server
 from sightline_server.app.catalogs import check_folders
+from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import Settings
 from sightline_server.stages.formats import check_decoders
 
@@ -12,10 +13,17 @@ def check_settings(settings: Settings) -> dict[str, Path]:
     """The folder of each catalog by its name, when a server could start with `settings`.
 
     Raises `SightlineError` of kind CONFIGURATION when no catalog is given, a folder is not a catalog, the package
-    of an image format is not installed, or CatalogService may not listen on its address.
+    of an image format is not installed, CatalogService may not listen on its address, or there is a folder for
+    catalogs that it creates and it is off.
     """
     if settings.server.catalog_listen is not None:
         check_catalog_server(settings.server)
+    elif settings.server.catalogs_folder is not None:
+        message = (
+            f"server.catalogs_folder {settings.server.catalogs_folder} needs server.catalog_listen; set that too, or "
+            "serve the catalogs in the folder by naming each with --catalog"
+        )
+        raise SightlineError(ErrorKind.CONFIGURATION, message)
     folders = check_folders(settings)
     check_decoders(settings.decode.formats)
     return folders

@@ -73,6 +73,8 @@ class Door:
         when the TLS files cannot be used.
         """
         self._engine: Engine | None = None
+        self.names = settings.catalog_names
+        """The catalogs that callers may name, shared with other listeners of the server."""
         self.admission = Admission(
             limit=AdaptiveLimit(
                 target_s=settings.limits.target_first_result_s, floor=2, ceiling=settings.limits.max_concurrent_calls
@@ -87,7 +89,7 @@ class Door:
         self._calls = Calls(limits=settings.limits, metrics=metrics, clock=clock, tracing=tracing)
         self.edge = Edge(
             calls=self._calls,
-            access=access(settings.catalog_names),
+            access=access(self.names),
             open_calls=OpenCalls(
                 most=settings.limits.max_open_calls,
                 most_of_one=settings.limits.max_connection_calls,
@@ -103,7 +105,7 @@ class Door:
         self.service = LensService(
             edge=self.edge,
             limits=settings.limits,
-            catalogs=settings.catalog_names,
+            catalogs=self.names,
             one_per_group=settings.ranking.one_per_group,
             on_too_large=metrics.objects.labels(FailureReason.TOO_LARGE.value).inc,
         )

@@ -123,7 +123,7 @@ def build_catalog_door(front: Front) -> CatalogDoor:
     """
     settings, certificates = front.settings, front.door.certificates
     tls = certificates.used if certificates else None
-    return CatalogDoor(settings, front.metrics, front.tracing, open_access(settings.catalog_names), tls=tls)
+    return CatalogDoor(settings, front.metrics, front.tracing, open_access(front.door.names), tls=tls)
 
 
 def build_served_images(stack: AsyncExitStack, front: Front, core: Core) -> ServedImages:

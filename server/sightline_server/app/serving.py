@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from sightline_server.app.background import keep_certificates
+from sightline_server.app.catalog_changes import open_catalogs_folder
 from sightline_server.app.catalog_door import CatalogDoor
 from sightline_server.app.catalogs import publish_folders
 from sightline_server.app.checks import check_settings
@@ -28,7 +29,8 @@ from sightline_server.app.parts import (
 from sightline_server.app.reload import CatalogReloader, RegistryShelf, Reloading
 from sightline_server.app.running import Running
 from sightline_server.app.warm_up import warm_up
-from sightline_server.app.written import WrittenCatalogs, listen_for_writes
+from sightline_server.app.writing import listen_for_writes
+from sightline_server.app.written import WrittenCatalogs
 from sightline_server.domain.models import DETECTOR, EMBEDDER
 from sightline_server.rpc import server as rpc_server
 from sightline_server.settings import Settings
@@ -53,6 +55,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         # Before the engine: what is wrong with the settings is reported at once.
         folders = check_settings(settings)
         catalog_door = await start_catalog_door(stack, front)
+        made = open_catalogs_folder(stack, settings.server.catalogs_folder, door.names, folders)
         await start_refusing(stack, front)
         events = EngineMetrics(metrics)
         engine = await stack.enter_async_context(engine_session(settings, events))
@@ -67,7 +70,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         await admit_calls(front, core)
         stack.push_async_callback(door.close, settings.server.grace_s)
         if catalog_door and written:
-            await listen_for_writes(stack, front, core, catalog_door, written)
+            await listen_for_writes(stack, front, core, catalog_door, written, made)
         reloading = build_reloading(stack, front, core, folders)
         yield Running(str(address), metrics_address, reloading.on_hangup, reloading.reload_catalogs)
 

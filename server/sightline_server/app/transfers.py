@@ -54,7 +54,8 @@ class ServedTransfers:
         self.jobs = Jobs(max_running=part.max_running)
         self._files = TransferFolders(part.import_folder, part.export_folder, part.web)
         self._settings = settings
-        self._folders: Mapping[str, Path] = settings.catalog_folders
+        self.folders: Mapping[str, Path] = settings.catalog_folders
+        """The folder of each catalog by its name; replaced where catalogs are created and deleted."""
         self._network = network or CheckedNetwork(HostCheck())
         self._embedding: tuple[EmbedderSpec, Embed] | None = None
 
@@ -82,7 +83,7 @@ class ServedTransfers:
                 return await import_embedded(feed, options, writer, progress)
             assert self._embedding is not None, "opened before the writers are published"
             embedder, embed = self._embedding
-            build = build_options(self._settings, feed, options, self._folders[writer.name])
+            build = build_options(self._settings, feed, options, self.folders[writer.name])
             return await import_feed(build, embedder, embed, writer, progress)
 
     def start_export(self, catalog: str, wanted: ExportRequest) -> Job:
@@ -92,7 +93,7 @@ class ServedTransfers:
             message = "uri: the file exists; choose another name, or set `replace`"
             raise SightlineError(ErrorKind.INVALID_REQUEST, message, field="uri")
         options = ExportOptions(str(target), wanted.format, embeddings=wanted.embeddings, replace=wanted.replace)
-        folder = self._folders[catalog]
+        folder = self.folders[catalog]
 
         async def work(tracker: Tracker) -> JobResult:
             with public_errors({str(target): wanted.uri, str(folder): catalog}):

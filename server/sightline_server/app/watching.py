@@ -1,7 +1,7 @@
 """The watch over the catalogs that this process writes: figures at an interval, and the freshness check."""
 
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,23 +16,27 @@ from sightline_server.search.freshness import FreshnessProber
 from sightline_server.telemetry.living import LivingMetrics
 
 
-async def keep_watching(
-    stack: AsyncExitStack,
-    registry: Registry,
-    queries: QueriesBatcher,
-    observer: LivingMetrics,
-    catalogs: Mapping[str, tuple[Path, OpenLiving]],
-) -> FreshnessProber:
-    """Reports the figures of `catalogs`, by name, until `stack` ends; returns what checks their writes until then.
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """The watch over the catalogs: `reporter` reports their figures, and `prober` checks their writes."""
 
-    To be called before anything is written. Raises `OSError` for a folder that cannot be read.
-    """
+    reporter: FiguresReporter
+    prober: FreshnessProber
+
+    async def add(self, stack: AsyncExitStack, name: str, path: Path, opened: OpenLiving) -> None:
+        """Reports the figures of a catalog until `stack` ends. To be called before anything is written.
+
+        Raises `OSError` for a folder that cannot be read.
+        """
+        await self.reporter.add(name, partial(read_figures, path, opened))
+        stack.callback(self.reporter.remove, name)
+
+
+def keep_watching(stack: AsyncExitStack, registry: Registry, queries: QueriesBatcher, observer: LivingMetrics) -> Watch:
+    """The watch over catalogs in `registry`, until `stack` ends."""
     reporter = FiguresReporter(observer)
-    for name, (path, opened) in catalogs.items():
-        await reporter.add(name, partial(read_figures, path, opened))
-        stack.callback(reporter.remove, name)
     keep_running(stack, reporter.keep_reporting(), "figures")
-    return keep_checking_freshness(stack, registry, queries, observer)
+    return Watch(reporter, keep_checking_freshness(stack, registry, queries, observer))
 
 
 def read_figures(path: Path, opened: OpenLiving) -> LivingFigures:

@@ -1,77 +1,117 @@
 """The catalogs of a server that writes them: opened by this process, and searched while they are written.
 
-    folders -> open_living (lock, log, live index) -> a GroupWriter each, watched -> CatalogDoor
-Rule: what writes ends before what is written is closed: the listener first, then the writers, then the catalogs.
+    folder -> open_living (lock, log, live index) -> a GroupWriter, watched
+Rule: what writes ends before what is written is closed. Each catalog has its own end, because it may be deleted.
 """
 
 import getpass
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
-from sightline_server.app.catalog_door import CatalogDoor
 from sightline_server.app.catalogs import naming
 from sightline_server.app.clock import clock
 from sightline_server.app.living import OpenLiving, open_living
-from sightline_server.app.parts import Core, Front, build_served_images
-from sightline_server.app.transfers import batched_embed
-from sightline_server.app.watching import keep_watching
-from sightline_server.domain.models import EMBEDDER, EmbedderSpec
+from sightline_server.app.watching import Watch
+from sightline_server.domain.models import EmbedderSpec
 from sightline_server.index.catalog_writer import GroupWriter
 from sightline_server.index.choice.choosing import DEFAULT_POLICY, IndexPolicy
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.opening import build_snapshot, log_library
 from sightline_server.index.registry import Registry
+from sightline_server.ports import CatalogWriter
 from sightline_server.search.sampled_writer import SampledWriter
 from sightline_server.telemetry.living import LivingMetrics
 from sightline_server.telemetry.metrics import Metrics
 
+log = logging.getLogger(__name__)
+
 
 class WrittenCatalogs:
-    """The catalogs in `folders`, opened by this process as their only writer; they close with `stack`."""
+    """The catalogs in `folders`, opened by this process as their only writer; they close with `stack`.
+
+    `folders` and `opened` change when a catalog is created or deleted.
+    """
 
     def __init__(
-        self, stack: AsyncExitStack, folders: Mapping[str, Path], metrics: Metrics, policy: IndexPolicy = DEFAULT_POLICY
+        self, stack: AsyncExitStack, folders: dict[str, Path], metrics: Metrics, policy: IndexPolicy = DEFAULT_POLICY
     ) -> None:
         self._stack = stack
         self._policy = policy
         self.folders = folders
         self.observer = LivingMetrics(metrics.living)
         self.opened: dict[str, OpenLiving] = {}
+        self._writers: dict[str, GroupWriter] = {}
+        self._ends: dict[str, AsyncExitStack] = {}
+        """The end of each catalog: of its writer, its figures and its files."""
 
     async def publish(self, registry: Registry, device: DeviceThread, embedder: EmbedderSpec) -> None:
         """Opens each catalog and publishes it. Raises `SightlineError` as `open_living`."""
         log_library()
+        self._registry, self._device, self.embedder = registry, device, embedder
+        self._stack.push_async_callback(self.close)
         for name, path in self.folders.items():
             with naming(name, self.folders):
-                opening = open_living(
-                    *(path, name, embedder, device, registry),
-                    actor=server_user(),
-                    observer=self.observer,
-                    build=partial(build_snapshot, policy=self._policy),
-                )
-                self.opened[name] = await self._stack.enter_async_context(opening)
+                await self._open(name, path)
 
+    def watch(self, watch: Watch) -> None:
+        """Reports the figures and the writes of catalogs to `watch` from now on."""
+        self._watch = watch
 
-async def listen_for_writes(
-    stack: AsyncExitStack, front: Front, core: Core, door: CatalogDoor, written: WrittenCatalogs
-) -> None:
-    """Lets calls of CatalogService in; writers and threads end with `stack`, after the calls."""
-    images = build_served_images(stack, front, core)
-    writers: dict[str, SampledWriter] = {}
-    catalogs = {name: (written.folders[name], opened) for name, opened in written.opened.items()}
-    prober = await keep_watching(stack, core.registry, core.batchers.queries, written.observer, catalogs)
-    for name, opened in written.opened.items():
-        writer = GroupWriter(name, opened.catalog, clock=clock, observer=written.observer)
+    async def write(self, name: str) -> CatalogWriter:
+        """The writer of an opened catalog, which begins to write. Raises `OSError` for a folder that cannot be read."""
+        opened, ends = self.opened[name], self._ends[name]
+        await self._watch.add(ends, name, self.folders[name], opened)
+        writer = GroupWriter(name, opened.catalog, clock=clock, observer=self.observer)
         writer.start()
-        stack.push_async_callback(writer.close)
-        writers[name] = SampledWriter(writer, prober)
-    door.transfers.open(core.engine.spec(EMBEDDER), batched_embed(core.batchers.crops))
-    door.writers.publish(writers, images)
-    await door.open()
-    stack.push_async_callback(door.close, front.settings.server.grace_s)
+        ends.push_async_callback(writer.close)
+        self._writers[name] = writer
+        return SampledWriter(writer, self._watch.prober)
+
+    async def start(self, name: str, path: Path) -> CatalogWriter:
+        """Opens and publishes a new catalog, and begins to write it. Raises `SightlineError`, and changes nothing."""
+        try:
+            await self._open(name, path)
+            self.folders[name] = path
+            return await self.write(name)
+        except BaseException:
+            await self.end(name)
+            raise
+
+    async def retire(self, name: str, remove: Callable[[int], None]) -> None:
+        """Ends the writing of a catalog that is deleted. See `GroupWriter.retire`."""
+        await self._writers[name].retire(remove)
+
+    async def end(self, name: str) -> None:
+        """Closes a catalog and serves it no longer; it is freed with its last lease."""
+        self.folders.pop(name, None)
+        self._writers.pop(name, None)
+        try:
+            await self._ends.pop(name, AsyncExitStack()).aclose()
+        except Exception:  # its folder may be gone: what is left is memory and metrics
+            log.exception("catalog %s could not be closed", name)
+        self._registry.withdraw(name)
+        self.opened.pop(name, None)
+
+    async def close(self) -> None:
+        """Ends the writers and closes the catalogs. The registry serves their last content until it is closed."""
+        while self._ends:
+            _, ends = self._ends.popitem()
+            await ends.aclose()
+
+    async def _open(self, name: str, path: Path) -> None:
+        opening = open_living(
+            *(path, name, self.embedder, self._device, self._registry),
+            actor=server_user(),
+            observer=self.observer,
+            build=partial(build_snapshot, policy=self._policy),
+        )
+        async with AsyncExitStack() as ends:
+            self.opened[name] = await ends.enter_async_context(opening)
+            self._ends[name] = ends.pop_all()
 
 
 def server_user() -> str:

@@ -14,15 +14,19 @@ LOCK = "LOCK"
 
 
 class WriterLock:
-    """The lock of the catalog at `folder`, held from `acquire` to `release`."""
+    """The lock of the catalog at `folder`, held from `acquire` to `release`.
 
-    def __init__(self, folder: Path) -> None:
+    With another `file` than `LOCK`, `folder` is one that holds catalogs.
+    """
+
+    def __init__(self, folder: Path, file: str = LOCK) -> None:
         self._folder = folder
+        self._file = file
         self._descriptor = -1
 
     def acquire(self) -> None:
         """Takes the lock. Raises `SightlineError` when another writer holds it, or when its file cannot be made."""
-        path = self._folder / LOCK
+        path = self._folder / self._file
         while True:
             descriptor = opened(path)
             try:
@@ -30,7 +34,7 @@ class WriterLock:
             except BlockingIOError:
                 holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
                 os.close(descriptor)
-                raise busy(self._folder, holder) from None
+                raise busy(self._folder, holder, "catalog" if self._file == LOCK else "catalogs") from None
             if same_file(descriptor, path):
                 break
             os.close(descriptor)
@@ -54,10 +58,10 @@ def opened(path: Path) -> int:
         raise SightlineError(found.kind, message) from error
 
 
-def busy(folder: Path, holder: str) -> SightlineError:
-    """The error of a catalog that another process writes to."""
+def busy(folder: Path, holder: str, what: str = "catalog") -> SightlineError:
+    """The error of a catalog, or catalogs, that another process writes to."""
     message = (
-        f"another process ({holder or 'unknown'}) writes to the catalog at {folder}; wait until it has ended. "
+        f"another process ({holder or 'unknown'}) writes to the {what} at {folder}; wait until it has ended. "
         "A catalog has one writer"
     )
     return SightlineError(ErrorKind.CONFIGURATION, message)

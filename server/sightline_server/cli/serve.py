@@ -60,6 +60,12 @@ def serve(
         str | None,
         typer.Option(help="HOST:PORT or unix:PATH for CatalogService, which writes the catalogs (default: off)."),
     ] = None,
+    catalogs_folder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder for catalogs that callers of CatalogService create; all in it are served."
+        ),
+    ] = None,
     metrics_listen: Annotated[
         str | None, typer.Option(help="HOST:PORT for /metrics (default: 127.0.0.1:9464).")
     ] = None,
@@ -95,6 +101,7 @@ def serve(
             server={
                 "listen": listen,
                 "catalog_listen": catalog_listen,
+                "catalogs_folder": catalogs_folder,
                 "metrics_listen": metrics_listen,
                 "metrics_insecure": metrics_insecure or None,
                 "tls_cert": tls_cert,

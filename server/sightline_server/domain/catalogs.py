@@ -20,21 +20,34 @@ class Capability(Enum):
     """It fills an answer with item groups."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CatalogNames:
-    """The configured names, in order; `default` is one of them."""
+    """The names of a server's catalogs, in order; `default` is one of them.
+
+    A server has one such object, which its listeners share. Only `add` and `remove` change it, on the event loop; each
+    of them replaces `names`, so that a reader has one consistent tuple.
+    """
 
     names: tuple[str, ...] = (DEFAULT_CATALOG,)
     default: str = DEFAULT_CATALOG
 
     def named(self, wanted: str) -> str:
-        """The name that a request means by `wanted`: the default if that is empty. It may not be configured."""
+        """The name that a request means by `wanted`: the default if that is empty. There may be no such catalog."""
         return wanted or self.default
 
     def check(self, name: str) -> None:
-        """Raises `SightlineError` of kind UNKNOWN_CATALOG for a name that is not configured."""
+        """Raises `SightlineError` of kind UNKNOWN_CATALOG for a name that the server does not have."""
         if name not in self.names:
             raise unknown_catalog()
+
+    def add(self, name: str) -> None:
+        """Adds the name of a catalog that is served from now on."""
+        if name not in self.names:
+            self.names = (*self.names, name)
+
+    def remove(self, name: str) -> None:
+        """Removes a name; not for the default one."""
+        self.names = tuple(each for each in self.names if each != name)
 
 
 def unknown_catalog() -> SightlineError:

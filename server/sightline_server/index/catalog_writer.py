@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from sightline_server.catalog.grouping import Outcome
 from sightline_server.domain.catalog_rows import CatalogRow, ProductUpdate, StoredProduct
+from sightline_server.domain.catalogs import unknown_catalog
 from sightline_server.domain.living import UNOBSERVED, WriteRefusal
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.domain.revisions import Receipt, Revision
@@ -85,7 +86,7 @@ class GroupWriter:
         self._jobs: deque[Job[Any]] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="catalog-writer")
         self._readers = ThreadPoolExecutor(1, thread_name_prefix="catalog-reader")
-        self._closing = self._failed = False
+        self._closing = self._failed = self._retired = False
         self._awake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -96,12 +97,30 @@ class GroupWriter:
     async def close(self) -> None:
         """Refuses calls, writes those that are in the queue, makes a checkpoint, and ends the threads."""
         self._closing = True
-        self._queue.close()
+        if not self._retired:
+            self._queue.close()
         self._awake.set()
         if self._task is not None:
             await self._task
         for executor in (self._thread, self._readers):
             await asyncio.to_thread(executor.shutdown)
+
+    async def retire(self, remove: Callable[[int], None]) -> None:
+        """Ends the writer of a catalog that is removed: no checkpoint is made, and later calls get UNKNOWN_CATALOG.
+
+        `remove` removes it, on the writer's thread, given its number of products. No write comes between that number
+        and the end. A `SightlineError` of it is raised here, and the writer goes on then.
+        """
+        await self._job(lambda: self._removed_by(remove))
+
+    def _removed_by(self, remove: Callable[[int], None]) -> SightlineError | None:
+        """The error of `remove`, which `settle` raises: a refusal is not a checkpoint that failed."""
+        try:
+            remove(CatalogReading(self._living.store).count())
+        except SightlineError as error:
+            return error
+        self._retired = True
+        return None
 
     @property
     def embedder(self) -> EmbedderSpec:
@@ -177,8 +196,7 @@ class GroupWriter:
 
     async def _job(self, work: Callable[[], ValueT]) -> ValueT:
         """The result of `work`, which runs between two groups. It runs to its end when its caller is cancelled."""
-        if self._closing:
-            raise stopping()
+        self._require_open()
         if len(self._jobs) >= JOBS:
             raise SightlineError(ErrorKind.OVERLOADED, "too many revisions are being made", retry_after_s=RETRY_S)
         done: asyncio.Future[ValueT] = asyncio.get_running_loop().create_future()
@@ -187,22 +205,40 @@ class GroupWriter:
         return await done
 
     async def _read(self, work: Callable[[], ValueT]) -> ValueT:
-        if self._closing:
-            raise stopping()
+        self._require_open()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._readers, work)
         except SightlineError as error:
+            if self._retired:
+                raise unknown_catalog() from error
             log.error("catalog %s: a read failed: %s", self.name, error.message)
             raise public(error) from error
 
+    def _require_open(self) -> None:
+        """Raises `SightlineError` once the writer has ended, or will."""
+        if self._retired:
+            raise unknown_catalog()
+        if self._closing:
+            raise stopping()
+
     async def _run(self) -> None:
-        """Writes until the stop, then what is left, and a last checkpoint."""
-        while not self._closing:
+        """Writes until the stop, then what is left, and a last checkpoint; nothing more of a catalog that is gone."""
+        while not self._retired and (self._queue or self._jobs or not self._closing):
             await self._wait()
             await self._step()
-        while self._queue or self._jobs:
-            await self._step()
-        await self._checkpoint("at a stop")
+        if self._retired:
+            self._refuse_rest()
+        else:
+            await self._checkpoint("at a stop")
+
+    def _refuse_rest(self) -> None:
+        """Refuses what waits, and every later call."""
+        self._queue.close(unknown_catalog)
+        while entries := self._queue.take():
+            for entry in entries:
+                settle(entry.done, unknown_catalog())
+        while self._jobs:
+            settle(self._jobs.popleft().done, unknown_catalog())
 
     async def _wait(self) -> None:
         """Waits for a call, a job, the next checkpoint or the stop."""
@@ -220,6 +256,8 @@ class GroupWriter:
         elif self._queue:
             await self._gather()
             await self._write_group()
+        if self._retired:
+            return
         if self._living.store.checkpoint_due and self._checkpoint_at - self._clock() > 0 and not self._failed:
             await self._checkpoint("the log was full")
         elif self._clock() >= self._checkpoint_at:

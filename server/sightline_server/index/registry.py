@@ -42,6 +42,9 @@ class RegistryObserver(Protocol):
     def freed(self, snapshot: Snapshot) -> None:
         """The memory of `snapshot` has been freed."""
 
+    def withdrawn(self, name: str) -> None:
+        """Catalog `name` is not served any more. Its revisions are freed when their last leases end."""
+
 
 @dataclass(eq=False, slots=True)
 class Held:
@@ -112,6 +115,7 @@ class Registry:
         if (held := self._current.pop(name, None)) is not None:
             for observer in self._observers:
                 observer.replaced(held.snapshot)
+                observer.withdrawn(name)
             self._retire(held)
 
     async def close(self) -> None:

@@ -53,7 +53,7 @@ class WriteQueue:
         self._entries: deque[Entry] = deque()
         self._operations = self._size = 0
         self._room: deque[asyncio.Future[None]] = deque()
-        self._closed = False
+        self._closed: Callable[[], SightlineError] | None = None
         self.filled = asyncio.Event()
         """Set while there are entries."""
 
@@ -64,12 +64,12 @@ class WriteQueue:
         """Adds `entry`, after those that wait for room already.
 
         Raises `SightlineError`: OVERLOADED when there is no room until `deadline`, an instant of the loop's clock;
-        STOPPING once the queue is closed.
+        STOPPING once the queue is closed, or the error that it was closed with.
         """
         if self._room or not self._fits(entry):
             await self._wait(entry, deadline)
         if self._closed:
-            raise stopping()
+            raise self._closed()
         self._entries.append(entry)
         self._count(entry, 1)
         self.filled.set()
@@ -99,9 +99,12 @@ class WriteQueue:
         """Returns whether the calls that wait fill a group."""
         return not group.hold(self._operations + 1, self._size)
 
-    def close(self) -> None:
-        """Refuses calls from now on, and those that wait for room; those in the queue can still be taken."""
-        self._closed = True
+    def close(self, error: Callable[[], SightlineError] | None = None) -> None:
+        """Refuses calls from now on, and those that wait for room; those in the queue can still be taken.
+
+        They are refused with what `error` returns, by default an error of kind STOPPING.
+        """
+        self._closed = error or stopping
         for waiter in self._room:
             if not waiter.done():
                 waiter.set_result(None)

@@ -58,6 +58,15 @@ class Jobs:
         """The operation of this id; None where there is none, also where it ended long ago."""
         return self._jobs.get(job_id)
 
+    async def forget(self, catalog: str) -> None:
+        """Cancels what runs on `catalog`, waits until it has ended, and keeps nothing of its operations."""
+        jobs = [job for job in self._jobs.values() if job.catalog == catalog]
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*(job.ended() for job in jobs))
+        for job in jobs:
+            self._jobs.pop(job.id, None)
+
     async def close(self) -> None:
         """Cancels what runs, and waits until it has ended."""
         self._closed = True

@@ -73,12 +73,17 @@ class RecallProber:
     def freed(self, snapshot: Snapshot) -> None:
         """Nothing of it is held here."""
 
+    def withdrawn(self, name: str) -> None:
+        """Measures catalog `name` no longer."""
+        self._next.pop(name, None)
+
     async def keep_measuring(self) -> None:
         """Measures until it is cancelled."""
         while True:
             self._due.clear()
             for name in list(self._next):
-                await self._measure(name)
+                if name in self._next:  # it may have been withdrawn while another one was measured
+                    await self._measure(name)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._every_s):
                     await self._due.wait()

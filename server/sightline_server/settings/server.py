@@ -24,6 +24,9 @@ class ServerSettings(Part):
     """HOST:PORT for CatalogService, which writes catalogs while they are searched, or unix:PATH, such as
     127.0.0.1:50052; port 0 takes a free one. Empty: the service is off. Callers are not identified, so keep the address
     where only the shop's own backend reaches it. Needs `workers` = 1; TLS and `insecure` are those of `listen`."""
+    catalogs_folder: Path | None = None
+    """Folder for catalogs that callers of CatalogService create; it must exist. Every catalog in it is served, by the
+    name of its folder. Unset: no catalog can be created or deleted by a call. Needs `catalog_listen`."""
     metrics_listen: TcpListener = TcpAddress("127.0.0.1", 9464)
     """HOST:PORT for `/metrics`; port 0 takes a free one."""
     metrics_insecure: bool = False

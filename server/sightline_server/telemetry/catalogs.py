@@ -4,6 +4,7 @@ Rule: a catalog's name becomes a label only when one of its revisions is publish
 """
 
 import logging
+from collections import Counter
 from datetime import datetime
 
 from sightline_server.domain.filters import PlanKind
@@ -22,6 +23,9 @@ class CatalogMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._held: Counter[str] = Counter()
+        """Revisions in memory, by catalog."""
+        self._served: set[str] = set()
 
     def published(self, snapshot: Snapshot) -> None:
         """`snapshot` is the current revision of its catalog from now on."""
@@ -30,7 +34,8 @@ class CatalogMetrics:
         metrics.index_recall.labels(name).set(snapshot.self_check_recall)
         metrics.catalog_info.labels(name, snapshot.revision).set(1)
         metrics.catalog_built.labels(name).set(datetime.fromisoformat(snapshot.built_at).timestamp())
-        metrics.catalog_revisions.labels(name).inc()
+        self._served.add(name)
+        self._count_revisions(name, 1)
         # A counter that appears with its first reload hides that one from rate().
         for outcome in RELOADS:
             metrics.catalog_reloads.labels(name, outcome)
@@ -63,4 +68,25 @@ class CatalogMetrics:
 
     def freed(self, snapshot: Snapshot) -> None:
         """The memory of `snapshot` has been freed."""
-        self._metrics.catalog_revisions.labels(snapshot.name).dec()
+        self._count_revisions(snapshot.name, -1)
+
+    def withdrawn(self, name: str) -> None:
+        """Catalog `name` is not served any more: its series end, the number of its revisions with the last of them."""
+        self._served.discard(name)
+        self._count_revisions(name, 0)
+        if is_joined():  # shared files keep every label that was ever written into them
+            return
+        metrics = self._metrics
+        for metric in (
+            *(metrics.catalog_products, metrics.index_recall, metrics.catalog_built, metrics.catalog_reloads),
+            *(metrics.recall_at_10, metrics.recall_sets, metrics.filtered_searches),
+        ):
+            metric.remove_by_labels({"catalog": name})
+
+    def _count_revisions(self, name: str, change: int) -> None:
+        self._held[name] += change
+        self._metrics.catalog_revisions.labels(name).set(self._held[name])
+        if not self._held[name] and name not in self._served:
+            del self._held[name]
+            if not is_joined():
+                self._metrics.catalog_revisions.remove(name)

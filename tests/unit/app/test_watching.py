@@ -75,11 +75,12 @@ async def watched(path: Path) -> AsyncIterator[Watched]:
         clock, batches = time.monotonic, BatcherMetrics(metrics, "queries")
         queries = MicroBatcher(search_all, window, slots=1, clock=clock, observer=batches)
         stack.push_async_callback(queries.close)
-        prober = await keep_watching(stack, registry, queries, observer, {"shop": (path, living)})
+        watch = keep_watching(stack, registry, queries, observer)
+        await watch.add(stack, "shop", path, living)
         writer = GroupWriter("shop", living.catalog, clock=clock, observer=observer)
         writer.start()
         stack.push_async_callback(writer.close)
-        yield Watched(metrics, living, prober, SampledWriter(writer, prober))
+        yield Watched(metrics, living, watch.prober, SampledWriter(writer, watch.prober))
 
 
 @pytest.fixture(autouse=True)

@@ -29,6 +29,9 @@ class Seen:
     def freed(self, snapshot: Snapshot) -> None:
         self.events.append(("freed", snapshot.revision))
 
+    def withdrawn(self, name: str) -> None:
+        self.events.append(("withdrawn", name))
+
 
 if TYPE_CHECKING:
     _observer: RegistryObserver = Seen()

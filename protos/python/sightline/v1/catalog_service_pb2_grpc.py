@@ -166,14 +166,18 @@ class CatalogServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateCatalog(self, request, context):
-        """Makes an empty catalog for the embedder of the server. Not built yet: UNIMPLEMENTED.
+        """Makes an empty catalog for the embedder of the server. It is on the disk when the call returns. A name that is taken
+        is ALREADY_EXISTS; a server without a folder for new catalogs is FAILED_PRECONDITION; a server that has as many
+        catalogs as it may is RESOURCE_EXHAUSTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCatalog(self, request, context):
-        """Removes a catalog with its products and its revisions. Not built yet: UNIMPLEMENTED.
+        """Removes a catalog with its products and its revisions. Searches that run on it end normally, imports and exports
+        are cancelled, and every later call is NOT_FOUND. A catalog that the settings of the server name, such as the
+        default one, is FAILED_PRECONDITION.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -64,9 +64,15 @@ class CatalogServiceStub:
     GetCatalog: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.GetCatalogRequest, _catalog_service_pb2.GetCatalogResponse]
     ListCatalogs: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListCatalogsRequest, _catalog_service_pb2.ListCatalogsResponse]
     CreateCatalog: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.CreateCatalogRequest, _catalog_service_pb2.CreateCatalogResponse]
-    """Makes an empty catalog for the embedder of the server. Not built yet: UNIMPLEMENTED."""
+    """Makes an empty catalog for the embedder of the server. It is on the disk when the call returns. A name that is taken
+    is ALREADY_EXISTS; a server without a folder for new catalogs is FAILED_PRECONDITION; a server that has as many
+    catalogs as it may is RESOURCE_EXHAUSTED.
+    """
     DeleteCatalog: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.DeleteCatalogRequest, _catalog_service_pb2.DeleteCatalogResponse]
-    """Removes a catalog with its products and its revisions. Not built yet: UNIMPLEMENTED."""
+    """Removes a catalog with its products and its revisions. Searches that run on it end normally, imports and exports
+    are cancelled, and every later call is NOT_FOUND. A catalog that the settings of the server name, such as the
+    default one, is FAILED_PRECONDITION.
+    """
     ListRevisions: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListRevisionsRequest, _catalog_service_pb2.ListRevisionsResponse]
     """Lists revisions, the newest first."""
     ActivateRevision: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ActivateRevisionRequest, _catalog_service_pb2.ActivateRevisionResponse]
@@ -110,9 +116,15 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     GetCatalog: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetCatalogRequest, _catalog_service_pb2.GetCatalogResponse]  # type: ignore[assignment]
     ListCatalogs: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListCatalogsRequest, _catalog_service_pb2.ListCatalogsResponse]  # type: ignore[assignment]
     CreateCatalog: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.CreateCatalogRequest, _catalog_service_pb2.CreateCatalogResponse]  # type: ignore[assignment]
-    """Makes an empty catalog for the embedder of the server. Not built yet: UNIMPLEMENTED."""
+    """Makes an empty catalog for the embedder of the server. It is on the disk when the call returns. A name that is taken
+    is ALREADY_EXISTS; a server without a folder for new catalogs is FAILED_PRECONDITION; a server that has as many
+    catalogs as it may is RESOURCE_EXHAUSTED.
+    """
     DeleteCatalog: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.DeleteCatalogRequest, _catalog_service_pb2.DeleteCatalogResponse]  # type: ignore[assignment]
-    """Removes a catalog with its products and its revisions. Not built yet: UNIMPLEMENTED."""
+    """Removes a catalog with its products and its revisions. Searches that run on it end normally, imports and exports
+    are cancelled, and every later call is NOT_FOUND. A catalog that the settings of the server name, such as the
+    default one, is FAILED_PRECONDITION.
+    """
     ListRevisions: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListRevisionsRequest, _catalog_service_pb2.ListRevisionsResponse]  # type: ignore[assignment]
     """Lists revisions, the newest first."""
     ActivateRevision: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ActivateRevisionRequest, _catalog_service_pb2.ActivateRevisionResponse]  # type: ignore[assignment]
@@ -201,7 +213,10 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_service_pb2.CreateCatalogRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_service_pb2.CreateCatalogResponse, _abc.Awaitable[_catalog_service_pb2.CreateCatalogResponse]]:
-        """Makes an empty catalog for the embedder of the server. Not built yet: UNIMPLEMENTED."""
+        """Makes an empty catalog for the embedder of the server. It is on the disk when the call returns. A name that is taken
+        is ALREADY_EXISTS; a server without a folder for new catalogs is FAILED_PRECONDITION; a server that has as many
+        catalogs as it may is RESOURCE_EXHAUSTED.
+        """
 
     @_abc_1.abstractmethod
     def DeleteCatalog(
@@ -209,7 +224,10 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_service_pb2.DeleteCatalogRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_service_pb2.DeleteCatalogResponse, _abc.Awaitable[_catalog_service_pb2.DeleteCatalogResponse]]:
-        """Removes a catalog with its products and its revisions. Not built yet: UNIMPLEMENTED."""
+        """Removes a catalog with its products and its revisions. Searches that run on it end normally, imports and exports
+        are cancelled, and every later call is NOT_FOUND. A catalog that the settings of the server name, such as the
+        default one, is FAILED_PRECONDITION.
+        """
 
     @_abc_1.abstractmethod
     def ListRevisions(

@@ -2,7 +2,7 @@
 
 from sightline.v1 import catalog_service_pb2 as pb
 from sightline_server.domain.request import Lane
-from sightline_server.rpc.catalog.names import catalog_in
+from sightline_server.rpc.catalog.names import NOWHERE, catalog_in
 from sightline_server.rpc.fields import FieldBounds
 from sightline_server.rpc.method import Method, Target
 
@@ -24,9 +24,16 @@ def of_parent(
     return Target(catalog_in(request.parent), Lane.BATCH)
 
 
-def of_name(request: pb.GetProductRequest | pb.GetCatalogRequest | pb.ActivateRevisionRequest) -> Target:
+def of_name(
+    request: pb.GetProductRequest | pb.GetCatalogRequest | pb.DeleteCatalogRequest | pb.ActivateRevisionRequest,
+) -> Target:
     """The catalog that a request with a name asks access to."""
     return Target(catalog_in(request.name), Lane.BATCH)
+
+
+def of_new(request: pb.CreateCatalogRequest) -> Target:
+    """The catalog that a request is to create."""
+    return Target(request.catalog_id or NOWHERE, Lane.BATCH)
 
 
 def of_server(request: pb.ListCatalogsRequest) -> Target:
@@ -62,6 +69,12 @@ LIST_PRODUCTS = Method(
 GET_CATALOG = Method(SERVICE.methods_by_name["GetCatalog"], pb.GetCatalogRequest, pb.GetCatalogResponse, of_name)
 LIST_CATALOGS = Method(
     SERVICE.methods_by_name["ListCatalogs"], pb.ListCatalogsRequest, pb.ListCatalogsResponse, of_server
+)
+CREATE_CATALOG = Method(
+    SERVICE.methods_by_name["CreateCatalog"], pb.CreateCatalogRequest, pb.CreateCatalogResponse, of_new
+)
+DELETE_CATALOG = Method(
+    SERVICE.methods_by_name["DeleteCatalog"], pb.DeleteCatalogRequest, pb.DeleteCatalogResponse, of_name
 )
 LIST_REVISIONS = Method(
     SERVICE.methods_by_name["ListRevisions"], pb.ListRevisionsRequest, pb.ListRevisionsResponse, of_parent

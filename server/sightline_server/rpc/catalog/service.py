@@ -12,9 +12,11 @@ from google.protobuf.message import Message
 from sightline.v1 import catalog_service_pb2 as pb
 from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.domain.request import Lane
+from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import CatalogWriter
 from sightline_server.rpc.call import Call
 from sightline_server.rpc.catalog import methods
+from sightline_server.rpc.catalog.catalog_set import CatalogSet, check_removal, to_new_name, to_planned
 from sightline_server.rpc.catalog.changes import Changes, to_deletions, to_updates
 from sightline_server.rpc.catalog.names import (
     catalog_in,
@@ -70,6 +72,8 @@ class CatalogService:
     def __init__(self, edge: Edge, writers: CatalogWriters) -> None:
         self._edge = edge
         self._writers = writers
+        self.catalogs: CatalogSet | None = None
+        """Set before the admission lets calls in."""
 
     def handlers(self) -> Mapping[str, Handler]:
         """See `Service`."""
@@ -83,6 +87,8 @@ class CatalogService:
             "ListProducts": handler(methods.LIST_PRODUCTS, self._to_page, self._list_products),
             "GetCatalog": handler(methods.GET_CATALOG, self._to_catalog, self._get_catalog),
             "ListCatalogs": handler(methods.LIST_CATALOGS, partial(to_page, "catalogs"), self._list_catalogs),
+            "CreateCatalog": handler(methods.CREATE_CATALOG, self._to_new, self._create_catalog),
+            "DeleteCatalog": handler(methods.DELETE_CATALOG, self._to_removal, self._delete_catalog),
             "ListRevisions": handler(methods.LIST_REVISIONS, self._to_page, self._list_revisions),
             "ActivateRevision": handler(methods.ACTIVATE_REVISION, self._to_activation, self._activate),
         }
@@ -165,9 +171,48 @@ class CatalogService:
         size, after = page
         names = [name for name in self._writers.names if name > after]
         writers = [self._writers.named(name) for name in names[:size]]
-        found = [to_catalog(writer, await writer.count()) for writer in writers]
+        found = [each for writer in writers if (each := await unless_deleted(writer)) is not None]
         token = page_token("catalogs", names[size - 1]) if len(names) > size else ""
         await call.send(pb.ListCatalogsResponse(catalogs=found, next_page_token=token))
+
+    def _to_new(
+        self, request: pb.CreateCatalogRequest, catalog: CatalogPass, call: Call[pb.CreateCatalogResponse]
+    ) -> tuple[str, bool]:
+        return to_new_name(request), request.validate_only
+
+    async def _create_catalog(
+        self, wanted: tuple[str, bool], catalog: CatalogPass, call: Call[pb.CreateCatalogResponse]
+    ) -> None:
+        (name, validate_only), catalogs = wanted, self._changing()
+        if validate_only:
+            catalogs.check_new(name)
+            created = to_planned(name, catalogs.embedder)
+        else:
+            created = to_catalog(await catalogs.create(name), 0)
+        await call.send(pb.CreateCatalogResponse(catalog=created))
+
+    def _to_removal(
+        self, request: pb.DeleteCatalogRequest, catalog: CatalogPass, call: Call[pb.DeleteCatalogResponse]
+    ) -> pb.DeleteCatalogRequest:
+        check_catalog("name", request.name)
+        check_etag("etag", request.etag)
+        self._writers.of(catalog)
+        return request
+
+    async def _delete_catalog(
+        self, request: pb.DeleteCatalogRequest, catalog: CatalogPass, call: Call[pb.DeleteCatalogResponse]
+    ) -> None:
+        writer, catalogs = self._writers.of(catalog), self._changing()
+        if request.validate_only:
+            catalogs.check_removable(catalog.catalog)
+            check_removal(request, writer, await writer.count())
+        else:
+            await catalogs.remove(catalog.catalog, partial(check_removal, request, writer))
+        await call.send(pb.DeleteCatalogResponse())
+
+    def _changing(self) -> CatalogSet:
+        assert self.catalogs is not None, "admission lets no call in before it is set"
+        return self.catalogs
 
     async def _list_revisions(
         self, page: tuple[int, str], catalog: CatalogPass, call: Call[pb.ListRevisionsResponse]
@@ -201,6 +246,16 @@ class CatalogService:
         if not request.validate_only:
             revision = await writer.activate(number, request.note)
         await call.send(pb.ActivateRevisionResponse(revision=to_revision(catalog.catalog, revision)))
+
+
+async def unless_deleted(writer: CatalogWriter) -> pb.Catalog | None:
+    """The catalog of `writer`; None where it has been deleted meanwhile."""
+    try:
+        return to_catalog(writer, await writer.count())
+    except SightlineError as error:
+        if error.kind is ErrorKind.UNKNOWN_CATALOG:
+            return None
+        raise
 
 
 def scope_of(kind: type[Message], catalog: str) -> str:

@@ -19,6 +19,14 @@ class CatalogWriters:
         self._writers = dict(writers)
         self._images = images
 
+    def add(self, name: str, writer: CatalogWriter) -> None:
+        """Offers the writer of a new catalog."""
+        self._writers[name] = writer
+
+    def remove(self, name: str) -> None:
+        """Offers the writer of a catalog no longer; calls that have it keep it."""
+        self._writers.pop(name, None)
+
     @property
     def images(self) -> ImageEmbedder:
         """The embedder of images; admission lets no call in before it is there."""

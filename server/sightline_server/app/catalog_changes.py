@@ -1,0 +1,190 @@
+"""Catalogs that callers create and remove while the server serves.
+
+    create: folder on the disk -> opened and watched -> its name is known
+    remove: the writer refuses writes -> the folder is set aside -> its name is unknown -> closed -> files deleted
+Rule: one change at a time, each to its end. Before the step on the disk nothing has changed, and after it nothing can
+bring the catalog back or keep it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sightline_server.app.written import WrittenCatalogs, server_user
+from sightline_server.domain.catalogs import CatalogNames, unknown_catalog
+from sightline_server.domain.models import EmbedderSpec
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.catalogs_folder import CatalogsFolder, can_be_made
+from sightline_server.jobs.jobs import Jobs
+from sightline_server.ports import CatalogWriter
+from sightline_server.rpc.catalog.writers import CatalogWriters
+
+log = logging.getLogger(__name__)
+
+MOST_CATALOGS = 100
+"""Catalogs of a server: each has its own threads, files and series of metrics."""
+RETRY_S = 60.0
+
+T = TypeVar("T")
+
+
+class ChangingCatalogs:
+    """`rpc.catalog.catalog_set.CatalogSet` over the catalogs in `written`; those of `configured` stay.
+
+    New ones are created in `folder`; without it none can be.
+    """
+
+    def __init__(
+        self,
+        written: WrittenCatalogs,
+        folder: CatalogsFolder | None,
+        configured: Mapping[str, Path],
+        names: CatalogNames,
+        writers: CatalogWriters,
+        jobs: Jobs,
+    ) -> None:
+        self._written = written
+        self._folder = folder
+        self._configured = frozenset(configured)
+        self._names = names
+        self._writers = writers
+        self._jobs = jobs
+        self._turn = asyncio.Lock()
+        self._running: set[asyncio.Task[Any]] = set()
+
+    @property
+    def embedder(self) -> EmbedderSpec:
+        """See `CatalogSet`."""
+        return self._written.embedder
+
+    def check_new(self, name: str) -> None:
+        """See `CatalogSet`."""
+        self._folder_for(name)
+
+    async def create(self, name: str) -> CatalogWriter:
+        """See `CatalogSet`."""
+        return await self._to_its_end(self._create(name))
+
+    def check_removable(self, name: str) -> None:
+        """See `CatalogSet`."""
+        if self._folder is None or name in self._configured:
+            message = (
+                "name: this catalog is named in the settings of the server, so it cannot be deleted by a call; remove "
+                "it from the settings (catalog.path, catalogs.NAME.path or --catalog) and restart the server"
+            )
+            raise SightlineError(ErrorKind.CONFIGURATION, message, field="name")
+
+    async def remove(self, name: str, check: Callable[[int], None]) -> None:
+        """See `CatalogSet`."""
+        await self._to_its_end(self._remove(name, check))
+
+    async def close(self) -> None:
+        """Waits for the changes that run."""
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _to_its_end(self, change: Coroutine[Any, Any, T]) -> T:
+        """The result of `change`, which has its turn and is not cancelled with its caller."""
+
+        async def in_turn() -> T:
+            async with self._turn:
+                return await change
+
+        task = asyncio.create_task(in_turn(), name="catalog-change")
+        self._running.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    def _forget(self, task: "asyncio.Task[Any]") -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # its caller may have left
+
+    def _folder_for(self, name: str) -> CatalogsFolder:
+        """The folder in which `name` can be created. Raises `SightlineError`."""
+        if name in self._names.names:
+            message = "catalog_id: there is a catalog of this name; choose another name, or use that one"
+            raise SightlineError(ErrorKind.CATALOG_EXISTS, message, field="catalog_id")
+        if self._folder is None:
+            message = (
+                "this server has no folder for new catalogs; set server.catalogs_folder (or --catalogs-folder) to a "
+                "folder and restart it"
+            )
+            raise SightlineError(ErrorKind.CONFIGURATION, message)
+        if not can_be_made(name):
+            message = "catalog_id: a name cannot end like the folder of an unfinished build (.partial-NUMBER)"
+            raise SightlineError(ErrorKind.INVALID_REQUEST, message, field="catalog_id")
+        if len(self._names.names) >= MOST_CATALOGS:
+            message = f"the server has {len(self._names.names)} catalogs, and the limit is {MOST_CATALOGS}; delete one"
+            metadata = {"limit": "catalogs"}
+            raise SightlineError(ErrorKind.OVERLOADED, message, retry_after_s=RETRY_S, metadata=metadata)
+        self._folder.require_free(name)
+        return self._folder
+
+    async def _create(self, name: str) -> CatalogWriter:
+        folder = self._folder_for(name)
+        path = await asyncio.to_thread(folder.create, name, self.embedder, actor=server_user())
+        try:
+            writer = await self._written.start(name, path)
+        except BaseException:
+            await asyncio.to_thread(undo, folder, name)
+            raise
+        self._writers.add(name, writer)
+        self._names.add(name)
+        log.info("catalog %s created in %s", name, path)
+        return writer
+
+    async def _remove(self, name: str, check: Callable[[int], None]) -> None:
+        self.check_removable(name)
+        if name not in self._written.folders or self._folder is None:
+            raise unknown_catalog()
+        folder, aside = self._folder, list[Path]()
+
+        def set_aside(products: int) -> None:
+            check(products)
+            # A merge reads the folder; without writes no other one begins.
+            self._written.opened[name].index.join()
+            aside.append(folder.set_aside(name))
+
+        await self._written.retire(name, set_aside)
+        self._names.remove(name)
+        self._writers.remove(name)
+        await self._jobs.forget(name)
+        await self._written.end(name)
+        await asyncio.to_thread(folder.delete, aside[0])
+        log.info("catalog %s deleted", name)
+
+
+def undo(folder: CatalogsFolder, name: str) -> None:
+    """Deletes a new catalog that could not be opened."""
+    try:
+        folder.delete(folder.set_aside(name))
+    except SightlineError as error:
+        log.error("catalog %s could not be opened, and its folder is left: %s", name, error.message)
+
+
+def open_catalogs_folder(
+    stack: AsyncExitStack, root: Path | None, names: CatalogNames, folders: dict[str, Path]
+) -> CatalogsFolder | None:
+    """The folder of catalogs, used by this process until `stack` ends; adds what is in it to `names` and `folders`.
+
+    None where there is none. Raises `SightlineError` of kind CONFIGURATION.
+    """
+    if root is None:
+        return None
+    folder = stack.enter_context(CatalogsFolder(root))
+    configured = {path.resolve() for path in folders.values()}
+    for name, path in folder.catalogs().items():
+        if path.resolve() in configured:
+            continue
+        if name in folders:
+            message = (
+                f"two catalogs have the name {name}: {folders[name]} of the settings, and {path} in "
+                "server.catalogs_folder; rename one of them"
+            )
+            raise SightlineError(ErrorKind.CONFIGURATION, message)
+        folders[name] = path
+        names.add(name)
+    return folder
