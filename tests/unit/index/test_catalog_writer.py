@@ -271,3 +271,28 @@ async def test_a_closed_queue_refuses_those_that_wait() -> None:
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     assert [each.kind for each in outcomes if isinstance(each, SightlineError)] == [ErrorKind.STOPPING] * 3
     assert len(queue.take()) == 1
+
+
+async def test_a_retired_writer_refuses_what_waits_and_loses_nothing_before(writer: GroupWriter) -> None:
+    counts: list[int] = []
+
+    def remove(products: int) -> None:
+        counts.append(products)
+        if len(counts) == 1:
+            raise SightlineError(ErrorKind.CATALOG_NOT_EMPTY, "it has products")
+
+    with pytest.raises(SightlineError, match="it has products"):
+        await writer.retire(remove)
+    assert (await writer.delete(["p0"])).seqs
+    revisions = len(writer.revisions)
+    calls = [writer.delete([f"p{n}"]) for n in range(1, 5)]
+    outcomes = await asyncio.gather(*calls, writer.retire(remove), return_exceptions=True)
+    deleted = sum(isinstance(each, Receipt) for each in outcomes)
+    assert counts == [5, 4 - deleted], "each write came before the last count, or was refused"
+    refused = [each.kind for each in outcomes if isinstance(each, SightlineError)]
+    assert refused == [ErrorKind.UNKNOWN_CATALOG] * (4 - deleted)
+    for call in (writer.delete(["p1"]), writer.count(), writer.checkpoint(), writer.retire(remove)):
+        with pytest.raises(SightlineError) as caught:
+            await call
+        assert caught.value.kind is ErrorKind.UNKNOWN_CATALOG
+    assert len(writer.revisions) == revisions, "nothing is written into a catalog that is gone"

@@ -128,3 +128,19 @@ async def test_closing_frees_also_what_is_still_leased() -> None:
         await registry.close()
         assert first.closed
         assert second.closed
+
+
+async def test_a_withdrawn_catalog_is_unknown_and_serves_its_leases() -> None:
+    seen = Seen()
+    registry = Registry(seen)
+    snapshot = FakeSnapshot(revision="last")
+    registry.publish(snapshot)
+    with registry.lease(pass_to("default")):
+        registry.withdraw("default")
+        with pytest.raises(SightlineError), registry.lease(pass_to("default")):
+            raise AssertionError("it is not served any more")
+        assert not snapshot.closed
+    await until(lambda: seen.events[-1] == ("freed", "last"))
+    assert [name for name, _ in seen.events] == ["published", "replaced", "withdrawn", "freed"]
+    registry.withdraw("default")
+    await registry.close()
