@@ -17,7 +17,9 @@ GOOD = {f"{MERGE}_count": 1.0, f"{MERGE}_sum": 2.0, f"{CHECKPOINT}_count": 1.0, 
 
 def scrape_at(at: float, found_s: float = 0.1, missed: float = 0.0, **samples: float) -> Scrape:
     """A scrape after one check of freshness."""
-    buckets = {(f"{FRESHNESS}_bucket", (("le", le),)): float(found_s <= float(le)) for le in ("0.5", "1.0", "+Inf")}
+    buckets: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {
+        (f"{FRESHNESS}_bucket", (("le", le),)): float(found_s <= float(le)) for le in ("0.5", "1.0", "+Inf")
+    }
     checks = {(f"{FRESHNESS}_count", ()): 1.0, (CHECKS, (("outcome", "missed"),)): missed}
     return Scrape(at, {**{(name, ()): value for name, value in samples.items()}, **buckets, **checks})
 
