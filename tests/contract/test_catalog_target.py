@@ -151,7 +151,7 @@ def test_revisions_are_listed_and_rolled_back(to: tuple[str, ...]) -> None:
         "images      10",
     ]
     missing = sightline("rollback", "9", *to)
-    assert missing.exit_code == 1
+    assert missing.exit_code == 2, missing.stderr
 
 
 def test_an_unknown_catalog_and_a_server_that_is_away_are_one_line(tmp_path: Path) -> None:
@@ -173,6 +173,10 @@ def test_an_unknown_catalog_and_a_server_that_is_away_are_one_line(tmp_path: Pat
         (("delete", "p0", "--catalog", "shop", "--tls"), "--insecure and the options that begin with --tls need"),
         (("revisions", "--catalog", "shop", "--target", "shop.example:1"), "would not be encrypted"),
         (("revisions", "--catalog", "shop", "--target", "nonsense"), "the port is missing"),
+        (
+            ("revisions", "--catalog", "a/b", "--target", "127.0.0.1:1"),
+            "sightline: catalog must not have a slash, not 'a/b'\n",
+        ),
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...], expected: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from google.rpc import status_pb2
+from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from sightline.v1 import catalog_service_pb2 as pb
@@ -187,7 +187,9 @@ class FakeCatalog(catalog_service_pb2_grpc.CatalogServiceServicer):
         number = int(request.name.rpartition("/")[2])
         found = next((each for each in self.revisions if each.number == number), None)
         if found is None:
-            await context.abort_with_status(rpc_status.to_status(missing()))
+            reason = error_details_pb2.ErrorInfo(reason="UNKNOWN_REVISION")
+            status = status_of(grpc.StatusCode.NOT_FOUND, "there is no such revision", reason)
+            await context.abort_with_status(rpc_status.to_status(status))
             raise AssertionError
         made = revision(len(self.revisions) + 1, pb.REVISION_KIND_ROLLBACK, found.product_count, request.note)
         self.revisions.insert(0, made)

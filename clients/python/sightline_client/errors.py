@@ -56,7 +56,7 @@ class SightlineError(Exception):
         facts.append(f"retry after {self.retry_after_s:g} s" if self.retry_after_s is not None else "")
         known = ", ".join(fact for fact in facts if fact)
         # Of a single field a server says what it says of the whole request, often with the field's name.
-        said = [each.description for each in self.violations if each.description != self.message]
+        said = [each.description for each in self.violations if each.description not in self.message]
         fields = ", ".join(each.field for each in self.violations if each.field and each.field not in self.message)
         text = "; ".join([f"{fields}: {self.message}" if fields else self.message, *said])
         return printable(" ".join(text.split()) + (f" ({known})" if known else ""))

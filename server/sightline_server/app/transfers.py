@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sightline_server.app.limits import catalog_limits, process_limits
 from sightline_server.batching.batcher import MicroBatcher
+from sightline_server.counting import counted
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
@@ -69,7 +70,7 @@ class ServedTransfers:
         async def work(tracker: Tracker) -> JobResult:
             with public_errors({}):
                 products = await self._import(writer, wanted, tracked(tracker))
-                revision = await writer.checkpoint(f"import of {products} products")
+                revision = await writer.checkpoint(f"import of {counted(products, 'product')}")
             return JobResult(products, revision=revision.name)
 
         return self.jobs.start(JobKind.IMPORT, writer.name, work)

@@ -61,8 +61,8 @@ def opened(path: Path) -> int:
 def busy(folder: Path, holder: str, what: str = "catalog") -> SightlineError:
     """The error of a catalog, or catalogs, that another process writes to."""
     message = (
-        f"another process ({holder or 'unknown'}) writes to the {what} at {folder}; wait until it has ended. "
-        "A catalog has one writer"
+        f"another process ({holder or 'unknown'}) writes to the {what} at {folder}; wait until it has ended, "
+        "or give the change to it where it is a server (--target HOST:PORT). A catalog has one writer"
     )
     return SightlineError(ErrorKind.CONFIGURATION, message)
 

@@ -26,7 +26,7 @@ from sightline_server.ingest.feeds.reader import UNREADABLE
 from sightline_server.ingest.feeds.records import Record, excerpt, refused
 from sightline_server.ingest.feeds.rows import TOO_LONG
 from sightline_server.ingest.feeds.source import OpenFeed
-from sightline_server.ingest.feeds.text import lines_of, opened_text
+from sightline_server.ingest.feeds.text import lines_of, opened_text, release
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def line_records(feed: OpenFeed, options: FeedOptions) -> Iterator[tuple[Record,
                 ready, rest = split(line.text)
                 yield guarded_record(line.number, line.number, rest), ready
     finally:
-        text.detach()
+        release(text)
 
 
 def checked_id(each: ReadyRow | Problem, first_rows: dict[str, int], record: Record) -> ReadyRow | Problem:

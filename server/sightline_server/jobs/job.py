@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from sightline_server.counting import counted
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.jobs.progress import Progress, Tracker
 
@@ -116,4 +117,5 @@ class Job:
         """A note on what the operation leaves."""
         if self.kind is JobKind.EXPORT:
             return "no file was written"
-        return f"{self.progress.written} products were written and stay"
+        written = self.progress.written
+        return f"{counted(written, 'product')} {'was written and stays' if written == 1 else 'were written and stay'}"

@@ -58,7 +58,7 @@ def is_wrong_usage(error: "SightlineError") -> bool:
     fields = {violation.field for violation in error.violations}
     return (
         isinstance(error, ConfigurationError | NotBuiltError)
-        or error.reason == "UNKNOWN_CATALOG"
+        or error.reason in ("UNKNOWN_CATALOG", "UNKNOWN_REVISION", "REVISION_REMOVED")
         or "catalog" in fields
     )
 

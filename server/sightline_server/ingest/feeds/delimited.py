@@ -14,7 +14,7 @@ from sightline_server.ingest.feeds.header import Header, read_header
 from sightline_server.ingest.feeds.options import FeedOptions
 from sightline_server.ingest.feeds.records import Record, guarded
 from sightline_server.ingest.feeds.rows import UNCLOSED, Dialect, Row, own_row, read_rows
-from sightline_server.ingest.feeds.text import Lines, lines_of, opened_text
+from sightline_server.ingest.feeds.text import Lines, lines_of, opened_text, release
 
 TORN = "is part of a row that was torn by a line break"
 
@@ -28,7 +28,7 @@ def read_delimited(file: BinaryIO, name: str, options: FeedOptions) -> Iterator[
         records = numbered_records(lines, header)
         yield from exporters.merged(records) if header.exporter and header.exporter.grouped else records
     finally:
-        text.detach()
+        release(text)
 
 
 def numbered_records(lines: Lines, header: Header) -> Iterator[Record]:

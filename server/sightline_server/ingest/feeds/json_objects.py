@@ -14,7 +14,7 @@ from sightline_server.ingest.feeds.json_document import HOLDER, read_document
 from sightline_server.ingest.feeds.options import FeedOptions
 from sightline_server.ingest.feeds.records import Record, guarded, refused
 from sightline_server.ingest.feeds.rows import TOO_LONG
-from sightline_server.ingest.feeds.text import lines_of, opened_text
+from sightline_server.ingest.feeds.text import lines_of, opened_text, release
 
 ATTRIBUTES = ("product_attributes", "attributes")
 ARRAY = re.compile(r"\s*\[\s*(?:\{|\]|\Z)")
@@ -44,7 +44,7 @@ def read_json(file: BinaryIO, name: str, options: FeedOptions) -> Iterator[Recor
             elif line.text.strip():
                 yield guarded_record(line.number, line.number, line.text)
     finally:
-        text.detach()
+        release(text)
 
 
 def is_document(head: str) -> bool:

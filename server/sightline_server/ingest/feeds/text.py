@@ -94,6 +94,12 @@ def opened_text(file: BinaryIO, stated: str, declared: bool = False) -> io.TextI
     return io.TextIOWrapper(file, encoding, errors="sightline-feed", newline="")
 
 
+def release(text: io.TextIOWrapper) -> None:
+    """Leaves the file of `text` to its owner, who may have closed it before the last row was read."""
+    if not text.closed:
+        text.detach()
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """A line without its end; `number` counts from 1. Of one that is too long, `text` is empty."""

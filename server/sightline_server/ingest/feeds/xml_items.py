@@ -14,7 +14,7 @@ from sightline_server.ingest.feeds.columns import as_list, canonical_names, colu
 from sightline_server.ingest.feeds.options import FeedOptions
 from sightline_server.ingest.feeds.records import BAD_CHARACTER, MAX_RECORD_CHARS, Record, excerpt, guarded, refused
 from sightline_server.ingest.feeds.rows import TOO_LONG
-from sightline_server.ingest.feeds.text import opened_text
+from sightline_server.ingest.feeds.text import opened_text, release
 
 CHUNK_CHARS = 64 * 1024
 MAX_TOKEN_BYTES = 8 * 1024 * 1024
@@ -210,7 +210,7 @@ def read_xml(file: BinaryIO, name: str, options: FeedOptions) -> Iterator[Record
         where = f"line {error.lineno + reader.lines_above}, column {error.offset + 1}"
         raise refused(f"{name} is not well-formed XML at {where}: {expat.ErrorString(error.code)}") from error
     finally:
-        text.detach()
+        release(text)
     if not reader.items:
         raise refused(f"{name} has no <item> or <entry> below its element <{excerpt(reader.root)}>")
 

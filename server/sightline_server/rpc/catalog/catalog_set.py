@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from sightline.v1 import catalog_service_pb2 as pb
+from sightline_server.counting import counted
 from sightline_server.domain.catalogs import NAME
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
@@ -65,5 +66,7 @@ def check_removal(request: pb.DeleteCatalogRequest, writer: CatalogWriter, produ
     if request.etag and request.etag != content_name(writer):
         raise stale("catalog")
     if products and not request.force:
-        message = f"the catalog has {products} products; delete them first, or set `force` to remove it with them"
+        message = (
+            f"the catalog is not empty ({counted(products, 'product')}); set `force` to delete it with its products"
+        )
         raise SightlineError(ErrorKind.CATALOG_NOT_EMPTY, message, field="name")

@@ -4,7 +4,7 @@ import gzip
 import io
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -15,7 +15,7 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.feed import FeedRow, read_feed
 from sightline_server.ingest.feeds import download, unpack
 from sightline_server.ingest.feeds.options import FeedLimits, FeedOptions
-from sightline_server.ingest.feeds.reader import count_rows
+from sightline_server.ingest.feeds.reader import count_rows, read_records
 from sightline_server.ingest.feeds.source import opened_feed
 from tests.support.feeds import feed_file, products_of
 
@@ -295,3 +295,22 @@ def test_a_download_has_a_last_moment(shop: tuple[str, type[Shop]]) -> None:
 def test_malformed_addresses_are_refused(address: str) -> None:
     with pytest.raises(SightlineError), opened_feed(address):
         pass
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("feed.csv", "id,image_link\na,A\nb,B\n"),
+        ("feed.jsonl", '{"id": "a"}\n{"id": "b"}\n'),
+        ("feed.json", '[{"id": "a"}, {"id": "b"}]'),
+        ("feed.xml", "<rss><channel><item><id>a</id></item><item><id>b</id></item></channel></rss>"),
+    ],
+)
+def test_a_feed_that_is_closed_before_its_last_row_ends_quietly(tmp_path: Path, name: str, content: str) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    with opened_feed(path, FeedOptions()) as feed:
+        records = read_records(feed)
+        assert next(records).values["id"] == "a"
+    assert isinstance(records, Generator)
+    records.close()
