@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import grpc
 import pytest
+from typer.testing import CliRunner
 
 from sightline.v1 import catalog_service_pb2 as pb
 from sightline.v1 import lens_service_pb2
@@ -21,6 +22,7 @@ from sightline_server.app.catalog_changes import ChangingCatalogs
 from sightline_server.app.running import Running
 from sightline_server.app.writing import listen_for_writes
 from sightline_server.app.written import WrittenCatalogs
+from sightline_server.cli.catalog import app
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalogs_folder import CatalogsFolder
 from sightline_server.jobs.job import JobKind, JobResult, JobState
@@ -251,7 +253,7 @@ async def test_a_change_goes_on_when_its_caller_leaves(tmp_path: Path, caplog: p
             await begun.wait()
             call.cancel()
             go_on.set()
-            await until(lambda: "new" in served.written.folders)
+            await until(lambda: "new" in served.door.writers.names)
             assert await served.search("new") == []
 
 
@@ -284,6 +286,16 @@ def test_what_a_crash_left_is_deleted_and_two_servers_do_not_share_a_folder(tmp_
     assert sorted(each.name for each in tmp_path.iterdir()) == [".lock", "kept", "notes", "shop.partial-7"]
     with pytest.raises(SightlineError, match="is not a folder"), CatalogsFolder(tmp_path / "missing"):
         raise AssertionError("there is no such folder")
+
+
+def test_an_empty_catalog_is_shown_by_the_commands_on_its_folder(tmp_path: Path) -> None:
+    with CatalogsFolder(tmp_path) as folder:
+        path = folder.create("new", FakeEngine().embedder, actor="shop")
+    shown = CliRunner().invoke(app, ["info", str(path)])
+    assert (shown.exit_code, "products    0" in shown.stdout) == (0, True), shown.stderr
+    assert CliRunner().invoke(app, ["ids", str(path)]).exit_code == 0
+    listed = CliRunner().invoke(app, ["revisions", "--catalog", str(path)]).stdout
+    assert "build       0 products, 0 images  by shop" in listed
 
 
 async def test_a_name_that_two_folders_have_is_refused_at_the_start(

@@ -189,7 +189,7 @@ def info(catalog: Annotated[Path, typer.Argument(metavar="CATALOG", help="The ca
 
     with failures():
         policy = index_policy(load().index)
-        opened = open_catalog(catalog)
+        opened = open_catalog(catalog, may_be_empty=True)
     facts = opened.facts
     embedder = facts.embedder
     echo(f"catalog     {catalog}")
@@ -210,7 +210,7 @@ def ids(
     from sightline_server.index.catalog import open_catalog
 
     with failures():
-        listed: list[str] = open_catalog(catalog).display["id"].to_pylist()
+        listed: list[str] = open_catalog(catalog, may_be_empty=True).display["id"].to_pylist()
     echo_lines(json.dumps(listed) if as_json else "\n".join(map(printable, listed)))
 
 

@@ -101,7 +101,7 @@ class CatalogsFolder:
         with folder_errors(self.root, "the catalog was not created"):
             try:
                 shutil.rmtree(new, ignore_errors=True)
-                make_empty(new, embedder, self._clock().isoformat(), actor)
+                make_empty(new, embedder, self._clock().isoformat(timespec="seconds"), actor)
                 sync_tree(new)
                 rename(new, self.root / name)
             except BaseException:
