@@ -19,6 +19,7 @@ from sightline.v1.lens_service_pb2_grpc import LensServiceStub
 from sightline_server.app import catalog_changes
 from sightline_server.app import serving as serving_module
 from sightline_server.app.catalog_changes import ChangingCatalogs
+from sightline_server.app.checks import check_settings
 from sightline_server.app.running import Running
 from sightline_server.app.writing import listen_for_writes
 from sightline_server.app.written import WrittenCatalogs
@@ -286,6 +287,12 @@ def test_what_a_crash_left_is_deleted_and_two_servers_do_not_share_a_folder(tmp_
     assert sorted(each.name for each in tmp_path.iterdir()) == [".lock", "kept", "notes", "shop.partial-7"]
     with pytest.raises(SightlineError, match="is not a folder"), CatalogsFolder(tmp_path / "missing"):
         raise AssertionError("there is no such folder")
+
+
+def test_a_folder_for_new_catalogs_without_the_service_is_refused(tmp_path: Path) -> None:
+    settings = Settings(catalog={"path": make_shop(tmp_path)}, server={"catalogs_folder": tmp_path})  # type: ignore[arg-type]
+    with pytest.raises(SightlineError, match=r"needs server\.catalog_listen"):
+        check_settings(settings)
 
 
 def test_an_empty_catalog_is_shown_by_the_commands_on_its_folder(tmp_path: Path) -> None:
