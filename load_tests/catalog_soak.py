@@ -153,7 +153,7 @@ def soak(shop: Shop, requests: list[bytes], load: Load) -> dict[str, Any]:
 
 
 def bounds(turn: Turn, disks: Sequence[Disk], slopes: dict[str, float]) -> list[Bound]:
-    """The bounds that must hold; runs of less than two minutes have no slopes, and do not break that bound."""
+    """The bounds on all figures; runs of less than two minutes have no slopes, and do not break that bound."""
     early, late = disks[: len(disks) // 3 + 1], disks[-1]
     finding, errors = turn.finding, [*turn.ready.errors, *turn.pictured.errors]
     steepest = max(slopes.values(), default=0.0)

@@ -60,7 +60,7 @@ def of_turn(turn: Turn) -> dict[str, Any]:
 
 
 def bounds(idle: Sequence[Turn], churn: Sequence[Turn], *, merging: bool = True) -> list[Bound]:
-    """The bounds over all turns; each churn turn has a checkpoint and, where it is `merging`, a merge."""
+    """The bounds on all turns; each churn turn has a checkpoint and, where it is `merging`, a merge."""
     quiet, busy = (np.concatenate([turn.searches for turn in turns]) for turns in (idle, churn))
     during = np.concatenate([turn.searches[turn.busy] for turn in churn])
     idle_p99 = quantile(quiet, 99)

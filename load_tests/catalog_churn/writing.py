@@ -56,7 +56,7 @@ class Writing:
 
 @dataclass(slots=True)
 class Churn:
-    """Makes products. No number is used twice, so that no two products have the same title."""
+    """Makes products. No number is used twice, so that each product has a different title."""
 
     seeds: Seeds
     embedder: str

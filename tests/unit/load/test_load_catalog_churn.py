@@ -10,18 +10,16 @@ from load_tests.catalog_churn.turns import Turn
 from load_tests.catalog_churn.writing import number_of, title_of
 from load_tests.catalog_soak import Disk
 from load_tests.catalog_soak import bounds as soak_bounds
-from load_tests.observe.scrapes import Scrape
+from load_tests.observe.scrapes import Labels, Scrape
 
 GOOD = {f"{MERGE}_count": 1.0, f"{MERGE}_sum": 2.0, f"{CHECKPOINT}_count": 1.0, f"{CHECKPOINT}_sum": 0.2}
 
 
 def scrape_at(at: float, found_s: float = 0.1, missed: float = 0.0, **samples: float) -> Scrape:
     """A scrape after one check of freshness."""
-    buckets: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {
-        (f"{FRESHNESS}_bucket", (("le", le),)): float(found_s <= float(le)) for le in ("0.5", "1.0", "+Inf")
-    }
-    checks = {(f"{FRESHNESS}_count", ()): 1.0, (CHECKS, (("outcome", "missed"),)): missed}
-    return Scrape(at, {**{(name, ()): value for name, value in samples.items()}, **buckets, **checks})
+    found: dict[tuple[str, Labels], float] = {(name, ()): value for name, value in samples.items()}
+    found |= {(f"{FRESHNESS}_bucket", (("le", le),)): float(found_s <= float(le)) for le in ("0.5", "1.0", "+Inf")}
+    return Scrape(at, found | {(f"{FRESHNESS}_count", ()): 1.0, (CHECKS, (("outcome", "missed"),)): missed})
 
 
 def turn(
