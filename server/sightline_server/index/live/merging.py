@@ -1,11 +1,12 @@
-"""The thread of merges: one at a time, and after everything else that wants a processor."""
+"""The thread of merges, one at a time.
 
-import os
+Rule: it has the priority of the event loop. A merge holds Python's lock every now and then; with a lower priority on a
+busy machine it would be suspended while it does, and every search would wait for it (measured: 260 ms instead of 60 ms,
+and a merge of 10,000 products took 17 s instead of 2).
+"""
+
 import threading
 from collections.abc import Callable
-
-NICENESS = 15
-"""Of the thread, on the scale from 0 to 19: searches and writes get the processor first."""
 
 
 class Merging:
@@ -20,7 +21,7 @@ class Merging:
     def start(self) -> None:
         """Begins a merge; none is running."""
         self.running = True
-        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread = threading.Thread(target=self._merge, name=self._name, daemon=True)
         self._thread.start()
 
     def ended(self) -> None:
@@ -31,7 +32,3 @@ class Merging:
         """Waits for the end of the merge that was started last, if there is one."""
         if self._thread is not None:
             self._thread.join()
-
-    def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-        self._merge()
