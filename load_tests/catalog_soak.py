@@ -22,7 +22,7 @@ import numpy as np
 from load_tests.attacks.__main__ import demo_catalog
 from load_tests.attacks.frame import MB, Bound
 from load_tests.catalog_churn.__main__ import DEADLINE_S, embedder_of, problems, say
-from load_tests.catalog_churn.figures import FRESHNESS, of_turn
+from load_tests.catalog_churn.figures import FRESHNESS, finite, of_turn
 from load_tests.catalog_churn.shop import Shop, read_seeds, served
 from load_tests.catalog_churn.turns import Load, Turn, play
 from load_tests.catalog_churn.writing import Churn
@@ -147,7 +147,7 @@ def soak(shop: Shop, requests: list[bytes], load: Load) -> dict[str, Any]:
         "turn": of_turn(turn),
         "disk": [asdict(disk) for disk in disks.all],
         "rss_mb_per_minute": slopes,
-        "bounds": {bound.name: round(bound.measured, 4) for bound in held},
+        "bounds": {bound.name: finite(bound.measured) for bound in held},
         "kept": all(bound.kept for bound in held),
     }
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from load_tests.attacks.__main__ import demo_catalog
-from load_tests.catalog_churn.figures import bounds, of_turn
+from load_tests.catalog_churn.figures import bounds, finite, of_turn
 from load_tests.catalog_churn.shop import NAME, Shop, read_seeds, served
 from load_tests.catalog_churn.turns import Load, Turn, play
 from load_tests.catalog_churn.writing import Churn
@@ -83,7 +83,7 @@ def compare(shop: Shop, requests: list[bytes], load: Load, turns: int, warm_up_s
         "workers": 1,
         "idle": [of_turn(turn) for turn in idle],
         "churn": [of_turn(turn) for turn in busy],
-        "bounds": {bound.name: round(bound.measured, 4) for bound in held},
+        "bounds": {bound.name: finite(bound.measured) for bound in held},
         "machine": machine,
         "kept": all(bound.kept for bound in held),
     }

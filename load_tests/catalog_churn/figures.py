@@ -23,9 +23,14 @@ def quantile(seconds: Sequence[float] | NDArray[np.float64], percent: float) -> 
     return float(np.percentile(answered, percent)) if len(answered) else float("inf")
 
 
-def milliseconds(seconds: Sequence[float] | NDArray[np.float64], percent: float) -> float:
-    """As `quantile`, in milliseconds to one decimal."""
-    return round(1e3 * quantile(seconds, percent), 1)
+def milliseconds(seconds: Sequence[float] | NDArray[np.float64], percent: float) -> float | None:
+    """As `quantile`, in milliseconds to one decimal; None without any."""
+    return finite(1e3 * quantile(seconds, percent), 1)
+
+
+def finite(value: float, digits: int = 4) -> float | None:
+    """A rounded figure; None for one that JSON cannot hold, such as that of no calls."""
+    return round(value, digits) if np.isfinite(value) else None
 
 
 def of_turn(turn: Turn) -> dict[str, Any]:
@@ -55,7 +60,7 @@ def of_turn(turn: Turn) -> dict[str, Any]:
         "merge_mean_s": round(whole.mean(MERGE), 2),
         "checkpoints": whole.grown(f"{CHECKPOINT}_count"),
         "checkpoint_mean_s": round(whole.mean(CHECKPOINT), 2),
-        "found_max_s": round(quantile(turn.finding.found_s, 100), 3),
+        "found_max_s": finite(quantile(turn.finding.found_s, 100), 3),
     }
 
 

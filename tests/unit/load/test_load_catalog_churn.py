@@ -1,10 +1,12 @@
 """The figures of writes and searches of one catalog: what breaks which bound, and which searches met a merge."""
 
+import json
+
 import numpy as np
 import pytest
 
 from load_tests.catalog_churn.events import CHECKPOINT, MERGE, Seen, overlapping
-from load_tests.catalog_churn.figures import CHECKS, FRESHNESS, bounds
+from load_tests.catalog_churn.figures import CHECKS, FRESHNESS, bounds, of_turn
 from load_tests.catalog_churn.finding import Finding
 from load_tests.catalog_churn.turns import Turn
 from load_tests.catalog_churn.writing import number_of, title_of
@@ -75,6 +77,12 @@ def test_searches_that_met_a_merge_are_those_that_overlap_it() -> None:
     assert spans == [(3.5, 6)]
     begins = np.array([1.0, 3.0, 4.0, 5.9, 6.1])
     assert overlapping(begins, begins + 0.6, spans).tolist() == [False, True, True, True, False]
+
+
+def test_figures_without_calls_are_null_in_json() -> None:
+    found = of_turn(turn((np.nan,), ()))
+    assert (found["p99_ms"], found["searches"]) == (None, 1)
+    json.dumps(found, allow_nan=False)
 
 
 def test_titles_say_which_write_a_product_is_of() -> None:
