@@ -126,12 +126,12 @@ async def test_an_import_is_started_and_waited_for(tmp_path: Path) -> None:
         image_feed(shop.folder / "imports", 20)
         seen = list[Progress]()
         async with AsyncCatalogClient(shop.served.address) as client:
-            started = await client.transfers.import_feed("default", "feed.csv")
+            started = await client.transfers.import_feed("shop", "feed.csv")
             done = await client.transfers.wait(started, on_progress=seen.append)
-            exported = await client.transfers.wait(await client.transfers.export("default", "shop.jsonl"))
-            names = [each.name async for each in client.transfers.list("default")]
+            exported = await client.transfers.wait(await client.transfers.export("shop", "shop.jsonl"))
+            names = [each.name async for each in client.transfers.list("shop")]
             with pytest.raises(SightlineError) as caught:
-                await client.transfers.wait(await client.transfers.import_feed("default", "none.csv"))
+                await client.transfers.wait(await client.transfers.import_feed("shop", "none.csv"))
     assert isinstance(done.result, ImportResult)
     assert (done.result.products, seen[-1].rows_failed, len(done.progress.problems)) == (18, 2, 2)
     assert isinstance(exported.result, ExportResult)
