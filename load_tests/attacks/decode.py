@@ -96,7 +96,7 @@ def worst(what: str, costs: list[Cost], figure: Callable[[Cost], float], at_most
 async def cost(target: Target, decoders: "Decoders", name: str, photo: bytes, leaves: bool) -> Cost:
     """Sends one photo and waits until nothing of it is being decoded, also when its call was cancelled.
 
-    A process that decodes is there before: its start, after a rest or a caller that left, is not the photo's cost.
+    A process that decodes is there before: its start, after a rest or a cancelled call, is not the photo's cost.
     """
     await send(target.address, STARTER, leaves=False)
     await decoders.still()

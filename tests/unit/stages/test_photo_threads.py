@@ -19,7 +19,7 @@ from sightline_server.stages.decode import DecodeLimits, prepare
 from sightline_server.stages.photo_threads import LargePhotos, PhotoThreads
 from sightline_server.stages.processes.pool import DecodeProcesses
 from sightline_server.stages.processes.process import ProcessLimits
-from sightline_server.stages.processes.program import NICER_BY
+from sightline_server.stages.processes.yielding import NICER_BY
 from tests.support.isolation import isolation
 from tests.support.pictures import encode, gradient
 

@@ -3,17 +3,14 @@
 Rule: it lowers its priority before it loads the image libraries, which takes most of the time of its start.
 """
 
-import os
 import sys
 
-NICER_BY = 10
-"""Niceness of this process. The models are nicer by 5 than the event loop, so a decode process gets a quarter of a core
-that a model wants, and all of an idle one: other work hardly waits for it, and it is not starved."""
+from sightline_server.stages.processes.yielding import yield_to_others
 
 
 def main() -> None:
     """Decodes for process PARENT over SOCKET, each photo within MEMORY bytes and SECONDS of CPU."""
-    os.nice(NICER_BY)
+    yield_to_others()
     from sightline_server.stages.processes.decoding import run
 
     run(*map(int, sys.argv[1:5]))
