@@ -41,7 +41,7 @@ from tests.support.pictures import encode
 PHOTOS: Mapping[str, Callable[[], bytes]] = {**HOSTILE, **NOISY}
 CPU_S, MEMORY_MB, TIMES_SLOWER = 1.0, 400, 2.0
 LEAVES_AFTER_S = 0.1
-STARTER = encode(Image.new("CMYK", (64, 64)))
+STARTER = encode(Image.new("CMYK", (64, 64), (99, 140, 180, 20)))
 """A photo that is decoded in a process."""
 QUIET_S = 60.0
 """Seconds for which a good caller is observed without the attack, and as many with it, at full size."""
