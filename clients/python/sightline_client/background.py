@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from concurrent import futures
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sightline_client import channels
 
@@ -55,7 +55,7 @@ class Background:
         turn = asyncio.Lock()  # a generator that is interrupted is closed after its last step has ended
         try:
             while (value := self.result(_next(source, turn))) is not _END:
-                yield value  # type: ignore[misc]
+                yield cast("T", value)
         finally:
             self._end(source, turn)
 

@@ -1,7 +1,7 @@
 """The messages of one streaming call, read one by one.
 
 Rule: a call that its caller abandons is cancelled and then read to its end by a background task. A read that is
-cancelled halfway leaks memory inside gRPC (grpc/grpc#43360), and a call that nobody ends stays in flight.
+cancelled halfway leaks memory inside gRPC (grpc/grpc#43360), and a call that is not ended stays in flight.
 """
 
 import asyncio

@@ -24,5 +24,5 @@ CATALOG = Wording(
     "an answer",
     ", or ask for smaller pages with page_size",
     errors.RequestTooLargeError,
-    "there is no catalog service at the target: use the address of the server's setting server.catalog_listen",
+    "the server at the target has no CatalogService: use the address of the server's setting server.catalog_listen",
 )

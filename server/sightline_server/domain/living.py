@@ -95,4 +95,4 @@ class Unobserved:
 
 
 UNOBSERVED = Unobserved()
-"""The observer where nobody watches, as in the command line's local writes."""
+"""The observer that ignores everything, as for the command line's local writes."""

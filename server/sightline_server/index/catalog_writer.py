@@ -309,7 +309,7 @@ class GroupWriter:
                 self._observer.checkpointed(self.name, self._clock() - began, newest.name)
 
     async def _checkpoint(self, note: str) -> None:
-        """A checkpoint that nobody asked for; one that fails is tried again later, and loses nothing."""
+        """A checkpoint at the interval or at the stop; one that fails is tried again later, and loses nothing."""
         done: asyncio.Future[Revision] = asyncio.get_running_loop().create_future()
         self._failed = False
         if self._living.store.pending:

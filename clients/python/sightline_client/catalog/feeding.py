@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncGenerator, Generator, Iterable, Iterator
 from contextlib import aclosing, suppress
 from queue import SimpleQueue
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 T = TypeVar("T")
 _END = object()
@@ -28,7 +28,7 @@ async def fed(values: Iterable[T]) -> AsyncGenerator[T, None]:
             value = await future
             if value is _END:
                 return
-            yield value  # type: ignore[misc]
+            yield cast("T", value)
     finally:
         asked.put(None)
 

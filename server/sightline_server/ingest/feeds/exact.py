@@ -9,7 +9,7 @@ since then is read as any other feed's row.
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -87,7 +87,7 @@ def price_of(amount: object, currency: object) -> Price | None:
 
 def texts_only(values: object, kind: type) -> bool:
     """Returns whether `values` is a list or an object, as `kind` says, of texts that UTF-8 can hold."""
-    if not isinstance(values, kind):
+    if not isinstance(values, kind) or not isinstance(values, list | dict):
         return False
-    parts: Sequence[object] = [*values, *values.values()] if isinstance(values, dict) else list(values)  # type: ignore[call-overload]
+    parts = [*values, *values.values()] if isinstance(values, dict) else values
     return all(isinstance(part, str) and not SURROGATE.search(part) for part in parts)
