@@ -99,6 +99,19 @@ async def test_the_crops_of_one_call_are_one_request_to_triton(
     assert after["nv_inference_request_success"] - before["nv_inference_request_success"] == 1
 
 
+async def test_calls_that_come_close_together_do_not_wait_in_tritons_queue(tiny_engine: TritonEngine) -> None:
+    runner = tiny_engine.runner(EMBEDDER)
+
+    async def taken_s(count: int) -> float:
+        begun = time.monotonic()
+        await runner.infer({"CROPS": list(crops(count))}, deadline=None)
+        return time.monotonic() - begun
+
+    rounds = [await asyncio.gather(*(taken_s(count) for count in range(1, 9))) for _ in range(40)]
+    # With a queue policy a fifth of them waits for half a second.
+    assert sum(each > 0.45 for together in rounds for each in together) <= 3
+
+
 async def test_a_call_without_time_left_is_refused_before_it_is_sent(tiny_engine: TritonEngine) -> None:
     with pytest.raises(SightlineError) as caught:
         await tiny_engine.runner(EMBEDDER).infer({"CROPS": list(crops(1))}, deadline=time.monotonic() - 1)

@@ -29,10 +29,7 @@ CONFIG = """\
 backend: "onnxruntime"
 max_batch_size: {max_batch_size}
 instance_group {{ count: 1 kind: KIND_AUTO }}
-dynamic_batching {{
-  max_queue_delay_microseconds: 0
-  default_queue_policy {{ timeout_action: REJECT allow_timeout_override: true default_timeout_microseconds: 60000000 }}
-}}
+dynamic_batching {{ max_queue_delay_microseconds: 0 }}
 """
 
 

@@ -17,6 +17,7 @@ from sightline_server.errors import SightlineError
 from sightline_server.triton.client import InputTensor, InRegion, TritonClient
 from sightline_server.triton.config import EngineConfig, EngineEvents
 from sightline_server.triton.faults import Cause, EngineError
+from sightline_server.triton.queueing import warn_of_waits
 from sightline_server.triton.specs import DTYPES, Contract, ServedModel, check, version_of
 from sightline_server.triton.tensors import Region, RegionPool
 
@@ -253,6 +254,7 @@ async def read_model(
     name = served.role
     metadata = await client.metadata(name, timeout_s)
     live = await client.config(name, timeout_s)
+    warn_of_waits(name, live)
     sha256 = await asyncio.to_thread(digest, name, version_of(metadata))
     shapes = served.contract.shapes(check(name, served.contract, metadata))
     return ConnectedModel(served.contract, served.read(name, metadata, live, sha256), shapes)

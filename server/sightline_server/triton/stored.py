@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from sightline_server.domain.models import SpecT
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton.client import parse_config
+from sightline_server.triton.queueing import warn_of_waits
 from sightline_server.triton.specs import ServedModel
 
 DATATYPES: Mapping[str, str] = {
@@ -47,7 +48,9 @@ def read_stored(
     the file cannot be read.
     """
     metadata = {"inputs": [entry(tensor) for tensor in inputs], "outputs": [entry(tensor) for tensor in outputs]}
-    return model.read(model.role, metadata, read_config(model.role, config), "")
+    found = read_config(model.role, config)
+    warn_of_waits(model.role, found)
+    return model.read(model.role, metadata, found, "")
 
 
 def read_config(model: str, path: Path) -> dict[str, Any]:
