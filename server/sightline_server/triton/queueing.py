@@ -1,8 +1,8 @@
 """Triton's own queue of a model, and the configurations that make calls wait in it.
 
 With a queue policy or priorities, Triton hands a request on only to an instance that is idle at that moment, and
-nothing notifies its batcher when an instance becomes idle: the request waits until the batcher's next turn, half a second
-later (`support_prefetching_` and `WaitForPayloadSlotAvailable` in dynamic_batch_scheduler.cc of Triton's core).
+nothing notifies its batcher when an instance becomes idle: the request waits until the batcher's next turn, half a
+second later (`support_prefetching_` and `WaitForPayloadSlotAvailable` in dynamic_batch_scheduler.cc of Triton's core).
 docs/operate/engine.md has what was measured.
 """
 
