@@ -42,7 +42,7 @@ PHOTOS: Mapping[str, Callable[[], bytes]] = {**HOSTILE, **NOISY}
 CPU_S, MEMORY_MB, TIMES_SLOWER = 1.0, 400, 2.0
 LEAVES_AFTER_S = 0.1
 STARTER = encode(Image.new("CMYK", (64, 64), (99, 140, 180, 20)))
-"""A photo that is decoded in a process."""
+"""A photo that is decoded in a process; the first one starts the fork server, which stays."""
 QUIET_S = 60.0
 """Seconds for which a good caller is observed without the attack, and as many with it, at full size."""
 TURNS = 4
@@ -72,6 +72,7 @@ async def run(target: Target, share: float) -> list[Bound]:
     photos = {name: await asyncio.to_thread(PHOTOS[name]) for name in names}
     decoders, logged = Decoders(target.pid), Lines(target)
     costs = []
+    await send(target.address, STARTER, leaves=False)
     for name, photo in photos.items():
         for leaves in (False, True):
             costs.append(await cost(target, decoders, f"{name}{', left' if leaves else ''}", photo, leaves))
@@ -94,11 +95,7 @@ def worst(what: str, costs: list[Cost], figure: Callable[[Cost], float], at_most
 
 
 async def cost(target: Target, decoders: "Decoders", name: str, photo: bytes, leaves: bool) -> Cost:
-    """Sends one photo and waits until nothing of it is being decoded, also when its call was cancelled.
-
-    A process that decodes is there before: its start, after a rest or a cancelled call, is not the photo's cost.
-    """
-    await send(target.address, STARTER, leaves=False)
+    """Sends one photo and waits until nothing of it is being decoded, also when its call was cancelled."""
     await decoders.still()
     before = decoders.cpu_s
     with watched(lambda: decoders.resident_mb) as memory:

@@ -18,6 +18,9 @@ LIMITS = DecodeLimits(20 << 20, 64_000_000, 3072)
 BOUNDS = ProcessLimits(count=1, memory_bytes=2 << 30, timeout_s=60)
 
 
+PROGRAM = "sightline_server.stages.processes.fork_server"
+
+
 @dataclass
 class Isolation:
     """Threads and decode processes, and why processes have ended while they decoded."""
@@ -53,8 +56,18 @@ async def isolation(bounds: ProcessLimits = BOUNDS) -> AsyncIterator[Isolation]:
 def decoders(pid: int | None = None) -> list[psutil.Process]:
     """The decode processes below process `pid`, this one by default; those that have ended do not count."""
     found = []
+    for server in fork_servers(pid):
+        with suppress(psutil.Error):
+            found += [each for each in server.children() if each.status() != psutil.STATUS_ZOMBIE]
+    return found
+
+
+def fork_servers(pid: int | None = None) -> list[psutil.Process]:
+    """The fork servers below process `pid`, this one by default."""
+    found = []
     for each in psutil.Process(pid or os.getpid()).children(recursive=True):
         with suppress(psutil.Error):
-            if "sightline_server.stages.processes.program" in each.cmdline():
+            # A decode process has the command line of the fork server that it was.
+            if PROGRAM in each.cmdline() and PROGRAM not in psutil.Process(each.ppid()).cmdline():
                 found.append(each)
     return found

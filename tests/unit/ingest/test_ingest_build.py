@@ -29,7 +29,7 @@ from sightline_server.ingest.feeds.options import FeedOptions
 from sightline_server.ingest.feeds.source import OpenFeed
 from sightline_server.ingest.images import ImageSource
 from sightline_server.ingest.links import FileLink
-from sightline_server.stages.processes import process
+from sightline_server.stages.processes import link
 from sightline_server.stages.processes.process import ProcessLimits
 from tests.support.catalogs import (
     BUILT,
@@ -455,7 +455,7 @@ async def test_a_hostile_tiff_is_a_problem_and_costs_no_other_image(tmp_path: Pa
 
 
 async def test_a_build_without_decode_processes_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "COMMAND", ("-c", ""))
+    monkeypatch.setattr(link, "COMMAND", ("-c", ""))
     write_picture(tmp_path / "good.tif", 30)
     feed = write_feed(tmp_path / "feed.csv", [{"id": "good", "image_link": "good.tif"}])
     with pytest.raises(SightlineError) as caught:

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +19,7 @@ from sightline_server.stages.photo_threads import LargePhotos, PhotoThreads
 from sightline_server.stages.processes.pool import DecodeProcesses
 from sightline_server.stages.processes.process import ProcessLimits
 from sightline_server.stages.processes.yielding import NICER_BY
-from tests.support.isolation import isolation
+from tests.support.isolation import fork_servers, isolation
 from tests.support.pictures import encode, gradient
 
 LIMITS = DecodeLimits(max_bytes=1 << 20, max_pixels=1_000_000, max_edge=512)
@@ -119,10 +118,11 @@ async def test_an_ordinary_photo_takes_one_hop_and_no_room(threads: PhotoThreads
 async def test_a_large_photo_is_decoded_in_a_process_and_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     async with isolation() as made:
         ordinary = await made.decode(PHOTO)
-        assert made.processes.pids == []
+        assert fork_servers() == []
         monkeypatch.setattr(photo_threads, "ORDINARY_WEIGHT", 0)
         large = await made.decode(PHOTO)
-        assert psutil.Process(made.pid).nice() == min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICER_BY)
+        [server] = fork_servers()
+        assert server.nice() == min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICER_BY)
     assert np.array_equal(large.pixels, ordinary.pixels)
 
 

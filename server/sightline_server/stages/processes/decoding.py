@@ -1,10 +1,10 @@
-"""The work of a decode process, from its start to its end: one photo after the other, as messages.py orders them.
+"""The work of a decode process, from its fork to its end: one photo, as messages.py orders it.
 
-It ends with its parent, with the socket, or when a photo takes too much memory or CPU. Rule: it opens no file and
-writes none, knows nothing of the server's environment, and answers with public texts only. After each photo it gives
-all free memory back to the kernel.
+It ends with its parent, with the socket, or when the photo takes too much memory or CPU. Rule: it opens no file and
+writes none, knows nothing of the server's environment, and answers with public texts only.
 """
 
+import io
 import os
 import resource
 import signal
@@ -13,9 +13,10 @@ import sys
 from contextlib import suppress
 
 import numpy as np
+from PIL import Image
 
 from sightline_server.errors import SightlineError
-from sightline_server.memory import give_back, protect
+from sightline_server.memory import protect
 from sightline_server.orphans import die_with
 from sightline_server.stages.colours import MAX_PROFILE
 from sightline_server.stages.decode import DecodeLimits, prepare
@@ -23,28 +24,42 @@ from sightline_server.stages.processes.memory_files import content_of, put
 from sightline_server.stages.processes.messages import GO, MAX_MESSAGE, READY, Decoded, Header, Order, refusal
 from sightline_server.stages.refusals import too_much_memory
 
+SAMPLES = (("JPEG", "RGB"), ("JPEG", "CMYK"), ("PNG", "RGBA"), ("WEBP", "RGB"), ("TIFF", "RGB"))
+SAMPLE_SIZE = 32
 FIRST_TO_DIE = 1000
 """The highest oom_score_adj."""
 OPEN_FILES = 16
 """Three standard ones, the socket, two in memory, and some while a rare decoder is loaded."""
 
 
-def run(parent: int, descriptor: int, memory: int, seconds: int) -> None:
-    """Decodes until socket `descriptor` or process `parent` ends; each photo within `memory` bytes and `seconds`."""
-    die_with(parent)
+def confine() -> None:
+    """Takes from a fork server, and so from its children, what neither needs. Call it once, before the first fork."""
     die_first()
     protect(overwrite=False)
     # A signal to the whole terminal or service must not end it before the server, which lets accepted calls finish.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+
+
+def warm_up() -> None:
+    """Decodes small images that it makes: libraries prepare much at their first call, which takes 14 ms."""
+    for kind, mode in SAMPLES:
+        with io.BytesIO() as file:
+            Image.new(mode, (SAMPLE_SIZE, SAMPLE_SIZE)).save(file, kind)
+            photo = file.getvalue()
+        prepare(photo, DecodeLimits(len(photo), SAMPLE_SIZE**2, SAMPLE_SIZE // 2, (kind.lower(),))).pixels()
+
+
+def run(parent: int, descriptor: int, memory: int, seconds: int) -> None:
+    """Decodes one photo, within `memory` bytes and `seconds`; ends with socket `descriptor` or process `parent`."""
+    die_with(parent)
     with socket.socket(fileno=descriptor) as server:
-        restrict(memory)
+        restrict(memory, seconds)
         server.send(READY)
-        while received := receive(server):
-            allow_seconds(seconds)
+        if received := receive(server):
             serve(server, *received)
-            del received
-            give_back()
+            # Until the server has taken the pixels, and kills this process.
+            receive(server)
 
 
 def die_first() -> None:
@@ -53,20 +68,14 @@ def die_first() -> None:
         file.write(str(FIRST_TO_DIE))
 
 
-def restrict(memory: int) -> None:
-    """Limits the address space and the open files of this process, and forbids it to grow files."""
-    memory = within_hard(resource.RLIMIT_AS, memory)
+def restrict(memory: int, seconds: int) -> None:
+    """Limits address space, CPU time and open files, and forbids to grow files. The kernel sends SIGXCPU."""
+    memory, seconds = within_hard(resource.RLIMIT_AS, memory), within_hard(resource.RLIMIT_CPU, seconds + 1)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    # At the hard limit the kernel sends SIGKILL, which looks like a lack of memory.
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, within_hard(resource.RLIMIT_CPU, seconds + 1)))
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-
-
-def allow_seconds(seconds: int) -> None:
-    """Makes the kernel end this process (SIGXCPU) after `seconds` more of CPU."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    limit = int(used.ru_utime + used.ru_stime) + 1 + seconds
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (within_hard(resource.RLIMIT_CPU, limit), hard))
 
 
 def within_hard(kind: int, wanted: int) -> int:

@@ -1,10 +1,9 @@
-"""The decode processes of a server: started when a photo needs one, ended when none has needed it for a while.
+"""The decode processes of a server: one for each photo that needs one, forked when its turn comes.
 
-    none -> starting -> decoding -> resting -> decoding ...
-                           |           `-> ended after `REST_S`, so that its memory is forgotten
-                           `-> killed: its photo took too long, its call was cancelled, or it crashed
-Rule: whatever a photo does to its process is an error of this photo only; a slot counts as taken until the process
-that held it is gone.
+    forked -> decoding -> killed: its photo is decoded or refused, took too long, was cancelled, or crashed it
+Rule: whatever a photo does to its process is an error of this photo only, and no other photo ever meets that process; a
+slot counts as taken until the process that held it is gone. The fork server is started with the first photo and
+stays: it has seen none.
 """
 
 import asyncio
@@ -21,23 +20,15 @@ from sightline_server.domain.image import Frame
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.stages.colours import to_srgb
 from sightline_server.stages.decode import DecodeLimits
+from sightline_server.stages.processes.link import ForkServerLink
 from sightline_server.stages.processes.memory_files import mapped, memory_file
 from sightline_server.stages.processes.messages import GO, Decoded, Header, NonsenseError, Order
-from sightline_server.stages.processes.process import (
-    DecodeProcess,
-    EndedError,
-    NotStartedError,
-    ProcessLimits,
-    start,
-    until_ready,
-)
+from sightline_server.stages.processes.process import DecodeProcess, EndedError, NotStartedError, ProcessLimits
 from sightline_server.stages.refusals import corrupt, too_expensive, too_much_memory, too_slow
 from sightline_server.stages.uncancelled import ended
 
 log = logging.getLogger(__name__)
 
-REST_S = 5.0
-"""An idle process ends after it: as long as the server's memory takes to forget (docs/design/adr/0011)."""
 ENDS = ("crashed", "timeout", "cancelled")
 """Reasons for which a process ended while it decoded."""
 
@@ -63,15 +54,16 @@ class DecodeProcesses:
     def __init__(self, limits: ProcessLimits, on_end: Callable[[str], object] = lambda reason: None) -> None:
         self._limits = limits
         self._on_end = on_end
-        self._places = asyncio.Semaphore(limits.count)
-        self._all: set[DecodeProcess] = set()
-        self._idle: dict[DecodeProcess, asyncio.TimerHandle] = {}
+        self._slots = asyncio.Semaphore(limits.count)
+        self._link: ForkServerLink | None = None
+        self._starting = asyncio.Lock()
+        self._running: set[DecodeProcess] = set()
         self._ending: set[asyncio.Task[int]] = set()
 
     @property
     def pids(self) -> list[int]:
         """The ids of the running processes."""
-        return [process.pid for process in self._all]
+        return [process.pid for process in self._running]
 
     async def decode(self, file: int, photo_format: str, limits: DecodeLimits, room: Room) -> DecodedPhoto:
         """Decodes the photo in the memory file `file`, one in `photo_format`.
@@ -79,12 +71,13 @@ class DecodeProcesses:
         Raises `SightlineError`: of kind INVALID_IMAGE or LIMIT_EXCEEDED for the photo's own faults, of kind INTERNAL
         when no process can be started. Cancelled, it returns when the process is gone.
         """
-        async with self._places, AsyncExitStack() as held:
-            process = await self._ordered(file, limits)
+        process = await self._forked()
+        async with AsyncExitStack() as held:
             try:
+                process.send(Order(limits).encode(), file)
                 decoded = await self._exchange(process, limits, room, held)
             except SightlineError:  # a refusal: the process is sound
-                self._rest(process)
+                self._end(process)
                 raise
             except TimeoutError:
                 await self._kill(process, "timeout")
@@ -97,48 +90,51 @@ class DecodeProcesses:
             except BaseException:
                 await self._kill(process, "cancelled")
                 raise
-            self._rest(process)
+            # Its memory is being given back while the photo goes on.
+            self._end(process)
             return decoded
 
     async def close(self) -> None:
         """Kills every process and returns when they are gone. What is being decoded fails."""
-        while self._idle:
-            self._idle.popitem()[1].cancel()
-        for process in tuple(self._all):
+        for process in tuple(self._running):
             self._end(process)
         if self._ending:
             await asyncio.wait(self._ending)
+        if self._link is not None:
+            link, self._link = self._link, None
+            await link.end()
 
-    async def _ordered(self, file: int, limits: DecodeLimits) -> DecodeProcess:
-        """A process that has received the order; one that was killed while it was idle is replaced."""
-        order = Order(limits).encode()
-        while True:
-            process, is_new = await self._sound()
-            try:
-                process.send(order, file)
-                return process
-            except EndedError as error:
-                await ended(self._end(process))
-                if is_new:
-                    raise internal("it ended at once") from error
-
-    async def _sound(self) -> tuple[DecodeProcess, bool]:
-        """A process that rests, or else a new one, and whether it is new."""
-        if self._idle:
-            process, timer = self._idle.popitem()
-            timer.cancel()
-            return process, False
+    async def _forked(self) -> DecodeProcess:
+        """A new process that can decode, when a slot is free; its end frees the slot."""
+        await self._slots.acquire()
         try:
-            process = await start(self._limits)
-            self._all.add(process)
-            try:
-                await until_ready(process)
-            except BaseException:
-                await ended(self._end(process))
-                raise
+            process = await (await self._fork_server()).fork()
         except NotStartedError as error:
+            self._slots.release()
             raise internal(str(error)) from error
-        return process, True
+        except BaseException:
+            self._slots.release()
+            raise
+        self._running.add(process)
+        try:
+            await process.until_ready()
+        except NotStartedError as error:
+            await ended(self._end(process))
+            raise internal(str(error)) from error
+        except BaseException:
+            await ended(self._end(process))
+            raise
+        return process
+
+    async def _fork_server(self) -> ForkServerLink:
+        """The fork server, a new one where there is none or it has ended. Raises `NotStartedError`."""
+        async with self._starting:
+            if self._link is not None and not self._link.running:
+                await self._link.end()
+                self._link = None
+            if self._link is None:
+                self._link = await ForkServerLink.start(self._limits)
+            return self._link
 
     async def _exchange(
         self, process: DecodeProcess, limits: DecodeLimits, room: Room, held: AsyncExitStack
@@ -173,21 +169,18 @@ class DecodeProcesses:
         await ended(self._end(process))
         self._on_end(reason)
 
-    def _rest(self, process: DecodeProcess) -> None:
-        """Keeps a process for the next photo, for some seconds."""
-        self._idle[process] = asyncio.get_running_loop().call_later(REST_S, self._retire, process)
+    def _end(self, process: DecodeProcess) -> "asyncio.Future[int]":
+        """Kills a process, once; the future is done when it is gone."""
+        if process in self._running:
+            self._running.discard(process)
+            ending = asyncio.create_task(process.end(), name="decode-process-end")
+            self._ending.add(ending)
+            ending.add_done_callback(self._gone)
+        return process.gone
 
-    def _retire(self, process: DecodeProcess) -> None:
-        self._idle.pop(process).cancel()
-        self._end(process)
-
-    def _end(self, process: DecodeProcess) -> asyncio.Task[int]:
-        """Kills a process; the task ends when it is gone."""
-        self._all.discard(process)
-        ending = asyncio.create_task(process.end(), name="decode-process-end")
-        self._ending.add(ending)
-        ending.add_done_callback(self._ending.discard)
-        return ending
+    def _gone(self, ending: asyncio.Task[int]) -> None:
+        self._ending.discard(ending)
+        self._slots.release()
 
 
 def internal(reason: str) -> SightlineError:

@@ -1,32 +1,18 @@
-"""A decode process as the server sees it, from its start to its end.
-
-Rule: it gets a socket, and nothing else of the server: no standard streams, no descriptors, and of the environment only
-what `INHERITED` names.
-"""
+"""A decode process as the server sees it, from its fork to its end."""
 
 import asyncio
 import os
 import signal
 import socket
-import sys
 from contextlib import suppress
 from dataclasses import dataclass
 
 from sightline_server.stages.processes.messages import MAX_MESSAGE, READY
 
-COMMAND = ("-P", "-m", "sightline_server.stages.processes.program")
-"""-P: nothing in the working directory is taken for a module of ours."""
-INHERITED = (
-    *("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"),
-    *("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH"),
-)
-"""Variables by which a Python program and its libraries are found."""
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-"""Each thread of these would take address space, which is limited, and none of them decodes."""
 ELAPSED_TIMES = 4
 """Times the limit on CPU seconds; the CPU limit alone would never end a process that sleeps."""
-START_S = 60.0
-"""Seconds that a process may take until it can decode; one is usual."""
+READY_S = 60.0
+"""Seconds that a process may take from its fork until it can decode; a hundredth of one is usual."""
 
 
 class EndedError(Exception):
@@ -55,17 +41,13 @@ class ProcessLimits:
 
 
 class DecodeProcess:
-    """One process, made by `start`."""
+    """One process. `handle` is its pidfd, so that a signal can reach no other; `gone` is set to its exit code."""
 
-    def __init__(self, process: asyncio.subprocess.Process, channel: socket.socket) -> None:
-        self.pid = process.pid
-        self._process = process
+    def __init__(self, pid: int, handle: int, channel: socket.socket, gone: "asyncio.Future[int]") -> None:
+        self.pid = pid
+        self._handle = handle
         self._channel = channel
-
-    @property
-    def running(self) -> bool:
-        """True if the process is not known to have ended."""
-        return self._process.returncode is None
+        self.gone = gone
 
     def send(self, message: bytes, descriptor: int) -> None:
         """Sends a message and a file. Raises `EndedError`."""
@@ -84,48 +66,21 @@ class DecodeProcess:
             raise EndedError
         return message
 
+    async def until_ready(self) -> None:
+        """Returns when the process can decode. Raises `NotStartedError`; the caller must then end the process."""
+        try:
+            async with asyncio.timeout(READY_S):
+                message = await self.receive()
+        except (EndedError, TimeoutError) as error:
+            raise NotStartedError("it ended, or took too long, before it could decode") from error
+        if message != READY:
+            raise NotStartedError("it did not say that it is ready")
+
     async def end(self) -> int:
         """Kills it; returns its exit code once it is gone, the negative number of a signal that ended it."""
-        if self.running:
-            with suppress(ProcessLookupError):
-                # `Process.kill` asks for the exit code first, and would take it from asyncio's watcher.
-                os.kill(self.pid, signal.SIGKILL)
-        code = await self._process.wait()
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+        code = await asyncio.shield(self.gone)
         self._channel.close()
+        os.close(self._handle)
         return code
-
-
-async def start(limits: ProcessLimits) -> DecodeProcess:
-    """A process that has loaded its libraries and can decode. Raises `NotStartedError`."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.setblocking(False)
-    with theirs:
-        numbers = (os.getpid(), theirs.fileno(), limits.memory_bytes, limits.timeout_s)
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, *COMMAND, *map(str, numbers)),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
-                env={name: os.environ[name] for name in INHERITED if name in os.environ} | ONE_THREAD,
-                pass_fds=(theirs.fileno(),),
-                process_group=0,
-            )
-        except OSError as error:
-            ours.close()
-            raise NotStartedError(f"it cannot be started: {error.strerror}") from error
-        except BaseException:
-            ours.close()
-            raise
-    return DecodeProcess(process, ours)
-
-
-async def until_ready(started: DecodeProcess) -> None:
-    """Returns when the process can decode. Raises `NotStartedError`; the caller must then end the process."""
-    try:
-        async with asyncio.timeout(START_S):
-            message = await started.receive()
-    except (EndedError, TimeoutError) as error:
-        raise NotStartedError("it ended, or took too long, before it could decode") from error
-    if message != READY:
-        raise NotStartedError("it did not say that it is ready")
