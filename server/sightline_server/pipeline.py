@@ -1,11 +1,12 @@
-"""The flow of one search: decode, choose, `look`, `find`; events are sent as soon as each is known.
+"""The flow of one search: decode, choose, embed, `find`; events are sent as soon as each is known.
 
 Rule: everything of a photo lives in the frames of `run` and of the tasks that end with it, and is gone with them. A
-call leases its catalog once, before anything else, so that all of its events are about one revision.
+call leases its catalog once, before anything else, so that all of its events are about one revision and all of its
+vectors are of the embedder of that revision.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -14,12 +15,13 @@ from sightline_server.domain.events import Accepted, Detected, Done, Event, Fail
 from sightline_server.domain.filters import Filter
 from sightline_server.domain.image import Frame
 from sightline_server.domain.items import PhotoObject
-from sightline_server.domain.models import DETECTOR, EMBEDDER
+from sightline_server.domain.models import DETECTOR
 from sightline_server.domain.request import SearchQuery
-from sightline_server.errors import SightlineError
+from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Catalogs, Clock, Engine, Snapshot
 from sightline_server.search.find import Find, QueriesBatcher
-from sightline_server.search.look import CropsBatcher, FramesBatcher, Look, Portion
+from sightline_server.search.look import FramesBatcher, Look
+from sightline_server.search.object_embedder import CropsBatcher, ObjectEmbedder, Portion
 from sightline_server.search.outcomes import Outcome, Outcomes
 from sightline_server.settings import DetectionSettings, RankingSettings
 from sightline_server.stages.decode import DecodeLimits
@@ -39,8 +41,18 @@ class PipelineSettings:
     ranking: RankingSettings
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One search under way: its query, the revision that it has leased, the embedder of that, and its times."""
+
+    query: SearchQuery
+    snapshot: Snapshot
+    embedder: ObjectEmbedder
+    watch: Stopwatch
+
+
 class Pipeline:
-    """Runs searches on one engine and its catalogs."""
+    """Runs searches on one engine and its catalogs. `crops_of` has a batcher for each embedder, by its identity."""
 
     def __init__(
         self,
@@ -48,7 +60,7 @@ class Pipeline:
         engine: Engine,
         catalogs: Catalogs,
         frames: FramesBatcher,
-        crops: CropsBatcher,
+        crops_of: Mapping[str, CropsBatcher],
         queries: QueriesBatcher,
         threads: PhotoThreads,
         settings: PipelineSettings,
@@ -59,11 +71,14 @@ class Pipeline:
         self.look = Look(
             engine=engine,
             frames=frames,
-            crops=crops,
             threads=threads,
             limits=settings.decode,
             detection=settings.detection,
         )
+        self.embedders = {
+            each.spec.identity: ObjectEmbedder(each.spec, crops_of[each.spec.identity], threads)
+            for each in engine.embedders.models
+        }
         self.find = Find(engine=engine, queries=queries, ranking=settings.ranking)
         self._outcomes = Outcomes(metrics)
         self._engine = engine
@@ -82,9 +97,9 @@ class Pipeline:
         """
         watch = Stopwatch(self._clock, self._tracing)
         with self._catalogs.lease(catalog) as leased:
-            snapshot = await self._selected(leased, query.wanted)
+            search = Search(query, await self._selected(leased, query.wanted), self.embedder_of(leased), watch)
             try:
-                async with aclosing(self._run(query, snapshot, watch)) as events:
+                async with aclosing(self._run(search)) as events:
                     async for event in events:
                         with watch.sending():
                             yield event
@@ -94,13 +109,21 @@ class Pipeline:
             finally:
                 watch.report(self._metrics)
 
+    def embedder_of(self, snapshot: Snapshot) -> ObjectEmbedder:
+        """The embedder that a catalog is bound to. Raises `SightlineError` of kind INTERNAL where it is not served."""
+        try:
+            return self.embedders[snapshot.embedder]
+        except KeyError as error:
+            raise SightlineError(ErrorKind.INTERNAL, "internal error") from error
+
     async def _selected(self, leased: Snapshot, wanted: Filter) -> Snapshot:
         snapshot = await leased.select(wanted)
         if snapshot.applied_filter is not None:
             self._metrics.filtered_searches.labels(snapshot.name, snapshot.applied_filter.plan.kind.value).inc()
         return snapshot
 
-    async def _run(self, query: SearchQuery, snapshot: Snapshot, watch: Stopwatch) -> AsyncGenerator[Event, None]:
+    async def _run(self, search: Search) -> AsyncGenerator[Event, None]:
+        query, snapshot, watch = search.query, search.snapshot, search.watch
         photo = await self.look.decode(query, watch)
         yield Accepted(query.request_id, snapshot.name, snapshot.revision)
         choice = await self.look.choose(query, photo, watch)
@@ -109,23 +132,23 @@ class Pipeline:
             if item.object_id in choice.on_person:
                 yield self._outcomes.failure(item, FailureReason.PERSON)
         objects = tuple(item for item in choice.objects if item.object_id not in choice.on_person)
-        async with aclosing(self._answers(query, snapshot, photo.frame, objects, watch)) as answers:
+        async with aclosing(self._answers(search, photo.frame, objects)) as answers:
             async for answer in answers:
                 yield answer
-        yield self._done(query, snapshot, watch, choice.notice)
+        yield self._done(search, choice.notice)
 
     async def _answers(
-        self, query: SearchQuery, snapshot: Snapshot, frame: Frame, objects: Sequence[PhotoObject], watch: Stopwatch
+        self, search: Search, frame: Frame, objects: Sequence[PhotoObject]
     ) -> AsyncGenerator[Outcome, None]:
         """The events of the objects in their order; those of the first portion while the next ones are under way."""
         if not objects:
             return
-        head, *tail = self.look.portions(objects)
-        first = await self.look.crop(frame, head, watch)
+        head, *tail = search.embedder.portions(objects)
+        first = await search.embedder.crop(frame, head, search.watch)
         # They begin with their crops, so the first portion is in the embedder's queue before them.
-        rest = [asyncio.create_task(self._later(query, snapshot, frame, each, watch)) for each in tail]
+        rest = [asyncio.create_task(self._later(search, frame, each)) for each in tail]
         try:
-            for answer in await self._answer(query, snapshot, first, watch):
+            for answer in await self._answer(search, first):
                 yield answer
             while rest:
                 for answer in await rest.pop(0):
@@ -135,29 +158,27 @@ class Pipeline:
             while rest:
                 await cancelled(rest.pop())
 
-    async def _later(
-        self, query: SearchQuery, snapshot: Snapshot, frame: Frame, objects: Sequence[PhotoObject], watch: Stopwatch
-    ) -> list[Outcome]:
-        return await self._answer(query, snapshot, await self.look.crop(frame, objects, watch), watch)
+    async def _later(self, search: Search, frame: Frame, objects: Sequence[PhotoObject]) -> list[Outcome]:
+        return await self._answer(search, await search.embedder.crop(frame, objects, search.watch))
 
-    async def _answer(
-        self, query: SearchQuery, snapshot: Snapshot, portion: Portion, watch: Stopwatch
-    ) -> list[Outcome]:
+    async def _answer(self, search: Search, portion: Portion) -> list[Outcome]:
+        query = search.query
         try:
-            embedded = await self.look.embed(query, portion, watch)
-            products = await self.find.products(query, snapshot, embedded, watch)
+            embedded = await search.embedder.embed(query, portion, search.watch)
+            products = await self.find.products(query, search.snapshot, embedded, search.watch)
         except SightlineError as error:
             return self._outcomes.of_error(portion.objects, error, query.request_id)
         return self._outcomes.of_portion(portion.objects, products, query.request_id)
 
-    def _done(self, query: SearchQuery, snapshot: Snapshot, watch: Stopwatch, notice: Notice | None) -> Done:
+    def _done(self, search: Search, notice: Notice | None) -> Done:
+        snapshot = search.snapshot
         return Done(
-            timings=watch.timings(),
+            timings=search.watch.timings(),
             catalog=snapshot.name,
             catalog_revision=snapshot.revision,
             detector=self._engine.spec(DETECTOR).identity,
-            embedder=self._engine.spec(EMBEDDER).identity,
-            request_id=query.request_id,
+            embedder=search.embedder.spec.identity,
+            request_id=search.query.request_id,
             notice=notice,
             applied_filter=snapshot.applied_filter,
         )

@@ -16,6 +16,7 @@ from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.domain.catalog_rows import CatalogRow, ProductUpdate, StoredProduct
 from sightline_server.domain.catalogs import Capability
 from sightline_server.domain.checks import Check
+from sightline_server.domain.embedders import ServedEmbedders
 from sightline_server.domain.filters import AppliedFilter, Filter
 from sightline_server.domain.items import Neighbour, Product
 from sightline_server.domain.living import LivingFigures, WriteRefusal
@@ -45,6 +46,10 @@ class ModelRunner(Protocol):
 
 class Models(Protocol):
     """The models that are served, by role."""
+
+    @property
+    def embedders(self) -> ServedEmbedders:
+        """The embedders that are served, the one of role `embedder` first; valid once started."""
 
     def spec(self, role: Role[SpecT]) -> SpecT:
         """The model of `role` as the engine describes it; valid once started. Raises `ValueError` without one."""
@@ -163,7 +168,7 @@ class Snapshot(Protocol):
 
     @property
     def embedder(self) -> str:
-        """Identity of the embedder that made its vectors."""
+        """Identity of the embedder that made its vectors, as the engine that serves it names it."""
 
     @property
     def dimension(self) -> int:
@@ -232,6 +237,16 @@ class ImageEmbedder(Protocol):
 
         Raises `SightlineError`: INVALID_IMAGE with the position of the image as its field, such as `images[2]`, and
         the engine's own kinds.
+        """
+
+
+class ImageEmbedders(Protocol):
+    """The embedders of catalog images while the server serves."""
+
+    def of(self, embedder: EmbedderSpec) -> ImageEmbedder:
+        """The one that makes vectors as those of `embedder`, which is that of a catalog.
+
+        Raises `SightlineError` of kind CONFIGURATION where none is served.
         """
 
 

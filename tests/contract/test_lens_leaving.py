@@ -95,7 +95,7 @@ async def test_callers_who_leave_at_any_moment_leave_no_trace(caplog: pytest.Log
             await asyncio.gather(*(leave(call, chance.randrange(7)) for call in calls))
         await served.gone()
         await until(lambda: served.value("in_flight") == 0)
-        assert served.pipeline.look.frames.waiting == served.pipeline.look.crops.waiting == 0
+        assert served.pipeline.look.frames.waiting == served.crops.waiting == 0
         ends = {code: served.value("requests_total", method="Search", code=code) for code in ("OK", "CANCELLED")}
         refused = served.value("requests_total", method="Search", code="RESOURCE_EXHAUSTED")
         assert sum(ends.values()) + refused <= 240

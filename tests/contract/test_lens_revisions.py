@@ -57,7 +57,7 @@ async def test_two_revisions_share_a_batch_and_each_answers_its_own() -> None:
             served.catalogs.publish(FakeSnapshot(revision=f"rev-{number}"))
             calls.append(served.search(asked()))
             await calls[-1].read()
-            await until(lambda: served.pipeline.look.crops.waiting == 2 * (number - 1))  # noqa: B023
+            await until(lambda: served.crops.waiting == 2 * (number - 1))  # noqa: B023
         embedder.gate.set()
         answers = await asyncio.gather(*(events_of(call) for call in calls))
         for number, events in enumerate(answers, start=1):
@@ -107,7 +107,7 @@ async def test_a_catalog_that_fails_fails_only_its_own_callers() -> None:
         calls = [served.search(asked(catalog=name)) for name in ("a", "b")]
         for call in calls:
             await call.read()
-        await until(lambda: served.pipeline.look.crops.waiting == 4)
+        await until(lambda: served.crops.waiting == 4)
         embedder.gate.set()
         assert kinds(await events_of(first))[-1] == "done"
         assert kinds(await events_of(calls[0])) == ["detected", "results", "results", "done"]

@@ -131,7 +131,7 @@ async def test_each_member_of_a_bad_batch_hears_of_it() -> None:
         first = asyncio.create_task(events_of(served.search(asked())))
         await embedder.started.wait()
         others = [asyncio.create_task(events_of(served.search(asked()))) for _ in range(2)]
-        await until(lambda: served.pipeline.look.crops.waiting == 4)
+        await until(lambda: served.crops.waiting == 4)
         embedder.replies = [
             {"EMBEDDINGS": np.eye(2, 4, dtype=np.float32)},
             {"EMBEDDINGS": np.full((4, 4), np.nan, np.float32)},

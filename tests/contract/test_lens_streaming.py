@@ -91,8 +91,8 @@ async def nothing_left(served: Served) -> None:
     """Returns when no call, no queue, no batch and no lease is there any more."""
     await served.gone()
     await until(lambda: served.value("in_flight") == 0)
-    await until(lambda: not served.pipeline.look.crops._running and not served.pipeline.find.queries._running)
-    assert served.pipeline.look.crops.waiting == served.pipeline.find.queries.waiting == 0
+    await until(lambda: not served.crops._running and not served.pipeline.find.queries._running)
+    assert served.crops.waiting == served.pipeline.find.queries.waiting == 0
     assert [held.leases for held in served.catalogs._current.values()] == [0]
     assert [task for task in asyncio.all_tasks() if "Pipeline" in str(task.get_coro())] == []
 
@@ -130,7 +130,7 @@ async def test_photos_that_find_the_embedder_at_work_stay_whole_and_fill_its_bat
 
 
 def queue_holds(served: Served, crops: int) -> bool:
-    return bool(served.pipeline.look.crops.waiting == crops)
+    return bool(served.crops.waiting == crops)
 
 
 async def test_times_that_overlap_count_once_and_stay_within_the_whole() -> None:

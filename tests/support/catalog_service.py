@@ -24,6 +24,7 @@ from sightline_server.app.pipeline import photo_threads
 from sightline_server.app.transfers import batched_embed
 from sightline_server.index.catalog_writer import GroupWriter
 from sightline_server.index.living import LivingCatalog
+from sightline_server.ingest.images_by_embedder import ImagesByEmbedder
 from sightline_server.ingest.served_images import ServedImages
 from sightline_server.settings import Settings
 from sightline_server.telemetry.metrics import Metrics
@@ -41,7 +42,7 @@ class ServedCatalog:
 
     door: CatalogDoor
     writer: GroupWriter
-    images: ServedImages
+    images: ImagesByEmbedder
     engine: FakeEngine
     metrics: Metrics
     address: str
@@ -76,7 +77,9 @@ async def catalog_serving(
         metrics, engine = Metrics(), FakeEngine()
         batchers = build_batchers(stack, settings, engine, metrics)
         threads = photo_threads(stack, settings.decode, metrics)
-        images = ServedImages(threads, catalog_limits(settings), engine.embedder, batchers.crops)
+        (identity, crops), *_ = batchers.crops_of.items()
+        by_identity = {identity: ServedImages(threads, catalog_limits(settings), engine.embedder, crops)}
+        images = ImagesByEmbedder(engine.embedders, by_identity)
         living = stack.enter_context(LivingCatalog(shop, actor="test"))
         writer = GroupWriter("shop", living, clock=time.monotonic)
         writer.start()
@@ -88,7 +91,7 @@ async def catalog_serving(
         stack.push_async_callback(door.close, 5.0)
         channel = await stack.enter_async_context(channel_to(address, credentials, ()))
         if opened:
-            door.transfers.open(engine.embedder, batched_embed(batchers.crops))
+            door.transfers.open(engine.embedders, {identity: batched_embed(crops)})
             door.writers.publish({"shop": writer}, images)
             await door.open()
         yield ServedCatalog(door, writer, images, engine, metrics, address, CatalogServiceStub(channel))

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
@@ -20,6 +21,7 @@ from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
 from sightline_server.app.door import Door, MakeAccess, MakeServices, no_services, open_access
 from sightline_server.app.parts import Core, Front, admit_calls, build_core, build_front, start_refusing
 from sightline_server.domain.catalogs import DEFAULT_CATALOG, Capability
+from sightline_server.domain.embedders import ServedEmbedders, embedder_role
 from sightline_server.domain.filter_text import filter_text
 from sightline_server.domain.filters import AppliedFilter, Filter, FilterPlan, PlanKind
 from sightline_server.domain.items import Neighbour, Product
@@ -32,6 +34,7 @@ from sightline_server.index.registry import Registry
 from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Engine, ModelRunner, Snapshot
 from sightline_server.rpc.server import listening
+from sightline_server.search.object_embedder import CropsBatcher
 from sightline_server.settings import Settings
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.tracing import OFF, Tracing
@@ -92,17 +95,23 @@ class FakeRunner:
 
 
 class FakeEngine:
-    """An engine of two `FakeRunner`s whose readiness a test sets."""
+    """An engine of two `FakeRunner`s whose readiness a test sets, with one more for each of `further` embedders.
+
+    These are by the names of their folders.
+    """
 
     metrics_url = ""
 
-    def __init__(self) -> None:
+    def __init__(self, **further: EmbedderSpec) -> None:
         self.detector = DetectorSpec("tiny-detector", "1", 64, 64, 8, ("chair", "vase", "person"), sha256="d" * 64)
         self.embedder = EmbedderSpec("tiny-embedder", "1", 16, 16, 4, sha256="e" * 64)
         self.models = {
             "detector": FakeRunner(lambda parts: two_objects(len(parts))),
             "embedder": FakeRunner(embeddings),
         }
+        self.further = {embedder_role(name.replace("_", "-")): spec for name, spec in further.items()}
+        for role, spec in self.further.items():
+            self.models[role] = FakeRunner(partial(embeddings, dimension=spec.dimension))
         self.metrics_url = ""
         self._ready = True
         self._listeners: list[Callable[[bool], None]] = []
@@ -118,8 +127,12 @@ class FakeEngine:
             listener(ready)
 
     def spec(self, role: Role[SpecT]) -> SpecT:
-        specs: dict[AnyRole, Any] = {DETECTOR: self.detector, EMBEDDER: self.embedder}
+        specs: dict[AnyRole, Any] = {DETECTOR: self.detector, EMBEDDER: self.embedder, **self.further}
         return cast(SpecT, specs[role])
+
+    @property
+    def embedders(self) -> ServedEmbedders:
+        return ServedEmbedders.of([(EMBEDDER, self.embedder), *self.further.items()])
 
     def runner(self, role: AnyRole) -> FakeRunner:
         return self.models[role]
@@ -134,9 +147,10 @@ class FakeEngine:
         """Nothing to stop."""
 
 
-def embeddings(parts: Sequence[NDArray[np.uint8]]) -> Answer:
-    """Mean colour and one, of length one: what looks alike lies near."""
-    raw = np.array([[*part.reshape(-1, 3).mean(axis=0), 1.0] for part in parts], np.float32)
+def embeddings(parts: Sequence[NDArray[np.uint8]], dimension: int = 4) -> Answer:
+    """Mean colour and ones, of length one: what looks alike lies near."""
+    ones = [1.0] * (dimension - 3)
+    raw = np.array([[*part.reshape(-1, 3).mean(axis=0), *ones] for part in parts], np.float32)
     return {"EMBEDDINGS": raw / np.linalg.norm(raw, axis=1, keepdims=True)}
 
 
@@ -154,7 +168,7 @@ class FakeSnapshot:
     failure: Exception | None = None
     queries: list[int] = field(default_factory=list)
     built_at: str = "2026-01-02T03:04:05+00:00"
-    embedder: str = "tiny-embedder"
+    embedder: str = "tiny-embedder@eeeeeeeeeeee"
     capabilities: frozenset[Capability] = frozenset({Capability.EXACT})
     self_check_recall: float = 1.0
     probes: Probes = NO_PROBES
@@ -239,6 +253,11 @@ class Served:
         """The pipeline behind admission."""
         return self.core.pipeline
 
+    @property
+    def crops(self) -> CropsBatcher:
+        """The crops of the first embedder."""
+        return next(iter(self.core.batchers.crops_of.values()))
+
     def search(self, request: lens_service_pb2.SearchRequest, **options: Any) -> Any:
         """The call's stream."""
         return lens_service_pb2_grpc.LensServiceStub(self.channel).Search(request, **options)
@@ -280,7 +299,7 @@ async def serving(
         settings, metrics = Settings(**given), Metrics()
         engine, index = engine or FakeEngine(), index or FakeSnapshot()
 
-        async def publish(registry: Registry, device: DeviceThread, embedder: EmbedderSpec) -> None:
+        async def publish(registry: Registry, device: DeviceThread, embedders: ServedEmbedders) -> None:
             for snapshot in (index, *others):
                 registry.publish(snapshot)
 

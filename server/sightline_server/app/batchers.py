@@ -1,6 +1,10 @@
-"""The three batchers of a process: frames for the detector, crops for the embedder, queries for the catalogs."""
+"""The batchers of a process: frames for the detector, crops for each embedder, queries for the catalogs.
 
-from collections.abc import Sequence
+Rule: a batch of crops is of one embedder; the first one's batcher is called `crops` in metrics, and each of the others
+`crops/` and its folder.
+"""
+
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Self, TypeVar
@@ -11,7 +15,8 @@ from numpy.typing import NDArray
 from sightline_server.app.clock import clock
 from sightline_server.batching.batcher import BatchFunction, MicroBatcher
 from sightline_server.batching.window import Window
-from sightline_server.domain.models import DETECTOR, EMBEDDER, ModelSpec
+from sightline_server.domain.embedders import ServedEmbedder
+from sightline_server.domain.models import DETECTOR, EMBEDDER, EmbedderSpec, ModelSpec, Role
 from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Engine
@@ -49,7 +54,8 @@ class Batchers:
     """The batchers that all calls of a process share."""
 
     frames: MicroBatcher[Pixels, RawDetections]
-    crops: MicroBatcher[Pixels, Embedding]
+    crops_of: Mapping[str, MicroBatcher[Pixels, Embedding]]
+    """By the identity of the embedder, the first one first."""
     queries: MicroBatcher[VectorQuery, Found]
 
 
@@ -58,10 +64,15 @@ def build_batchers(stack: AsyncExitStack, settings: Settings, engine: Engine, me
 
     Raises `SightlineError` of kind CONFIGURATION when one photo's objects do not fit into a batch.
     """
-    part, detector, embedder = settings.batching, engine.spec(DETECTOR), engine.spec(EMBEDDER)
+    part, detector = settings.batching, engine.spec(DETECTOR)
     batchers = Batchers(
         frames=batcher(stack, "frames", detection_by(engine), part.frames, Device.of(detector), metrics),
-        crops=batcher(stack, "crops", embedding_by(engine), part.crops, Device.of(embedder), metrics),
+        crops_of={
+            each.spec.identity: batcher(
+                stack, crops_label(each), embedding_by(engine, each.role), part.crops, Device.of(each.spec), metrics
+            )
+            for each in engine.embedders.models
+        },
         queries=batcher(stack, "queries", search_all, part.queries, INDEX, metrics),
     )
     check_capacity(batchers, settings)
@@ -79,12 +90,17 @@ def detection_by(engine: Engine) -> BatchFunction[Pixels, RawDetections]:
     return detect
 
 
-def embedding_by(engine: Engine) -> BatchFunction[Pixels, Embedding]:
-    """The function that runs the embedder of `engine` on crops uint8 [H,W,3]."""
-    spec = engine.spec(EMBEDDER)
+def crops_label(embedder: ServedEmbedder) -> str:
+    """The name in metrics of the batcher of an embedder's crops; there are as many as embedders."""
+    return "crops" if embedder.role == EMBEDDER else f"crops/{embedder.role}"
+
+
+def embedding_by(engine: Engine, role: Role[EmbedderSpec] = EMBEDDER) -> BatchFunction[Pixels, Embedding]:
+    """The function that runs the embedder of this role on crops uint8 [H,W,3]."""
+    spec = engine.spec(role)
 
     async def embed(items: Sequence[Pixels], *, deadline: float) -> list[Embedding]:
-        answer = await engine.runner(EMBEDDER).infer({"CROPS": items}, deadline=deadline)
+        answer = await engine.runner(role).infer({"CROPS": items}, deadline=deadline)
         return list(split_embeddings(answer, len(items), spec))
 
     return embed
@@ -99,9 +115,8 @@ def check_capacity(batchers: Batchers, settings: Settings) -> None:
     """Raises `SightlineError` of kind CONFIGURATION when one photo's objects do not fit into a batch or its queue."""
     part, limits = settings.batching, settings.limits
     objects = max(limits.max_objects, limits.max_regions)
-    capacity = min(
-        batchers.crops.max_batch, batchers.queries.max_batch, part.crops.max_waiting, part.queries.max_waiting
-    )
+    crops = min(each.max_batch for each in batchers.crops_of.values())
+    capacity = min(crops, batchers.queries.max_batch, part.crops.max_waiting, part.queries.max_waiting)
     if objects > capacity:
         raise SightlineError(
             ErrorKind.CONFIGURATION, f"one photo may have {objects} objects, but a batch or its queue holds {capacity}"

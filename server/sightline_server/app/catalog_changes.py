@@ -58,7 +58,7 @@ class ChangingCatalogs:
     @property
     def embedder(self) -> EmbedderSpec:
         """See `CatalogSet`."""
-        return self._written.embedder
+        return self._written.embedders.first.spec
 
     def check_new(self, name: str) -> None:
         """See `CatalogSet`."""

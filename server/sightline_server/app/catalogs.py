@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
-from sightline_server.domain.models import EmbedderSpec
+from sightline_server.domain.embedders import Embedders
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import read_facts
 from sightline_server.index.choice.choosing import DEFAULT_POLICY, IndexPolicy
@@ -57,15 +57,15 @@ async def publish_folders(
     folders: Mapping[str, Path],
     registry: Registry,
     device: DeviceThread,
-    embedder: EmbedderSpec,
+    embedders: Embedders,
     *,
     policy: IndexPolicy = DEFAULT_POLICY,
 ) -> None:
-    """Opens the catalogs in `folders` for `embedder`, one after the other, and publishes them in `registry`.
+    """Opens the catalogs in `folders` for `embedders`, one after the other, and publishes them in `registry`.
 
     `policy` says which index each of them gets. Raises `SightlineError`.
     """
     log_library()
     for name, path in folders.items():
         with naming(name, folders):
-            registry.publish(await open_snapshot(path, name, embedder, device, policy))
+            registry.publish(await open_snapshot(path, name, embedders, device, policy))

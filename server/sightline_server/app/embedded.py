@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sightline_models.places import default_repository
+from sightline_server.domain.models import ROLES, AnyRole
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import Settings
 from sightline_server.triton.hosts import Host, ProviderListener
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 PACKAGE = "sightline_server.embedded"
 
 
-def embedded_host(settings: Settings, on_provider: ProviderListener) -> Host:
-    """The host of an embedded engine, with the configurations of the wheel in its model repository.
+def embedded_host(settings: Settings, on_provider: ProviderListener, roles: tuple[AnyRole, ...] = ROLES) -> Host:
+    """The host of an embedded engine for `roles`, with the configurations of the wheel in its model repository.
 
     Raises `SightlineError` of kind CONFIGURATION without a home, and where the embedded engine is not part of this
     installation.
@@ -36,7 +37,7 @@ def embedded_host(settings: Settings, on_provider: ProviderListener) -> Host:
     home, part = settings.home_folder, settings.engine
     repository = part.repository or default_repository(home)
     assemble(repository)
-    return EmbeddedHost(EmbeddedConfig(home, repository, Device(part.device), part.metrics_port), on_provider)
+    return EmbeddedHost(EmbeddedConfig(home, repository, Device(part.device), part.metrics_port, roles), on_provider)
 
 
 def install_engine(

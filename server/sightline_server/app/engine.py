@@ -5,8 +5,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from sightline_models.embedders import MOST_EMBEDDERS, embedder_folders
+from sightline_models.places import default_repository
 from sightline_server.app.clock import clock
 from sightline_server.app.embedded import embedded_host
+from sightline_server.domain.models import ROLES, AnyRole
+from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import SharedEngine
 from sightline_server.settings import EngineSettings, Settings
 from sightline_server.triton.config import EngineConfig, EngineEvents, NoEvents
@@ -14,6 +18,7 @@ from sightline_server.triton.engine import TritonEngine
 from sightline_server.triton.hosts import Host, ProviderListener
 from sightline_server.triton.link import link_of
 from sightline_server.triton.remote import RemoteHost
+from sightline_server.triton.specs import search_models
 
 
 @asynccontextmanager
@@ -28,8 +33,11 @@ async def engine_session(
     sends it no tiny infers while it is idle.
     """
     listener = events or NoEvents()
-    host = make_host(settings, listener.provider, watched or {})
-    engine = TritonEngine(host, engine_config(settings.engine, watched=bool(watched)), listener, clock)
+    models = search_models(further_embedders(settings))
+    roles = tuple(model.role for model in models)
+    host = make_host(settings, listener.provider, watched or {}, roles)
+    config = replace(engine_config(settings.engine, watched=bool(watched)), models=models)
+    engine = TritonEngine(host, config, listener, clock)
     try:
         await engine.start()
         yield engine
@@ -37,11 +45,37 @@ async def engine_session(
         await engine.stop()
 
 
-def make_host(settings: Settings, on_provider: ProviderListener, digests: Mapping[str, str]) -> Host:
-    """The place where the engine of the settings runs. Raises `SightlineError` of kind CONFIGURATION."""
+def further_embedders(settings: Settings) -> tuple[str, ...]:
+    """The folders of the embedders that are served next to `embedder`: those of the settings, else of the repository.
+
+    Raises `SightlineError` of kind CONFIGURATION for more than are served.
+    """
+    part = settings.engine
+    if part.embedders is not None:
+        return part.embedders
+    if part.triton_url is not None:
+        return ()
+    found = embedder_folders(part.repository or default_repository(settings.home))
+    if len(found) > MOST_EMBEDDERS:
+        message = f"the model repository has {len(found)} embedders in addition to the first: {', '.join(found)}. "
+        remedy = f"At most {MOST_EMBEDDERS} are served; name those to serve in engine.embedders, or remove folders"
+        raise SightlineError(ErrorKind.CONFIGURATION, message + remedy)
+    return found
+
+
+def make_host(
+    settings: Settings,
+    on_provider: ProviderListener,
+    digests: Mapping[str, str],
+    roles: tuple[AnyRole, ...] = ROLES,
+) -> Host:
+    """The place where the engine of the settings runs, with the models of `roles`.
+
+    Raises `SightlineError` of kind CONFIGURATION.
+    """
     if link := link_of(settings.engine):
-        return RemoteHost(link, on_provider, digests)
-    return embedded_host(settings, on_provider)
+        return RemoteHost(link, on_provider, digests, roles)
+    return embedded_host(settings, on_provider, roles)
 
 
 def engine_config(part: EngineSettings, *, watched: bool) -> EngineConfig:

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from sightline_server.catalog.store import CatalogStore
+from sightline_server.domain.embedders import Embedders
 from sightline_server.domain.living import UNOBSERVED
-from sightline_server.domain.models import EmbedderSpec
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.live.index import BuildBase, Exchange, LiveIndex
 from sightline_server.index.live.policy import MergePolicy
@@ -38,7 +38,7 @@ class OpenLiving:
 async def open_living(
     path: Path,
     name: str,
-    embedder: EmbedderSpec,
+    embedders: Embedders,
     device: DeviceThread,
     registry: Registry,
     *,
@@ -52,13 +52,13 @@ async def open_living(
     A catalog without a log gets one. The store is notified before it acknowledges, so what it acknowledged is in every
     later lease. `build` builds its bases, by default as `open_snapshot` without further options. The block ends when
     nothing writes any more; `registry` serves the last content until it is closed or the catalog is withdrawn. Raises
-    `SightlineError`: CONFIGURATION when another process writes to the catalog, when it is damaged or was made with
-    another embedder, INDEX_UNAVAILABLE when its index fails the self-check.
+    `SightlineError`: CONFIGURATION when another process writes to the catalog, when it is damaged or was made with none
+    of `embedders`, INDEX_UNAVAILABLE when its index fails the self-check.
     """
     index = LiveIndex(
         path,
         name,
-        embedder,
+        embedders,
         device,
         policy=policy or MergePolicy(),
         observer=observer,
@@ -69,7 +69,7 @@ async def open_living(
     catalog = LivingCatalog(path, actor=actor, store=CatalogStore(path, actor=actor, published=index))
     await asyncio.to_thread(catalog.__enter__)
     try:
-        catalog.require_embedder(embedder)
+        catalog.require_embedder(embedders)
         await asyncio.to_thread(index.open)
         yield OpenLiving(catalog, index)
     finally:

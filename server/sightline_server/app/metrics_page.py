@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 from prometheus_client import CollectorRegistry
 
-from sightline_server.domain.models import DETECTOR, EMBEDDER
+from sightline_server.domain.models import DETECTOR
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Engine
 from sightline_server.rpc.listener.exposure import check_metrics_listener
@@ -35,4 +35,5 @@ def start_metrics(stack: AsyncExitStack, server: ServerSettings, registry: Colle
 def build_facts(engine: Engine) -> dict[str, str]:
     """The labels of `sightline_build_info`: versions of packages, and the models of `engine`."""
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {**versions, "detector": engine.spec(DETECTOR).identity, "embedder": engine.spec(EMBEDDER).identity}
+    embedders = ", ".join(engine.embedders.identities)
+    return {**versions, "detector": engine.spec(DETECTOR).identity, "embedder": embedders}

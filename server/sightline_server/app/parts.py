@@ -19,9 +19,10 @@ from sightline_server.app.door import Door, MakeAccess, MakeServices, no_service
 from sightline_server.app.limits import catalog_limits
 from sightline_server.app.pipeline import build_pipeline, photo_threads
 from sightline_server.app.tracing import make_tracing
-from sightline_server.domain.models import EMBEDDER, EmbedderSpec
+from sightline_server.domain.embedders import ServedEmbedders
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.registry import Registry
+from sightline_server.ingest.images_by_embedder import ImagesByEmbedder
 from sightline_server.ingest.served_images import ServedImages
 from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Engine
@@ -34,8 +35,8 @@ from sightline_server.telemetry.usage import ALONE
 
 PRODUCT_THREADS = 2
 """Threads that decode images of products, in addition to those of photos."""
-PublishCatalogs = Callable[[Registry, DeviceThread, EmbedderSpec], Awaitable[None]]
-"""Opens the catalogs for an embedder on a device thread and publishes them. Raises `SightlineError`."""
+PublishCatalogs = Callable[[Registry, DeviceThread, ServedEmbedders], Awaitable[None]]
+"""Opens the catalogs for the served embedders on a device thread and publishes them. Raises `SightlineError`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ async def build_core(
     """
     catalog_metrics = CatalogMetrics(front.metrics)
     registry, device = new_registry(stack, catalog_metrics)
-    await publish_catalogs(registry, device, engine.spec(EMBEDDER))
+    await publish_catalogs(registry, device, engine.embedders)
     batchers = build_batchers(stack, front.settings, engine, front.metrics)
     pipeline = await build_pipeline(stack, front.settings, engine, registry, batchers, front.metrics, front.tracing)
     keep_measuring_recall(stack, registry, batchers.queries, catalog_metrics, front.settings.index.recall_every_s)
@@ -126,11 +127,16 @@ def build_catalog_door(front: Front) -> CatalogDoor:
     return CatalogDoor(settings, front.metrics, front.tracing, open_access(front.door.names), tls=tls)
 
 
-def build_served_images(stack: AsyncExitStack, front: Front, core: Core) -> ServedImages:
-    """The embedder of the images of products that are written; its threads end with `stack`."""
+def build_served_images(stack: AsyncExitStack, front: Front, core: Core) -> ImagesByEmbedder:
+    """The embedders of the images of products that are written, by catalog; its threads end with `stack`."""
     decode = front.settings.decode.model_copy(update={"threads": PRODUCT_THREADS})
-    threads = photo_threads(stack, decode, front.metrics)
-    return ServedImages(threads, catalog_limits(front.settings), core.engine.spec(EMBEDDER), core.batchers.crops)
+    threads, limits = photo_threads(stack, decode, front.metrics), catalog_limits(front.settings)
+    embedders, crops_of = core.engine.embedders, core.batchers.crops_of
+    images = {
+        each.spec.identity: ServedImages(threads, limits, each.spec, crops_of[each.spec.identity])
+        for each in embedders.models
+    }
+    return ImagesByEmbedder(embedders, images)
 
 
 async def admit_calls(front: Front, core: Core) -> None:

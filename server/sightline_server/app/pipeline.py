@@ -36,7 +36,7 @@ async def build_pipeline(
         engine=engine,
         catalogs=catalogs,
         frames=batchers.frames,
-        crops=batchers.crops,
+        crops_of=batchers.crops_of,
         queries=batchers.queries,
         threads=photo_threads(stack, settings.decode, metrics),
         settings=PipelineSettings(photo_limits(settings), settings.detection, settings.ranking),

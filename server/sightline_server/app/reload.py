@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sightline_server.control.protocol import Reloaded
-from sightline_server.domain.models import EmbedderSpec
+from sightline_server.domain.embedders import Embedders
 from sightline_server.errors import SightlineError
 from sightline_server.index.catalog import read_identity
 from sightline_server.index.choice.choosing import DEFAULT_POLICY, IndexPolicy
@@ -63,13 +63,13 @@ class RegistryShelf:
         folders: Mapping[str, Path],
         registry: Registry,
         device: DeviceThread,
-        embedder: EmbedderSpec,
+        embedders: Embedders,
         policy: IndexPolicy = DEFAULT_POLICY,
     ) -> None:
         self.folders = folders
         self._registry = registry
         self._device = device
-        self._embedder = embedder
+        self._embedders = embedders
         self._policy = policy
 
     def identity(self, name: str) -> tuple[str, str]:
@@ -83,7 +83,7 @@ class RegistryShelf:
 
     async def open(self, name: str) -> None:
         """See `Shelf`."""
-        opened = await open_snapshot(self.folders[name], name, self._embedder, self._device, self._policy)
+        opened = await open_snapshot(self.folders[name], name, self._embedders, self._device, self._policy)
         self._registry.publish(opened)
 
 

@@ -31,7 +31,7 @@ from sightline_server.app.running import Running
 from sightline_server.app.warm_up import warm_up
 from sightline_server.app.writing import listen_for_writes
 from sightline_server.app.written import WrittenCatalogs
-from sightline_server.domain.models import DETECTOR, EMBEDDER
+from sightline_server.domain.models import DETECTOR
 from sightline_server.rpc import server as rpc_server
 from sightline_server.settings import Settings
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
@@ -59,7 +59,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         await start_refusing(stack, front)
         events = EngineMetrics(metrics)
         engine = await stack.enter_async_context(engine_session(settings, events))
-        log.info("engine: %s, %s", engine.spec(DETECTOR).identity, engine.spec(EMBEDDER).identity)
+        log.info("engine: %s, %s", engine.spec(DETECTOR).identity, ", ".join(engine.embedders.identities))
         policy = index_policy(settings.index)
         written = WrittenCatalogs(stack, folders, metrics, policy) if catalog_door else None
         publish = written.publish if written else partial(publish_folders, folders, policy=policy)
@@ -91,7 +91,7 @@ async def start_catalog_door(stack: AsyncExitStack, front: Front) -> CatalogDoor
 def build_reloading(stack: AsyncExitStack, front: Front, core: Core, folders: Mapping[str, Path]) -> Reloading:
     """The reloads of the TLS files and of the catalogs in `folders`; a running one is cancelled when `stack` ends."""
     policy = index_policy(front.settings.index)
-    shelf = RegistryShelf(folders, core.registry, core.device, core.engine.spec(EMBEDDER), policy)
+    shelf = RegistryShelf(folders, core.registry, core.device, core.engine.embedders, policy)
     reloading = Reloading(front.door.certificates, CatalogReloader(shelf, core.catalog_metrics))
     stack.callback(reloading.end)
     return reloading

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sightline_server.app.limits import catalog_limits, process_limits
 from sightline_server.batching.batcher import MicroBatcher
 from sightline_server.counting import counted
-from sightline_server.domain.models import EmbedderSpec
+from sightline_server.domain.embedders import ServedEmbedders
 from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.stored_rows import stored_rows
@@ -58,11 +58,14 @@ class ServedTransfers:
         self.folders: Mapping[str, Path] = settings.catalog_folders
         """The folder of each catalog by its name; replaced where catalogs are created and deleted."""
         self._network = network or CheckedNetwork(HostCheck())
-        self._embedding: tuple[EmbedderSpec, Embed] | None = None
+        self._embedding: tuple[ServedEmbedders, Mapping[str, Embed]] | None = None
 
-    def open(self, embedder: EmbedderSpec, embed: Embed) -> None:
-        """Embeds images of imports by `embed` from now on. Before that, no import can be started."""
-        self._embedding = embedder, embed
+    def open(self, embedders: ServedEmbedders, embed_by: Mapping[str, Embed]) -> None:
+        """Embeds images of imports from now on, by the identity of the catalog's embedder.
+
+        Before that, no import can be started.
+        """
+        self._embedding = embedders, embed_by
 
     def start_import(self, writer: CatalogWriter, wanted: ImportRequest) -> Job:
         """See `Transfers`."""
@@ -83,9 +86,10 @@ class ServedTransfers:
             if wanted.embedded:
                 return await import_embedded(feed, options, writer, progress)
             assert self._embedding is not None, "opened before the writers are published"
-            embedder, embed = self._embedding
+            embedders, embed_by = self._embedding
+            embedder = embedders.serving(writer.embedder)
             build = build_options(self._settings, feed, options, self.folders[writer.name])
-            return await import_feed(build, embedder, embed, writer, progress)
+            return await import_feed(build, embedder, embed_by[embedder.identity], writer, progress)
 
     def start_export(self, catalog: str, wanted: ExportRequest) -> Job:
         """See `Transfers`."""

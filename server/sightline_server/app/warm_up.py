@@ -1,4 +1,4 @@
-"""The first search of a process, before it lets calls in."""
+"""The first search of a process, before it lets calls in, and the first crop of each further embedder."""
 
 import io
 import logging
@@ -10,6 +10,7 @@ from PIL import Image
 
 from sightline_server.access.own import own_pass
 from sightline_server.app.clock import clock
+from sightline_server.domain.events import Done
 from sightline_server.domain.request import SearchQuery
 from sightline_server.pipeline import Pipeline
 from sightline_server.settings import Settings
@@ -23,7 +24,7 @@ WARM_UP_S = 60.0
 async def warm_up(pipeline: Pipeline, settings: Settings) -> None:
     """Searches with one image of noise, so that no caller waits for what happens only once.
 
-    Raises `SightlineError`.
+    Embedders of other catalogs than the default one embed a crop. Raises `SightlineError`.
     """
     query = SearchQuery(
         request_id=f"warm-up-{secrets.token_hex(4)}",
@@ -33,9 +34,15 @@ async def warm_up(pipeline: Pipeline, settings: Settings) -> None:
         max_products=settings.limits.default_products,
         min_similarity=0.0,
     )
+    warm = ""
     async with aclosing(pipeline.run(query, own_pass(settings.catalog_names.default))) as events:
         async for event in events:
             log.debug("warm-up: %s", type(event).__name__)
+            if isinstance(event, Done):
+                warm = event.embedder
+    for identity, embedder in pipeline.embedders.items():
+        if identity != warm:
+            await embedder.warm_up(query.deadline)
 
 
 def noise() -> bytes:

@@ -12,7 +12,6 @@ from sightline_server.app.parts import Core, Front, build_served_images
 from sightline_server.app.transfers import batched_embed
 from sightline_server.app.watching import keep_watching
 from sightline_server.app.written import WrittenCatalogs
-from sightline_server.domain.models import EMBEDDER
 from sightline_server.index.catalogs_folder import CatalogsFolder
 
 
@@ -32,7 +31,9 @@ async def listen_for_writes(
     written.watch(keep_watching(stack, core.registry, core.batchers.queries, written.observer))
     stack.push_async_callback(written.close)
     writers = {name: await written.write(name) for name in written.opened}
-    door.transfers.open(core.engine.spec(EMBEDDER), batched_embed(core.batchers.crops))
+    door.transfers.open(
+        core.engine.embedders, {identity: batched_embed(crops) for identity, crops in core.batchers.crops_of.items()}
+    )
     door.transfers.folders = written.folders
     door.writers.publish(writers, images)
     configured, names = front.settings.catalog_folders, front.door.names

@@ -16,7 +16,7 @@ from sightline_server.app.catalogs import naming
 from sightline_server.app.clock import clock
 from sightline_server.app.living import OpenLiving, open_living
 from sightline_server.app.watching import Watch
-from sightline_server.domain.models import EmbedderSpec
+from sightline_server.domain.embedders import ServedEmbedders
 from sightline_server.index.catalog_writer import GroupWriter
 from sightline_server.index.choice.choosing import DEFAULT_POLICY, IndexPolicy
 from sightline_server.index.device_thread import DeviceThread
@@ -48,10 +48,10 @@ class WrittenCatalogs:
         self._ends: dict[str, AsyncExitStack] = {}
         """The end of each catalog: of its writer, its figures and its files."""
 
-    async def publish(self, registry: Registry, device: DeviceThread, embedder: EmbedderSpec) -> None:
+    async def publish(self, registry: Registry, device: DeviceThread, embedders: ServedEmbedders) -> None:
         """Opens each catalog and publishes it. Raises `SightlineError` as `open_living`."""
         log_library()
-        self._registry, self._device, self.embedder = registry, device, embedder
+        self._registry, self._device, self.embedders = registry, device, embedders
         self._stack.push_async_callback(self.close)
         for name, path in self.folders.items():
             with naming(name, self.folders):
@@ -104,7 +104,7 @@ class WrittenCatalogs:
 
     async def _open(self, name: str, path: Path) -> None:
         opening = open_living(
-            *(path, name, self.embedder, self._device, self._registry),
+            *(path, name, self.embedders, self._device, self._registry),
             actor=server_user(),
             observer=self.observer,
             build=partial(build_snapshot, policy=self._policy),

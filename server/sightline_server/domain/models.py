@@ -4,12 +4,14 @@ Rule: a role is a value. Another one is added with its specification and the ste
 probes or restarts models names a role.
 """
 
+import json
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from sightline_server.domain.preprocess import DETECTOR_PREPROCESS, EMBEDDER_PREPROCESS, Preprocess
 from sightline_server.domain.vocabulary import DEFAULT_VOCABULARY, Vocabulary
+from sightline_server.errors import ErrorKind, SightlineError
 
 
 class BatchCost(Enum):
@@ -106,6 +108,33 @@ class EmbedderSpec:
         """Name and short digest, as answers and metrics show it."""
         return identity(self.name, self.sha256)
 
+    def serving(self, stored: "EmbedderSpec") -> Self:
+        """Itself, for a catalog whose vectors are of `stored`. See `domain.embedders.Embedders`."""
+        if reason := embedder_mismatch(stored, self):
+            raise SightlineError(ErrorKind.CONFIGURATION, reason)
+        return self
+
+
+def embedder_mismatch(stored: EmbedderSpec, live: EmbedderSpec) -> str | None:
+    """The reason why vectors of `stored` cannot be compared with those of `live`; None when they can.
+
+    Names count only where a digest is unknown, as with a remote engine; versions are labels and do not count.
+    """
+    if stored.dimension != live.dimension:
+        return f"dimension {stored.dimension} in the catalog, {live.dimension} in the engine"
+    if stored.sha256 and live.sha256:
+        if stored.sha256 != live.sha256:
+            return f"{stored.identity} in the catalog, {live.identity} in the engine"
+    elif stored.name != live.name:
+        return f"{stored.name} in the catalog, {live.name} in the engine"
+    if (stored.height, stored.width) != (live.height, live.width):
+        sizes = f"{stored.width}x{stored.height} in the catalog, {live.width}x{live.height} in the engine"
+        return f"input size {sizes}"
+    if stored.preprocess != live.preprocess:
+        was, now = (json.dumps(spec.preprocess.facts()) for spec in (stored, live))
+        return f"the images are preprocessed differently: preprocess {was} in the catalog, {now} in the engine"
+    return None
+
 
 def identity(name: str, sha256: str) -> str:
     """`name@` and the first twelve digits of the digest, or the name alone."""
@@ -116,7 +145,7 @@ DETECTOR = Role[DetectorSpec]("detector")
 """Finds the objects of a photo."""
 
 EMBEDDER = Role[EmbedderSpec]("embedder")
-"""Makes a vector of each object and of each catalog image."""
+"""Makes a vector of each object and of each catalog image; further embedders have separate roles (embedders.py)."""
 
 ROLES: tuple[AnyRole, ...] = (DETECTOR, EMBEDDER)
 """The roles of a search."""

@@ -19,6 +19,7 @@ from sightline_server.catalog.content import Content, is_living, read_content, r
 from sightline_server.catalog.digest import SumDigest
 from sightline_server.catalog.log import read_recorded
 from sightline_server.catalog.revisions import Revision
+from sightline_server.domain.embedders import Embedders
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.digest import ContentDigest
@@ -28,7 +29,6 @@ from sightline_server.index.schema import (
     CatalogFacts,
     CatalogRow,
     catalog_schema,
-    embedder_mismatch,
     living_facts,
 )
 from sightline_server.index.schema import to_table as rows_to_table
@@ -130,8 +130,8 @@ def revision_of(dataset: Any, facts: CatalogFacts) -> str:
     return f"{dataset.version}-{facts.content_sha256[:12]}"
 
 
-def open_catalog(path: Path, embedder: EmbedderSpec | None = None, *, may_be_empty: bool = False) -> Catalog:
-    """Reads and checks the catalog at `path`, and its embedder against `embedder` where that is given.
+def open_catalog(path: Path, embedders: Embedders | None = None, *, may_be_empty: bool = False) -> Catalog:
+    """Reads and checks the catalog at `path`, and binds it to one of `embedders` where those are given.
 
     With `may_be_empty`, a catalog with a log may have no products. A catalog that is replaced meanwhile is read again.
     Raises `SightlineError` of kind CONFIGURATION that says what is wrong and what to do.
@@ -139,7 +139,7 @@ def open_catalog(path: Path, embedder: EmbedderSpec | None = None, *, may_be_emp
     for _ in range(REOPENINGS):
         before = state_of(path)
         try:
-            catalog = read_catalog(path, embedder, may_be_empty=may_be_empty)
+            catalog = read_catalog(path, embedders, may_be_empty=may_be_empty)
         except SightlineError:
             if state_of(path) == before:
                 raise
@@ -181,13 +181,12 @@ def open_dataset(path: Path) -> Any:
         raise damaged(path, "it cannot be opened") from error
 
 
-def read_catalog(path: Path, embedder: EmbedderSpec | None, *, may_be_empty: bool = False) -> Catalog:
+def read_catalog(path: Path, embedders: Embedders | None, *, may_be_empty: bool = False) -> Catalog:
     """One attempt of `open_catalog`."""
     if is_living(path):
-        return read_living(path, embedder, may_be_empty=may_be_empty)
+        return read_living(path, embedders, may_be_empty=may_be_empty)
     dataset = open_dataset(path)
-    facts = CatalogFacts.parse(dataset.schema.metadata)
-    require_embedder(path, facts, embedder)
+    facts = bound(path, CatalogFacts.parse(dataset.schema.metadata), embedders)
     if dataset.schema.remove_metadata() != catalog_schema(facts.embedder.dimension):
         raise damaged(path, "its columns are not those of a catalog")
     try:
@@ -196,14 +195,13 @@ def read_catalog(path: Path, embedder: EmbedderSpec | None, *, may_be_empty: boo
         raise damaged(path, "its files cannot be read") from error
 
 
-def read_living(path: Path, embedder: EmbedderSpec | None, *, may_be_empty: bool = False) -> Catalog:
+def read_living(path: Path, embedders: Embedders | None, *, may_be_empty: bool = False) -> Catalog:
     """One attempt of `open_catalog` at a catalog with a log."""
     require_utf8(path)
     try:
         with panics():
             content = read_content(path)
-            facts = facts_of(content)
-            require_embedder(path, facts, embedder)
+            facts = bound(path, facts_of(content), embedders)
             moment = Moment(content.recorded.current, content.recorded.last_seq)
             if not content.rows and may_be_empty:
                 return replace(empty_catalog(path, content.revision, facts), content=moment)
@@ -222,14 +220,21 @@ def facts_of(content: Content) -> CatalogFacts:
     return living_facts(content.facts, counts | {"content_sha256": content.digest, "built_at": content.created_at})
 
 
-def require_embedder(path: Path, facts: CatalogFacts, embedder: EmbedderSpec | None) -> None:
-    """Raises `SightlineError` of kind CONFIGURATION when the vectors are not of `embedder`."""
-    if embedder is not None and (reason := embedder_mismatch(facts.embedder, embedder)):
+def bound(path: Path, facts: CatalogFacts, embedders: Embedders | None) -> CatalogFacts:
+    """The facts with the served embedder that makes such vectors; as they are where nothing is served.
+
+    Raises `SightlineError` of kind CONFIGURATION when the vectors are of none of `embedders`.
+    """
+    if embedders is None:
+        return facts
+    try:
+        return replace(facts, embedder=embedders.serving(facts.embedder))
+    except SightlineError as error:
         message = (
-            f"the catalog at {path} was made with another embedder: {reason}. "
+            f"the catalog at {path} was made with another embedder: {error.message}. "
             "Build it again with the engine that is in use, or serve it with the engine that it was made with"
         )
-        raise SightlineError(ErrorKind.CONFIGURATION, message)
+        raise SightlineError(ErrorKind.CONFIGURATION, message) from error
 
 
 def batches(dataset: Any) -> Iterator[pa.RecordBatch]:

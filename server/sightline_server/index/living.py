@@ -17,11 +17,12 @@ from sightline_server.catalog.revisions import Revision
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.catalog.writing import Receipt
 from sightline_server.domain.catalog_rows import ProductUpdate as ProductUpdate
+from sightline_server.domain.embedders import Embedders
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.adopting import adopt
 from sightline_server.index.catalog import NORM_TOLERANCE
-from sightline_server.index.schema import MAX_IMAGES, CatalogRow, embedder_mismatch, living_facts, to_table
+from sightline_server.index.schema import MAX_IMAGES, CatalogRow, living_facts, to_table
 
 UPDATABLE = ("title", "brand", "category", "availability", "link", "item_group_id", "gtin")
 """Texts of a product that can be changed without its images."""
@@ -50,11 +51,16 @@ class LivingCatalog:
     ) -> None:
         self.store.__exit__(kind, error, trace)
 
-    def require_embedder(self, live: EmbedderSpec) -> None:
-        """Raises `SightlineError` of kind CONFIGURATION when vectors of `live` do not fit this catalog."""
-        if reason := embedder_mismatch(self.embedder, live):
-            message = f"the catalog at {self._path} was made with another embedder: {reason}"
-            raise SightlineError(ErrorKind.CONFIGURATION, message)
+    def require_embedder(self, embedders: Embedders) -> EmbedderSpec:
+        """The one of `embedders` that makes such vectors as this catalog's.
+
+        Raises `SightlineError` of kind CONFIGURATION when none does.
+        """
+        try:
+            return embedders.serving(self.embedder)
+        except SightlineError as error:
+            message = f"the catalog at {self._path} was made with another embedder: {error.message}"
+            raise SightlineError(ErrorKind.CONFIGURATION, message) from error
 
     def upsert(self, rows: Sequence[CatalogRow], request_id: str = "") -> Receipt:
         """Adds products or replaces those of the same id, in one transaction.

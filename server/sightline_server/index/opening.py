@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline_server.domain.models import EmbedderSpec
+from sightline_server.domain.embedders import Embedders
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import open_catalog
 from sightline_server.index.choice.choosing import DEFAULT_POLICY, IndexPolicy, index_of
@@ -31,20 +31,20 @@ LEAST_RECALL = 0.95
 
 
 async def open_snapshot(
-    path: Path, name: str, embedder: EmbedderSpec, device: DeviceThread, policy: IndexPolicy = DEFAULT_POLICY
+    path: Path, name: str, embedders: Embedders, device: DeviceThread, policy: IndexPolicy = DEFAULT_POLICY
 ) -> CatalogSnapshot:
     """Opens the catalog at `path` under `name`, builds its index on `device` by `policy` and checks it.
 
-    Raises `SightlineError` of kind CONFIGURATION when the catalog cannot be served with `embedder`, or
+    Raises `SightlineError` of kind CONFIGURATION when none of `embedders` made the catalog, or
     INDEX_UNAVAILABLE when the index does not find what the catalog holds.
     """
-    return await asyncio.to_thread(build_snapshot, path, name, embedder, device, policy)
+    return await asyncio.to_thread(build_snapshot, path, name, embedders, device, policy)
 
 
 def build_snapshot(
     path: Path,
     name: str,
-    embedder: EmbedderSpec,
+    embedders: Embedders,
     device: DeviceThread,
     policy: IndexPolicy = DEFAULT_POLICY,
     *,
@@ -54,7 +54,7 @@ def build_snapshot(
 
     With `may_be_empty`, a catalog that is written to may have no products.
     """
-    catalog = open_catalog(path, embedder, may_be_empty=may_be_empty)
+    catalog = open_catalog(path, embedders, may_be_empty=may_be_empty)
     if not len(catalog.vectors):
         nothing = FaissIndex(catalog.vectors, use_gpu=False)
         device.call(nothing.adopt)

@@ -138,24 +138,3 @@ def embeddings_column(embeddings: Sequence[NDArray[np.float32]], column_type: pa
     flat = np.concatenate(embeddings).astype(np.float16).reshape(-1)
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(flat), type=column_type.value_type)
     return pa.ListArray.from_arrays(pa.array(offsets), vectors, type=column_type)
-
-
-def embedder_mismatch(stored: EmbedderSpec, live: EmbedderSpec) -> str | None:
-    """The reason why vectors of `stored` cannot be compared with those of `live`; None when they can.
-
-    Names count only where a digest is unknown, as with a remote engine; versions are labels and do not count.
-    """
-    if stored.dimension != live.dimension:
-        return f"dimension {stored.dimension} in the catalog, {live.dimension} in the engine"
-    if stored.sha256 and live.sha256:
-        if stored.sha256 != live.sha256:
-            return f"{stored.identity} in the catalog, {live.identity} in the engine"
-    elif stored.name != live.name:
-        return f"{stored.name} in the catalog, {live.name} in the engine"
-    if (stored.height, stored.width) != (live.height, live.width):
-        sizes = f"{stored.width}x{stored.height} in the catalog, {live.width}x{live.height} in the engine"
-        return f"input size {sizes}"
-    if stored.preprocess != live.preprocess:
-        was, now = (json.dumps(spec.preprocess.facts()) for spec in (stored, live))
-        return f"the images are preprocessed differently: preprocess {was} in the catalog, {now} in the engine"
-    return None

@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from sightline_server.domain.models import EmbedderSpec
+from sightline_server.domain.embedders import Embedders
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import Catalog, open_catalog
 from sightline_server.index.device_thread import DeviceThread
@@ -77,16 +77,16 @@ class SharedCatalog:
             os.close(descriptor)
 
 
-async def share_catalog(path: Path, name: str, embedder: EmbedderSpec) -> SharedCatalog:
+async def share_catalog(path: Path, name: str, embedders: Embedders) -> SharedCatalog:
     """Opens and checks the catalog at `path` as `open_snapshot` does, and lays it out for workers. Errors as there."""
-    return await asyncio.to_thread(share, path, name, embedder)
+    return await asyncio.to_thread(share, path, name, embedders)
 
 
-def share(path: Path, name: str, embedder: EmbedderSpec) -> SharedCatalog:
+def share(path: Path, name: str, embedders: Embedders) -> SharedCatalog:
     """`share_catalog`, blocking."""
     if not can_map():
         raise SightlineError(ErrorKind.CONFIGURATION, "workers share one index, which takes FAISS 1.11 or newer")
-    catalog = open_catalog(path, embedder)
+    catalog = open_catalog(path, embedders)
     files = memory_files(*FILES)
     vectors, products, pictures, filters, probes = files
     try:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
-from sightline_server.domain.models import EMBEDDER, EmbedderSpec
+from sightline_server.domain.models import EMBEDDER, EmbedderSpec, Role
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.links import UnreadableImageError
 from sightline_server.ports import Engine
@@ -30,13 +30,13 @@ IMAGE_FAULTS = (ErrorKind.INVALID_IMAGE, ErrorKind.LIMIT_EXCEEDED)
 """Kinds of errors that cost one image and not the build."""
 
 
-def engine_embed(engine: Engine, patience_s: float = PATIENCE_S) -> Embed:
-    """`Embed` by the engine's embedder, in batches that it takes.
+def engine_embed(engine: Engine, patience_s: float = PATIENCE_S, *, role: Role[EmbedderSpec] = EMBEDDER) -> Embed:
+    """`Embed` by the engine's embedder of `role`, in batches that it takes.
 
     An engine that fails has `patience_s` to recover before its error is passed on: hours of work should not
     be lost to a restart of seconds.
     """
-    runner, spec = engine.runner(EMBEDDER), engine.spec(EMBEDDER)
+    runner, spec = engine.runner(role), engine.spec(role)
     size = min(BATCH, spec.max_batch_size) if spec.max_batch_size else BATCH
     mended = asyncio.Event()
     engine.on_change(lambda ready: mended.set() if ready else mended.clear())

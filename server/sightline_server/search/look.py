@@ -1,10 +1,9 @@
-"""The first half of a search: photo -> objects with embeddings.
+"""The first half of a search: photo -> objects; `object_embedder` makes their embeddings.
 
-Rule: nothing here knows of a catalog or a product. One thread hop decodes and makes the detector's input, one makes the
-crops of a portion; the two batchers are the only places where photos meet.
+Rule: nothing here knows of a catalog, a product or an embedder. One thread hop decodes and makes the detector's input;
+the batcher is the only place where photos meet.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,26 +11,21 @@ from numpy.typing import NDArray
 
 from sightline_server.batching.batcher import MicroBatcher
 from sightline_server.domain.image import Frame, ModelInput
-from sightline_server.domain.items import EmbeddedObject, PhotoObject, Scene
-from sightline_server.domain.models import DETECTOR, EMBEDDER
+from sightline_server.domain.items import Scene
+from sightline_server.domain.models import DETECTOR
 from sightline_server.domain.request import SearchQuery
-from sightline_server.domain.stages import CROP, DECODE, DETECT, EMBED
+from sightline_server.domain.stages import DECODE, DETECT
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Engine
 from sightline_server.settings import DetectionSettings
 from sightline_server.stages.choose import Choice, choose
-from sightline_server.stages.crop import crop
 from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.detect import RawDetections, detector_input, finds_people, to_scene
-from sightline_server.stages.embed import usable
 from sightline_server.stages.photo_threads import PhotoThreads
-from sightline_server.stages.portions import portions
 from sightline_server.telemetry.stopwatch import Stopwatch
 
 Pixels = NDArray[np.uint8]
-Embedding = NDArray[np.float32]
 FramesBatcher = MicroBatcher[Pixels, RawDetections]
-CropsBatcher = MicroBatcher[Pixels, Embedding]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,29 +36,19 @@ class DecodedPhoto:
     seen: ModelInput | None
 
 
-@dataclass(frozen=True, slots=True)
-class Portion:
-    """Objects of one photo that go through the rest of the search together, with their crops."""
-
-    objects: Sequence[PhotoObject]
-    crops: Sequence[Pixels]
-
-
 class Look:
-    """Finds and embeds the objects of photos on one engine."""
+    """Finds the objects of photos by the detector of one engine."""
 
     def __init__(
         self,
         *,
         engine: Engine,
         frames: FramesBatcher,
-        crops: CropsBatcher,
         threads: PhotoThreads,
         limits: DecodeLimits,
         detection: DetectionSettings,
     ) -> None:
         self.frames = frames
-        self.crops = crops
         self._engine = engine
         self._threads = threads
         self._limits = limits
@@ -98,33 +82,3 @@ class Look:
                 if error.kind is ErrorKind.MODEL_ANSWER:
                     raise SightlineError(ErrorKind.INTERNAL, "internal error") from error
                 raise
-
-    def portions(self, objects: Sequence[PhotoObject]) -> list[Sequence[PhotoObject]]:
-        """The objects in the portions that suit the embedder now, in order."""
-        return portions(objects, self._engine.spec(EMBEDDER).batch_cost, self.crops.free_slots)
-
-    async def crop(self, frame: Frame, objects: Sequence[PhotoObject], watch: Stopwatch) -> Portion:
-        """The objects with their crops."""
-        spec = self._engine.spec(EMBEDDER)
-        with watch.step(CROP) as step:
-
-            def work() -> list[Pixels]:
-                step.runs()
-                return [crop(frame, item.box, spec).pixels for item in objects]
-
-            return Portion(objects, await self._threads.run(work))
-
-    async def embed(self, query: SearchQuery, portion: Portion, watch: Stopwatch) -> list[EmbeddedObject]:
-        """The objects with their embeddings, in order, without those whose embedding cannot be searched.
-
-        Raises `SightlineError`, MODEL_ANSWER for an answer of the wrong shape.
-        """
-        with watch.step(EMBED) as step:
-            answer = await self.crops.submit(
-                portion.crops, deadline=query.deadline, lane=query.lane, on_start=step.runs
-            )
-        return [
-            EmbeddedObject(item, embedding)
-            for item, embedding in zip(portion.objects, answer.results, strict=True)
-            if usable(embedding)
-        ]

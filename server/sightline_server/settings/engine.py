@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
+from sightline_models.embedders import FOLDER
 from sightline_server.settings.addresses import Target
 from sightline_server.settings.part import Part, Seconds
+
+EmbedderFolder = Annotated[str, StringConstraints(pattern=f"^{FOLDER.pattern}$")]
 
 
 class EngineSettings(Part):
@@ -30,6 +33,9 @@ class EngineSettings(Part):
     """Device of the embedded engine; with `gpu` the server refuses to start without a GPU."""
     repository: Path | None = None
     """The Triton model repository; if unset, the checkout's, or else the one below `home`."""
+    embedders: tuple[EmbedderFolder, ...] | None = None
+    """Models that are served in addition to `embedder`, by their folders `embedder-NAME` in the repository, or their
+    names at `triton_url`. If unset, all such folders of the repository are served, and none of `triton_url`."""
     start_timeout_s: Seconds = 60.0
     """Longest time that the engine may take to start."""
     probe_interval_s: Seconds = 0.5

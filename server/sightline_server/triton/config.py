@@ -6,9 +6,9 @@ Rule: values only. The default of a value that users can set is the one of `Engi
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sightline_server.domain.models import AnyRole
+from sightline_server.domain.models import AnyRole, EmbedderSpec, Role
 from sightline_server.settings import EngineSettings
-from sightline_server.triton.specs import BOTH, ServedModel
+from sightline_server.triton.specs import BOTH, EMBEDDER_CONTRACT, ServedModel
 
 DEFAULTS = EngineSettings()
 
@@ -18,7 +18,7 @@ class EngineConfig:
     """Settings of every engine, embedded or remote; the host has those of the location."""
 
     start_timeout_s: float = DEFAULTS.start_timeout_s
-    """Longest time of a start, until both models answer."""
+    """Longest time of a start, until all models answer."""
 
     stop_timeout_s: float = 5.0
     """Time in which the engine may end by itself before it is killed."""
@@ -58,6 +58,11 @@ class EngineConfig:
     def roles(self) -> tuple[AnyRole, ...]:
         """The roles of the models that are served."""
         return tuple(model.role for model in self.models)
+
+    @property
+    def embedder_roles(self) -> tuple[Role[EmbedderSpec], ...]:
+        """The roles of the embedders, in their order."""
+        return tuple(model.role for model in self.models if model.contract is EMBEDDER_CONTRACT)
 
 
 class EngineEvents(Protocol):

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline_server.domain.models import EMBEDDER, ModelSpec
+from sightline_server.domain.models import ModelSpec
 from sightline_server.errors import SightlineError
 from sightline_server.triton.client import InputTensor, InRegion, TritonClient
 from sightline_server.triton.config import EngineConfig, EngineEvents
@@ -79,8 +79,8 @@ class Connection:
         self.client = client
         self.models = models
         self.transports: dict[str, str] = dict.fromkeys(models, "inline")
-        self.sample_embedding: NDArray[np.float32] = np.empty(0, np.float32)
-        """The embedding of the image that every connection begins with: it distinguishes embedders."""
+        self.sample_embeddings: dict[str, NDArray[np.float32]] = {}
+        """Of each embedder the embedding of the image that every connection begins with: it distinguishes them."""
         self._config = config
         self._calls: set[asyncio.Task[Any]] = set()
         self._pool = RegionPool(client, MAX_SHARED_BYTES)
@@ -166,8 +166,8 @@ class Connection:
         """Runs one pattern inline and in shared memory; shared memory is taken when both answers agree."""
         pattern = self.models[model].pattern()
         inline = await self._infer_inline(model, pattern, None)
-        if model == EMBEDDER:
-            self.sample_embedding = inline["EMBEDDINGS"][0].copy()
+        if model in self._config.embedder_roles:
+            self.sample_embeddings[model] = inline["EMBEDDINGS"][0].copy()
         self.transports[model] = "inline"
         if self._config.shared_memory and (shared := await self._try_shared(model, pattern)) is not None:
             same = all(np.allclose(inline[name], shared[name], rtol=0, atol=SAME_ANSWER) for name in inline)

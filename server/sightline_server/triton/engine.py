@@ -4,6 +4,7 @@ Rule: whatever the fault, a caller has an answer or an error by its deadline, an
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any, cast
 from numpy.typing import NDArray
 
 from sightline_server import memory, owned_names
+from sightline_server.domain.embedders import ServedEmbedders
 from sightline_server.domain.models import AnyRole, Role, SpecT
 from sightline_server.ports import Clock
 from sightline_server.process_identity import ProcessIdentity
@@ -22,6 +24,8 @@ from sightline_server.triton.forgetting import Forgetting
 from sightline_server.triton.hosts import Host
 from sightline_server.triton.lifecycle import Lifecycle
 from sightline_server.triton.watch import Watch
+
+log = logging.getLogger("sightline.engine")
 
 
 class TritonEngine:
@@ -48,6 +52,14 @@ class TritonEngine:
         self._check_role(role)
         # The role's own reader made it, so it has the role's type.
         return cast(SpecT, self._lifecycle.specs[role])
+
+    @property
+    def embedders(self) -> ServedEmbedders:
+        """The embedders that are served, the one of role `embedder` first; valid once started.
+
+        Raises `SightlineError` of kind CONFIGURATION where two of them have one identity.
+        """
+        return ServedEmbedders.of([(role, self.spec(role)) for role in self._config.embedder_roles])
 
     @property
     def ready(self) -> bool:
@@ -110,6 +122,8 @@ class TritonEngine:
         """Returns when each model has answered. Raises `SightlineError` with the engine's log when that fails."""
         try:
             await self._lifecycle.raise_up()
+            # Two embedders of one identity are refused here.
+            log.debug("engine: embedders %s", ", ".join(self.embedders.identities))
         except BaseException:
             await self.stop()
             raise

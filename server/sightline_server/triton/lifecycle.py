@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline_server.domain.models import EMBEDDER, ModelSpec
+from sightline_server.domain.models import ModelSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton.client import TritonClient
 from sightline_server.triton.config import EngineConfig, EngineEvents
@@ -37,7 +37,7 @@ class Lifecycle:
         self._config = config
         self._events = events
         self._specs: Mapping[str, ModelSpec] | None = None
-        self._sample_embedding: NDArray[np.float32] | None = None
+        self._sample_embeddings: Mapping[str, NDArray[np.float32]] = {}
         self._obstacles: list[str] = []
         """The reasons why this start has not reached a remote Triton; each once."""
 
@@ -105,12 +105,13 @@ class Lifecycle:
 
     def _check_same_models(self, connection: Connection) -> None:
         found = {role: model.spec for role, model in connection.models.items()}
-        if self._specs is None or self._sample_embedding is None:
-            self._specs, self._sample_embedding = found, connection.sample_embedding
+        if self._specs is None:
+            self._specs, self._sample_embeddings = found, connection.sample_embeddings
         changed = {str(role) for role, spec in found.items() if spec != self._specs[role]}
-        # A remote engine's files are not available: its embedder is recognised by its answers as well.
-        if not same_direction(connection.sample_embedding, self._sample_embedding):
-            changed.add(EMBEDDER)
+        # A remote engine's files are not available: its embedders are recognised by their answers as well.
+        for role, sample in connection.sample_embeddings.items():
+            if not same_direction(sample, self._sample_embeddings[role]):
+                changed.add(str(role))
         if changed:
             text = f"the engine now has another {' and another '.join(sorted(changed))}; restart the server"
             raise SightlineError(ErrorKind.CONFIGURATION, text)

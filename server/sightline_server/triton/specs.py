@@ -8,13 +8,14 @@ Rule: a model that lacks a tensor of the contract is refused with a message that
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline_server.domain.embedders import embedder_role
 from sightline_server.domain.models import DETECTOR, EMBEDDER, BatchCost, DetectorSpec, EmbedderSpec, Role, SpecT
 from sightline_server.domain.preprocess import (
     DETECTOR_PREPROCESS,
@@ -143,6 +144,12 @@ BOTH: tuple[ServedModel[Any], ...] = (
     ServedModel(EMBEDDER, EMBEDDER_CONTRACT, read_embedder),
 )
 """The models of a search."""
+
+
+def search_models(further_embedders: Iterable[str] = ()) -> tuple[ServedModel[Any], ...]:
+    """The models of a search, with further embedders by the names of their folders in the model repository."""
+    further = (ServedModel(embedder_role(name), EMBEDDER_CONTRACT, read_embedder) for name in further_embedders)
+    return (*BOTH, *further)
 
 
 def preprocess(model: str, config: Mapping[str, Any], sizes: Mapping[str, int], default: Preprocess) -> Preprocess:

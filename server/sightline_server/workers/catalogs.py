@@ -9,16 +9,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from sightline_server.app.catalogs import naming
-from sightline_server.domain.models import EmbedderSpec
+from sightline_server.domain.embedders import Embedders
 from sightline_server.index.shared import SharedCatalog, share_catalog
 
 
 class SharedCatalogs:
     """Satisfies `app.reload.Shelf`."""
 
-    def __init__(self, folders: Mapping[str, Path], embedder: EmbedderSpec) -> None:
+    def __init__(self, folders: Mapping[str, Path], embedders: Embedders) -> None:
         self.folders = folders
-        self._embedder = embedder
+        self._embedders = embedders
         self._shared: dict[str, SharedCatalog] = {}
 
     @property
@@ -45,7 +45,7 @@ class SharedCatalogs:
 
     async def open(self, name: str) -> None:
         """See `Shelf`."""
-        opened = await share_catalog(self.folders[name], name, self._embedder)
+        opened = await share_catalog(self.folders[name], name, self._embedders)
         before = self._shared.get(name)
         self._shared[name] = opened
         if before is not None:

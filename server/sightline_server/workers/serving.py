@@ -12,7 +12,6 @@ from sightline_server.app.metrics_page import build_facts, start_metrics
 from sightline_server.app.reload import CatalogReloader
 from sightline_server.app.running import Running
 from sightline_server.domain.address import Address, parse_target
-from sightline_server.domain.models import EMBEDDER
 from sightline_server.ports import SharedEngine
 from sightline_server.rpc import server as rpc_server
 from sightline_server.rpc.listener.tls import Certificates, open_certificates
@@ -50,7 +49,7 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[Running]:
         engine.on_change(events.ready)
         metrics.build.labels(**build_facts(engine)).set(1)
         keep_certificates(stack, certificates)
-        catalogs = SharedCatalogs(folders, engine.spec(EMBEDDER))
+        catalogs = SharedCatalogs(folders, engine.embedders)
         stack.callback(catalogs.close)
         await catalogs.open_all()
         parent = Parent(settings, address, folder, engine, catalogs, certificates)
@@ -90,7 +89,12 @@ class Parent:
         tls = await asyncio.to_thread(self._tls)
         task = Task(
             number=number,
-            settings=share_of(self._settings, address=self._address, engine=parse_target(self._engine.address)),
+            settings=share_of(
+                self._settings,
+                address=self._address,
+                engine=parse_target(self._engine.address),
+                embedders=[each.role for each in self._engine.embedders.models[1:]],
+            ),
             digests=dict(self._engine.digests) if embedded else {},
             metrics_folder=str(self._folder),
             catalogs=self._catalogs.shared,

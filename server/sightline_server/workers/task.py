@@ -6,6 +6,7 @@ Rule: one line of plain JSON each, no pickles; descriptors travel by inheritance
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sightline_server.domain.address import Address
@@ -64,8 +65,10 @@ class Task:
         )
 
 
-def share_of(settings: Settings, *, address: Address, engine: Address) -> Settings:
+def share_of(settings: Settings, *, address: Address, engine: Address, embedders: Sequence[str] = ()) -> Settings:
     """One worker's settings: the parent's real `address` and `engine`, and its share of what is bounded in all.
+
+    `embedders` are those that the engine serves in addition to the first.
 
     Calls inside and bytes of requests are bounded because photos take memory, so both are divided.
     """
@@ -78,7 +81,7 @@ def share_of(settings: Settings, *, address: Address, engine: Address) -> Settin
     return settings.model_copy(
         update={
             "server": settings.server.model_copy(update={"listen": address}),
-            "engine": settings.engine.model_copy(update={"triton_url": engine}),
+            "engine": settings.engine.model_copy(update={"triton_url": engine, "embedders": tuple(embedders)}),
             "limits": limits.model_copy(update=shares),
         }
     )

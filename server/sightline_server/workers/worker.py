@@ -17,7 +17,7 @@ from pathlib import Path
 from sightline_server.app.engine import engine_session
 from sightline_server.app.parts import Front, admit_calls, build_core, build_front
 from sightline_server.app.warm_up import warm_up
-from sightline_server.domain.models import EmbedderSpec
+from sightline_server.domain.embedders import ServedEmbedders
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.registry import Registry
@@ -113,8 +113,8 @@ async def standing(task: Task, say: Callable[[bytes], object]) -> AsyncIterator[
         yield front
 
 
-async def publish_shared(task: Task, registry: Registry, device: DeviceThread, embedder: EmbedderSpec) -> None:
-    """Opens the catalogs that the parent has laid out, which it has checked for `embedder`. Raises `SightlineError`."""
+async def publish_shared(task: Task, registry: Registry, device: DeviceThread, embedders: ServedEmbedders) -> None:
+    """Opens the catalogs that the parent has laid out, each bound to one of `embedders`. Raises `SightlineError`."""
     for shared in task.catalogs:
         registry.publish(await open_shared(shared, device, sharers=task.settings.server.workers))
         # The maps stay; many catalogs would take many descriptors.

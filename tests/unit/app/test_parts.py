@@ -9,7 +9,7 @@ import pytest
 
 from sightline_server.app.parts import admit_calls, build_core, build_front, start_refusing
 from sightline_server.batching.batcher import MicroBatcher
-from sightline_server.domain.models import EmbedderSpec
+from sightline_server.domain.embedders import ServedEmbedders
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.registry import Registry
@@ -23,8 +23,8 @@ from tests.support.lens import FakeEngine, FakeSnapshot
 SETTINGS = Settings(server=ServerSettings.model_validate({"listen": "127.0.0.1:0"}))
 
 
-async def publish_one(registry: Registry, device: DeviceThread, embedder: EmbedderSpec) -> None:
-    assert embedder.name == "tiny-embedder"
+async def publish_one(registry: Registry, device: DeviceThread, embedders: ServedEmbedders) -> None:
+    assert embedders.first.spec.name == "tiny-embedder"
     registry.publish(FakeSnapshot())
 
 
@@ -74,7 +74,7 @@ async def test_calls_come_in_only_when_they_are_admitted() -> None:
         assert metrics.registry.get_sample_value("sightline_engine_ready") == 0
 
 
-async def fail_to_publish(registry: Registry, device: DeviceThread, embedder: EmbedderSpec) -> None:
+async def fail_to_publish(registry: Registry, device: DeviceThread, embedders: ServedEmbedders) -> None:
     thread = await device.run(threading.current_thread)
     raise SightlineError(ErrorKind.CONFIGURATION, f"no catalog on {thread.name}")
 

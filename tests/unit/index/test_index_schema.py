@@ -8,10 +8,11 @@ import pyarrow as pa
 import pytest
 
 from sightline_models.defaults import EMBEDDER
+from sightline_server.domain.models import embedder_mismatch
 from sightline_server.domain.preprocess import Fit, Preprocess, Resampler
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.digest import ContentDigest
-from sightline_server.index.schema import FACTS_KEY, CatalogFacts, embedder_mismatch
+from sightline_server.index.schema import FACTS_KEY, CatalogFacts
 from tests.support.catalogs import SPEC
 
 CENTER_CROP = Preprocess(Fit.CENTER_CROP, Resampler.LANCZOS)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sightline_server.domain.embedders import ServedEmbedders
 from sightline_server.domain.models import EMBEDDER, AnyRole, Role, SpecT
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.embedding import RETRIES, engine_embed
@@ -31,6 +32,10 @@ class ScriptedEngine:
     def spec(self, role: Role[SpecT]) -> SpecT:
         assert role == EMBEDDER, "a build detects nothing"
         return cast(SpecT, replace(SPEC, max_batch_size=4))
+
+    @property
+    def embedders(self) -> ServedEmbedders:
+        raise AssertionError("a build gets its embedder")
 
     @property
     def metrics_url(self) -> str:

@@ -16,8 +16,8 @@ from typing import Protocol
 from sightline_server.catalog.content import name_at
 from sightline_server.catalog.operations import Operation
 from sightline_server.catalog.revisions import Revision
+from sightline_server.domain.embedders import Embedders
 from sightline_server.domain.living import UNOBSERVED, LiveSizes
-from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import Moment
 from sightline_server.index.device_thread import DeviceThread
@@ -44,7 +44,7 @@ class BuildBase(Protocol):
     """Builds the base of what is on the disk; `opening.build_snapshot`, which may be bound to further options."""
 
     def __call__(
-        self, path: Path, name: str, embedder: EmbedderSpec, device: DeviceThread, *, may_be_empty: bool
+        self, path: Path, name: str, embedders: Embedders, device: DeviceThread, *, may_be_empty: bool
     ) -> CatalogSnapshot:
         """See `opening.build_snapshot`."""
 
@@ -65,7 +65,7 @@ class LiveIndex:
         self,
         path: Path,
         name: str,
-        embedder: EmbedderSpec,
+        embedders: Embedders,
         device: DeviceThread,
         *,
         policy: MergePolicy = DEFAULT_POLICY,
@@ -76,7 +76,7 @@ class LiveIndex:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
-        self._path, self._embedder, self._device = path, embedder, device
+        self._path, self._embedders, self._device = path, embedders, device
         self._policy, self._observer, self._clock = policy, observer, clock
         self._exchange, self._on_base = exchange, on_base
         self._build_base = build
@@ -154,7 +154,7 @@ class LiveIndex:
 
     def _build(self) -> CatalogSnapshot:
         build = self._build_base or build_snapshot
-        return build(self._path, self.name, self._embedder, self._device, may_be_empty=True)
+        return build(self._path, self.name, self._embedders, self._device, may_be_empty=True)
 
     def _changed_to(self, revision: Revision) -> bool:
         """Serves the content of `revision` on the base of now; returns whether its difference was small enough."""

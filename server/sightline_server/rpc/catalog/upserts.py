@@ -15,7 +15,7 @@ from sightline.v1 import catalog_service_pb2
 from sightline_server.domain.catalog_rows import CatalogRow
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.ports import CatalogWriter, ImageEmbedder
+from sightline_server.ports import CatalogWriter, ImageEmbedders
 from sightline_server.rpc.catalog.names import catalog_name, check_id, product_id_in, product_name
 from sightline_server.rpc.catalog.products import check_link, checked_product
 from sightline_server.rpc.catalog.statuses import ProductStatus, outcome, refused
@@ -45,7 +45,7 @@ class Naming:
 class Upserts:
     """The products of one call, written by `writer`."""
 
-    def __init__(self, writer: CatalogWriter, images: ImageEmbedder, request_id: str, deadline: float) -> None:
+    def __init__(self, writer: CatalogWriter, images: ImageEmbedders, request_id: str, deadline: float) -> None:
         self._writer = writer
         self._images = images
         self._call_id = request_id
@@ -116,13 +116,13 @@ class Upserts:
         ready = {place: to_vector(image, spec, place) for place, image in enumerate(images) if has_vector(image)}
         places = [place for place, image in enumerate(images) if not has_vector(image)]
         if places:
-            made = await self._made([images[place].data for place in places], places)
+            made = await self._made([images[place].data for place in places], places, spec)
             ready |= dict(zip(places, made, strict=True))
         return np.stack([ready[place] for place in range(len(images))])
 
-    async def _made(self, images: Sequence[bytes], places: Sequence[int]) -> NDArray[np.float32]:
+    async def _made(self, images: Sequence[bytes], places: Sequence[int], spec: EmbedderSpec) -> NDArray[np.float32]:
         try:
-            return await self._images.embed(images, deadline=self._deadline)
+            return await self._images.of(spec).embed(images, deadline=self._deadline)
         except SightlineError as error:
             if not error.field.startswith("images["):
                 raise

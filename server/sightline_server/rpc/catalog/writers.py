@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.domain.catalogs import unknown_catalog
-from sightline_server.ports import CatalogWriter, ImageEmbedder
+from sightline_server.ports import CatalogWriter, ImageEmbedders
 
 
 class CatalogWriters:
@@ -12,10 +12,10 @@ class CatalogWriters:
 
     def __init__(self) -> None:
         self._writers: dict[str, CatalogWriter] = {}
-        self._images: ImageEmbedder | None = None
+        self._images: ImageEmbedders | None = None
 
-    def publish(self, writers: Mapping[str, CatalogWriter], images: ImageEmbedder) -> None:
-        """Offers `writers`, by name, and `images`, which embeds what they write."""
+    def publish(self, writers: Mapping[str, CatalogWriter], images: ImageEmbedders) -> None:
+        """Offers `writers`, by name, and `images`, which embed what they write."""
         self._writers = dict(writers)
         self._images = images
 
@@ -28,8 +28,8 @@ class CatalogWriters:
         self._writers.pop(name, None)
 
     @property
-    def images(self) -> ImageEmbedder:
-        """The embedder of images; admission lets no call in before it is there."""
+    def images(self) -> ImageEmbedders:
+        """The embedders of images; admission lets no call in before it is there."""
         assert self._images is not None, "admission lets no call in before the writers are published"
         return self._images
 
