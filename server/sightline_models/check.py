@@ -62,13 +62,13 @@ def check(repository: Path, models: Sequence[DefaultModel] = DEFAULT_MODELS) -> 
 def check_one(stored: StoredModel) -> Checked:
     """Verifies one model; see `check`."""
     stored.require()
-    contract, session = CONTRACTS[stored.default.folder], _open(stored.path)
+    contract, session = CONTRACTS[stored.default.folder if stored.default else "embedder"], _open(stored.path)
     inputs, outputs = tuple(session.get_inputs()), tuple(session.get_outputs())
     contract.require_tensors(stored.path, inputs, outputs)
     answers = run_probes(session, contract)
     contract.require_answers(stored.name, answers)
-    is_default = stored.state is not State.CUSTOM
-    return Checked(stored, compare(stored.default.folder, answers) if is_default else {}, inputs, outputs)
+    is_default = stored.default is not None and stored.state is not State.CUSTOM
+    return Checked(stored, compare(stored.folder, answers) if is_default else {}, inputs, outputs)
 
 
 def run_probes(session: Any, contract: Contract) -> Answers:

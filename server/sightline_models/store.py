@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from sightline_models.defaults import DefaultModel
+from sightline_models.defaults import DEFAULT_MODELS, DefaultModel
+from sightline_models.embedders import embedder_folders
 from sightline_models.errors import HashMismatchError, ModelError
 from sightline_models.sources import sha256_of
 
@@ -43,18 +44,27 @@ class State(Enum):
 class StoredModel:
     """A model's file as it was found; `name` is the name of the model in it, or of the expected one.
 
-    expected, found: SHA-256, hexadecimal; `found` is empty when the file is missing.
+    default: None for a further embedder, whose folder has no default model.
+    expected, found: SHA-256, hexadecimal; `found` is empty when the file is missing, `expected` where nothing says it.
     """
 
-    default: DefaultModel
+    default: DefaultModel | None
     path: Path
     state: State
     name: str
     expected: str
     found: str
 
+    @property
+    def folder(self) -> str:
+        """The model's folder in the repository."""
+        return self.default.folder if self.default else self.path.parents[1].name
+
     def require(self) -> None:
         """Raises HashMismatchError or ModelError unless the file holds the expected model."""
+        if self.default is None:
+            self._require_declared()
+            return
         if self.state is State.MISSING:
             raise ModelError(f"{self.path}: missing (expected sha256 {self.expected}, found no file); {_PULL}")
         if self.state is State.OUTDATED:
@@ -62,6 +72,17 @@ class StoredModel:
             raise HashMismatchError(str(self.path), expected=self.expected, found=self.found, remedy=remedy)
         if self.state in (State.UNDECLARED, State.WRONG):
             remedy = f"remove it and {_PULL}, or declare your own model in a model.json next to it"
+            raise HashMismatchError(str(self.path), expected=self.expected, found=self.found, remedy=remedy)
+
+    def _require_declared(self) -> None:
+        """`require` of a further embedder."""
+        if self.state is State.MISSING:
+            raise ModelError(f"{self.path}: missing; put the embedder's ONNX file there, or remove {self.folder}")
+        if self.state is State.UNDECLARED:
+            facts = json.dumps({"name": self.name, "version": "1", "sha256": self.found})
+            raise ModelError(f"{self.path}: no model.json says what it is; declare it there: {facts}")
+        if self.state is State.WRONG:
+            remedy = "replace it by the declared file, or correct the model.json next to it"
             raise HashMismatchError(str(self.path), expected=self.expected, found=self.found, remedy=remedy)
 
 
@@ -101,6 +122,24 @@ def inspect(repository: Path, default: DefaultModel) -> StoredModel:
     if state is State.WRONG and declared.get("sha256") == found and declared.get("version") != default.version:
         state = State.OUTDATED
     return StoredModel(default, path, state, default.name, default.sha256, found)
+
+
+def inspect_embedder(repository: Path, folder: str) -> StoredModel:
+    """As `inspect`, for the further embedder in `folder`, which its own `model.json` declares."""
+    path = served_path(repository, folder)
+    declared = _read_declaration(path)
+    found = sha256_of(path) if path.is_file() else ""
+    expected = declared.get("sha256", "")
+    state = _state(expected, found, State.CUSTOM)
+    if state is State.WRONG and not declared:
+        state = State.UNDECLARED
+    return StoredModel(None, path, state, declared.get("name", folder), expected, found)
+
+
+def inspect_all(repository: Path) -> list[StoredModel]:
+    """`inspect` of the default models, then of all further embedders. Raises `ModelError` and `OSError` as there."""
+    further = [inspect_embedder(repository, folder) for folder in embedder_folders(repository)]
+    return [*(inspect(repository, model) for model in DEFAULT_MODELS), *further]
 
 
 def write(repository: Path, default: DefaultModel, onnx_bytes: bytes) -> Path:

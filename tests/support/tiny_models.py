@@ -10,6 +10,7 @@ The embedder averages each 8x16 patch (4 rows x 2 columns of patches, mean over 
 normalises to length 1.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,6 +55,14 @@ def write_model(
     config += 'parameters { key: "intra_op_thread_count" value { string_value: "0" } }\n'
     (folder / name / "config.pbtxt").write_text(config)
     onnx.save(model, version / "model.onnx")
+
+
+def declare_models(folder: Path) -> None:
+    """Writes a `model.json` for each model of a repository, as an operator does."""
+    for path in folder.glob("*/1/model.onnx"):
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        facts = {"name": f"tiny {path.parents[1].name}", "version": "1", "sha256": sha256}
+        path.with_suffix(".json").write_text(json.dumps(facts))
 
 
 def detector_model() -> onnx.ModelProto:

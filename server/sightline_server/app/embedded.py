@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sightline_models.places import default_repository
-from sightline_server.domain.models import ROLES, AnyRole
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import Settings
 from sightline_server.triton.hosts import Host, ProviderListener
 
 if TYPE_CHECKING:
     # numpy comes with it, which `doctor` and `engine install` do without.
+    from sightline_server.domain.models import AnyRole
     from sightline_server.ports import EmbeddedChecks
 
 PACKAGE = "sightline_server.embedded"
 
 
-def embedded_host(settings: Settings, on_provider: ProviderListener, roles: tuple[AnyRole, ...] = ROLES) -> Host:
+def embedded_host(settings: Settings, on_provider: ProviderListener, roles: "tuple[AnyRole, ...]") -> Host:
     """The host of an embedded engine for `roles`, with the configurations of the wheel in its model repository.
 
     Raises `SightlineError` of kind CONFIGURATION without a home, and where the embedded engine is not part of this

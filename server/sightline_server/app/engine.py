@@ -5,12 +5,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from sightline_models.embedders import MOST_EMBEDDERS, embedder_folders
-from sightline_models.places import default_repository
 from sightline_server.app.clock import clock
 from sightline_server.app.embedded import embedded_host
-from sightline_server.domain.models import ROLES, AnyRole
-from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.app.further_embedders import further_embedders
+from sightline_server.domain.models import AnyRole
 from sightline_server.ports import SharedEngine
 from sightline_server.settings import EngineSettings, Settings
 from sightline_server.triton.config import EngineConfig, EngineEvents, NoEvents
@@ -45,29 +43,11 @@ async def engine_session(
         await engine.stop()
 
 
-def further_embedders(settings: Settings) -> tuple[str, ...]:
-    """The folders of the embedders that are served next to `embedder`: those of the settings, else of the repository.
-
-    Raises `SightlineError` of kind CONFIGURATION for more than are served.
-    """
-    part = settings.engine
-    if part.embedders is not None:
-        return part.embedders
-    if part.triton_url is not None:
-        return ()
-    found = embedder_folders(part.repository or default_repository(settings.home))
-    if len(found) > MOST_EMBEDDERS:
-        message = f"the model repository has {len(found)} embedders in addition to the first: {', '.join(found)}. "
-        remedy = f"At most {MOST_EMBEDDERS} are served; name those to serve in engine.embedders, or remove folders"
-        raise SightlineError(ErrorKind.CONFIGURATION, message + remedy)
-    return found
-
-
 def make_host(
     settings: Settings,
     on_provider: ProviderListener,
     digests: Mapping[str, str],
-    roles: tuple[AnyRole, ...] = ROLES,
+    roles: tuple[AnyRole, ...],
 ) -> Host:
     """The place where the engine of the settings runs, with the models of `roles`.
 

@@ -28,6 +28,7 @@ from sightline_models.places import default_repository, missing_right
 from sightline_models.store import State, inspect
 from sightline_server.app.catalog_listener import check_catalog_server
 from sightline_server.app.embedded import embedded_checks
+from sightline_server.cli.further_models import count_further, further_models
 from sightline_server.cli.loading import load
 from sightline_server.cli.surroundings import home_folder, port, proxies, shared_memory
 from sightline_server.domain.checks import Check, Verdict
@@ -35,6 +36,7 @@ from sightline_server.errors import SightlineError
 from sightline_server.rpc.listener.exposure import check_listener, check_metrics_listener
 from sightline_server.settings import Settings
 from sightline_server.triton.link import link_of
+from sightline_server.triton.sharing import MODELS
 
 app = typer.Typer(help="Check whether this machine has what the server needs.", add_completion=False)
 
@@ -75,7 +77,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield home_folder(settings)
     if embedded and settings.home is not None:
         yield embedded.disk(settings.home)
-    yield shared_memory(settings)
+    yield shared_memory(settings, models=MODELS + count_further(settings))
     server = settings.server
     yield port("gRPC port", server.listen, partial(check_listener, server))
     if server.catalog_listen is not None:
@@ -88,6 +90,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield engine(settings)
     yield from workers(settings, os.cpu_count() or 1)
     yield from models(settings)
+    yield from further_models(settings)
 
 
 def freed_memory() -> Check:

@@ -22,12 +22,15 @@ from sightline_models.errors import ModelError, NoHomeError
 from sightline_models.places import DEFAULT_HOME, HOME_VARIABLE, default_repository, find_home, missing_right
 from sightline_models.pull import Progress, Report, Step
 from sightline_models.pull import pull as pull_models
-from sightline_models.store import StoredModel, inspect
+from sightline_models.store import StoredModel, inspect_all
 from sightline_server.app.embedded import embedded_checks
 from sightline_server.errors import ErrorKind, SightlineError
 
 app = typer.Typer(
-    name="models", help="Fetch, check and list the default models.", add_completion=False, no_args_is_help=True
+    name="models",
+    help="Fetch the default models; check and list all models.",
+    add_completion=False,
+    no_args_is_help=True,
 )
 
 _STEPS = list(Step)
@@ -62,7 +65,7 @@ def check(repository: Repository = None, home: Home = None, as_json: AsJson = Fa
     """Verify each model's hash, its output for known images, and its config.pbtxt as `sightline serve` does."""
     with _errors_on_one_line():
         place = repository or default_repository(home or find_home())
-        checked = [check_one(inspect(place, model)) for model in DEFAULT_MODELS]
+        checked = [check_one(stored) for stored in inspect_all(place)]
         for model in checked:
             _check_configuration(place, model)
         _print(
@@ -73,15 +76,16 @@ def check(repository: Repository = None, home: Home = None, as_json: AsJson = Fa
 def _check_configuration(repository: Path, checked: Checked) -> None:
     """Reads the model's specification as the server does. Raises `SightlineError` for what the server would refuse."""
     # Late, so that `pull` and `list` do not load Triton's client.
-    from sightline_server.triton.specs import BOTH
+    from sightline_server.triton.specs import search_models
     from sightline_server.triton.stored import read_stored
 
-    folder = checked.stored.default.folder
+    folder = checked.stored.folder
     embedded = embedded_checks()
     config = embedded.model_config(repository, folder) if embedded else repository / folder / "config.pbtxt"
     if not config.exists():
         raise SightlineError(ErrorKind.CONFIGURATION, f"no such file: {config}; without it the model cannot be served")
-    served = next(model for model in BOTH if model.role == folder)
+    further = [] if checked.stored.default else [folder]
+    served = next(model for model in search_models(further) if model.role == folder)
     read_stored(served, config, checked.inputs, checked.outputs)
 
 
@@ -90,28 +94,28 @@ def list_models(repository: Repository = None, home: Home = None, as_json: AsJso
     """Show the models in the repository, with source and licence."""
     with _errors_on_one_line():
         place = repository or default_repository(home or find_home())
-        stored = [inspect(place, model) for model in DEFAULT_MODELS]
+        stored = inspect_all(place)
         _print(as_json, [_facts(model) for model in stored], map(_list_lines, stored))
 
 
 def _facts(stored: StoredModel) -> dict[str, Any]:
-    default = stored.default
+    default = stored.default if stored.default and stored.name == stored.default.name else None
     return {
-        "folder": default.folder,
+        "folder": stored.folder,
         "name": stored.name,
         "state": stored.state.value,
         "path": str(stored.path),
         "sha256": stored.found,
         "expected_sha256": stored.expected,
-        "source": default.source.requirement if stored.name == default.name else "",
-        "licence": default.source.licence if stored.name == default.name else "",
+        "source": default.source.requirement if default else "",
+        "licence": default.source.licence if default else "",
     }
 
 
 def _check_line(checked: Checked) -> str:
     away = ", ".join(f"{name} within {value:.1e}" for name, value in checked.deviation.items())
     verdict = f"matches the reference ({away})" if away else "fits the contract; a custom model has no reference"
-    return f"{checked.stored.default.folder}  {checked.stored.name}  {verdict}; config.pbtxt is valid"
+    return f"{checked.stored.folder}  {checked.stored.name}  {verdict}; config.pbtxt is valid"
 
 
 def _list_lines(stored: StoredModel) -> str:

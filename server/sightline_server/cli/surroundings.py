@@ -15,7 +15,7 @@ from sightline_server.errors import SightlineError
 from sightline_server.rpc.listener.listening import obstacle
 from sightline_server.settings import Settings
 from sightline_server.triton import sharing
-from sightline_server.triton.sharing import AMPLE, LEAST, MIB
+from sightline_server.triton.sharing import MIB
 
 PROXIES = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")
 GRPC_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
@@ -38,17 +38,22 @@ def home_reason(path: Path) -> str:
     return home.source.value if home is not None and home.path == path else "from the settings"
 
 
-def shared_memory(settings: Settings, folder: Path = SHARED_MEMORY) -> Check:
-    """The shared memory through which engine and server pass tensors; only the embedded engine requires it."""
+def shared_memory(settings: Settings, folder: Path = SHARED_MEMORY, models: int = sharing.MODELS) -> Check:
+    """The shared memory through which engine and server pass tensors; only the embedded engine requires it.
+
+    `models` is the number of models of the engine.
+    """
     short = Verdict.FAIL if settings.engine.triton_url is None else Verdict.WARN
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
         return Check("shared memory", short, f"no writable {folder}", "mount a tmpfs there")
     room = sharing.room(folder)
     found = f"{room.free // MIB} of {room.total // MIB} MiB free in {folder}"
-    if room.free >= AMPLE:
+    wanted, minimum = sharing.ample(models), sharing.least(models)
+    if room.free >= wanted:
         return Check("shared memory", Verdict.OK, found)
-    hint = f"{AMPLE // MIB} MiB are recommended, {LEAST // MIB} the minimum; in a container: --shm-size=256m"
-    return Check("shared memory", Verdict.WARN if room.free >= LEAST else short, found, hint)
+    size = wanted // MIB
+    hint = f"{size} MiB are recommended, {minimum // MIB} the minimum; in a container: --shm-size={size}m"
+    return Check("shared memory", Verdict.WARN if room.free >= minimum else short, found, hint)
 
 
 def port(name: str, address: Address, check: Callable[[], None] = lambda: None) -> Check:

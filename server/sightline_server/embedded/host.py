@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
+from sightline_models.embedders import FOLDER
 from sightline_server import owned_names, runtime_folder
 from sightline_server.embedded import folders
 from sightline_server.embedded.command import Ports, is_free, private_ports
@@ -75,10 +76,10 @@ class EmbeddedHost:
             check_python()
             installation = installation_of(self._config.home)
             self._check_repository()
-            await asyncio.to_thread(check_model_files, self._config.repository)
+            await asyncio.to_thread(check_model_files, self._config.repository, self._config.roles)
             regions.remove_orphans()
             runtime_folder.remove_orphans()
-            sharing.check_room(sharing.room())
+            sharing.check_room(sharing.room(), len(self._config.roles))
             self._installation = installation
         # Asked at each start: a GPU may have been lost, or have come back.
         gpu = runs_on_gpu(self._config.device, engine_has_cuda=self._installation.has_cuda)
@@ -135,10 +136,10 @@ class EmbeddedHost:
         for model in self._config.roles:
             folder = self._config.repository / model
             if not os.path.isfile(folder / "config.pbtxt") or not list(folder.glob("*/*.onnx")):
-                raise SightlineError(
-                    ErrorKind.CONFIGURATION,
-                    f"no model in {folder}: it needs config.pbtxt and 1/model.onnx. Run `sightline models pull`.",
-                )
+                further = FOLDER.fullmatch(model) is not None
+                remedy = "Complete the folder or remove it." if further else "Run `sightline models pull`."
+                message = f"no model in {folder}: it needs config.pbtxt and 1/model.onnx. {remedy}"
+                raise SightlineError(ErrorKind.CONFIGURATION, message)
 
     def gone(self) -> bool:
         """Returns whether tritonserver has ended."""

@@ -5,19 +5,21 @@ own: it is served with a warning, since damage to it would not be noticed.
 """
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from sightline_models.defaults import DEFAULT_MODELS
+from sightline_models.embedders import FOLDER
 from sightline_models.errors import ModelError
 from sightline_models.places import missing_right
-from sightline_models.store import State, StoredModel, inspect
+from sightline_models.store import State, StoredModel, inspect, inspect_embedder
 from sightline_server.errors import ErrorKind, SightlineError
 
 log = logging.getLogger("sightline.engine")
 
 
-def check_model_files(repository: Path) -> None:
-    """Hashes the detector's and the embedder's file (about 20 ms each).
+def check_model_files(repository: Path, folders: Iterable[str] = ()) -> None:
+    """Hashes the detector's and the embedder's file, and those of further embedders in `folders` (about 20 ms each).
 
     Raises `SightlineError` of kind CONFIGURATION for a file that is missing or has another digest than its `model.json`
     declares, with both digests.
@@ -25,6 +27,8 @@ def check_model_files(repository: Path) -> None:
     try:
         for model in DEFAULT_MODELS:
             check_stored(inspect(repository, model))
+        for folder in filter(FOLDER.fullmatch, folders):
+            check_stored(inspect_embedder(repository, folder))
     except ModelError as error:
         raise SightlineError(ErrorKind.CONFIGURATION, str(error)) from error
     except PermissionError as error:

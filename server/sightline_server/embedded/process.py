@@ -46,7 +46,7 @@ class TritonProcess:
         """
         self.ports = ports
         self.prefix = prefix
-        memory = sharing.stub_memory(sharing.room().free)
+        memory = sharing.stub_memory(sharing.room().free, len(models))
         self._command = command_line(installation, repository, models, ports, prefix, memory)
         self._installation, self._gpu = installation, gpu
         self._cores: SharedCores | None = None

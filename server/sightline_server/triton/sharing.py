@@ -14,11 +14,13 @@ from sightline_server.triton import regions
 
 MIB = 1 << 20
 AMPLE = 256 * MIB
-"""From this size on the stubs begin with what the largest batches need."""
+"""From this size on the stubs of two models begin with what the largest batches need."""
 LEAST = 48 * MIB
 """Bytes that two default models with their largest batches take without regions, rounded up.
 
 See docs/operate/environment.md."""
+MODELS = 2
+"""Models of a server with one embedder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,19 @@ def room(folder: Path = regions.FOLDER) -> Room:
     return Room(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
 
 
-def stub_memory(free: int) -> StubMemory:
-    """The bytes of each stub where `free` bytes are left."""
-    return LARGE if free >= AMPLE else SMALL
+def ample(models: int = MODELS) -> int:
+    """The bytes from which on the stubs of so many models begin with what the largest batches need."""
+    return AMPLE + (models - MODELS) * LARGE.initial
+
+
+def least(models: int = MODELS) -> int:
+    """The bytes without which so many models cannot run."""
+    return LEAST * models // MODELS
+
+
+def stub_memory(free: int, models: int = MODELS) -> StubMemory:
+    """The bytes of each stub of so many models where `free` bytes are left."""
+    return LARGE if free >= ample(models) else SMALL
 
 
 def allows_region(size: int, found: Room) -> bool:
@@ -62,11 +74,13 @@ def allows_region(size: int, found: Room) -> bool:
     return found.free - size >= stub_memory(found.total).initial
 
 
-def check_room(found: Room) -> None:
-    """Raises `SightlineError` of kind CONFIGURATION where the embedded engine cannot work."""
-    if found.free < LEAST:
+def check_room(found: Room, models: int = MODELS) -> None:
+    """Raises `SightlineError` of kind CONFIGURATION where the embedded engine cannot run so many models."""
+    if found.free < least(models):
+        wanted = ample(models) // MIB
         raise SightlineError(
             ErrorKind.CONFIGURATION,
             f"{regions.FOLDER} has {found.free // MIB} of {found.total // MIB} MiB free and the engine needs "
-            f"{LEAST // MIB} ({AMPLE // MIB} are recommended): free some, or enlarge it (containers: --shm-size=256m)",
+            f"{least(models) // MIB} ({wanted} are recommended): free some, or enlarge it (containers: "
+            f"--shm-size={wanted}m)",
         )

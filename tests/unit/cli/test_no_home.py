@@ -23,6 +23,7 @@ from sightline_server.cli import engine as engine_cli
 from sightline_server.cli import models as models_cli
 from sightline_server.cli.loading import load
 from sightline_server.domain.address import TcpAddress
+from sightline_server.domain.models import ROLES
 from sightline_server.embedded.install import install
 from sightline_server.embedded.installation import read_stamp
 from sightline_server.embedded.repository import assemble
@@ -81,9 +82,9 @@ def test_repository_needs_a_home_only_outside_of_a_checkout(tmp_path: Path) -> N
 
 def test_engine_elsewhere_needs_no_home() -> None:
     elsewhere = Settings(home=None, engine=EngineSettings(triton_url=TcpAddress("triton", 8001)))
-    assert make_host(elsewhere, NoEvents().provider, {}).address == "triton:8001"
+    assert make_host(elsewhere, NoEvents().provider, {}, ROLES).address == "triton:8001"
     with pytest.raises(SightlineError, match="SIGHTLINE_HOME"):
-        make_host(Settings(home=None), NoEvents().provider, {})
+        make_host(Settings(home=None), NoEvents().provider, {}, ROLES)
 
 
 @pytest.mark.usefixtures("homeless")

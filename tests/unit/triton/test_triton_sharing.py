@@ -47,6 +47,13 @@ def test_too_little_is_refused_with_the_numbers() -> None:
     assert caught.value.kind is ErrorKind.CONFIGURATION
 
 
+def test_each_further_model_needs_more() -> None:
+    assert [stub_memory(free * MIB, 3) for free in (320, 319)] == [LARGE, SMALL]
+    check_room(Room(128 * MIB, 72 * MIB), 3)
+    with pytest.raises(SightlineError, match=r"71 of 128 MiB free and the engine needs 72 \(320 are .*shm-size=320m"):
+        check_room(Room(128 * MIB, 71 * MIB), 3)
+
+
 def test_missing_shared_memory_has_no_room(tmp_path: Path) -> None:
     assert room(tmp_path / "absent") == Room(0, 0)
     assert 0 < room(tmp_path).free <= room(tmp_path).total
