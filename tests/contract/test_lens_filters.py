@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -31,10 +30,10 @@ from sightline_server.index.opening import open_snapshot
 from sightline_server.index.schema import CatalogRow, Price
 from sightline_server.index.snapshot import CatalogSnapshot
 from tests.support.asking import PHOTO, asked, events_of
-from tests.support.catalogs import SPEC, unit_vectors, write_catalog
-from tests.support.lens import Served, detections, serving
+from tests.support.catalogs import unit_vectors, write_catalog
+from tests.support.lens import FakeEngine, Served, detections, serving
 
-EMBEDDER = replace(SPEC, dimension=4)
+EMBEDDER = FakeEngine().embedder
 COUNT = 60
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,10 @@ from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.opening import open_snapshot
 from sightline_server.index.snapshot import CatalogSnapshot
 from tests.support.asking import asked, events_of
-from tests.support.catalogs import SPEC, row, unit_vectors, write_catalog
-from tests.support.lens import Served, serving
+from tests.support.catalogs import row, unit_vectors, write_catalog
+from tests.support.lens import FakeEngine, Served, serving
 
-EMBEDDER = replace(SPEC, dimension=4)
+EMBEDDER = FakeEngine().embedder
 # The direction in which the fake embedder sees the photo does not matter: all vectors of the cup are one.
 CUP = np.full((1, 4), 0.5, np.float32)
 
