@@ -4,11 +4,14 @@ Rule: processes are found by their parent and told apart by their command line; 
 """
 
 import os
+import re
 from pathlib import Path
 
 import psutil
 
 ROLES = ("tritonserver", "detector", "embedder", "other")
+MODEL = re.compile(r"/(detector|embedder(?:-[^/]+)?)/")
+"""The folder of a model in a path; further embedders have separate roles."""
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -17,7 +20,7 @@ def below(pid: int) -> dict[str, list[psutil.Process]]:
     found: dict[str, list[psutil.Process]] = {role: [] for role in ROLES}
     for child in psutil.Process(pid).children(recursive=True):
         try:
-            found[role_of(child.cmdline())].append(child)
+            found.setdefault(role_of(child.cmdline()), []).append(child)
         except psutil.Error:
             continue
     return found
@@ -29,9 +32,8 @@ def role_of(command: list[str]) -> str:
     if name == "tritonserver":
         return name
     if "triton_python_backend_stub" in name:
-        return next(
-            (model for model in ("detector", "embedder") if any(f"/{model}/" in part for part in command)), "other"
-        )
+        matches = [match for part in command if (match := MODEL.search(part))]
+        return matches[0][1] if matches else "other"
     return "other"
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+FIRST = "embedder"
+"""The folder of the first embedder."""
 FOLDER = re.compile(r"embedder-[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 """The name of the folder of a further embedder. It is short, because metrics and messages show it."""
 MOST_EMBEDDERS = 7

@@ -115,12 +115,12 @@ def check_capacity(batchers: Batchers, settings: Settings) -> None:
     """Raises `SightlineError` of kind CONFIGURATION when one photo's objects do not fit into a batch or its queue."""
     part, limits = settings.batching, settings.limits
     objects = max(limits.max_objects, limits.max_regions)
-    crops = min(each.max_batch for each in batchers.crops_of.values())
-    capacity = min(crops, batchers.queries.max_batch, part.crops.max_waiting, part.queries.max_waiting)
+    capacities = {identity: min(each.max_batch, part.crops.max_waiting) for identity, each in batchers.crops_of.items()}
+    capacities["index"] = min(batchers.queries.max_batch, part.queries.max_waiting)
+    name, capacity = min(capacities.items(), key=lambda each: each[1])
     if objects > capacity:
-        raise SightlineError(
-            ErrorKind.CONFIGURATION, f"one photo may have {objects} objects, but a batch or its queue holds {capacity}"
-        )
+        message = f"one photo may have {objects} objects, but a batch or its queue holds {capacity} (of {name})"
+        raise SightlineError(ErrorKind.CONFIGURATION, message)
 
 
 def batcher(

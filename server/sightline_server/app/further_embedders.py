@@ -3,7 +3,7 @@
 Rule: without the engine's libraries, because `sightline doctor` reads it too.
 """
 
-from sightline_models.embedders import MOST_EMBEDDERS, embedder_folders
+from sightline_models.embedders import FIRST, FOLDER, MOST_EMBEDDERS, embedder_folders
 from sightline_models.places import default_repository, missing_right
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import Settings
@@ -25,6 +25,20 @@ def further_embedders(settings: Settings) -> tuple[str, ...]:
         )
         raise SightlineError(ErrorKind.CONFIGURATION, message)
     return names
+
+
+def with_embedder(settings: Settings, text: str | None) -> Settings:
+    """The settings of an engine with the first embedder, and with the one that an operator names by `text`.
+
+    All embedders are served where `text` is not the name of a folder: only the engine knows their identities.
+    """
+    if text is None or text == FIRST:
+        names: tuple[str, ...] = ()
+    elif FOLDER.fullmatch(text):
+        names = (text,)
+    else:
+        return settings
+    return settings.model_copy(update={"engine": settings.engine.model_copy(update={"embedders": names})})
 
 
 def stored_embedders(settings: Settings) -> tuple[str, ...]:

@@ -28,7 +28,6 @@ from sightline_server.cli.catalog_revisions import compact, revisions, rollback,
 from sightline_server.cli.catalog_update import update
 from sightline_server.cli.catalog_write import delete, upsert
 from sightline_server.cli.loading import load
-from sightline_server.domain.models import EMBEDDER
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat, checked_currency
 from sightline_server.settings import Settings
 from sightline_server.telemetry import logging as server_logging
@@ -104,6 +103,7 @@ def build(
     triton_insecure: engine_options.TritonInsecure = None,
     device: engine_options.Device = None,
     repository: engine_options.Repository = None,
+    embedder: engine_options.Embedder = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
 ) -> None:
     """Build a catalog from a product feed.
@@ -172,7 +172,7 @@ def build(
             allow_private_images=allow_private_images,
         )
         started = time.monotonic()
-        report = asyncio.run(build_with_engine(settings, options))
+        report = asyncio.run(build_with_engine(settings, options, embedder))
     for line in summary(report, out, time.monotonic() - started):
         echo(line)
     if discarded:
@@ -226,9 +226,13 @@ app.command()(compact)
 app.command()(reload)
 
 
-async def build_with_engine(settings: Settings, options: "BuildOptions") -> "BuildReport":
-    """The build between the engine's start and its end. SIGTERM and SIGHUP cancel it as Ctrl-C does."""
+async def build_with_engine(settings: Settings, options: "BuildOptions", embedder: str | None = None) -> "BuildReport":
+    """The build between the engine's start and its end, by the embedder that is named, else the first.
+
+    SIGTERM and SIGHUP cancel it as Ctrl-C does.
+    """
     from sightline_server.app.engine import engine_session
+    from sightline_server.app.further_embedders import with_embedder
     from sightline_server.index.staging import check_target
     from sightline_server.ingest.build import build_catalog
     from sightline_server.ingest.embedding import engine_embed
@@ -245,8 +249,8 @@ async def build_with_engine(settings: Settings, options: "BuildOptions") -> "Bui
     check_target(options.out, replace=options.replace)
     check_decoders(options.decode.formats)
     total = count_rows(options.feed, options.feed_options)
-    async with engine_session(settings) as engine:
+    async with engine_session(with_embedder(settings, embedder)) as engine:
+        chosen = engine.embedders.named(embedder) if embedder else engine.embedders.first
         with shown_progress(total) as progress:
-            return await build_catalog(
-                options, engine.spec(EMBEDDER), engine_embed(engine), datetime.now(UTC), progress
-            )
+            embed = engine_embed(engine, role=chosen.role)
+            return await build_catalog(options, chosen.spec, embed, datetime.now(UTC), progress)

@@ -254,7 +254,6 @@ async def write_with_engine(settings: Settings, options: "BuildOptions", living:
     import signal
 
     from sightline_server.app.engine import engine_session
-    from sightline_server.domain.models import EMBEDDER
     from sightline_server.ingest.embedding import engine_embed
     from sightline_server.ingest.feeds.reader import count_rows
     from sightline_server.ingest.upsert import upsert_feed
@@ -266,8 +265,10 @@ async def write_with_engine(settings: Settings, options: "BuildOptions", living:
     check_decoders(options.decode.formats)
     total = count_rows(options.feed, options.feed_options)
     async with engine_session(settings) as engine:
+        embedder = living.require_embedder(engine.embedders)
+        embed = engine_embed(engine, role=engine.embedders.embedder_of(embedder.identity).role)
         with shown_progress(total) as progress:
-            return await upsert_feed(options, engine.spec(EMBEDDER), engine_embed(engine), living, progress)
+            return await upsert_feed(options, embedder, embed, living, progress)
 
 
 def ids_of(file: Path) -> list[str]:

@@ -44,6 +44,15 @@ Repository = Annotated[
     ),
 ]
 
+Embedder = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="Embedder of the catalog: its folder embedder-NAME in the model repository, its name or its identity "
+        "(default: embedder).",
+    ),
+]
+
 
 def engine_group(
     *,
