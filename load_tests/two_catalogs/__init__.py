@@ -1,0 +1,1 @@
+"""Two catalogs of different dimension, each with its own embedder, under load at once."""
