@@ -90,7 +90,7 @@ class Metrics:
             "wasted_items", "Items that were run although their call had ended.", "batcher"
         )
         self.engine_ready = make.gauge(
-            "engine_ready", "1 while both models answer every worker.", over_workers="livemin"
+            "engine_ready", "1 while all models answer every worker.", over_workers="livemin"
         )
         self.engine_restarts = make.counter(
             "engine_restarts", "Restarts of the engine and reloads of its models, by kind.", "kind"
