@@ -7,16 +7,17 @@ vectors are of the embedder of that revision.
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 
 from sightline_server.access.catalog_pass import CatalogPass
+from sightline_server.batching.background import Background
 from sightline_server.domain.events import Accepted, Detected, Done, Event, FailureReason, Notice
 from sightline_server.domain.filters import Filter
 from sightline_server.domain.image import Frame
 from sightline_server.domain.items import PhotoObject
 from sightline_server.domain.models import DETECTOR
-from sightline_server.domain.request import SearchQuery
+from sightline_server.domain.request import Lane, SearchQuery
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Catalogs, Clock, Engine, Snapshot
 from sightline_server.search.find import Find, QueriesBatcher
@@ -62,6 +63,7 @@ class Pipeline:
         frames: FramesBatcher,
         crops_of: Mapping[str, CropsBatcher],
         queries: QueriesBatcher,
+        background: Background,
         threads: PhotoThreads,
         settings: PipelineSettings,
         metrics: Metrics,
@@ -83,6 +85,7 @@ class Pipeline:
         self._outcomes = Outcomes(metrics)
         self._engine = engine
         self._catalogs = catalogs
+        self._background = background
         self._metrics = metrics
         self._clock = clock
         self._tracing = tracing
@@ -96,7 +99,7 @@ class Pipeline:
         a refusal comes before the first event.
         """
         watch = Stopwatch(self._clock, self._tracing)
-        with self._catalogs.lease(catalog) as leased:
+        with self._ahead(query), self._catalogs.lease(catalog) as leased:
             search = Search(query, await self._selected(leased, query.wanted), self.embedder_of(leased), watch)
             try:
                 async with aclosing(self._run(search)) as events:
@@ -115,6 +118,10 @@ class Pipeline:
             return self.embedders[snapshot.embedder]
         except KeyError as error:
             raise SightlineError(ErrorKind.INTERNAL, "internal error") from error
+
+    def _ahead(self, query: SearchQuery) -> AbstractContextManager[None]:
+        """Images of products wait while an interactive search is inside; one of the batch lane is their equal."""
+        return self._background.call() if query.lane is Lane.INTERACTIVE else nullcontext()
 
     async def _selected(self, leased: Snapshot, wanted: Filter) -> Snapshot:
         snapshot = await leased.select(wanted)

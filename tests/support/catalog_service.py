@@ -78,8 +78,9 @@ async def catalog_serving(
         batchers = build_batchers(stack, settings, engine, metrics)
         threads = photo_threads(stack, settings.decode, metrics)
         (identity, crops), *_ = batchers.crops_of.items()
-        by_identity = {identity: ServedImages(threads, catalog_limits(settings), engine.embedder, crops)}
-        images = ImagesByEmbedder(engine.embedders, by_identity)
+        embedder, background = engine.embedder, batchers.background
+        served = ServedImages(threads, catalog_limits(settings), embedder, crops, background)
+        images = ImagesByEmbedder(engine.embedders, {identity: served})
         living = stack.enter_context(LivingCatalog(shop, actor="test"))
         writer = GroupWriter("shop", living, clock=time.monotonic)
         writer.start()
@@ -91,7 +92,7 @@ async def catalog_serving(
         stack.push_async_callback(door.close, 5.0)
         channel = await stack.enter_async_context(channel_to(address, credentials, ()))
         if opened:
-            door.transfers.open(engine.embedders, {identity: batched_embed(crops)})
+            door.transfers.open(engine.embedders, {identity: batched_embed(embedder, crops, background)})
             door.writers.publish({"shop": writer}, images)
             await door.open()
         yield ServedCatalog(door, writer, images, engine, metrics, address, CatalogServiceStub(channel))

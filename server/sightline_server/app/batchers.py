@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.app.clock import clock
+from sightline_server.batching.background import Background
 from sightline_server.batching.batcher import BatchFunction, MicroBatcher
 from sightline_server.batching.window import Window
 from sightline_server.domain.embedders import ServedEmbedder
@@ -57,6 +58,8 @@ class Batchers:
     crops_of: Mapping[str, MicroBatcher[Pixels, Embedding]]
     """By the identity of the embedder, the first one first."""
     queries: MicroBatcher[VectorQuery, Found]
+    background: Background
+    """The turns of the work that lets searches go first."""
 
 
 def build_batchers(stack: AsyncExitStack, settings: Settings, engine: Engine, metrics: Metrics) -> Batchers:
@@ -74,6 +77,7 @@ def build_batchers(stack: AsyncExitStack, settings: Settings, engine: Engine, me
             for each in engine.embedders.models
         },
         queries=batcher(stack, "queries", search_all, part.queries, INDEX, metrics),
+        background=Background(clock=clock),
     )
     check_capacity(batchers, settings)
     return batchers

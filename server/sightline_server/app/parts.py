@@ -131,9 +131,11 @@ def build_served_images(stack: AsyncExitStack, front: Front, core: Core) -> Imag
     """The embedders of the images of products that are written, by catalog; its threads end with `stack`."""
     decode = front.settings.decode.model_copy(update={"threads": PRODUCT_THREADS})
     threads, limits = photo_threads(stack, decode, front.metrics), catalog_limits(front.settings)
-    embedders, crops_of = core.engine.embedders, core.batchers.crops_of
+    embedders, batchers = core.engine.embedders, core.batchers
     images = {
-        each.spec.identity: ServedImages(threads, limits, each.spec, crops_of[each.spec.identity])
+        each.spec.identity: ServedImages(
+            threads, limits, each.spec, batchers.crops_of[each.spec.identity], batchers.background
+        )
         for each in embedders.models
     }
     return ImagesByEmbedder(embedders, images)

@@ -38,6 +38,7 @@ async def build_pipeline(
         frames=batchers.frames,
         crops_of=batchers.crops_of,
         queries=batchers.queries,
+        background=batchers.background,
         threads=photo_threads(stack, settings.decode, metrics),
         settings=PipelineSettings(photo_limits(settings), settings.detection, settings.ranking),
         metrics=metrics,

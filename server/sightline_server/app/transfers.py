@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.app.limits import catalog_limits, process_limits
+from sightline_server.batching.background import Background
 from sightline_server.batching.batcher import MicroBatcher
 from sightline_server.counting import counted
 from sightline_server.domain.embedders import ServedEmbedders
+from sightline_server.domain.models import EmbedderSpec
 from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.stored_rows import stored_rows
@@ -28,6 +30,7 @@ from sightline_server.ingest.feeds.source import OpenFeed
 from sightline_server.ingest.host_check import HostCheck
 from sightline_server.ingest.images import ImageLimits
 from sightline_server.ingest.importing import ImportProgress, import_embedded, import_feed, imported_feed
+from sightline_server.ingest.served_images import piece_size
 from sightline_server.ingest.transfer_folders import TransferFolders
 from sightline_server.jobs.job import Job, JobKind, JobResult
 from sightline_server.jobs.jobs import Jobs
@@ -37,7 +40,6 @@ from sightline_server.rpc.catalog.transfer_requests import ExportRequest, Import
 from sightline_server.settings import Settings
 
 AGAIN_S = 0.05
-PORTION = 8
 PATIENCE_S = 120.0
 """Seconds that an import waits for an engine that restarts."""
 
@@ -170,15 +172,18 @@ def public_errors(names: Mapping[str, str]) -> Iterator[None]:
         raise SightlineError(kind, message, field=error.field, retry_after_s=error.retry_after_s) from error
 
 
-def batched_embed(crops: MicroBatcher[NDArray[np.uint8], NDArray[np.float32]]) -> Embed:
-    """`Embed` by the batcher of the searches, in the batch lane, so that searches go first."""
-    loop = asyncio.get_running_loop()
+def batched_embed(
+    spec: EmbedderSpec, crops: MicroBatcher[NDArray[np.uint8], NDArray[np.float32]], background: Background
+) -> Embed:
+    """`Embed` by the batcher of the searches, in turns of `background`, so that searches go first."""
+    loop, size = asyncio.get_running_loop(), piece_size(spec)
 
     async def portion(images: Sequence[NDArray[np.uint8]]) -> Sequence[NDArray[np.float32]]:
         ends = loop.time() + PATIENCE_S
         while True:
             try:
-                return (await crops.submit(images, deadline=ends, lane=Lane.BATCH)).results
+                async with background.turn():
+                    return (await crops.submit(images, deadline=ends, lane=Lane.BATCH)).results
             except SightlineError as error:
                 again = error.kind in (ErrorKind.OVERLOADED, ErrorKind.ENGINE_UNAVAILABLE)
                 if not again or loop.time() + AGAIN_S > ends:
@@ -186,8 +191,8 @@ def batched_embed(crops: MicroBatcher[NDArray[np.uint8], NDArray[np.float32]]) -
             await asyncio.sleep(AGAIN_S)
 
     async def embed(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        starts = range(0, len(images), PORTION)
-        return np.stack([vector for start in starts for vector in await portion(images[start : start + PORTION])])
+        starts = range(0, len(images), size)
+        return np.stack([vector for start in starts for vector in await portion(images[start : start + size])])
 
     return embed
 

@@ -31,9 +31,12 @@ async def listen_for_writes(
     written.watch(keep_watching(stack, core.registry, core.batchers.queries, written.observer))
     stack.push_async_callback(written.close)
     writers = {name: await written.write(name) for name in written.opened}
-    door.transfers.open(
-        core.engine.embedders, {identity: batched_embed(crops) for identity, crops in core.batchers.crops_of.items()}
-    )
+    embedders, batchers = core.engine.embedders, core.batchers
+    embed = {
+        each.spec.identity: batched_embed(each.spec, batchers.crops_of[each.spec.identity], batchers.background)
+        for each in embedders.models
+    }
+    door.transfers.open(embedders, embed)
     door.transfers.folders = written.folders
     door.writers.publish(writers, images)
     configured, names = front.settings.catalog_folders, front.door.names

@@ -1,7 +1,7 @@
 """Images of products that are written while the server serves -> embeddings, through the batcher of the searches.
 
 Rule: a build's own steps (`catalog_crop`, the embedder), so that equal images give equal vectors. Searches go first:
-the batch lane, and never more than `PORTIONS` portions in the queue that searches wait in as well.
+an image is decoded, and embedded in its turn, while no search is inside, or after a bounded wait (`Background`).
 """
 
 import asyncio
@@ -11,8 +11,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline_server.batching.background import Background
 from sightline_server.batching.batcher import MicroBatcher
-from sightline_server.domain.models import EmbedderSpec
+from sightline_server.domain.models import BatchCost, EmbedderSpec
 from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.embedding import catalog_crop
@@ -25,8 +26,9 @@ Crop = NDArray[np.uint8]
 Crops: TypeAlias = "MicroBatcher[Crop, NDArray[np.float32]]"
 
 PORTION = 8
-"""Images of one product that are decoded and embedded together."""
+"""Images that are embedded together where they share the cost of a batch."""
 PORTIONS = 2
+"""Portions of products that are in work at once: one is decoded while the other one is embedded."""
 AGAIN_S = 0.05
 """Seconds before a portion is sent again that found the queue full of searches."""
 
@@ -34,18 +36,22 @@ AGAIN_S = 0.05
 class ServedImages:
     """`ports.ImageEmbedder` by the parts that also serve searches."""
 
-    def __init__(self, threads: PhotoThreads, limits: DecodeLimits, spec: EmbedderSpec, crops: Crops) -> None:
+    def __init__(
+        self, threads: PhotoThreads, limits: DecodeLimits, spec: EmbedderSpec, crops: Crops, background: Background
+    ) -> None:
         self._threads = threads
         self._limits = limits
         self._spec = spec
         self._crops = crops
+        self._background = background
+        self._size = piece_size(spec)
         self._turns = asyncio.Semaphore(PORTIONS)
 
     async def embed(self, images: Sequence[bytes], *, deadline: float) -> NDArray[np.float32]:
         """See `ports.ImageEmbedder`."""
         portions = [
-            await self._portion(images[start : start + PORTION], start, deadline)
-            for start in range(0, len(images), PORTION)
+            await self._portion(images[start : start + self._size], start, deadline)
+            for start in range(0, len(images), self._size)
         ]
         return np.concatenate(portions)
 
@@ -58,6 +64,7 @@ class ServedImages:
         return vectors
 
     async def _crop(self, image: bytes, place: int) -> Crop:
+        await self._background.pause()
         try:
             return await catalog_crop(image, self._threads, self._limits, self._spec)
         except UnreadableImageError as error:
@@ -68,8 +75,14 @@ class ServedImages:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                return (await self._crops.submit(crops, deadline=deadline, lane=Lane.BATCH)).results
+                async with self._background.turn():
+                    return (await self._crops.submit(crops, deadline=deadline, lane=Lane.BATCH)).results
             except SightlineError as error:
                 if error.kind is not ErrorKind.OVERLOADED or loop.time() + AGAIN_S > deadline:
                     raise
             await asyncio.sleep(AGAIN_S)
+
+
+def piece_size(spec: EmbedderSpec) -> int:
+    """Images in one turn at the embedder: one where a batch costs what its images cost, since a search may come."""
+    return PORTION if spec.batch_cost is BatchCost.SHARED else 1
