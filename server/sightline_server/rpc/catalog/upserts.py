@@ -87,7 +87,7 @@ class Upserts:
         self._claim(product_id, naming)
         vectors = await self._vectors(request.product.images)
         row = CatalogRow(product, price, links, vectors)
-        content = [asdict(product), links, list(map(digest, request.product.images))]
+        content = [asdict(product), links, list(map(digest, request.product.images, vectors))]
         etags = {product_id: request.product.etag} if request.product.etag else {}
         terms = terms_of("UpsertProducts", content, etags, validate_only=request.validate_only)
         receipt = await self._writer.upsert([row], request.request_id, terms=terms, deadline=self._deadline - MARGIN_S)
@@ -157,7 +157,7 @@ def to_vector(image: ProductImage, spec: EmbedderSpec, place: int) -> NDArray[np
         raise invalid(f"{field}.embedder", f"it is not that of the catalog, {spec.identity}")
     if len(sent.values) != spec.dimension:
         raise invalid(f"{field}.values", f"{len(sent.values)} numbers, expected {spec.dimension}")
-    vector = np.array(sent.values, np.float32)
+    vector = np.fromiter(sent.values, np.float32, len(sent.values))
     length = float(np.linalg.norm(vector.astype(np.float64)))
     if not np.isfinite(length):
         raise invalid(f"{field}.values", "a number is not finite")
@@ -170,8 +170,7 @@ LENGTH_TOLERANCE = 4e-3
 """Largest deviation of the length of a ready embedding from 1."""
 
 
-def digest(image: ProductImage) -> str:
-    """SHA-256 of the content of an image."""
-    if has_vector(image):
-        return hashlib.sha256(np.array(image.embedding.values, "<f4").tobytes()).hexdigest()
-    return hashlib.sha256(image.data).hexdigest()
+def digest(image: ProductImage, vector: NDArray[np.float32]) -> str:
+    """SHA-256 of the content of an image as it was sent: of its bytes, or of its ready embedding, which is `vector`."""
+    content = vector.astype("<f4", copy=False).tobytes() if has_vector(image) else image.data
+    return hashlib.sha256(content).hexdigest()
