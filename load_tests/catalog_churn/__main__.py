@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from load_tests.attacks.__main__ import demo_catalog
-from load_tests.catalog_churn.figures import bounds, finite, of_turn
+from load_tests.catalog_churn.figures import bounds, compared, finite, of_turn
 from load_tests.catalog_churn.shop import NAME, Shop, read_seeds, served
 from load_tests.catalog_churn.turns import Load, Turn, play
 from load_tests.catalog_churn.writing import Churn
@@ -76,6 +76,9 @@ def compare(shop: Shop, requests: list[bytes], load: Load, turns: int, warm_up_s
     held = bounds(idle, busy, merging=load.rate * load.seconds > 2 * DEAD_AT)
     for bound in held:
         say(f"{'pass ' if bound.kept else 'FAIL '} bound {bound}")
+    searches = compared(idle, busy)
+    for name, figures in searches.items():
+        say(f"{name:6} {figures}")
     for error in problems(busy):
         say(f"error {error}")
     return {
@@ -83,6 +86,7 @@ def compare(shop: Shop, requests: list[bytes], load: Load, turns: int, warm_up_s
         "workers": 1,
         "idle": [of_turn(turn) for turn in idle],
         "churn": [of_turn(turn) for turn in busy],
+        "searches": searches,
         "bounds": {bound.name: finite(bound.measured) for bound in held},
         "machine": machine,
         "kept": all(bound.kept for bound in held),

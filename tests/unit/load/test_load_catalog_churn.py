@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from load_tests.catalog_churn.events import CHECKPOINT, MERGE, Seen, overlapping
-from load_tests.catalog_churn.figures import CHECKS, FRESHNESS, bounds, of_turn
+from load_tests.catalog_churn.figures import CHECKS, FRESHNESS, bounds, compared, of_turn
 from load_tests.catalog_churn.finding import Finding
 from load_tests.catalog_churn.turns import Turn
 from load_tests.catalog_churn.writing import number_of, title_of
@@ -77,6 +77,15 @@ def test_searches_that_met_a_merge_are_those_that_overlap_it() -> None:
     assert spans == [(3.5, 6)]
     begins = np.array([1.0, 3.0, 4.0, 5.9, 6.1])
     assert overlapping(begins, begins + 0.6, spans).tolist() == [False, True, True, True, False]
+
+
+def test_searches_of_all_turns_are_compared_together_and_one_pause_does_not_decide() -> None:
+    quick = (0.2,) * 120
+    paused = (*quick[1:], 9.0)
+    found = compared([turn(quick)] * 3, [turn(quick), turn(paused, (119,)), turn(quick)])
+    assert (found["idle"]["searches"], found["churn"]["searches"], found["during"]["searches"]) == (360, 360, 3)
+    assert (found["churn"]["p99_ms"], found["churn"]["slowest_ms"][:2]) == (200.0, [9000.0, 200.0])
+    assert found["during"]["p50_ms"] == 200.0
 
 
 def test_figures_without_calls_are_null_in_json() -> None:
