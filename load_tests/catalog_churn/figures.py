@@ -16,6 +16,7 @@ SLOWEST = 6
 """The number of slowest searches that are listed: they show how many of them a 99th percentile rests on."""
 FRESHNESS, COMMIT = "sightline_catalog_freshness_seconds", "sightline_catalog_commit_seconds"
 CHECKS = "sightline_catalog_freshness_checks_total"
+IMAGE_WAIT = "sightline_background_wait_seconds"
 
 
 def quantile(seconds: Sequence[float] | NDArray[np.float64], percent: float) -> float:
@@ -61,6 +62,7 @@ def of_turn(turn: Turn) -> dict[str, Any]:
         "embedded": len(turn.pictured.waits_s),
         "embedded_ack_p50_ms": milliseconds(turn.pictured.waits_s, 50),
         "embedded_ack_p99_ms": milliseconds(turn.pictured.waits_s, 99),
+        "image_wait_mean_ms": round(1e3 * whole.mean(IMAGE_WAIT), 1),
         "commit_mean_ms": round(1e3 * whole.mean(COMMIT), 1),
         "merges": whole.grown(f"{MERGE}_count"),
         "merge_mean_s": round(whole.mean(MERGE), 2),

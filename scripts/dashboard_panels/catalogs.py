@@ -77,6 +77,14 @@ WRITES = Row(
             quantiles("sightline_catalog_commit_seconds", 0.5, 0.99, by="catalog", legend="{{catalog}}"),
         ),
         Panel(
+            "Wait of products' images",
+            "For their turn at the embedder: for images before them and for searches. Above a second there are more "
+            "images than the engine has time for.",
+            "s",
+            quantiles("sightline_background_wait_seconds", 0.5, 0.99),
+            red_from=1.0,
+        ),
+        Panel(
             "Operations in the log",
             "Falls to 0 with each checkpoint, which is due after 5 minutes or 50,000 operations.",
             "short",

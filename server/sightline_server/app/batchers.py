@@ -77,7 +77,7 @@ def build_batchers(stack: AsyncExitStack, settings: Settings, engine: Engine, me
             for each in engine.embedders.models
         },
         queries=batcher(stack, "queries", search_all, part.queries, INDEX, metrics),
-        background=Background(clock=clock),
+        background=Background(clock=clock, on_wait=metrics.background_wait_seconds.observe),
     )
     check_capacity(batchers, settings)
     return batchers

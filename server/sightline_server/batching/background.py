@@ -7,7 +7,7 @@ device is. A piece that has begun is not interrupted.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 from sightline_server.ports import Clock
@@ -20,10 +20,21 @@ FIRST_S = 0.05
 
 
 class Background:
-    """The calls that are ahead of background work, and the turns of that work. For one event loop."""
+    """The calls that are ahead of background work, and the turns of that work. For one event loop.
 
-    def __init__(self, *, clock: Clock, rest: float = REST, longest_s: float = LONGEST_S) -> None:
+    `on_wait` is called with the seconds that a piece has waited, when it begins.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        rest: float = REST,
+        longest_s: float = LONGEST_S,
+        on_wait: Callable[[float], object] = lambda seconds: None,
+    ) -> None:
         self._clock = clock
+        self._on_wait = on_wait
         self._rest = rest
         self._longest_s = longest_s
         self._piece_s = FIRST_S
@@ -68,9 +79,11 @@ class Background:
 
         It begins when the piece before it has ended and after a `pause`.
         """
+        asked = self._clock()
         async with self._turns:
             await self.pause()
             began = self._clock()
+            self._on_wait(began - asked)
             yield
             # A piece that failed or was cancelled does not show how long pieces take.
             self._piece_s = self._clock() - began

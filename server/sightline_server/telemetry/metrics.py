@@ -89,6 +89,11 @@ class Metrics:
         self.wasted_items = make.counter(
             "wasted_items", "Items that were run although their call had ended.", "batcher"
         )
+        self.background_wait_seconds = make.histogram(
+            "background_wait_seconds",
+            "Seconds that images of products waited for their turn at the embedder.",
+            STAGE_BUCKETS,
+        )
         self.engine_ready = make.gauge(
             "engine_ready", "1 while all models answer every worker.", over_workers="livemin"
         )

@@ -121,6 +121,19 @@ async def test_the_wait_follows_the_length_of_the_piece_before(took_s: float, pa
     assert background.patience_s == pytest.approx(patience_s)
 
 
+async def test_the_wait_of_each_piece_is_reported_when_it_begins() -> None:
+    waits: list[float] = []
+    background = Background(clock=(clock := HandClock()), on_wait=waits.append)
+
+    async def piece(took_s: float) -> None:
+        async with background.turn():
+            await turns()
+            clock.now += took_s
+
+    await asyncio.gather(piece(2.0), piece(3.0), piece(1.0))
+    assert waits == [0.0, 2.0, 5.0]
+
+
 async def test_a_failed_piece_does_not_change_the_wait() -> None:
     background = Background(clock=HandClock())
     with suppress(ValueError):
