@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from load_tests.catalog_crash import SPEC, product_row
+from load_tests.catalog_crash.rows import SPEC, product_row
 from load_tests.power_cut.disk import Disk, Guess
 from load_tests.power_cut.trace import calls_of, command
 from load_tests.power_cut.writer import contents

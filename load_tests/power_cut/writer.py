@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from load_tests.catalog_crash import product_row
+from load_tests.catalog_crash.rows import product_row
 from sightline_server.catalog import durable, log_file
 from sightline_server.index.living import LivingCatalog
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from load_tests.catalog_crash import GROUP, SPEC, Expected, Result, compare, crash, product_row
+from load_tests.catalog_crash.expected import Expected
+from load_tests.catalog_crash.rounds import Result, compare, crash
+from load_tests.catalog_crash.rows import GROUP, SPEC, product_row
 from sightline_server.index.living import LivingCatalog
 from tests.support.catalogs import write_catalog
 
