@@ -250,6 +250,10 @@ class ImageEmbedders(Protocol):
         """
 
 
+def unchecked() -> None:
+    """No condition."""
+
+
 class CatalogWriter(Protocol):
     """The only writer of one catalog, for the event loop. Calls of many callers are written in groups.
 
@@ -302,10 +306,12 @@ class CatalogWriter(Protocol):
     async def checkpoint(self, note: str = "") -> Revision:
         """Makes a revision of everything that was acknowledged; returns the current one when nothing was."""
 
-    async def activate(self, number: int, note: str = "") -> Revision:
+    async def activate(self, number: int, note: str = "", *, check: Callable[[], object] = unchecked) -> Revision:
         """Makes the content equal to that of revision `number`, which is a new revision.
 
-        Raises `SightlineError` of kind INVALID_REQUEST for a revision that is not there or whose content was removed.
+        `check` is called in the writer's turn: no write comes between it and the new revision. A `SightlineError` that
+        it raises is raised here, and nothing is changed then. Raises `SightlineError` of kind INVALID_REQUEST for a
+        revision that is not there or whose content was removed.
         """
 
     async def get(self, product_id: str) -> StoredProduct | None:

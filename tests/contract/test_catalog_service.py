@@ -1,5 +1,7 @@
 """CatalogService through a real channel: what is written, listed, changed, refused and gone back to."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +13,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from sightline.v1 import catalog_service_pb2 as pb
 from sightline.v1 import product_pb2
+from sightline_server.catalog.log import Log
 from sightline_server.ingest.embedding import engine_embed
 from tests.support.catalog_service import (
     DIMENSION,
@@ -338,6 +341,36 @@ async def test_unknown_catalogs_are_refused_by_every_method(served: ServedCatalo
         stub.ActivateRevision(pb.ActivateRevisionRequest(name=f"{other}/revisions/1")),
     ]
     assert [await refusal(call) for call in calls] == [("NOT_FOUND", "UNKNOWN_CATALOG", "")] * len(calls)
+
+
+async def test_a_write_that_comes_before_an_activation_makes_its_etag_stale(
+    served: ServedCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub, append = served.stub, Log.append
+    writing, release = threading.Event(), threading.Event()
+
+    def held(*arguments: Any) -> None:
+        writing.set()
+        assert release.wait(30)
+        append(*arguments)
+
+    before = (await stub.GetCatalog(pb.GetCatalogRequest(name=SHOP))).catalog
+    revisions = len(served.writer.revisions)
+    monkeypatch.setattr(Log, "append", held)
+    write = asyncio.create_task(upserted(served, upsert(product("between", ready(served.embedder, 3)))))
+    assert await asyncio.to_thread(writing.wait, 30)
+    first = pb.ActivateRevisionRequest(name=f"{SHOP}/revisions/1", etag=before.etag)
+    queued = asyncio.Event()
+    with monkeypatch.context() as patched:
+        # The writer checks it in the step in which it queues the activation.
+        patched.setattr(served.writer, "_require_open", queued.set)
+        activation = asyncio.create_task(refusal(stub.ActivateRevision(first)))
+        await asyncio.wait_for(queued.wait(), 30)
+    release.set()
+    assert (await activation)[:2] == ("ABORTED", "ETAG_MISMATCH")
+    assert [reason(status) for status in await write] == ["OK"]
+    assert len(served.writer.revisions) == revisions, "the refusal made no revision"
+    assert (await get(served, "between")).etag
 
 
 async def test_a_revision_is_activated_and_reverted(served: ServedCatalog) -> None:

@@ -36,7 +36,7 @@ from sightline_server.index.write_groups import (
     write_entries,
 )
 from sightline_server.index.write_queue import Entry, WriteQueue, stopping
-from sightline_server.ports import Clock, LivingObserver
+from sightline_server.ports import Clock, LivingObserver, unchecked
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +56,9 @@ JOBS = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job(Generic[ValueT]):
-    """A checkpoint or a rollback, and the future of its caller."""
+    """A checkpoint or a rollback, and the future of its caller, which raises an error that `work` returns."""
 
-    work: Callable[[], ValueT]
+    work: Callable[[], ValueT | SightlineError]
     done: "asyncio.Future[ValueT]"
 
 
@@ -114,13 +114,10 @@ class GroupWriter:
         await self._job(lambda: self._removed_by(remove))
 
     def _removed_by(self, remove: Callable[[int], None]) -> SightlineError | None:
-        """The error of `remove`, which `settle` raises: a refusal is not a checkpoint that failed."""
-        try:
-            remove(CatalogReading(self._living.store).count())
-        except SightlineError as error:
-            return error
-        self._retired = True
-        return None
+        """The error of `remove`, if it raises one."""
+        refusal = refused_by(lambda: remove(CatalogReading(self._living.store).count()))
+        self._retired = refusal is None
+        return refusal
 
     @property
     def embedder(self) -> EmbedderSpec:
@@ -168,9 +165,9 @@ class GroupWriter:
         """See `ports.CatalogWriter`."""
         return await self._job(lambda: self._living.checkpoint(note))
 
-    async def activate(self, number: int, note: str = "") -> Revision:
+    async def activate(self, number: int, note: str = "", *, check: Callable[[], object] = unchecked) -> Revision:
         """See `ports.CatalogWriter`."""
-        return await self._job(lambda: self._living.store.rollback(number, note))
+        return await self._job(lambda: refused_by(check) or self._living.store.rollback(number, note))
 
     async def get(self, product_id: str) -> StoredProduct | None:
         """See `ports.CatalogWriter`."""
@@ -194,8 +191,11 @@ class GroupWriter:
         self._awake.set()
         return await entry.done
 
-    async def _job(self, work: Callable[[], ValueT]) -> ValueT:
-        """The result of `work`, which runs between two groups. It runs to its end when its caller is cancelled."""
+    async def _job(self, work: Callable[[], ValueT | SightlineError]) -> ValueT:
+        """The result of `work`, which runs between two groups; it runs to its end when its caller is cancelled.
+
+        Raises an error that `work` returns.
+        """
         self._require_open()
         if len(self._jobs) >= JOBS:
             raise SightlineError(ErrorKind.OVERLOADED, "too many revisions are being made", retry_after_s=RETRY_S)
@@ -319,6 +319,15 @@ class GroupWriter:
 
     async def _on_thread(self, work: Callable[[], ValueT]) -> ValueT:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def refused_by(check: Callable[[], object]) -> SightlineError | None:
+    """The error of `check`, which `settle` raises: a refusal is not a revision that failed."""
+    try:
+        check()
+    except SightlineError as error:
+        return error
+    return None
 
 
 def settle(done: "asyncio.Future[Any]", outcome: object) -> None:

@@ -4,13 +4,13 @@ Rule: nothing about a write changes; it is reported after its caller's receipt i
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sightline_server.domain.catalog_rows import CatalogRow, ProductUpdate, StoredProduct
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.domain.revisions import Receipt, Revision
 from sightline_server.domain.writes import PLAIN, WriteTerms
-from sightline_server.ports import CatalogWriter
+from sightline_server.ports import CatalogWriter, unchecked
 from sightline_server.search.freshness import FreshnessProber
 
 
@@ -74,10 +74,10 @@ class SampledWriter:
         """See `ports.CatalogWriter`."""
         return await self._writer.checkpoint(note)
 
-    async def activate(self, number: int, note: str = "") -> Revision:
+    async def activate(self, number: int, note: str = "", *, check: Callable[[], object] = unchecked) -> Revision:
         """See `ports.CatalogWriter`."""
         with self._prober.changing(self.name, None):
-            return await self._writer.activate(number, note)
+            return await self._writer.activate(number, note, check=check)
 
     async def get(self, product_id: str) -> StoredProduct | None:
         """See `ports.CatalogWriter`."""

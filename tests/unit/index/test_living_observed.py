@@ -118,6 +118,11 @@ async def test_sizes_follow_writes_and_checkpoints(tmp_path: Path) -> None:
         assert shop.value("checkpoint_timestamp_seconds") == datetime.fromisoformat(revision.created_at).timestamp()
 
 
+def refuse() -> None:
+    """A condition that does not hold."""
+    raise SightlineError(ErrorKind.ETAG_MISMATCH, "the etag is stale")
+
+
 async def test_checkpoints_and_rollbacks_are_counted_where_they_make_a_revision(tmp_path: Path) -> None:
     async with opened(tmp_path / "shop") as shop:
         await shop.writer.delete(["p1"])
@@ -128,6 +133,9 @@ async def test_checkpoints_and_rollbacks_are_counted_where_they_make_a_revision(
         assert shop.value("checkpoint_seconds_count") == 2
         with pytest.raises(SightlineError, match="no revision 99"):
             await shop.writer.activate(99)
+        with pytest.raises(SightlineError, match="the etag is stale"):
+            await shop.writer.activate(1, check=refuse)
+        assert shop.value("checkpoint_seconds_count") == 2
         assert shop.value("checkpoint_failures_total") == 0, "the caller was wrong, not the disk"
         await shop.writer.delete(["p2"])
         await shop.writer.close()

@@ -5,10 +5,12 @@ from datetime import datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sightline.v1 import catalog_service_pb2
+from sightline.v1.catalog_service_pb2 import ActivateRevisionRequest
 from sightline_server.domain.revisions import Revision, RevisionKind
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import CatalogWriter
 from sightline_server.rpc.catalog.names import catalog_name, revision_name
+from sightline_server.rpc.catalog.statuses import stale
 
 KINDS = {
     RevisionKind.BUILD: catalog_service_pb2.REVISION_KIND_BUILD,
@@ -74,3 +76,10 @@ def available(writer: CatalogWriter, number: int) -> Revision:
         message = "the content of this revision was removed; ListRevisions says which ones are available"
         raise SightlineError(ErrorKind.REVISION_REMOVED, message, field="name")
     return found
+
+
+def check_activation(request: ActivateRevisionRequest, writer: CatalogWriter, number: int) -> Revision:
+    """The revision `number`, which `request` allows to activate as the catalog is now. Raises `SightlineError`."""
+    if request.etag and request.etag != content_name(writer):
+        raise stale("catalog")
+    return available(writer, number)

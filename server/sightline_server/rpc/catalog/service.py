@@ -27,8 +27,8 @@ from sightline_server.rpc.catalog.names import (
     revision_in,
 )
 from sightline_server.rpc.catalog.products import check_bytes, to_stored
-from sightline_server.rpc.catalog.revisions import available, content_name, to_catalog, to_revision
-from sightline_server.rpc.catalog.statuses import stale, unknown_product
+from sightline_server.rpc.catalog.revisions import available, check_activation, to_catalog, to_revision
+from sightline_server.rpc.catalog.statuses import unknown_product
 from sightline_server.rpc.catalog.terms import check_etag
 from sightline_server.rpc.catalog.upsert_fields import parent_of
 from sightline_server.rpc.catalog.upserts import MARGIN_S, Upserts
@@ -240,11 +240,11 @@ class CatalogService:
         call: Call[pb.ActivateRevisionResponse],
     ) -> None:
         (number, request), writer = wanted, self._writers.of(catalog)
-        if request.etag and request.etag != content_name(writer):
-            raise stale("catalog")
-        revision = available(writer, number)
-        if not request.validate_only:
-            revision = await writer.activate(number, request.note)
+        check = partial(check_activation, request, writer, number)
+        if request.validate_only:
+            revision = check()
+        else:
+            revision = await writer.activate(number, request.note, check=check)
         await call.send(pb.ActivateRevisionResponse(revision=to_revision(catalog.catalog, revision)))
 
 
