@@ -87,6 +87,14 @@ class Disk:
             raise UnknownCallError(f"{call.name}({b', '.join(call.arguments)[:200]!r})")
         self._known[call.name](call)
 
+    def changed_by(self, call: Call) -> bool:
+        """Returns whether a call changes what processes see below the root, or what is sure."""
+        if call.begun or call.name in ("read", "lseek", "mmap", "ioctl"):
+            return False
+        if call.name in ("open", "openat") and not any(CREATE in part or TRUNCATE in part for part in call.arguments):
+            return False
+        return any(self._root in part for part in (*call.arguments, call.target))
+
     def write_to(self, target: Path, guess: Guess, seed: int) -> None:
         """Writes what the disk may hold now to the empty folder `target`."""
         choice = random.Random(seed)

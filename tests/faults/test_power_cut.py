@@ -1,12 +1,18 @@
 """A short run of `load_tests.power_cut`, its mutations, and the disk that it replays."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from load_tests.catalog_crash.rows import SPEC
 from load_tests.power_cut.__main__ import cut
 from load_tests.power_cut.disk import Disk, Guess, UnknownCallError
+from load_tests.power_cut.folder import LATER, cut_folder, fault
+from load_tests.power_cut.folder_writer import CREATE, DELETE, WRITE, Contents, contents, plan
 from load_tests.power_cut.trace import Call, calls_of
+from sightline_server.errors import SightlineError
+from sightline_server.index.catalogs_folder import CatalogsFolder
 from tests.support import strace
 
 
@@ -20,6 +26,37 @@ def test_a_power_cut_loses_no_acknowledged_write(tmp_path: Path) -> None:
 def test_a_store_that_leaves_out_a_step_is_found(tmp_path: Path, mutation: str) -> None:
     strace.program()
     assert cut(tmp_path, groups=14, cuts=4, seed=1, mutation=mutation).lost > 0
+
+
+def test_a_power_cut_within_a_step_leaves_each_catalog_of_a_folder_whole(tmp_path: Path) -> None:
+    strace.program()
+    result = cut_folder(tmp_path, steps=8, cuts=8, seed=20)
+    assert (result.acknowledged, result.cuts, result.rebuilt, result.lost) == (8, 8, 24, 0)
+
+
+def test_a_half_catalog_and_a_lost_one_are_faults_of_a_folder(tmp_path: Path) -> None:
+    with CatalogsFolder(tmp_path) as folder:
+        for name in ("a", "b"):
+            folder.create(name, SPEC)
+        (tmp_path / ".creating-c").mkdir()
+    whole: Contents = {"a": {}, "b": {}}
+    assert "and may have" in fault(tmp_path, [{"a": {}}, {}])
+    next((tmp_path / "a" / "base.lance" / "_versions").iterdir()).unlink()
+    with pytest.raises(SightlineError, match="missing or damaged"):
+        fault(tmp_path, [whole, {"b": {}}])
+    shutil.rmtree(tmp_path / "a" / "base.lance")
+    (tmp_path / "a" / "log.sqlite").unlink()
+    assert "left behind: ['a']" in fault(tmp_path, [whole, {"b": {}}])
+    shutil.rmtree(tmp_path / "a")
+    assert fault(tmp_path, [whole, {"b": {}}]) == ""
+    assert fault(tmp_path, [{"b": {LATER: 1}}]) == ""
+
+
+def test_the_steps_of_a_folder_create_write_and_delete() -> None:
+    assert [step.kind for step in plan(2, seed=15)] == [CREATE, DELETE]
+    kinds = [step.kind for step in plan(8, seed=20)]
+    assert {kind: kinds.count(kind) for kind in kinds} == {CREATE: 4, WRITE: 2, DELETE: 2}
+    assert len(contents(8, seed=20)) == 9
 
 
 def sure(disk: Disk, folder: Path, guess: Guess = Guess.NOTHING) -> dict[str, bytes]:
