@@ -42,8 +42,9 @@ def nearest_similarities(probes: NDArray[np.float32], vectors: Vectors, k: int) 
     best = np.empty((len(probes), 0), np.float32)
     for start in range(0, len(vectors), PART_ROWS):
         part = inner_products(probes, vectors[start : start + PART_ROWS].astype(np.float32))
-        best = -np.sort(-np.concatenate([best, part], axis=1), axis=1)[:, :k]
-    return best
+        both = np.concatenate([best, part], axis=1)
+        best = np.partition(both, -k, axis=1)[:, -k:] if both.shape[1] > k else both
+    return -np.sort(-best, axis=1)
 
 
 def inner_products(probes: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:

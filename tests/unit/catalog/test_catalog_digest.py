@@ -1,13 +1,17 @@
 """The digest of rows: independent of their order and of batches, changed by every value."""
 
+import hashlib
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sightline_server.catalog.digest import MODULUS, SumDigest, total
+from sightline_server.catalog import digest as digest_module
+from sightline_server.catalog.digest import MODULUS, SumDigest, hexadecimal, row_hashes, total
 from sightline_server.index.schema import CatalogRow, Price, to_table
 from tests.support.catalogs import DIMENSION, row, unit_vectors
 
@@ -68,3 +72,37 @@ def test_links_do_not_run_into_each_other() -> None:
 
 def test_no_rows_have_the_digest_zero() -> None:
     assert total(to_table(ROWS, DIMENSION).slice(0, 0)) == 0
+
+
+def test_the_digest_of_known_rows_is_that_of_earlier_releases() -> None:
+    assert hexadecimal(digest(ROWS)) == "093d44e194f2c4f327e76b038f5195122ac287af101ab52fe3efbd52dbb4bbf3"
+
+
+@pytest.mark.parametrize("part_bytes", [1, 200, 4 << 20])
+def test_rows_are_hashed_as_their_columns_one_after_the_other(part_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digest_module, "PART_BYTES", part_bytes)
+    texts = pa.array([None, "", "é", "xy"], pa.string())
+    links = pa.array([["a", ""], [], ["漢"], ["b"]], pa.list_(pa.string()))
+    vectors = pa.array([[], [[1.0, 2.0]], [[0.5, 0.25]] * 2, []], pa.list_(pa.list_(pa.float16(), 2)))
+    batch = pa.RecordBatch.from_arrays([texts, links, vectors, texts], ["text", "links", "vectors", "other"])
+    for start in range(4):
+        part = batch.slice(start)
+        assert list(row_hashes(part)) == [plain_hash(row) for row in part.to_pylist()]
+        assert total(part) == sum(map(plain_hash, part.to_pylist())) % MODULUS
+
+
+def plain_hash(row: dict[str, Any]) -> int:
+    """The hash of a row as the format says: texts first, each list with its number."""
+    texts = [row["text"], row["other"]]
+    parts = [size(text) for text in texts] + [(text or "").encode() for text in texts]
+    parts += [number(len(row["links"])), *map(size, row["links"]), *(link.encode() for link in row["links"])]
+    parts += [number(len(row["vectors"])), np.array(row["vectors"], "<f2").tobytes()]
+    return int.from_bytes(hashlib.sha256(b"".join(parts)).digest(), "big")
+
+
+def size(text: str | None) -> bytes:
+    return number(-1 if text is None else len(text.encode()))
+
+
+def number(value: int) -> bytes:
+    return value.to_bytes(4, "little", signed=True)

@@ -97,16 +97,30 @@ def scaled_amounts(column: pa.Array) -> NDArray[np.int64]:
 
 def attribute_postings(column: pa.ChunkedArray) -> Postings:
     """The postings of a column of JSON objects: each attribute with each of its values."""
-    numbers, rows = array("i"), array("i")
+    encoded = column.combine_chunks().dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    rows = np.flatnonzero(codes >= 0)
+    numbers, starts, texts = attribute_numbers(encoded.dictionary)
+    first, counts = starts[codes[rows]], np.diff(starts)[codes[rows]]
+    # The positions of all numbers of each row, one row after the other.
+    places = np.arange(counts.sum()) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+    return Postings.of_numbers(texts, numbers[places], np.repeat(rows, counts).astype(np.int32))
+
+
+def attribute_numbers(stated: pa.Array) -> tuple[NDArray[np.int32], NDArray[np.int64], list[str]]:
+    """The attributes of each of N JSON objects as numbers into a list of texts.
+
+    Those of object n are `numbers[starts[n]:starts[n + 1]]`. Products share objects, so that each is parsed once.
+    """
+    numbers, starts = array("i"), array("q", [0])
     known: dict[tuple[str, str], list[int]] = {}
     texts: dict[str, int] = {}
-    for start in range(0, len(column), BLOCK_ROWS):
-        for row, stated in enumerate(column.slice(start, BLOCK_ROWS).to_pylist(), start):
-            for pair in json.loads(stated).items() if stated else ():
+    for start in range(0, len(stated), BLOCK_ROWS):
+        for text in stated.slice(start, BLOCK_ROWS).to_pylist():
+            for pair in json.loads(text).items() if text else ():
                 if (found := known.get(pair)) is None:
-                    found = [texts.setdefault(text, len(texts)) for text in dict.fromkeys(attribute_texts(*pair))]
+                    found = [texts.setdefault(each, len(texts)) for each in dict.fromkeys(attribute_texts(*pair))]
                     known[pair] = found
-                for number in found:
-                    numbers.append(number)
-                    rows.append(row)
-    return Postings.of_numbers(list(texts), np.asarray(numbers, np.int32), np.asarray(rows, np.int32))
+                numbers.extend(found)
+            starts.append(len(numbers))
+    return np.asarray(numbers, np.int32), np.asarray(starts, np.int64), list(texts)
