@@ -6,6 +6,7 @@ thread may do: on a GPU its copies, on every device the adoption of the finished
 
 import asyncio
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def build_snapshot(
 ) -> CatalogSnapshot:
     """`open_snapshot`, blocking; not for the device's own thread.
 
-    With `may_be_empty`, a catalog that is written to may have no products.
+    With `may_be_empty`, for a catalog that is written to, it may have no products, and the snapshot has no probes until
+    its `make_probes` has made them.
     """
     catalog = open_catalog(path, embedders, may_be_empty=may_be_empty)
     if not len(catalog.vectors):
@@ -71,15 +73,17 @@ def build_snapshot(
         *(name, catalog.revision, catalog.facts.products, index.description, found, selector_text(selects)),
     )
     columns = FilterColumns.of(catalog.display, catalog.prices)
-    probes = probes_of(catalog.revision, catalog.vectors, catalog.owners, catalog.display["id"])
-    return CatalogSnapshot(
+    snapshot = CatalogSnapshot(
         *(name, catalog, index, device),
         columns=columns,
         selects=selects,
         limits=chosen.limits,
         self_check_recall=found,
-        probes=probes,
+        probing=partial(probes_of, catalog.revision, catalog.vectors, catalog.owners, catalog.display["id"]),
     )
+    if not may_be_empty:
+        snapshot.make_probes()
+    return snapshot
 
 
 def log_library() -> None:

@@ -38,7 +38,7 @@ class CatalogSnapshot:
     """`ports.Snapshot` over one opened catalog. `index` belongs to the thread of `device`.
 
     `columns` are those of the catalog, made here where they are not given; `selects` says whether `index` applies
-    selectors.
+    selectors. `probing` makes the probes, for `make_probes`.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class CatalogSnapshot:
         limits: PlanLimits = DEFAULT_LIMITS,
         self_check_recall: float = 1.0,
         probes: Probes = NO_PROBES,
+        probing: Callable[[], Probes] | None = None,
     ) -> None:
         facts = catalog.facts
         self.name = name
@@ -64,6 +65,7 @@ class CatalogSnapshot:
         self.capabilities = frozenset({Capability.ITEM_GROUPS, *((Capability.EXACT,) if index.exact else ())})
         self.self_check_recall = self_check_recall
         self.probes = probes
+        self._probing = probing
         self.applied_filter: AppliedFilter | None = None
         self.index = index
         self.table = ProductTable(catalog.display)
@@ -80,6 +82,12 @@ class CatalogSnapshot:
         self._selector = Selector(self.columns, catalog.owners, self.dimension, selects, limits)
         self._filtered = FilteredSnapshots()
         self._closed = False
+
+    def make_probes(self) -> None:
+        """Makes the probes, which takes as long as comparing hundreds of queries with every vector; blocking."""
+        probing, self._probing = self._probing, None
+        if probing is not None:
+            self.probes = probing()
 
     async def select(self, wanted: Filter) -> Snapshot:
         """See `ports.Snapshot`."""

@@ -63,3 +63,16 @@ async def test_recall_of_a_merged_base_is_measured(tmp_path: Path) -> None:
         sets = live.sets()
         await until(lambda: live.sets() > sets + 3)
         assert live.recall() == 1.0
+
+
+async def test_recall_of_a_base_that_a_rollback_made_is_measured(tmp_path: Path) -> None:
+    async with written(tmp_path / "shop", MergePolicy(rows=3)) as (live, living):
+        await asyncio.to_thread(living.catalog.delete, [f"p{number:03}" for number in range(10)])
+        before = living.index.view().state.base
+        await asyncio.to_thread(living.catalog.store.rollback, 1)
+        base = living.index.view().state.base
+        assert base is not before, "more products than the policy allows were brought back"
+        await until(lambda: len(base.probes) > 0)
+        sets = live.sets()
+        await until(lambda: live.sets() > sets + 3)
+        assert (live.recall(), base.product_count) == (1.0, 400)

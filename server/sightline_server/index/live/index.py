@@ -108,7 +108,7 @@ class LiveIndex:
 
         Raises `SightlineError` as `open_snapshot`; a catalog without products is open.
         """
-        self._replace(self._build())
+        self._replace(self._probed())
         return self.view()
 
     def apply(self, operations: Sequence[Operation]) -> None:
@@ -140,7 +140,10 @@ class LiveIndex:
             log.exception("catalog %s: the changes of a rollback cannot be read; a new base is built", self.name)
             changed = False
         if not changed:
-            self._replace(self._build())
+            base = self._build()
+            self._replace(base)
+            # They are not needed to search, and take as long as half of the rest.
+            threading.Thread(target=self._make_probes, args=(base,), name="catalog-probes", daemon=True).start()
         log.info("catalog %s: content of revision %s in %.1f s", self.name, revision.name, self._clock() - began)
 
     def close(self) -> None:
@@ -155,6 +158,19 @@ class LiveIndex:
     def _build(self) -> CatalogSnapshot:
         build = self._build_base or build_snapshot
         return build(self._path, self.name, self._embedders, self._device, may_be_empty=True)
+
+    def _make_probes(self, base: CatalogSnapshot) -> None:
+        """Makes the probes of a base that is served already; without them its recall is not measured."""
+        try:
+            base.make_probes()
+        except Exception:  # whatever memory meets
+            log.exception("catalog %s: the probes of its live recall could not be made", self.name)
+
+    def _probed(self) -> CatalogSnapshot:
+        """The base of what is on the disk, with its probes."""
+        base = self._build()
+        base.make_probes()
+        return base
 
     def _changed_to(self, revision: Revision) -> bool:
         """Serves the content of `revision` on the base of now; returns whether its difference was small enough."""
@@ -195,7 +211,7 @@ class LiveIndex:
         """One merge, in its own thread: logged and counted, and without effect when it fails."""
         began, content = self._clock(), self._content
         try:
-            merged = self._carry_over(self._build(), content)
+            merged = self._carry_over(self._probed(), content)
         except Exception:  # whatever memory, files and the vector library meet, the base that is served stays
             log.exception("catalog %s: merge failed; the base that is served stays", self.name)
             self._observer.merge_failed(self.name)
