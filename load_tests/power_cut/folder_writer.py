@@ -24,6 +24,8 @@ from sightline_server.app.watching import keep_watching
 from sightline_server.app.written import WrittenCatalogs
 from sightline_server.catalog import durable
 from sightline_server.domain.catalogs import CatalogNames
+from sightline_server.domain.embedders import ServedEmbedders
+from sightline_server.domain.models import EMBEDDER
 from sightline_server.index import catalogs_folder
 from sightline_server.index.catalogs_folder import CatalogsFolder
 from sightline_server.jobs.jobs import Jobs
@@ -88,7 +90,7 @@ async def run(root: Path, steps: int, seed: int) -> None:
         folders = dict[str, Path]()
         folder = open_catalogs_folder(stack, root, names, folders)
         written = WrittenCatalogs(stack, folders, metrics)
-        await written.publish(registry, device, SPEC)
+        await written.publish(registry, device, ServedEmbedders.of([(EMBEDDER, SPEC)]))
         written.watch(keep_watching(stack, registry, queries, written.observer))
         stack.push_async_callback(written.close)
         changing = ChangingCatalogs(written, folder, {}, names, writers, Jobs(max_running=1))
