@@ -209,6 +209,7 @@ def revision(number: int, kind: pb.RevisionKind, products: int, note: str = "") 
         note=note,
         creator="shop",
         available=True,
+        generation=1,
     )
     made.create_time.FromSeconds(1_700_000_000 + number)
     return made

@@ -78,6 +78,7 @@ class RemoteRevision:
     note: str
     creator: str
     available: bool
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)

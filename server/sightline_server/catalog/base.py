@@ -15,6 +15,8 @@ import pyarrow as pa
 
 from sightline_server.catalog import manifests
 from sightline_server.catalog.durable import NewFiles
+from sightline_server.catalog.generations import BASE as BASE
+from sightline_server.catalog.generations import FIRST, base_name
 from sightline_server.catalog.operations import KEY
 from sightline_server.errors import ErrorKind, SightlineError
 
@@ -23,7 +25,6 @@ os.environ.setdefault("LANCE_LOG", "error")
 
 import lance
 
-BASE = "base.lance"
 BATCH_ROWS = 4096
 UNREADABLE = (OSError, ValueError, RuntimeError, pa.ArrowException)
 """The exceptions of Lance and Arrow about files that are missing, damaged or cannot be written."""
@@ -35,13 +36,13 @@ MAX_FRAGMENTS = 64
 
 
 class Base:
-    """The dataset at `folder/base.lance`, opened at `version`.
+    """The dataset of `generation` in `folder`, opened at `version`.
 
     Readers use it without a lock; `replace`, `restore`, `compact` and `clean` are for the writer, one at a time.
     """
 
-    def __init__(self, folder: Path, version: int) -> None:
-        self._path = folder / BASE
+    def __init__(self, folder: Path, version: int, generation: int = FIRST) -> None:
+        self._path = folder / base_name(generation)
         self._dataset = opened(self._path, version)
         self._positions: dict[str, int] | None = None
 

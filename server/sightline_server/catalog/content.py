@@ -62,7 +62,7 @@ class Content:
     def __init__(self, folder: Path, recorded: Recorded) -> None:
         self.recorded = recorded
         self.revision = revision_name(recorded)
-        self._base = Base(folder, recorded.base_version)
+        self._base = Base(folder, recorded.base_version, recorded.current.generation)
         view = Delta(recorded.operations).at(recorded.last_seq)
         self._new = materialised(view, recorded.layout, self._base.rows)
         self._replaced = pa.array(sorted(view.replaced), pa.string())
@@ -102,7 +102,10 @@ def read_content(folder: Path) -> Content:
 
 
 def read_revision(folder: Path, number: int) -> Content:
-    """The content of revision `number`. Errors as `read_content`; INVALID_REQUEST where its content is not kept."""
+    """The content of revision `number`, also of a prepared one or of another generation than the current one.
+
+    Errors as `read_content`; INVALID_REQUEST where its content is not kept.
+    """
     recorded = read_recorded(folder)
     revision = kept_revision(recorded.revisions, number)
-    return Content(folder, replace(recorded, revisions=(revision,), operations=()))
+    return Content(folder, replace(recorded, current=revision, operations=()))

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from sightline_server.catalog.base import BASE, opened, reading_errors
+from sightline_server.catalog.base import opened, reading_errors
+from sightline_server.catalog.generations import FIRST, base_name
 from sightline_server.catalog.operations import KEY
 
 ADDRESS = "_rowaddr"
@@ -28,12 +29,12 @@ class Difference:
     added: pa.Table
 
 
-def difference(folder: Path, before: int, after: int, most: int) -> Difference | None:
-    """The difference of two versions of the base at `folder`; None where it has more than `most` rows.
+def difference(folder: Path, before: int, after: int, most: int, generation: int = FIRST) -> Difference | None:
+    """The difference of two versions of the base of `generation`; None where it has more than `most` rows.
 
     Raises `SightlineError` of kind CONFIGURATION when the files are missing or damaged.
     """
-    path = folder / BASE
+    path = folder / base_name(generation)
     old, new = opened(path, before), opened(path, after)
     with reading_errors(path, after):
         was, now = parts_of(old), parts_of(new)

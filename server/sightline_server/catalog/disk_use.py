@@ -10,14 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sightline_server.catalog.base import BASE
+from sightline_server.catalog.generations import generation_of
 from sightline_server.catalog.log_file import LOG
 from sightline_server.catalog.manifests import VERSIONS, version_of
 
 
 @dataclass(frozen=True, slots=True)
 class DiskUse:
-    """Sizes in bytes. `base_versions` counts the versions that the base has on the disk."""
+    """Sizes in bytes. `base_versions` counts the versions that the bases of all generations have on the disk."""
 
     log_bytes: int
     base_bytes: int
@@ -29,8 +29,9 @@ def disk_use(folder: Path) -> DiskUse:
     """The sizes of the catalog in `folder`. Raises `OSError` when the folder itself cannot be read."""
     free = shutil.disk_usage(folder).free
     log_bytes = sum(size_of(folder / f"{LOG}{suffix}") for suffix in ("", "-wal", "-shm"))
-    base_bytes = sum(size_of(path) for path in files_below(folder / BASE))
-    versions = sum(version_of(path.name) is not None for path in files_below(folder / BASE / VERSIONS))
+    bases = [entry for entry in folder.iterdir() if generation_of(entry.name) is not None]
+    base_bytes = sum(size_of(path) for base in bases for path in files_below(base))
+    versions = sum(version_of(path.name) is not None for base in bases for path in files_below(base / VERSIONS))
     return DiskUse(log_bytes, base_bytes, versions, free)
 
 

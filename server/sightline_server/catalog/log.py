@@ -15,7 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from sightline_server.catalog import revisions
+from sightline_server.catalog import generations, revisions
+from sightline_server.catalog.generations import FORMATS, Generation
 from sightline_server.catalog.grouping import NewRequest, other_content
 from sightline_server.catalog.log_file import (
     FORMAT,
@@ -29,7 +30,7 @@ from sightline_server.catalog.log_file import (
     sqlite_errors,
 )
 from sightline_server.catalog.operations import Layout, Operation, OpKind
-from sightline_server.catalog.revisions import Revision
+from sightline_server.catalog.revisions import Revision, current_revision
 from sightline_server.errors import ErrorKind, SightlineError
 
 MAX_REQUESTS = 100_000
@@ -38,18 +39,23 @@ MAX_REQUESTS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The content of a log: the columns and facts of the catalog, its revisions, newest first, and operations that are
-    not yet in the base."""
+    """The content of a log: the generations of the catalog by number, its revisions, newest first, the current one of
+    them, and operations on top of that which are not yet in its base."""
 
-    layout: Layout
-    facts: Mapping[str, Any]
+    generations: Mapping[int, Generation]
     revisions: tuple[Revision, ...]
+    current: Revision
     operations: tuple[Operation, ...]
 
     @property
-    def current(self) -> Revision:
-        """The revision that the base has."""
-        return self.revisions[0]
+    def layout(self) -> Layout:
+        """The columns of the current revision."""
+        return self.generations[self.current.generation].layout
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """The facts that the current generation was made with."""
+        return self.generations[self.current.generation].facts
 
     @property
     def base_version(self) -> int:
@@ -119,15 +125,27 @@ class Log:
             revisions.insert(self._connection, revision)
             self._connection.execute("DELETE FROM ops WHERE seq <= ?", (revision.seq,))
 
+    def prepare(self, generation: Generation, origins: Mapping[bytes, bytes], revision: Revision) -> None:
+        """Names a new generation and its first revision, which does not become the current one."""
+        with self.transaction():
+            generations.insert(self._connection, generation, origins)
+            revisions.insert(self._connection, revision)
+
+    def origins(self, generation: int) -> dict[bytes, bytes]:
+        """The origin of each mark of a generation that is noted."""
+        with sqlite_errors(self._path):
+            return generations.select_origins(self._connection, generation)
+
     def move(self, number: int, base_version: int) -> None:
         """Notes that revision `number` is held by another version of the base."""
         with self.transaction():
             self._connection.execute("UPDATE revisions SET base_version = ? WHERE number = ?", (base_version, number))
 
-    def forget(self, below: int) -> None:
-        """Notes that the content of revisions with a number under `below` is removed."""
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Notes that the content of the revisions `numbers` is removed."""
         with self.transaction():
-            self._connection.execute("UPDATE revisions SET base_version = NULL WHERE number < ?", (below,))
+            statement = "UPDATE revisions SET base_version = NULL WHERE number = ?"
+            self._connection.executemany(statement, [(number,) for number in numbers])
 
     def shrink(self) -> None:
         """Gives the space of dropped operations back to the disk."""
@@ -207,23 +225,28 @@ def read_recorded(folder: Path) -> Recorded:
 def recorded(connection: sqlite3.Connection, path: Path) -> Recorded:
     """All that is recorded in the log of `connection`."""
     meta = dict(connection.execute("SELECT key, value FROM meta"))
-    if meta.get("format") != FORMAT:
-        message = f"{path} has format {meta.get('format')}, this version of Sightline reads {FORMAT}; build it again"
+    if meta.get("format") not in FORMATS:
+        message = (
+            f"{path} has format {meta.get('format')}, this version of Sightline reads {FORMATS[-1]}; build it again"
+        )
         raise SightlineError(ErrorKind.CONFIGURATION, message)
     try:
-        layout = Layout(pa.ipc.read_schema(pa.py_buffer(meta["schema"])), tuple(json.loads(meta["heavy"])))
-        facts = json.loads(meta["facts"])
+        known = generations.select(connection, meta)
         found = tuple(revisions.select(connection))
+        current = current_revision(found)
+        layout = known[current.generation].layout
     except (KeyError, ValueError, TypeError, pa.ArrowException) as error:
         raise damaged(path, "its description cannot be read") from error
-    if not found or found[0].base_version is None:
+    except StopIteration as error:
+        raise damaged(path, "it names no revision") from error
+    if current.base_version is None or not {each.generation for each in found} <= known.keys():
         raise damaged(path, "it names no revision")
     rows = connection.execute("SELECT seq, kind, id, row, sha256 FROM ops ORDER BY seq")
     operations = tuple(parsed(row, layout, path) for row in rows)
-    for expected, operation in enumerate(operations, found[0].seq + 1):
+    for expected, operation in enumerate(operations, current.seq + 1):
         if operation.seq != expected:
             raise damaged(path, f"operation {expected} is missing")
-    return Recorded(layout, facts, found, operations)
+    return Recorded(known, found, current, operations)
 
 
 def stored(operation: Operation) -> tuple[int, int, str, bytes | None, bytes]:

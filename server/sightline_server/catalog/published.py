@@ -7,6 +7,7 @@ Rule: durable first, then visible, then acknowledged. The store calls from one t
 from collections.abc import Sequence
 from typing import Protocol
 
+from sightline_server.catalog.generations import Generation
 from sightline_server.catalog.operations import Operation
 from sightline_server.catalog.revisions import Revision
 
@@ -25,7 +26,10 @@ class Published(Protocol):
         """All operations so far are in `revision`, which is now the current one. The content is the same."""
 
     def replaced(self, revision: Revision) -> None:
-        """The content as a whole is now that of `revision`: a rollback."""
+        """The content as a whole is now that of `revision`: a rollback, also one to another generation."""
+
+    def require(self, generation: Generation) -> None:
+        """Raises `SightlineError` where content of another `generation` cannot be shown; asked before a rollback."""
 
 
 class Unpublished:
@@ -38,4 +42,7 @@ class Unpublished:
         """See `Published`."""
 
     def replaced(self, revision: Revision) -> None:
+        """See `Published`."""
+
+    def require(self, generation: Generation) -> None:
         """See `Published`."""

@@ -7,6 +7,7 @@ before the next one is written.
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
 
+from sightline_server.catalog.generations import Generation
 from sightline_server.catalog.operations import Operation
 from sightline_server.catalog.published import Published, Unpublished
 from sightline_server.catalog.revisions import Revision, RevisionKind
@@ -31,12 +32,17 @@ class Publisher:
         self._owed += new
         self._seq = new[-1].seq if new else self._seq
 
+    def require(self, generation: Generation) -> None:
+        """Raises `SightlineError` where the view cannot show the content of another generation."""
+        self._published.require(generation)
+
     def publish(self, revisions: Sequence[Revision]) -> None:
         """Shows what is owed: the operations, then the newest of `revisions`, which begin with it.
 
         Raises `SightlineError` of kind INDEX_UNAVAILABLE; everything is still owed then.
         """
-        newer = list(takewhile(lambda each: each.number > self._number, revisions))
+        after = takewhile(lambda each: each.number > self._number, revisions)
+        newer = [each for each in after if each.kind is not RevisionKind.PREPARED]
         try:
             self._publish(newer)
         except Exception as error:  # a view meets whatever its memory and its vector library do

@@ -9,6 +9,7 @@ from typing import Any
 
 from sightline_server.domain.revisions import Revision as Revision
 from sightline_server.domain.revisions import RevisionKind as RevisionKind
+from sightline_server.domain.revisions import current_revision as current_revision
 from sightline_server.errors import ErrorKind, SightlineError
 
 
@@ -28,11 +29,18 @@ def kept_revision(revisions: Sequence[Revision], number: int) -> Revision:
     return found
 
 
-INSERT = "INSERT INTO revisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-SELECT = """
-SELECT number, base_version, seq, digest, row_count, item_count, most_items, created_at, kind, note, actor
-FROM revisions ORDER BY number DESC
-"""
+COLUMNS = (
+    *("number", "base_version", "seq", "digest", "row_count", "item_count", "most_items", "created_at", "kind"),
+    *("note", "actor"),
+)
+GENERATION = "generation"
+"""The column that a log with one generation does not have."""
+
+
+def columns(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """The columns of the revisions of this log."""
+    known = {row[1] for row in connection.execute("PRAGMA table_info(revisions)")}
+    return (*COLUMNS, GENERATION) if GENERATION in known else COLUMNS
 
 
 def insert(connection: sqlite3.Connection, revision: Revision) -> None:
@@ -40,18 +48,20 @@ def insert(connection: sqlite3.Connection, revision: Revision) -> None:
     values = (
         *(revision.number, revision.base_version, revision.seq, revision.digest, revision.rows, revision.items),
         *(revision.most_items, revision.created_at, revision.kind.value, revision.note, revision.actor),
+        revision.generation,
     )
-    connection.execute(INSERT, values)
+    names = columns(connection)
+    marks = ", ".join("?" * len(names))
+    connection.execute(f"INSERT INTO revisions ({', '.join(names)}) VALUES ({marks})", values[: len(names)])  # noqa: S608
 
 
 def select(connection: sqlite3.Connection) -> list[Revision]:
     """All revisions, the newest first."""
-    return [revision_of(row) for row in connection.execute(SELECT)]
+    query = f"SELECT {', '.join(columns(connection))} FROM revisions ORDER BY number DESC"  # noqa: S608
+    return [revision_of(row) for row in connection.execute(query)]
 
 
 def revision_of(row: Sequence[Any]) -> Revision:
-    """The revision of a row of `SELECT`."""
-    number, version, seq, digest, rows, items, most, created_at, kind, note, actor = row
-    return Revision(
-        number, version, seq, digest, rows, items, most, created_at, RevisionKind(kind), note=note, actor=actor
-    )
+    """The revision of a row of `columns`."""
+    number, version, seq, digest, rows, items, most, created_at, kind, *named = row
+    return Revision(number, version, seq, digest, rows, items, most, created_at, RevisionKind(kind), *named)

@@ -7,9 +7,8 @@ begins by dropping what it left, and by publishing what was written and could no
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -17,27 +16,27 @@ from typing import Any, Self
 
 import pyarrow as pa
 
+from sightline_server.catalog.activating import activate
 from sightline_server.catalog.base import MAX_FRAGMENTS, Base
 from sightline_server.catalog.checkpoint import checkpoint_of
 from sightline_server.catalog.current import Current
 from sightline_server.catalog.delta import Delta, View, materialised
-from sightline_server.catalog.durable import NewFiles
+from sightline_server.catalog.generations import Generation, base_name
 from sightline_server.catalog.grouping import Group, Outcome, WriteRequest
+from sightline_server.catalog.held import Held, remove_base, require_rows
+from sightline_server.catalog.keeping import KEEP_REVISIONS, SPARE_REVISIONS, available, kept_numbers
 from sightline_server.catalog.lock import WriterLock
 from sightline_server.catalog.log import Log
 from sightline_server.catalog.log_file import require_log
 from sightline_server.catalog.operations import Layout, Operation, Write
 from sightline_server.catalog.pending import Pending
+from sightline_server.catalog.preparing import Preparation, PreparedRows
 from sightline_server.catalog.published import Published
 from sightline_server.catalog.publisher import Publisher
 from sightline_server.catalog.revisions import Revision, RevisionKind, kept_revision
 from sightline_server.catalog.verify import require_intact
 from sightline_server.catalog.writing import CheckpointPolicy, Receipt, writing_errors
 from sightline_server.errors import ErrorKind, SightlineError
-
-KEEP_REVISIONS = 20
-SPARE_REVISIONS = 5
-"""Revisions beyond those to keep before the oldest are removed, so that not every checkpoint removes files."""
 
 
 def utc_now() -> datetime:
@@ -71,8 +70,8 @@ class CatalogStore:
         self._keep = keep
         self._lock = WriterLock(folder)
         self._turn = threading.Lock()
-        self._unfinished = self._closed = False
-        self._revisions: tuple[Revision, ...] = ()
+        self._closed = False
+        self._held: Held
         self._last_seq = self._pending_bytes = 0
 
     def __enter__(self) -> Self:
@@ -82,9 +81,10 @@ class CatalogStore:
         try:
             self._log = Log(path)
             self.epoch = self._log.begin()
+            self._held = Held(self._folder, self._log, actor=self._actor, clock=self._clock)
             with writing_errors(self._folder):
                 self._load()
-            self._publisher.begin(self._revisions[0], self._last_seq)
+            self._publisher.begin(self.revisions[0], self._last_seq)
         except BaseException:
             self.close()
             raise
@@ -105,13 +105,18 @@ class CatalogStore:
 
     @property
     def layout(self) -> Layout:
-        """The columns."""
-        return self._layout
+        """The columns of the current generation."""
+        return self._held.open.generation.layout
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """The facts that the catalog was made with."""
-        return self._facts
+        """The facts that the current generation was made with."""
+        return self._held.open.generation.facts
+
+    @property
+    def generations(self) -> Mapping[int, Generation]:
+        """All generations by number."""
+        return self._held.generations
 
     @property
     def last_seq(self) -> int:
@@ -121,12 +126,21 @@ class CatalogStore:
     @property
     def pending(self) -> int:
         """The number of operations that are not yet in the base."""
-        return self._last_seq - self._revisions[0].seq
+        return self._last_seq - self.current_revision.seq
 
     @property
     def revisions(self) -> tuple[Revision, ...]:
-        """All revisions, the newest first."""
-        return self._revisions
+        """All revisions, the newest first; prepared ones are among them."""
+        return self._held.revisions
+
+    @property
+    def current_revision(self) -> Revision:
+        """The revision that the catalog has."""
+        return self._held.current
+
+    @property
+    def _base(self) -> Base:
+        return self._held.base
 
     @property
     def checkpoint_due(self) -> bool:
@@ -153,7 +167,7 @@ class CatalogStore:
         """
         with self._turn:
             self._settle()
-            pending = Pending(self._layout, self._delta, self._base, self._last_seq)
+            pending = Pending(self.layout, self._delta, self._base, self._last_seq)
             pending.read([write for request in requests for write in request.writes])
             group = Group(pending, self._log.known_request)
             outcomes = [group.add(request) for request in requests]
@@ -164,7 +178,7 @@ class CatalogStore:
                 self._pending_bytes += operation.row.nbytes if operation.row is not None else 0
             self._last_seq += len(pending.operations)
             self._publisher.add(pending.operations)
-            self._publisher.publish(self._revisions)
+            self._publisher.publish(self.revisions)
             return outcomes
 
     @contextmanager
@@ -172,15 +186,16 @@ class CatalogStore:
         """The rows as they are now; writers wait until the block ends."""
         with self._turn:
             self._settle()
-            yield Current(self._layout, self._delta, self._base)
+            yield Current(self.layout, self._delta, self._base)
 
     def view(self, seq: int) -> View:
         """The operations since the last checkpoint as a reader at `seq` sees them.
 
         Raises `ValueError` for a number before the checkpoint or after the last write.
         """
-        if not self._revisions[0].seq <= seq <= self._last_seq:
-            raise ValueError(f"sequence number {seq} is not between {self._revisions[0].seq} and {self._last_seq}")
+        first = self.current_revision.seq
+        if not first <= seq <= self._last_seq:
+            raise ValueError(f"sequence number {seq} is not between {first} and {self._last_seq}")
         return self._delta.at(seq)
 
     def rows(self, seq: int | None = None) -> pa.Table:
@@ -190,17 +205,48 @@ class CatalogStore:
             view = self.view(self._last_seq if seq is None else seq)
             table = pa.Table.from_batches(self._base.batches(), schema=self._base.schema)
             kept = [place for row_id, place in self._base.positions().items() if row_id not in view.replaced]
-            new = materialised(view, self._layout, self._base.rows)
-            return pa.concat_tables([table.take(pa.array(kept, pa.int64())).cast(self._layout.schema), new])
+            new = materialised(view, self.layout, self._base.rows)
+            return pa.concat_tables([table.take(pa.array(kept, pa.int64())).cast(self.layout.schema), new])
 
     def checkpoint(self, note: str = "") -> Revision:
         """Brings all operations into the base. Returns the new revision, or the current one when there are none."""
         with self._turn:
             self._settle()
             self._checkpoint(note)
-            self._publisher.publish(self._revisions)
+            self._publisher.publish(self.revisions)
             self._forget_oldest()
-            return self._revisions[0]
+            return self.current_revision
+
+    def prepare(
+        self, layout: Layout, facts: Mapping[str, Any], parts: Iterable[PreparedRows], *, seq: int, note: str = ""
+    ) -> Revision:
+        """Makes a revision in a new generation, whose columns and facts these are. It is not the current one yet.
+
+        `parts` are its rows, each product once, read from the iterator one part after the other; writes go on
+        meanwhile. They are those of the content after operation `seq`. `rollback` to the revision makes it the current
+        one. Raises `SightlineError` as `Preparation.write` and what `parts` raises; nothing was changed then.
+        """
+        with self._turn:
+            self._settle()
+            number = max([*self.generations, *self._held.preparing]) + 1
+            self._held.preparing.add(number)
+        preparation = Preparation(self._folder / base_name(number), layout)
+        try:
+            version, counts = preparation.write(parts)
+            counted = (counts.digest, counts.rows, counts.items, counts.most_items)
+            new = Revision(0, version, seq, *counted, "", RevisionKind.PREPARED, note, generation=number)
+            with self._turn:
+                self._settle()
+                with self._held.new_version():
+                    return self._held.prepared(new, Generation(number, layout, facts), preparation.origins)
+        except BaseException:
+            with self._turn:
+                # Whether a transaction that failed will be found later is certain only after the next one.
+                if not (self._held.unfinished or self._closed):
+                    remove_base(preparation.path)
+            raise
+        finally:
+            self._held.preparing.discard(number)
 
     def rollback(self, number: int, note: str = "") -> Revision:
         """Makes the content equal to that of revision `number`; this is a revision as well.
@@ -211,132 +257,73 @@ class CatalogStore:
         """
         with self._turn:
             self._settle()
-            target = self._revision(number)
+            target = kept_revision(self.revisions, number)
+            generation = self.generations[target.generation]
+            if generation.number != self.current_revision.generation:
+                self._publisher.require(generation)
         # Its files do not change, so that writers need not wait.
-        require_intact(self._folder, self._layout, target)
+        require_intact(self._folder, generation.layout, target)
         with self._turn:
             self._settle()
-            target = self._revision(number)
+            target = kept_revision(self.revisions, number)
             self._checkpoint("before a rollback")
-            with self._new_version() as base:
-                assert target.base_version is not None
-                base.restore(target.base_version)
-                self._require_rows(target)
-                note = note or f"content of revision {number}"
-                self._record(replace(target, kind=RevisionKind.ROLLBACK, note=note, seq=self._last_seq))
-            self._publisher.publish(self._revisions)
+            activate(self._held, target, self._last_seq, note)
+            self._publisher.publish(self.revisions)
             self._forget_oldest()
-            return self._revisions[0]
+            return self.current_revision
 
     def compact(self, keep: int | None = None) -> Revision:
-        """Rewrites the base without deleted rows and removes the content of all but the newest `keep` revisions."""
+        """Rewrites the base without deleted rows and removes the content of all but the newest `keep` revisions.
+
+        A generation without such a revision is removed as a whole; the current revision is always kept.
+        """
         with self._turn:
             self._settle()
             self._checkpoint("")
-            current = self._revisions[0]
-            with self._new_version() as base:
-                base.compact()
-                self._require_rows(current)
-                base.set_tags(self._versions() | {current.number: base.version})
-                self._files.sync()
-                self._log.move(current.number, base.version)
-                self._revisions = (replace(current, base_version=base.version), *self._revisions[1:])
-            self._publisher.publish(self._revisions)
-            self._forget(self._keep if keep is None else keep)
+            with self._held.new_version():
+                self._base.compact()
+                require_rows(self._folder, self._base, self.current_revision)
+                self._held.move()
+            self._publisher.publish(self.revisions)
+            self._held.forget(kept_numbers(self.revisions, self._keep if keep is None else keep, others=0))
             self._log.shrink()
-            return self._revisions[0]
+            return self.current_revision
 
     def _load(self) -> Sequence[Operation]:
-        """Reads the log, and drops what the base has beyond the recorded version. Returns the log's operations."""
-        recorded = self._log.read()
-        self._layout, self._facts, self._revisions = recorded.layout, recorded.facts, recorded.revisions
+        """Reads the log, and drops what the bases have beyond it. Returns the log's operations."""
+        recorded = self._held.load()
         self._last_seq = recorded.last_seq
         self._delta: Delta = Delta(recorded.operations)
         self._pending_bytes = sum(each.row.nbytes for each in recorded.operations if each.row is not None)
-        self._base: Base = Base(self._folder, recorded.base_version)
-        self._base.recover(recorded.base_version)
-        self._base.set_tags(self._versions())
-        self._require_rows(self._revisions[0])
-        self._files: NewFiles = self._base.new_files()
         return recorded.operations
 
     def _checkpoint(self, note: str) -> None:
-        current = self._revisions[0]
         if not self.pending:
             return
         view = self._delta.at(self._last_seq)
-        made = checkpoint_of(view, self._last_seq, self._base, self._layout, current, note)
-        with self._new_version() as base:
-            base.replace(made.ids, made.rows)
-            if base.fragments() > MAX_FRAGMENTS:
-                base.compact()
-            self._require_rows(made.revision)
-            self._record(made.revision)
+        made = checkpoint_of(view, self._last_seq, self._base, self.layout, self.current_revision, note)
+        with self._held.new_version():
+            self._base.replace(made.ids, made.rows)
+            if self._base.fragments() > MAX_FRAGMENTS:
+                self._base.compact()
+            require_rows(self._folder, self._base, made.revision)
+            self._held.record(made.revision, self._held.open)
         self._delta, self._pending_bytes = Delta(), 0
 
     def _settle(self) -> None:
-        """Drops a version that was not finished. Every step begins with this.
-
-        It is not done where the step failed: whether a commit that failed will be found by a later start is certain
-        only after another transaction.
-        """
+        """Drops what a step did not finish. Every step begins with this."""
         if self._closed:
             message = f"the catalog at {self._folder} was closed, and is not written to any more; open it again"
             raise SightlineError(ErrorKind.STOPPING, message)
-        if self._unfinished:
+        if self._held.unfinished:
             with writing_errors(self._folder):
                 self._log.begin()
                 operations = self._load()
-            self._unfinished = False
+            self._held.unfinished = False
             self._publisher.add(operations)
-        self._publisher.publish(self._revisions)
-
-    @contextmanager
-    def _new_version(self) -> Iterator[Base]:
-        """The base while a version is made, which `_settle` drops when that fails."""
-        self._unfinished = True
-        with writing_errors(self._folder):
-            yield self._base
-        self._unfinished = False
-
-    def _record(self, revision: Revision) -> None:
-        """Brings the base's new version to the disk, then names it as a new revision."""
-        number = self._revisions[0].number + 1
-        created_at = self._clock().isoformat(timespec="seconds")
-        self._base.set_tags(self._versions() | {number: self._base.version})
-        self._files.sync()
-        revision = replace(
-            revision, number=number, base_version=self._base.version, created_at=created_at, actor=self._actor
-        )
-        self._log.record(revision)
-        self._revisions = (revision, *self._revisions)
-
-    def _versions(self) -> dict[int, int]:
-        """The version of the base of each revision whose content is kept, the newest first."""
-        return {each.number: each.base_version for each in self._revisions if each.base_version is not None}
+        self._publisher.publish(self.revisions)
 
     def _forget_oldest(self) -> None:
         """Removes the content of the oldest revisions when there are more than is kept and spared."""
-        if len(self._versions()) > self._keep + SPARE_REVISIONS:
-            self._forget(self._keep)
-
-    def _forget(self, keep: int) -> None:
-        """Removes the content of all but the newest `keep` revisions."""
-        kept = list(self._versions())[: max(keep, 1)]
-        self._log.forget(min(kept))
-        self._revisions = tuple(
-            each if each.number in kept else replace(each, base_version=None) for each in self._revisions
-        )
-        self._base.set_tags(self._versions())
-        self._base.clean()
-        self._files.sync()
-
-    def _revision(self, number: int) -> Revision:
-        return kept_revision(self._revisions, number)
-
-    def _require_rows(self, revision: Revision) -> None:
-        """Raises `SightlineError` when the base has another number of rows than `revision`."""
-        found = self._base.count()
-        if found != revision.rows:
-            message = f"the base of {self._folder} is damaged: {found} rows, expected {revision.rows}"
-            raise SightlineError(ErrorKind.CONFIGURATION, message)
+        if len(available(self.revisions)) > self._keep + SPARE_REVISIONS:
+            self._held.forget(kept_numbers(self.revisions, self._keep))

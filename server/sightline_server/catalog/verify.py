@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sightline_server.catalog import manifests
-from sightline_server.catalog.base import BASE, UNREADABLE, Base, panics
+from sightline_server.catalog.base import UNREADABLE, Base, panics
 from sightline_server.catalog.content import Content
 from sightline_server.catalog.digest import SumDigest
 from sightline_server.catalog.founding import tally
+from sightline_server.catalog.generations import base_name, foreign_folders, newest_versions
 from sightline_server.catalog.log import Recorded, read_recorded
 from sightline_server.catalog.log_file import damaged, reading, require_log, sqlite_errors
 from sightline_server.catalog.operations import KEY, Layout
@@ -62,8 +63,8 @@ def check_log(folder: Path) -> None:
 def checked_revisions(folder: Path, recorded: Recorded, all_revisions: bool) -> Iterator[Finding]:
     """The current revision, or all whose content is kept, each compared with its facts."""
     kept = [each for each in recorded.revisions if each.base_version is not None]
-    for revision in kept if all_revisions else kept[:1]:
-        yield checked_revision(folder, recorded.layout, revision)
+    for revision in kept if all_revisions else [recorded.current]:
+        yield checked_revision(folder, recorded.generations[revision.generation].layout, revision)
 
 
 def require_intact(folder: Path, layout: Layout, revision: Revision) -> None:
@@ -83,7 +84,7 @@ def checked_revision(folder: Path, layout: Layout, revision: Revision) -> Findin
     assert revision.base_version is not None
     try:
         with panics():
-            base = Base(folder, revision.base_version)
+            base = Base(folder, revision.base_version, revision.generation)
             if base.schema != layout.schema:
                 return Finding(f"{name}: its columns are not those of the catalog", good=False)
             found = tally(base.batches(), layout.heavy[-1])
@@ -124,7 +125,14 @@ def checked_content(folder: Path, recorded: Recorded) -> Finding:
 
 def leftovers(folder: Path, recorded: Recorded) -> Iterator[Finding]:
     """Files beyond the recorded versions, which do no harm."""
-    newer = manifests.newer(folder / BASE, recorded.base_version)
+    versions = newest_versions(recorded.revisions)
+    newer = [
+        path
+        for generation, version in versions.items()
+        for path in manifests.newer(folder / base_name(generation), version)
+    ]
+    for unnamed in foreign_folders(folder, versions):
+        yield Finding(f"{unnamed.name} is of a preparation that runs or did not end; the next write removes the latter")
     if newer:
         yield Finding(
             f"{counted(len(newer), 'file')} of an unfinished checkpoint; the next write moves what is there aside"

@@ -92,16 +92,21 @@ def show_pending(operations: int) -> None:
 
 def line_of(revision: "Revision") -> str:
     """One revision for a reader."""
-    head = f"{revision.name}  {revision.created_at}  {revision.kind.value:<10}"
+    head = f"{revision.name}  {revision.created_at}  {revision.kind.value:<10}{generation_text(revision.generation)}"
     counts = f"{counted(revision.rows, 'product')}, {counted(revision.items, 'image')}"
     return line(revision.base_version is not None, head, counts, revision.note, revision.actor)
 
 
 def remote_line(revision: "RemoteRevision") -> str:
     """One revision of a running server for a reader."""
-    head = f"{revision.name}  {revision.created_at}  {revision.kind:<10}"
+    head = f"{revision.name}  {revision.created_at}  {revision.kind:<10}{generation_text(revision.generation)}"
     counts = f"{counted(revision.products, 'product')}, {counted(revision.images, 'image')}"
     return line(revision.available, head, counts, revision.note, revision.creator)
+
+
+def generation_text(generation: int) -> str:
+    """The generation of a revision for a reader; nothing for the first one."""
+    return f"  generation {generation}" if generation > 1 else ""
 
 
 def line(kept: bool, head: str, counts: str, note: str, creator: str) -> str:

@@ -1,5 +1,6 @@
 """The outcome of writes to a catalog: the receipt of a group, and the revisions that it can go back to."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -22,6 +23,8 @@ class RevisionKind(Enum):
     BUILD = "build"
     CHECKPOINT = "checkpoint"
     ROLLBACK = "rollback"
+    PREPARED = "prepared"
+    """The content in another generation, before a rollback to it makes that the current one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,8 @@ class Revision:
     """One revision: the version of the base that holds it, the last sequence number in it, and its content's facts.
 
     `items` is the number of vectors, `most_items` a bound for one row. `base_version` is None once its content was
-    removed. `created_at` is an ISO 8601 time.
+    removed. `created_at` is an ISO 8601 time. `generation` counts the embedders that the catalog was embedded by; each
+    has its own base.
     """
 
     number: int
@@ -43,8 +47,14 @@ class Revision:
     kind: RevisionKind
     note: str = ""
     actor: str = ""
+    generation: int = 1
 
     @property
     def name(self) -> str:
         """The number and the first digits of the digest, as answers and metrics show it."""
         return f"{self.number}-{self.digest[:12]}"
+
+
+def current_revision(revisions: Sequence[Revision]) -> Revision:
+    """The revision that a catalog has, of all `revisions`, the newest first; a prepared one is not current."""
+    return next(each for each in revisions if each.kind is not RevisionKind.PREPARED)

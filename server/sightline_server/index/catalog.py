@@ -150,12 +150,13 @@ def open_catalog(path: Path, embedders: Embedders | None = None, *, may_be_empty
     raise SightlineError(ErrorKind.CONFIGURATION, f"the catalog at {path} was replaced repeatedly while it was opened")
 
 
-def state_of(path: Path) -> tuple[int, int] | None:
+def state_of(path: Path) -> tuple[int, ...] | None:
     """Facts that change when another catalog or version is put at `path`, but not when a log is written to."""
     if not is_living(path):
         return folder_identity(path)
     try:
-        return path.stat().st_ino, read_recorded(path).base_version
+        current = read_recorded(path).current
+        return path.stat().st_ino, current.generation, current.base_version or 0
     except (SightlineError, OSError):
         return None
 

@@ -22,11 +22,10 @@ from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.adopting import adopt
 from sightline_server.index.catalog import NORM_TOLERANCE
-from sightline_server.index.schema import MAX_IMAGES, CatalogRow, living_facts, to_table
+from sightline_server.index.schema import MAX_IMAGES, NO_COUNTS, CatalogRow, living_facts, to_table
 
 UPDATABLE = ("title", "brand", "category", "availability", "link", "item_group_id", "gtin")
 """Texts of a product that can be changed without its images."""
-NO_COUNTS = {"products": 0, "vectors": 0, "max_images": 0, "content_sha256": "", "built_at": ""}
 
 
 class LivingCatalog:
@@ -43,13 +42,17 @@ class LivingCatalog:
     def __enter__(self) -> Self:
         adopt(self._path, actor=self._actor)
         self.store.__enter__()
-        self.embedder = living_facts(self.store.facts, NO_COUNTS).embedder
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.store.__exit__(kind, error, trace)
+
+    @property
+    def embedder(self) -> EmbedderSpec:
+        """The embedder of the current generation."""
+        return living_facts(self.store.facts, NO_COUNTS).embedder
 
     def require_embedder(self, embedders: Embedders) -> EmbedderSpec:
         """The one of `embedders` that makes such vectors as this catalog's.

@@ -27,5 +27,5 @@ def figures_of(folder: Path, store: CatalogStore, sizes: LiveSizes) -> LivingFig
         base_versions=disk.base_versions,
         base_bytes=disk.base_bytes,
         disk_free_bytes=disk.free_bytes,
-        last_checkpoint_at=datetime.fromisoformat(store.revisions[0].created_at).timestamp(),
+        last_checkpoint_at=datetime.fromisoformat(store.current_revision.created_at).timestamp(),
     )

@@ -40,6 +40,8 @@ DISPLAY_COLUMNS = ("id", *TEXT_COLUMNS)
 PRICE_COLUMNS = ("price_amount", "price_currency")
 PLAIN_FACTS = ("format", "products", "vectors", "max_images", "content_sha256", "built_at")
 EMBEDDER_FACTS = ("name", "version", "height", "width", "dimension", "sha256")
+NO_COUNTS = {"products": 0, "vectors": 0, "max_images": 0, "content_sha256": "", "built_at": ""}
+"""Counted facts of a catalog where only its embedder is asked for."""
 PRICE_TYPE = pa.decimal128(18, 4)
 IMAGES_TYPE = pa.list_(pa.field("item", pa.string(), nullable=False))
 

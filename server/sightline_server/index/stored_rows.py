@@ -113,14 +113,18 @@ def reading_errors(path: Path) -> Iterator[None]:
 
 def rows_of(batch: pa.RecordBatch) -> list[CatalogRow]:
     """The products of a batch of `catalog_schema`, with embeddings float16 as float32."""
-    columns = {name: text_values(batch[name]) for name in PRODUCT_TEXTS}
-    texts = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    attributes = [json.loads(text) if text else {} for text in batch["attributes"].to_pylist()]
-    products = [Product(**each, attributes=more) for each, more in zip(texts, attributes, strict=True)]
     amounts, currencies = batch["price_amount"].to_pylist(), batch["price_currency"].to_pylist()
     prices = [None if a is None else Price(a, c or "") for a, c in zip(amounts, currencies, strict=True)]
     images = [tuple(links) for links in batch["images"].to_pylist()]
-    return [CatalogRow(*each) for each in zip(products, prices, images, embeddings_of(batch), strict=True)]
+    return [CatalogRow(*each) for each in zip(products_of(batch), prices, images, embeddings_of(batch), strict=True)]
+
+
+def products_of(batch: pa.RecordBatch) -> list[Product]:
+    """The products of a batch that has the columns of texts."""
+    columns = {name: text_values(batch[name]) for name in PRODUCT_TEXTS}
+    texts = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    attributes = [json.loads(text) if text else {} for text in batch["attributes"].to_pylist()]
+    return [Product(**each, attributes=more) for each, more in zip(texts, attributes, strict=True)]
 
 
 def text_values(column: pa.Array) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sightline_server.catalog.base import Base
+from sightline_server.catalog.generations import Generation
 from sightline_server.catalog.operations import Operation, OpKind
 from sightline_server.catalog.revisions import Revision
 from sightline_server.catalog.store import CatalogStore
@@ -34,6 +35,9 @@ class Recorder:
 
     def replaced(self, revision: Revision) -> None:
         self.note("replaced", revision.number)
+
+    def require(self, generation: Generation) -> None:
+        self.note("require", generation.number)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 from sightline_server.catalog import store as store_module
 from sightline_server.catalog.base import Base
 from sightline_server.catalog.delta import ALIVE
+from sightline_server.catalog.keeping import SPARE_REVISIONS
 from sightline_server.catalog.log import Log
 from sightline_server.catalog.log_file import LOG
 from sightline_server.catalog.operations import Delete, Update
@@ -229,7 +230,7 @@ def test_old_revisions_lose_their_content_and_files_stay_bounded(shop: Path) -> 
             living.upsert([row("p1", unit_vectors(1, number))])
             living.checkpoint()
         kept = [each.number for each in living.store.revisions if each.base_version is not None]
-        assert len(kept) <= 3 + store_module.SPARE_REVISIONS
+        assert len(kept) <= 3 + SPARE_REVISIONS
         assert len(list((shop / "base.lance" / "_versions").glob("*.manifest"))) <= len(kept) + 2
         assert living.store.rollback(kept[-1]).digest == living.store.revisions[-kept[-1]].digest
 

@@ -34,6 +34,7 @@ KINDS: Mapping[int, RevisionKind] = {
     pb.REVISION_KIND_BUILD: RevisionKind.BUILD,
     pb.REVISION_KIND_CHECKPOINT: RevisionKind.CHECKPOINT,
     pb.REVISION_KIND_ROLLBACK: RevisionKind.ROLLBACK,
+    pb.REVISION_KIND_PREPARED: RevisionKind.PREPARED,
 }
 
 
@@ -163,6 +164,7 @@ def revision_from_pb(message: pb.Revision) -> Revision:
         note=message.note,
         creator=message.creator,
         available=message.available,
+        generation=message.generation,
     )
 
 

@@ -31,11 +31,15 @@ class RevisionKind(Enum):
     BUILD = "build"
     CHECKPOINT = "checkpoint"
     ROLLBACK = "rollback"
+    PREPARED = "prepared"
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A state of a catalog; `available` says that its content is kept, so that it can be activated."""
+    """A state of a catalog; `available` says that its content is kept, so that it can be activated.
+
+    `generation` counts the embedders that the catalog was embedded by; 0 where an older server does not say it.
+    """
 
     number: int
     revision: str
@@ -47,3 +51,4 @@ class Revision:
     note: str
     creator: str
     available: bool
+    generation: int = 0

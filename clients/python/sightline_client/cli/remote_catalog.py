@@ -58,7 +58,7 @@ def is_wrong_usage(error: "SightlineError") -> bool:
     fields = {violation.field for violation in error.violations}
     return (
         isinstance(error, ConfigurationError | NotBuiltError)
-        or error.reason in ("UNKNOWN_CATALOG", "UNKNOWN_REVISION", "REVISION_REMOVED")
+        or error.reason in ("UNKNOWN_CATALOG", "UNKNOWN_REVISION", "REVISION_REMOVED", "REVISION_OUTDATED")
         or "catalog" in fields
     )
 
@@ -155,4 +155,5 @@ def revision(given: "Revision") -> RemoteRevision:
         note=given.note,
         creator=given.creator,
         available=given.available,
+        generation=given.generation,
     )

@@ -19,10 +19,12 @@ class RevisionKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REVISION_KIND_BUILD: _ClassVar[RevisionKind]
     REVISION_KIND_CHECKPOINT: _ClassVar[RevisionKind]
     REVISION_KIND_ROLLBACK: _ClassVar[RevisionKind]
+    REVISION_KIND_PREPARED: _ClassVar[RevisionKind]
 REVISION_KIND_UNSPECIFIED: RevisionKind
 REVISION_KIND_BUILD: RevisionKind
 REVISION_KIND_CHECKPOINT: RevisionKind
 REVISION_KIND_ROLLBACK: RevisionKind
+REVISION_KIND_PREPARED: RevisionKind
 
 class CatalogProduct(_message.Message):
     __slots__ = ("name", "product", "images", "etag")
@@ -257,7 +259,7 @@ class DeleteCatalogResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class Revision(_message.Message):
-    __slots__ = ("name", "number", "revision", "digest", "product_count", "image_count", "kind", "create_time", "note", "creator", "available")
+    __slots__ = ("name", "number", "revision", "digest", "product_count", "image_count", "kind", "create_time", "note", "creator", "available", "generation")
     NAME_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -269,6 +271,7 @@ class Revision(_message.Message):
     NOTE_FIELD_NUMBER: _ClassVar[int]
     CREATOR_FIELD_NUMBER: _ClassVar[int]
     AVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
     name: str
     number: int
     revision: str
@@ -280,7 +283,8 @@ class Revision(_message.Message):
     note: str
     creator: str
     available: bool
-    def __init__(self, name: _Optional[str] = ..., number: _Optional[int] = ..., revision: _Optional[str] = ..., digest: _Optional[str] = ..., product_count: _Optional[int] = ..., image_count: _Optional[int] = ..., kind: _Optional[_Union[RevisionKind, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., note: _Optional[str] = ..., creator: _Optional[str] = ..., available: _Optional[bool] = ...) -> None: ...
+    generation: int
+    def __init__(self, name: _Optional[str] = ..., number: _Optional[int] = ..., revision: _Optional[str] = ..., digest: _Optional[str] = ..., product_count: _Optional[int] = ..., image_count: _Optional[int] = ..., kind: _Optional[_Union[RevisionKind, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., note: _Optional[str] = ..., creator: _Optional[str] = ..., available: _Optional[bool] = ..., generation: _Optional[int] = ...) -> None: ...
 
 class ListRevisionsRequest(_message.Message):
     __slots__ = ("parent", "page_size", "page_token")

@@ -19,23 +19,32 @@ from sightline_server.index.live.written import Written, written
 def changes_to(path: Path, revision: Revision, seq: int, served: Revision, most: int) -> Sequence[Written] | None:
     """The changes that turn the content after operation `seq`, on top of `served`, into that of a rollback.
 
-    `revision` is the rollback. None where they are more than `most`, or that is not certain. Raises `SightlineError`
-    of kind CONFIGURATION.
+    `revision` is the rollback. None where they are more than `most`, or that is not certain, and where the rollback
+    leads to another generation. Raises `SightlineError` of kind CONFIGURATION.
     """
+    if revision.generation != served.generation:
+        return None
     recorded = read_recorded(path)
-    after = [each for each in recorded.revisions if each.number <= revision.number]
+    effective = [each for each in recorded.revisions if each.kind is not RevisionKind.PREPARED]
+    after = [each for each in effective if each.number <= revision.number]
     newer = [each for each in after if each.number > served.number]
-    if len(after) < 2 or after[0].number != revision.number or after[1].seq != seq:
+    if (
+        len(after) < 2
+        or after[1].generation != revision.generation
+        or after[0].number != revision.number
+        or after[1].seq != seq
+    ):
         return None
     if sum(each.kind is RevisionKind.ROLLBACK for each in newer) != 1 or revision.seq != seq:
         return None
     versions = after[1].base_version, after[0].base_version
     if versions[0] is None or versions[1] is None:
         return None
-    found = difference(path, versions[0], versions[1], most)
+    found = difference(path, versions[0], versions[1], most, revision.generation)
     if found is None:
         return None
-    return changes(found.removed, found.added.cast(recorded.layout.schema), recorded.layout, seq)
+    layout = recorded.generations[revision.generation].layout
+    return changes(found.removed, found.added.cast(layout.schema), layout, seq)
 
 
 def changes(removed: Sequence[str], added: pa.Table, layout: Layout, seq: int) -> Sequence[Written]:

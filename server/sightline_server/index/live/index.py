@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sightline_server.catalog.content import name_at
+from sightline_server.catalog.generations import Generation
 from sightline_server.catalog.operations import Operation
 from sightline_server.catalog.revisions import Revision
 from sightline_server.domain.embedders import Embedders
@@ -30,6 +31,7 @@ from sightline_server.index.live.sizes import sizes_of
 from sightline_server.index.live.state import LiveState
 from sightline_server.index.live.view import LiveView
 from sightline_server.index.opening import build_snapshot
+from sightline_server.index.schema import NO_COUNTS, embedder_mismatch, living_facts
 from sightline_server.index.snapshot import CatalogSnapshot
 from sightline_server.ports import LivingObserver
 
@@ -145,6 +147,13 @@ class LiveIndex:
             # They are not needed to search, and take as long as half of the rest.
             threading.Thread(target=self._make_probes, args=(base,), name="catalog-probes", daemon=True).start()
         log.info("catalog %s: content of revision %s in %.1f s", self.name, revision.name, self._clock() - began)
+
+    def require(self, generation: Generation) -> None:
+        """See `Published`."""
+        spec = living_facts(generation.facts, NO_COUNTS).embedder
+        if reason := embedder_mismatch(spec, self._embedder):
+            message = f"the server cannot embed photos for generation {generation.number} of this catalog: {reason}"
+            raise SightlineError(ErrorKind.EMBEDDER_NOT_SERVED, message, field="name")
 
     def close(self) -> None:
         """Drops a merge that runs and waits for its end; nothing is written from now on."""

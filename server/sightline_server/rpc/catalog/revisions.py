@@ -6,7 +6,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from sightline.v1 import catalog_service_pb2
 from sightline.v1.catalog_service_pb2 import ActivateRevisionRequest
-from sightline_server.domain.revisions import Revision, RevisionKind
+from sightline_server.domain.revisions import Revision, RevisionKind, current_revision
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import CatalogWriter
 from sightline_server.rpc.catalog.names import catalog_name, revision_name
@@ -16,12 +16,13 @@ KINDS = {
     RevisionKind.BUILD: catalog_service_pb2.REVISION_KIND_BUILD,
     RevisionKind.CHECKPOINT: catalog_service_pb2.REVISION_KIND_CHECKPOINT,
     RevisionKind.ROLLBACK: catalog_service_pb2.REVISION_KIND_ROLLBACK,
+    RevisionKind.PREPARED: catalog_service_pb2.REVISION_KIND_PREPARED,
 }
 
 
 def to_catalog(writer: CatalogWriter, products: int) -> catalog_service_pb2.Catalog:
     """The catalog of `writer`, which has so many products."""
-    current = writer.revisions[0]
+    current = current_revision(writer.revisions)
     return catalog_service_pb2.Catalog(
         name=catalog_name(writer.name),
         revision=content_name(writer),
@@ -36,7 +37,7 @@ def to_catalog(writer: CatalogWriter, products: int) -> catalog_service_pb2.Cata
 
 def content_name(writer: CatalogWriter) -> str:
     """The content of a catalog now, as `Accepted.catalog_revision` names it."""
-    current, pending = writer.revisions[0], writer.pending
+    current, pending = current_revision(writer.revisions), writer.pending
     return f"{current.number}+{pending}-{current.digest[:12]}" if pending else current.name
 
 
@@ -54,6 +55,7 @@ def to_revision(catalog: str, revision: Revision) -> catalog_service_pb2.Revisio
         note=revision.note,
         creator=revision.actor,
         available=revision.base_version is not None,
+        generation=revision.generation,
     )
 
 

@@ -1,0 +1,154 @@
+"""Another embedder for a catalog: what has to be embedded, and the generation that is prepared of it.
+
+    Reembedding(path, embedder)   reads the catalog, without its lock
+      .products()                 products to embed, with the links of their images
+      .prepare(store, embedded)   their embeddings -> a revision of a new generation, next to the current one
+    store.rollback(revision)      makes it the current one: `ActivateRevision`, `sightline catalog rollback`
+Rule: what was embedded by the same embedder before, in an earlier generation or in a preparation that was not
+activated, is reused as long as its images are the same. So another run embeds only what is missing, and the way back to
+an earlier embedder is a run as well, which loses no write.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from sightline_server.catalog.log import read_recorded
+from sightline_server.catalog.operations import KEY, Layout
+from sightline_server.catalog.preparing import PreparedRows
+from sightline_server.catalog.reembedding import Plan, read_plan
+from sightline_server.catalog.revisions import Revision
+from sightline_server.catalog.store import CatalogStore
+from sightline_server.domain.catalog_rows import CatalogRow
+from sightline_server.domain.items import Product
+from sightline_server.domain.models import EmbedderSpec
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.adopting import HEAVY
+from sightline_server.index.digest import ContentDigest
+from sightline_server.index.living import row_fault
+from sightline_server.index.schema import (
+    IMAGES_TYPE,
+    NO_COUNTS,
+    CatalogFacts,
+    catalog_schema,
+    embedder_mismatch,
+    embeddings_column,
+    living_facts,
+)
+from sightline_server.index.stored_rows import products_of
+
+ROWS = 256
+"""Products that are written together."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProductToEmbed:
+    """A product without embeddings of the new embedder. `images` are the links of its images, in their order."""
+
+    product: Product
+    images: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedImages:
+    """The embeddings of product `id`, float32 [len(images),D], L2-normalised.
+
+    `images` are the links of the images that were embedded, which may be fewer than the product has.
+    """
+
+    id: str
+    images: tuple[str, ...]
+    embeddings: NDArray[np.float32]
+
+
+class Reembedding:
+    """A new generation of the catalog at `path`, for vectors of `embedder`. The catalog has a log. Blocking.
+
+    Making it reads the catalog. Raises `SightlineError` of kind CONFIGURATION when that is damaged, or when its current
+    vectors are of `embedder` already.
+    """
+
+    def __init__(self, path: Path, embedder: EmbedderSpec) -> None:
+        recorded = read_recorded(path)
+        specs = {number: living_facts(each.facts, NO_COUNTS).embedder for number, each in recorded.generations.items()}
+        same = {number for number, spec in specs.items() if embedder_mismatch(spec, embedder) is None}
+        if recorded.current.generation in same:
+            message = f"the catalog at {path} is embedded by {embedder.identity} already; choose another embedder"
+            raise SightlineError(ErrorKind.CONFIGURATION, message)
+        self.embedder = embedder
+        self._layout = Layout(catalog_schema(embedder.dimension), HEAVY)
+        self._plan: Plan = read_plan(path, same)
+        self._places = {row_id: place for place, row_id in enumerate(self._plan.missing[KEY].to_pylist())}
+
+    @property
+    def content(self) -> str:
+        """The name of the content that was read, as `Accepted.catalog_revision` has it."""
+        return self._plan.content
+
+    @property
+    def missing(self) -> int:
+        """The number of products to embed."""
+        return len(self._plan.origins)
+
+    @property
+    def reused(self) -> int:
+        """The number of products that this embedder has embedded before."""
+        return len(self._plan.reused)
+
+    def products(self) -> Iterator[ProductToEmbed]:
+        """The products to embed."""
+        for batch in self._plan.missing.to_batches(max_chunksize=ROWS):
+            links = batch[HEAVY[0]].to_pylist()
+            for product, images in zip(products_of(batch), links, strict=True):
+                yield ProductToEmbed(product, tuple(images))
+
+    def prepare(self, store: CatalogStore, embedded: Iterable[EmbeddedImages], note: str = "") -> Revision:
+        """Makes a revision of a new generation, next to the current one; `store` may be written to meanwhile.
+
+        `embedded` has each of `products` at most once, in any order, and is read as it comes. A product that it leaves
+        out has no embeddings in the revision: it cannot be activated then, and another run embeds what it lacks.
+        Raises `SightlineError` of kind INVALID_REQUEST that names a product whose embeddings cannot be stored, as
+        `CatalogStore.prepare`, and what `embedded` raises; nothing was changed then.
+        """
+        made_at = datetime.now(UTC).isoformat(timespec="seconds")
+        empty = ContentDigest(self._layout.schema.names).hexdigest()
+        metadata = CatalogFacts(self.embedder, 0, 0, 0, empty, made_at).metadata()
+        facts = {key.decode(): text.decode() for key, text in metadata.items()}
+        note = note or f"content of {self.content} embedded by {self.embedder.identity}"
+        return store.prepare(self._layout, facts, self._parts(embedded), seq=self._plan.seq, note=note)
+
+    def _parts(self, embedded: Iterable[EmbeddedImages]) -> Iterator[PreparedRows]:
+        yield from self._plan.reused_rows(self._layout)
+        left = iter(embedded)
+        while some := list(islice(left, ROWS)):
+            yield self._part(some)
+
+    def _part(self, some: Sequence[EmbeddedImages]) -> PreparedRows:
+        for each in some:
+            self._check(each)
+        places = [self._places[each.id] for each in some]
+        light = self._plan.missing.take(pa.array(places, pa.int64())).combine_chunks()
+        schema = self._layout.schema
+        heavy = {
+            HEAVY[0]: pa.array([list(each.images) for each in some], IMAGES_TYPE),
+            HEAVY[1]: embeddings_column([each.embeddings for each in some], schema.field(HEAVY[1]).type),
+        }
+        columns = [heavy[name] if name in heavy else light[name].combine_chunks() for name in schema.names]
+        rows = pa.RecordBatch.from_arrays(columns, schema=schema)
+        return PreparedRows(rows, [self._plan.origins[place] for place in places])
+
+    def _check(self, each: EmbeddedImages) -> None:
+        if each.id not in self._places:
+            reason = "it is not among the products to embed"
+        else:
+            reason = row_fault(
+                CatalogRow(Product(each.id), None, each.images, each.embeddings), self.embedder.dimension
+            )
+        if reason:
+            raise SightlineError(ErrorKind.INVALID_REQUEST, f"product {each.id!r}: {reason}")
