@@ -1,4 +1,4 @@
-"""Making an earlier or a prepared revision the current content, as a revision of its own.
+"""Making an earlier or a prepared revision the current content, as a new revision.
 
     same generation      the earlier version of the base is restored
     other generation     the same in its own base, which then is the one of the catalog

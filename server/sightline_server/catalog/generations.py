@@ -1,4 +1,4 @@
-"""The generations of a catalog: its content embedded by one embedder, with columns and a Lance dataset of its own.
+"""The generations of a catalog: its content embedded by one embedder, with its own columns and Lance dataset.
 
     generation 1   base.lance     what the catalog was made with      (its facts are in the table `meta`)
     generation G   base-G.lance   prepared by `CatalogStore.prepare`  (its facts are in the table `generations`)

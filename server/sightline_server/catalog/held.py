@@ -32,7 +32,10 @@ class OpenBase:
 
 
 class Held:
-    """What the log at `folder` names. For the holder of the catalog's lock, in one thread at a time."""
+    """The revisions and bases that the log of `folder` names.
+
+    For the holder of the catalog's lock, in one thread at a time.
+    """
 
     def __init__(self, folder: Path, log: Log, *, actor: str, clock: Callable[[], datetime]) -> None:
         self.folder = folder
