@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.domain.items import Product
+from sightline_server.domain.models import EmbedderSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +24,16 @@ class Price:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CatalogRow:
-    """A product with its images: `embeddings` is float32 [len(images),D], L2-normalised; 1 to 20 images."""
+    """A product with its images: `embeddings` is float32 [len(images),D], L2-normalised; 1 to 20 images.
+
+    With `embedder` it is stored only where the catalog still has the embedder that made them.
+    """
 
     product: Product
     price: Price | None
     images: tuple[str, ...]
     embeddings: NDArray[np.float32]
+    embedder: EmbedderSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

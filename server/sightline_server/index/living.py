@@ -18,7 +18,7 @@ from sightline_server.catalog.store import CatalogStore
 from sightline_server.catalog.writing import Receipt
 from sightline_server.domain.catalog_rows import ProductUpdate as ProductUpdate
 from sightline_server.domain.embedders import Embedders
-from sightline_server.domain.models import EmbedderSpec
+from sightline_server.domain.models import EmbedderSpec, embedder_mismatch
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.adopting import adopt
 from sightline_server.index.catalog import NORM_TOLERANCE
@@ -65,12 +65,21 @@ class LivingCatalog:
             message = f"the catalog at {self._path} was made with another embedder: {error.message}"
             raise SightlineError(ErrorKind.CONFIGURATION, message) from error
 
+    def require_own(self, rows: Sequence[CatalogRow]) -> None:
+        """Raises `SightlineError` of kind EMBEDDER_CHANGED where embeddings are not of the embedder of now."""
+        embedder = self.embedder
+        for row in rows:
+            if row.embedder is not None and embedder_mismatch(embedder, row.embedder):
+                message = "the catalog has got another embedder since the images were embedded; send the product again"
+                raise SightlineError(ErrorKind.EMBEDDER_CHANGED, message)
+
     def upsert(self, rows: Sequence[CatalogRow], request_id: str = "") -> Receipt:
         """Adds products or replaces those of the same id, in one transaction.
 
         Raises `SightlineError` of kind INVALID_REQUEST that names the product and what is wrong with it; nothing is
         written then.
         """
+        self.require_own(rows)
         for row in rows:
             if reason := self.fault(row):
                 raise SightlineError(ErrorKind.INVALID_REQUEST, f"product {row.product.id!r}: {reason}")

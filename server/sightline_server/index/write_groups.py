@@ -32,7 +32,11 @@ class GroupStore(Protocol):
 
 
 def upserts(living: LivingCatalog, rows: Sequence[CatalogRow]) -> list[Write]:
-    """The writes of products. Raises `SightlineError` of kind INVALID_REQUEST for one that cannot be stored."""
+    """The writes of products.
+
+    Raises `SightlineError`: INVALID_REQUEST for one that cannot be stored, EMBEDDER_CHANGED as `require_own`.
+    """
+    living.require_own(rows)
     for row in rows:
         if reason := living.fault(row):
             raise SightlineError(ErrorKind.INVALID_REQUEST, reason)

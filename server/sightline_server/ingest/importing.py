@@ -45,10 +45,14 @@ class ImportProgress:
 
 
 class WriterSink:
-    """`RowSink` of a catalog's writer. A cancelled `add` returns once its group is written or refused."""
+    """`RowSink` of a catalog's writer, for vectors of `embedder`.
 
-    def __init__(self, writer: CatalogWriter, written: Callable[[int], None]) -> None:
+    A cancelled `add` returns once its group is written or refused.
+    """
+
+    def __init__(self, writer: CatalogWriter, written: Callable[[int], None], embedder: EmbedderSpec) -> None:
         self._writer = writer
+        self._embedder = embedder
         self._written = written
         self.products = 0
 
@@ -56,7 +60,8 @@ class WriterSink:
         """Writes a group of products. Raises as `CatalogWriter.upsert`."""
         if not rows:
             return
-        write = asyncio.ensure_future(self._writer.upsert(rows))
+        embedded = [replace(row, embedder=self._embedder) for row in rows]
+        write = asyncio.ensure_future(self._writer.upsert(embedded))
         try:
             await asyncio.shield(write)
         except asyncio.CancelledError:
@@ -104,7 +109,7 @@ async def import_feed(
     """
     assert isinstance(build.feed, OpenFeed)
     progress.total(await asyncio.to_thread(count_rows, build.feed, build.feed_options))
-    sink = WriterSink(writer, progress.written)
+    sink = WriterSink(writer, progress.written, embedder)
     # Within the catalog's folder, which its writer can write to; the file has no name.
     with SeenImages(build.out.resolve(), embedder.dimension) as seen:
         reported = Progress(rows=progress.read, problem=progress.problem)
@@ -117,8 +122,9 @@ async def import_embedded(feed: OpenFeed, options: FeedOptions, writer: CatalogW
     """Writes the products of a feed whose embeddings are ready, and returns how many. Errors as `import_feed`."""
     if feed.format is Format.PARQUET:
         progress.total(await asyncio.to_thread(count_rows, feed, options))
-    rows = read_embedded(feed, Target(writer.embedder), options)
-    sink = WriterSink(writer, progress.written)
+    embedder = writer.embedder
+    rows = read_embedded(feed, Target(embedder), options)
+    sink = WriterSink(writer, progress.written, embedder)
     done = 0
     with ThreadPoolExecutor(1, thread_name_prefix="import-feed") as reading:
         try:

@@ -32,6 +32,7 @@ CODES: dict[ErrorKind, grpc.StatusCode] = {
     ErrorKind.CATALOG_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
     ErrorKind.CATALOG_NOT_EMPTY: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorKind.ETAG_MISMATCH: grpc.StatusCode.ABORTED,
+    ErrorKind.EMBEDDER_CHANGED: grpc.StatusCode.ABORTED,
     ErrorKind.NOT_BUILT: grpc.StatusCode.UNIMPLEMENTED,
     ErrorKind.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
     ErrorKind.PERMISSION_DENIED: grpc.StatusCode.PERMISSION_DENIED,

@@ -169,6 +169,8 @@ class FreshnessProber:
     async def _search(self, sample: Sample) -> Missing | None:
         """One search in the view that is current now. Raises `SightlineError`."""
         with self._lease(sample.catalog) as snapshot:
+            if snapshot.dimension != len(sample.embedding):  # it has got another embedder meanwhile
+                return Missing.UNDECIDED
             query = VectorQuery(snapshot, sample.embedding, NEAREST)
             deadline = sample.at + GIVE_UP_S + LONGEST_PAUSE_S  # the check ends first
             answer = await self._queries.submit([query], deadline=deadline, lane=Lane.BATCH)

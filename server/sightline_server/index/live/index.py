@@ -238,6 +238,10 @@ class LiveIndex:
         """Serves `base` with what was written while it was built; returns whether it does."""
         served = False
 
+        def is_due() -> bool:
+            # The store may not yet have reported a checkpoint or a rollback that is on the disk: the next merge.
+            return self._content == content and base_moment(base).revision.number <= self._revision.number
+
         def exchange() -> None:
             nonlocal served
             self._publish(state, LiveMatching(state), extent)
@@ -245,11 +249,12 @@ class LiveIndex:
             served = True
 
         try:
+            if not is_due():  # what was carried may be of another embedder
+                return False
             state = LiveState(base, base_moment(base).seq)
             extent = state.apply(tuple(self._carried), state.start)
             with self._turn:
-                # The store may not yet have reported a checkpoint or a rollback that is on the disk: the next merge.
-                if self._content == content and base_moment(base).revision.number <= self._revision.number:
+                if is_due():
                     extent = state.apply(tuple(self._carried), extent)
                     self._exchange(exchange)
         finally:

@@ -5,8 +5,10 @@ Rule: whatever one product does costs that product only; an error of the call is
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from sightline.v1 import catalog_service_pb2
 from sightline_server.domain.catalog_rows import CatalogRow
 from sightline_server.domain.models import EmbedderSpec
+from sightline_server.domain.revisions import Receipt
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import CatalogWriter, ImageEmbedders
 from sightline_server.rpc.catalog.names import catalog_name, check_id, product_id_in, product_name
@@ -85,13 +88,31 @@ class Upserts:
         product, price = checked_product(request.product.product, product_id, "product.product")
         links = links_of(request.product.images, product.image_link)
         self._claim(product_id, naming)
-        vectors = await self._vectors(request.product.images)
-        row = CatalogRow(product, price, links, vectors)
-        content = [asdict(product), links, list(map(digest, request.product.images, vectors))]
-        etags = {product_id: request.product.etag} if request.product.etag else {}
-        terms = terms_of("UpsertProducts", content, etags, validate_only=request.validate_only)
-        receipt = await self._writer.upsert([row], request.request_id, terms=terms, deadline=self._deadline - MARGIN_S)
+        to_row = partial(CatalogRow, product, price, links)
+        receipt = await self._written(to_row, [asdict(product), links], product_id, request)
         return outcome(naming.name, receipt.seqs[0], self._call_id)
+
+    async def _written(
+        self, to_row: Callable[..., CatalogRow], facts: list[Any], product_id: str, request: UpsertRequest
+    ) -> Receipt:
+        """The receipt of a product. Its images are embedded again where the catalog got another embedder meanwhile."""
+        try:
+            return await self._write(to_row, facts, product_id, request)
+        except SightlineError as error:
+            if error.kind is not ErrorKind.EMBEDDER_CHANGED:
+                raise
+        return await self._write(to_row, facts, product_id, request)
+
+    async def _write(
+        self, to_row: Callable[..., CatalogRow], facts: list[Any], product_id: str, request: UpsertRequest
+    ) -> Receipt:
+        sent, embedder = request.product, self._writer.embedder
+        vectors = await self._vectors(sent.images, embedder)
+        etags = {product_id: sent.etag} if sent.etag else {}
+        content = [*facts, list(map(digest, sent.images, vectors))]
+        terms = terms_of("UpsertProducts", content, etags, validate_only=request.validate_only)
+        row, deadline = to_row(vectors, embedder), self._deadline - MARGIN_S
+        return await self._writer.upsert([row], request.request_id, terms=terms, deadline=deadline)
 
     def _id_of(self, request: UpsertRequest, catalog: str) -> str:
         sent = request.product
@@ -110,9 +131,8 @@ class Upserts:
         self._sent.add(key)
         naming.key = key
 
-    async def _vectors(self, images: Sequence[ProductImage]) -> NDArray[np.float32]:
-        """The embeddings of all images, ready ones as they are."""
-        spec = self._writer.embedder
+    async def _vectors(self, images: Sequence[ProductImage], spec: EmbedderSpec) -> NDArray[np.float32]:
+        """The embeddings of all images by `spec`, ready ones as they are."""
         ready = {place: to_vector(image, spec, place) for place, image in enumerate(images) if has_vector(image)}
         places = [place for place, image in enumerate(images) if not has_vector(image)]
         if places:
