@@ -288,6 +288,12 @@ class CatalogWriter(Protocol):
         INVALID_REQUEST that names the product and what is wrong with it.
         """
 
+    async def keep(self, images: Sequence[bytes]) -> tuple[str, ...]:
+        """Keeps the original files of images whose rows are written next; returns their names for those rows.
+
+        Nothing where the catalog keeps no originals. A file without a row is removed later.
+        """
+
     async def update(
         self,
         updates: Sequence[ProductUpdate],

@@ -34,6 +34,10 @@ class LivingWriter:
         self.groups.append([row.product.id for row in rows])
         return receipt
 
+    async def keep(self, images: Sequence[bytes]) -> tuple[str, ...]:
+        """See `CatalogWriter`."""
+        return tuple(map(self._living.originals.add, images)) if self._living.originals.kept else ()
+
     async def checkpoint(self, note: str = "") -> Revision:
         """See `CatalogWriter`."""
         return await asyncio.to_thread(self._living.checkpoint, note)

@@ -166,15 +166,21 @@ def undo(folder: CatalogsFolder, name: str) -> None:
 
 
 def open_catalogs_folder(
-    stack: AsyncExitStack, root: Path | None, names: CatalogNames, folders: dict[str, Path]
+    stack: AsyncExitStack,
+    root: Path | None,
+    names: CatalogNames,
+    folders: dict[str, Path],
+    *,
+    keep_originals: bool = False,
 ) -> CatalogsFolder | None:
     """The folder of catalogs, used by this process until `stack` ends; adds what is in it to `names` and `folders`.
 
-    None where there is none. Raises `SightlineError` of kind CONFIGURATION.
+    None where there is none. New catalogs keep their original images with `keep_originals`. Raises `SightlineError` of
+    kind CONFIGURATION.
     """
     if root is None:
         return None
-    folder = stack.enter_context(CatalogsFolder(root))
+    folder = stack.enter_context(CatalogsFolder(root, keep_originals=keep_originals))
     configured = {path.resolve() for path in folders.values()}
     for name, path in folder.catalogs().items():
         if path.resolve() in configured:

@@ -13,8 +13,8 @@ def check_settings(settings: Settings) -> dict[str, Path]:
     """The folder of each catalog by its name, when a server could start with `settings`.
 
     Raises `SightlineError` of kind CONFIGURATION when no catalog is given, a folder is not a catalog, the package
-    of an image format is not installed, CatalogService may not listen on its address, or there is a folder for
-    catalogs that it creates and it is off.
+    of an image format is not installed, CatalogService may not listen on its address, or there are settings
+    for catalogs that it creates and it is off.
     """
     if settings.server.catalog_listen is not None:
         check_catalog_server(settings.server)
@@ -22,6 +22,12 @@ def check_settings(settings: Settings) -> dict[str, Path]:
         message = (
             f"server.catalogs_folder {settings.server.catalogs_folder} needs server.catalog_listen; set that too, or "
             "serve the catalogs in the folder by naming each with --catalog"
+        )
+        raise SightlineError(ErrorKind.CONFIGURATION, message)
+    if settings.server.keep_originals and settings.server.catalogs_folder is None:
+        message = (
+            "server.keep_originals is for catalogs that callers create, and needs server.catalogs_folder; for a "
+            "catalog that exists use: sightline catalog upsert FEED --catalog DIR --keep-originals"
         )
         raise SightlineError(ErrorKind.CONFIGURATION, message)
     folders = check_folders(settings)

@@ -55,7 +55,10 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         # Before the engine: what is wrong with the settings is reported at once.
         folders = check_settings(settings)
         catalog_door = await start_catalog_door(stack, front)
-        made = open_catalogs_folder(stack, settings.server.catalogs_folder, door.names, folders)
+        server = settings.server
+        made = open_catalogs_folder(
+            stack, server.catalogs_folder, door.names, folders, keep_originals=server.keep_originals
+        )
         await start_refusing(stack, front)
         events = EngineMetrics(metrics)
         engine = await stack.enter_async_context(engine_session(settings, events))

@@ -72,6 +72,16 @@ class Base:
         with reading_errors(self._path, self.version):
             yield from self._dataset.to_batches(columns=names, batch_size=BATCH_ROWS, scan_in_order=True)
 
+    def new_parts(self, seen: set[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Some columns of the files of rows that are not in `seen`, which gets them. Raises as `rows`."""
+        with reading_errors(self._path, self.version):
+            for fragment in self._dataset.get_fragments():
+                # The same rows have the same deletions.
+                name = f"{[file.path for file in fragment.data_files()]} {fragment.deletion_file()}"
+                if name not in seen:
+                    yield from fragment.to_batches(columns=list(columns), batch_size=BATCH_ROWS)
+                    seen.add(name)
+
     def __contains__(self, row_id: str) -> bool:
         """Returns whether there is a row of `row_id`."""
         return row_id in self.positions()

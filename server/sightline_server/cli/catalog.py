@@ -28,6 +28,7 @@ from sightline_server.cli.catalog_revisions import compact, revisions, rollback,
 from sightline_server.cli.catalog_update import update
 from sightline_server.cli.catalog_write import delete, upsert
 from sightline_server.cli.loading import load
+from sightline_server.cli.originals_options import KeepOriginals, originals_text
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat, checked_currency
 from sightline_server.settings import Settings
 from sightline_server.telemetry import logging as server_logging
@@ -91,6 +92,7 @@ def build(
         typer.Option(help="Folder that keeps downloaded images, so that a later build can resume.", file_okay=False),
     ] = None,
     cache_gib: Annotated[float, typer.Option(min=0.0, max=1e6, help="Maximum size of --cache, in GiB.")] = 50.0,
+    keep_originals: KeepOriginals = None,
     encoding: feed_reading.Encoding = "",
     price_format: feed_reading.PriceSign = PriceFormat.AUTO,
     currency: feed_reading.Currency = "",
@@ -170,6 +172,7 @@ def build(
             cache=cache,
             cache_limits=CacheLimits(max_bytes=int(cache_gib * 1024**3)),
             allow_private_images=allow_private_images,
+            keep_originals=keep_originals,
         )
         started = time.monotonic()
         report = asyncio.run(build_with_engine(settings, options, embedder))
@@ -190,6 +193,7 @@ def info(catalog: Annotated[Path, typer.Argument(metavar="CATALOG", help="The ca
     with failures():
         policy = index_policy(load().index)
         opened = open_catalog(catalog, may_be_empty=True)
+        originals = originals_text(catalog)
     facts = opened.facts
     embedder = facts.embedder
     echo(f"catalog     {catalog}")
@@ -199,6 +203,8 @@ def info(catalog: Annotated[Path, typer.Argument(metavar="CATALOG", help="The ca
     echo(f"images      {facts.vectors} (at most {facts.max_images} of one product)")
     echo(f"embedder    {embedder.identity}, {embedder.dimension} numbers, input {embedder.width}x{embedder.height}")
     echo(f"index       {info_text(opened, policy)}")
+    if originals:
+        echo(f"originals   {originals}")
 
 
 @app.command()

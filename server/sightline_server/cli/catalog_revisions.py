@@ -23,6 +23,7 @@ from sightline_server.cli.catalog_write import (
     show_counts,
     show_revision,
 )
+from sightline_server.cli.originals_options import originals_findings
 from sightline_server.counting import counted
 from sightline_server.errors import ErrorKind, SightlineError
 
@@ -201,9 +202,10 @@ def verify(
     with failures():
         if not is_living(catalog):
             opened = open_catalog(catalog)
-            echo(f"revision {opened.revision}: {counted(opened.facts.products, 'product')}: intact")
-            return
-        findings = list(checks.verify(catalog, all_revisions=all_revisions))
+            whole = f"revision {opened.revision}: {counted(opened.facts.products, 'product')}: intact"
+            findings = [checks.Finding(whole), *originals_findings(catalog)]
+        else:
+            findings = [*checks.verify(catalog, all_revisions=all_revisions), *originals_findings(catalog)]
     for finding in findings:
         echo(finding.text, err=not finding.good)
     if not all(finding.good for finding in findings):
@@ -227,7 +229,7 @@ def compact(
     with failures(STAYS):
         with LivingCatalog(catalog, actor=actor()) as living:
             before = bytes_of(catalog)
-            made = living.store.compact(keep)
+            made = living.compact(keep)
         echo(f"{catalog}: {megabytes(bytes_of(catalog))} on the disk, {megabytes(before)} before")
     show_revision(made)
 

@@ -24,6 +24,7 @@ from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.catalog_feed import FeedRequest
 from sightline_server.cli.catalog_options import header_value, parse_headers
 from sightline_server.cli.loading import load
+from sightline_server.cli.originals_options import KeepOriginals, require_folder
 from sightline_server.counting import counted
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat, checked_currency
@@ -82,6 +83,7 @@ def upsert(
     encoding: feed_reading.Encoding = "",
     price_format: feed_reading.PriceSign = PriceFormat.AUTO,
     currency: feed_reading.Currency = "",
+    keep_originals: KeepOriginals = None,
     triton_url: engine_options.TritonUrl = None,
     triton_tls: engine_options.TritonTls = None,
     triton_tls_ca: engine_options.TritonTlsCa = None,
@@ -116,6 +118,7 @@ def upsert(
             encoding, price_format, checked_currency(currency), headers=headers, user_agent=agent
         )
         if reach is not None:
+            require_folder(keep_originals)
             request = FeedRequest(feed, catalog, images, strict, allow_private_images, feed_options)
             with catalog_remote.reached(context, reach, str(catalog)) as remote:
                 report = sent_embedded(request, remote) if embedded else sent_feed(request, remote)
@@ -140,6 +143,8 @@ def upsert(
         level = "DEBUG" if settings.log.level == "DEBUG" else "WARNING"
         server_logging.configure(level, json_lines=settings.log.json_lines)
         with LivingCatalog(catalog, actor=actor()) as living:
+            if keep_originals is not None:
+                living.originals.switch(keep_originals)
             if embedded:
                 report = write_embedded(feed, living, feed_options, strict=strict)
             else:

@@ -26,7 +26,8 @@ class Price:
 class CatalogRow:
     """A product with its images: `embeddings` is float32 [len(images),D], L2-normalised; 1 to 20 images.
 
-    With `embedder` it is stored only where the catalog still has the embedder that made them.
+    With `embedder` it is stored only where the catalog still has the embedder that made them. `originals` names the
+    kept file of each image, as `KeptOriginals.add` returned it; a row that is read has none.
     """
 
     product: Product
@@ -34,6 +35,7 @@ class CatalogRow:
     images: tuple[str, ...]
     embeddings: NDArray[np.float32]
     embedder: EmbedderSpec | None = None
+    originals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

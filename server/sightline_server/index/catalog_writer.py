@@ -142,6 +142,11 @@ class GroupWriter:
         entry = Entry(lambda: upserts(self._living, rows), len(rows), size, request_id, terms)
         return await self._write(entry, deadline)
 
+    async def keep(self, images: Sequence[bytes]) -> tuple[str, ...]:
+        """See `ports.CatalogWriter`."""
+        originals = self._living.originals
+        return await self._read(lambda: tuple(map(originals.add, images))) if originals.kept else ()
+
     async def update(
         self,
         updates: Sequence[ProductUpdate],

@@ -26,6 +26,7 @@ from sightline_server.catalog.durable import sync, sync_tree
 from sightline_server.catalog.founding import found_catalog
 from sightline_server.catalog.lock import WriterLock
 from sightline_server.catalog.operations import Layout
+from sightline_server.catalog.originals import create_originals
 from sightline_server.catalog.refusals import code_of, refusal
 from sightline_server.domain.catalogs import NAME
 from sightline_server.domain.models import EmbedderSpec
@@ -50,11 +51,19 @@ def can_be_made(name: str) -> bool:
 class CatalogsFolder:
     """A context: the folder `root`, used by this process alone. Blocking.
 
-    Raises `SightlineError` of kind CONFIGURATION where `root` is not a folder, or another server uses it.
+    Catalogs that are created in it keep their original images with `keep_originals`. Raises `SightlineError` of kind
+    CONFIGURATION where `root` is not a folder, or another server uses it.
     """
 
-    def __init__(self, root: Path, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        keep_originals: bool = False,
+    ) -> None:
         self.root = root
+        self._keep_originals = keep_originals
         self._clock = clock
         self._lock = WriterLock(root, LOCK)
 
@@ -102,6 +111,8 @@ class CatalogsFolder:
             try:
                 shutil.rmtree(new, ignore_errors=True)
                 make_empty(new, embedder, self._clock().isoformat(timespec="seconds"), actor)
+                if self._keep_originals:
+                    create_originals(new)
                 sync_tree(new)
                 rename(new, self.root / name)
             except BaseException:

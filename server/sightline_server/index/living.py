@@ -22,6 +22,7 @@ from sightline_server.domain.models import EmbedderSpec, embedder_mismatch
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.adopting import adopt
 from sightline_server.index.catalog import NORM_TOLERANCE
+from sightline_server.index.originals import KeptOriginals
 from sightline_server.index.schema import MAX_IMAGES, NO_COUNTS, CatalogRow, living_facts, to_table
 
 UPDATABLE = ("title", "brand", "category", "availability", "link", "item_group_id", "gtin")
@@ -38,15 +39,22 @@ class LivingCatalog:
         self._path = path
         self._actor = actor
         self.store = store or CatalogStore(path, actor=actor)
+        self.originals = KeptOriginals(path)
 
     def __enter__(self) -> Self:
         adopt(self._path, actor=self._actor)
         self.store.__enter__()
+        try:
+            self.originals.open(self.store.revisions)
+        except BaseException:
+            self.store.close()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.originals.close()
         self.store.__exit__(kind, error, trace)
 
     @property
@@ -83,6 +91,7 @@ class LivingCatalog:
         for row in rows:
             if reason := self.fault(row):
                 raise SightlineError(ErrorKind.INVALID_REQUEST, f"product {row.product.id!r}: {reason}")
+        self.originals.link(rows)
         return self._write([Upsert(batch) for batch in batches(rows, self.embedder.dimension)], request_id)
 
     def update(self, updates: Sequence[ProductUpdate], request_id: str = "") -> Receipt:
@@ -95,7 +104,15 @@ class LivingCatalog:
 
     def checkpoint(self, note: str = "") -> Revision:
         """Makes a revision of what was written. See `CatalogStore.checkpoint`."""
-        return self.store.checkpoint(note)
+        revision = self.store.checkpoint(note)
+        self.originals.tidy(self.store.revisions)
+        return revision
+
+    def compact(self, keep: int | None = None) -> Revision:
+        """See `CatalogStore.compact`; originals that no kept revision needs go as well."""
+        revision = self.store.compact(keep)
+        self.originals.sweep(idle=True)
+        return revision
 
     def fault(self, row: CatalogRow) -> str:
         """The reason why a product cannot be stored in this catalog; empty when it can."""

@@ -27,7 +27,7 @@ from sightline_server.catalog.revisions import Revision
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.domain.catalog_rows import CatalogRow
 from sightline_server.domain.items import Product
-from sightline_server.domain.models import EmbedderSpec
+from sightline_server.domain.models import EmbedderSpec, embedder_mismatch
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.adopting import HEAVY
 from sightline_server.index.digest import ContentDigest
@@ -37,7 +37,6 @@ from sightline_server.index.schema import (
     NO_COUNTS,
     CatalogFacts,
     catalog_schema,
-    embedder_mismatch,
     embeddings_column,
     living_facts,
 )

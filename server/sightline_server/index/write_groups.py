@@ -40,6 +40,11 @@ def upserts(living: LivingCatalog, rows: Sequence[CatalogRow]) -> list[Write]:
     for row in rows:
         if reason := living.fault(row):
             raise SightlineError(ErrorKind.INVALID_REQUEST, reason)
+    try:
+        living.originals.link(rows)
+    except SightlineError as error:
+        log.error("original images could not be kept: %s", error.message)
+        raise public(error) from error
     return [Upsert(batch) for batch in batches(rows, living.embedder.dimension)]
 
 

@@ -5,6 +5,7 @@ images of the next are read and decoded. What fails, by a fault, by too many los
 behind.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sightline_server.catalog.content import is_living
+from sightline_server.catalog.originals import keeps_originals
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import read_facts
@@ -54,7 +56,8 @@ class BuildOptions:
     Relative links lie below `images`, or below the feed's folder without it. `max_lost` and `max_shrink` are shares
     (0 to 1) that a catalog may lose when it is replaced; a `max_lost` that is given also holds for a first build.
     `cache` is the folder of the download cache; none is kept without it. Images are fetched from public hosts only,
-    unless `allow_private_images` is set.
+    unless `allow_private_images` is set. `keep_originals` makes a built catalog keep the original files of its
+    images, or not; None means what the catalog that is replaced does.
     """
 
     feed: Path | OpenFeed
@@ -73,6 +76,7 @@ class BuildOptions:
     cache: Path | None = None
     cache_limits: CacheLimits = field(default_factory=CacheLimits)
     allow_private_images: bool = False
+    keep_originals: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +128,11 @@ async def build_catalog(
     can be, when too much was lost, or, with `strict`, at the first problem; the engine's own kinds when it fails.
     `options.out` is then as it was before.
     """
+    keep = options.keep_originals
+    if keep is None:
+        keep = options.replace and keeps_originals(options.out)
     with (
-        CatalogWriter(options.out, embedder, replace=options.replace) as writer,
+        CatalogWriter(options.out, embedder, replace=options.replace, keep_originals=keep) as writer,
         SeenImages(options.out.resolve().parent, embedder.dimension) as seen,
     ):
         build = Build(options, embedder, embed, BuiltSink(writer), seen, progress or Progress())
@@ -145,6 +152,9 @@ class RowSink(Protocol):
     async def add(self, rows: Sequence[CatalogRow]) -> None:
         """Adds products, each with an embedding per image."""
 
+    async def keep(self, image: bytes) -> str:
+        """Keeps the file of an image for a row that is added later; see `preparation.Keep`."""
+
 
 class BuiltSink:
     """`RowSink` of a catalog that is built."""
@@ -160,6 +170,10 @@ class BuiltSink:
     async def add(self, rows: Sequence[CatalogRow]) -> None:
         """Adds products."""
         self._writer.add(rows)
+
+    async def keep(self, image: bytes) -> str:
+        """Keeps a file."""
+        return await asyncio.to_thread(self._writer.originals.add, image) if self._writer.originals.kept else ""
 
 
 class Build:
@@ -209,6 +223,7 @@ class Build:
             self.same,
             options.decode_threads,
             options.decode_processes,
+            self._writer.keep,
         )
         async with source, aclosing(groups):
             async for group, preparation in groups:

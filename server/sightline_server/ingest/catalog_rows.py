@@ -68,4 +68,6 @@ def fitting(prepared: Sequence[Prepared], vectors: Vectors, dimension: int) -> l
 def catalog_row(item: Prepared, vectors: Vectors) -> CatalogRow:
     """The catalog row of a prepared one."""
     links = tuple(image.link for image in item.images)
-    return CatalogRow(item.product, item.row.price, links, np.stack([vectors[image.key] for image in item.images]))
+    embeddings = np.stack([vectors[image.key] for image in item.images])
+    originals = tuple(image.original for image in item.images)
+    return CatalogRow(item.product, item.row.price, links, embeddings, originals=originals)

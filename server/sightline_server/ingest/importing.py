@@ -70,6 +70,11 @@ class WriterSink:
             raise
         self._count(rows)
 
+    async def keep(self, image: bytes) -> str:
+        """Keeps a file. Raises as `CatalogWriter.keep`."""
+        kept = await self._writer.keep([image])
+        return kept[0] if kept else ""
+
     def _count(self, rows: Sequence[CatalogRow]) -> None:
         self.products += len(rows)
         self._written(len(rows))

@@ -6,7 +6,7 @@ before is neither read nor embedded again.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -37,18 +37,35 @@ FREE_TEXTS = ("title", "brand", "category", "price", "availability", "item_group
 LINK_COLUMNS = ("link", "url", "href")
 
 Crop = NDArray[np.uint8]
+Keep = Callable[[bytes], Awaitable[str]]
+"""Keeps the file of an image that was decoded; its name as `CatalogRow.originals` has it, or an empty text."""
+
+
+async def keep_nothing(image: bytes) -> str:
+    """`Keep` of a catalog that keeps no originals."""
+    return ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedImage:
     """One image: its `link` as callers get it, and its `crop` uint8 [h,w,3], or else the `embedding` float32 [D] that
-    an earlier product's row brought. `key` is equal for equal images.
+    an earlier product's row brought. `key` is equal for equal images. `original` names its kept file; it is empty where
+    none is kept, and for an image that an earlier row brought, whose file is kept already.
     """
 
     link: str
     key: str
     crop: Crop | None = None
     embedding: NDArray[np.float32] | None = None
+    original: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """The crop of an image, and the name of its kept file."""
+
+    crop: Crop
+    original: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +106,8 @@ class Preparation:
     threads: PhotoThreads
     seen: SeenImages
     same: SameImages
-    running: dict[str, asyncio.Task[Crop | UnreadableImageError]] = field(default_factory=dict)
+    keep: Keep = keep_nothing
+    running: dict[str, asyncio.Task[Decoded | UnreadableImageError]] = field(default_factory=dict)
 
     async def group(self, rows: Sequence[FeedRow | Problem]) -> Group:
         """The outcome of some rows, whose images are read side by side."""
@@ -150,18 +168,20 @@ class Preparation:
         if task is None:
             task = self.running[key] = asyncio.create_task(self.crop(target, key))
         outcome = await task
-        return outcome if isinstance(outcome, UnreadableImageError) else PreparedImage(published_link, key, outcome)
+        if isinstance(outcome, UnreadableImageError):
+            return outcome
+        return PreparedImage(published_link, key, outcome.crop, original=outcome.original)
 
-    async def crop(self, target: WebLink | FileLink, key: str) -> Crop | UnreadableImageError:
+    async def crop(self, target: WebLink | FileLink, key: str) -> Decoded | UnreadableImageError:
         """The crop of one image, or why there is none, whatever its bytes or its server do.
 
         Raises `SightlineError` for a fault that is not the image's, such as a malformed proxy.
         """
 
-        async def decoded(image: bytes) -> Crop:
+        async def decoded(image: bytes) -> Decoded:
             pixels = await catalog_crop(image, self.threads, self.limits, self.embedder)
             self.same.add(image)
-            return pixels
+            return Decoded(pixels, await self.keep(image))
 
         try:
             return await self.source.use(target, decoded)
@@ -227,6 +247,7 @@ async def prepared_groups(
     same: SameImages,
     decode_threads: int,
     decode_processes: ProcessLimits,
+    keep: Keep = keep_nothing,
 ) -> AsyncGenerator[tuple[Group, Preparation]]:
     """The feed in groups, in order, the next ones being prepared while the caller works on one."""
     ahead: list[asyncio.Task[Group]] = []
@@ -241,7 +262,7 @@ async def prepared_groups(
         ThreadPoolExecutor(decode_threads, thread_name_prefix="ingest-decode") as executor,
     ):
         threads = PhotoThreads(executor, processes)
-        preparation = Preparation(source, limits, embedder, threads, seen, same)
+        preparation = Preparation(source, limits, embedder, threads, seen, same, keep)
         try:
             while True:
                 # In a thread: a long row, or a slow disk, must not hold up the searches of a server.

@@ -4,6 +4,7 @@ Rule: each group of rows is durable before the next one is read. What is wrong w
 groups that were written stay written, whatever happens later.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -43,6 +44,11 @@ class LivingSink:
     async def add(self, rows: Sequence[CatalogRow]) -> None:
         """Writes a group of products."""
         self.write(rows)
+
+    async def keep(self, image: bytes) -> str:
+        """Keeps a file."""
+        originals = self._living.originals
+        return await asyncio.to_thread(originals.add, image) if originals.kept else ""
 
     def write(self, rows: Sequence[CatalogRow]) -> None:
         """Writes a group of products; blocking."""

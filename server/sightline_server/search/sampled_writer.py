@@ -52,6 +52,10 @@ class SampledWriter:
             self._prober.acknowledged(self.name, rows[-1].product.id, rows[-1].embeddings[0])
         return receipt
 
+    async def keep(self, images: Sequence[bytes]) -> tuple[str, ...]:
+        """See `ports.CatalogWriter`."""
+        return await self._writer.keep(images)
+
     async def update(
         self,
         updates: Sequence[ProductUpdate],

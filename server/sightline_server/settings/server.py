@@ -27,6 +27,9 @@ class ServerSettings(Part):
     catalogs_folder: Path | None = None
     """Folder for catalogs that callers of CatalogService create; it must exist. Every catalog in it is served, by the
     name of its folder. Unset: no catalog can be created or deleted by a call. Needs `catalog_listen`."""
+    keep_originals: bool = False
+    """Catalogs that callers create keep the original image files of their products, so that another embedder can embed
+    them later. A catalog that exists keeps what it was made or changed with (`--keep-originals`)."""
     metrics_listen: TcpListener = TcpAddress("127.0.0.1", 9464)
     """HOST:PORT for `/metrics`; port 0 takes a free one."""
     metrics_insecure: bool = False

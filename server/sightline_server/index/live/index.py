@@ -31,7 +31,7 @@ from sightline_server.index.live.sizes import sizes_of
 from sightline_server.index.live.state import LiveState
 from sightline_server.index.live.view import LiveView
 from sightline_server.index.opening import build_snapshot
-from sightline_server.index.schema import NO_COUNTS, embedder_mismatch, living_facts
+from sightline_server.index.schema import NO_COUNTS, living_facts
 from sightline_server.index.snapshot import CatalogSnapshot
 from sightline_server.ports import LivingObserver
 
@@ -150,10 +150,11 @@ class LiveIndex:
 
     def require(self, generation: Generation) -> None:
         """See `Published`."""
-        spec = living_facts(generation.facts, NO_COUNTS).embedder
-        if reason := embedder_mismatch(spec, self._embedder):
-            message = f"the server cannot embed photos for generation {generation.number} of this catalog: {reason}"
-            raise SightlineError(ErrorKind.EMBEDDER_NOT_SERVED, message, field="name")
+        try:
+            self._embedders.serving(living_facts(generation.facts, NO_COUNTS).embedder)
+        except SightlineError as error:
+            message = f"no embedder of this server is that of generation {generation.number}: {error.message}"
+            raise SightlineError(ErrorKind.EMBEDDER_NOT_SERVED, message, field="name") from error
 
     def close(self) -> None:
         """Drops a merge that runs and waits for its end; nothing is written from now on."""

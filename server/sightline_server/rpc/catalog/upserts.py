@@ -111,7 +111,8 @@ class Upserts:
         etags = {product_id: sent.etag} if sent.etag else {}
         content = [*facts, list(map(digest, sent.images, vectors))]
         terms = terms_of("UpsertProducts", content, etags, validate_only=request.validate_only)
-        row, deadline = to_row(vectors, embedder), self._deadline - MARGIN_S
+        originals = () if request.validate_only else await self._originals(sent.images)
+        row, deadline = to_row(vectors, embedder, originals), self._deadline - MARGIN_S
         return await self._writer.upsert([row], request.request_id, terms=terms, deadline=deadline)
 
     def _id_of(self, request: UpsertRequest, catalog: str) -> str:
@@ -139,6 +140,12 @@ class Upserts:
             made = await self._made([images[place].data for place in places], places, spec)
             ready |= dict(zip(places, made, strict=True))
         return np.stack([ready[place] for place in range(len(images))])
+
+    async def _originals(self, images: Sequence[ProductImage]) -> tuple[str, ...]:
+        """The names of the kept files of all images, empty for ready embeddings; nothing where none are kept."""
+        sent = [place for place, image in enumerate(images) if not has_vector(image)]
+        names = dict(zip(sent, await self._writer.keep([images[place].data for place in sent]), strict=False))
+        return tuple(names.get(place, "") for place in range(len(images))) if names else ()
 
     async def _made(self, images: Sequence[bytes], places: Sequence[int], spec: EmbedderSpec) -> NDArray[np.float32]:
         try:

@@ -1,0 +1,156 @@
+"""The original images of a catalog, joined with its rows: which image was made from which file.
+
+    bytes of an image -> add -> CatalogRow.originals -> linked just before the row is written -> source of a reembedding
+Rule: an image is known by its link and its embedding as they are stored, so each revision has its own files, and rows
+need no further column. Files that no kept revision needs are removed when revisions lose their content.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from sightline_server.catalog.base import Base
+from sightline_server.catalog.log import read_recorded
+from sightline_server.catalog.originals import Originals, create_originals, discard_originals, keeps_originals
+from sightline_server.catalog.revisions import Revision
+from sightline_server.domain.catalog_rows import CatalogRow
+from sightline_server.errors import SightlineError
+
+log = logging.getLogger(__name__)
+
+KEY_BYTES = 16
+IMAGE_COLUMNS = ("images", "embeddings")
+
+
+def image_key(link: str, embedding: NDArray[np.floating]) -> bytes:
+    """Bytes that name a stored image; `embedding` [D] counts as it is stored, in float16."""
+    name = link.encode("utf-8", "surrogatepass")
+    stored = embedding.astype("<f2").tobytes()
+    return blake2b(len(name).to_bytes(8, "big") + name + stored, digest_size=KEY_BYTES).digest()
+
+
+def keys_of(batch: pa.RecordBatch) -> Iterator[bytes]:
+    """The names of all images of stored rows, in order."""
+    links = batch["images"].flatten().to_pylist()
+    vectors = batch["embeddings"].flatten()
+    flat = vectors.flatten().to_numpy(zero_copy_only=False)
+    yield from map(image_key, links, flat.reshape(len(links), -1) if links else [])
+
+
+def row_keys(row: CatalogRow) -> list[bytes]:
+    """The names of the images of one product."""
+    return list(map(image_key, row.images, row.embeddings))
+
+
+def links_of(rows: Sequence[CatalogRow]) -> Iterator[tuple[bytes, str]]:
+    """The name and the file of each image of `rows` that has one."""
+    for row in rows:
+        if row.originals:
+            yield from ((key, file) for key, file in zip(row_keys(row), row.originals, strict=True) if file)
+
+
+class KeptOriginals:
+    """The originals of the catalog at `path` for its writer, from `open` to `close`; without any it does nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._store: Originals | None = None
+        self._swept_at = 0
+
+    @property
+    def kept(self) -> bool:
+        """Returns whether the catalog keeps originals."""
+        return self._store is not None
+
+    def open(self, revisions: Sequence[Revision]) -> None:
+        """Opens what is there. `revisions` are those of now. Raises `SightlineError` as `Originals`."""
+        self._swept_at = oldest_kept(revisions)
+        if keeps_originals(self._path):
+            self._store = Originals(self._path)
+
+    def switch(self, keep: bool) -> None:
+        """Keeps originals of rows that are written from now on, or removes those that are kept."""
+        if keep and self._store is None:
+            create_originals(self._path)
+            self._store = Originals(self._path)
+        elif not keep and self._store is not None:
+            self.close()
+            discard_originals(self._path)
+
+    def add(self, image: bytes) -> str:
+        """Stores the file of an image. Returns its name for `CatalogRow.originals`, empty where none are kept."""
+        return self._store.add(image) if self._store is not None else ""
+
+    def link(self, rows: Sequence[CatalogRow]) -> None:
+        """Notes the files of rows that are written next. They are on the disk when this returns."""
+        if self._store is not None:
+            self._store.link(links_of(rows))
+
+    def content(self, image: bytes) -> bytes | None:
+        """The file of a stored image; None where none is kept."""
+        return self._store.content(image) if self._store is not None else None
+
+    def alias(self, image: bytes, other: bytes) -> None:
+        """Notes that the image `other` was made from the file of `image`."""
+        if self._store is not None:
+            self._store.alias(image, other)
+
+    def tidy(self, revisions: Sequence[Revision]) -> None:
+        """Removes what no kept revision needs, where revisions have lost their content since the last time.
+
+        On the writer's thread. What fails is logged: it is tried again with the next revision that goes.
+        """
+        oldest = oldest_kept(revisions)
+        if self._store is None or oldest == self._swept_at:
+            return
+        try:
+            self.sweep()
+        except SightlineError as error:
+            log.warning("originals that are not needed were not removed: %s", error.message)
+        else:
+            self._swept_at = oldest
+
+    def sweep(self, *, idle: bool = False) -> int:
+        """Removes what no kept revision and no write needs. Returns the number of files. See `Originals.sweep`."""
+        if self._store is None:
+            return 0
+        return self._store.sweep(needed_images(self._path), idle=idle)
+
+    def seal(self) -> None:
+        """Ends the writing of a catalog that is built: every file has a row, and nothing but one file is left."""
+        if self._store is not None:
+            self._store.seal()
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+
+def oldest_kept(revisions: Sequence[Revision]) -> int:
+    """The number of the oldest revision whose content is kept."""
+    return min((each.number for each in revisions if each.base_version is not None), default=0)
+
+
+def needed_images(path: Path) -> set[bytes]:
+    """The names of all images of the kept revisions of the catalog at `path`, and of the operations in its log.
+
+    Files that revisions share are read once. About 80 bytes of memory an image. Raises `SightlineError`.
+    """
+    recorded = read_recorded(path)
+    seen, found = set[str](), set[bytes]()
+    for revision in recorded.revisions:
+        if revision.base_version is not None:
+            for batch in Base(path, revision.base_version).new_parts(seen, IMAGE_COLUMNS):
+                found.update(keys_of(batch))
+    for operation in recorded.operations:
+        if operation.row is not None and set(IMAGE_COLUMNS) <= set(operation.row.schema.names):
+            found.update(keys_of(operation.row))
+    return found
