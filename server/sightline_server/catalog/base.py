@@ -77,7 +77,8 @@ class Base:
         with reading_errors(self._path, self.version):
             for fragment in self._dataset.get_fragments():
                 # The same rows have the same deletions.
-                name = f"{[file.path for file in fragment.data_files()]} {fragment.deletion_file()}"
+                files = [file.path for file in fragment.data_files()]
+                name = f"{self._path.name} {files} {fragment.deletion_file()}"
                 if name not in seen:
                     yield from fragment.to_batches(columns=list(columns), batch_size=BATCH_ROWS)
                     seen.add(name)

@@ -148,7 +148,8 @@ def needed_images(path: Path) -> set[bytes]:
     seen, found = set[str](), set[bytes]()
     for revision in recorded.revisions:
         if revision.base_version is not None:
-            for batch in Base(path, revision.base_version).new_parts(seen, IMAGE_COLUMNS):
+            base = Base(path, revision.base_version, revision.generation)
+            for batch in base.new_parts(seen, IMAGE_COLUMNS):
                 found.update(keys_of(batch))
     for operation in recorded.operations:
         if operation.row is not None and set(IMAGE_COLUMNS) <= set(operation.row.schema.names):
