@@ -2,6 +2,7 @@
 
     deleted since, or another price, stock or text     carried over
     new since, or with new images                      the revision is refused, and the products are counted
+    left out of the prepared revision on purpose       left out
 Rule: two rows are of the same images when their origins are equal, whatever embedded them.
 """
 
@@ -38,10 +39,11 @@ def carried_over(target: Revision, now: Side, prepared: Side, layout: Layout) ->
     Raises `SightlineError` of kind REVISION_OUTDATED where it has no embeddings of some products.
     """
     wanted, there = origins_of(*now), origins_of(*prepared)
-    require_embedded(target, wanted, there)
+    left_out = {row_id for row_id, origin in wanted.items() if prepared[1].left_out(row_id, origin)} - there.keys()
+    require_embedded(target, {row_id: each for row_id, each in wanted.items() if row_id not in left_out}, there)
     names = layout.light.names
     texts, old_texts = light_hashes(now[0], names), light_hashes(prepared[0], names)
-    changed = [row_id for row_id, value in texts.items() if old_texts[row_id] != value]
+    changed = [row_id for row_id, value in texts.items() if row_id in there and old_texts[row_id] != value]
     ids = sorted([*changed, *(there.keys() - wanted.keys())])
     old = prepared[0].rows(ids).cast(layout.schema)
     light = {row[KEY][0].as_py(): row for row in single_rows(now[0].rows(changed, names))}

@@ -7,6 +7,7 @@ not noted was written in its own generation, so that its mark is its origin.
 """
 
 from collections.abc import Iterator, Mapping
+from hashlib import blake2b
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,6 +31,11 @@ def marks(rows: pa.RecordBatch, layout: Layout) -> Iterator[bytes]:
         yield value.to_bytes(32, "big")[:MARK_BYTES]
 
 
+def left_out_mark(row_id: str) -> bytes:
+    """What stands for the mark of a row that was left out of a generation on purpose."""
+    return blake2b(row_id.encode(), digest_size=MARK_BYTES, person=b"left out").digest()
+
+
 class Origins:
     """The origins of the rows of one generation."""
 
@@ -41,6 +47,10 @@ class Origins:
     def columns(self) -> list[str]:
         """The columns that `of` needs."""
         return mark_columns(self._layout)
+
+    def left_out(self, row_id: str, origin: bytes) -> bool:
+        """Returns whether row `row_id`, of that origin, was left out of the generation on purpose."""
+        return self._noted.get(left_out_mark(row_id)) == origin
 
     def of(self, rows: pa.RecordBatch) -> list[bytes]:
         """The origin of each row; `rows` has `mark_columns`."""

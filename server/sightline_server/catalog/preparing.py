@@ -13,17 +13,21 @@ from sightline_server.catalog.durable import sync_tree
 from sightline_server.catalog.founding import Tally, tally
 from sightline_server.catalog.new_base import NewBase
 from sightline_server.catalog.operations import KEY, Layout
-from sightline_server.catalog.origins import marks
+from sightline_server.catalog.origins import left_out_mark, marks
 from sightline_server.catalog.writing import writing_errors
 from sightline_server.errors import ErrorKind, SightlineError
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedRows:
-    """Rows of a new generation, whole. `origins` has the origin of each, from `reembedding.Plan`."""
+    """Rows of a new generation, whole. `origins` has the origin of each, from `reembedding.Plan`.
+
+    `left_out` has the ids and origins of rows that the generation does not have on purpose.
+    """
 
     rows: pa.RecordBatch
     origins: Sequence[bytes]
+    left_out: Sequence[tuple[str, bytes]] = ()
 
 
 @dataclass(slots=True)
@@ -53,6 +57,7 @@ class Preparation:
         for part in parts:
             self._check(part)
             self.origins.update(zip(marks(part.rows, self.layout), part.origins, strict=True))
+            self.origins.update((left_out_mark(row_id), origin) for row_id, origin in part.left_out)
             with writing_errors(self.path.parent):
                 base.add(part.rows)
             yield part.rows

@@ -40,6 +40,8 @@ class Plan:
     origins: Sequence[bytes]
     reused: Mapping[str, "Reused"]
     earlier: Sequence[Base]
+    newest: Revision | None = None
+    """The revision of the first base of `earlier`."""
 
     def reused_rows(self, layout: Layout) -> Iterator[PreparedRows]:
         """The rows that need no embedder, with the columns of the new generation.
@@ -90,9 +92,9 @@ def read_plan(folder: Path, same_embedder: Collection[int]) -> Plan:
         missing.append(batch.select(names).take(pa.array(places, pa.int64())))
         wanted += [found[place] for place in places]
     columns = pa.schema([layout.schema.field(name) for name in names])
-    return Plan(
-        content.revision, recorded.last_seq, pa.Table.from_batches(missing, schema=columns), wanted, reused, bases
-    )
+    table = pa.Table.from_batches(missing, schema=columns)
+    newest = next(iter(newest_of(recorded.revisions, same_embedder)), None)
+    return Plan(content.revision, recorded.last_seq, table, wanted, reused, bases, newest)
 
 
 def earlier_rows(

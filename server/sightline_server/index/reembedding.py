@@ -23,7 +23,7 @@ from sightline_server.catalog.log import read_recorded
 from sightline_server.catalog.operations import KEY, Layout
 from sightline_server.catalog.preparing import PreparedRows
 from sightline_server.catalog.reembedding import Plan, read_plan
-from sightline_server.catalog.revisions import Revision
+from sightline_server.catalog.revisions import Revision, RevisionKind
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.domain.catalog_rows import CatalogRow
 from sightline_server.domain.items import Product
@@ -58,7 +58,8 @@ class ProductToEmbed:
 class EmbeddedImages:
     """The embeddings of product `id`, float32 [len(images),D], L2-normalised.
 
-    `images` are the links of the images that were embedded, which may be fewer than the product has.
+    `images` are the links of the images that were embedded, which may be fewer than the product has. Without any, the
+    product is left out of the new generation on purpose.
     """
 
     id: str
@@ -89,6 +90,13 @@ class Reembedding:
     def content(self) -> str:
         """The name of the content that was read, as `Accepted.catalog_revision` has it."""
         return self._plan.content
+
+    @property
+    def ready(self) -> Revision | None:
+        """The newest prepared revision where it has the embeddings of all products, so that no other is needed."""
+        newest = self._plan.newest
+        whole = not self.missing and all(each.earlier == 0 for each in self._plan.reused.values())
+        return newest if newest is not None and newest.kind is RevisionKind.PREPARED and whole else None
 
     @property
     def missing(self) -> int:
@@ -131,6 +139,10 @@ class Reembedding:
     def _part(self, some: Sequence[EmbeddedImages]) -> PreparedRows:
         for each in some:
             self._check(each)
+        left_out = [(each.id, self._plan.origins[self._places[each.id]]) for each in some if not each.images]
+        some = [each for each in some if each.images]
+        if not some:
+            return PreparedRows(pa.RecordBatch.from_pylist([], schema=self._layout.schema), [], left_out)
         places = [self._places[each.id] for each in some]
         light = self._plan.missing.take(pa.array(places, pa.int64())).combine_chunks()
         schema = self._layout.schema
@@ -140,11 +152,13 @@ class Reembedding:
         }
         columns = [heavy[name] if name in heavy else light[name].combine_chunks() for name in schema.names]
         rows = pa.RecordBatch.from_arrays(columns, schema=schema)
-        return PreparedRows(rows, [self._plan.origins[place] for place in places])
+        return PreparedRows(rows, [self._plan.origins[place] for place in places], left_out)
 
     def _check(self, each: EmbeddedImages) -> None:
         if each.id not in self._places:
             reason = "it is not among the products to embed"
+        elif not each.images:
+            reason = ""
         else:
             reason = row_fault(
                 CatalogRow(Product(each.id), None, each.images, each.embeddings), self.embedder.dimension
