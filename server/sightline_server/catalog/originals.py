@@ -53,7 +53,7 @@ class OriginalsSize:
 
 
 class Originals:
-    """The originals of the catalog in `folder`. Its caller is the catalog's writer; any thread may call it.
+    """The originals of the catalog in `folder`; any thread may call it. Only the catalog's writer may sweep.
 
     An image is named by bytes that stand for its link and its embedding. All methods raise `SightlineError`: OVERLOADED
     for a full disk, CONFIGURATION for a damaged file, INDEX_UNAVAILABLE for others of the disk's errors.
@@ -108,13 +108,6 @@ class Originals:
             return None
         content: bytes = row[1]
         return content
-
-    def alias(self, image: bytes, other: bytes) -> None:
-        """Notes that `other` was made from the file of `image`, where one is kept."""
-        with self._transaction(durable=True) as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO images SELECT ?, number FROM images WHERE image = ?", (other, image)
-            )
 
     def sweep(self, needed: Collection[bytes], *, idle: bool = False) -> int:
         """Removes every image that is not `needed`, then files without an image. Returns the number of those files.

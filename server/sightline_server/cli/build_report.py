@@ -29,13 +29,13 @@ PLAIN_LINES = 10
 
 
 @contextmanager
-def shown_progress(total: int) -> Iterator["Progress"]:
-    """A bar on a terminal, some lines elsewhere, and each problem as it is found."""
+def shown_progress(total: int, unit: str = "rows") -> Iterator["Progress"]:
+    """A bar on a terminal, some lines elsewhere, and each problem as it is found. `unit` is what is counted."""
     from sightline_server.ingest.build import Progress
 
     if not sys.stderr.isatty():
         yield Progress(
-            rows=plain_rows(total),
+            rows=plain_rows(total, unit),
             problem=lambda problem: echo(str(problem), err=True),
             waiting=lambda text: echo(text, err=True),
         )
@@ -50,15 +50,15 @@ def shown_progress(total: int) -> Iterator["Progress"]:
         )
 
 
-def plain_rows(total: int) -> Callable[[int], None]:
-    """Says how many rows are done, about ten times in all."""
+def plain_rows(total: int, unit: str = "rows") -> Callable[[int], None]:
+    """Says how many rows, or other units, are done, about ten times in all."""
     step = max(1, total // PLAIN_LINES)
     said = 0
 
     def rows(done: int) -> None:
         nonlocal said
         if done // step > said // step or done == total:
-            echo(f"{done} of {total} rows", err=True)
+            echo(f"{done} of {total} {unit}", err=True)
             said = done
 
     return rows

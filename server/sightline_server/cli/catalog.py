@@ -22,6 +22,7 @@ from sightline_server.cli.catalog_export import export
 from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.catalog_index import choose_for_large, index, info_text
 from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
+from sightline_server.cli.catalog_reembed import reembed
 from sightline_server.cli.catalog_reload import reload
 from sightline_server.cli.catalog_replacing import revisions_to_discard
 from sightline_server.cli.catalog_revisions import compact, revisions, rollback, verify
@@ -36,6 +37,11 @@ from sightline_server.telemetry import logging as server_logging
 if TYPE_CHECKING:
     from sightline_server.ingest.build import BuildOptions, BuildReport
 
+ACTIVATE = """Search with a prepared revision, such as one of `catalog reembed`, from now on; the same as `rollback`.
+
+This makes a new revision; nothing is removed, so that another activation undoes it. A running server takes it with:
+sightline catalog reload.
+"""
 app = typer.Typer(
     help="Build, change, export, inspect and reload catalogs.", add_completion=False, no_args_is_help=True
 )
@@ -227,6 +233,8 @@ app.command()(delete)
 app.command()(export)
 app.command()(revisions)
 app.command()(rollback)
+app.command("activate", help=ACTIVATE)(rollback)
+app.command()(reembed)
 app.command()(verify)
 app.command()(compact)
 app.command()(reload)

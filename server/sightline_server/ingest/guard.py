@@ -41,10 +41,13 @@ class Size:
     images: int
 
 
-def losses(counts: Losses, max_lost: float) -> Iterator[str]:
-    """One line for each share of `counts` above `max_lost`, such as `19 of 20 rows were lost (95 %)`."""
+def losses(counts: Losses, max_lost: float, unit: str = "rows") -> Iterator[str]:
+    """One line for each share of `counts` above `max_lost`, such as `19 of 20 rows were lost (95 %)`.
+
+    `unit` is what a row stands for.
+    """
     for lost, total, name in (
-        (counts.rows_lost, counts.rows, "rows"),
+        (counts.rows_lost, counts.rows, unit),
         (counts.images_lost, counts.images, "images"),
     ):
         if exceeds(lost, total, max_lost):

@@ -57,14 +57,6 @@ def test_a_name_without_a_file_is_not_linked(store: Originals) -> None:
     assert store.content(b"a") is None
 
 
-def test_an_alias_shares_the_file_of_the_image(store: Originals) -> None:
-    store.link([(b"a", store.add(b"file"))])
-    store.alias(b"a", b"b")
-    store.alias(b"none", b"c")
-    assert store.sweep({b"b"}, idle=True) == 0
-    assert [store.content(image) for image in (b"a", b"b", b"c")] == [None, b"file", None]
-
-
 def test_a_sweep_removes_what_no_image_needs_and_gives_the_space_back(store: Originals, tmp_path: Path) -> None:
     store.link([(bytes([n]), store.add(bytes([n]) * 100_000)) for n in range(20)])
     before = originals_size(tmp_path)

@@ -1,0 +1,182 @@
+"""`sightline catalog reembed`: a revision of a catalog whose images are embedded by another embedder.
+
+Rule: the catalog is only read until the end, so others may write to it meanwhile. Exit code 0 when a revision is
+prepared, 1 when it could not be, 2 when what was asked for is wrong, 130 after Ctrl-C; what was embedded is kept for
+the next run.
+"""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sightline_console.terminal import echo
+from sightline_server.cli import engine_options, feed_reading
+from sightline_server.cli.build_report import shown_progress
+from sightline_server.cli.catalog_failures import failures
+from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
+from sightline_server.cli.catalog_write import actor, show_counts
+from sightline_server.cli.loading import load
+from sightline_server.counting import counted
+from sightline_server.telemetry import logging as server_logging
+
+if TYPE_CHECKING:
+    from sightline_server.catalog.revisions import Revision
+    from sightline_server.ingest.reembed.reembed import Embedded, Reembed, ReembedOptions
+    from sightline_server.settings import Settings
+
+KEPT = "what was embedded is kept for the next run"
+
+
+def reembed(
+    catalog: Annotated[Path, typer.Argument(metavar="CATALOG", help="The catalog's folder.")],
+    embedder: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL", help="Embedder to use: its folder in the model repository, its name, or NAME@DIGEST."
+        ),
+    ],
+    images: Annotated[
+        Path | None, typer.Option(help="Folder that image links start from which are paths.", file_okay=False)
+    ] = None,
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Leave out products and images that cannot be had.")
+    ] = False,
+    max_lost: Annotated[
+        str,
+        typer.Option(
+            metavar="PERCENT", help="With --skip-missing: fail when more products or images would be left out."
+        ),
+    ] = "10",
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'NAME: VALUE'",
+            help="Header for requests to the hosts of image links; @FILE reads one per line. May be repeated.",
+        ),
+    ] = None,
+    user_agent: Annotated[str, typer.Option(help="User-Agent of all requests.")] = "sightline-catalog",
+    allow_private_images: feed_reading.AllowPrivateImages = False,
+    cache: Annotated[Path | None, typer.Option(help="Folder that keeps downloaded images.", file_okay=False)] = None,
+    cache_gib: Annotated[float, typer.Option(min=0.0, max=1e6, help="Maximum size of --cache, in GiB.")] = 50.0,
+    triton_url: engine_options.TritonUrl = None,
+    triton_tls: engine_options.TritonTls = None,
+    triton_tls_ca: engine_options.TritonTlsCa = None,
+    triton_tls_cert: engine_options.TritonTlsCert = None,
+    triton_tls_key: engine_options.TritonTlsKey = None,
+    triton_tls_name: engine_options.TritonTlsName = None,
+    triton_insecure: engine_options.TritonInsecure = None,
+    device: engine_options.Device = None,
+    repository: engine_options.Repository = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+) -> None:
+    """Embed a catalog by another embedder, as a revision that is searched once it is activated.
+
+    Images come from the originals that the catalog keeps, else from the links of its products. The revision is prepared
+    next to the current one, which is served meanwhile. Run it again after Ctrl-C, or when the catalog was changed: only
+    what is missing is embedded.
+    """
+    from sightline_server.app.limits import catalog_limits, process_limits
+    from sightline_server.ingest.clients import Requests
+    from sightline_server.ingest.image_cache import CacheLimits
+    from sightline_server.ingest.images import ImageLimits
+    from sightline_server.ingest.reembed.reembed import ReembedOptions
+
+    with failures(KEPT):
+        settings = load(
+            config,
+            engine=engine_options.engine_group(
+                triton_url=triton_url,
+                triton_tls=triton_tls,
+                triton_tls_ca=triton_tls_ca,
+                triton_tls_cert=triton_tls_cert,
+                triton_tls_key=triton_tls_key,
+                triton_tls_name=triton_tls_name,
+                triton_insecure=triton_insecure,
+                device=device,
+                repository=repository,
+            ),
+        )
+        level = "DEBUG" if settings.log.level == "DEBUG" else "WARNING"
+        server_logging.configure(level, json_lines=settings.log.json_lines)
+        decode = catalog_limits(settings)
+        options = ReembedOptions(
+            decode,
+            images,
+            ImageLimits(max_bytes=decode.max_bytes),
+            settings.decode.threads,
+            process_limits(settings.decode),
+            Requests(header_value("--user-agent", user_agent), parse_headers(header or [])),
+            cache,
+            CacheLimits(max_bytes=int(cache_gib * 1024**3)),
+            allow_private_images,
+            skip_missing,
+            fraction("--max-lost", max_lost),
+        )
+        require_writable(catalog)
+        run(settings, catalog, embedder, options)
+
+
+def require_writable(catalog: Path) -> None:
+    """Makes the log of a catalog that has none. Raises `SightlineError` while another process writes to the catalog."""
+    from sightline_server.index.living import LivingCatalog
+
+    with LivingCatalog(catalog, actor=actor()):
+        pass
+
+
+def run(settings: "Settings", catalog: Path, embedder: str, options: "ReembedOptions") -> None:
+    """Embeds, prepares the revision, and prints it."""
+    from sightline_server.index.living import LivingCatalog
+    from sightline_server.ingest.reembed.cache import EmbeddingCache
+
+    job, embedded = asyncio.run(embed_with_engine(settings, catalog, embedder, options))
+    if (ready := job.work.ready) is not None:
+        echo(f"{catalog}: revision {ready.number} has every image of {job.work.content} already")
+        show_prepared(catalog, ready)
+        return
+    with (
+        EmbeddingCache(catalog, job.work.embedder) as cache,
+        LivingCatalog(catalog, actor=actor()) as living,
+    ):
+        revision = job.prepare(cache, living, lambda done: None)
+    lost = embedded.losses
+    left_out = f", {counted(lost.rows_lost, 'product')} and {counted(lost.images_lost, 'image')} left out"
+    echo(
+        f"{catalog}: {counted(job.work.missing - lost.rows_lost, 'product')} embedded by {job.work.embedder.identity}, "
+        f"{job.work.reused} as before{left_out if lost.images_lost else ''}"
+    )
+    show_prepared(catalog, revision)
+
+
+async def embed_with_engine(
+    settings: "Settings", catalog: Path, embedder: str, options: "ReembedOptions"
+) -> "tuple[Reembed, Embedded]":
+    """The embedding between the engine's start and its end; SIGTERM cancels it as Ctrl-C does."""
+    from sightline_server.app.engine import engine_session
+    from sightline_server.ingest.embedding import engine_embed
+    from sightline_server.ingest.reembed.cache import EmbeddingCache
+    from sightline_server.ingest.reembed.reembed import Reembed
+    from sightline_server.stages.formats import check_decoders
+
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    # A user who starts it with nohup wants it to go on when the terminal is closed.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, task.cancel)
+    check_decoders(options.decode.formats)
+    async with engine_session(settings) as engine:
+        model = engine.embedders.named(embedder)
+        job = await asyncio.to_thread(Reembed, catalog, model.spec, options)
+        with EmbeddingCache(catalog, model.spec) as cache, shown_progress(job.work.missing, "products") as progress:
+            return job, await job.embed(cache, engine_embed(engine, role=model.role), progress)
+
+
+def show_prepared(catalog: Path, revision: "Revision") -> None:
+    """Prints a revision that can be activated, and how."""
+    show_counts(revision.name, revision.rows, revision.items)
+    echo(f"Search with it from now on: sightline catalog activate {revision.number} --catalog {catalog}", err=True)
