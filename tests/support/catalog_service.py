@@ -93,6 +93,7 @@ async def catalog_serving(
         channel = await stack.enter_async_context(channel_to(address, credentials, ()))
         if opened:
             door.transfers.open(engine.embedders, {identity: batched_embed(embedder, crops, background)})
+            door.transfers.opened = lambda name: living
             door.writers.publish({"shop": writer}, images)
             await door.open()
         yield ServedCatalog(door, writer, images, engine, metrics, address, CatalogServiceStub(channel))

@@ -90,6 +90,26 @@ class RemoteState:
     pending: int
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteReembedding:
+    """A revision that a server has prepared: its name, its number, and what is in it."""
+
+    revision: str
+    number: int
+    products: int
+    images: int
+    reused: int
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReembedProgress:
+    """Receives the progress of a reembedding: products done, of how many, and each problem once, as a line."""
+
+    products: Callable[[int, int], None]
+    problem: Callable[[str], None]
+
+
 class RemoteError(Exception):
     """A call that failed, in one line; `wrong_usage` says that what was asked for is wrong."""
 
@@ -119,6 +139,11 @@ class RemoteCatalog(Protocol):
 
     def activate(self, number: int) -> RemoteRevision:
         """Makes the content equal to that of an earlier revision."""
+
+    def reembed(
+        self, embedder: str, *, skip_missing: bool, max_lost_percent: int, progress: ReembedProgress
+    ) -> RemoteReembedding:
+        """Has the server prepare a revision embedded by another embedder. An exception in between cancels that."""
 
     def state(self) -> RemoteState:
         """The content of the catalog now."""

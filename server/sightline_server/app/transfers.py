@@ -1,16 +1,16 @@
-"""Imports and exports of a server that callers start: what they run, joined with the jobs that hold them."""
+"""Imports, exports and reembeddings of a server that callers start: what they run, and the jobs that hold them."""
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline_server.app.in_thread import in_thread
 from sightline_server.app.limits import catalog_limits, process_limits
+from sightline_server.app.reembedding import noting, reembed_options, reembedding
 from sightline_server.batching.background import Background
 from sightline_server.batching.batcher import MicroBatcher
 from sightline_server.counting import counted
@@ -18,14 +18,13 @@ from sightline_server.domain.embedders import ServedEmbedders
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.living import LivingCatalog
 from sightline_server.index.stored_rows import stored_rows
 from sightline_server.ingest.build import BuildOptions
 from sightline_server.ingest.direct_transport import CheckedNetwork
 from sightline_server.ingest.embedding import Embed
 from sightline_server.ingest.exports.export import ExportOptions, ExportReport, export_catalog
-from sightline_server.ingest.feed import Problem
 from sightline_server.ingest.feeds.options import FeedOptions
-from sightline_server.ingest.feeds.records import excerpt
 from sightline_server.ingest.feeds.source import OpenFeed
 from sightline_server.ingest.host_check import HostCheck
 from sightline_server.ingest.images import ImageLimits
@@ -34,18 +33,14 @@ from sightline_server.ingest.served_images import piece_size
 from sightline_server.ingest.transfer_folders import TransferFolders
 from sightline_server.jobs.job import Job, JobKind, JobResult
 from sightline_server.jobs.jobs import Jobs
-from sightline_server.jobs.progress import RowFailure, Tracker
+from sightline_server.jobs.progress import Tracker
 from sightline_server.ports import CatalogWriter
-from sightline_server.rpc.catalog.transfer_requests import ExportRequest, ImportRequest
+from sightline_server.rpc.catalog.transfer_requests import ExportRequest, ImportRequest, ReembedRequest
 from sightline_server.settings import Settings
 
 AGAIN_S = 0.05
 PATIENCE_S = 120.0
 """Seconds that an import waits for an engine that restarts."""
-
-
-class ExportCancelledError(Exception):
-    """Ends the thread of an export that was cancelled."""
 
 
 class ServedTransfers:
@@ -59,6 +54,8 @@ class ServedTransfers:
         self._settings = settings
         self.folders: Mapping[str, Path] = settings.catalog_folders
         """The folder of each catalog by its name; replaced where catalogs are created and deleted."""
+        self.opened: Callable[[str], LivingCatalog] = unopened
+        """The catalog of a name as its writer has opened it; replaced before the writers are published."""
         self._network = network or CheckedNetwork(HostCheck())
         self._embedding: tuple[ServedEmbedders, Mapping[str, Embed]] | None = None
 
@@ -109,6 +106,30 @@ class ServedTransfers:
 
         return self.jobs.start(JobKind.EXPORT, catalog, work)
 
+    def start_reembedding(self, writer: CatalogWriter, wanted: ReembedRequest) -> Job:
+        """See `Transfers`."""
+        assert self._embedding is not None, "opened before the writers are published"
+        embedders, embed_by = self._embedding
+        try:
+            embedder = embedders.named(wanted.embedder).spec
+        except SightlineError as error:
+            raise SightlineError(ErrorKind.INVALID_REQUEST, f"embedder: {error.message}", field="embedder") from error
+        folder = self.folders[writer.name]
+        options = reembed_options(self._settings, wanted, self._network)
+
+        async def work(tracker: Tracker) -> JobResult:
+            with public_errors({str(folder): writer.name}):
+                return await reembedding(
+                    folder, self.opened(writer.name), embedder, embed_by[embedder.identity], options, tracker
+                )
+
+        return self.jobs.start(JobKind.REEMBEDDING, writer.name, work)
+
+
+def unopened(name: str) -> LivingCatalog:
+    """The opened catalog of a server that has opened none. Raises `LookupError`."""
+    raise LookupError(name)
+
 
 def exported(
     folder: Path, revision: int | None, options: ExportOptions, tracker: Tracker, check: Callable[[], None]
@@ -128,32 +149,9 @@ def exported(
     return export_catalog(stored, options, progress)
 
 
-async def in_thread(work: Callable[[Callable[[], None]], ExportReport]) -> ExportReport:
-    """Runs `work` in a thread. A cancellation ends it at its next check, and returns once it has ended."""
-    cancelled = threading.Event()
-
-    def check() -> None:
-        if cancelled.is_set():
-            raise ExportCancelledError
-
-    with ThreadPoolExecutor(1, thread_name_prefix="export") as executor:
-        running = asyncio.get_running_loop().run_in_executor(executor, work, check)
-        try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            cancelled.set()
-            with suppress(ExportCancelledError):
-                await running
-            raise
-
-
 def tracked(tracker: Tracker) -> ImportProgress:
     """The progress of an import, in the tracker of its job."""
-
-    def problem(found: Problem) -> None:
-        tracker.problem(RowFailure(found.row, found.text, excerpt(found.product_id), found.skipped))
-
-    return ImportProgress(tracker.expect, tracker.read, tracker.written, problem)
+    return ImportProgress(tracker.expect, tracker.read, tracker.written, noting(tracker))
 
 
 @contextmanager

@@ -38,6 +38,7 @@ async def listen_for_writes(
     }
     door.transfers.open(embedders, embed)
     door.transfers.folders = written.folders
+    door.transfers.opened = lambda name: written.opened[name].catalog
     door.writers.publish(writers, images)
     configured, names = front.settings.catalog_folders, front.door.names
     changing = ChangingCatalogs(written, folder, configured, names, door.writers, door.transfers.jobs)

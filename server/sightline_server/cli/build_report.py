@@ -19,6 +19,7 @@ from sightline_console.terminal import echo, printable
 from sightline_server.counting import counted
 
 if TYPE_CHECKING:
+    from sightline_console.remote_catalog import ReembedProgress
     from sightline_server.ingest.build import BuildReport, Progress
 
 SAME_IMAGES = 10
@@ -48,6 +49,37 @@ def shown_progress(total: int, unit: str = "rows") -> Iterator["Progress"]:
             problem=lambda problem: bar.console.print(Text(printable(str(problem)))),
             waiting=lambda text: bar.console.print(Text(printable(text))),
         )
+
+
+@contextmanager
+def shown_operation(unit: str) -> Iterator["ReembedProgress"]:
+    """As `shown_progress`, for work whose total is known later."""
+    from sightline_console.remote_catalog import ReembedProgress
+
+    if not sys.stderr.isatty():
+        yield ReembedProgress(plain_units(unit), lambda text: echo(text, err=True))
+        return
+    columns = (TextColumn("embedding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("embedding", total=None)
+        yield ReembedProgress(
+            lambda done, total: bar.update(task, completed=done, total=total or None),
+            lambda text: bar.console.print(Text(printable(text))),
+        )
+
+
+def plain_units(unit: str) -> Callable[[int, int], None]:
+    """As `plain_rows`, for a total that is known later, and 0 until then."""
+    lines: dict[int, Callable[[int], None]] = {}
+    before = -1
+
+    def units(done: int, total: int) -> None:
+        nonlocal before
+        if total and done != before:
+            lines.setdefault(total, plain_rows(total, unit))(done)
+            before = done
+
+    return units
 
 
 def plain_rows(total: int, unit: str = "rows") -> Callable[[int], None]:

@@ -7,31 +7,37 @@ the next run.
 
 import asyncio
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sightline_console import server_options
 from sightline_console.terminal import echo
-from sightline_server.cli import engine_options, feed_reading
-from sightline_server.cli.build_report import shown_progress
+from sightline_server.cli import catalog_remote, engine_options, feed_reading
+from sightline_server.cli.build_report import shown_operation, shown_progress
 from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
 from sightline_server.cli.catalog_write import actor, show_counts
 from sightline_server.cli.loading import load
 from sightline_server.counting import counted
+from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.telemetry import logging as server_logging
 
 if TYPE_CHECKING:
+    from sightline_console.remote_catalog import RemoteCatalog
     from sightline_server.catalog.revisions import Revision
     from sightline_server.ingest.reembed.reembed import Embedded, Reembed, ReembedOptions
     from sightline_server.settings import Settings
 
+SEARCH = "Search with it from now on: sightline catalog activate "
 KEPT = "what was embedded is kept for the next run"
 
 
 def reembed(
-    catalog: Annotated[Path, typer.Argument(metavar="CATALOG", help="The catalog's folder.")],
+    context: typer.Context,
+    catalog: Annotated[Path, typer.Argument(metavar="CATALOG", help="The catalog's folder; with --target its name.")],
     embedder: Annotated[
         str,
         typer.Option(
@@ -71,12 +77,19 @@ def reembed(
     device: engine_options.Device = None,
     repository: engine_options.Repository = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+    target: catalog_remote.Target = None,
+    tls: server_options.Tls = False,
+    tls_ca: server_options.TlsCa = None,
+    tls_cert: server_options.TlsCert = None,
+    tls_key: server_options.TlsKey = None,
+    insecure: server_options.Insecure = False,
 ) -> None:
     """Embed a catalog by another embedder, as a revision that is searched once it is activated.
 
     Images come from the originals that the catalog keeps, else from the links of its products. The revision is prepared
     next to the current one, which is served meanwhile. Run it again after Ctrl-C, or when the catalog was changed: only
-    what is missing is embedded.
+    what is missing is embedded. With --target the server embeds: it reads links that are paths below its import folder,
+    and asks public addresses only.
     """
     from sightline_server.app.limits import catalog_limits, process_limits
     from sightline_server.ingest.clients import Requests
@@ -85,6 +98,20 @@ def reembed(
     from sightline_server.ingest.reembed.reembed import ReembedOptions
 
     with failures(KEPT):
+        reach = catalog_remote.reach_of(target, tls, tls_ca, tls_cert, tls_key, insecure)
+        share = fraction("--max-lost", max_lost)
+        if reach is not None:
+            local: dict[str, object] = {
+                "--images": images,
+                "--header": header,
+                "--cache": cache,
+                "--repository": repository,
+            }
+            local |= {"--allow-private-images": allow_private_images, "--config": config, "--triton-url": triton_url}
+            require_none([name for name, value in local.items() if value])
+            with catalog_remote.reached(context, reach, str(catalog)) as remote:
+                reembed_remotely(remote, catalog, embedder, skip_missing=skip_missing, max_lost=share)
+            return
         settings = load(
             config,
             engine=engine_options.engine_group(
@@ -112,8 +139,8 @@ def reembed(
             cache,
             CacheLimits(max_bytes=int(cache_gib * 1024**3)),
             allow_private_images,
-            skip_missing,
-            fraction("--max-lost", max_lost),
+            skip_missing=skip_missing,
+            max_lost=share,
         )
         require_writable(catalog)
         run(settings, catalog, embedder, options)
@@ -125,6 +152,30 @@ def require_writable(catalog: Path) -> None:
 
     with LivingCatalog(catalog, actor=actor()):
         pass
+
+
+def require_none(given: Sequence[str]) -> None:
+    """Raises `SightlineError` of kind CONFIGURATION for options that a server does not take."""
+    if given:
+        message = f"{', '.join(given)} cannot be given with --target: the server reads the images and embeds them"
+        raise SightlineError(ErrorKind.CONFIGURATION, message)
+
+
+def reembed_remotely(
+    remote: "RemoteCatalog", catalog: Path, embedder: str, *, skip_missing: bool, max_lost: float
+) -> None:
+    """Has a running server embed its catalog, and prints the revision that it prepared."""
+    percent = max_lost * 100
+    if percent != int(percent) or not percent:
+        message = "--max-lost must be a whole percentage from 1 to 100 with --target"
+        raise SightlineError(ErrorKind.CONFIGURATION, message)
+    with shown_operation("products") as progress:
+        made = remote.reembed(embedder, skip_missing=skip_missing, max_lost_percent=int(percent), progress=progress)
+    left_out = f", {counted(made.left_out, 'product')} left out" if made.left_out else ""
+    fresh = made.products - made.reused
+    echo(f"{catalog}: {counted(fresh, 'product')} embedded by {embedder}, {made.reused} as before{left_out}")
+    show_counts(made.revision, made.products, made.images)
+    echo(f"{SEARCH}{made.number} --catalog {catalog} --target HOST:PORT", err=True)
 
 
 def run(settings: "Settings", catalog: Path, embedder: str, options: "ReembedOptions") -> None:
@@ -179,4 +230,4 @@ async def embed_with_engine(
 def show_prepared(catalog: Path, revision: "Revision") -> None:
     """Prints a revision that can be activated, and how."""
     show_counts(revision.name, revision.rows, revision.items)
-    echo(f"Search with it from now on: sightline catalog activate {revision.number} --catalog {catalog}", err=True)
+    echo(f"{SEARCH}{revision.number} --catalog {catalog}", err=True)

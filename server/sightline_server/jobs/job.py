@@ -19,6 +19,7 @@ class JobKind(Enum):
 
     IMPORT = "import"
     EXPORT = "export"
+    REEMBEDDING = "reembedding"
 
 
 class JobState(Enum):
@@ -32,11 +33,17 @@ class JobState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """The result of an operation: products and images, and the revision that was made or written."""
+    """The result of an operation: products and images, and the revision that was made or written.
+
+    A reembedding also has the products that were embedded before, and those that it left out.
+    """
 
     products: int
     images: int = 0
     revision: str = ""
+    revision_number: int = 0
+    reused: int = 0
+    left_out: int = 0
 
 
 Work = Callable[[Tracker], Awaitable[JobResult]]
@@ -117,5 +124,7 @@ class Job:
         """A note on what the operation leaves."""
         if self.kind is JobKind.EXPORT:
             return "no file was written"
+        if self.kind is JobKind.REEMBEDDING:
+            return "no revision was prepared, and what was embedded is kept for the next run"
         written = self.progress.written
         return f"{counted(written, 'product')} {'was written and stays' if written == 1 else 'were written and stay'}"

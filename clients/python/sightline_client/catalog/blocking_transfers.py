@@ -63,6 +63,22 @@ class BlockingTransfers:
             )
         )
 
+    def reembed(
+        self,
+        catalog: str,
+        embedder: str,
+        *,
+        skip_missing: bool = False,
+        max_lost_percent: int = 0,
+        timeout_s: float | None = None,
+    ) -> Operation:
+        """Starts to embed a catalog by another embedder of the server, as a revision that `activate` searches with."""
+        return self._background.result(
+            self._transfers.reembed(
+                catalog, embedder, skip_missing=skip_missing, max_lost_percent=max_lost_percent, timeout_s=timeout_s
+            )
+        )
+
     def get(self, operation: Operation | str, *, timeout_s: float | None = None) -> Operation:
         """An operation as it is now, also by its name."""
         return self._background.result(self._transfers.get(operation, timeout_s=timeout_s))

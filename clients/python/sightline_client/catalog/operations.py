@@ -1,4 +1,4 @@
-"""Imports and exports that a server runs, as values: progress, problems of rows, and the result."""
+"""Imports, exports and reembeddings that a server runs, as values: progress, problems of rows, and the result."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,7 +38,7 @@ class RowProblem:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The progress of an import or an export; `rows_total` is 0 as long as it is not known.
+    """The progress of an operation; `rows_total` is 0 as long as it is not known.
 
     `problems` are the first ones of `problem_count`.
     """
@@ -71,11 +71,26 @@ class ExportResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ReembedResult:
+    """The result of a reembedding: the revision that was prepared, with its number and what is in it.
+
+    `reused` counts products that the embedder had embedded before, `left_out` those whose images could not be had.
+    """
+
+    revision: str
+    revision_number: int
+    products: int
+    images: int
+    reused: int
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
-    """An import or an export. Once `done`, it has either a `result` or an `error`."""
+    """An import, an export or a reembedding. Once `done`, it has either a `result` or an `error`."""
 
     name: str
     done: bool
     progress: Progress
-    result: ImportResult | ExportResult | None = None
+    result: ImportResult | ExportResult | ReembedResult | None = None
     error: SightlineError | None = None

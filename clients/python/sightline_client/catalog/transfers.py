@@ -1,4 +1,4 @@
-"""Imports of feeds into catalogs and exports of catalogs as feeds, which the server runs (google.longrunning).
+"""Imports, exports and reembeddings of catalogs, which the server runs (google.longrunning).
 
 Rule: starting one is never repeated by the client, because it has no request id. Waiting asks in turns, so that
 progress is seen, and a turn that cannot reach the server is repeated.
@@ -25,6 +25,7 @@ from sightline_client.catalog.operations import (
     ImportResult,
     Operation,
     Progress,
+    ReembedResult,
     RowProblem,
 )
 
@@ -110,6 +111,30 @@ class Transfers:
             replace=requests.checked("replace", checks.flag, replace),
         )
         path = f"/{SERVICE}/ExportProducts"
+        return operation_from_pb(await self._calls.message(path, message, lro.Operation, timeout_s, repeatable=False))
+
+    async def reembed(
+        self,
+        catalog: str,
+        embedder: str,
+        *,
+        skip_missing: bool = False,
+        max_lost_percent: int = 0,
+        timeout_s: float | None = None,
+    ) -> Operation:
+        """Starts to embed a catalog by another embedder of the server, as a revision that `activate` searches with.
+
+        `skip_missing` leaves out products and images that cannot be had, at most `max_lost_percent` of them; 0 is 10.
+        """
+        message = pb.ReembedCatalogRequest(
+            parent=requests.catalog_name(catalog),
+            embedder=requests.checked("embedder", checks.required_text, embedder),
+            skip_missing=requests.checked("skip_missing", checks.flag, skip_missing),
+            max_lost_percent=requests.checked(
+                "max_lost_percent", lambda value: values.integer(value, 0, 100), max_lost_percent
+            ),
+        )
+        path = f"/{SERVICE}/ReembedCatalog"
         return operation_from_pb(await self._calls.message(path, message, lro.Operation, timeout_s, repeatable=False))
 
     async def get(self, operation: Operation | str, *, timeout_s: float | None = None) -> Operation:
@@ -207,12 +232,22 @@ def progress_from_pb(message: lro.Operation) -> Progress:
     )
 
 
-def result_from_pb(message: lro.Operation) -> ImportResult | ExportResult | None:
+def result_from_pb(message: lro.Operation) -> ImportResult | ExportResult | ReembedResult | None:
     """The result of an operation that has succeeded."""
     imported, exported = pb.ImportProductsResponse(), pb.ExportProductsResponse()
+    made = pb.ReembedCatalogResponse()
     with suppress(DecodeError):
         if message.response.Unpack(imported):
             return ImportResult(imported.product_count, imported.revision)
         if message.response.Unpack(exported):
             return ExportResult(exported.product_count, exported.image_count, exported.revision)
+        if message.response.Unpack(made):
+            return ReembedResult(
+                made.revision,
+                made.revision_number,
+                made.product_count,
+                made.image_count,
+                made.reused_count,
+                made.left_out_count,
+            )
     return None

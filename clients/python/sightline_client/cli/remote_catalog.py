@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING
 from sightline_console.remote_catalog import (
     Outcome,
     Reach,
+    ReembedProgress,
     RemoteCatalog,
     RemoteError,
     RemoteImage,
     RemoteProduct,
+    RemoteReembedding,
     RemoteRevision,
     RemoteState,
     RemoteUpdate,
 )
 
 if TYPE_CHECKING:
+    from sightline_client.catalog.operations import Progress
     from sightline_client.catalog.products import CatalogProduct, Price, ProductImage, ProductStatus, ProductUpdate
     from sightline_client.catalog.revisions import Revision
     from sightline_client.catalog.sync import CatalogClient
@@ -90,10 +93,50 @@ class Catalog:
         """Makes the content equal to that of an earlier revision."""
         return revision(self._client.activate(self._name, number))
 
+    def reembed(
+        self, embedder: str, *, skip_missing: bool, max_lost_percent: int, progress: ReembedProgress
+    ) -> RemoteReembedding:
+        """Has the server prepare a revision embedded by another embedder."""
+        from sightline_client.catalog.operations import ReembedResult
+        from sightline_client.errors import SightlineError
+
+        transfers = self._client.transfers
+        operation = transfers.reembed(
+            self._name, embedder, skip_missing=skip_missing, max_lost_percent=max_lost_percent
+        )
+        shown = Shown(progress)
+        try:
+            done = transfers.wait(operation, on_progress=shown.update)
+        except KeyboardInterrupt:
+            transfers.cancel(operation)
+            raise
+        except SightlineError:
+            shown.update(transfers.get(operation).progress)
+            raise
+        result = done.result
+        assert isinstance(result, ReembedResult)
+        counts = (result.products, result.images, result.reused, result.left_out)
+        return RemoteReembedding(result.revision, result.revision_number, *counts)
+
     def state(self) -> RemoteState:
         """The content of the catalog now."""
         info = self._client.catalog(self._name)
         return RemoteState(info.revision, info.products, info.pending_writes)
+
+
+class Shown:
+    """Shows the progress of an operation, each problem once."""
+
+    def __init__(self, progress: ReembedProgress) -> None:
+        self._progress = progress
+        self._problems = 0
+
+    def update(self, now: "Progress") -> None:
+        """Shows what is new."""
+        for each in now.problems[self._problems :]:
+            self._progress.problem(f"row {each.row} ({each.product_id}): {each.description}")
+        self._problems = len(now.problems)
+        self._progress.products(now.rows_read, now.rows_total)
 
 
 def sent(products: Generator[RemoteProduct, None, None]) -> "Generator[CatalogProduct, None, None]":

@@ -26,17 +26,17 @@ from google.longrunning import operations_pb2 as google_dot_longrunning_dot_oper
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+sightline/v1/catalog_transfer_service.proto\x12\x0csightline.v1\x1a#google/longrunning/operations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\x01\n\x15ImportProductsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x12\x10\n\x08\x65mbedded\x18\x03 \x01(\x08\x12\x10\n\x08\x65ncoding\x18\x04 \x01(\t\x12\x10\n\x08\x63urrency\x18\x05 \x01(\t\x12/\n\x0c\x64\x65\x63imal_sign\x18\x06 \x01(\x0e\x32\x19.sightline.v1.DecimalSign\"A\n\x16ImportProductsResponse\x12\x15\n\rproduct_count\x18\x01 \x01(\x03\x12\x10\n\x08revision\x18\x02 \x01(\t\"\x95\x01\n\x15\x45xportProductsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x12(\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x18.sightline.v1.FeedFormat\x12\x12\n\nembeddings\x18\x04 \x01(\x08\x12\x10\n\x08revision\x18\x05 \x01(\x03\x12\x0f\n\x07replace\x18\x06 \x01(\x08\"V\n\x16\x45xportProductsResponse\x12\x15\n\rproduct_count\x18\x01 \x01(\x03\x12\x13\n\x0bimage_count\x18\x02 \x01(\x03\x12\x10\n\x08revision\x18\x03 \x01(\t\"\x86\x02\n\x10TransferMetadata\x12/\n\x0b\x63reate_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrows_total\x18\x03 \x01(\x03\x12\x11\n\trows_read\x18\x04 \x01(\x03\x12\x14\n\x0crows_written\x18\x05 \x01(\x03\x12\x13\n\x0brows_failed\x18\x06 \x01(\x03\x12\x15\n\rproblem_count\x18\x07 \x01(\x03\x12*\n\x08problems\x18\x08 \x03(\x0b\x32\x18.sightline.v1.RowProblem\"S\n\nRowProblem\x12\x0b\n\x03row\x18\x01 \x01(\x03\x12\x12\n\nproduct_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0f\n\x07skipped\x18\x04 \x01(\x08*[\n\x0b\x44\x65\x63imalSign\x12\x1c\n\x18\x44\x45\x43IMAL_SIGN_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44\x45\x43IMAL_SIGN_POINT\x10\x01\x12\x16\n\x12\x44\x45\x43IMAL_SIGN_COMMA\x10\x02*\x98\x01\n\nFeedFormat\x12\x1b\n\x17\x46\x45\x45\x44_FORMAT_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x46\x45\x45\x44_FORMAT_CSV\x10\x01\x12\x13\n\x0f\x46\x45\x45\x44_FORMAT_TSV\x10\x02\x12\x15\n\x11\x46\x45\x45\x44_FORMAT_JSONL\x10\x03\x12\x13\n\x0f\x46\x45\x45\x44_FORMAT_XML\x10\x04\x12\x17\n\x13\x46\x45\x45\x44_FORMAT_PARQUET\x10\x05\x32\xc4\x01\n\x16\x43\x61talogTransferService\x12T\n\x0eImportProducts\x12#.sightline.v1.ImportProductsRequest\x1a\x1d.google.longrunning.Operation\x12T\n\x0e\x45xportProducts\x12#.sightline.v1.ExportProductsRequest\x1a\x1d.google.longrunning.Operationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+sightline/v1/catalog_transfer_service.proto\x12\x0csightline.v1\x1a#google/longrunning/operations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\x01\n\x15ImportProductsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x12\x10\n\x08\x65mbedded\x18\x03 \x01(\x08\x12\x10\n\x08\x65ncoding\x18\x04 \x01(\t\x12\x10\n\x08\x63urrency\x18\x05 \x01(\t\x12/\n\x0c\x64\x65\x63imal_sign\x18\x06 \x01(\x0e\x32\x19.sightline.v1.DecimalSign\"A\n\x16ImportProductsResponse\x12\x15\n\rproduct_count\x18\x01 \x01(\x03\x12\x10\n\x08revision\x18\x02 \x01(\t\"\x95\x01\n\x15\x45xportProductsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x12(\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x18.sightline.v1.FeedFormat\x12\x12\n\nembeddings\x18\x04 \x01(\x08\x12\x10\n\x08revision\x18\x05 \x01(\x03\x12\x0f\n\x07replace\x18\x06 \x01(\x08\"V\n\x16\x45xportProductsResponse\x12\x15\n\rproduct_count\x18\x01 \x01(\x03\x12\x13\n\x0bimage_count\x18\x02 \x01(\x03\x12\x10\n\x08revision\x18\x03 \x01(\t\"i\n\x15ReembedCatalogRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x10\n\x08\x65mbedder\x18\x02 \x01(\t\x12\x14\n\x0cskip_missing\x18\x03 \x01(\x08\x12\x18\n\x10max_lost_percent\x18\x04 \x01(\x05\"\x9d\x01\n\x16ReembedCatalogResponse\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x17\n\x0frevision_number\x18\x02 \x01(\x03\x12\x15\n\rproduct_count\x18\x03 \x01(\x03\x12\x13\n\x0bimage_count\x18\x04 \x01(\x03\x12\x14\n\x0creused_count\x18\x05 \x01(\x03\x12\x16\n\x0eleft_out_count\x18\x06 \x01(\x03\"\x86\x02\n\x10TransferMetadata\x12/\n\x0b\x63reate_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrows_total\x18\x03 \x01(\x03\x12\x11\n\trows_read\x18\x04 \x01(\x03\x12\x14\n\x0crows_written\x18\x05 \x01(\x03\x12\x13\n\x0brows_failed\x18\x06 \x01(\x03\x12\x15\n\rproblem_count\x18\x07 \x01(\x03\x12*\n\x08problems\x18\x08 \x03(\x0b\x32\x18.sightline.v1.RowProblem\"S\n\nRowProblem\x12\x0b\n\x03row\x18\x01 \x01(\x03\x12\x12\n\nproduct_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0f\n\x07skipped\x18\x04 \x01(\x08*[\n\x0b\x44\x65\x63imalSign\x12\x1c\n\x18\x44\x45\x43IMAL_SIGN_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44\x45\x43IMAL_SIGN_POINT\x10\x01\x12\x16\n\x12\x44\x45\x43IMAL_SIGN_COMMA\x10\x02*\x98\x01\n\nFeedFormat\x12\x1b\n\x17\x46\x45\x45\x44_FORMAT_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x46\x45\x45\x44_FORMAT_CSV\x10\x01\x12\x13\n\x0f\x46\x45\x45\x44_FORMAT_TSV\x10\x02\x12\x15\n\x11\x46\x45\x45\x44_FORMAT_JSONL\x10\x03\x12\x13\n\x0f\x46\x45\x45\x44_FORMAT_XML\x10\x04\x12\x17\n\x13\x46\x45\x45\x44_FORMAT_PARQUET\x10\x05\x32\x9a\x02\n\x16\x43\x61talogTransferService\x12T\n\x0eImportProducts\x12#.sightline.v1.ImportProductsRequest\x1a\x1d.google.longrunning.Operation\x12T\n\x0e\x45xportProducts\x12#.sightline.v1.ExportProductsRequest\x1a\x1d.google.longrunning.Operation\x12T\n\x0eReembedCatalog\x12#.sightline.v1.ReembedCatalogRequest\x1a\x1d.google.longrunning.Operationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sightline.v1.catalog_transfer_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DECIMALSIGN']._serialized_start=946
-  _globals['_DECIMALSIGN']._serialized_end=1037
-  _globals['_FEEDFORMAT']._serialized_start=1040
-  _globals['_FEEDFORMAT']._serialized_end=1192
+  _globals['_DECIMALSIGN']._serialized_start=1213
+  _globals['_DECIMALSIGN']._serialized_end=1304
+  _globals['_FEEDFORMAT']._serialized_start=1307
+  _globals['_FEEDFORMAT']._serialized_end=1459
   _globals['_IMPORTPRODUCTSREQUEST']._serialized_start=132
   _globals['_IMPORTPRODUCTSREQUEST']._serialized_end=287
   _globals['_IMPORTPRODUCTSRESPONSE']._serialized_start=289
@@ -45,10 +45,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPORTPRODUCTSREQUEST']._serialized_end=506
   _globals['_EXPORTPRODUCTSRESPONSE']._serialized_start=508
   _globals['_EXPORTPRODUCTSRESPONSE']._serialized_end=594
-  _globals['_TRANSFERMETADATA']._serialized_start=597
-  _globals['_TRANSFERMETADATA']._serialized_end=859
-  _globals['_ROWPROBLEM']._serialized_start=861
-  _globals['_ROWPROBLEM']._serialized_end=944
-  _globals['_CATALOGTRANSFERSERVICE']._serialized_start=1195
-  _globals['_CATALOGTRANSFERSERVICE']._serialized_end=1391
+  _globals['_REEMBEDCATALOGREQUEST']._serialized_start=596
+  _globals['_REEMBEDCATALOGREQUEST']._serialized_end=701
+  _globals['_REEMBEDCATALOGRESPONSE']._serialized_start=704
+  _globals['_REEMBEDCATALOGRESPONSE']._serialized_end=861
+  _globals['_TRANSFERMETADATA']._serialized_start=864
+  _globals['_TRANSFERMETADATA']._serialized_end=1126
+  _globals['_ROWPROBLEM']._serialized_start=1128
+  _globals['_ROWPROBLEM']._serialized_end=1211
+  _globals['_CATALOGTRANSFERSERVICE']._serialized_start=1462
+  _globals['_CATALOGTRANSFERSERVICE']._serialized_end=1744
 # @@protoc_insertion_point(module_scope)

@@ -85,6 +85,34 @@ class ExportProductsResponse(_message.Message):
     revision: str
     def __init__(self, product_count: _Optional[int] = ..., image_count: _Optional[int] = ..., revision: _Optional[str] = ...) -> None: ...
 
+class ReembedCatalogRequest(_message.Message):
+    __slots__ = ("parent", "embedder", "skip_missing", "max_lost_percent")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDER_FIELD_NUMBER: _ClassVar[int]
+    SKIP_MISSING_FIELD_NUMBER: _ClassVar[int]
+    MAX_LOST_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    embedder: str
+    skip_missing: bool
+    max_lost_percent: int
+    def __init__(self, parent: _Optional[str] = ..., embedder: _Optional[str] = ..., skip_missing: _Optional[bool] = ..., max_lost_percent: _Optional[int] = ...) -> None: ...
+
+class ReembedCatalogResponse(_message.Message):
+    __slots__ = ("revision", "revision_number", "product_count", "image_count", "reused_count", "left_out_count")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    REVISION_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REUSED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    revision: str
+    revision_number: int
+    product_count: int
+    image_count: int
+    reused_count: int
+    left_out_count: int
+    def __init__(self, revision: _Optional[str] = ..., revision_number: _Optional[int] = ..., product_count: _Optional[int] = ..., image_count: _Optional[int] = ..., reused_count: _Optional[int] = ..., left_out_count: _Optional[int] = ...) -> None: ...
+
 class TransferMetadata(_message.Message):
     __slots__ = ("create_time", "end_time", "rows_total", "rows_read", "rows_written", "rows_failed", "problem_count", "problems")
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]

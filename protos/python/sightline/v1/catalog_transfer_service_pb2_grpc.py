@@ -50,6 +50,11 @@ class CatalogTransferServiceStub:
                 request_serializer=sightline_dot_v1_dot_catalog__transfer__service__pb2.ExportProductsRequest.SerializeToString,
                 response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
+        self.ReembedCatalog = channel.unary_unary(
+                '/sightline.v1.CatalogTransferService/ReembedCatalog',
+                request_serializer=sightline_dot_v1_dot_catalog__transfer__service__pb2.ReembedCatalogRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
 
 
 class CatalogTransferServiceServicer:
@@ -83,6 +88,19 @@ class CatalogTransferServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReembedCatalog(self, request, context):
+        """Embeds the images of a catalog by another embedder of the server, as a revision that is not searched before it is
+        activated (CatalogService.ActivateRevision). Searches and writes go on meanwhile. Images come from the originals that
+        the catalog keeps, else from the links of its products. What was embedded is kept when the operation fails or is
+        cancelled, so that another one embeds only what is missing. The response of the operation is ReembedCatalogResponse.
+
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CatalogTransferServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +112,11 @@ def add_CatalogTransferServiceServicer_to_server(servicer, server):
             'ExportProducts': grpc.unary_unary_rpc_method_handler(
                     servicer.ExportProducts,
                     request_deserializer=sightline_dot_v1_dot_catalog__transfer__service__pb2.ExportProductsRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'ReembedCatalog': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReembedCatalog,
+                    request_deserializer=sightline_dot_v1_dot_catalog__transfer__service__pb2.ReembedCatalogRequest.FromString,
                     response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
     }
@@ -155,6 +178,33 @@ class CatalogTransferService:
             target,
             '/sightline.v1.CatalogTransferService/ExportProducts',
             sightline_dot_v1_dot_catalog__transfer__service__pb2.ExportProductsRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReembedCatalog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sightline.v1.CatalogTransferService/ReembedCatalog',
+            sightline_dot_v1_dot_catalog__transfer__service__pb2.ReembedCatalogRequest.SerializeToString,
             google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,

@@ -54,6 +54,15 @@ class CatalogTransferServiceStub:
     buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
     buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
+    ReembedCatalog: _grpc.UnaryUnaryMultiCallable[_catalog_transfer_service_pb2.ReembedCatalogRequest, _operations_pb2.Operation]
+    """Embeds the images of a catalog by another embedder of the server, as a revision that is not searched before it is
+    activated (CatalogService.ActivateRevision). Searches and writes go on meanwhile. Images come from the originals that
+    the catalog keeps, else from the links of its products. What was embedded is kept when the operation fails or is
+    cancelled, so that another one embeds only what is missing. The response of the operation is ReembedCatalogResponse.
+
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    """
 
 @_typing.type_check_only
 class CatalogTransferServiceAsyncStub(CatalogTransferServiceStub):
@@ -76,6 +85,15 @@ class CatalogTransferServiceAsyncStub(CatalogTransferServiceStub):
     ExportProducts: _aio.UnaryUnaryMultiCallable[_catalog_transfer_service_pb2.ExportProductsRequest, _operations_pb2.Operation]  # type: ignore[assignment]
     """Writes the products of a catalog to a file of the server. The file appears only when it is complete. The response of
     the operation is ExportProductsResponse.
+
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    """
+    ReembedCatalog: _aio.UnaryUnaryMultiCallable[_catalog_transfer_service_pb2.ReembedCatalogRequest, _operations_pb2.Operation]  # type: ignore[assignment]
+    """Embeds the images of a catalog by another embedder of the server, as a revision that is not searched before it is
+    activated (CatalogService.ActivateRevision). Searches and writes go on meanwhile. Images come from the originals that
+    the catalog keeps, else from the links of its products. What was embedded is kept when the operation fails or is
+    cancelled, so that another one embeds only what is missing. The response of the operation is ReembedCatalogResponse.
 
     buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
     buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
@@ -111,6 +129,21 @@ class CatalogTransferServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
         """Writes the products of a catalog to a file of the server. The file appears only when it is complete. The response of
         the operation is ExportProductsResponse.
+
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        """
+
+    @_abc_1.abstractmethod
+    def ReembedCatalog(
+        self,
+        request: _catalog_transfer_service_pb2.ReembedCatalogRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
+        """Embeds the images of a catalog by another embedder of the server, as a revision that is not searched before it is
+        activated (CatalogService.ActivateRevision). Searches and writes go on meanwhile. Images come from the originals that
+        the catalog keeps, else from the links of its products. What was embedded is kept when the operation fails or is
+        cancelled, so that another one embeds only what is missing. The response of the operation is ReembedCatalogResponse.
 
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME

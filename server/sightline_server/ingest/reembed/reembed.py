@@ -55,6 +55,8 @@ class ReembedOptions:
     cache: Path | None = None
     cache_limits: CacheLimits = field(default_factory=CacheLimits)
     allow_private_images: bool = False
+    network: CheckedNetwork | None = None
+    """The hosts that are asked, instead of `allow_private_images`."""
     skip_missing: bool = False
     max_lost: float = guard.MAX_LOST
 
@@ -89,7 +91,7 @@ class Reembed:
             options.images,
             options.image_limits,
             requests=options.requests,
-            network=CheckedNetwork(HostCheck(allow_private=options.allow_private_images)),
+            network=options.network or CheckedNetwork(HostCheck(allow_private=options.allow_private_images)),
             cache=downloads,
             notify=progress.waiting,
         )

@@ -60,6 +60,15 @@ def to_response(job: Job) -> Message:
     assert result is not None
     if job.kind is JobKind.IMPORT:
         return pb.ImportProductsResponse(product_count=result.products, revision=result.revision)
+    if job.kind is JobKind.REEMBEDDING:
+        return pb.ReembedCatalogResponse(
+            revision=result.revision,
+            revision_number=result.revision_number,
+            product_count=result.products,
+            image_count=result.images,
+            reused_count=result.reused,
+            left_out_count=result.left_out,
+        )
     return pb.ExportProductsResponse(product_count=result.products, image_count=result.images, revision=result.revision)
 
 

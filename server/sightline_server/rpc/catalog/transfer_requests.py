@@ -1,4 +1,4 @@
-"""Requests of imports and exports as checked values."""
+"""Requests of imports, exports and reembeddings as checked values."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,6 +8,7 @@ from sightline_server.errors import SightlineError
 from sightline_server.ingest.exports.formats import ExportFormat, chosen_format
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat, checked_currency
 from sightline_server.ingest.feeds.text import checked_encoding
+from sightline_server.ingest.guard import MAX_LOST
 from sightline_server.jobs.job import Job
 from sightline_server.jobs.jobs import Jobs
 from sightline_server.ports import CatalogWriter
@@ -49,8 +50,17 @@ class ExportRequest:
     replace: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ReembedRequest:
+    """A reembedding by the embedder of this name; `max_lost` is the share (0 to 1) that may be left out."""
+
+    embedder: str
+    skip_missing: bool = False
+    max_lost: float = MAX_LOST
+
+
 class Transfers(Protocol):
-    """Starts imports and exports, and keeps them."""
+    """Starts imports, exports and reembeddings, and keeps them."""
 
     @property
     def jobs(self) -> Jobs:
@@ -61,6 +71,9 @@ class Transfers(Protocol):
 
     def start_export(self, catalog: str, wanted: ExportRequest) -> Job:
         """Starts an export. Raises `SightlineError` for a file that may not be written, and as `Jobs.start`."""
+
+    def start_reembedding(self, writer: CatalogWriter, wanted: ReembedRequest) -> Job:
+        """Starts a reembedding. Raises `SightlineError` for an unknown embedder, and as `Jobs.start`."""
 
 
 def to_import(request: pb.ImportProductsRequest) -> ImportRequest:
@@ -92,6 +105,16 @@ def to_export(request: pb.ExportProductsRequest) -> ExportRequest:
         text = "expected a file name that says its format, such as shop.csv; with embeddings JSONL or PARQUET"
         raise invalid("format", text) from None
     return ExportRequest(request.uri, chosen, request.embeddings, request.revision or None, request.replace)
+
+
+def to_reembed(request: pb.ReembedCatalogRequest) -> ReembedRequest:
+    """The reembedding that a request asks for. Raises `SightlineError` that names the field."""
+    if not request.embedder:
+        raise invalid("embedder", "expected the name or the identity of an embedder of the server")
+    if not 0 <= request.max_lost_percent <= 100:
+        raise invalid("max_lost_percent", "must be from 0 to 100")
+    max_lost = request.max_lost_percent / 100 if request.max_lost_percent else MAX_LOST
+    return ReembedRequest(request.embedder, request.skip_missing, max_lost)
 
 
 def check_uri(uri: str) -> None:

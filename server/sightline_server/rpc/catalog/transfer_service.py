@@ -1,9 +1,10 @@
-"""`sightline.v1.CatalogTransferService`: starts imports and exports as operations.
+"""`sightline.v1.CatalogTransferService`: starts imports, exports and reembeddings as operations.
 
 Rule: nothing is decided here. The call ends when the operation has begun; `operations_service` watches it.
 """
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 from google.longrunning.operations_proto_pb2 import Operation
 
@@ -16,9 +17,11 @@ from sightline_server.rpc.catalog.operation_messages import to_operation
 from sightline_server.rpc.catalog.transfer_requests import (
     ExportRequest,
     ImportRequest,
+    ReembedRequest,
     Transfers,
     to_export,
     to_import,
+    to_reembed,
 )
 from sightline_server.rpc.catalog.writers import CatalogWriters
 from sightline_server.rpc.edge import Edge, Handler
@@ -27,13 +30,18 @@ from sightline_server.rpc.method import Method, Target
 SERVICE = pb.DESCRIPTOR.services_by_name["CatalogTransferService"]
 
 
-def of_parent(request: pb.ImportProductsRequest | pb.ExportProductsRequest) -> Target:
+Request: TypeAlias = pb.ImportProductsRequest | pb.ExportProductsRequest | pb.ReembedCatalogRequest
+
+
+def of_parent(request: Request) -> Target:
     """The catalog that a request asks access to."""
     return Target(catalog_in(request.parent), Lane.BATCH)
 
 
 IMPORT_PRODUCTS = Method(SERVICE.methods_by_name["ImportProducts"], pb.ImportProductsRequest, Operation, of_parent)
 EXPORT_PRODUCTS = Method(SERVICE.methods_by_name["ExportProducts"], pb.ExportProductsRequest, Operation, of_parent)
+
+REEMBED_CATALOG = Method(SERVICE.methods_by_name["ReembedCatalog"], pb.ReembedCatalogRequest, Operation, of_parent)
 
 
 class CatalogTransferService:
@@ -51,6 +59,7 @@ class CatalogTransferService:
         return {
             "ImportProducts": self._edge.handler(IMPORT_PRODUCTS, self._to_import, self._import),
             "ExportProducts": self._edge.handler(EXPORT_PRODUCTS, self._to_export, self._export),
+            "ReembedCatalog": self._edge.handler(REEMBED_CATALOG, self._to_reembed, self._reembed),
         }
 
     def _to_import(
@@ -73,4 +82,15 @@ class CatalogTransferService:
 
     async def _export(self, wanted: ExportRequest, catalog: CatalogPass, call: Call[Operation]) -> None:
         job = self._transfers.start_export(catalog.catalog, wanted)
+        await call.send(to_operation(job, call.request_id))
+
+    def _to_reembed(
+        self, request: pb.ReembedCatalogRequest, catalog: CatalogPass, call: Call[Operation]
+    ) -> ReembedRequest:
+        check_catalog("parent", request.parent)
+        self._writers.of(catalog)
+        return to_reembed(request)
+
+    async def _reembed(self, wanted: ReembedRequest, catalog: CatalogPass, call: Call[Operation]) -> None:
+        job = self._transfers.start_reembedding(self._writers.of(catalog), wanted)
         await call.send(to_operation(job, call.request_id))
