@@ -207,6 +207,7 @@ async def embed_with_engine(
 ) -> "tuple[Reembed, Embedded]":
     """The embedding between the engine's start and its end; SIGTERM cancels it as Ctrl-C does."""
     from sightline_server.app.engine import engine_session
+    from sightline_server.app.further_embedders import with_embedder
     from sightline_server.ingest.embedding import engine_embed
     from sightline_server.ingest.reembed.cache import EmbeddingCache
     from sightline_server.ingest.reembed.reembed import Reembed
@@ -220,7 +221,7 @@ async def embed_with_engine(
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         loop.add_signal_handler(signal.SIGHUP, task.cancel)
     check_decoders(options.decode.formats)
-    async with engine_session(settings) as engine:
+    async with engine_session(with_embedder(settings, embedder)) as engine:
         model = engine.embedders.named(embedder)
         job = await asyncio.to_thread(Reembed, catalog, model.spec, options)
         with EmbeddingCache(catalog, model.spec) as cache, shown_progress(job.work.missing, "products") as progress:
