@@ -83,10 +83,8 @@ async def side_by_side(shop: Shop, churn: Churn, load: Load, streams: list[Writi
             checks = tasks.create_task(finder.run(streams, load.seconds))
             if streams:
                 ready, pictured = streams
-                tasks.create_task(write(catalog, churn.ready, churn.products, load.rate, load.seconds, ready))
-                tasks.create_task(
-                    write(catalog, churn.pictured, len(shop.seeds.all), load.images_rate, load.seconds, pictured)
-                )
+                tasks.create_task(write(catalog, churn.ready_products(), load.rate, load.seconds, ready))
+                tasks.create_task(write(catalog, churn.pictured_products(), load.images_rate, load.seconds, pictured))
                 tasks.create_task(checkpoints(catalog, shop.feeds, churn, load))
         return checks.result()
 

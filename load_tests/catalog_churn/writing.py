@@ -6,9 +6,9 @@ pause of the server shows in every product that it held up.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 
 from load_tests.catalog_churn.shop import NAME, Seeds, name_of
 from sightline_client import AsyncCatalogClient, CatalogProduct, Embedding, ProductImage
@@ -21,6 +21,15 @@ class Made:
     number: int
     seed: int
     product: CatalogProduct
+
+
+@dataclass(frozen=True, slots=True)
+class Products:
+    """Products to write: each of `numbers` is made when it is due, and ids come again after `ids` of them."""
+
+    make: Callable[[int], Made]
+    numbers: Iterator[int]
+    ids: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +65,7 @@ class Writing:
 
 @dataclass(slots=True)
 class Churn:
-    """Makes products. No number is used twice, so that each product has a different title."""
+    """Makes products by their numbers. No number is used twice, so that each product has a different title."""
 
     seeds: Seeds
     embedder: str
@@ -64,17 +73,23 @@ class Churn:
     _ready: Iterator[int] = field(default_factory=count)
     _pictured: Iterator[int] = field(default_factory=count)
 
-    def ready(self) -> Made:
+    def ready_products(self) -> Products:
+        """The products with ready embeddings, from the first that was not written."""
+        return Products(self.ready, self._ready, self.products)
+
+    def pictured_products(self) -> Products:
+        """The products with images, from the first that was not written."""
+        return Products(self.pictured, self._pictured, len(self.seeds.all))
+
+    def ready(self, number: int) -> Made:
         """A product of the catalog again, with another vector that is already embedded."""
-        number = next(self._ready)
         place = number % self.products
         vector = self.seeds.copy(place, number + 1)
         image = ProductImage(Embedding(self.embedder, vector.tolist()), link=f"{number}.jpg")
         return Made(number, place, CatalogProduct(name_of(place), [image], title=title_of(number)))
 
-    def pictured(self) -> Made:
+    def pictured(self, number: int) -> Made:
         """A product of a second set, as large as the set of images, with an image to embed."""
-        number = next(self._pictured)
         image = ProductImage(self.seeds.of(number).image, link=f"{number}.jpg")
         name = f"pictured-{number % len(self.seeds.all)}"
         return Made(number, number, CatalogProduct(name, [image], title=title_of(number)))
@@ -91,37 +106,37 @@ def number_of(title: str) -> int:
     return int(number) if word == "written" else -1
 
 
-async def write(
-    client: AsyncCatalogClient, make: Callable[[], Made], ids: int, rate: float, seconds: float, writing: Writing
-) -> None:
-    """Writes products, `rate` a second, for `seconds`.
+async def write(client: AsyncCatalogClient, products: Products, rate: float, seconds: float, writing: Writing) -> None:
+    """Writes `products`, `rate` a second, for `seconds`.
 
-    A stream takes an id once, so that there is a new stream after as many products as `make` has ids; the last one is
-    not waited for.
+    A stream takes an id once, so that there is a new stream after as many products as there are ids; the last one is
+    not waited for. Each has its own numbers, so that one that is late has no id of the next one.
     """
     began, total = time.monotonic(), round(rate * seconds)
     async with asyncio.TaskGroup() as streams:
-        for first in range(0, total, ids):
-            dues = [began + place / rate for place in range(first, min(first + ids, total))]
-            streams.create_task(write_stream(client, make, dues, writing))
+        for first in range(0, total, products.ids):
+            dues = [began + place / rate for place in range(first, min(first + products.ids, total))]
+            due = dict(zip(islice(products.numbers, len(dues)), dues, strict=True))
+            streams.create_task(write_stream(client, products.make, due, writing))
 
 
 async def write_stream(
-    client: AsyncCatalogClient, make: Callable[[], Made], dues: Sequence[float], writing: Writing
+    client: AsyncCatalogClient, make: Callable[[int], Made], due: Mapping[int, float], writing: Writing
 ) -> None:
-    """Writes a product at each of `dues`, instants of the monotonic clock, in one stream that begins at the first."""
+    """Writes the product of each number in `due` at its instant of the monotonic clock, in one stream."""
     sent: list[Made] = []
-    await until(dues[0])
+    await until(min(due.values()))
 
-    async def due() -> AsyncIterator[CatalogProduct]:
-        for at in dues:
+    async def products() -> AsyncIterator[CatalogProduct]:
+        for number, at in due.items():
             await until(at)
-            sent.append(make())
+            sent.append(make(number))
             yield sent[-1].product
 
-    async for status in client.upsert(NAME, due()):
+    async for status in client.upsert(NAME, products()):
         if status.error is None:
-            writing.note(Acknowledged(sent[status.index], time.monotonic()), dues[status.index])
+            made = sent[status.index]
+            writing.note(Acknowledged(made, time.monotonic()), due[made.number])
         else:
             writing.errors.append(str(status.error))
 
