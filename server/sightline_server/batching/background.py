@@ -12,8 +12,12 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 from sightline_server.ports import Clock
 
-REST = 8.0
-"""The longest wait of a piece, in lengths of the piece before it: a ninth of the time is left to background work."""
+REST = 16.0
+"""The longest wait of a piece, in lengths of the piece before it: background work has a seventeenth of a busy device.
+
+Longer than a search: one with several objects takes 6 to 12 times as long as one image of a product, and a shorter
+wait would end within it.
+"""
 LONGEST_S = 1.0
 FIRST_S = 0.05
 """Seconds that the first piece is expected to take."""

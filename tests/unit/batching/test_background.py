@@ -112,7 +112,7 @@ async def test_a_piece_begins_next_to_calls_after_its_wait() -> None:
     await work.end()
 
 
-@pytest.mark.parametrize(("took_s", "patience_s"), [(0.0, 0.0), (0.005, 0.04), (0.1, 0.8), (60.0, LONGEST_S)])
+@pytest.mark.parametrize(("took_s", "patience_s"), [(0.0, 0.0), (0.005, 0.08), (0.05, 0.8), (60.0, LONGEST_S)])
 async def test_the_wait_follows_the_length_of_the_piece_before(took_s: float, patience_s: float) -> None:
     background = Background(clock=(clock := HandClock()))
     assert background.patience_s == pytest.approx(REST * FIRST_S)
