@@ -1,8 +1,8 @@
 """`models check`: compares the answers of the stored models with those of their makers' own networks.
 
 Place in the flow: store -> ONNX Runtime on the CPU -> comparison with `references.npz`. The one rule: the references
-come from other readers of the same weights (PyTorch for the embedder, OpenCV for the detector), never from the recipes.
-`docs/guide/models.md` says how they were made. A custom model is held to the contract only.
+come from other readers of the same weights (PyTorch, OpenCV, Paddle), never from the recipes. `docs/guide/models.md`
+says how they were made. A custom model is held to the contract only.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def check_one(stored: StoredModel) -> Checked:
     contract.require_tensors(stored.path, inputs, outputs)
     answers = run_probes(session, contract)
     contract.require_answers(stored.name, answers)
-    is_default = stored.default is not None and stored.state is not State.CUSTOM
-    return Checked(stored, compare(stored.folder, answers) if is_default else {}, inputs, outputs)
+    default = stored.default if stored.state is not State.CUSTOM else None
+    return Checked(stored, compare(default, answers) if default is not None else {}, inputs, outputs)
 
 
 def run_probes(session: Any, contract: Contract) -> Answers:
@@ -79,8 +79,8 @@ def run_probes(session: Any, contract: Contract) -> Answers:
     return dict(zip(names, session.run(names, {contract.input: images}), strict=True))
 
 
-def compare(folder: str, answers: Answers) -> dict[str, float]:
-    """Compares the answers to both images with the stored references.
+def compare(model: DefaultModel, answers: Answers) -> dict[str, float]:
+    """Compares a model's answers to both images with the stored references.
 
     Returns:
         The largest difference by output name.
@@ -88,15 +88,17 @@ def compare(folder: str, answers: Answers) -> dict[str, float]:
     Raises:
         ModelError: a difference above its tolerance.
     """
-    reference = _references(folder)
-    if folder == "embedder":
+    reference = _references(model.name)
+    if "EMBEDDINGS" in reference:
         measured = {"EMBEDDINGS": _largest(answers["EMBEDDINGS"], reference["EMBEDDINGS"])}
     else:
         measured = _compare_detections(answers, reference)
     allowed = {"EMBEDDINGS": EMBEDDING_TOLERANCE, "SCORES": SCORE_TOLERANCE, "BOXES": BOX_TOLERANCE}
     for name, difference in measured.items():
         if not difference <= allowed[name]:
-            raise ModelError(f"{folder}: {name} is {difference:.2g} away from the reference, allowed {allowed[name]}")
+            raise ModelError(
+                f"{model.folder}: {name} is {difference:.2g} away from the reference, allowed {allowed[name]}"
+            )
     return measured
 
 
@@ -120,10 +122,10 @@ def _largest(found: Array, expected: Array) -> float:
     return float(np.abs(found - expected).max()) if found.shape == expected.shape else float("inf")
 
 
-def _references(folder: str) -> dict[str, Array]:
+def _references(name: str) -> dict[str, Array]:
     data = files("sightline_models").joinpath("references.npz").read_bytes()
     with np.load(io.BytesIO(data)) as archive:
-        return {name.partition("/")[2]: archive[name] for name in archive.files if name.startswith(folder + "/")}
+        return {key.partition("/")[2]: archive[key] for key in archive.files if key.startswith(f"{name}/")}
 
 
 def _open(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""Recipe of the default embedder: EfficientNet-Lite2 at 260 x 260, 1280 numbers a crop, from a PyTorch checkpoint.
+"""Recipe of the embedder EfficientNet-Lite2: at 260 x 260, 1280 numbers a crop, from a PyTorch checkpoint.
 
 Place in the flow: {name: array} -> ONNX file. The one rule: the file keeps the embedder contract of
 `docs/guide/models.md`: uint8 RGB crops in, L2-normalised embeddings out, the classifier left away.
@@ -16,6 +16,7 @@ import numpy as np
 
 from sightline_models.errors import ModelError
 from sightline_models.graph import FloatArray, Graph, fold_batch_norm
+from sightline_models.pixels import float_pixels
 from sightline_models.torch_legacy import Array, read_state
 
 SIZE = 260
@@ -36,9 +37,23 @@ def compile_efficientnet_lite2(checkpoint: bytes, metadata: Mapping[str, str]) -
     Raises:
         ModelError: a checkpoint of another network.
     """
-    emitter = _Emitter(Graph("efficientnet_lite2"), read_state(checkpoint))
+    graph = Graph("efficientnet_lite2")
+    crops = graph.input("CROPS", np.uint8, ["batch", SIZE, SIZE, 3])
+    x = lite2_features(graph, checkpoint, float_pixels(graph, crops))
+    x = graph.node("LpNormalization", [x], axis=1, p=2)
+    graph.output(x, "EMBEDDINGS", np.float32, ["batch", DIMENSION])
+    return graph.serialize(metadata)
+
+
+def lite2_features(graph: Graph, checkpoint: bytes, pixels: str) -> str:
+    """Adds the network up to its features [B, 1280]; `pixels` float32 [B, 3, 260, 260], levels 0..255.
+
+    Raises:
+        ModelError: a checkpoint of another network.
+    """
+    emitter = _Emitter(graph, read_state(checkpoint))
     try:
-        return emitter.emit(metadata)
+        return emitter.features(pixels)
     except KeyError as error:
         raise ModelError(f"checkpoint: holds no tensor {error}; it is of another network") from error
 
@@ -52,22 +67,16 @@ class _Emitter:
         self._size = SIZE
         self._zero, self._six = (graph.constant(np.array(v, dtype=np.float32)) for v in (0, 6))
 
-    def emit(self, metadata: Mapping[str, str]) -> bytes:
-        crops = self._graph.input("CROPS", np.uint8, ["batch", SIZE, SIZE, 3])
-        x = self._conv(self._pixels(crops), "_conv_stem", "_bn0", stride=2, activate=True)
+    def features(self, pixels: str) -> str:
+        x = self._conv(self._normalized(pixels), "_conv_stem", "_bn0", stride=2, activate=True)
         for index in range(_BLOCKS):
             x = self._block(x, index)
         x = self._conv(x, "_conv_head", "_bn1", activate=True)
         x = self._graph.node("GlobalAveragePool", [x])
-        x = self._graph.node("Flatten", [x], axis=1)
-        x = self._graph.node("LpNormalization", [x], axis=1, p=2)
-        self._graph.output(x, "EMBEDDINGS", np.float32, ["batch", DIMENSION])
-        return self._graph.serialize(metadata)
+        return self._graph.node("Flatten", [x], axis=1)
 
-    def _pixels(self, crops: str) -> str:
-        x = self._graph.node("Transpose", [crops], perm=[0, 3, 1, 2])
-        x = self._graph.node("Cast", [x], to=1)
-        x = self._graph.node("Sub", [x, self._scalar(_PIXEL_MEAN)])
+    def _normalized(self, pixels: str) -> str:
+        x = self._graph.node("Sub", [pixels, self._scalar(_PIXEL_MEAN)])
         return self._graph.node("Mul", [x, self._scalar(1 / _PIXEL_SPAN)])
 
     def _block(self, x: str, index: int) -> str:

