@@ -57,7 +57,7 @@ def shop(tmp_path: Path, tiny_triton: TritonSession) -> Path:
 
 
 async def sightline(*arguments: object) -> str:
-    """What a command prints, both streams together, while this test does other things. It must succeed."""
+    """The output of a command, both streams together, while this test goes on. It must succeed."""
     done = await asyncio.to_thread(command, *arguments)
     assert done.exit_code == 0, done.output
     return done.output

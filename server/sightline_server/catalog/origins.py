@@ -32,7 +32,7 @@ def marks(rows: pa.RecordBatch, layout: Layout) -> Iterator[bytes]:
 
 
 def left_out_mark(row_id: str) -> bytes:
-    """What stands for the mark of a row that was left out of a generation on purpose."""
+    """The bytes in the position of the mark of a row that was left out of a generation on purpose."""
     return blake2b(row_id.encode(), digest_size=MARK_BYTES, person=b"left out").digest()
 
 

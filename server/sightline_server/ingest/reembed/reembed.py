@@ -40,7 +40,7 @@ from sightline_server.stages.processes.process import ProcessLimits
 
 @dataclass(frozen=True, slots=True)
 class ReembedOptions:
-    """Where images come from and what may be lost.
+    """The sources of the images, and the losses that are allowed.
 
     Links that are paths lie below `images`, without which none is read. `cache` keeps downloads. With `skip_missing`
     products are left out whose images cannot be had, at most the share `max_lost` (0 to 1) of the products or images.
@@ -63,7 +63,7 @@ class ReembedOptions:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """What a run has embedded: `problems` in the order of the products, and the losses."""
+    """The outcome of a run: `problems` in the order of the products, and the losses."""
 
     problems: tuple[Problem, ...]
     losses: Losses
