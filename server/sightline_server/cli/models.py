@@ -1,4 +1,4 @@
-"""`sightline models pull | check | list`.
+"""`sightline models pull | add | check | list`.
 
 Rule: a failure is one line on stderr and exit code 1; what a program reads (`--json`) is alone on stdout.
 """
@@ -16,19 +16,20 @@ from rich.console import Console
 
 from sightline_console import entry
 from sightline_console.terminal import echo, echo_lines
+from sightline_models.adding import add_embedder
 from sightline_models.check import Checked, check_one
 from sightline_models.defaults import DEFAULT_MODELS
 from sightline_models.errors import ModelError, NoHomeError
 from sightline_models.places import DEFAULT_HOME, HOME_VARIABLE, default_repository, find_home, missing_right
 from sightline_models.pull import Progress, Report, Step
 from sightline_models.pull import pull as pull_models
-from sightline_models.store import StoredModel, inspect_all
+from sightline_models.store import StoredModel, inspect_all, inspect_embedder
 from sightline_server.app.embedded import embedded_checks
 from sightline_server.errors import ErrorKind, SightlineError
 
 app = typer.Typer(
     name="models",
-    help="Fetch the default models; check and list all models.",
+    help="Fetch the default models; add embedders; check and list all models.",
     add_completion=False,
     no_args_is_help=True,
 )
@@ -58,6 +59,31 @@ def pull(
         place = repository or default_repository(folder)
         with _reporting(Console(stderr=True)) as report:
             pull_models(place, folder, report, force=force)
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the embedder; its folder is embedder-NAME.")],
+    onnx: Annotated[Path, typer.Argument(metavar="FILE", help="ONNX file that keeps the contract of an embedder.")],
+    preprocess: Annotated[
+        str, typer.Option(metavar="JSON", help="The steps that make its input from an image; docs/guide/models.md.")
+    ] = '{"resize": "squash"}',
+    repository: Repository = None,
+    home: Home = None,
+) -> None:
+    """Add an embedder in addition to the first one, after the checks of `check`.
+
+    A server serves it from its next start on, for the catalogs that are built with it.
+    """
+    with _errors_on_one_line():
+        place = repository or default_repository(home or find_home())
+        folder = add_embedder(place, name, onnx, preprocess, _check_embedder)
+        _print(False, [], iter([f"{folder}  added; build a catalog with: --embedder {folder.name}"]))
+
+
+def _check_embedder(repository: Path, folder: str) -> None:
+    """Raises `ModelError` or `SightlineError` for an embedder that a server would refuse."""
+    _check_configuration(repository, check_one(inspect_embedder(repository, folder)))
 
 
 @app.command()

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from sightline_models.embedders import MOST_EMBEDDERS, embedder_folders
 from sightline_models.errors import HashMismatchError, ModelError
+from sightline_models.onnx_runtime import onnxruntime
 from sightline_models.store import State, inspect_embedder, model_path
 from sightline_server.app.further_embedders import further_embedders
 from sightline_server.cli.further_models import further_models
@@ -24,8 +25,10 @@ from sightline_server.embedded.host import EmbeddedHost
 from sightline_server.errors import SightlineError
 from sightline_server.settings import EngineSettings, Settings
 from sightline_server.triton.config import NoEvents
+from sightline_server.triton.specs import search_models
+from sightline_server.triton.stored import read_stored
 from sightline_server.workers.task import share_of
-from tests.support.tiny_models import build_repository, declare_models, echo_embedder, write_model
+from tests.support.tiny_models import build_repository, declare_models, detector_model, echo_embedder, write_model
 
 OTHER = "embedder-echo"
 
@@ -141,6 +144,53 @@ def test_check_refuses_what_serve_would_refuse(repository: Path) -> None:
     checked = CliRunner().invoke(app, ["check", "--repository", str(repository)])
     assert checked.exit_code == 1
     assert f"model {OTHER}: `preprocess` in config.pbtxt: `resize` is 'stretch'" in checked.stderr
+
+
+def add(repository: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["add", *arguments, "--repository", str(repository)])
+
+
+def test_an_embedder_is_added_as_it_is_served(repository: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.onnx"
+    file.write_bytes(echo_embedder(3).SerializeToString())
+    added = add(repository, "mine", str(file), "--preprocess", '{"resize": "letterbox", "fill": 9}')
+    assert (added.exit_code, added.stderr) == (0, "")
+    assert embedder_folders(repository) == (OTHER, "embedder-mine")
+    stored = inspect_embedder(repository, "embedder-mine")
+    assert (stored.state, stored.name) == (State.CUSTOM, "mine")
+    (model,) = (each for each in search_models(["embedder-mine"]) if each.role == "embedder-mine")
+    session = onnxruntime.InferenceSession(str(stored.path))
+    config = repository / "embedder-mine" / "config.pbtxt"
+    spec = read_stored(model, config, session.get_inputs(), session.get_outputs())
+    assert (spec.name, spec.dimension, spec.max_batch_size) == ("mine", 27, 64)
+    assert spec.preprocess.facts()["resize"] == "letterbox"
+    assert not list(repository.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("a/b", "FILE"), "'a/b' cannot be a name"),
+        (("echo", "FILE"), "embedder-echo is there already"),
+        (("mine", "absent.onnx"), "no such file: absent.onnx"),
+        (("mine", "FILE", "--preprocess", "[]"), "is not a JSON object"),
+        (("mine", "FILE", "--preprocess", '{"resize": "stretch"}'), "`resize` is 'stretch'"),
+        (("mine", "DETECTOR"), "DETECTOR: must have the one input CROPS"),
+        (("mine", "DAMAGED"), "DAMAGED: ONNX Runtime cannot load it"),
+    ],
+)
+def test_an_embedder_that_would_be_refused_is_not_added(
+    repository: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    files = {"FILE": echo_embedder(3).SerializeToString(), "DETECTOR": detector_model().SerializeToString()}
+    files["DAMAGED"] = files["FILE"][:100]
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    added = add(repository, *(str(tmp_path / each) if each in files else each for each in arguments))
+    assert added.exit_code == 1
+    assert message in added.stderr
+    assert embedder_folders(repository) == (OTHER,)
+    assert not list(repository.glob(".*"))
 
 
 def test_doctor_reports_every_embedder(repository: Path) -> None:

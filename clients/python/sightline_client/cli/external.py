@@ -22,7 +22,7 @@ SUMMARIES = {
     "demo": "Search the sample photos and write a page with the results.",
     "doctor": "Check whether this machine has what the server needs.",
     "engine": "Install the embedded Triton.",
-    "models": "Fetch, check and list the default models.",
+    "models": "Fetch the default models; add embedders; check and list all models.",
     "serve": "Run the server.",
 }
 """The help lines of the commands that are known here, because asking the commands would import them."""

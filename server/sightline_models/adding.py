@@ -1,0 +1,88 @@
+"""`models add`: an ONNX file as a further embedder of the model repository.
+
+Place in the flow: file -> a folder aside, checked -> `<repository>/embedder-NAME`. The one rule: the folder appears
+whole and checked, or not at all, because a server serves whatever is there at its next start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from sightline_models.embedders import FOLDER
+from sightline_models.errors import ModelError
+from sightline_models.sources import sha256_of
+
+CONFIG = """\
+# An embedder: CROPS UINT8 [B,h,w,3] -> EMBEDDINGS FP32 [B,D]. Names, types and sizes of the tensors come from the ONNX
+# file. The parameters must be true of that file; docs/guide/models.md explains them.
+backend: "onnxruntime"
+max_batch_size: 64
+
+# A GPU where Triton sees one, else the CPU.
+instance_group [ {{ count: 1 kind: KIND_AUTO }} ]
+
+dynamic_batching {{ max_queue_delay_microseconds: 0 }}
+
+# Threads of one call on the CPU; 0 is all cores, joined for an image that is alone, shared by the images of a batch.
+parameters {{ key: "intra_op_thread_count" value {{ string_value: "0" }} }}
+
+parameters {{ key: "name" value {{ string_value: {name} }} }}
+parameters {{ key: "preprocess" value {{ string_value: {preprocess} }} }}
+"""
+
+
+def add_embedder(repository: Path, name: str, onnx: Path, preprocess: str, check: Callable[[Path, str], None]) -> Path:
+    """Adds the ONNX file as the embedder `name`; returns its folder.
+
+    Args:
+        preprocess: JSON, as `config.pbtxt` has it.
+        check: given a repository and the folder in it, raises when a server would refuse the model.
+
+    Raises:
+        ModelError: the name cannot be used or is taken, no such file, or text that is not JSON; what `check` raises.
+    """
+    folder = f"embedder-{name}"
+    require(FOLDER.fullmatch(folder) is not None, f"{name!r} cannot be a name: use letters, digits, '.', '-' and '_'")
+    require(not os.path.lexists(repository / folder), f"{repository / folder} is there already; choose another name")
+    require(onnx.is_file(), f"no such file: {onnx}")
+    require(is_json_object(preprocess), f"--preprocess {preprocess!r} is not a JSON object")
+    aside = repository / f".adding-{os.getpid()}"
+    try:
+        write(aside / folder, name, onnx, preprocess)
+        check(aside, folder)
+        os.replace(aside / folder, repository / folder)
+    except ModelError as error:
+        # The copy is gone by now.
+        raise ModelError(str(error).replace(str(aside / folder / "1" / "model.onnx"), str(onnx))) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return repository / folder
+
+
+def write(folder: Path, name: str, onnx: Path, preprocess: str) -> None:
+    """The files of an embedder in `folder`, which is not there yet."""
+    version = folder / "1"
+    version.mkdir(parents=True)
+    shutil.copyfile(onnx, version / "model.onnx")
+    facts = {"name": name, "version": "1", "sha256": sha256_of(version / "model.onnx")}
+    (version / "model.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    config = CONFIG.format(name=json.dumps(name), preprocess=json.dumps(preprocess))
+    (folder / "config.pbtxt").write_text(config, encoding="utf-8")
+
+
+def is_json_object(text: str) -> bool:
+    """Returns whether `text` is a JSON object."""
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def require(holds: bool, message: str) -> None:
+    """Raises `ModelError` with `message` unless the condition holds."""
+    if not holds:
+        raise ModelError(message)
