@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sightline_server.settings import Settings
 
 SEARCH = "Search with it from now on: sightline catalog activate "
+ROUNDING = 1e-6
 KEPT = "what was embedded is kept for the next run"
 
 
@@ -109,8 +110,9 @@ def reembed(
             }
             local |= {"--allow-private-images": allow_private_images, "--config": config, "--triton-url": triton_url}
             require_none([name for name, value in local.items() if value])
+            percent = whole_percentage(share)
             with catalog_remote.reached(context, reach, str(catalog)) as remote:
-                reembed_remotely(remote, catalog, embedder, skip_missing=skip_missing, max_lost=share)
+                reembed_remotely(remote, catalog, embedder, skip_missing=skip_missing, percent=percent)
             return
         settings = load(
             config,
@@ -161,16 +163,21 @@ def require_none(given: Sequence[str]) -> None:
         raise SightlineError(ErrorKind.CONFIGURATION, message)
 
 
-def reembed_remotely(
-    remote: "RemoteCatalog", catalog: Path, embedder: str, *, skip_missing: bool, max_lost: float
-) -> None:
-    """Has a running server embed its catalog, and prints the revision that it prepared."""
-    percent = max_lost * 100
-    if percent != int(percent) or not percent:
+def whole_percentage(share: float) -> int:
+    """`share` as a server takes it. Raises `SightlineError` of kind CONFIGURATION."""
+    percent = round(share * 100)
+    if not percent or abs(percent - share * 100) > ROUNDING:
         message = "--max-lost must be a whole percentage from 1 to 100 with --target"
         raise SightlineError(ErrorKind.CONFIGURATION, message)
+    return percent
+
+
+def reembed_remotely(
+    remote: "RemoteCatalog", catalog: Path, embedder: str, *, skip_missing: bool, percent: int
+) -> None:
+    """Has a running server embed its catalog, and prints the revision that it prepared."""
     with shown_operation("products") as progress:
-        made = remote.reembed(embedder, skip_missing=skip_missing, max_lost_percent=int(percent), progress=progress)
+        made = remote.reembed(embedder, skip_missing=skip_missing, max_lost_percent=percent, progress=progress)
     left_out = f", {counted(made.left_out, 'product')} left out" if made.left_out else ""
     fresh = made.products - made.reused
     echo(f"{catalog}: {counted(fresh, 'product')} embedded by {embedder}, {made.reused} as before{left_out}")
