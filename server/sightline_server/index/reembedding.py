@@ -58,13 +58,19 @@ class ProductToEmbed:
 class EmbeddedImages:
     """The embeddings of product `id`, float32 [len(images),D], L2-normalised.
 
-    `images` are the links of the images that were embedded, which may be fewer than the product has. Without any, the
-    product is left out of the new generation on purpose.
+    `images` are the links of the images that were embedded, which may be fewer than the product has.
     """
 
     id: str
     images: tuple[str, ...]
     embeddings: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A product that the new generation does not have on purpose, because its images cannot be had."""
+
+    id: str
 
 
 class Reembedding:
@@ -115,11 +121,11 @@ class Reembedding:
             for product, images in zip(products_of(batch), links, strict=True):
                 yield ProductToEmbed(product, tuple(images))
 
-    def prepare(self, store: CatalogStore, embedded: Iterable[EmbeddedImages], note: str = "") -> Revision:
+    def prepare(self, store: CatalogStore, embedded: Iterable[EmbeddedImages | LeftOut], note: str = "") -> Revision:
         """Makes a revision of a new generation, next to the current one; `store` may be written to meanwhile.
 
-        `embedded` has each of `products` at most once, in any order, and is read as it comes. A product that it leaves
-        out has no embeddings in the revision: it cannot be activated then, and another run embeds what it lacks.
+        `embedded` has each of `products` at most once, in any order, and is read as it comes. A product that it does
+        not have, not even as `LeftOut`, keeps the revision from being activated; another run embeds what it lacks.
         Raises `SightlineError` of kind INVALID_REQUEST that names a product whose embeddings cannot be stored, as
         `CatalogStore.prepare`, and what `embedded` raises; nothing was changed then.
         """
@@ -130,17 +136,18 @@ class Reembedding:
         note = note or f"content of {self.content} embedded by {self.embedder.identity}"
         return store.prepare(self._layout, facts, self._parts(embedded), seq=self._plan.seq, note=note)
 
-    def _parts(self, embedded: Iterable[EmbeddedImages]) -> Iterator[PreparedRows]:
+    def _parts(self, embedded: Iterable[EmbeddedImages | LeftOut]) -> Iterator[PreparedRows]:
         yield from self._plan.reused_rows(self._layout)
         left = iter(embedded)
         while some := list(islice(left, ROWS)):
             yield self._part(some)
 
-    def _part(self, some: Sequence[EmbeddedImages]) -> PreparedRows:
-        for each in some:
+    def _part(self, found: Sequence[EmbeddedImages | LeftOut]) -> PreparedRows:
+        for each in found:
             self._check(each)
-        left_out = [(each.id, self._plan.origins[self._places[each.id]]) for each in some if not each.images]
-        some = [each for each in some if each.images]
+        without = [each for each in found if isinstance(each, LeftOut)]
+        left_out = [(each.id, self._plan.origins[self._places[each.id]]) for each in without]
+        some = [each for each in found if isinstance(each, EmbeddedImages)]
         if not some:
             return PreparedRows(pa.RecordBatch.from_pylist([], schema=self._layout.schema), [], left_out)
         places = [self._places[each.id] for each in some]
@@ -154,10 +161,10 @@ class Reembedding:
         rows = pa.RecordBatch.from_arrays(columns, schema=schema)
         return PreparedRows(rows, [self._plan.origins[place] for place in places], left_out)
 
-    def _check(self, each: EmbeddedImages) -> None:
+    def _check(self, each: EmbeddedImages | LeftOut) -> None:
         if each.id not in self._places:
             reason = "it is not among the products to embed"
-        elif not each.images:
+        elif isinstance(each, LeftOut):
             reason = ""
         else:
             reason = row_fault(

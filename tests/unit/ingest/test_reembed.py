@@ -363,3 +363,15 @@ async def test_a_catalog_of_the_same_embedder_has_nothing_to_embed(tmp_path: Pat
     shop = await built(tmp_path)
     with pytest.raises(SightlineError, match="is embedded by tiny@abababababab already"):
         Reembed(shop, SPEC, ReembedOptions(LIMITS))
+
+
+async def test_all_that_is_missing_may_be_left_out(tmp_path: Path, embedder: Embedder) -> None:
+    shop = await built(tmp_path)
+    await reembedded(shop, embedder)
+    write_picture(tmp_path / "images" / "new.png", 120)
+    await upserted(shop, [{"id": "p9", "image_link": "new.png"}])
+    (tmp_path / "images" / "new.png").unlink()
+    with pytest.raises(SightlineError, match="--max-lost"):
+        await reembedded(shop, embedder, skip_missing=True)
+    activate(shop, (await reembedded(shop, embedder, skip_missing=True, max_lost=1.0)).number)
+    assert shades(shop) == {"p1": [10, 200], "p2": [20], "p3": [30]}

@@ -18,7 +18,7 @@ from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.living import LivingCatalog
 from sightline_server.index.originals import KeptOriginals, image_key, stored_keys
-from sightline_server.index.reembedding import EmbeddedImages, Reembedding
+from sightline_server.index.reembedding import EmbeddedImages, LeftOut, Reembedding
 from sightline_server.ingest import guard
 from sightline_server.ingest.build import Progress
 from sightline_server.ingest.clients import Requests
@@ -145,13 +145,14 @@ class Reembed:
 
     def _embedded(
         self, cache: EmbeddingCache, originals: KeptOriginals, progress: Callable[[int], None]
-    ) -> Iterator[EmbeddedImages]:
+    ) -> Iterator[EmbeddedImages | LeftOut]:
         for product in self.products():
             found = [(image.link, cache.get(image.key)) for image in product.images]
             there = [(link, *known) for link, known in found if known is not None]
-            if there or self._options.skip_missing:
+            if there:
                 originals.link_images([(image_key(link, vector), file) for link, vector, file in there])
                 links = tuple(link for link, _, _ in there)
-                vectors = np.array([vector for _, vector, _ in there], np.float32)
-                yield EmbeddedImages(product.id, links, vectors)
+                yield EmbeddedImages(product.id, links, np.stack([vector for _, vector, _ in there]))
+            elif self._options.skip_missing:
+                yield LeftOut(product.id)
             progress(product.row)
