@@ -41,7 +41,8 @@ NAME = "shop"
 FEW = 1000
 """Products that the smaller change replaces."""
 BOUND_S = 2.0
-PAUSE_S = 0.01
+PAUSE_S = 0.05
+"""Between the end of a search and the next one."""
 SAME = 0.999
 STALL_S = 60.0
 
@@ -137,7 +138,7 @@ def queries_of(size: Size) -> NDArray[np.float32]:
 
 
 def write_both(folder: Path, size: Size, count: int) -> None:
-    """A catalog of `size` as revision 1, and with `count` products replaced as revision 2."""
+    """A catalog of `size` as revision 1, and with `count` products replaced as the newest one."""
     write_shop(folder, size)
     with LivingCatalog(folder) as living:
         for rows in replaced(size, count):
@@ -153,7 +154,7 @@ async def roll_back(folder: Path, size: Size, count: int) -> list[Figures]:
         writer = GroupWriter(NAME, opened.catalog, clock=clock)
         writer.start()
         stack.push_async_callback(writer.close)
-        after, before = writer.revisions[:2]
+        after, before = writer.revisions[0], writer.revisions[-1]
         contents = {digest_in(before.name): 0, digest_in(after.name): 1}
         searcher = Searcher(registry, queries_of(size), contents)
         searching = asyncio.create_task(searcher.run())

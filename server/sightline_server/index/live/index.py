@@ -184,8 +184,9 @@ class LiveIndex:
 
     def _changed_to(self, revision: Revision) -> bool:
         """Serves the content of `revision` on the base of now; returns whether its difference was small enough."""
-        seq = self.view().extent.seq
-        changes = changes_to(self._path, revision, seq, self._revision, self._policy.rows)
+        view = self.view()
+        seq, most = view.extent.seq, self._policy.changed_at(view.state.base_products)
+        changes = changes_to(self._path, revision, seq, self._revision, most)
         if changes is None:
             return False
         with self._turn:

@@ -187,3 +187,8 @@ def test_a_merge_is_due_at_a_number_or_a_share(
     state.base_images = state.base_products = base
     extent = replace(extent, vectors=base + written, dead_base=dead, rows=base + rows)
     assert MergePolicy().due(state, extent) is due
+
+
+@pytest.mark.parametrize(("products", "most"), [(0, 1000), (40_000, 1000), (100_000, 2500), (10_000_000, 20_000)])
+def test_few_changes_of_a_rollback_are_made_one_by_one(products: int, most: int) -> None:
+    assert MergePolicy().changed_at(products) == most
