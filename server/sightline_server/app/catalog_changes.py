@@ -181,16 +181,24 @@ def open_catalogs_folder(
     if root is None:
         return None
     folder = stack.enter_context(CatalogsFolder(root, keep_originals=keep_originals))
-    configured = {path.resolve() for path in folders.values()}
-    for name, path in folder.catalogs().items():
-        if path.resolve() in configured:
-            continue
-        if name in folders:
-            message = (
-                f"two catalogs have the name {name}: {folders[name]} of the settings, and {path} in "
-                "server.catalogs_folder; rename one of them"
-            )
-            raise SightlineError(ErrorKind.CONFIGURATION, message)
+    for name, path in new_catalogs(folder, folders).items():
         folders[name] = path
         names.add(name)
     return folder
+
+
+def new_catalogs(folder: CatalogsFolder, configured: Mapping[str, Path]) -> dict[str, Path]:
+    """The catalogs in `folder` that the settings do not name, by name.
+
+    Raises `SightlineError` of kind CONFIGURATION where one has the name of another catalog of the settings.
+    """
+    paths = {path.resolve() for path in configured.values()}
+    found = {name: path for name, path in folder.catalogs().items() if path.resolve() not in paths}
+    if taken := sorted(found.keys() & configured.keys()):
+        name = taken[0]
+        message = (
+            f"two catalogs have the name {name}: {configured[name]} of the settings, and {found[name]} in "
+            "server.catalogs_folder; rename one of them"
+        )
+        raise SightlineError(ErrorKind.CONFIGURATION, message)
+    return found

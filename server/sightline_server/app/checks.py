@@ -5,7 +5,7 @@ from pathlib import Path
 from sightline_server.app.catalog_listener import check_catalog_server
 from sightline_server.app.catalogs import check_folders
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.settings import Settings
+from sightline_server.settings import ServerSettings, Settings
 from sightline_server.stages.formats import check_decoders
 
 
@@ -18,18 +18,24 @@ def check_settings(settings: Settings) -> dict[str, Path]:
     """
     if settings.server.catalog_listen is not None:
         check_catalog_server(settings.server)
-    elif settings.server.catalogs_folder is not None:
+    check_catalogs_folder(settings.server)
+    folders = check_folders(settings)
+    check_decoders(settings.decode.formats)
+    return folders
+
+
+def check_catalogs_folder(server: ServerSettings) -> None:
+    """Raises `SightlineError` of kind CONFIGURATION for a folder of new catalogs where no caller can make one, or for
+    settings of new catalogs without a folder."""
+    if server.catalogs_folder is not None and server.catalog_listen is None:
         message = (
-            f"server.catalogs_folder {settings.server.catalogs_folder} needs server.catalog_listen; set that too, or "
+            f"server.catalogs_folder {server.catalogs_folder} needs server.catalog_listen; set that too, or "
             "serve the catalogs in the folder by naming each with --catalog"
         )
         raise SightlineError(ErrorKind.CONFIGURATION, message)
-    if settings.server.keep_originals and settings.server.catalogs_folder is None:
+    if server.keep_originals and server.catalogs_folder is None:
         message = (
             "server.keep_originals is for catalogs that callers create, and needs server.catalogs_folder; for a "
             "catalog that exists use: sightline catalog upsert FEED --catalog DIR --keep-originals"
         )
         raise SightlineError(ErrorKind.CONFIGURATION, message)
-    folders = check_folders(settings)
-    check_decoders(settings.decode.formats)
-    return folders

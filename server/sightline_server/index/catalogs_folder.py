@@ -68,9 +68,7 @@ class CatalogsFolder:
         self._lock = WriterLock(root, LOCK)
 
     def __enter__(self) -> Self:
-        if not self.root.is_dir():
-            message = f"server.catalogs_folder {self.root} is not a folder; make it, or name another one"
-            raise SightlineError(ErrorKind.CONFIGURATION, message)
+        self.require_folder()
         try:
             self._lock.acquire()
         except SightlineError as error:
@@ -85,6 +83,12 @@ class CatalogsFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._lock.release()
+
+    def require_folder(self) -> None:
+        """Raises `SightlineError` of kind CONFIGURATION where there is no folder `root`."""
+        if not self.root.is_dir():
+            message = f"server.catalogs_folder {self.root} is not a folder; make it, or name another one"
+            raise SightlineError(ErrorKind.CONFIGURATION, message)
 
     def catalogs(self) -> dict[str, Path]:
         """The folder of each catalog by its name, in the order of the names."""

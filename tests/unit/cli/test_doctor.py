@@ -1,6 +1,7 @@
 """The doctor's report on machines that differ from this one."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -12,12 +13,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from sightline_server.cli import doctor, surroundings
+from sightline_server.cli import doctor, folders, surroundings
 from sightline_server.domain.address import TcpAddress
 from sightline_server.domain.checks import Verdict
-from sightline_server.settings import EngineSettings, ServerSettings, Settings
+from sightline_server.index.catalogs_folder import CatalogsFolder
+from sightline_server.settings import EngineSettings, ServerSettings, Settings, TransferSettings
 from sightline_server.triton import sharing
 from sightline_server.triton.sharing import Room
+from tests.support.catalogs import SPEC
 
 
 def versions(**installed: str) -> Callable[[str], str]:
@@ -165,3 +168,48 @@ print(sorted(set(sys.modules) & {set(libraries)}))
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout == "[]\n"
+
+
+def folder_checks(**sections: Any) -> dict[str, tuple[str, str]]:
+    """Verdict and finding of each folder that the settings name."""
+    return {check.name: (check.verdict.value, check.found) for check in folders.folders(Settings(**sections))}
+
+
+def test_folder_of_catalogs_is_judged_as_serve_judges_it(tmp_path: Path) -> None:
+    def judged(folder: Path, **more: Any) -> tuple[str, str]:
+        server = {"catalogs_folder": folder, "catalog_listen": "127.0.0.1:0"} | more
+        return folder_checks(server=server, catalog={"path": tmp_path / "shop"})["catalogs folder"]
+
+    root = tmp_path / "made"
+    assert judged(root) == ("FAIL", f"server.catalogs_folder {root} is not a folder; make it, or name another one")
+    with CatalogsFolder(tmp_path) as folder:
+        root.mkdir()
+        assert judged(root) == ("OK", f"0 catalogs in {root}")
+        folder.create("shop", SPEC).rename(root / "shop")
+    assert judged(root) == ("OK", f"1 catalog in {root}")
+    assert list(root.iterdir()) == [root / "shop"], "nothing was made or locked"
+    verdict, text = judged(root, catalog_listen=None)
+    assert (verdict, "needs server.catalog_listen" in text) == ("FAIL", True)
+    (root / "shop").rename(root / "default")
+    verdict, text = judged(root)
+    assert (verdict, "two catalogs have the name default" in text) == ("FAIL", True)
+
+
+def test_folders_that_the_user_cannot_use_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, rights: False)
+    server = {"catalogs_folder": tmp_path, "catalog_listen": "127.0.0.1:0"}
+    transfer = {"import_folder": tmp_path, "export_folder": tmp_path}
+    assert folder_checks(server=server, transfer=transfer) == {
+        "catalogs folder": ("FAIL", f"this user cannot write to {tmp_path}"),
+        "import folder": ("WARN", f"this user cannot read {tmp_path}"),
+        "export folder": ("WARN", f"this user cannot write to {tmp_path}"),
+    }
+
+
+def test_folders_of_transfers_are_looked_for(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    found = folder_checks(transfer={"import_folder": tmp_path, "export_folder": missing})
+    assert found == {"import folder": ("OK", str(tmp_path)), "export folder": ("WARN", f"{missing} is not a folder")}
+    assert folder_checks() == {}
+    everything = doctor.examine(Settings(transfer=TransferSettings(import_folder=missing)))
+    assert [check.verdict for check in everything if check.name == "import folder"] == [Verdict.WARN]

@@ -1,0 +1,54 @@
+"""Checks of the folders that a server writes to and reads from, for `sightline doctor`.
+
+Rule: one finding each; they inspect and change nothing, so no lock is taken.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from sightline_server.counting import counted
+from sightline_server.domain.checks import Check, Verdict
+from sightline_server.errors import SightlineError
+from sightline_server.settings import Settings
+
+READ, WRITE = os.R_OK | os.X_OK, os.R_OK | os.W_OK | os.X_OK
+
+
+def folders(settings: Settings) -> Iterator[Check]:
+    """The findings about the folders that the settings name; none for those that they do not name."""
+    if (root := settings.server.catalogs_folder) is not None:
+        yield catalogs_folder(settings, root)
+    transfer = settings.transfer
+    if transfer.import_folder is not None:
+        yield transfer_folder("import folder", transfer.import_folder, READ, "read")
+    if transfer.export_folder is not None:
+        yield transfer_folder("export folder", transfer.export_folder, WRITE, "write to")
+
+
+def catalogs_folder(settings: Settings, root: Path) -> Check:
+    """The finding about the folder of catalogs that callers create; FAIL where `serve` refuses it."""
+    # They load Lance, which `sightline doctor` does without where no such folder is set.
+    from sightline_server.app.catalog_changes import new_catalogs
+    from sightline_server.app.checks import check_catalogs_folder
+    from sightline_server.index.catalogs_folder import CatalogsFolder
+
+    name, folder = "catalogs folder", CatalogsFolder(root)
+    try:
+        check_catalogs_folder(settings.server)
+        folder.require_folder()
+        if not os.access(root, WRITE):
+            return Check(name, Verdict.FAIL, f"this user cannot write to {root}", "chown or chmod the folder")
+        found = new_catalogs(folder, settings.catalog_folders)
+    except SightlineError as error:
+        return Check(name, Verdict.FAIL, error.message)
+    return Check(name, Verdict.OK, f"{counted(len(found), 'catalog')} in {root}")
+
+
+def transfer_folder(name: str, path: Path, rights: int, verb: str) -> Check:
+    """The finding about a folder of imports or exports; without it the server starts, and refuses such calls."""
+    if not path.is_dir():
+        return Check(name, Verdict.WARN, f"{path} is not a folder", f"make it, or change transfer.{name[:6]}_folder")
+    if not os.access(path, rights):
+        return Check(name, Verdict.WARN, f"this user cannot {verb} {path}", "chown or chmod the folder")
+    return Check(name, Verdict.OK, str(path))
