@@ -62,7 +62,7 @@ def check(repository: Path, models: Sequence[DefaultModel] = DEFAULT_MODELS) -> 
 def check_one(stored: StoredModel) -> Checked:
     """Verifies one model; see `check`."""
     stored.require()
-    contract, session = CONTRACTS[stored.default.folder if stored.default else "embedder"], _open(stored.path)
+    contract, session = CONTRACTS[stored.role], _open(stored.path)
     inputs, outputs = tuple(session.get_inputs()), tuple(session.get_outputs())
     contract.require_tensors(stored.path, inputs, outputs)
     answers = run_probes(session, contract)

@@ -48,7 +48,7 @@ def pull(
     force: bool = False,
     models: Sequence[DefaultModel] = DEFAULT_MODELS,
 ) -> list[StoredModel]:
-    """Makes every default model that is not there yet.
+    """Makes every model that is not there yet: the one that `model.json` names, else the default one.
 
     Args:
         repository: the Triton model repository; only `<folder>/1/` of each model is written.
@@ -87,6 +87,7 @@ def _pull_one(repository: Path, home: Path | None, model: DefaultModel, report: 
     if stored.state is State.READY or (stored.state is State.CUSTOM and not force):
         report(Progress(model, Step.KEPT))
         return stored
+    model = stored.default or model
     if home is None:
         raise NoHomeError
     data = compile_default(model, home / "downloads", report)

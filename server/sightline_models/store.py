@@ -12,13 +12,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
 from sightline_models.defaults import DEFAULT_MODELS, DefaultModel
-from sightline_models.embedders import embedder_folders
+from sightline_models.embedders import FIRST, FOLDER, embedder_folders
 from sightline_models.errors import HashMismatchError, ModelError
+from sightline_models.offered import by_name
 from sightline_models.sources import sha256_of
 
 _PULL = "run `sightline models pull`"
@@ -28,14 +29,14 @@ class State(Enum):
     """The state of a model's file."""
 
     READY = "ready"
-    """The default model."""
+    """The model of this package that is expected there: the default one, or the one that `model.json` names."""
     CUSTOM = "custom"
-    """Another model that its own `model.json` declares."""
+    """A model of the operator's own, which its `model.json` declares."""
     OUTDATED = "outdated"
-    """The default model of another version of this package, as its `model.json` says."""
+    """That model as another version of this package made it, as its `model.json` says."""
     MISSING = "missing"
     UNDECLARED = "undeclared"
-    """Not the default model, and no `model.json` says what it should be."""
+    """Not the expected model, and no `model.json` says what it should be."""
     WRONG = "wrong"
     """Not the model that `model.json` declares."""
 
@@ -44,7 +45,8 @@ class State(Enum):
 class StoredModel:
     """A model's file as it was found; `name` is the name of the model in it, or of the expected one.
 
-    default: None for a further embedder, whose folder has no default model.
+    default: the model of this package that the file should be, by its `model.json` or by its folder; None for a further
+    embedder of the operator's own.
     expected, found: SHA-256, hexadecimal; `found` is empty when the file is missing, `expected` where nothing says it.
     """
 
@@ -60,18 +62,24 @@ class StoredModel:
         """The model's folder in the repository."""
         return self.default.folder if self.default else self.path.parents[1].name
 
+    @property
+    def role(self) -> str:
+        """`detector` or `embedder`."""
+        return role_of(self.folder)
+
     def require(self) -> None:
         """Raises HashMismatchError or ModelError unless the file holds the expected model."""
         if self.default is None:
             self._require_declared()
             return
+        again = _PULL if self.folder == self.role else f"run `sightline models use {self.name} --folder {self.folder}`"
         if self.state is State.MISSING:
-            raise ModelError(f"{self.path}: missing (expected sha256 {self.expected}, found no file); {_PULL}")
+            raise ModelError(f"{self.path}: missing (expected sha256 {self.expected}, found no file); {again}")
         if self.state is State.OUTDATED:
-            remedy = f"it is an earlier default; {_PULL}"
+            remedy = f"it is an earlier default; {again}"
             raise HashMismatchError(str(self.path), expected=self.expected, found=self.found, remedy=remedy)
         if self.state in (State.UNDECLARED, State.WRONG):
-            remedy = f"remove it and {_PULL}, or declare your own model in a model.json next to it"
+            remedy = f"remove it and {again}, or declare your own model in a model.json next to it"
             raise HashMismatchError(str(self.path), expected=self.expected, found=self.found, remedy=remedy)
 
     def _require_declared(self) -> None:
@@ -114,6 +122,8 @@ def inspect(repository: Path, default: DefaultModel) -> StoredModel:
     declared = _read_declaration(path)
     found = sha256_of(path) if path.is_file() else ""
     if declared.get("name", default.name) != default.name:
+        default = _named(declared, default.folder) or default
+    if declared.get("name", default.name) != default.name:
         expected = declared.get("sha256", "")
         return StoredModel(default, path, _state(expected, found, State.CUSTOM), declared["name"], expected, found)
     state = _state(default.sha256, found, State.READY)
@@ -128,6 +138,8 @@ def inspect_embedder(repository: Path, folder: str) -> StoredModel:
     """As `inspect`, for the further embedder in `folder`, which its own `model.json` declares."""
     path = served_path(repository, folder)
     declared = _read_declaration(path)
+    if known := _named(declared, folder):
+        return inspect(repository, known)
     found = sha256_of(path) if path.is_file() else ""
     expected = declared.get("sha256", "")
     state = _state(expected, found, State.CUSTOM)
@@ -142,14 +154,35 @@ def inspect_all(repository: Path) -> list[StoredModel]:
     return [*(inspect(repository, model) for model in DEFAULT_MODELS), *further]
 
 
-def write(repository: Path, default: DefaultModel, onnx_bytes: bytes) -> Path:
-    """Puts a compiled default model and its `model.json` in place; returns the model's path."""
+def role_of(folder: str) -> str:
+    """The role of the model in a folder of the repository: `embedder` for further embedders, else the folder itself."""
+    return FIRST if FOLDER.fullmatch(folder) else folder
+
+
+def write(repository: Path, default: DefaultModel, onnx_bytes: bytes, config: str | None = None) -> Path:
+    """Puts a compiled model, a configuration if one is given, and the `model.json` in place; returns the model's path.
+
+    The declaration is last: until it is there, the file counts as wrong and no server starts with half of a change.
+    """
     path = model_path(repository, default.folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     declaration = {"name": default.name, "version": default.version, "sha256": default.sha256}
     _replace(path, onnx_bytes)
+    if config is not None:
+        write_config(repository, default.folder, config)
     _replace(_declaration_path(path), (json.dumps(declaration, indent=2) + "\n").encode())
     return path
+
+
+def write_config(repository: Path, folder: str, config: str) -> None:
+    """Puts the text of a model's `config.pbtxt` in place."""
+    _replace(repository / folder / "config.pbtxt", config.encode())
+
+
+def _named(declared: Mapping[str, str], folder: str) -> DefaultModel | None:
+    """The model of this package that a declaration names, for `folder`; None for a model of the operator's own."""
+    known = by_name(role_of(folder), declared.get("name", ""))
+    return known and replace(known, folder=folder)
 
 
 def _state(expected: str, found: str, right: State) -> State:

