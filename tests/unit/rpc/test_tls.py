@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from sightline_server import pem
+from sightline_server import pem, watched_files
 from sightline_server.errors import SightlineError
 from sightline_server.rpc.listener import tls, tls_files
 from sightline_server.rpc.listener.tls import Certificates
 from sightline_server.rpc.listener.tls_files import TlsFiles
+from sightline_server.watched_files import SETTLED_S
 from tests.support.authority import Authority
 
 
@@ -44,14 +45,14 @@ def test_a_change_within_the_resolution_of_time_stamps_is_found_by_a_second_read
     authority: Authority, files: TlsFiles, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock.now = files.key.stat().st_ctime + 0.001
-    frozen = tls_files.identity_of(files.paths)
-    monkeypatch.setattr(tls, "identity_of", lambda paths: frozen)
+    frozen = watched_files.identity_of(files.paths)
+    monkeypatch.setattr(watched_files, "identity_of", lambda paths: frozen)
     certificates = Certificates(files, now=clock)
     before = certificates.used
     issued = authority.issue()
     certificates.check()
     assert certificates.used == before, "not before the time stamp is certain"
-    clock.now += tls.SETTLED_S
+    clock.now += SETTLED_S
     certificates.check()
     assert certificates.used[0] == issued
     authority.issue()
@@ -63,16 +64,16 @@ def test_a_change_within_the_resolution_of_time_stamps_is_found_by_a_second_read
 def test_a_file_of_the_future_does_not_make_every_check_a_reading(files: TlsFiles, clock: Clock) -> None:
     clock.now = 0.0
     certificates = Certificates(files, now=clock)
-    assert not certificates._look()
+    assert not certificates._watch.changed()
     clock.now = 1e12
-    assert not certificates._look()
+    assert not certificates._watch.changed()
 
 
 def test_force_reads_what_looks_unchanged(
     authority: Authority, files: TlsFiles, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    frozen = tls_files.identity_of(files.paths)
-    monkeypatch.setattr(tls, "identity_of", lambda paths: frozen)
+    frozen = watched_files.identity_of(files.paths)
+    monkeypatch.setattr(watched_files, "identity_of", lambda paths: frozen)
     certificates = Certificates(files, now=clock)
     issued = authority.issue()
     certificates.check()

@@ -15,15 +15,14 @@ from collections.abc import Callable
 import grpc
 
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.rpc.listener.tls_files import Contents, Identity, TlsFiles, identity_of, load, named
+from sightline_server.rpc.listener.tls_files import Contents, TlsFiles, load, named
 from sightline_server.settings import ServerSettings
+from sightline_server.watched_files import Watch
 
 log = logging.getLogger(__name__)
 
 CHECK_S = 5.0
 """Seconds between checks while no client connects, so that a broken certificate is reported before it is needed."""
-SETTLED_S = 2.0
-"""Files that changed less than this before they were read are read once more: their time stamps are coarse."""
 
 
 class Certificates:
@@ -44,14 +43,12 @@ class Certificates:
         """
         self._files = files
         self._on_check = on_check
-        self._now = now
+        self._watch = Watch(files.paths, now)
         self._lock = threading.Lock()
-        self._seen: Identity = ()
-        self._read_again_at = 0.0
         self._failure = ""
         self._quiet = initial is not None
         if initial is None:
-            self._look()
+            self._watch.changed()
         self._used = load(files) if initial is None else initial
         self._offered = self._used
 
@@ -77,7 +74,7 @@ class Certificates:
         if not self._lock.acquire(blocking=force):
             return
         try:
-            if self._look() or force:
+            if self._watch.changed() or force:
                 self._reload(force=force)
         finally:
             self._lock.release()
@@ -96,17 +93,6 @@ class Certificates:
             return None
         self._offered = used
         return configuration(used)
-
-    def _look(self) -> bool:
-        """Notes what `stat` says now; whether the files are to be read."""
-        identity, now = identity_of(self._files.paths), self._now()
-        if identity == self._seen and not 0.0 < self._read_again_at <= now:
-            return False
-        changed_at = max(times[-1] for times in identity) / 1e9
-        fresh = identity != self._seen and 0.0 <= now - changed_at < SETTLED_S
-        self._read_again_at = changed_at + SETTLED_S if fresh else 0.0
-        self._seen = identity
-        return True
 
     def _reload(self, *, force: bool) -> None:
         try:

@@ -8,14 +8,13 @@ from pathlib import Path
 
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.pem import check_authority, check_pair, read
+from sightline_server.watched_files import identity_of
 
 READS = 5
 """Attempts to read files that change while they are read."""
 
 Contents = tuple[bytes, ...]
 """Certificate chain, key and, for mutual TLS, the clients' CA; all PEM."""
-Identity = tuple[tuple[int, ...], ...]
-"""Device, inode, size and times of each file, symbolic links followed; an error number for one that is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +53,6 @@ def check_tls(files: TlsFiles) -> None:
     check_pair(files.cert, files.key, "--tls-cert", "--tls-key")
     if files.client_ca is not None:
         check_authority(files.client_ca, "--tls-client-ca")
-
-
-def identity_of(paths: tuple[Path, ...]) -> Identity:
-    """The identity of these files, which changes when they do; the last number is a time. Does not read them."""
-    identities: list[tuple[int, ...]] = []
-    for path in paths:
-        try:
-            facts = path.stat()
-        except OSError as error:
-            identities.append((error.errno or 0, 0))
-        else:
-            identities.append((facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns))
-    return tuple(identities)
 
 
 def named(files: TlsFiles) -> str:
