@@ -76,6 +76,12 @@ async def test_a_denied_call_writes_nothing_and_leaves_a_record(shop: Path) -> N
         def decide(self, caller: Caller, catalog: str, lane: Lane) -> Decision:
             return Decision(False, "not this one")
 
+        def admit(self, caller: Caller) -> Decision:
+            return Decision(True, "any method")
+
+        def decide_lane(self, caller: Caller, lane: Lane) -> Decision:
+            return Decision(True, "any lane")
+
     class Kept:
         def record(self, record: AuditRecord) -> None:
             records.append(record)
@@ -88,7 +94,7 @@ async def test_a_denied_call_writes_nothing_and_leaves_a_record(shop: Path) -> N
         for call in (upserted(served, bad), served.stub.GetCatalog(GET)):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await call
-            assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+            assert caught.value.code() is grpc.StatusCode.NOT_FOUND
         assert sorted((each.method, each.catalog, each.decision) for each in records) == [
             ("GetCatalog", "shop", "denied"),
             ("UpsertProducts", "shop", "denied"),

@@ -42,9 +42,11 @@ class Authority:
         """The root certificate, or that of another authority."""
         return (self._other if stranger else self._ca).cert_pem.bytes()
 
-    def credentials(self, *, client: bool = False, stranger: bool = False) -> grpc.ChannelCredentials:
+    def credentials(
+        self, *, client: bool = False, stranger: bool = False, name: str = "client@example.com"
+    ) -> grpc.ChannelCredentials:
         """Channel credentials of a client: without a certificate, or with one of this or of another authority."""
-        leaf = (self._other if stranger else self._ca).issue_cert("client@example.com")
+        leaf = (self._other if stranger else self._ca).issue_cert(name)
         return grpc.ssl_channel_credentials(
             self._ca.cert_pem.bytes(),
             leaf.private_key_pem.bytes() if client or stranger else None,

@@ -16,9 +16,10 @@ from PIL import Image
 from sightline.v1 import catalog_service_pb2 as pb
 from sightline.v1 import product_pb2
 from sightline.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from sightline_server.app.access import open_access
 from sightline_server.app.batchers import build_batchers
 from sightline_server.app.catalog_door import CatalogDoor
-from sightline_server.app.door import MakeAccess, open_access
+from sightline_server.app.door import MakeAccess
 from sightline_server.app.limits import catalog_limits
 from sightline_server.app.pipeline import photo_threads
 from sightline_server.app.transfers import batched_embed

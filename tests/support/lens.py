@@ -18,7 +18,7 @@ from google.rpc import error_details_pb2, status_pb2
 from numpy.typing import NDArray
 
 from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
-from sightline_server.app.door import Door, MakeAccess, MakeServices, no_services, open_access
+from sightline_server.app.door import Door, MakeAccess, MakeServices, no_services
 from sightline_server.app.parts import Core, Front, admit_calls, build_core, build_front, start_refusing
 from sightline_server.domain.catalogs import DEFAULT_CATALOG, Capability
 from sightline_server.domain.embedders import ServedEmbedders, embedder_role
@@ -285,17 +285,19 @@ async def serving(
     channel_options: Sequence[tuple[str, Any]] = (),
     credentials: grpc.ChannelCredentials | None = None,
     tracing: Tracing = OFF,
-    access: MakeAccess = open_access,
+    access: MakeAccess | None = None,
+    rights: Mapping[str, Any] | None = None,
     services: MakeServices = no_services,
     **parts: Mapping[str, Any],
 ) -> AsyncIterator[Served]:
-    """The server with `parts` of the settings on a free port, and a channel to it.
+    """The server with `parts` of the settings on a free port, and a channel to it; `rights` is the group `access`.
 
     Each model runs one batch at a time unless `batching` says otherwise, so that a test can fill the queue behind it.
     """
     async with AsyncExitStack() as stack:
         given: dict[str, Any] = {"batching": {"frames": {"slots": 1}, "crops": {"slots": 1}}, **parts}
         given["server"] = {"listen": "127.0.0.1:0", **parts.get("server", {})}
+        given["access"] = rights or {}
         settings, metrics = Settings(**given), Metrics()
         engine, index = engine or FakeEngine(), index or FakeSnapshot()
 

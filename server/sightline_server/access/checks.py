@@ -1,15 +1,17 @@
-"""The access checks of a call: who calls, then whether the caller may use the catalog and the lane.
+"""The access checks of a call: who calls and whether the method is allowed, then the catalog and the lane.
 
     headers -> Caller  ...the request is read and parsed...  catalog, lane -> CatalogPass
 Rule: each decision is audited before it takes effect. What a policy or an audit raises refuses the call.
 """
 
+from dataclasses import replace
+
 from sightline_server.access.audit import ALLOWED, DENIED, Audit, AuditRecord
-from sightline_server.access.catalog_pass import CatalogPass
-from sightline_server.access.policy import Policy
-from sightline_server.access.principal import Caller, Headers, Identify
+from sightline_server.access.catalog_pass import EVERY_CATALOG, CatalogPass
+from sightline_server.access.policy import Decision, Policy, Subject
+from sightline_server.access.principal import Caller, Identify, Presented, UnidentifiedError
 from sightline_server.access.seal import SEAL
-from sightline_server.domain.catalogs import CatalogNames
+from sightline_server.domain.catalogs import CatalogNames, unknown_catalog
 from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
 
@@ -23,43 +25,76 @@ class Access:
         self._audit = audit
         self._catalogs = catalogs
 
-    def identify(self, headers: Headers, *, service: str, method: str, request_id: str) -> Caller:
-        """The caller of `method` of `service`. Raises `SightlineError` of kind UNAUTHENTICATED."""
+    def identify(self, presented: Presented, *, service: str, method: str, request_id: str) -> Caller:
+        """The caller of `method` of `service`, who may call it.
+
+        Raises `SightlineError` of kind UNAUTHENTICATED or PERMISSION_DENIED.
+        """
+        unknown = AuditRecord(request_id, "", service, method, "", "", DENIED, "")
         try:
-            principal = self._identify(headers)
-        except SightlineError as error:
-            self._audit.record(AuditRecord(request_id, "", service, method, "", "", DENIED, error.message))
+            principal = self._identify(presented)
+        except UnidentifiedError as error:
+            self._audit.record(replace(unknown, reason=error.reason))
             raise
-        return Caller(principal, service, method, request_id)
+        except SightlineError as error:
+            self._audit.record(replace(unknown, reason=error.message))
+            raise
+        caller = Caller(principal, service, method, request_id)
+        decision = self._policy.admit(caller)
+        if not decision.allowed:
+            self._audit.record(replace(unknown, principal=principal.name, reason=decision.reason))
+            raise denied(Subject.METHOD)
+        return caller
 
     def authorise(self, caller: Caller, catalog: str, lane: Lane) -> CatalogPass:
         """The pass of `caller` to `catalog`, as a request names it, in `lane`.
 
-        Raises `SightlineError` of kind PERMISSION_DENIED. Whether the server has the catalog is not checked here.
+        Raises `SightlineError`: UNKNOWN_CATALOG where the caller may not use the catalog, as for one that the server
+        does not have, and PERMISSION_DENIED where it may not use the lane. Whether the server has the catalog is not
+        checked here.
         """
         name = self._catalogs.named(catalog)
-        decision = self._policy.decide(caller, name, lane)
-        self._audit.record(
-            AuditRecord(
-                request_id=caller.request_id,
-                principal=caller.principal.name,
-                service=caller.service,
-                method=caller.method,
-                catalog=name if name in self._catalogs.names else "",
-                lane=lane.name.lower(),
-                decision=ALLOWED if decision.allowed else DENIED,
-                reason=decision.reason,
-            )
-        )
-        if not decision.allowed:
-            raise denied()
+        self._settle(caller, name, lane, self._policy.decide(caller, name, lane))
         return CatalogPass(SEAL, name, lane)
 
+    def authorise_server(self, caller: Caller, lane: Lane) -> CatalogPass:
+        """The pass of `caller` for a call in `lane` about the server as a whole, which shows the caller's catalogs.
 
-def denied() -> SightlineError:
-    """The error of a call that the policy denies; it does not say whether the catalog exists."""
+        Raises `SightlineError` of kind PERMISSION_DENIED.
+        """
+        self._settle(caller, EVERY_CATALOG, lane, self._policy.decide_lane(caller, lane))
+
+        def shows(name: str) -> bool:
+            return self._policy.decide(caller, name, lane).allowed
+
+        return CatalogPass(SEAL, EVERY_CATALOG, lane, shows)
+
+    def _settle(self, caller: Caller, name: str, lane: Lane, decision: Decision) -> None:
+        """Audits `decision`, and raises the error of a denial."""
+        record = AuditRecord(
+            request_id=caller.request_id,
+            principal=caller.principal.name,
+            service=caller.service,
+            method=caller.method,
+            catalog=name if name in self._catalogs.names else "",
+            lane=lane.name.lower(),
+            decision=ALLOWED if decision.allowed else DENIED,
+            reason=decision.reason,
+        )
+        self._audit.record(record)
+        if not decision.allowed:
+            raise denied(decision.subject)
+
+
+def denied(subject: Subject) -> SightlineError:
+    """The error of a call that the policy denies.
+
+    For a catalog it is that of a catalog which does not exist, so that it does not say which catalogs exist.
+    """
+    if subject is Subject.CATALOG:
+        return unknown_catalog()
     return SightlineError(
         ErrorKind.PERMISSION_DENIED,
-        "catalog: this caller may not use this catalog in this lane, or the server does not have it",
-        field="catalog",
+        f"this caller may not use this {subject.value}",
+        metadata={"subject": subject.value},
     )

@@ -1,10 +1,14 @@
-"""Callers, and how a call's headers say which one it is.
+"""Callers, and what a call shows about the one that makes it.
 
-Rule: this runs first, before a byte of the request is read. A header may be a credential: none is kept or logged.
+Rule: this runs first, before a byte of the request is read. A header may be a credential: none is kept, logged or part
+of an error.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import Enum
+
+from sightline_server.errors import ErrorKind, SightlineError
 
 Headers = Iterable[tuple[str, str | bytes]]
 """The metadata of a call: pairs of key and value."""
@@ -18,14 +22,32 @@ class Principal:
 
 
 ANONYMOUS = Principal("anonymous")
-"""Every caller of a server that has no identities."""
-
-Identify = Callable[[Headers], Principal]
-"""Reads the caller from the headers. Raises `SightlineError` of kind UNAUTHENTICATED."""
+"""Every caller of a server that has no identities, and a caller without a credential where the policy allows it."""
 
 
-def anonymous(headers: Headers) -> Principal:
-    """Takes every caller for `ANONYMOUS` and does not read the headers."""
+def no_certificate() -> frozenset[str]:
+    """The names in the certificate of a connection that has none."""
+    return frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """The evidence about a caller: the headers of its call, and the names in the certificate of its connection.
+
+    The certificate was verified. Its names are the subject alternative names, each as `dns:NAME`, `uri:URI`,
+    `email:ADDRESS` or `ip:ADDRESS`.
+    """
+
+    headers: Headers
+    certificate_names: Callable[[], frozenset[str]] = no_certificate
+
+
+Identify = Callable[[Presented], Principal]
+"""Determines the caller. Raises `UnidentifiedError`."""
+
+
+def anonymous(presented: Presented) -> Principal:
+    """Takes every caller for `ANONYMOUS` and reads nothing."""
     return ANONYMOUS
 
 
@@ -37,3 +59,25 @@ class Caller:
     service: str
     method: str
     request_id: str
+
+
+class Cause(Enum):
+    """The message of a refusal for its caller: how to get a valid credential, and not which check failed."""
+
+    MISSING = "the call has no credential: send `authorization: Bearer` with a token or an API key"
+    EXPIRED = "the credential has expired: get a new one"
+    NOT_YET_VALID = "the credential is not valid yet: compare the clocks of the issuer and of this server"
+    INVALID = "the credential is not valid on this server"
+
+
+class UnidentifiedError(SightlineError):
+    """The error of a call whose caller could not be identified. `reason` is for the audit and never sent to callers."""
+
+    def __init__(self, cause: Cause, reason: str) -> None:
+        super().__init__(ErrorKind.UNAUTHENTICATED, cause.value, metadata={"cause": cause.name})
+        self.reason = reason
+
+
+def invalid(reason: str) -> UnidentifiedError:
+    """The error of a credential that is not valid, for a `reason` that only the audit has."""
+    return UnidentifiedError(Cause.INVALID, reason)

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
 
+from sightline_server.access.file_in_use import CHECK_S
 from sightline_server.access.own import own_pass
+from sightline_server.app.access import AccessFiles
 from sightline_server.app.clock import clock
 from sightline_server.index.live.view import base_of
 from sightline_server.index.registry import Registry
@@ -34,6 +36,19 @@ def keep_certificates(stack: AsyncExitStack, certificates: Certificates | None) 
     """Checks the TLS files, if there are any."""
     if certificates is not None:
         keep_running(stack, certificates.keep_checking(), "tls-files")
+
+
+def keep_access_files(stack: AsyncExitStack, files: AccessFiles | None) -> None:
+    """Checks the policy and the files that identify callers, if there are any."""
+    if files is not None:
+        keep_running(stack, checking(files), "access-files")
+
+
+async def checking(files: AccessFiles) -> None:
+    """Checks `files` every `CHECK_S` seconds until it is cancelled."""
+    while True:
+        await asyncio.sleep(CHECK_S)
+        await asyncio.to_thread(files.check)
 
 
 def keep_measuring_recall(

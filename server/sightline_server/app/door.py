@@ -7,10 +7,7 @@ from collections.abc import Callable, Sequence
 
 import grpc
 
-from sightline_server.access.audit import LogAudit
 from sightline_server.access.checks import Access
-from sightline_server.access.policy import OpenPolicy
-from sightline_server.access.principal import anonymous
 from sightline_server.admission.budget import ByteBudget
 from sightline_server.admission.limiter import AdaptiveLimit
 from sightline_server.admission.open_calls import OpenCalls
@@ -42,11 +39,6 @@ MakeAccess = Callable[[CatalogNames], Access]
 """Makes the access checks of a server that has these catalogs."""
 MakeServices = Callable[[Edge], Sequence[Service]]
 """Makes services whose calls the edge takes."""
-
-
-def open_access(catalogs: CatalogNames) -> Access:
-    """The access checks of a server without a policy: every caller is anonymous and may use every catalog."""
-    return Access(identify=anonymous, policy=OpenPolicy(), audit=LogAudit(), catalogs=catalogs)
 
 
 def no_services(edge: Edge) -> Sequence[Service]:
@@ -86,10 +78,12 @@ class Door:
         )
         metrics.tls_files_usable.set(1)
         self.certificates = open_certificates(settings.server, initial=tls, on_check=metrics.tls_files_usable.set)
+        self.access = access(self.names)
+        """The access checks, shared with other listeners of the server."""
         self._calls = Calls(limits=settings.limits, metrics=metrics, clock=clock, tracing=tracing)
         self.edge = Edge(
             calls=self._calls,
-            access=access(self.names),
+            access=self.access,
             open_calls=OpenCalls(
                 most=settings.limits.max_open_calls,
                 most_of_one=settings.limits.max_connection_calls,

@@ -7,15 +7,21 @@ in reverse order. A new part of the gRPC side is built in `door.py`, a new part 
 that both of them need, here.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from sightline_server.app.background import keep_certificates, keep_measuring_recall, keep_telling_usage
+from sightline_server.app.access import AccessFiles, open_access, open_access_files
+from sightline_server.app.background import (
+    keep_access_files,
+    keep_certificates,
+    keep_measuring_recall,
+    keep_telling_usage,
+)
 from sightline_server.app.batchers import Batchers, build_batchers
 from sightline_server.app.catalog_door import CatalogDoor
 from sightline_server.app.catalogs import new_registry
-from sightline_server.app.door import Door, MakeAccess, MakeServices, no_services, open_access
+from sightline_server.app.door import Door, MakeAccess, MakeServices, no_services
 from sightline_server.app.limits import catalog_limits
 from sightline_server.app.pipeline import build_pipeline, photo_threads
 from sightline_server.app.tracing import make_tracing
@@ -47,6 +53,8 @@ class Front:
     metrics: Metrics
     tracing: Tracing
     door: Door
+    access_files: AccessFiles | None
+    """The policy and what identifies callers; None without a policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +78,28 @@ def build_front(
     tracing: Tracing | None = None,
     worker: str = ALONE,
     tls: Contents | None = None,
-    access: MakeAccess = open_access,
+    access_contents: Mapping[str, bytes] | None = None,
+    access: MakeAccess | None = None,
     services: MakeServices = no_services,
 ) -> Front:
     """The front of one process, which listens nowhere yet; what it starts ends with `stack`.
 
     `tracing`, which its caller closes, replaces that of the settings. `worker` is the name of the process in the
     metrics. `tls` is the content of the TLS files when they were last valid, for a worker that starts while they are
-    not. `access` and `services` are for servers that check callers or offer more than search. Raises `SightlineError`
-    of kind CONFIGURATION.
+    not, and `access_contents` that of the files of access. `access` replaces the checks of the settings; `services` are
+    for servers that offer more than search. Raises `SightlineError` of kind CONFIGURATION.
     """
     if tracing is None:
         tracing = make_tracing(settings.tracing)
         stack.callback(tracing.close)
     keep_telling_usage(stack, metrics, worker)
+    files = open_access_files(settings, initial=access_contents, on_check=metrics.access_file)
+    if access is None:
+        access = open_access if files is None else files.access
     door = Door(settings, metrics, tracing, tls=tls, access=access, services=services)
     keep_certificates(stack, door.certificates)
-    return Front(settings, metrics, tracing, door)
+    keep_access_files(stack, files)
+    return Front(settings, metrics, tracing, door, files)
 
 
 async def start_refusing(stack: AsyncExitStack, front: Front) -> None:
@@ -124,7 +137,7 @@ def build_catalog_door(front: Front) -> CatalogDoor:
     """
     settings, certificates = front.settings, front.door.certificates
     tls = certificates.used if certificates else None
-    return CatalogDoor(settings, front.metrics, front.tracing, open_access(front.door.names), tls=tls)
+    return CatalogDoor(settings, front.metrics, front.tracing, front.door.access, tls=tls)
 
 
 def build_served_images(stack: AsyncExitStack, front: Front, core: Core) -> ImagesByEmbedder:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from sightline_server.app.access import AccessFiles
 from sightline_server.control.protocol import Reloaded
 from sightline_server.domain.embedders import Embedders
 from sightline_server.errors import SightlineError
@@ -137,10 +138,13 @@ class CatalogReloader:
 
 
 class Reloading:
-    """Reads the files of a server of one process again: TLS files and catalogs on SIGHUP, catalogs on request."""
+    """Reads the files of a server of one process again: TLS and access files and catalogs on SIGHUP."""
 
-    def __init__(self, certificates: Certificates | None, catalogs: CatalogReloader) -> None:
+    def __init__(
+        self, certificates: Certificates | None, catalogs: CatalogReloader, access_files: AccessFiles | None = None
+    ) -> None:
         self._certificates = certificates
+        self._access_files = access_files
         self._catalogs = catalogs
         self._task: asyncio.Task[None] | None = None
         self._once_more = False
@@ -166,6 +170,8 @@ class Reloading:
     async def _run(self) -> None:
         try:
             await reload_files(self._certificates)
+            if self._access_files is not None:
+                await asyncio.to_thread(self._access_files.check, force=True)
             log.info("SIGHUP: opening the catalogs again")
             reports = await self._catalogs.reload()
             failed = sum(bool(report.error) for report in reports)

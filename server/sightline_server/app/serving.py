@@ -92,9 +92,11 @@ async def start_catalog_door(stack: AsyncExitStack, front: Front) -> CatalogDoor
 
 
 def build_reloading(stack: AsyncExitStack, front: Front, core: Core, folders: Mapping[str, Path]) -> Reloading:
-    """The reloads of the TLS files and of the catalogs in `folders`; a running one is cancelled when `stack` ends."""
+    """The reloads of the files of TLS and access and of the catalogs in `folders`; a running one is cancelled when
+    `stack` ends.
+    """
     policy = index_policy(front.settings.index)
     shelf = RegistryShelf(folders, core.registry, core.device, core.engine.embedders, policy)
-    reloading = Reloading(front.door.certificates, CatalogReloader(shelf, core.catalog_metrics))
+    reloading = Reloading(front.door.certificates, CatalogReloader(shelf, core.catalog_metrics), front.access_files)
     stack.callback(reloading.end)
     return reloading

@@ -1,6 +1,7 @@
 """The edge: the order in which every call of every service is taken. Start reading here.
 
-    who calls (headers) -> open calls, state, memory -> the message, in its time -> walk over its fields -> parse
+    who calls, and may it use the method? (headers) -> open calls, state, memory -> the message, in its time
+    -> walk over its fields -> parse
     -> may the caller use the catalog and the lane? -> validate -> a slot -> the service answers
 Rule: nothing is decided here. What can be refused without the message is refused before it is read, and access is
 decided before a request is validated (https://google.aip.dev/211), so a caller without rights learns nothing.
@@ -8,6 +9,7 @@ decided before a request is validated (https://google.aip.dev/211), so a caller 
 
 import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
@@ -15,7 +17,7 @@ from google.protobuf.message import Message
 
 from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.access.checks import Access
-from sightline_server.access.principal import Caller
+from sightline_server.access.principal import Caller, Presented
 from sightline_server.admission.open_calls import OpenCalls
 from sightline_server.admission.slots import Admission
 from sightline_server.domain.request import Lane
@@ -23,6 +25,7 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.rpc.call import Call, Calls, Context
 from sightline_server.rpc.fields import parse
 from sightline_server.rpc.method import Method, RequestT, ResponseT, Target
+from sightline_server.rpc.peer import certificate_names
 from sightline_server.rpc.reading import Uploads
 from sightline_server.rpc.request_stream import Exchange, RequestStream, Respond
 
@@ -126,7 +129,7 @@ class Edge:
                 raise SightlineError(ErrorKind.INVALID_REQUEST, "the call ended without a request")
             try:
                 target = session.target(first.raw)
-                catalog = self._access.authorise(caller, target.catalog, target.lane)
+                catalog = self._authorised(caller, target)
                 respond = session.open(catalog, call)
                 with self._admission.enter(deadline=call.deadline, lane=catalog.lane) as visit:
                     call.visit = visit
@@ -136,11 +139,16 @@ class Edge:
 
     def _identified(self, method: Method[Any, Any], context: "Context[ResponseT]", call: Call[ResponseT]) -> Caller:
         return self._access.identify(
-            context.invocation_metadata() or (),
+            Presented(context.invocation_metadata() or (), partial(certificate_names, context)),
             service=method.service,
             method=method.name,
             request_id=call.request_id,
         )
+
+    def _authorised(self, caller: Caller, target: Target) -> CatalogPass:
+        if target.whole_server:
+            return self._access.authorise_server(caller, target.lane)
+        return self._access.authorise(caller, target.catalog, target.lane)
 
     async def _take(
         self,
@@ -169,7 +177,7 @@ class Edge:
         """The request as a checked value, and the pass to its catalog."""
         request = parse(raw, method.request, method.bounds)
         target = method.target(request)
-        catalog = self._access.authorise(caller, target.catalog, target.lane)
+        catalog = self._authorised(caller, target)
         return validate(request, catalog, call), catalog
 
     async def _answer(

@@ -22,11 +22,12 @@ ResponseT = TypeVar("ResponseT", bound=Message)
 class Target:
     """The catalog and the lane that a request asks access to, read before it is validated.
 
-    An empty `catalog` means the default.
+    An empty `catalog` means the default. A request about the `whole_server` has none, and its pass opens none.
     """
 
     catalog: str
     lane: Lane = Lane.INTERACTIVE
+    whole_server: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ Rule: settings are frozen, read once by `cli/loading.py` and handed down in grou
 group and name by two underscores: `SIGHTLINE_LIMITS__MAX_PHOTO_BYTES`.
 """
 
+from sightline_server.settings.access import AccessSettings
 from sightline_server.settings.batching import BatchingSettings, BatchSettings
 from sightline_server.settings.catalogs import CatalogSettings, IndexSettings, ServedCatalogSettings
 from sightline_server.settings.decode import DecodeSettings, PhotoFormat
@@ -19,6 +20,7 @@ from sightline_server.settings.transfer import TransferSettings
 
 __all__ = [
     "REQUEST_ALLOWANCE",
+    "AccessSettings",
     "BatchSettings",
     "BatchingSettings",
     "CatalogSettings",

@@ -19,6 +19,7 @@ from sightline_models.errors import NoHomeError
 from sightline_models.places import HOME_VARIABLE, find_home
 from sightline_server.domain.catalogs import DEFAULT_CATALOG, CatalogNames
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.settings.access import AccessSettings
 from sightline_server.settings.batching import BatchingSettings
 from sightline_server.settings.catalogs import CatalogName, CatalogSettings, IndexSettings, ServedCatalogSettings
 from sightline_server.settings.decode import DecodeSettings
@@ -50,6 +51,7 @@ class Settings(BaseSettings):
     home: Annotated[Path | None, BeforeValidator(expand_home)] = Field(default_factory=find_home)
     """Folder for engine, models and catalogs; None outside of a checkout for a user without a home folder."""
     server: ServerSettings = ServerSettings()
+    access: AccessSettings = AccessSettings()
     limits: LimitSettings = LimitSettings()
     decode: DecodeSettings = DecodeSettings()
     detection: DetectionSettings = DetectionSettings()

@@ -22,8 +22,9 @@ class ServerSettings(Part):
     """HOST:PORT for gRPC, or unix:PATH; port 0 takes a free one."""
     catalog_listen: Annotated[Listener | None, BeforeValidator(unset)] = None
     """HOST:PORT for CatalogService, which writes catalogs while they are searched, or unix:PATH, such as
-    127.0.0.1:50052; port 0 takes a free one. Empty: the service is off. Callers are not identified, so keep the address
-    where only the shop's own backend reaches it. Needs `workers` = 1; TLS and `insecure` are those of `listen`."""
+    127.0.0.1:50052; port 0 takes a free one. Empty: the service is off. Without `access.policy_file` callers are not
+    identified: keep the address where only the shop's own backend reaches it. Needs `workers` = 1; TLS and `insecure`
+    are those of `listen`."""
     catalogs_folder: Path | None = None
     """Folder for catalogs that callers of CatalogService create; it must exist. Every catalog in it is served, by the
     name of its folder. Unset: no catalog can be created or deleted by a call. Needs `catalog_listen`."""

@@ -157,6 +157,12 @@ class Metrics:
             "0 while the TLS files on disk cannot be used; else 1.",
             over_workers="livemin",
         )
+        self.access_files_usable = make.gauge(
+            "access_files_usable",
+            "0 while a file of access on disk cannot be used: the policy, the API keys or the JWKS; else 1.",
+            "file",
+            over_workers="livemin",
+        )
         self.workers_wanted = make.gauge(
             "workers_wanted", "Processes that should serve on the port.", over_workers="livemax"
         )
@@ -170,6 +176,10 @@ class Metrics:
             "worker_open_fds", "File descriptors that a worker has open.", "worker", over_workers="livemax"
         )
         self.living = LivingSeries(make, products=self.catalog_products, built=self.catalog_built)
+
+    def access_file(self, name: str, usable: bool) -> None:
+        """Reports whether the file of access `name` can be used."""
+        self.access_files_usable.labels(name).set(usable)
 
 
 class BatcherMetrics:

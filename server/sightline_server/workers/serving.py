@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from sightline_server.app.background import keep_certificates
+from sightline_server.app.access import AccessFiles, open_access_files
+from sightline_server.app.background import keep_access_files, keep_certificates
 from sightline_server.app.checks import check_settings
 from sightline_server.app.engine import engine_session
 from sightline_server.app.metrics_page import build_facts, start_metrics
@@ -36,6 +37,7 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[Running]:
     """`settings.server.workers` processes that serve, from warm-up to a graceful stop. Raises `SightlineError`."""
     certificates = open_certificates(settings.server)
     rpc_server.allowed_credentials(settings.server, certificates)
+    access_files = open_access_files(settings)
     folders = check_settings(settings)
     async with AsyncExitStack() as stack:
         address = stack.enter_context(held_port(settings.server.listen))
@@ -49,10 +51,11 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[Running]:
         engine.on_change(events.ready)
         metrics.build.labels(**build_facts(engine)).set(1)
         keep_certificates(stack, certificates)
+        keep_access_files(stack, access_files)
         catalogs = SharedCatalogs(folders, engine.embedders)
         stack.callback(catalogs.close)
         await catalogs.open_all()
-        parent = Parent(settings, address, folder, engine, catalogs, certificates)
+        parent = Parent(settings, address, folder, engine, catalogs, certificates, access_files)
         crew = Crew(settings.server.workers, parent.hire, parent.tidy, metrics)
         stack.push_async_callback(crew.stop, settings.server.grace_s)
         await crew.start()
@@ -74,6 +77,7 @@ class Parent:
         engine: SharedEngine,
         catalogs: SharedCatalogs,
         certificates: Certificates | None = None,
+        access_files: AccessFiles | None = None,
     ) -> None:
         self._settings = settings
         self._address = address
@@ -81,12 +85,14 @@ class Parent:
         self._engine = engine
         self._catalogs = catalogs
         self._certificates = certificates
+        self._access_files = access_files
 
     async def hire(self, number: int) -> WorkerProcess:
         """Starts worker `number` on the engine's address and the current catalogs."""
         embedded = self._settings.engine.triton_url is None
         # First: nothing may wait between reading the catalogs' descriptors and starting the process that inherits them.
         tls = await asyncio.to_thread(self._tls)
+        access = await asyncio.to_thread(self._access)
         task = Task(
             number=number,
             settings=share_of(
@@ -99,6 +105,7 @@ class Parent:
             metrics_folder=str(self._folder),
             catalogs=self._catalogs.shared,
             tls=tls,
+            access=access,
         )
         return await start_worker(task, self._engine.give_up)
 
@@ -109,12 +116,21 @@ class Parent:
         self._certificates.check()
         return self._certificates.used
 
+    def _access(self) -> dict[str, bytes]:
+        """The contents of the files of access when they were last valid."""
+        if self._access_files is None:
+            return {}
+        self._access_files.check()
+        return self._access_files.contents
+
     async def tidy(self, worker: WorkerProcess) -> None:
         """Removes a dead worker's gauges and shared-memory regions."""
         forget_gauges(self._folder, str(worker.number))
         self._engine.forget_process(worker.identity)
 
     async def check_tls(self) -> None:
-        """Reads the TLS files again; if they are invalid now, the last valid ones stay in use."""
+        """Reads the TLS files and those of access again; if they are invalid now, the last valid ones stay in use."""
         if self._certificates is not None:
             await asyncio.to_thread(self._certificates.check, force=True)
+        if self._access_files is not None:
+            await asyncio.to_thread(self._access_files.check, force=True)

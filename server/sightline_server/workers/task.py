@@ -32,6 +32,8 @@ class Task:
     catalogs: tuple[SharedCatalog, ...]
     tls: Contents | None = field(default=None, repr=False)
     """The content of the TLS files when they were last valid, for a start at which they are not."""
+    access: dict[str, bytes] = field(default_factory=dict, repr=False)
+    """The contents of the files of access when they were last valid, by name, for the same case."""
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -48,6 +50,7 @@ class Task:
             "catalogs": [catalog.facts() for catalog in self.catalogs],
             # One byte is one character, whatever a file holds.
             "tls": None if self.tls is None else [content.decode("latin-1") for content in self.tls],
+            "access": {name: content.decode("latin-1") for name, content in self.access.items()},
         }
         return json.dumps(facts).encode() + b"\n"
 
@@ -62,6 +65,7 @@ class Task:
             metrics_folder=facts["metrics_folder"],
             catalogs=tuple(SharedCatalog.parse(catalog) for catalog in facts["catalogs"]),
             tls=None if facts["tls"] is None else tuple(content.encode("latin-1") for content in facts["tls"]),
+            access={name: content.encode("latin-1") for name, content in facts["access"].items()},
         )
 
 

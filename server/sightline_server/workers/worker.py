@@ -102,7 +102,9 @@ async def standing(task: Task, say: Callable[[bytes], object]) -> AsyncIterator[
     """One worker for the length of the block, all but listening. Raises `SightlineError`."""
     settings, metrics = task.settings, Metrics()
     async with AsyncExitStack() as stack:
-        front = build_front(stack, settings, metrics, worker=str(task.number), tls=task.tls)
+        front = build_front(
+            stack, settings, metrics, worker=str(task.number), tls=task.tls, access_contents=task.access
+        )
         stack.push_async_callback(front.door.server.stop, None)
         events = WorkerEngineMetrics(metrics, say)
         engine = await stack.enter_async_context(engine_session(settings, events, watched=task.digests))

@@ -12,8 +12,8 @@ import pytest
 from sightline_server.access.audit import Audit, AuditRecord, LogAudit
 from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.access.checks import Access
-from sightline_server.access.policy import Decision, OpenPolicy, Policy
-from sightline_server.access.principal import ANONYMOUS, Caller, Headers, Identify, Principal, anonymous
+from sightline_server.access.policy import Decision, OpenPolicy, Policy, Subject
+from sightline_server.access.principal import ANONYMOUS, Caller, Identify, Presented, Principal, anonymous, invalid
 from sightline_server.access.seal import Seal
 from sightline_server.domain.catalogs import CatalogNames
 from sightline_server.domain.request import Lane
@@ -44,6 +44,12 @@ class Rules:
     def decide(self, caller: Caller, catalog: str, lane: Lane) -> Decision:
         return Decision((catalog, lane) in self.rights.get(caller.principal.name, set()), "by the rules")
 
+    def admit(self, caller: Caller) -> Decision:
+        return Decision(True, "by the rules", Subject.METHOD)
+
+    def decide_lane(self, caller: Caller, lane: Lane) -> Decision:
+        return Decision(True, "by the rules", Subject.LANE)
+
 
 def access(
     policy: Policy | None = None,
@@ -56,7 +62,7 @@ def access(
 
 def test_without_a_policy_every_caller_gets_every_catalog_and_lane() -> None:
     checks = access()
-    caller = checks.identify([("authorization", "Bearer x")], service="s", method="m", request_id="r")
+    caller = checks.identify(Presented([("authorization", "Bearer x")]), service="s", method="m", request_id="r")
     assert caller == Caller(ANONYMOUS, "s", "m", "r")
     for lane in Lane:
         granted = checks.authorise(caller, "outlet", lane)
@@ -76,7 +82,7 @@ def test_a_decision_is_recorded_with_who_what_and_why() -> None:
     checks.authorise(ASKED, "shop", Lane.INTERACTIVE)
     with pytest.raises(SightlineError) as caught:
         checks.authorise(ASKED, "shop", Lane.BATCH)
-    assert caught.value.kind is ErrorKind.PERMISSION_DENIED
+    assert caught.value.kind is ErrorKind.UNKNOWN_CATALOG
     search = ("r-1", "app", "sightline.v1.LensService", "Search", "shop")
     assert records.kept == [
         AuditRecord(*search, "interactive", "allowed", "by the rules"),
@@ -103,20 +109,26 @@ def test_a_reason_of_the_policy_is_not_told_to_the_caller() -> None:
     assert "rules" not in str(vars(caught.value))
 
 
-def refuse(headers: Headers) -> Principal:
-    raise SightlineError(ErrorKind.UNAUTHENTICATED, "the token has expired")
+def refuse(presented: Presented) -> Principal:
+    raise invalid("the signature of the token is not valid")
 
 
 def test_a_caller_who_is_not_identified_is_recorded_as_denied() -> None:
     records = Records()
     with pytest.raises(SightlineError) as caught:
-        access(audit=records, identify=refuse).identify([], service="s", method="m", request_id="r")
+        access(audit=records, identify=refuse).identify(Presented([]), service="s", method="m", request_id="r")
     assert caught.value.kind is ErrorKind.UNAUTHENTICATED
-    assert records.kept == [AuditRecord("r", "", "s", "m", "", "", "denied", "the token has expired")]
+    assert records.kept == [AuditRecord("r", "", "s", "m", "", "", "denied", "the signature of the token is not valid")]
 
 
 class Broken:
     """A policy and an audit that fail."""
+
+    def admit(self, caller: Caller) -> Decision:
+        raise RuntimeError("no policy")
+
+    def decide_lane(self, caller: Caller, lane: Lane) -> Decision:
+        raise RuntimeError("no policy")
 
     def decide(self, caller: Caller, catalog: str, lane: Lane) -> Decision:
         raise RuntimeError("no policy")

@@ -14,8 +14,8 @@ from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
 from sightline_server.access.audit import LogAudit
 from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.access.checks import Access
-from sightline_server.access.policy import Decision
-from sightline_server.access.principal import Caller, Headers, Principal
+from sightline_server.access.policy import Decision, Subject
+from sightline_server.access.principal import Caller, Presented, Principal
 from sightline_server.domain.catalogs import CatalogNames
 from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
@@ -33,9 +33,9 @@ EVERYTHING = {(catalog, lane) for catalog in ("a", "b", "c") for lane in Lane}
 RIGHTS = {"shop": EVERYTHING, "app": {("a", Lane.INTERACTIVE)}}
 
 
-def by_name(headers: Headers) -> Principal:
+def by_name(presented: Presented) -> Principal:
     """Believes what the caller says."""
-    for key, value in headers:
+    for key, value in presented.headers:
         if key == "x-caller":
             return Principal(str(value))
     raise SightlineError(ErrorKind.UNAUTHENTICATED, "the call does not say who makes it")
@@ -46,6 +46,12 @@ class Rules:
 
     def decide(self, caller: Caller, catalog: str, lane: Lane) -> Decision:
         return Decision((catalog, lane) in RIGHTS.get(caller.principal.name, set()), "by the rules")
+
+    def admit(self, caller: Caller) -> Decision:
+        return Decision(True, "by the rules", Subject.METHOD)
+
+    def decide_lane(self, caller: Caller, lane: Lane) -> Decision:
+        return Decision(True, "by the rules", Subject.LANE)
 
 
 class LateCatalogs:
@@ -151,12 +157,12 @@ async def test_health_and_reflection_know_both_services() -> None:
 async def test_a_denied_call_says_little_and_leaves_an_audit_record(caplog: pytest.LogCaptureFixture) -> None:
     async with two_services() as served:
         error = await refused(served.price("app", catalog="b"))
-        assert error.code() is grpc.StatusCode.PERMISSION_DENIED
-        assert (error.details() or "").startswith("catalog: this caller may not use this catalog")
+        assert error.code() is grpc.StatusCode.NOT_FOUND
+        assert (error.details() or "").startswith("catalog: there is no such catalog")
         info = details_of(error)["ErrorInfo"]
-        assert (info.reason, info.domain) == ("PERMISSION_DENIED", "sightline")
-        await until(lambda: served.value("requests_total", method="GetPrice", code="PERMISSION_DENIED") == 1)
-        assert served.value("refusal_seconds_count", reason="PERMISSION_DENIED") == 1
+        assert (info.reason, info.domain) == ("UNKNOWN_CATALOG", "sightline")
+        await until(lambda: served.value("requests_total", method="GetPrice", code="NOT_FOUND") == 1)
+        assert served.value("refusal_seconds_count", reason="UNKNOWN_CATALOG") == 1
         assert served.admission.inside == 0
         assert await served.price("app", catalog="a") == Price(title="Product 0 of a-1", revision="a-1")
     [record] = [each for each in caplog.records if each.name == AUDIT]
@@ -180,8 +186,8 @@ async def test_a_denial_comes_before_validation_and_does_not_say_what_exists(cat
         wrong = await refused(served.price("app", catalog=catalog, row=-1))
         right = await refused(served.price("app", catalog=catalog))
         for error in (wrong, right):
-            assert error.code() is grpc.StatusCode.PERMISSION_DENIED
-            assert set(details_of(error)) == {"ErrorInfo"}
+            assert error.code() is grpc.StatusCode.NOT_FOUND
+            assert set(details_of(error)) == {"ErrorInfo", "ResourceInfo"}
         assert wrong.details() == right.details() == (await refused(served.price("app", catalog="b"))).details()
 
 
@@ -222,7 +228,7 @@ async def test_a_denied_search_is_not_decoded_and_its_photo_is_nowhere(caplog: p
             denial = await failed(served.search(request, "app"))
             await until(lambda: served.value("open_calls") == 0)
             assert served.engine.models["detector"].batches == []
-    assert (denial.events, denial.code) == ([], grpc.StatusCode.PERMISSION_DENIED)
+    assert (denial.events, denial.code) == ([], grpc.StatusCode.NOT_FOUND)
     [record] = audited(caplog)
     assert (record["method"], record["lane"], record["catalog"]) == ("Search", "batch", "a")
     everything = "\n".join(str(vars(each)) for each in caplog.records)
@@ -233,7 +239,7 @@ async def test_a_denied_search_is_not_decoded_and_its_photo_is_nowhere(caplog: p
 async def test_a_lane_that_is_not_known_is_authorised_before_it_is_refused() -> None:
     async with two_services() as served:
         denial = await failed(served.search(asked(catalog="b", lane=99), "app"))
-        assert denial.code is grpc.StatusCode.PERMISSION_DENIED
+        assert denial.code is grpc.StatusCode.NOT_FOUND
         refusal = await failed(served.search(asked(catalog="b", lane=99), "shop"))
         assert (refusal.code, refusal.message) == (grpc.StatusCode.INVALID_ARGUMENT, "lane: this lane is not known")
 

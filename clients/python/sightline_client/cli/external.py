@@ -22,7 +22,8 @@ SUMMARIES = {
     "demo": "Search the sample photos and write a page with the results.",
     "doctor": "Check whether this machine has what the server needs.",
     "engine": "Install the embedded Triton.",
-    "models": "Fetch the default models; add embedders; check and list all models.",
+    "keys": "Make, list and revoke API keys.",
+    "models": "Fetch models, choose among them and add embedders; check and list all models.",
     "serve": "Run the server.",
 }
 """The help lines of the commands that are known here, because asking the commands would import them."""

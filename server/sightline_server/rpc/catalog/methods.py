@@ -37,8 +37,8 @@ def of_new(request: pb.CreateCatalogRequest) -> Target:
 
 
 def of_server(request: pb.ListCatalogsRequest) -> Target:
-    """The catalog that a request about the server asks access to: its default catalog."""
-    return Target("", Lane.BATCH)
+    """The target of a request about the server: no catalog; the answer lists those that the caller may use."""
+    return Target("", Lane.BATCH, whole_server=True)
 
 
 UPSERT_PRODUCTS = Method(

@@ -169,7 +169,7 @@ class CatalogService:
         self, page: tuple[int, str], catalog: CatalogPass, call: Call[pb.ListCatalogsResponse]
     ) -> None:
         size, after = page
-        names = [name for name in self._writers.names if name > after]
+        names = [name for name in self._writers.names if name > after and catalog.shows(name)]
         writers = [self._writers.named(name) for name in names[:size]]
         found = [each for writer in writers if (each := await unless_deleted(writer)) is not None]
         token = page_token("catalogs", names[size - 1]) if len(names) > size else ""
