@@ -1,9 +1,11 @@
 """A catalog changes its embedder on the real engine: from the command line, and while a server searches it.
 
-The tiny embedder answers in 8 numbers; the echo embedder, of another dimension, with the 48 that it gets.
+The tiny embedder answers in 8 numbers; the other one, `embedder-dino` as on the page, with the 48 pixels that it gets.
 """
 
 import asyncio
+import re
+import shlex
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -17,12 +19,13 @@ from sightline_client.local_server import LocalServer
 from sightline_server.cli.catalog import app
 from sightline_server.index.catalog import open_catalog
 from tests.support.catalogs import write_feed
-from tests.support.engine import TritonSession, sightline_home
+from tests.support.engine import CHECKOUT, TritonSession, sightline_home
 from tests.support.pictures import noise
 from tests.support.tiny_models import build_repository, echo_embedder, write_model
 from tests.support.world import WHOLE, RunningServer, asked, environment, search
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(240)]
+PAGE = CHECKOUT / "docs" / "guide" / "reembedding.md"
 PRODUCTS = 6
 SEARCHES = 5000
 Ask = Callable[[int], Awaitable[tuple[str, str]]]
@@ -32,7 +35,7 @@ Ask = Callable[[int], Awaitable[tuple[str, str]]]
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model repository with the tiny models and the echo embedder."""
     folder = build_repository(tmp_path_factory.mktemp("models"))
-    write_model(folder, "embedder-echo", echo_embedder(4), {"preprocess": {"resize": "squash"}}, max_batch_size=64)
+    write_model(folder, "embedder-dino", echo_embedder(4), {"preprocess": {"resize": "squash"}}, max_batch_size=64)
     return folder
 
 
@@ -63,19 +66,29 @@ async def sightline(*arguments: object) -> str:
     return done.output
 
 
-def test_the_command_line_changes_the_embedder_of_a_catalog(shop: Path, repository: Path) -> None:
-    dimension = open_catalog(shop).facts.embedder.dimension
-    made = command("reembed", shop, "--embedder", "embedder-echo", "--repository", repository)
-    assert made.exit_code == 0, made.output
-    assert f"{shop}: 6 products embedded by embedder-echo@" in made.stdout
-    assert "revision    2-" in made.stdout
-    assert f"sightline catalog activate 2 --catalog {shop}" in made.stderr
-    assert open_catalog(shop).facts.embedder.dimension == dimension == 8
-    activated = command("activate", 2, "--catalog", shop)
-    assert activated.exit_code == 0, activated.output
-    info = command("info", shop).stdout
-    assert "embedder-echo@" in info and "48 numbers" in info and "originals   6 image files" in info
-    assert command("verify", "--catalog", shop, "--all").exit_code == 0
+def page_commands() -> list[list[str]]:
+    """The words of each command of the first block of the page, without the program."""
+    block = re.findall(r"```\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[0]
+    return [shlex.split(line.removeprefix(".venv/bin/sightline catalog ")) for line in block.splitlines()]
+
+
+def test_the_commands_of_the_page_change_the_embedder_of_the_showroom(
+    tmp_path: Path, repository: Path, tiny_triton: TritonSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "examples").symlink_to(CHECKOUT / "examples")
+    monkeypatch.chdir(tmp_path)
+    options = {"build": ("--triton-url", tiny_triton.url), "reembed": ("--repository", repository)}
+    done = {}
+    for words in page_commands():
+        done[words[0]] = command(*words, *options.get(words[0], ()))
+        assert done[words[0]].exit_code == 0, done[words[0]].output
+    assert "my-catalog: 76 products embedded by embedder-dino@" in done["reembed"].stdout
+    assert "sightline catalog activate 2 --catalog my-catalog" in done["reembed"].stderr
+    info = done["info"].stdout
+    assert "embedder-dino@" in info and "48 numbers" in info and "image files" in info
+    assert [line[2:].split()[0].split("-")[0] for line in done["revisions"].stdout.splitlines()] == ["3", "2", "1"]
+    assert open_catalog(tmp_path / "my-catalog").facts.embedder.dimension == 8
+    assert command("verify", "--catalog", "my-catalog", "--all").exit_code == 0
 
 
 async def keep_searching(ask: Ask, answers: list[tuple[str, str]], stop: asyncio.Event) -> None:
@@ -105,13 +118,13 @@ async def test_a_catalog_is_embedded_again_while_it_is_searched(shop: Path, repo
                 assert answer.best() == f"p{number}"
                 return answer.done.catalog_revision, answer.done.embedder
 
-            refused = command("reembed", shop, "--embedder", "embedder-echo", "--repository", repository)
+            refused = command("reembed", shop, "--embedder", "embedder-dino", "--repository", repository)
             assert refused.exit_code == 2
             assert "--target HOST:PORT" in refused.stderr
             answers, stop = list[tuple[str, str]](), asyncio.Event()
             searching = asyncio.create_task(keep_searching(ask, answers, stop))
-            shown = await sightline("reembed", "shop", "--embedder", "embedder-echo", *remote)
-            assert "shop: 6 products embedded by embedder-echo, 0 as before" in shown
+            shown = await sightline("reembed", "shop", "--embedder", "embedder-dino", *remote)
+            assert "shop: 6 products embedded by embedder-dino, 0 as before" in shown
             before = await ask(0)
             await sightline("activate", "2", "--catalog", "shop", *remote)
             switched = await ask(1)
@@ -119,7 +132,7 @@ async def test_a_catalog_is_embedded_again_while_it_is_searched(shop: Path, repo
             back = await ask(2)
             stop.set()
             await searching
-    assert [each[1].partition("@")[0] for each in (before, switched, back)] == ["embedder", "embedder-echo", "embedder"]
+    assert [each[1].partition("@")[0] for each in (before, switched, back)] == ["embedder", "embedder-dino", "embedder"]
     changes = [each for each, last in zip(answers, [None, *answers], strict=False) if each != last]
     assert changes == [before, switched, back][: len(changes)]
     assert changes[:2] == [before, switched], "searches went on during the switch, which was one step"
