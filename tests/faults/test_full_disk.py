@@ -15,7 +15,7 @@ import pytest
 from tests.support.effort import Effort
 from tests.support.full_disk import STEPS
 
-FULL = ["adopt", "open", "upsert", "checkpoint", "rollback", "compact"]
+FULL = ["adopt", "open", "upsert", "checkpoint", "rollback", "compact", "originals"]
 """Steps of a short session: `update` and `delete` write to the log as `upsert` does."""
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sightline_server.catalog.verify import verify
@@ -84,6 +84,13 @@ def update(living: LivingCatalog) -> object:
     return living.update([ProductUpdate("p2", {"title": "y" * 9000})], "request")
 
 
+def upsert_with_original(living: LivingCatalog) -> object:
+    """Makes the catalog keep originals, and writes a product with one."""
+    living.originals.switch(True)
+    file = living.originals.add(b"original" * 5000)
+    return living.upsert([replace(row("big", unit_vectors(1, 11), title="x" * 20_000), originals=(file,))], "request")
+
+
 STEPS: dict[str, Step] = {
     "adopt": Step(lambda living: None, unchanged, format=1, opens=True),
     "open": Step(lambda living: None, unchanged, opens=True),
@@ -93,6 +100,7 @@ STEPS: dict[str, Step] = {
     "checkpoint": Step(lambda living: living.checkpoint(), unchanged),
     "rollback": Step(lambda living: living.store.rollback(1), lambda content: built()),
     "compact": Step(lambda living: living.store.compact(1), unchanged),
+    "originals": Step(upsert_with_original, lambda content: content | {"big": "x" * 20_000}),
 }
 
 

@@ -9,7 +9,7 @@ import hashlib
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -20,6 +20,7 @@ from sightline_server.catalog.refusals import refusal
 from sightline_server.errors import ErrorKind, SightlineError
 
 ORIGINALS = "originals.sqlite"
+NEW = ".new"
 FORMAT = 1
 """The `user_version` of the file."""
 FILES = ("", "-wal", "-shm", "-journal")
@@ -39,6 +40,7 @@ PRAGMA user_version = 1;
 COMMIT;
 """
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+REMEDY = "restore it from a backup, or remove it: the products stay as they are, and no originals are kept then"
 CHUNK = 512
 """Images that one transaction of a sweep removes."""
 
@@ -180,20 +182,33 @@ def keeps_originals(folder: Path) -> bool:
 
 def create_originals(folder: Path) -> None:
     """Makes the catalog in `folder` keep originals from now on. It is on the disk when this returns."""
-    path = folder / ORIGINALS
-    with file_errors(path):
-        with closing(sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)) as connection:
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.executescript(TABLES)
-        sync(folder)
+    path, new = folder / ORIGINALS, folder / f"{ORIGINALS}{NEW}"
+    try:
+        with file_errors(path):
+            remove(new)
+            with closing(sqlite3.connect(new, isolation_level=None)) as connection:
+                connection.execute("PRAGMA synchronous=FULL")
+                connection.executescript(TABLES)
+            # Before that, a crash or a full disk leaves no file that would be taken for one of originals.
+            new.rename(path)
+            sync(folder)
+    except BaseException:
+        with suppress(OSError):
+            remove(new)
+        raise
 
 
 def discard_originals(folder: Path) -> None:
     """Removes all originals of the catalog in `folder`, which keeps none from now on."""
     with file_errors(folder / ORIGINALS):
-        for ending in FILES:
-            (folder / f"{ORIGINALS}{ending}").unlink(missing_ok=True)
+        remove(folder / ORIGINALS)
         sync(folder)
+
+
+def remove(path: Path) -> None:
+    """Removes the file at `path` and those that SQLite has made next to it."""
+    for ending in FILES:
+        path.with_name(f"{path.name}{ending}").unlink(missing_ok=True)
 
 
 def originals_size(folder: Path) -> OriginalsSize | None:
@@ -246,23 +261,19 @@ def require_format(connection: sqlite3.Connection, path: Path) -> None:
 
 
 @contextmanager
-def file_errors(path: Path) -> Iterator[None]:
-    """Turns errors of the file at `path` into `SightlineError`."""
+def file_errors(path: Path, remedy: str = REMEDY) -> Iterator[None]:
+    """Turns errors of the file at `path` into `SightlineError`; `remedy` is that of a damaged one."""
     try:
         yield
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGED:
-            raise unusable(path, str(error)) from error
+            raise unusable(path, str(error), remedy) from error
         raise described(path, error) from error
     except OSError as error:
         found = refusal(error, path.parent)
         raise SightlineError(found.kind, f"cannot use {path}: {found.reason}; {found.remedy}") from error
 
 
-def unusable(path: Path, what: str) -> SightlineError:
-    """The error of a file that is not one of originals, or is damaged."""
-    message = (
-        f"{path} cannot be used ({what}); restore it from a backup, or remove it: the products stay as they are, and "
-        "the catalog then keeps no original images"
-    )
-    return SightlineError(ErrorKind.CONFIGURATION, message)
+def unusable(path: Path, what: str, remedy: str = REMEDY) -> SightlineError:
+    """The error of a file that is not what its name says, or is damaged."""
+    return SightlineError(ErrorKind.CONFIGURATION, f"{path} cannot be used ({what}); {remedy}")

@@ -1,5 +1,6 @@
 """The original files of a catalog's images: stored once, durable with their link, removed when nothing needs them."""
 
+import errno
 import shutil
 import sqlite3
 import subprocess
@@ -157,3 +158,17 @@ def test_discarded_originals_leave_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     assert not keeps_originals(tmp_path)
     assert originals_size(tmp_path) is None
+
+
+def test_a_file_that_cannot_be_made_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", full)
+        with pytest.raises(SightlineError, match="free some space"):
+            create_originals(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / f"{ORIGINALS}.new").write_bytes(b"left by a crash")
+    create_originals(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [ORIGINALS]

@@ -375,3 +375,13 @@ async def test_all_that_is_missing_may_be_left_out(tmp_path: Path, embedder: Emb
         await reembedded(shop, embedder, skip_missing=True)
     activate(shop, (await reembedded(shop, embedder, skip_missing=True, max_lost=1.0)).number)
     assert shades(shop) == {"p1": [10, 200], "p2": [20], "p3": [30]}
+
+
+async def test_a_damaged_file_of_embeddings_is_named_with_the_remedy(tmp_path: Path, embedder: Embedder) -> None:
+    shop = await built(tmp_path)
+    (shop / CACHE).write_bytes(b"nothing that SQLite reads" * 100)
+    with pytest.raises(SightlineError, match="remove it: the images are embedded again") as refused:
+        await reembedded(shop, embedder)
+    assert refused.value.kind is ErrorKind.CONFIGURATION
+    (shop / CACHE).unlink()
+    assert (await reembedded(shop, embedder)).rows == 3

@@ -29,6 +29,7 @@ TABLE = (
     "file TEXT NOT NULL, PRIMARY KEY (embedder, image)) WITHOUT ROWID"
 )
 BUSY_S = 10.0
+REMEDY = "remove it: the images are embedded again then"
 
 
 class EmbeddingCache:
@@ -44,7 +45,7 @@ class EmbeddingCache:
         self._lock = -1
 
     def __enter__(self) -> Self:
-        with file_errors(self._path):
+        with file_errors(self._path, REMEDY):
             self._lock = locked(self._lock_path)
             try:
                 self._connection = sqlite3.connect(
@@ -71,7 +72,7 @@ class EmbeddingCache:
     def get(self, image: bytes) -> tuple[NDArray[np.float32], str] | None:
         """The embedding [D] of a stored image, and the name of its original file; None where it has none yet."""
         query = "SELECT vector, file FROM embeddings WHERE embedder = ? AND image = ?"
-        with file_errors(self._path):
+        with file_errors(self._path, REMEDY):
             row = self._connection.execute(query, (self._embedder, image)).fetchone()
         return None if row is None else (np.frombuffer(row[0], "<f4"), row[1])
 
@@ -80,7 +81,7 @@ class EmbeddingCache:
         rows = [
             (self._embedder, image, vector.astype("<f4").tobytes(), file) for image, (vector, file) in embedded.items()
         ]
-        with file_errors(self._path):
+        with file_errors(self._path, REMEDY):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 self._connection.executemany("INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?)", rows)
@@ -91,7 +92,7 @@ class EmbeddingCache:
 
     def clear(self) -> None:
         """Removes the embeddings of this embedder."""
-        with file_errors(self._path):
+        with file_errors(self._path, REMEDY):
             self._connection.execute("DELETE FROM embeddings WHERE embedder = ?", (self._embedder,))
 
     def _remove_if_empty(self) -> None:
