@@ -17,7 +17,7 @@ GROUPS = MappingProxyType(
         "write": frozenset(
             {
                 *("UpsertProducts", "UpdateProducts", "DeleteProducts", "ActivateRevision"),
-                *("ImportProducts", "ExportProducts", "CancelOperation"),
+                *("ImportProducts", "ExportProducts", "ReembedCatalog", "CancelOperation"),
             }
         ),
         "manage": frozenset({"CreateCatalog", "DeleteCatalog"}),
