@@ -4,17 +4,19 @@
     python -m load_tests.power_cut --folder [--groups 60] ...
 
 The first form cuts at acknowledged groups of writes: the catalog must open, pass `verify`, have every acknowledged
-group, and take a write. With --folder, catalogs are created, written and deleted in a folder, and the power is cut at
-any system call of a step: the folder must have the catalogs of before the step or of after it, whole. Each cut is
-checked for three guesses at what a disk holds beyond what was synchronised. Prints one JSON object; exit code 1 when
+group, and take a write. On the way the catalog is embedded by another embedder again and again; each of these changes
+is cut once more in its middle. With --folder, catalogs are created, written and deleted in a folder, and the power is
+cut at any system call of a step: the folder must have the catalogs of before the step or of after it, whole. Each cut
+is checked for three guesses at what a disk holds beyond what was synchronised. Prints one JSON object; exit code 1 when
 something was lost. Needs strace.
 """
 
 import argparse
 import json
+import random
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -27,14 +29,17 @@ from load_tests.power_cut.folder_writer import DELETE_IN_PLACE
 from load_tests.power_cut.recording import acknowledged, chosen, faults, traced
 from load_tests.power_cut.result import Result
 from load_tests.power_cut.trace import calls_of
-from load_tests.power_cut.writer import contents
+from load_tests.power_cut.writer import SWITCH_EVERY, contents, embedder_after
 from sightline_server.catalog.verify import verify
+from sightline_server.domain.models import EmbedderSpec
 from sightline_server.index.catalog import open_catalog
 from sightline_server.index.living import LivingCatalog
 from sightline_server.index.writer import CatalogWriter
 
 START = {f"p{number}": 0 for number in range(20)}
 GROUPS, STEPS = 400, 60
+SWITCH_CALLS = 150
+"""About the system calls of a change of the embedder that change the disk."""
 MUTATIONS = ("synchronous-off", "no-folder-sync")
 
 
@@ -51,30 +56,43 @@ def record(work: Path, groups: int, seed: int, mutation: str) -> tuple[Path, Dis
 
 
 def cut(work: Path, groups: int, cuts: int, seed: int, mutation: str = "") -> Result:
-    """Records one run and checks `cuts` of its acknowledgements."""
+    """Records one run, checks `cuts` of its acknowledgements, and a moment within each change of the embedder."""
     trace, disk = record(work, groups, seed, mutation)
     expected, moments, result = contents(START, groups, seed), chosen(groups, cuts, seed), Result()
+    within, left = moments_within(groups, seed), 0
     with trace.open(encoding="utf-8", errors="replace") as lines:
         for call in calls_of(lines):
             disk.apply(call)
-            if not (number := acknowledged(call)):
-                continue
-            result.acknowledged = number
-            if number in moments:
-                check = partial(fault_below, allowed=expected[number : number + 2])
+            if number := acknowledged(call):
+                result.acknowledged, left = number, within.get(number, 0)
+                embedders, due = {embedder_after(number)}, number in moments
+            else:
+                changed, number = disk.changed_by(call), result.acknowledged
+                embedders, due = {embedder_after(number), embedder_after(number + 1)}, changed and left == 1
+                left -= changed
+            if due:
+                check = partial(fault_below, allowed=expected[number : number + 2], embedders=embedders)
                 result.note(faults(disk, work, check, number), number)
     return result
 
 
-def fault_below(rebuilt: Path, allowed: list[dict[str, int]]) -> str:
+def moments_within(groups: int, seed: int) -> dict[int, int]:
+    """For each group after which the embedder changes, the number of system calls until the power is cut."""
+    choice = random.Random(seed)
+    return {number: choice.randint(1, SWITCH_CALLS) for number in range(SWITCH_EVERY, groups, SWITCH_EVERY)}
+
+
+def fault_below(rebuilt: Path, allowed: list[dict[str, int]], embedders: Set[EmbedderSpec]) -> str:
     """The fault of the catalog on a rebuilt disk."""
-    return fault(rebuilt / "shop", allowed)
+    return fault(rebuilt / "shop", allowed, embedders)
 
 
-def fault(shop: Path, allowed: list[dict[str, int]]) -> str:
-    """The fault of a rebuilt catalog, which has one of the contents `allowed`; empty when nothing is."""
+def fault(shop: Path, allowed: list[dict[str, int]], embedders: Set[EmbedderSpec]) -> str:
+    """The fault of a rebuilt catalog, which has one of the contents `allowed` and of `embedders`; empty if none."""
     if values(shop) not in allowed:
         return "its content is not that of the acknowledged groups"
+    if (found := open_catalog(shop).facts.embedder.identity) not in {each.identity for each in embedders}:
+        return f"its embedder is {found}, expected one of {sorted(each.identity for each in embedders)}"
     bad = [finding.text for finding in verify(shop, all_revisions=True) if not finding.good]
     if bad:
         return "; ".join(bad)
@@ -86,7 +104,7 @@ def fault(shop: Path, allowed: list[dict[str, int]]) -> str:
 
 def values(shop: Path) -> dict[str, int]:
     """The value of each product by its id."""
-    return {row["id"]: int(row["title"]) for row in open_catalog(shop, SPEC).display.to_pylist()}
+    return {row["id"]: int(row["title"]) for row in open_catalog(shop).display.to_pylist()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,15 +9,22 @@ import os
 import random
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from load_tests.catalog_crash.rows import product_row
+from load_tests.catalog_crash.rows import SPEC, product_row
 from sightline_server.catalog import durable, log_file
+from sightline_server.domain.models import EmbedderSpec
 from sightline_server.index.living import LivingCatalog
+from sightline_server.index.reembedding import EmbeddedImages, Reembedding
 
 CHECKPOINT_EVERY = 6
 COMPACT_EVERY = 30
+SWITCH_EVERY = 15
+"""Groups between two changes of the embedder."""
 SLOTS = 12
+EMBEDDERS = (SPEC, replace(SPEC, name="other", sha256="ef" * 32))
+"""The embedders that the catalog has in turn; both make the same vectors."""
 
 
 def plan(groups: int, seed: int) -> Iterator[tuple[str, dict[str, int]]]:
@@ -43,6 +50,21 @@ def contents(start: Mapping[str, int], groups: int, seed: int) -> list[dict[str,
     return found
 
 
+def embedder_after(groups: int) -> EmbedderSpec:
+    """The embedder of the catalog when so many groups were acknowledged, and the next one was not yet begun."""
+    return EMBEDDERS[max(0, groups - 1) // SWITCH_EVERY % len(EMBEDDERS)]
+
+
+def switch(living: LivingCatalog, catalog: Path, embedder: EmbedderSpec) -> None:
+    """Embeds the catalog by `embedder` in another generation, and makes that the current one."""
+    reembedding = Reembedding(catalog, embedder)
+    embedded = (
+        EmbeddedImages(each.product.id, each.images, product_row("", int(each.product.title)).embeddings)
+        for each in reembedding.products()
+    )
+    living.store.rollback(reembedding.prepare(living.store, embedded).number)
+
+
 def mutate(mutation: str) -> None:
     """Leaves a step out."""
     if mutation == "synchronous-off":
@@ -63,6 +85,8 @@ def main() -> None:
             else:
                 living.delete(list(values))
             os.write(1, b"ack %d\n" % number)
+            if number % SWITCH_EVERY == 0:
+                switch(living, catalog, embedder_after(number + 1))
             if number % CHECKPOINT_EVERY == 0:
                 living.checkpoint()
             if number % COMPACT_EVERY == 0:

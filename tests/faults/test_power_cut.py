@@ -11,6 +11,7 @@ from load_tests.power_cut.disk import Disk, Guess, UnknownCallError
 from load_tests.power_cut.folder import LATER, cut_folder, fault
 from load_tests.power_cut.folder_writer import CREATE, DELETE, WRITE, Contents, contents, plan
 from load_tests.power_cut.trace import Call, calls_of
+from load_tests.power_cut.writer import EMBEDDERS, embedder_after
 from sightline_server.errors import SightlineError
 from sightline_server.index.catalogs_folder import CatalogsFolder
 from tests.support import strace
@@ -19,7 +20,9 @@ from tests.support import strace
 def test_a_power_cut_loses_no_acknowledged_write(tmp_path: Path) -> None:
     strace.program()
     result = cut(tmp_path, groups=36, cuts=12, seed=1)
-    assert (result.acknowledged, result.cuts, result.rebuilt, result.lost) == (36, 12, 36, 0)
+    assert (result.acknowledged, result.cuts, result.rebuilt, result.lost) == (36, 14, 42, 0), (
+        "with a cut in each of two changes of the embedder"
+    )
 
 
 @pytest.mark.parametrize("mutation", ["synchronous-off", "no-folder-sync"])
@@ -50,6 +53,11 @@ def test_a_half_catalog_and_a_lost_one_are_faults_of_a_folder(tmp_path: Path) ->
     shutil.rmtree(tmp_path / "a")
     assert fault(tmp_path, [whole, {"b": {}}]) == ""
     assert fault(tmp_path, [{"b": {LATER: 1}}]) == ""
+
+
+def test_the_embedder_changes_after_its_group() -> None:
+    first, other = EMBEDDERS
+    assert [embedder_after(number) for number in (0, 1, 15, 16, 30, 31)] == [first, first, first, other, other, first]
 
 
 def test_the_steps_of_a_folder_create_write_and_delete() -> None:
