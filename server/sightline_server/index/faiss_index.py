@@ -77,7 +77,8 @@ class FlatIndex:
 
     exact = True
 
-    def __init__(self, index: Any, *, place: str, max_k: int, threads: int) -> None:
+    def __init__(self, index: Any, *, place: str, max_k: int, threads: int, number_bytes: int = 4) -> None:
+        self.memory_bytes = int(index.ntotal) * int(index.d) * number_bytes
         self._owner = threading.get_ident()
         self._index = index
         self._threads = threads
@@ -163,7 +164,7 @@ class FaissIndex(FlatIndex):
             run(partial(index.add, part))
         place = "GPU 0, float16" if use_gpu else f"CPU, float32, threads: {threads}"
         max_k = min(rows, GPU_MAX_K) if use_gpu else rows
-        super().__init__(index, place=place, max_k=max_k, threads=threads)
+        super().__init__(index, place=place, max_k=max_k, threads=threads, number_bytes=2 if use_gpu else 4)
         run(self.adopt)
 
     def write(self, file: Path) -> None:

@@ -112,6 +112,7 @@ class OnDevice:
         self._index = index
         self._device = device
         self.description, self.exact, self.max_k = index.description, index.exact, index.max_k
+        self.memory_bytes = index.memory_bytes
 
     def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """See `VectorIndex`."""

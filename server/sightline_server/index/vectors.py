@@ -52,6 +52,10 @@ class VectorIndex(Protocol):
     def max_k(self) -> int:
         """The most vectors that one search returns per query."""
 
+    @property
+    def memory_bytes(self) -> int:
+        """About the bytes of memory that its vectors take, on whichever device, with all that finds them."""
+
     def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The `k` vectors nearest to each of `queries` [B,D]: similarities [B,k], descending, and rows [B,k].
 

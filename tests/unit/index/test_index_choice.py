@@ -20,8 +20,8 @@ from sightline_server.index import selfcheck
 from sightline_server.index.catalog import Catalog, open_catalog
 from sightline_server.index.choice import building, choosing, trying
 from sightline_server.index.choice.approximate import ApproximateIndex
-from sightline_server.index.choice.building import TooSlowError, build
-from sightline_server.index.choice.candidates import BY_NAME, CPU, GPU, applicable, lists_of, named
+from sightline_server.index.choice.building import TooSlowError, build, to_bytes
+from sightline_server.index.choice.candidates import BY_NAME, CPU, GPU, Candidate, applicable, lists_of, named
 from sightline_server.index.choice.choosing import IndexPolicy, choose_index, index_of
 from sightline_server.index.choice.measuring import Trial, selector_from, trial_of
 from sightline_server.index.choice.record import IndexRecord
@@ -246,6 +246,18 @@ def test_filters_use_the_index_from_the_matches_on_at_which_it_was_right() -> No
     made = build(LISTS, vectors)
     assert selector_from(Blind(made, vectors, LISTS, 64), trial, 0.95, limits) == 3001
     assert selector_from(exact, trial, 0.95, PlanLimits()) == 3001, "so few are copied anyway"
+
+
+@pytest.mark.parametrize("candidate", CPU, ids=lambda each: each.name)
+def test_an_index_states_the_memory_of_its_codes_and_vectors(candidate: Candidate) -> None:
+    vectors = clusters(2000)
+    if not candidate.applies(vectors.shape[1]):
+        candidate = replace(candidate, reduced=vectors.shape[1] // 2)
+    index = build(candidate, vectors)
+    stated = ApproximateIndex(index, vectors, candidate, 64).memory_bytes
+    # Its file has the trained parts as well, which are large only for few vectors.
+    assert vectors.nbytes < stated <= vectors.nbytes + 4 * len(vectors) + len(to_bytes(index))
+    assert FaissIndex(vectors, use_gpu=False).memory_bytes == 2 * vectors.nbytes
 
 
 async def test_a_recorded_index_serves_and_a_restart_tries_nothing(

@@ -214,6 +214,7 @@ class LyingIndex:
     def __init__(self, vectors: NDArray[np.float16]) -> None:
         self._true = FaissIndex(vectors, use_gpu=False)
         self.max_k = self._rows = len(vectors)
+        self.memory_bytes = self._true.memory_bytes
 
     def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         similarities, rows = self._true.search(queries, k)

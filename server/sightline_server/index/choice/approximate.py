@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline_server.index.choice.building import SWIG, parameters
+from sightline_server.index.choice.building import SWIG, parameters, stored_bytes
 from sightline_server.index.choice.candidates import Candidate, Family, lists_of
 from sightline_server.index.faiss_index import GatheredVectors, prepare, search_threads
 from sightline_server.index.filters.searches import ExactSearch
@@ -42,6 +42,7 @@ class ApproximateIndex:
         self._index = index
         self._vectors = vectors
         self._scales = inverse_lengths(vectors)
+        self.memory_bytes = vectors.nbytes + self._scales.nbytes + stored_bytes(index)
         self._candidate = candidate
         self.effort = effort
         self._threads = search_threads(vectors.size, sharers)

@@ -4,20 +4,16 @@ from sightline_server.domain.living import LiveSizes
 from sightline_server.index.live.policy import MergePolicy
 from sightline_server.index.live.view import LiveView
 
-NUMBER_BYTES = 4
-"""A number of a vector on the CPU (float32). An index on a GPU or an approximate one takes less."""
-
 
 def sizes_of(view: LiveView, policy: MergePolicy) -> LiveSizes:
     """The sizes of what `view` shows."""
     state, extent = view.state, view.extent
-    vector_bytes = NUMBER_BYTES * view.dimension
     return LiveSizes(
         products=extent.products,
         base_images=state.base_images,
         delta_images=extent.vectors - state.base_images,
         merge_at_images=policy.images_at(state.base_images),
         dead_images=extent.dead_base + extent.dead_delta,
-        base_memory_bytes=state.base_images * vector_bytes,
+        base_memory_bytes=state.base.index.memory_bytes,
         delta_memory_bytes=state.written_bytes(extent),
     )

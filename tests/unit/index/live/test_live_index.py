@@ -115,6 +115,8 @@ def test_the_sizes_count_the_dead_of_base_and_delta(shop: Shop) -> None:
     sizes = shop.live.sizes
     assert (sizes.base_images, sizes.delta_images, sizes.dead_images) == (8, 5, 4)
     assert sizes.base_memory_bytes == 8 * DIMENSION * 4
+    shop.live.view().state.base.index.memory_bytes = 123  # type: ignore[misc]
+    assert shop.live.sizes.base_memory_bytes == 123, "the index that is in use says it"
     assert sizes.merge_at_images == 10_000
 
 
