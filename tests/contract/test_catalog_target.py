@@ -170,7 +170,10 @@ def test_an_unknown_catalog_and_a_server_that_is_away_are_one_line(tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("delete", "p0", "--catalog", "shop", "--tls"), "--insecure and the options that begin with --tls need"),
+        (
+            ("delete", "p0", "--catalog", "shop", "--tls"),
+            "--insecure, --token-file and the options that begin with --tls",
+        ),
         (("revisions", "--catalog", "shop", "--target", "shop.example:1"), "would not be encrypted"),
         (("revisions", "--catalog", "shop", "--target", "nonsense"), "the port is missing"),
         (

@@ -13,7 +13,7 @@ from typing import Self, TypedDict, Unpack
 
 import grpc.aio
 
-from sightline_client import channels, errors, request
+from sightline_client import channels, credentials, errors, request
 from sightline_client.answers import Answer
 from sightline_client.events import Event, Lane, Region
 from sightline_client.filters import Filter
@@ -99,7 +99,7 @@ class AsyncClient:
         attempt = 0
         while True:
             attempt += 1
-            stream = self._start(message, deadline)
+            stream = await self._start(message, deadline)
             try:
                 while (event := await stream.read()) is not None:
                     yield event
@@ -120,11 +120,15 @@ class AsyncClient:
         async with aclosing(self.search(photo, timeout_s=timeout_s, **parameters)) as events:
             return Answer.of([event async for event in events])
 
-    def _start(self, message: bytes, deadline: float) -> Stream:
+    async def _start(self, message: bytes, deadline: float) -> Stream:
+        self._channels.check()
+        metadata = await credentials.metadata(self._options.token, deadline - self._clock())
         # A second attempt goes over another connection, where there is one.
         method: SearchMethod = self._channels.next().unary_stream(channels.SEARCH)
         left_s = max(0.0, deadline - self._clock())
-        stream = Stream(method(message, timeout=None if left_s == math.inf else left_s), self._options)
+        stream = Stream(
+            method(message, timeout=None if left_s == math.inf else left_s, metadata=metadata), self._options
+        )
         self._streams.add(stream)
         return stream
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
-from sightline_client import channels, errors, status
+from sightline_client import channels, credentials, errors, status
 from sightline_client import request as requests
 from sightline_client.options import ClientOptions
 from sightline_client.retry import Retrier, RetryThrottle
@@ -83,6 +83,11 @@ class Calls:
             raise status.answer_too_large(len(message), (), self.options, self._wording)
         return message
 
+    async def metadata(self, left_s: float) -> credentials.Metadata:
+        """The headers of a call that has `left_s` seconds left. Raises `SightlineError`."""
+        self.channels.check()
+        return await credentials.metadata(self.options.token, left_s)
+
     async def close(self) -> None:
         """Ends the calls that still run, and closes every channel; `channels.begin_close` comes first."""
         for call in list(self._running):
@@ -90,8 +95,11 @@ class Calls:
         await self.channels.close()
 
     async def _attempt(self, path: str, request: bytes, left_s: float) -> bytes:
+        deadline = self._clock() + left_s
+        metadata = await self.metadata(left_s)
+        left_s = deadline - self._clock()
         method: UnaryMethod = self.channels.next().unary_unary(path)
-        call = method(request, timeout=None if left_s == math.inf else max(0.0, left_s))
+        call = method(request, timeout=None if left_s == math.inf else max(0.0, left_s), metadata=metadata)
         self._running.add(call)
         try:
             return self.checked_size(await call)

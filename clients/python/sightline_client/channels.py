@@ -39,13 +39,17 @@ class Channels:
 
     def next(self) -> grpc.aio.Channel:
         """The next channel. Raises `ClientStateError` where the client cannot be used."""
-        if self.closed:
-            raise closed()
-        self._check_place()
+        self.check()
         if not self._channels:
             self._channels = [self._open() for _ in range(self._options.channels)]
             self._turns = cycle(self._channels)
         return next(self._turns)
+
+    def check(self) -> None:
+        """Raises `ClientStateError` where the client cannot be used."""
+        if self.closed:
+            raise closed()
+        self._check_place()
 
     def begin_close(self) -> None:
         """Refuses calls from now on. Raises `ClientStateError` in another event loop than that of the calls."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import grpc
 
-from sightline_client import limits, tls, values
+from sightline_client import credentials, limits, tls, values
 from sightline_client.errors import ConfigurationError
 from sightline_client.target import authority_option, check_plaintext, grpc_target, proxy_option
 
@@ -70,6 +70,8 @@ class ClientOptions:
     """None sends without encryption, which a target on another machine allows only with `insecure`."""
     insecure: bool = field(default=False, kw_only=True)
     """Allows a target on another machine without `tls`, where something else encrypts; it weakens no TLS."""
+    token: credentials.Token | None = field(default=None, kw_only=True, repr=False)
+    """API key or bearer token of the caller, or a function that returns it for each call; see `credentials`."""
     timeout_s: float = 10.0
     """Deadline of a search that names none, retries included; `math.inf` sets none, then the server sets its own."""
     max_photo_bytes: int = 20 * MIB
@@ -88,6 +90,7 @@ class ClientOptions:
         _check("tls", _one_of(TlsOptions, type(None)), self.tls)
         _check("retry", _one_of(RetryOptions), self.retry)
         _check("insecure", _one_of(bool), self.insecure)
+        _check("token", credentials.check, self.token)
         grpc_target(self.target, tls=self.tls is not None)
         if self.tls is None and not self.insecure:
             check_plaintext(self.target, WAYS_OUT)

@@ -22,6 +22,8 @@ class Reach:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     insecure: bool = False
+    token_file: Path | None = None
+    """File with an API key or a bearer token."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,15 @@ TlsKey = Annotated[
     Path | None,
     typer.Option("--tls-key", metavar="FILE", help="Private key of the client certificate (PEM).", dir_okay=False),
 ]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        help="File with an API key or a bearer token, sent with each call.",
+        dir_okay=False,
+    ),
+]
 Insecure = Annotated[
     bool,
     typer.Option("--insecure", help="Allow a server on another machine without TLS; everyone on the way can read it."),

@@ -26,13 +26,19 @@ Target = Annotated[
 
 
 def reach_of(
-    target: str | None, tls: bool, ca: Path | None, cert: Path | None, key: Path | None, insecure: bool
+    target: str | None,
+    tls: bool,
+    ca: Path | None,
+    cert: Path | None,
+    key: Path | None,
+    insecure: bool,
+    token_file: Path | None = None,
 ) -> Reach | None:
     """The server to reach, or None for a folder. Raises `SightlineError` of kind CONFIGURATION."""
     if target is not None:
-        return Reach(target, tls, ca, cert, key, insecure)
-    if tls or insecure or ca or cert or key:
-        message = "--insecure and the options that begin with --tls need --target"
+        return Reach(target, tls, ca, cert, key, insecure, token_file)
+    if tls or insecure or ca or cert or key or token_file:
+        message = "--insecure, --token-file and the options that begin with --tls need --target"
         raise SightlineError(ErrorKind.CONFIGURATION, message)
     return None
 

@@ -45,6 +45,7 @@ def revisions(
     tls_cert: server_options.TlsCert = None,
     tls_key: server_options.TlsKey = None,
     insecure: server_options.Insecure = False,
+    token_file: server_options.TokenFile = None,
 ) -> None:
     """List the revisions of a catalog, the newest first.
 
@@ -55,7 +56,7 @@ def revisions(
     from sightline_server.index.catalog import read_facts
 
     with failures():
-        reach = catalog_remote.reach_of(target, tls, tls_ca, tls_cert, tls_key, insecure)
+        reach = catalog_remote.reach_of(target, tls, tls_ca, tls_cert, tls_key, insecure, token_file)
         if reach is not None:
             with catalog_remote.reached(context, reach, str(catalog)) as remote:
                 show_remote(list(remote.revisions()), remote.state(), as_json=as_json)
@@ -127,6 +128,7 @@ def rollback(
     tls_cert: server_options.TlsCert = None,
     tls_key: server_options.TlsKey = None,
     insecure: server_options.Insecure = False,
+    token_file: server_options.TokenFile = None,
 ) -> None:
     """Make the content of a catalog equal to that of an earlier revision.
 
@@ -136,7 +138,7 @@ def rollback(
     from sightline_server.index.living import LivingCatalog
 
     with failures(STAYS):
-        reach = catalog_remote.reach_of(target, tls, tls_ca, tls_cert, tls_key, insecure)
+        reach = catalog_remote.reach_of(target, tls, tls_ca, tls_cert, tls_key, insecure, token_file)
         number = number_of(revision)
         if reach is not None:
             with catalog_remote.reached(context, reach, str(catalog)) as remote:

@@ -54,6 +54,7 @@ def update(
     tls_cert: server_options.TlsCert = None,
     tls_key: server_options.TlsKey = None,
     insecure: server_options.Insecure = False,
+    token_file: server_options.TokenFile = None,
 ) -> None:
     """Change prices, stock and texts of products. Their images and embeddings stay, and no engine is started.
 
@@ -63,7 +64,7 @@ def update(
     from sightline_server.ingest.updates import read_updates
 
     with failures(STAYS):
-        reach = catalog_remote.reach_of(target, tls, tls_ca, tls_cert, tls_key, insecure)
+        reach = catalog_remote.reach_of(target, tls, tls_ca, tls_cert, tls_key, insecure, token_file)
         options = FeedOptions(price_format=price_format, currency=checked_currency(currency))
         with (
             opened_feed(feed, options) as source,

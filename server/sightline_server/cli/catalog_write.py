@@ -100,6 +100,7 @@ def upsert(
     tls_cert: server_options.TlsCert = None,
     tls_key: server_options.TlsKey = None,
     insecure: server_options.Insecure = False,
+    token_file: server_options.TokenFile = None,
 ) -> None:
     """Add the products of a feed to a catalog, or replace those of the same id.
 
@@ -111,7 +112,7 @@ def upsert(
     from sightline_server.index.living import LivingCatalog
 
     with failures(STAYS):
-        reach = catalog_remote.reach_of(target, tls, tls_ca, tls_cert, tls_key, insecure)
+        reach = catalog_remote.reach_of(target, tls, tls_ca, tls_cert, tls_key, insecure, token_file)
         headers = parse_headers(header or [])
         agent = header_value("--user-agent", user_agent)
         feed_options = FeedOptions(
@@ -168,10 +169,11 @@ def delete(
     tls_cert: server_options.TlsCert = None,
     tls_key: server_options.TlsKey = None,
     insecure: server_options.Insecure = False,
+    token_file: server_options.TokenFile = None,
 ) -> None:
     """Delete products from a catalog. The result is a new revision, so that a rollback brings them back."""
     with failures(STAYS):
-        reach = catalog_remote.reach_of(target, tls, tls_ca, tls_cert, tls_key, insecure)
+        reach = catalog_remote.reach_of(target, tls, tls_ca, tls_cert, tls_key, insecure, token_file)
         wanted = list(dict.fromkeys([*(ids or []), *(ids_of(file) if file else [])]))
         if not wanted:
             raise SightlineError(ErrorKind.CONFIGURATION, "no ids given: name products, or a file with --file")

@@ -289,9 +289,10 @@ class AsyncCatalogClient:
         )
         return convert.revision_from_pb(answer.revision)
 
-    def _start_upsert(self) -> UpsertCall:
+    async def _start_upsert(self) -> UpsertCall:
+        metadata = await self._calls.metadata(self._options.timeout_s)
         method: UpsertMethod = self._calls.channels.next().stream_stream(f"/{SERVICE}/UpsertProducts")
-        return method(timeout=CALL_S)
+        return method(timeout=CALL_S, metadata=metadata)
 
     async def _write(
         self,

@@ -138,7 +138,7 @@ class Upsert:
     def __init__(
         self,
         calls: Calls,
-        start: Callable[[], UpsertCall],
+        start: Callable[[], Awaitable[UpsertCall]],
         explain: Callable[[], Awaitable[object]],
         products: AsyncGenerator[Outgoing, None],
         in_flight: int,
@@ -212,7 +212,7 @@ class Upsert:
         return convert.status_from_pb(answer.status, first.index, first.id)
 
     async def _answer(self) -> pb.UpsertProductsResponse:
-        messages = self._messages or self._open()
+        messages = self._messages or await self._open()
         try:
             async with asyncio.timeout(None if self._timeout_s == math.inf else self._timeout_s):
                 message = await messages.next()
@@ -223,13 +223,16 @@ class Upsert:
             raise errors.StreamBrokenError("the stream ended before every product had a status", code="OK")
         return _parsed(self._calls.checked_size(message))
 
-    def _open(self) -> Messages:
+    async def _open(self) -> Messages:
         """Makes a call that gets the products without a status."""
         if self._closed:
             raise channels.closed()
         self._attempt += 1
         self._waiting.send_again()
-        call = self._start()
+        call = await self._start()
+        if self._closed:
+            call.cancel()
+            raise channels.closed()
         self._hidden = self._progress = False
         self._messages = Messages(call, self._error_of)
         self._sending = asyncio.create_task(self._send(call))

@@ -6,14 +6,27 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from sightline_client.credentials import read_token
 from sightline_client.errors import ConfigurationError, SightlineError
 from sightline_client.local_server import LocalServerError
 from sightline_client.options import ClientOptions, TlsOptions
 from sightline_client.target import check_plaintext, grpc_target
-from sightline_console.server_options import Insecure, Tls, TlsCa, TlsCert, TlsKey
+from sightline_console.server_options import Insecure, Tls, TlsCa, TlsCert, TlsKey, TokenFile
 from sightline_console.terminal import echo, echo_lines
 
-__all__ = ["Insecure", "Target", "Timeout", "Tls", "TlsCa", "TlsCert", "TlsKey", "checked_timeout", "fail", "options"]
+__all__ = [
+    "Insecure",
+    "Target",
+    "Timeout",
+    "Tls",
+    "TlsCa",
+    "TlsCert",
+    "TlsKey",
+    "TokenFile",
+    "checked_timeout",
+    "fail",
+    "options",
+]
 
 WAYS_OUT = "use --tls (or --tls-ca FILE), or --insecure where something else encrypts the connection"
 
@@ -47,6 +60,7 @@ def options(
     cert: Path | None,
     key: Path | None,
     insecure: bool = False,
+    token_file: Path | None = None,
 ) -> ClientOptions:
     """The client's options; any TLS file turns TLS on."""
     wanted = tls or any(path is not None for path in (ca, cert, key))
@@ -56,10 +70,15 @@ def options(
             check_plaintext(target, WAYS_OUT)
     except ConfigurationError as error:
         raise typer.BadParameter(error.message, param_hint="--target") from None
+    try:
+        token = None if token_file is None else read_token(token_file)
+    except ConfigurationError as error:
+        raise typer.BadParameter(error.message, param_hint="--token-file") from None
     return ClientOptions(
         target=target,
         tls=TlsOptions(root_ca=ca, client_cert=cert, client_key=key) if wanted else None,
         insecure=insecure,
+        token=token,
         timeout_s=timeout_s,
     )
 

@@ -84,12 +84,20 @@ def evaluate(
     tls_cert: connection.TlsCert = None,
     tls_key: connection.TlsKey = None,
     insecure: connection.Insecure = False,
+    token_file: connection.TokenFile = None,
 ) -> None:
     """Measure how often the right product comes first."""
     if (catalog is None) == (target is None):
         raise typer.BadParameter("one of --catalog and --target is needed", param_hint="--catalog / --target")
     reach = partial(
-        connection.options, timeout_s=timeout, tls=tls, ca=tls_ca, cert=tls_cert, key=tls_key, insecure=insecure
+        connection.options,
+        timeout_s=timeout,
+        tls=tls,
+        ca=tls_ca,
+        cert=tls_cert,
+        key=tls_key,
+        insecure=insecure,
+        token_file=token_file,
     )
     if target is not None:
         reach(target)  # a wrong address is reported before any file is read

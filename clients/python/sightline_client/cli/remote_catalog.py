@@ -37,6 +37,7 @@ def connect(reach: Reach, name: str) -> Generator[RemoteCatalog, None, None]:
     """The catalog `name` of a server. Raises `RemoteError`, for every error of the client in the block as well."""
     # Late, so that the other commands of the server do not load gRPC.
     from sightline_client.catalog.sync import CatalogClient
+    from sightline_client.credentials import read_token
     from sightline_client.errors import SightlineError
     from sightline_client.options import ClientOptions, TlsOptions
 
@@ -46,6 +47,7 @@ def connect(reach: Reach, name: str) -> Generator[RemoteCatalog, None, None]:
             target=reach.target,
             tls=TlsOptions(reach.tls_ca, reach.tls_cert, reach.tls_key) if tls else None,
             insecure=reach.insecure,
+            token=None if reach.token_file is None else read_token(reach.token_file),
             timeout_s=TIMEOUT_S,
         )
         with CatalogClient(options) as client:

@@ -81,6 +81,7 @@ def search(
     tls_cert: connection.TlsCert = None,
     tls_key: connection.TlsKey = None,
     insecure: connection.Insecure = False,
+    token_file: connection.TokenFile = None,
 ) -> None:
     """Find the products of a catalog in one photo."""
     data = _read(photo)
@@ -88,7 +89,15 @@ def search(
     conditions = _conditions(filter)
     detected: list[events.DetectedObject] = []
     try:
-        reach = connection.options(target, timeout, tls=tls, ca=tls_ca, cert=tls_cert, key=tls_key, insecure=insecure)
+        reach = connection.options(
+            *(target, timeout),
+            tls=tls,
+            ca=tls_ca,
+            cert=tls_cert,
+            key=tls_key,
+            insecure=insecure,
+            token_file=token_file,
+        )
         with (
             Client(reach) as client,
             closing(
