@@ -12,7 +12,7 @@ from tests.support.fake_lens import FakeLens, serving
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "guide" / "client.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-PRINTED = ["2 objects", "chair", ""]
+PRINTED = ["2 objects", "chair", "", ""]
 """A part of the output of each example."""
 
 
