@@ -127,13 +127,13 @@ def test_old_revisions_lose_their_files_without_a_command(tmp_path: Path) -> Non
         living.originals.switch(True)
         living.store._keep = 2
         counts = []
-        for number in range(24):
+        for number in range(18):
             living.upsert([kept_row(living, "p", number, b"file %d" % number)])
             living.checkpoint()
             counts.append(files(shop))
         kept = sum(each.base_version is not None for each in living.store.revisions)
-        assert contents(living, shop) == {"p1": [None], "p": [b"file 23"]}
-    assert max(counts) <= 14, "bounded by the revisions that are kept, and those of one sweep before"
+        assert contents(living, shop) == {"p1": [None], "p": [b"file 17"]}
+    assert max(counts) <= 12, "bounded by the revisions that are kept, and those of one sweep before"
     assert kept <= 7
 
 
