@@ -121,7 +121,10 @@ async def test_export_then_import_gives_the_same_digest(shop: Shop, name: str) -
     (shop.folder / "exports" / name).rename(shop.folder / "imports" / name)
     await shop.writer.delete([f"p{number}" for number in range(5)])
     assert await shop.ids() == []
-    response_of(await shop.ended(await shop.imported(name, embedded=True)), pb.ImportProductsResponse)
+    imported = await shop.ended(await shop.imported(name, embedded=True))
+    response_of(imported, pb.ImportProductsResponse)
+    progress = progress_of(imported)
+    assert (progress.rows_total, progress.rows_read, progress.rows_written) == (5, 5, 5)
     assert shop.writer.revisions[0].digest == before
 
 

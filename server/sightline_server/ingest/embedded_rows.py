@@ -22,7 +22,7 @@ from sightline_server.ingest.feed import ParsedRow, Problem, ProblemKind, parse_
 from sightline_server.ingest.feeds.formats import Format
 from sightline_server.ingest.feeds.json_objects import guarded_record
 from sightline_server.ingest.feeds.options import FeedOptions
-from sightline_server.ingest.feeds.reader import UNREADABLE
+from sightline_server.ingest.feeds.reader import UNREADABLE, count_rows
 from sightline_server.ingest.feeds.records import Record, excerpt, refused
 from sightline_server.ingest.feeds.rows import TOO_LONG
 from sightline_server.ingest.feeds.source import OpenFeed
@@ -80,6 +80,20 @@ def read_ready(feed: OpenFeed, make: Make, options: FeedOptions) -> ReadyRows:
                 yield checked_id(each, first_rows, record)
     except UNREADABLE as error:
         raise refused(f"{feed.name} cannot be read: {type(error).__name__}") from error
+
+
+def count_embedded(feed: OpenFeed, options: FeedOptions) -> int:
+    """The number of rows of `feed`, for its progress; 0 for a feed that `read_embedded` refuses."""
+    if feed.format is not Format.JSON:
+        return count_rows(feed, options) if feed.format is Format.PARQUET else 0
+    feed.file.seek(0)
+    text = opened_text(feed.file, options.encoding)
+    try:
+        return sum(1 for line in lines_of(text) if line.too_long or line.text.strip())
+    except UNREADABLE:
+        return 0
+    finally:
+        release(text)
 
 
 def line_records(feed: OpenFeed, options: FeedOptions) -> Iterator[tuple[Record, Ready]]:

@@ -18,11 +18,10 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.living import row_fault
 from sightline_server.ingest.build import Build, BuildOptions, Progress
 from sightline_server.ingest.direct_transport import CheckedNetwork
-from sightline_server.ingest.embedded_rows import read_embedded
+from sightline_server.ingest.embedded_rows import count_embedded, read_embedded
 from sightline_server.ingest.embedding import Embed
 from sightline_server.ingest.feed import Problem
 from sightline_server.ingest.feeds.download import base_address, is_url
-from sightline_server.ingest.feeds.formats import Format
 from sightline_server.ingest.feeds.options import FeedOptions
 from sightline_server.ingest.feeds.reader import count_rows
 from sightline_server.ingest.feeds.source import OpenFeed, feed_of, temporary
@@ -125,8 +124,7 @@ async def import_feed(
 
 async def import_embedded(feed: OpenFeed, options: FeedOptions, writer: CatalogWriter, progress: ImportProgress) -> int:
     """Writes the products of a feed whose embeddings are ready, and returns how many. Errors as `import_feed`."""
-    if feed.format is Format.PARQUET:
-        progress.total(await asyncio.to_thread(count_rows, feed, options))
+    progress.total(await asyncio.to_thread(count_embedded, feed, options))
     embedder = writer.embedder
     rows = read_embedded(feed, Target(embedder), options)
     sink = WriterSink(writer, progress.written, embedder)
