@@ -110,16 +110,16 @@ class FileInUse(Generic[T]):
             return
         if changed:
             self._contents, self._value = contents, value
-            log.info("access: calls from now on use the %s as it is now: %s", self.name, self._path)
+            log.info("access: calls from now on use the %s file as it is now: %s", self.name, self._path)
         elif force or self._failure:
-            log.info("access: the %s holds what is in use: %s", self.name, self._path)
+            log.info("access: the %s file holds what is in use: %s", self.name, self._path)
         self._failure = ""
         self._on_check(True)
 
     def _refuse(self, message: str, *, force: bool) -> None:
         # A file that is being written fails several times in the same way; that is one fault.
         if message != self._failure or force:
-            log.error("access: calls go on with the %s from before: %s", self.name, message)
+            log.error("access: calls go on with the %s file from before: %s", self.name, message)
         self._failure = message
         self._on_check(False)
 
@@ -131,5 +131,5 @@ class FileInUse(Generic[T]):
         try:
             return self._parse(contents)
         except SightlineError as error:
-            message = f"{self.name} {self._path}: {error.message}"
+            message = f"{self.name} file {self._path}: {error.message}"
             raise SightlineError(ErrorKind.CONFIGURATION, message) from error

@@ -22,6 +22,7 @@ from sightline_server.errors import ErrorKind, SightlineError
 TYPES = ("jwt", "at+jwt", "application/at+jwt")
 """Values of `typ` that a token may have, in lower case. Others are for another purpose (RFC 8725, 3.11)."""
 LEAST_RSA_BITS = 2048
+BITS_OF_A_CHARACTER = 6
 PublicKey = RSAKey | ECKey | OKPKey
 
 
@@ -181,6 +182,9 @@ def public_key(member: Any, number: int) -> PublicKey | None:
         return None
     if "d" in member:
         raise unusable(f"key {number} is a private key; the server needs the public part alone")
+    # Before the library sees it, because that warns about it on standard error.
+    if member["kty"] == "RSA" and len(str(member.get("n", ""))) * BITS_OF_A_CHARACTER < LEAST_RSA_BITS:
+        raise unusable(f"key {number} is too short; an RSA key needs {LEAST_RSA_BITS} bits")
     try:
         key = JWKRegistry.import_key(member)
         # Bytes that are not a key are found when it is first used, which is now.
@@ -188,7 +192,7 @@ def public_key(member: Any, number: int) -> PublicKey | None:
     except Exception:  # the library raises several kinds for keys that it cannot read
         raise unusable(f"key {number} cannot be read") from None
     if isinstance(key, RSAKey) and key.raw_value.key_size < LEAST_RSA_BITS:
-        raise unusable(f"key {number} has {key.raw_value.key_size} bits; an RSA key needs {LEAST_RSA_BITS}")
+        raise unusable(f"key {number} is too short; an RSA key needs {LEAST_RSA_BITS} bits")
     return key if isinstance(key, RSAKey | ECKey | OKPKey) else None
 
 

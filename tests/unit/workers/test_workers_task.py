@@ -45,6 +45,7 @@ def test_a_task_arrives_as_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
         "/tmp/metrics",
         (CATALOG, OTHER),
         tls,
+        {"policy": b"[principals.secret] \xff\n"},
     )
     assert "secret" not in repr(sent)
     text = sent.encode()
