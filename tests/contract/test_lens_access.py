@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import grpc
 import pytest
@@ -16,6 +16,7 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from sightline.v1 import lens_service_pb2 as pb
 from sightline.v1 import lens_service_pb2_grpc
+from sightline_server.app.reload import CatalogReloader, Reloading
 from tests.support.asking import asked, events_of, kinds
 from tests.support.authority import Authority
 from tests.support.lens import FakeSnapshot, Served, channel_to, failed, serving, until
@@ -348,3 +349,31 @@ async def test_a_broken_file_keeps_what_was_there_and_is_reported_once(
         path.chmod(mode)
         files.check()
         await until(lambda: served.value("access_files_usable", file=which) == 1)
+
+
+class NoCatalogs:
+    """Satisfies `Shelf` and `ReloadObserver` of a reload that opens none."""
+
+    folders: ClassVar[dict[str, Path]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} of a catalog that is not there")
+
+
+async def test_a_hangup_reads_the_files_at_once(entrance: Entrance, caplog: pytest.LogCaptureFixture) -> None:
+    async with guarded(entrance) as served:
+        key = add_key(entrance.keys, "app")
+        assert (await failed(served.search(asked(), metadata=bearer(key)))).code is CODE.UNAUTHENTICATED
+        nothing: Any = NoCatalogs()
+        reloading = Reloading(None, CatalogReloader(nothing, nothing), served.front.access_files)
+        with caplog.at_level(logging.INFO):
+            reloading.on_hangup()
+            assert reloading._task is not None
+            await reloading._task
+        assert await answered(served, key)
+    said = [each.getMessage() for each in caplog.records if each.name == "sightline_server.access.file_in_use"]
+    assert [line.split(":")[1].strip() for line in said] == [
+        "the policy file holds what is in use",
+        "calls from now on use the keys file as it is now",
+        "the jwks file holds what is in use",
+    ]

@@ -11,9 +11,11 @@ from pydantic import ValidationError
 
 from sightline_server.access.file_in_use import MAX_BYTES
 from sightline_server.app.access import JWKS, POLICY, open_access_files
+from sightline_server.cli.access_check import access
+from sightline_server.domain.checks import Verdict
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import Settings
-from tests.support.tokens import Entrance
+from tests.support.tokens import Entrance, add_key
 
 CATALOGS = {name: {"path": f"/{name}"} for name in ("default", "shop")}
 
@@ -145,3 +147,15 @@ def test_a_key_of_another_kind_next_to_a_good_one_is_left_out(entrance: Entrance
     assert files is not None and files.tokens is not None
     found: Any = files.tokens.value
     assert set(found.keys) == {"one", "two"}
+
+
+def test_the_doctor_reports_files_that_cannot_be_used_and_keys_of_nobody(entrance: Entrance) -> None:
+    assert list(access(settings({}))) == []
+    [good] = access(settings(entrance.settings))
+    assert (good.verdict, good.found) == (Verdict.OK, "2 principals, 1 API key")
+    add_key(entrance.keys, "ghost")
+    [warned] = access(settings(entrance.settings))
+    assert warned.verdict is Verdict.WARN and "keys for ghost are refused" in warned.found
+    entrance.policy.write_text("broken")
+    [failed] = access(settings(entrance.settings))
+    assert failed.verdict is Verdict.FAIL and str(entrance.policy) in failed.found

@@ -1,0 +1,36 @@
+"""The finding of `sightline doctor` about the files that say who may call the server."""
+
+from collections.abc import Iterator
+
+from sightline_server.app.access import AccessFiles, open_access_files
+from sightline_server.counting import counted
+from sightline_server.domain.checks import Check, Verdict
+from sightline_server.errors import SightlineError
+from sightline_server.settings import Settings
+
+NAME = "access"
+
+
+def access(settings: Settings) -> Iterator[Check]:
+    """The finding; none without a policy."""
+    try:
+        files = open_access_files(settings)
+    except SightlineError as error:
+        yield Check(NAME, Verdict.FAIL, error.message, "docs/operate/access.md describes the files")
+        return
+    if files is not None:
+        yield finding(files)
+
+
+def finding(files: AccessFiles) -> Check:
+    """The finding about files that can be used: keys of principals that the policy lacks are reported."""
+    rights = files.policy.value.rights
+    found = counted(len(rights), "principal")
+    stored = [] if files.keys is None else list(files.keys.value.keys.values())
+    if stored:
+        found += f", {counted(len(stored), 'API key')}"
+    unknown = sorted({key.principal for key in stored if key.revoked is None} - set(rights))
+    if unknown:
+        names = ", ".join(unknown)
+        return Check(NAME, Verdict.WARN, f"{found}; keys for {names} are refused", "add these principals to the policy")
+    return Check(NAME, Verdict.OK, found)
