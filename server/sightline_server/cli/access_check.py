@@ -1,18 +1,26 @@
 """The finding of `sightline doctor` about the files that say who may call the server."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from sightline_server.app.access import AccessFiles, open_access_files
 from sightline_server.counting import counted
 from sightline_server.domain.checks import Check, Verdict
 from sightline_server.errors import SightlineError
 from sightline_server.settings import Settings
+
+if TYPE_CHECKING:
+    from sightline_server.app.access import AccessFiles
 
 NAME = "access"
 
 
 def access(settings: Settings) -> Iterator[Check]:
     """The finding; none without a policy."""
+    if settings.access.policy_file is None:
+        return
+    # Late, so that a machine can be examined before it has the libraries of the server.
+    from sightline_server.app.access import open_access_files
+
     try:
         files = open_access_files(settings)
     except SightlineError as error:
@@ -22,7 +30,7 @@ def access(settings: Settings) -> Iterator[Check]:
         yield finding(files)
 
 
-def finding(files: AccessFiles) -> Check:
+def finding(files: "AccessFiles") -> Check:
     """The finding about files that can be used: keys of principals that the policy lacks are reported."""
     rights = files.policy.value.rights
     found = counted(len(rights), "principal")
