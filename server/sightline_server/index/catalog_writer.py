@@ -50,6 +50,8 @@ REFUSALS = {
     ErrorKind.INDEX_UNAVAILABLE: WriteRefusal.FAILED,
     ErrorKind.INTERNAL: WriteRefusal.FAILED,
 }
+REFUSED = (ErrorKind.INVALID_REQUEST, ErrorKind.REVISION_OUTDATED, ErrorKind.EMBEDDER_NOT_SERVED)
+"""Kinds of errors of an activation that is not possible, which is not one that failed."""
 JOBS = 16
 """Checkpoints and rollbacks that may wait."""
 
@@ -296,11 +298,11 @@ class GroupWriter:
     async def _run_job(self, job: Job[Any]) -> None:
         if job.done.cancelled():
             return
-        began, before = self._clock(), self.revisions[0].number
+        began, before = self._clock(), self._living.store.current_revision.number
         try:
             result = await self._on_thread(job.work)
         except SightlineError as error:
-            if error.kind is not ErrorKind.INVALID_REQUEST:
+            if error.kind not in REFUSED:
                 self._observer.checkpoint_failed(self.name)
                 log.error("catalog %s: %s", self.name, error.message)
             settle(job.done, public(error))
@@ -310,7 +312,7 @@ class GroupWriter:
             settle(job.done, SightlineError(ErrorKind.INTERNAL, "internal error"))
         else:
             settle(job.done, result)
-            if (newest := self.revisions[0]).number != before:
+            if (newest := self._living.store.current_revision).number != before:
                 self._observer.checkpointed(self.name, self._clock() - began, newest.name)
 
     async def _checkpoint(self, note: str) -> None:

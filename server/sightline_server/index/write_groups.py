@@ -111,7 +111,12 @@ def public(error: SightlineError) -> SightlineError:
         case ErrorKind.INDEX_UNAVAILABLE if error.retry_after_s is None:
             return SightlineError(error.kind, "the catalog cannot be written now; the server's log says more")
         case _:
-            return SightlineError(error.kind, error.message, field=error.field, retry_after_s=error.retry_after_s)
+            return SightlineError(
+                *(error.kind, error.message),
+                field=error.field,
+                retry_after_s=error.retry_after_s,
+                metadata=error.metadata,
+            )
 
 
 def acknowledged(entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> int:
