@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from sightline_server.catalog.activating import activate
+from sightline_server.catalog.activating import activate, is_activated
 from sightline_server.catalog.base import MAX_FRAGMENTS, Base
 from sightline_server.catalog.checkpoint import checkpoint_of
 from sightline_server.catalog.current import Current
@@ -251,9 +251,11 @@ class CatalogStore:
     def rollback(self, number: int, note: str = "") -> Revision:
         """Makes the content equal to that of revision `number`; this is a revision as well.
 
-        Operations that are not yet in the base become a revision first, so that nothing is lost. Raises
-        `SightlineError` of kind INVALID_REQUEST for a revision that does not exist or whose content was removed, and of
-        kind CONFIGURATION for one that is damaged; the catalog is as it was then.
+        Operations that are not yet in the base become a revision first, so that nothing is lost. A prepared revision
+        makes its generation the current one, with what was changed since; where it is that already, nothing is done.
+        Raises `SightlineError` of kind INVALID_REQUEST for a revision that does not exist or whose content was removed,
+        CONFIGURATION for one that is damaged, REVISION_OUTDATED for a prepared one without the embeddings of some
+        products, and as `Published.require`; the catalog is as it was then.
         """
         with self._turn:
             self._settle()
@@ -266,6 +268,8 @@ class CatalogStore:
         with self._turn:
             self._settle()
             target = kept_revision(self.revisions, number)
+            if is_activated(target, self.current_revision):
+                return self.current_revision
             self._checkpoint("before a rollback")
             activate(self._held, target, self._last_seq, note)
             self._publisher.publish(self.revisions)

@@ -21,6 +21,7 @@ from sightline_server.catalog.revisions import RevisionKind
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.catalog.verify import verify
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.adopting import adopt
 from sightline_server.index.catalog import facts_of, open_catalog, read_facts
 from sightline_server.index.catalogs_folder import CatalogsFolder
 from sightline_server.index.living import LivingCatalog, ProductUpdate
@@ -30,11 +31,18 @@ from tests.support.catalogs import SPEC, row, unit_vectors, write_catalog
 from tests.support.generations import OTHER, embedded, prepare
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalog with 5 products of 2 images."""
+    shop = tmp_path_factory.mktemp("template") / "shop"
+    write_catalog(shop, [row(f"p{n}", unit_vectors(2, n), title=f"title {n}") for n in range(5)])
+    adopt(shop)
+    return shop
+
+
 @pytest.fixture
-def shop(tmp_path: Path) -> Path:
-    """A catalog of format 1 with 5 products of 2 images."""
-    write_catalog(tmp_path / "shop", [row(f"p{n}", unit_vectors(2, n), title=f"title {n}") for n in range(5)])
-    return tmp_path / "shop"
+def shop(template: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(template, tmp_path / "shop"))
 
 
 @pytest.fixture
@@ -171,6 +179,22 @@ def test_an_image_that_could_not_be_embedded_is_left_out(shop: Path, living: Liv
     assert open_catalog(shop, OTHER).image_links.to_pylist() == [f"p{n}-1.jpg" for n in range(5)]
 
 
+def test_products_that_are_left_out_on_purpose_do_not_keep_a_catalog_from_switching(
+    shop: Path, living: LivingCatalog
+) -> None:
+    work = Reembedding(shop, OTHER)
+    nothing = unit_vectors(0, 1, 12)
+    some = [EmbeddedImages(each.id, (), nothing) if each.id in ("p1", "p2") else each for each in embedded(work)]
+    made = work.prepare(living.store, some)
+    living.upsert([row("p2", unit_vectors(1, 70))])
+    with pytest.raises(SightlineError, match=r"images of 1 product "):
+        living.store.rollback(made.number)
+    living.delete(["p2"])
+    living.store.rollback(made.number)
+    assert sorted(titles(shop)) == ["p0", "p3", "p4"]
+    require_intact(shop)
+
+
 def test_the_embedder_of_now_is_refused(shop: Path, living: LivingCatalog) -> None:
     with pytest.raises(SightlineError, match=r"embedded by tiny.* already") as caught:
         Reembedding(shop, SPEC)
@@ -202,7 +226,7 @@ def wrong_products(case: str, work: Reembedding) -> Iterator[EmbeddedImages]:
     elif case == "length":
         yield EmbeddedImages(some[1].id, ("a",), 2 * unit_vectors(1, 1, 12))
     elif case == "images":
-        yield EmbeddedImages(some[1].id, (), unit_vectors(0, 1, 12))
+        yield EmbeddedImages(some[1].id, ("a",) * 21, unit_vectors(21, 1, 12))
     else:
         raise KeyError("the embedder failed")
 
@@ -271,7 +295,7 @@ def test_a_preparation_that_fails_changes_nothing(
     require_intact(shop)
 
 
-@pytest.mark.parametrize(("owner", "name"), PREPARING)
+@pytest.mark.parametrize(("owner", "name"), [(NewBase, "commit"), (held, "sync"), (Log, "prepare")])
 def test_a_crash_in_a_preparation_leaves_nothing(
     shop: Path, living: LivingCatalog, tmp_path: Path, owner: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,8 +318,10 @@ def test_a_crash_in_a_preparation_leaves_nothing(
     assert open_catalog(left, OTHER).vectors.shape == (10, 12)
 
 
-@pytest.mark.parametrize("crashes", [False, True], ids=["full disk", "crash"])
-@pytest.mark.parametrize(("owner", "name"), SWITCHING)
+@pytest.mark.parametrize(
+    ("owner", "name", "crashes"),
+    [*((*each, False) for each in SWITCHING), (Base, "replace", True), (NewFiles, "sync", True), (Log, "record", True)],
+)
 def test_a_switch_that_fails_changes_nothing(
     shop: Path, tmp_path: Path, owner: Any, name: str, crashes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -369,13 +395,13 @@ def test_a_compaction_removes_generations_of_which_nothing_is_kept(shop: Path) -
 def test_forgetting_the_oldest_revisions_keeps_the_newest_of_other_generations(shop: Path) -> None:
     with LivingCatalog(shop, store=CatalogStore(shop, keep=2)) as living:
         made = prepare(shop, living)
-        for number in range(12):
+        for number in range(8):
             living.update([ProductUpdate("p1", {"title": f"{number}"})])
             living.checkpoint()
         assert made.number in {each.number for each in living.store.revisions if each.base_version is not None}
         switched = living.store.rollback(made.number)
-        assert titles(shop)["p1"] == "11"
-        for number in range(12):
+        assert titles(shop)["p1"] == "7"
+        for number in range(8):
             living.update([ProductUpdate("p2", {"title": f"{number}"})])
             living.checkpoint()
         kept = [each for each in living.store.revisions if each.base_version is not None]
@@ -383,7 +409,7 @@ def test_forgetting_the_oldest_revisions_keeps_the_newest_of_other_generations(s
         assert len(kept) <= 9
         require_intact(shop)
         living.store.rollback(switched.number - 1)
-    assert (titles(shop)["p1"], titles(shop)["p2"]) == ("11", "title 2")
+    assert (titles(shop)["p1"], titles(shop)["p2"]) == ("7", "title 2")
     assert read_facts(shop).embedder == SPEC
 
 
@@ -395,3 +421,14 @@ def test_a_catalog_without_products_can_change_its_embedder(tmp_path: Path) -> N
         living.upsert([row("first", unit_vectors(1, 1, 12))])
     assert open_catalog(shop, OTHER).vectors.shape == (1, 12)
     require_intact(shop)
+
+
+def test_an_activation_that_is_sent_again_takes_no_write_back(shop: Path, living: LivingCatalog) -> None:
+    made = prepare(shop, living)
+    switched = living.store.rollback(made.number)
+    living.delete(["p0"])
+    assert living.store.rollback(made.number) == switched
+    assert sorted(titles(shop)) == ["p1", "p2", "p3", "p4"]
+    living.checkpoint()
+    assert living.store.rollback(switched.number).digest == switched.digest
+    assert len(titles(shop)) == 5
