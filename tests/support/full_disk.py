@@ -17,11 +17,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sightline_server.catalog.revisions import Revision
 from sightline_server.catalog.verify import verify
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import open_catalog
 from sightline_server.index.living import LivingCatalog, ProductUpdate
-from tests.support.catalogs import row, unit_vectors, write_catalog
+from tests.support.catalogs import SPEC, row, unit_vectors, write_catalog
+from tests.support.generations import OTHER, prepare
 
 PAGE = 4096
 DISK_PAGES = 1024
@@ -91,6 +93,15 @@ def upsert_with_original(living: LivingCatalog) -> object:
     return living.upsert([replace(row("big", unit_vectors(1, 11), title="x" * 20_000), originals=(file,))], "request")
 
 
+def prepare_other(living: LivingCatalog) -> Revision:
+    """Prepares a revision of the embedder that the catalog does not have."""
+    return prepare(living._path, living, OTHER if living.embedder == SPEC else SPEC)
+
+
+def switch(living: LivingCatalog) -> object:
+    return living.store.rollback(prepare_other(living).number)
+
+
 STEPS: dict[str, Step] = {
     "adopt": Step(lambda living: None, unchanged, format=1, opens=True),
     "open": Step(lambda living: None, unchanged, opens=True),
@@ -101,6 +112,8 @@ STEPS: dict[str, Step] = {
     "rollback": Step(lambda living: living.store.rollback(1), lambda content: built()),
     "compact": Step(lambda living: living.store.compact(1), unchanged),
     "originals": Step(upsert_with_original, lambda content: content | {"big": "x" * 20_000}),
+    "prepare": Step(prepare_other, unchanged),
+    "switch": Step(switch, unchanged),
 }
 
 
@@ -253,7 +266,7 @@ class Sweep:
 
     def used(self, living: LivingCatalog, shop: Path, expected: Content) -> None:
         """Writes to the catalog as usual."""
-        living.upsert([row("later", unit_vectors(1, 12), title="later")])
+        living.upsert([row("later", unit_vectors(1, 12, living.embedder.dimension), title="later")])
         living.checkpoint()
         assert content(shop) == expected | {"later": "later"}, "content after a later write"
         bad = [finding.text for finding in verify(shop, all_revisions=True) if not finding.good]

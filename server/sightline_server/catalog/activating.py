@@ -18,7 +18,7 @@ from sightline_server.catalog.revisions import Revision, RevisionKind
 def is_activated(target: Revision, current: Revision) -> bool:
     """Returns whether `target` was prepared for the generation of now, so that there is nothing to switch to.
 
-    A call that is sent again must not take back what was written after the switch.
+    A call that is sent again must not revert what was written after the switch.
     """
     return target.kind is RevisionKind.PREPARED and target.generation == current.generation
 
