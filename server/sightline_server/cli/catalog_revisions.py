@@ -175,7 +175,7 @@ def rolled_back(living: "LivingCatalog", number: int) -> "Revision":
     try:
         return living.store.rollback(number)
     except SightlineError as error:
-        if error.kind is not ErrorKind.INVALID_REQUEST:
+        if error.kind not in (ErrorKind.INVALID_REQUEST, ErrorKind.REVISION_OUTDATED):
             raise
         raise SightlineError(ErrorKind.CONFIGURATION, error.message) from error
 

@@ -14,9 +14,9 @@ from sightline_server.app.living import OpenLiving, open_living
 from sightline_server.app.reload import CatalogReloader, RegistryShelf
 from sightline_server.catalog.revisions import Revision
 from sightline_server.domain.catalog_rows import CatalogRow
-from sightline_server.domain.embedders import Embedders, ServedEmbedders
+from sightline_server.domain.embedders import Embedders
 from sightline_server.domain.living import Unobserved
-from sightline_server.domain.models import EMBEDDER, EmbedderSpec, Role
+from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog_writer import GroupWriter
 from sightline_server.index.device_thread import DeviceThread
@@ -29,10 +29,10 @@ from sightline_server.ports import Snapshot
 from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.metrics import Metrics
 from tests.support.catalogs import SPEC, row, unit_vectors, write_catalog
-from tests.support.generations import OTHER, prepare
+from tests.support.generations import LIKE, OTHER, prepare, served
 from tests.support.passes import pass_to
 
-BOTH = ServedEmbedders.of([(EMBEDDER, SPEC), (Role[EmbedderSpec]("embedder-other"), OTHER)])
+BOTH = served(OTHER)
 OFTEN = MergePolicy(images=4, images_share=0, dead=100, rows=100, pause_s=3600)
 
 
@@ -184,10 +184,6 @@ async def test_a_switch_for_which_memory_was_short_is_shown_before_the_next_writ
         assert (await shop.ids(unit_vectors(1, 50, 12)))[0] == "new"
 
 
-LIKE = replace(SPEC, name="like", sha256="ef" * 32)
-"""An embedder with vectors of the same dimension as those of `SPEC`."""
-
-
 def of(embedder: EmbedderSpec, made: CatalogRow) -> CatalogRow:
     return replace(made, embedder=embedder)
 
@@ -207,7 +203,6 @@ async def written(living: OpenLiving, work: Work) -> None:
 
 async def test_vectors_of_the_earlier_embedder_are_not_stored(shop: Shop) -> None:
     """Two embedders of one dimension: the vectors would fit."""
-    same = ServedEmbedders.of([(EMBEDDER, SPEC), (Role[EmbedderSpec]("embedder-like"), LIKE)])
 
     async def work(writer: GroupWriter) -> None:
         old = of(SPEC, row("old", unit_vectors(1, 50)))
@@ -221,7 +216,7 @@ async def test_vectors_of_the_earlier_embedder_are_not_stored(shop: Shop) -> Non
         assert caught.value.kind is ErrorKind.EMBEDDER_CHANGED
         await writer.upsert([of(LIKE, row("new", unit_vectors(1, 52)))])
 
-    async with shop.open(same) as living:
+    async with shop.open(served(LIKE)) as living:
         await written(living, work)
         assert sorted(await shop.ids(unit_vectors(1, 3))) == ["new", "old", "p0", "p1", "p2", "p3", "p4"]
 

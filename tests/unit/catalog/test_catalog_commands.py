@@ -17,6 +17,7 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import open_catalog
 from sightline_server.index.living import LivingCatalog
 from tests.support.catalogs import DIMENSION, SPEC, row, unit_vectors, write_catalog
+from tests.support.generations import OTHER, prepare
 
 
 def command(*arguments: object) -> Result:
@@ -325,3 +326,21 @@ def test_a_second_writer_is_refused_by_name(shop: Path) -> None:
         assert "writes to the catalog at" in result.stderr
         assert command("verify", "--catalog", shop).exit_code == 0
     assert command("delete", "p2", "--catalog", shop).exit_code == 0
+
+
+def test_a_prepared_revision_is_listed_and_activated_or_refused_with_exit_code_2(shop: Path) -> None:
+    with LivingCatalog(shop) as living:
+        early = prepare(shop, living)
+        living.upsert([row("new", unit_vectors(1, 9))])
+        late = prepare(shop, living)
+    listed = command("revisions", "--catalog", shop).stdout
+    assert "prepared    generation 2  5 products" in listed
+    assert "prepared    generation 3  6 products" in listed
+    assert "1 operation since then is in the log" in listed
+    refused = command("rollback", early.number, "--catalog", shop)
+    assert (refused.exit_code, "(1 new, 0 changed)" in refused.stderr) == (2, True)
+    assert command("rollback", late.number, "--catalog", shop).exit_code == 0
+    found = json.loads(command("revisions", "--json", "--catalog", shop).stdout)
+    assert [each["generation"] for each in found] == [3, 1, 3, 2, 1]
+    assert len(open_catalog(shop, OTHER).vectors) == 6
+    assert command("verify", "--all", "--catalog", shop).exit_code == 0

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from sightline_server.catalog.revisions import RevisionKind
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.domain.filters import Filter
 from sightline_server.domain.items import Neighbour
@@ -27,7 +28,9 @@ from sightline_server.index.living import LivingCatalog, ProductUpdate
 from sightline_server.index.opening import build_snapshot
 from sightline_server.ports import Snapshot
 from tests.support.catalogs import SPEC, row, unit_vectors, write_catalog
+from tests.support.generations import LIKE, prepare, served
 
+BOTH = served(LIKE)
 IDS = st.sampled_from([f"p{number}" for number in range(14)])
 BRANDS = ["Norrvik", "Ödland", ""]
 FILTERS = [
@@ -87,7 +90,7 @@ class LiveMachine(RuleBasedStateMachine):
         self.begin()
 
     def begin(self) -> None:
-        self.live = LiveIndex(self.path, "shop", SPEC, self.device, policy=self.policy)
+        self.live = LiveIndex(self.path, "shop", BOTH, self.device, policy=self.policy)
         self.living = LivingCatalog(self.path, store=CatalogStore(self.path, published=self.live))
         self.living.__enter__()
         self.live.open()
@@ -136,8 +139,15 @@ class LiveMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def rollback(self, data: st.DataObject) -> None:
-        kept = [each.number for each in self.living.store.revisions if each.base_version is not None]
+        available = [each for each in self.living.store.revisions if each.base_version is not None]
+        kept = [each.number for each in available if each.kind is not RevisionKind.PREPARED]
         self.living.store.rollback(data.draw(st.sampled_from(kept)))
+
+    @rule()
+    def change_embedder(self) -> None:
+        """The catalog gets the embedder that it does not have; its vectors are as long as those of now."""
+        made = prepare(self.path, self.living, LIKE if self.living.embedder == SPEC else SPEC)
+        self.living.store.rollback(made.number)
 
     @rule()
     def restart(self) -> None:
@@ -155,8 +165,9 @@ class LiveMachine(RuleBasedStateMachine):
 
     async def compare(self) -> None:
         view = self.live.view()
-        fresh = build_snapshot(self.path, "shop", SPEC, self.device, may_be_empty=True)
+        fresh = build_snapshot(self.path, "shop", BOTH, self.device, may_be_empty=True)
         assert (view.revision, view.product_count) == (fresh.revision, fresh.product_count)
+        assert view.embedder == fresh.embedder == self.living.embedder.identity
         queries = np.concatenate([unit_vectors(2, seed=0), unit_vectors(2, seed=77)])
         for k in (1, 3, 20):
             if view.product_count:
@@ -170,7 +181,7 @@ class LiveMachine(RuleBasedStateMachine):
             assert ours.applied_filter == theirs.applied_filter
             assert await answers(ours, queries, 3) == await answers(theirs, queries, 3)
         if view.product_count:
-            catalog = open_catalog(self.path, SPEC)
+            catalog = open_catalog(self.path)
             found = await view.nearest(queries, 20)
             for query, neighbours in zip(queries, found, strict=True):
                 similarities = [each.similarity for each in neighbours]
