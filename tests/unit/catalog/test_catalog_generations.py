@@ -25,7 +25,7 @@ from sightline_server.index.adopting import adopt
 from sightline_server.index.catalog import facts_of, open_catalog, read_facts
 from sightline_server.index.catalogs_folder import CatalogsFolder
 from sightline_server.index.living import LivingCatalog, ProductUpdate
-from sightline_server.index.reembedding import EmbeddedImages, Reembedding
+from sightline_server.index.reembedding import EmbeddedImages, LeftOut, Reembedding
 from sightline_server.index.stored_rows import stored_rows
 from tests.support.catalogs import SPEC, row, unit_vectors, write_catalog
 from tests.support.generations import OTHER, embedded, prepare
@@ -183,8 +183,7 @@ def test_products_that_are_left_out_on_purpose_do_not_keep_a_catalog_from_switch
     shop: Path, living: LivingCatalog
 ) -> None:
     work = Reembedding(shop, OTHER)
-    nothing = unit_vectors(0, 1, 12)
-    some = [EmbeddedImages(each.id, (), nothing) if each.id in ("p1", "p2") else each for each in embedded(work)]
+    some = [LeftOut(each.id) if each.id in ("p1", "p2") else each for each in embedded(work)]
     made = work.prepare(living.store, some)
     living.upsert([row("p2", unit_vectors(1, 70))])
     with pytest.raises(SightlineError, match=r"images of 1 product "):
