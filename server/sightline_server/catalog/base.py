@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from sightline_server.catalog import manifests
@@ -31,6 +32,9 @@ UNREADABLE = (OSError, ValueError, RuntimeError, pa.ArrowException)
 TAGS = "_refs/tags"
 ANY_AGE = timedelta(days=-36_500)
 """An age that every version has, also one that was made before the clock was set back."""
+TAKEN_ROWS, TAKEN_SHARE = 256, 0.01
+"""Rows that Lance looks up one by one, in number and as a share of all; more are read in one pass. A lookup in lists of
+vectors takes 0.5 ms among 100,000 rows, the pass 0.2 s."""
 MAX_FRAGMENTS = 64
 """Files of rows that are read one after the other without compaction."""
 
@@ -103,7 +107,18 @@ class Base:
         positions = self.positions()
         places = sorted({positions[row_id] for row_id in ids if row_id in positions})
         with reading_errors(self._path, self.version):
+            if len(places) > max(TAKEN_ROWS, TAKEN_SHARE * len(positions)):
+                return self._scanned(places, columns)
             return self._dataset.take(places, columns=columns)
+
+    def _scanned(self, places: Sequence[int], columns: Sequence[str] | None) -> pa.Table:
+        """The rows at the sorted `places`, from one pass over all of them."""
+        wanted, parts, start = np.array(places, np.int64), [], 0
+        for batch in self._dataset.to_batches(columns=columns, batch_size=BATCH_ROWS, scan_in_order=True):
+            first, last = np.searchsorted(wanted, [start, start + batch.num_rows])
+            parts.append(batch.take(pa.array(wanted[first:last] - start)))
+            start += batch.num_rows
+        return pa.Table.from_batches(parts)
 
     def recover(self, version: int) -> list[Path]:
         """Moves versions after `version` aside and opens `version`. Returns what was moved."""

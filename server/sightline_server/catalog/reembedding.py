@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from sightline_server.catalog.base import Base
 from sightline_server.catalog.content import Content
-from sightline_server.catalog.delta import joined, single_rows
 from sightline_server.catalog.log import Recorded, read_recorded
 from sightline_server.catalog.operations import KEY, Layout
 from sightline_server.catalog.origins import read_origins
@@ -23,7 +22,6 @@ from sightline_server.catalog.revisions import Revision
 
 IMAGES = 0
 """The position of the column of images among the heavy ones; the last one has the embeddings."""
-REUSED_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +29,7 @@ class Plan:
     """The products of a catalog at operation `seq`, divided by what a new generation needs of them.
 
     `missing` has the light columns and the images of the products to embed, `origins` their origins in the same order.
-    `reused` has the light columns of those that are embedded in a base of `earlier`, by their ids.
+    `reused` has those that are embedded in a base of `earlier` by their ids, and `light` their light columns.
     """
 
     content: str
@@ -39,6 +37,7 @@ class Plan:
     missing: pa.Table
     origins: Sequence[bytes]
     reused: Mapping[str, "Reused"]
+    light: pa.Table
     earlier: Sequence[Base]
     newest: Revision | None = None
     """The revision of the first base of `earlier`."""
@@ -49,20 +48,25 @@ class Plan:
         Raises `SightlineError` of kind CONFIGURATION where an earlier generation was removed meanwhile.
         """
         for number, base in enumerate(self.earlier):
-            ids = [row_id for row_id, each in self.reused.items() if each.earlier == number]
-            for start in range(0, len(ids), REUSED_ROWS):
-                heavy = single_rows(base.rows(ids[start : start + REUSED_ROWS], [KEY, *layout.heavy]))
-                found = [(self.reused[row[KEY][0].as_py()], row) for row in heavy]
-                rows = [joined(each.light, row, layout) for each, row in found]
-                batch = layout.table(rows).to_batches()[0]
-                yield PreparedRows(batch, [each.origin for each, _ in found])
+            for batch in base.batches([KEY, *layout.heavy]):
+                known = [self.reused.get(row_id) for row_id in batch[KEY].to_pylist()]
+                places = [place for place, each in enumerate(known) if each is not None and each.earlier == number]
+                found = [each for each in known if each is not None and each.earlier == number]
+                if not found:
+                    continue
+                heavy = batch.take(pa.array(places, pa.int64()))
+                light = self.light.take(pa.array([each.row for each in found], pa.int64())).combine_chunks()
+                light = light.to_batches()[0]
+                columns = [(heavy if name in layout.heavy else light)[name] for name in layout.schema.names]
+                rows = pa.RecordBatch.from_arrays(columns, schema=layout.schema)
+                yield PreparedRows(rows, [each.origin for each in found])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Reused:
-    """A row whose embeddings are in the base `earlier` of a plan."""
+    """A product whose embeddings are in the base `earlier` of a plan, and whose light columns are in row `row`."""
 
-    light: pa.RecordBatch
+    row: int
     origin: bytes
     earlier: int
 
@@ -79,6 +83,7 @@ def read_plan(folder: Path, same_embedder: Collection[int]) -> Plan:
     bases, known = earlier_rows(folder, recorded, same_embedder)
     names = [*layout.light.names, layout.heavy[IMAGES]]
     missing: list[pa.RecordBatch] = []
+    light: list[pa.RecordBatch] = []
     wanted: list[bytes] = []
     reused: dict[str, Reused] = {}
     for batch in content.batches():
@@ -87,14 +92,16 @@ def read_plan(folder: Path, same_embedder: Collection[int]) -> Plan:
         kept = [known.get((row_id, origin)) for row_id, origin in zip(ids, found, strict=True)]
         for place, earlier in enumerate(kept):
             if earlier is not None:
-                reused[ids[place]] = Reused(batch.select(layout.light.names).slice(place, 1), found[place], earlier)
+                reused[ids[place]] = Reused(len(reused), found[place], earlier)
+        there = [place for place, earlier in enumerate(kept) if earlier is not None]
+        light.append(batch.select(layout.light.names).take(pa.array(there, pa.int64())))
         places = [place for place, earlier in enumerate(kept) if earlier is None]
         missing.append(batch.select(names).take(pa.array(places, pa.int64())))
         wanted += [found[place] for place in places]
     columns = pa.schema([layout.schema.field(name) for name in names])
-    table = pa.Table.from_batches(missing, schema=columns)
+    tables = [pa.Table.from_batches(parts, schema=each) for parts, each in ((missing, columns), (light, layout.light))]
     newest = next(iter(newest_of(recorded.revisions, same_embedder)), None)
-    return Plan(content.revision, recorded.last_seq, table, wanted, reused, bases, newest)
+    return Plan(content.revision, recorded.last_seq, tables[0], wanted, reused, tables[1], bases, newest)
 
 
 def earlier_rows(

@@ -347,3 +347,18 @@ def test_workers_share_a_changed_catalog(shop: Path, living: LivingCatalog) -> N
         assert shared.recall == 1.0
     finally:
         shared.close()
+
+
+def test_many_rows_are_read_in_one_pass_as_single_ones_are(tmp_path: Path) -> None:
+    write_catalog(tmp_path / "shop", [row(f"p{n}", unit_vectors(1 + n % 2, n), title=f"title {n}") for n in range(400)])
+    with LivingCatalog(tmp_path / "shop") as living:
+        living.delete([f"p{n}" for n in range(0, 400, 7)])
+        living.upsert([row("p5", unit_vectors(2, 900)), row("new", unit_vectors(1, 901))])
+        living.checkpoint()
+        base = living.store._base
+        wanted = [f"p{n}" for n in range(40, 400)] + ["new", "nobody", "p5"]
+        for columns in (None, ["title", "id"], ["id", "embeddings"]):
+            found = base.rows(wanted, columns)
+            assert found.num_rows > 300
+            single = [base.rows([each], columns) for each in found["id"].to_pylist()]
+            assert found.to_pylist() == [each for table in single for each in table.to_pylist()]
