@@ -102,7 +102,7 @@ DETECTOR = DefaultModel(
     labels=COCO_LABELS,
     preprocess={"color": "RGB", "resize": "letterbox", "fill": [128, 128, 128], "resample": "area"},
     compile_onnx=_compile_detector,
-    figures=Figures(megabytes=24.3, cpu_ms=66, quality="showroom: recall 0.826"),
+    figures=Figures(megabytes=24.3, cpu_ms=77, quality="showroom: recall 0.826"),
     vocabulary=COCO_VOCABULARY,
 )
 
@@ -115,7 +115,7 @@ EMBEDDER = DefaultModel(
     labels=(),
     preprocess={"color": "RGB", "resize": "squash", "resample": "bicubic antialiased"},
     compile_onnx=_compile_embedder,
-    figures=Figures(megabytes=19.1, cpu_ms=19, quality="groceries: hit@1 0.343, hit@5 0.736"),
+    figures=Figures(megabytes=19.1, cpu_ms=24, quality="groceries: hit@1 0.341, hit@5 0.736"),
 )
 
 DEFAULT_MODELS: tuple[DefaultModel, ...] = (DETECTOR, EMBEDDER)

@@ -35,9 +35,9 @@ PICODET = DefaultModel(
     labels=COCO_LABELS,
     preprocess={"color": "RGB", "resize": "squash", "resample": "area"},
     compile_onnx=_compile_picodet,
-    figures=Figures(megabytes=4.8, cpu_ms=40, quality="not measured yet"),
+    figures=Figures(megabytes=4.8, cpu_ms=31, quality="showroom: recall 0.837"),
     vocabulary=COCO_VOCABULARY,
-    advice="its scores are higher: set detection.min_score to 0.3 or more",
+    advice="set detection.min_score to 0.3; a photo of a product in a hand is more often refused as one of people",
 )
 
 PAIR = DefaultModel(
@@ -50,7 +50,7 @@ PAIR = DefaultModel(
     labels=(),
     preprocess=EMBEDDER.preprocess,
     compile_onnx=_compile_pair,
-    figures=Figures(megabytes=35.2, cpu_ms=38, quality="not measured yet"),
+    figures=Figures(megabytes=35.3, cpu_ms=45, quality="groceries: hit@1 0.416, hit@5 0.793"),
 )
 
 OFFERED_MODELS: tuple[DefaultModel, ...] = (*DEFAULT_MODELS, PICODET, PAIR)
