@@ -202,3 +202,13 @@ def new_catalogs(folder: CatalogsFolder, configured: Mapping[str, Path]) -> dict
         )
         raise SightlineError(ErrorKind.CONFIGURATION, message)
     return found
+
+
+def catalogs_in(root: Path, configured: Mapping[str, Path]) -> dict[str, Path]:
+    """`new_catalogs` of the folder `root`, which is read without its lock.
+
+    Raises `SightlineError` of kind CONFIGURATION also where it is not a folder.
+    """
+    folder = CatalogsFolder(root)
+    folder.require_folder()
+    return new_catalogs(folder, configured)

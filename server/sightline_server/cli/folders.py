@@ -29,17 +29,15 @@ def folders(settings: Settings) -> Iterator[Check]:
 def catalogs_folder(settings: Settings, root: Path) -> Check:
     """The finding about the folder of catalogs that callers create; FAIL where `serve` refuses it."""
     # They load Lance, which `sightline doctor` does without where no such folder is set.
-    from sightline_server.app.catalog_changes import new_catalogs
+    from sightline_server.app.catalog_changes import catalogs_in
     from sightline_server.app.checks import check_catalogs_folder
-    from sightline_server.index.catalogs_folder import CatalogsFolder
 
-    name, folder = "catalogs folder", CatalogsFolder(root)
+    name = "catalogs folder"
     try:
         check_catalogs_folder(settings.server)
-        folder.require_folder()
+        found = catalogs_in(root, settings.catalog_folders)
         if not os.access(root, WRITE):
             return Check(name, Verdict.FAIL, f"this user cannot write to {root}", "chown or chmod the folder")
-        found = new_catalogs(folder, settings.catalog_folders)
     except SightlineError as error:
         return Check(name, Verdict.FAIL, error.message)
     return Check(name, Verdict.OK, f"{counted(len(found), 'catalog')} in {root}")

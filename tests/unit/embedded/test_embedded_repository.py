@@ -27,7 +27,7 @@ def test_a_configuration_agrees_with_its_recipe(model: DefaultModel) -> None:
     assert tuple(json.loads(given.get("labels", "[]"))) == model.labels
     # Sizes come from the ONNX file.
     assert "dims" not in text
-    assert re.search(r"default_timeout_microseconds: [1-9]", text)
+    assert "queue_policy" not in text
 
 
 def test_the_repository_holds_nothing_but_model_folders() -> None:

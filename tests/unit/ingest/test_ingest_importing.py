@@ -138,7 +138,7 @@ async def test_import_of_ready_embeddings_takes_no_engine(
     async with imported_feed(name, folders, FeedOptions(), NETWORK) as (feed, options):
         assert await import_embedded(feed, options, writer, seen.progress) == 150  # type: ignore[arg-type]
     assert (seen.read, seen.written, seen.problems) == (150, 150, [])
-    assert seen.total == (150 if form is ExportFormat.PARQUET else 0)
+    assert seen.total == 150
     await writer.checkpoint()
     living.delete(["old"])
     assert living.checkpoint().digest == digest_of(tmp_path / "other")
