@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from tests.support.asking import asked, events_of, kinds
-from tests.support.isolation import decoders
+from tests.support.isolation import decoders, fork_servers
 from tests.support.lens import Served, failed, serving, until
 from tests.support.pictures import encode, gradient, tiff_of_tiny_tiles
 
@@ -39,8 +39,8 @@ async def test_a_tiff_and_the_formats_of_phones_are_searched() -> None:
             assert kinds(await events_of(served.search(asked(photo=photo)))) == [
                 *("accepted", "detected", "results", "results", "done")
             ]
-        assert len(decoders()) == 1
-    assert decoders() == []
+        assert len(fork_servers()) == 1
+    assert decoders() == fork_servers() == []
 
 
 async def test_a_deadline_ends_the_process_and_frees_its_place() -> None:

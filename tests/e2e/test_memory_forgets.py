@@ -12,7 +12,7 @@ from PIL import Image
 
 from load_tests.attacks.frame import PATIENT_SERVER, Skipped
 from load_tests.attacks.memory import FORGETS_NOTHING, FOUND_THERE, after_rest, counted, kinds, make_photo, searched
-from tests.support.isolation import decoders
+from tests.support.isolation import decoders, fork_servers
 from tests.support.memory_scan import Found, Pieces, Searcher, can_read
 from tests.support.pictures import encode, noise
 from tests.support.world import World, running
@@ -65,8 +65,10 @@ async def test_ten_seconds_after_a_tiff_no_process_holds_a_piece(world: World, t
     pieces = Pieces.of({"tiff": tiff[len(tiff) // 100 :]})
     with running(world, tmp_path / "log", SIGHTLINE_DECODE__FORMATS='["jpeg", "tiff"]') as server:
         await searched(server.target, tiff, 1)
-        assert decoders(server.pid)
+        [forks] = fork_servers(server.pid)
         left = await rested(server.pid, pieces)
+        assert fork_servers(server.pid) == [forks]
+        assert decoders(server.pid) == []
     assert counted(left) == {}
 
 

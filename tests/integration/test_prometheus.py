@@ -55,6 +55,7 @@ def observed(tiny_repository: Path, tmp_path_factory: pytest.TempPathFactory) ->
     environment = {"SIGHTLINE_HOME": str(sightline_home()), "SIGHTLINE_ENGINE__REPOSITORY": str(tiny_repository)}
     environment["SIGHTLINE_ENGINE__METRICS_PORT"] = "0"
     environment["SIGHTLINE_SERVER__CATALOG_LISTEN"] = "127.0.0.1:0"
+    environment["SIGHTLINE_ACCESS__POLICY_FILE"] = str(open_policy(folder))
     catalog = build_catalog(folder, environment)
     log = folder / "server.log"
     with LocalServer(catalog=catalog, env=environment, log=log) as server:
@@ -71,6 +72,13 @@ def observed(tiny_repository: Path, tmp_path_factory: pytest.TempPathFactory) ->
                 written.result()
             wait_for(prometheus, "catalog:sightline_stale:ratio_rate5m")
             yield Observed(prometheus, time.time())
+
+
+def open_policy(folder: Path) -> Path:
+    """A policy that allows everything to everyone, so that its metrics are there."""
+    path = folder / "policy.toml"
+    path.write_text('[principals.anonymous]\ncatalogs = ["*"]\nmethods = ["*"]\n')
+    return path
 
 
 def build_catalog(folder: Path, environment: dict[str, str]) -> Path:
