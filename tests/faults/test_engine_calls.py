@@ -58,7 +58,7 @@ async def test_what_waits_past_its_deadline_for_a_stub_that_stands_still_costs_o
     await first
     await embed(engine)
     # The first and the last, perhaps the second, whose caller has its answer, and perhaps already the image with which
-    # the watch probes after a missed deadline. Triton counts when it has answered, so the last ones may be missing for a
+    # the watch probes after a missed deadline. Triton counts when it has answered: the last ones may be missing for a
     # moment.
     run = await settled(lambda: counters(engine.metrics_url, "embedder")["nv_inference_count"]) - before
     assert 2 * len(CROPS) <= run <= 3 * len(CROPS) + 1
