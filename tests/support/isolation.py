@@ -29,6 +29,18 @@ class Isolation:
     processes: DecodeProcesses
     ends: list[str] = field(default_factory=list)
 
+    others: frozenset[int] = field(default_factory=lambda: frozenset(each.pid for each in fork_servers()))
+    """Fork servers of other servers in this process."""
+
+    def fork_servers(self) -> list[psutil.Process]:
+        """Its fork server, once that is started."""
+        return [each for each in fork_servers() if each.pid not in self.others]
+
+    def fork_server(self) -> psutil.Process:
+        """The one fork server."""
+        (server,) = self.fork_servers()
+        return server
+
     @property
     def pid(self) -> int:
         """The one process's id."""

@@ -21,7 +21,7 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.stages.decode import decode
 from sightline_server.stages.processes import link
 from sightline_server.stages.processes.link import ForkServerLink
-from tests.support.isolation import BOUNDS, LIMITS, Isolation, decoders, fork_servers, isolation
+from tests.support.isolation import BOUNDS, LIMITS, Isolation, decoders, isolation
 from tests.support.pictures import encode, exif, gradient, noise, tiff_of_tiny_tiles
 
 JPEG = encode(gradient())
@@ -278,9 +278,9 @@ async def test_each_photo_has_a_process_that_ends_with_it() -> None:
 async def test_the_fork_server_stays_with_one_thread_and_its_own_descriptors() -> None:
     async with isolation() as made:
         await made.decode(TIFF)
-        [server] = fork_servers()
+        server = made.fork_server()
         await made.decode(TIFF)
-        assert fork_servers() == [server]
+        assert made.fork_server() == server
         assert server.num_threads() == 1
         folder = f"/proc/{server.pid}/fd"
         # Three standard ones and the server's socket.
@@ -291,14 +291,25 @@ async def test_the_fork_server_stays_with_one_thread_and_its_own_descriptors() -
 async def test_a_fork_server_that_was_killed_is_replaced() -> None:
     async with isolation(replace(BOUNDS, count=2)) as made:
         call = await decoding(made)
-        [server] = fork_servers()
+        server = made.fork_server()
         server.kill()
         error = await refusal(call)
         assert (error.kind, error.field) == (ErrorKind.LIMIT_EXCEEDED, "photo")
         await until(lambda: not decoders())
         assert (await made.decode(TIFF)).width == 48
-        assert fork_servers() != [server]
+        assert made.fork_server() != server
     assert made.ends == ["crashed"]
+
+
+async def test_a_close_while_the_fork_server_starts_leaves_none() -> None:
+    async with isolation() as made:
+        call = asyncio.create_task(made.decode(TIFF))
+        await until(made.fork_servers)
+        closing = asyncio.create_task(made.processes.close())
+        error = await refusal(call)
+        assert error.kind in (ErrorKind.INTERNAL, ErrorKind.LIMIT_EXCEEDED)
+        await closing
+        assert made.fork_servers() == []
 
 
 async def test_calls_that_leave_while_their_process_is_forked_leave_no_process_and_no_descriptor() -> None:

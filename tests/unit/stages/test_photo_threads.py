@@ -19,7 +19,7 @@ from sightline_server.stages.photo_threads import LargePhotos, PhotoThreads
 from sightline_server.stages.processes.pool import DecodeProcesses
 from sightline_server.stages.processes.process import ProcessLimits
 from sightline_server.stages.processes.yielding import NICER_BY
-from tests.support.isolation import fork_servers, isolation
+from tests.support.isolation import isolation
 from tests.support.pictures import encode, gradient
 
 LIMITS = DecodeLimits(max_bytes=1 << 20, max_pixels=1_000_000, max_edge=512)
@@ -118,11 +118,10 @@ async def test_an_ordinary_photo_takes_one_hop_and_no_room(threads: PhotoThreads
 async def test_a_large_photo_is_decoded_in_a_process_and_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     async with isolation() as made:
         ordinary = await made.decode(PHOTO)
-        assert fork_servers() == []
+        assert made.fork_servers() == []
         monkeypatch.setattr(photo_threads, "ORDINARY_WEIGHT", 0)
         large = await made.decode(PHOTO)
-        [server] = fork_servers()
-        assert server.nice() == min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICER_BY)
+        assert made.fork_server().nice() == min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICER_BY)
     assert np.array_equal(large.pixels, ordinary.pixels)
 
 

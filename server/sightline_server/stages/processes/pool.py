@@ -57,6 +57,7 @@ class DecodeProcesses:
         self._slots = asyncio.Semaphore(limits.count)
         self._link: ForkServerLink | None = None
         self._starting = asyncio.Lock()
+        self._closed = False
         self._running: set[DecodeProcess] = set()
         self._ending: set[asyncio.Task[int]] = set()
 
@@ -95,14 +96,17 @@ class DecodeProcesses:
             return decoded
 
     async def close(self) -> None:
-        """Kills every process and returns when they are gone. What is being decoded fails."""
+        """Kills every process and returns when they are gone. What is being decoded fails, and so does what comes."""
+        self._closed = True
         for process in tuple(self._running):
             self._end(process)
         if self._ending:
             await asyncio.wait(self._ending)
-        if self._link is not None:
-            link, self._link = self._link, None
-            await link.end()
+        # A fork server that is being started is there when its lock is free.
+        async with self._starting:
+            if self._link is not None:
+                link, self._link = self._link, None
+                await link.end()
 
     async def _forked(self) -> DecodeProcess:
         """A new process that can decode, when a slot is free; its end frees the slot."""
@@ -132,6 +136,8 @@ class DecodeProcesses:
             if self._link is not None and not self._link.running:
                 await self._link.end()
                 self._link = None
+            if self._closed:
+                raise NotStartedError("the server is stopping")
             if self._link is None:
                 self._link = await ForkServerLink.start(self._limits)
             return self._link
