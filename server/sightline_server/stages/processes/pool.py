@@ -111,13 +111,14 @@ class DecodeProcesses:
     async def _forked(self) -> DecodeProcess:
         """A new process that can decode, when a slot is free; its end frees the slot."""
         await self._slots.acquire()
+        forking = asyncio.create_task(self._fork(), name="decode-process-fork")
         try:
-            process = await (await self._fork_server()).fork()
+            process = await asyncio.shield(forking)
         except NotStartedError as error:
             self._slots.release()
             raise internal(str(error)) from error
-        except BaseException:
-            self._slots.release()
+        except asyncio.CancelledError:
+            await self._forked_in_vain(forking)
             raise
         self._running.add(process)
         try:
@@ -129,6 +130,18 @@ class DecodeProcesses:
             await ended(self._end(process))
             raise
         return process
+
+    async def _fork(self) -> DecodeProcess:
+        return await (await self._fork_server()).fork()
+
+    async def _forked_in_vain(self, forking: "asyncio.Task[DecodeProcess]") -> None:
+        """Returns when the process of a call that was cancelled is gone."""
+        await ended(forking)
+        if forking.cancelled() or forking.exception() is not None:
+            self._slots.release()
+        else:
+            self._running.add(forking.result())
+            await ended(self._end(forking.result()))
 
     async def _fork_server(self) -> ForkServerLink:
         """The fork server, a new one where there is none or it has ended. Raises `NotStartedError`."""
