@@ -18,7 +18,7 @@ MOST_EMBEDDERS = 7
 
 
 def embedder_folders(repository: Path) -> tuple[str, ...]:
-    """The names of the folders of further embedders, in their order; none where there is no repository."""
+    """The names of the folders of further embedders, in their order; none without a repository."""
     if not repository.is_dir():
         return ()
     return tuple(sorted(path.name for path in repository.iterdir() if FOLDER.fullmatch(path.name) and path.is_dir()))

@@ -25,7 +25,7 @@ from sightline_server.errors import ErrorKind, SightlineError
 PREFIX = "slk_"
 KEY = re.compile(r"slk_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 NO_HASH = bytes(32)
-"""Compared with where there is no key of an id, so that an unknown id takes as long as a known one."""
+"""The hash to compare with for an unknown id, so that it takes as long as a known one."""
 
 
 class StoredKey(BaseModel):

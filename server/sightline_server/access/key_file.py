@@ -36,7 +36,7 @@ def read_keys(path: Path) -> bytes:
 
 
 def stored_keys(path: Path) -> StoredKeys:
-    """The keys in the file; none where there is no file. Raises `SightlineError` of kind CONFIGURATION."""
+    """The keys in the file; none without a file. Raises `SightlineError` of kind CONFIGURATION."""
     if not path.exists():
         return StoredKeys(keys=[])
     try:

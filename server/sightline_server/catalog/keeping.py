@@ -1,6 +1,6 @@
 """The revisions whose content is kept when the oldest ones are forgotten. Pure.
 
-Rule: the current revision is always kept. As long as nobody asks for a compaction, the newest revision of other
+Rule: the current revision is always kept. Until a compaction is asked for, the newest revision of other
 generations is kept as well: a prepared one waits for its activation, and an earlier embedder is the way back.
 """
 

@@ -1,6 +1,6 @@
 """A new base, written once as a whole: fragments first, one commit last.
 
-Rule: nothing names it before the log does, so a preparation that fails leaves files that nobody reads.
+Rule: nothing names it before the log does, so a preparation that fails leaves unused files.
 """
 
 from collections.abc import Iterable

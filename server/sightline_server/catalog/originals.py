@@ -149,7 +149,7 @@ class Originals:
         return removed
 
     def seal(self) -> None:
-        """Leaves one file, which a user who can only read can open; for a catalog that nobody writes to."""
+        """Leaves one file, which a user who can only read can open; for a catalog without a writer."""
         with self._lock, file_errors(self._path):
             self._connection.execute("PRAGMA journal_mode=DELETE")
 
