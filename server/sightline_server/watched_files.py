@@ -4,6 +4,7 @@ Rule: standard library only. A change is a different device, inode, size or time
 written in place and linked elsewhere all count, whatever the direction of time.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,20 @@ class Watch:
         self._now = now
         self._seen: Identity = ()
         self._read_again_at = 0.0
+        self._lock = threading.Lock()
+
+    def check(self, read: Callable[[], object], *, force: bool) -> None:
+        """Calls `read` when the files have changed, or in any case with `force`. Any thread may call it.
+
+        Without `force` it returns at once while another thread checks.
+        """
+        if not self._lock.acquire(blocking=force):
+            return
+        try:
+            if self.changed() or force:
+                read()
+        finally:
+            self._lock.release()
 
     def changed(self) -> bool:
         """Returns whether the files are to be read: they are not as they were at the last call, or were new then."""

@@ -6,9 +6,9 @@ use. No content of the file is part of a message that is not its own.
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -63,7 +63,6 @@ class FileInUse(Generic[T]):
         self._read = read
         self._on_check = on_check
         self._watch = Watch((path,), now)
-        self._lock = threading.Lock()
         self._failure = ""
         self._watch.changed()
         try:
@@ -91,13 +90,7 @@ class FileInUse(Generic[T]):
 
         Without `force` it returns at once while another thread checks.
         """
-        if not self._lock.acquire(blocking=force):
-            return
-        try:
-            if self._watch.changed() or force:
-                self._reload(force=force)
-        finally:
-            self._lock.release()
+        self._watch.check(partial(self._reload, force=force), force=force)
 
     def _reload(self, *, force: bool) -> None:
         try:

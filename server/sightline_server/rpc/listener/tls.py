@@ -8,9 +8,9 @@ costs one `stat` there and nothing is read.
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import grpc
 
@@ -44,7 +44,6 @@ class Certificates:
         self._files = files
         self._on_check = on_check
         self._watch = Watch(files.paths, now)
-        self._lock = threading.Lock()
         self._failure = ""
         self._quiet = initial is not None
         if initial is None:
@@ -71,13 +70,7 @@ class Certificates:
 
         Without `force` it returns at once while another thread checks.
         """
-        if not self._lock.acquire(blocking=force):
-            return
-        try:
-            if self._watch.changed() or force:
-                self._reload(force=force)
-        finally:
-            self._lock.release()
+        self._watch.check(partial(self._reload, force=force), force=force)
 
     async def keep_checking(self) -> None:
         """Checks every `CHECK_S` seconds until it is cancelled."""
