@@ -4,7 +4,8 @@
 Rule: durable first, then visible, then acknowledged. The store calls from one thread at a time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from sightline_server.catalog.generations import Generation
@@ -31,6 +32,13 @@ class Published(Protocol):
     def require(self, generation: Generation) -> None:
         """Raises `SightlineError` where content of another `generation` cannot be shown; asked before a rollback."""
 
+    def preparing(self, revision: Revision) -> AbstractContextManager[bool]:
+        """A block in which a rollback to `revision` is made, which is kept; it does not raise at its beginning.
+
+        What that needs may be made ready now, and is dropped at the end of the block if it was not needed. The value
+        says whether every row of the revision was read meanwhile and is as it was written.
+        """
+
 
 class Unpublished:
     """`Published` for a catalog that is not searched by this process: nothing is done."""
@@ -46,3 +54,8 @@ class Unpublished:
 
     def require(self, generation: Generation) -> None:
         """See `Published`."""
+
+    @contextmanager
+    def preparing(self, revision: Revision) -> Iterator[bool]:
+        """See `Published`."""
+        yield False

@@ -5,6 +5,7 @@ before the next one is written.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from itertools import takewhile
 
 from sightline_server.catalog.generations import Generation
@@ -35,6 +36,10 @@ class Publisher:
     def require(self, generation: Generation) -> None:
         """Raises `SightlineError` where the view cannot show the content of another generation."""
         self._published.require(generation)
+
+    def preparing(self, revision: Revision) -> AbstractContextManager[bool]:
+        """A block for a rollback to `revision`; says whether its rows were read and are intact."""
+        return self._published.preparing(revision)
 
     def publish(self, revisions: Sequence[Revision]) -> None:
         """Shows what is owed: the operations, then the newest of `revisions`, which begin with it.

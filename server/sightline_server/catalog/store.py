@@ -264,17 +264,19 @@ class CatalogStore:
             if generation.number != self.current_revision.generation:
                 self._publisher.require(generation)
         # Its files do not change, so that writers need not wait.
-        require_intact(self._folder, generation.layout, target)
-        with self._turn:
-            self._settle()
-            target = kept_revision(self.revisions, number)
-            if is_activated(target, self.current_revision):
+        with self._publisher.preparing(target) as intact:
+            if not intact:
+                require_intact(self._folder, generation.layout, target)
+            with self._turn:
+                self._settle()
+                target = kept_revision(self.revisions, number)
+                if is_activated(target, self.current_revision):
+                    return self.current_revision
+                self._checkpoint("before a rollback")
+                activate(self._held, target, self._last_seq, note)
+                self._publisher.publish(self.revisions)
+                self._forget_oldest()
                 return self.current_revision
-            self._checkpoint("before a rollback")
-            activate(self._held, target, self._last_seq, note)
-            self._publisher.publish(self.revisions)
-            self._forget_oldest()
-            return self.current_revision
 
     def compact(self, keep: int | None = None) -> Revision:
         """Rewrites the base without deleted rows and removes the content of all but the newest `keep` revisions.

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sightline_server.catalog.base import UNREADABLE, panics
-from sightline_server.catalog.content import Content, is_living, read_content, revision_name
+from sightline_server.catalog.content import Content, is_living, read_content, read_revision, revision_name
 from sightline_server.catalog.digest import SumDigest
 from sightline_server.catalog.log import read_recorded
 from sightline_server.catalog.revisions import Revision
@@ -23,6 +23,7 @@ from sightline_server.domain.embedders import Embedders
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.digest import ContentDigest
+from sightline_server.index.half_floats import float32, lengths
 from sightline_server.index.schema import (
     DISPLAY_COLUMNS,
     PRICE_COLUMNS,
@@ -130,16 +131,19 @@ def revision_of(dataset: Any, facts: CatalogFacts) -> str:
     return f"{dataset.version}-{facts.content_sha256[:12]}"
 
 
-def open_catalog(path: Path, embedders: Embedders | None = None, *, may_be_empty: bool = False) -> Catalog:
+def open_catalog(
+    path: Path, embedders: Embedders | None = None, *, may_be_empty: bool = False, number: int | None = None
+) -> Catalog:
     """Reads and checks the catalog at `path`, and binds it to one of `embedders` where those are given.
 
     With `may_be_empty`, a catalog with a log may have no products. A catalog that is replaced meanwhile is read again.
+    With `number`, the content of that kept revision of a catalog with a log, which need not be the current one.
     Raises `SightlineError` of kind CONFIGURATION that says what is wrong and what to do.
     """
     for _ in range(REOPENINGS):
         before = state_of(path)
         try:
-            catalog = read_catalog(path, embedders, may_be_empty=may_be_empty)
+            catalog = read_catalog(path, embedders, may_be_empty=may_be_empty, number=number)
         except SightlineError:
             if state_of(path) == before:
                 raise
@@ -182,10 +186,12 @@ def open_dataset(path: Path) -> Any:
         raise damaged(path, "it cannot be opened") from error
 
 
-def read_catalog(path: Path, embedders: Embedders | None, *, may_be_empty: bool = False) -> Catalog:
+def read_catalog(
+    path: Path, embedders: Embedders | None, *, may_be_empty: bool = False, number: int | None = None
+) -> Catalog:
     """One attempt of `open_catalog`."""
     if is_living(path):
-        return read_living(path, embedders, may_be_empty=may_be_empty)
+        return read_living(path, embedders, may_be_empty=may_be_empty, number=number)
     dataset = open_dataset(path)
     facts = bound(path, CatalogFacts.parse(dataset.schema.metadata), embedders)
     if dataset.schema.remove_metadata() != catalog_schema(facts.embedder.dimension):
@@ -196,12 +202,14 @@ def read_catalog(path: Path, embedders: Embedders | None, *, may_be_empty: bool 
         raise damaged(path, "its files cannot be read") from error
 
 
-def read_living(path: Path, embedders: Embedders | None, *, may_be_empty: bool = False) -> Catalog:
+def read_living(
+    path: Path, embedders: Embedders | None, *, may_be_empty: bool = False, number: int | None = None
+) -> Catalog:
     """One attempt of `open_catalog` at a catalog with a log."""
     require_utf8(path)
     try:
         with panics():
-            content = read_content(path)
+            content = read_content(path) if number is None else read_revision(path, number)
             facts = bound(path, facts_of(content), embedders)
             moment = Moment(content.recorded.current, content.recorded.last_seq)
             if not content.rows and may_be_empty:
@@ -299,8 +307,8 @@ def display_table(parts: Sequence[pa.RecordBatch]) -> pa.Table:
 def normalised(vectors: NDArray[np.float16]) -> bool:
     """Returns whether every vector is finite and of length 1, within the precision of float16."""
     for start in range(0, len(vectors), BATCH_ROWS):
-        lengths = np.linalg.norm(vectors[start : start + BATCH_ROWS].astype(np.float32), axis=1)
-        if not bool(np.all(np.abs(lengths - 1.0) < NORM_TOLERANCE)):
+        found = lengths(float32(vectors[start : start + BATCH_ROWS]))
+        if not bool(np.all(np.abs(found - 1.0) < NORM_TOLERANCE)):
             return False
     return True
 

@@ -20,6 +20,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline_server.index.half_floats import float32, lengths
 from sightline_server.index.vectors import LibraryFacts, Vectors
 
 SWIG: Any = faiss
@@ -241,6 +242,6 @@ def empty_gpu_index(dimension: int) -> Any:
 def unit_parts(vectors: Vectors) -> Iterator[NDArray[np.float32]]:
     """The vectors in order, some thousands at a time, as float32 of length 1."""
     for start in range(0, len(vectors), ADD_ROWS):
-        part = vectors[start : start + ADD_ROWS].astype(np.float32)
-        part /= np.linalg.norm(part, axis=1, keepdims=True)
+        part = float32(vectors[start : start + ADD_ROWS])
+        part /= lengths(part)[:, np.newaxis]
         yield part

@@ -50,13 +50,14 @@ def build_snapshot(
     policy: IndexPolicy = DEFAULT_POLICY,
     *,
     may_be_empty: bool = False,
+    number: int | None = None,
 ) -> CatalogSnapshot:
     """`open_snapshot`, blocking; not for the device's own thread.
 
     With `may_be_empty`, for a catalog that is written to, it may have no products, and the snapshot has no probes until
-    its `make_probes` has made them.
+    its `make_probes` has made them. With `number`, it is of that kept revision.
     """
-    catalog = open_catalog(path, embedders, may_be_empty=may_be_empty)
+    catalog = open_catalog(path, embedders, may_be_empty=may_be_empty, number=number)
     if not len(catalog.vectors):
         nothing = FaissIndex(catalog.vectors, use_gpu=False)
         device.call(nothing.adopt)

@@ -7,6 +7,7 @@ plain matrix product over all of them.
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline_server.index.half_floats import float32
 from sightline_server.index.vectors import VectorIndex, Vectors
 
 PROBES = 16
@@ -41,7 +42,7 @@ def nearest_similarities(probes: NDArray[np.float32], vectors: Vectors, k: int) 
     """The `k` highest similarities of each probe, descending, float32 [B,k]."""
     best = np.empty((len(probes), 0), np.float32)
     for start in range(0, len(vectors), PART_ROWS):
-        part = inner_products(probes, vectors[start : start + PART_ROWS].astype(np.float32))
+        part = inner_products(probes, float32(vectors[start : start + PART_ROWS]))
         both = np.concatenate([best, part], axis=1)
         best = np.partition(both, -k, axis=1)[:, -k:] if both.shape[1] > k else both
     return -np.sort(-best, axis=1)

@@ -19,7 +19,7 @@ from sightline_server.domain.filters import AppliedFilter, Filter, PlanKind
 from sightline_server.domain.items import Neighbour, Product
 from sightline_server.domain.probes import NO_PROBES, Probes
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.index.catalog import Catalog
+from sightline_server.index.catalog import Catalog, Moment
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.filtered import FilteredSnapshot, FilteredSnapshots
 from sightline_server.index.filters.columns import FilterColumns
@@ -158,3 +158,9 @@ class CatalogSnapshot:
             raise
         except Exception as error:  # the vector library raises whatever its device meets
             raise SightlineError(ErrorKind.INDEX_UNAVAILABLE, "the index failed", retry_after_s=1.0) from error
+
+
+def moment_of(base: CatalogSnapshot) -> Moment:
+    """The moment of the log that `base`, which is of a catalog with one, shows."""
+    assert base.content is not None
+    return base.content

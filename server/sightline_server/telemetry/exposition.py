@@ -5,6 +5,7 @@ searches' event loop takes no part. HTTP is h11's, formats and compression are t
 """
 
 import asyncio
+import logging
 import resource
 import socket
 import threading
@@ -15,6 +16,8 @@ from typing import Any
 
 import h11
 from prometheus_client import CollectorRegistry, make_wsgi_app
+
+log = logging.getLogger(__name__)
 
 REQUEST_S = 5.0
 """Longest time in seconds for a request to arrive."""
@@ -27,6 +30,7 @@ DESCRIPTOR_SHARE = 4
 THREADS = 4
 """Threads that make answers; making one holds the interpreter's lock, so more would not be faster."""
 BACKLOG = 1024
+"""Connections that the kernel accepts before the event loop does; beyond them a caller waits a second to try again."""
 READ_BYTES = 4096
 
 Application = Callable[[dict[str, str], Callable[..., Any]], list[bytes]]
@@ -70,7 +74,7 @@ class MetricsServer:
         self._threads = threads
         self._loop = asyncio.new_event_loop()
         self._stopped = asyncio.Event()
-        self._open: dict[asyncio.Task[Any], None] = {}
+        self._open: dict[Exchange, None] = {}
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._most = min(MOST_CONNECTIONS, max(1, descriptors // DESCRIPTOR_SHARE))
 
@@ -83,42 +87,30 @@ class MetricsServer:
         """Ends `run` soon. Connections that are open are closed."""
         self._loop.call_soon_threadsafe(self._stopped.set)
 
-    async def _serve(self) -> None:
-        server = await asyncio.start_server(self._answer, sock=self._listener, limit=REQUEST_BYTES)
-        async with server:
-            await self._stopped.wait()
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection: a request and its answer, or an end."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._open[task] = None
+    def opened(self, exchange: "Exchange") -> None:
+        """Notes a connection. With too many of them the oldest gives way."""
+        self._open[exchange] = None
         if len(self._open) > self._most:
-            # The oldest gives way: a caller that sends and reads without pauses is done long before.
-            next(iter(self._open)).cancel()
-        try:
-            await self._exchange(reader, writer)
-            writer.close()
-        except (TimeoutError, ConnectionError, asyncio.CancelledError):
-            # Closing would wait for what is not read.
-            writer.transport.abort()
-        finally:
-            del self._open[task]
+            # A caller that sends and reads without pauses is done long before.
+            next(iter(self._open)).end()
 
-    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=REQUEST_BYTES)
+    def closed(self, exchange: "Exchange") -> None:
+        """Forgets a connection."""
+        self._open.pop(exchange, None)
+
+    def making(self, request: h11.Request) -> "asyncio.Future[list[h11.Event]]":
+        """The answer to a whole request, made in a thread."""
+        return self._loop.run_in_executor(self._threads, self._made, request)
+
+    async def _serve(self) -> None:
+        server = await self._loop.create_server(lambda: Exchange(self), sock=self._listener, backlog=BACKLOG)
         try:
-            async with asyncio.timeout(REQUEST_S):
-                request = await whole_request(reader, connection)
-        except h11.RemoteProtocolError as error:
-            answer: list[h11.Event] = [refusal(error.error_status_hint)]
-        else:
-            if request is None:
-                return
-            answer = await self._loop.run_in_executor(self._threads, self._made, request)
-        async with asyncio.timeout(ANSWER_S):
-            writer.writelines(connection.send(event) or b"" for event in answer)
-            await writer.drain()
+            await self._stopped.wait()
+        finally:
+            server.close()
+            for exchange in tuple(self._open):
+                exchange.end()
+            await asyncio.sleep(0)  # their sockets are closed in the loop's next turn
 
     def _made(self, request: h11.Request) -> list[h11.Event]:
         """The answer to a whole request, as the client library makes it for any WSGI server."""
@@ -142,15 +134,70 @@ class MetricsServer:
         ]
 
 
-async def whole_request(reader: asyncio.StreamReader, connection: h11.Connection) -> h11.Request | None:
-    """The request, once all of its headers are there; None when the caller has gone before that."""
-    while True:
-        event = connection.next_event()
+class Exchange(asyncio.Protocol):
+    """One connection of `server`: a request and its answer, or an end.
+
+    Callbacks and no task: a thousand callers that only connect cost the event loop as little as they can.
+    """
+
+    _transport: asyncio.Transport
+    _limit: asyncio.TimerHandle
+
+    def __init__(self, server: MetricsServer) -> None:
+        self._server = server
+        self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=REQUEST_BYTES)
+        self._answer: asyncio.Future[list[h11.Event]] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`: the request must arrive in its time."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._end_in(REQUEST_S)
+        self._server.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`: the answer to a whole request is begun, bytes that are none are refused."""
+        try:
+            self._connection.receive_data(data)
+            event = self._connection.next_event()
+        except h11.RemoteProtocolError as error:
+            self._send([refusal(error.error_status_hint)])
+            return
         if isinstance(event, h11.Request):
-            return event
-        if event is not h11.NEED_DATA:
-            return None
-        connection.receive_data(await reader.read(READ_BYTES))
+            self._limit.cancel()
+            self._transport.pause_reading()
+            self._answer = self._server.making(event)
+            self._answer.add_done_callback(self._made)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        self._limit.cancel()
+        self._server.closed(self)
+
+    def end(self) -> None:
+        """Closes the connection at once; closing in order would wait for what is not read."""
+        if self._answer is not None:
+            self._answer.cancel()
+        self._server.closed(self)
+        self._transport.abort()
+
+    def _made(self, answer: "asyncio.Future[list[h11.Event]]") -> None:
+        if answer.cancelled():
+            return
+        try:
+            self._send(answer.result())
+        except Exception:  # a collector of another package can raise anything
+            log.exception("metrics: an answer could not be made")
+            self._send([refusal(500)])
+
+    def _send(self, events: list[h11.Event]) -> None:
+        """Sends an answer, which must be read in its time, and closes the connection."""
+        self._end_in(ANSWER_S)
+        self._transport.writelines(self._connection.send(event) or b"" for event in events)
+        self._transport.close()
+
+    def _end_in(self, seconds: float) -> None:
+        self._limit = asyncio.get_running_loop().call_later(seconds, self.end)
 
 
 def refusal(status: int) -> h11.Response:

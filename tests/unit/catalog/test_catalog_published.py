@@ -1,10 +1,12 @@
 """The reports of the store to the view that is searched: in order, before it returns, and until it has succeeded."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from sightline_server.catalog import store
 from sightline_server.catalog.base import Base
 from sightline_server.catalog.generations import Generation
 from sightline_server.catalog.operations import Operation, OpKind
@@ -20,7 +22,8 @@ class Recorder:
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, object]] = []
-        self.failing = False
+        self.failing = self.intact = False
+        self.prepared: list[int] = []
 
     def note(self, kind: str, value: object) -> None:
         if self.failing:
@@ -39,6 +42,14 @@ class Recorder:
     def require(self, generation: Generation) -> None:
         self.note("require", generation.number)
 
+    @contextmanager
+    def preparing(self, revision: Revision) -> Iterator[bool]:
+        self.prepared.append(revision.number)
+        try:
+            yield self.intact
+        finally:
+            self.prepared.append(-revision.number)
+
 
 @pytest.fixture
 def recorder() -> Recorder:
@@ -48,8 +59,8 @@ def recorder() -> Recorder:
 @pytest.fixture
 def living(tmp_path: Path, recorder: Recorder) -> Iterator[LivingCatalog]:
     write_catalog(tmp_path / "shop", [row("a", unit_vectors(1)), row("b", unit_vectors(2))])
-    store = CatalogStore(tmp_path / "shop", published=recorder)
-    with LivingCatalog(tmp_path / "shop", store=store) as living:
+    published = CatalogStore(tmp_path / "shop", published=recorder)
+    with LivingCatalog(tmp_path / "shop", store=published) as living:
         yield living
 
 
@@ -100,6 +111,30 @@ def test_a_rollback_that_was_not_published_is_published_before_the_next_write(
     recorder.failing = False
     living.delete(["a"])
     assert recorder.seen[1:] == [("replaced", 3), ("apply", [(OpKind.DELETE, "a")])]
+
+
+@pytest.mark.parametrize("intact", [False, True])
+def test_a_rollback_reads_its_rows_only_where_the_view_has_not(
+    living: LivingCatalog, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, intact: bool
+) -> None:
+    checked: list[int] = []
+    monkeypatch.setattr(store, "require_intact", lambda _folder, _layout, revision: checked.append(revision.number))
+    living.upsert([row("c", unit_vectors(1))])
+    recorder.intact = intact
+    living.store.rollback(1)
+    assert (checked, recorder.prepared) == ([] if intact else [1], [1, -1])
+
+
+def test_what_was_prepared_is_dropped_when_a_rollback_fails(
+    living: LivingCatalog, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Base, "restore", full_disk)
+    with pytest.raises(SightlineError, match="No space left"):
+        living.store.rollback(1)
+    assert recorder.prepared == [1, -1]
 
 
 def test_a_checkpoint_that_failed_publishes_nothing_twice(

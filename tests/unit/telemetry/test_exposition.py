@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Metric
 
 from sightline_server.telemetry import exposition
 from sightline_server.telemetry.exposition import serving_metrics
@@ -92,7 +92,13 @@ def test_an_answer_that_is_not_read_is_ended_in_time(monkeypatch: pytest.MonkeyP
     for number in range(300):
         counter.labels(f"{number}" * 30_000)
     gone = threading.Event()
-    monkeypatch.setattr(exposition.MetricsServer, "_exchange", watched(exposition.MetricsServer._exchange, gone))
+    end = exposition.Exchange.end
+
+    def ended(self: exposition.Exchange) -> None:
+        end(self)
+        gone.set()
+
+    monkeypatch.setattr(exposition.Exchange, "end", ended)
     with (
         serving_metrics("127.0.0.1", 0, registry) as port,
         socket.create_connection(("127.0.0.1", port), timeout=10) as caller,
@@ -101,17 +107,26 @@ def test_an_answer_that_is_not_read_is_ended_in_time(monkeypatch: pytest.MonkeyP
         assert gone.wait(30)
 
 
-def watched(exchange: Any, gone: threading.Event) -> Any:
-    """`exchange`, which sets `gone` when it ends by its limit."""
+def test_an_answer_that_cannot_be_made_is_an_error_of_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def collect(self) -> Iterator[Metric]:
+            raise MemoryError
 
-    async def run(*arguments: Any) -> None:
-        try:
-            await exchange(*arguments)
-        except TimeoutError:
-            gone.set()
-            raise
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Broken())
+    with serving_metrics("127.0.0.1", 0, registry) as port:
+        assert said(port, b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").startswith(b"HTTP/1.1 500")
+    assert "an answer could not be made" in caplog.text
 
-    return run
+
+def test_a_thousand_callers_connect_without_waiting_for_the_kernel(port: int) -> None:
+    with ExitStack() as stack:
+        for _ in range(900):
+            # The kernel tries again after a second where a listener's queue is full.
+            caller = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=0.9))
+            caller.sendall(HALF)
+        with get(port) as answer:
+            assert answer.status == 200
 
 
 def test_with_too_many_connections_the_oldest_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from sightline_server.index.choice.building import SWIG, parameters, stored_byte
 from sightline_server.index.choice.candidates import Candidate, Family, lists_of
 from sightline_server.index.faiss_index import GatheredVectors, prepare, search_threads
 from sightline_server.index.filters.searches import ExactSearch
+from sightline_server.index.half_floats import float32, lengths
 from sightline_server.index.vectors import Vectors
 
 MAX_K = 2048
@@ -135,6 +136,6 @@ def inverse_lengths(vectors: Vectors) -> NDArray[np.float32]:
     """1 / length of each vector, float32 [V]: float16 vectors are of length 1 only about."""
     scales = np.empty(len(vectors), np.float32)
     for start in range(0, len(vectors), PART_ROWS):
-        part = vectors[start : start + PART_ROWS].astype(np.float32)
-        scales[start : start + PART_ROWS] = 1.0 / np.sqrt(np.einsum("vd,vd->v", part, part))
+        part = float32(vectors[start : start + PART_ROWS])
+        scales[start : start + PART_ROWS] = 1.0 / lengths(part)
     return scales

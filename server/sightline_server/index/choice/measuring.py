@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sightline_server.index.filters.planner import PlanLimits
 from sightline_server.index.filters.searches import ExactSearch
+from sightline_server.index.half_floats import float32
 from sightline_server.index.neighbours import first_attempt
 from sightline_server.index.probes import CANDIDATES, SAME, moved, nearest_vectors
 from sightline_server.index.selfcheck import NEAREST
@@ -61,7 +62,7 @@ class Trial:
     def _right(self, place: int, rows: NDArray[np.int64]) -> int:
         """The number of distinct rows that are as near as the tenth nearest vector."""
         distinct = np.unique(rows[rows >= 0])
-        vectors = self.vectors[distinct].astype(np.float32)
+        vectors = float32(self.vectors[distinct])
         similarities = (vectors @ self.queries[place]) / np.linalg.norm(vectors, axis=1)
         return int(np.count_nonzero(similarities >= self.tenth[place] - SAME))
 
@@ -129,10 +130,7 @@ def like_categories(vectors: Vectors, share: float) -> NDArray[np.bool_]:
     random = np.random.default_rng(0)
     centres = vectors[random.choice(len(vectors), min(CATEGORIES, len(vectors)), replace=False)].astype(np.float32)
     nearest = np.concatenate(
-        [
-            (vectors[start : start + 65_536].astype(np.float32) @ centres.T).max(axis=1)
-            for start in range(0, len(vectors), 65_536)
-        ]
+        [(float32(vectors[start : start + 65_536]) @ centres.T).max(axis=1) for start in range(0, len(vectors), 65_536)]
     )
     allowed: NDArray[np.bool_] = nearest >= np.quantile(nearest, 1 - share)
     return allowed

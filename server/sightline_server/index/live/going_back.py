@@ -47,6 +47,18 @@ def changes_to(path: Path, revision: Revision, seq: int, served: Revision, most:
     return changes(found.removed, found.added.cast(layout.schema), layout, seq)
 
 
+def changes_few(path: Path, target: Revision, most: int) -> bool:
+    """Returns whether a rollback to `target` surely changes at most `most` products of the content on the disk.
+
+    Raises `SightlineError` of kind CONFIGURATION.
+    """
+    recorded = read_recorded(path)
+    left = most - len({each.id for each in recorded.operations})
+    if target.generation != recorded.current.generation or target.base_version is None or left < 0:
+        return False
+    return difference(path, recorded.base_version, target.base_version, left, target.generation) is not None
+
+
 def changes(removed: Sequence[str], added: pa.Table, layout: Layout, seq: int) -> Sequence[Written]:
     """The changes that remove some products and add others."""
     dimension = layout.schema.field(layout.heavy[-1]).type.value_type.list_size

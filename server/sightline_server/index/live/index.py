@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -20,19 +21,19 @@ from sightline_server.catalog.revisions import Revision
 from sightline_server.domain.embedders import Embedders
 from sightline_server.domain.living import UNOBSERVED, LiveSizes
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.index.catalog import Moment
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.live.extent import Extent
 from sightline_server.index.live.going_back import changes_to
 from sightline_server.index.live.matching import LiveMatching
 from sightline_server.index.live.merging import Merging
 from sightline_server.index.live.policy import MergePolicy
+from sightline_server.index.live.prepared import PreparedBase
 from sightline_server.index.live.sizes import sizes_of
 from sightline_server.index.live.state import LiveState
 from sightline_server.index.live.view import LiveView
 from sightline_server.index.opening import build_snapshot
 from sightline_server.index.schema import NO_COUNTS, living_facts
-from sightline_server.index.snapshot import CatalogSnapshot
+from sightline_server.index.snapshot import CatalogSnapshot, moment_of
 from sightline_server.ports import LivingObserver
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,14 @@ class BuildBase(Protocol):
     """Builds the base of what is on the disk; `opening.build_snapshot`, which may be bound to further options."""
 
     def __call__(
-        self, path: Path, name: str, embedders: Embedders, device: DeviceThread, *, may_be_empty: bool
+        self,
+        path: Path,
+        name: str,
+        embedders: Embedders,
+        device: DeviceThread,
+        *,
+        may_be_empty: bool,
+        number: int | None = None,
     ) -> CatalogSnapshot:
         """See `opening.build_snapshot`."""
 
@@ -85,6 +93,7 @@ class LiveIndex:
         self._turn = threading.Lock()
         """Held while what is published changes. The thread of `exchange` never takes it, so it may be waited for."""
         self._view: LiveView | None = None
+        self._prepared = PreparedBase(path, name, device, self._build)
         self._revision: Revision
         self._merging = Merging(self._merge, name)
         self._carried: list[Operation] = []
@@ -133,18 +142,17 @@ class LiveIndex:
     def replaced(self, revision: Revision) -> None:
         """See `Published`. What is published until then is searched meanwhile.
 
-        A content that differs in few products is made of the one that is served; else a new base is built.
+        A content that differs in few products is made of the one that is served; else there is a new base.
         """
         began = self._clock()
-        try:
-            changed = self._changed_to(revision)
-        except Exception:
-            log.exception("catalog %s: the changes of a rollback cannot be read; a new base is built", self.name)
-            changed = False
-        if not changed:
+        base = self._prepared.take(revision)
+        if base is not None:
+            self._replace(base, revision)
+        elif not self._served_changed_to(revision):
             base = self._build()
             self._replace(base)
-            # They are not needed to search, and take as long as half of the rest.
+        if base is not None:
+            # Probes are not needed to search, and take as long as half of the rest.
             threading.Thread(target=self._make_probes, args=(base,), name="catalog-probes", daemon=True).start()
         log.info("catalog %s: content of revision %s in %.1f s", self.name, revision.name, self._clock() - began)
 
@@ -156,6 +164,10 @@ class LiveIndex:
             message = f"no embedder of this server is that of generation {generation.number}: {error.message}"
             raise SightlineError(ErrorKind.EMBEDDER_NOT_SERVED, message, field="name") from error
 
+    def preparing(self, revision: Revision) -> AbstractContextManager[bool]:
+        """See `Published`: the base is built, which reads and checks every row, unless few products differ."""
+        return self._prepared.preparing(revision, self._most_changes)
+
     def close(self) -> None:
         """Drops a merge that runs and waits for its end; nothing is written from now on."""
         self._content += 1
@@ -165,9 +177,14 @@ class LiveIndex:
         """Waits for a merge that runs, if there is one."""
         self._merging.join()
 
-    def _build(self) -> CatalogSnapshot:
+    def _build(self, number: int | None = None) -> CatalogSnapshot:
         build = self._build_base or build_snapshot
-        return build(self._path, self.name, self._embedders, self._device, may_be_empty=True)
+        return build(self._path, self.name, self._embedders, self._device, may_be_empty=True, number=number)
+
+    @property
+    def _most_changes(self) -> int:
+        """The most products that a rollback changes in the base that is served."""
+        return self._policy.changed_at(self.view().state.base_products)
 
     def _make_probes(self, base: CatalogSnapshot) -> None:
         """Makes the probes of a base that is served already; without them its recall is not measured."""
@@ -182,11 +199,18 @@ class LiveIndex:
         base.make_probes()
         return base
 
+    def _served_changed_to(self, revision: Revision) -> bool:
+        """`_changed_to`, and False when the changes cannot be read."""
+        try:
+            return self._changed_to(revision)
+        except Exception:
+            log.exception("catalog %s: the changes of a rollback cannot be read; a new base is built", self.name)
+            return False
+
     def _changed_to(self, revision: Revision) -> bool:
         """Serves the content of `revision` on the base of now; returns whether its difference was small enough."""
-        view = self.view()
-        seq, most = view.extent.seq, self._policy.changed_at(view.state.base_products)
-        changes = changes_to(self._path, revision, seq, self._revision, most)
+        seq = self.view().extent.seq
+        changes = changes_to(self._path, revision, seq, self._revision, self._most_changes)
         if changes is None:
             return False
         with self._turn:
@@ -204,12 +228,12 @@ class LiveIndex:
             self._publish(view.state, view.match, extent)
             return True
 
-    def _replace(self, base: CatalogSnapshot) -> None:
-        """Serves the content of `base` alone."""
-        state = LiveState(base, base_moment(base).seq)
+    def _replace(self, base: CatalogSnapshot, revision: Revision | None = None) -> None:
+        """Serves the content of `base` alone; as `revision`, which has the same content, where that is given."""
+        state = LiveState(base, moment_of(base).seq if revision is None else revision.seq)
 
         def exchange() -> None:
-            self._revision = base_moment(base).revision
+            self._revision = revision or moment_of(base).revision
             self._content += 1
             self._carried.clear()
             self._publish(state, LiveMatching(state), state.start)
@@ -242,7 +266,7 @@ class LiveIndex:
 
         def is_due() -> bool:
             # The store may not yet have reported a checkpoint or a rollback that is on the disk: the next merge.
-            return self._content == content and base_moment(base).revision.number <= self._revision.number
+            return self._content == content and moment_of(base).revision.number <= self._revision.number
 
         def exchange() -> None:
             nonlocal served
@@ -253,7 +277,7 @@ class LiveIndex:
         try:
             if not is_due():  # what was carried may be of another embedder
                 return False
-            state = LiveState(base, base_moment(base).seq)
+            state = LiveState(base, moment_of(base).seq)
             extent = state.apply(tuple(self._carried), state.start)
             with self._turn:
                 if is_due():
@@ -268,9 +292,3 @@ class LiveIndex:
         """Makes the view of `extent` the one that leases get from now on."""
         revision = name_at(self._revision, max(extent.seq, self._revision.seq))
         self._view = LiveView(state, match, extent, revision, self._revision.created_at)
-
-
-def base_moment(base: CatalogSnapshot) -> Moment:
-    """The moment of the log that `base` shows."""
-    assert base.content is not None
-    return base.content

@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
+from sightline_server.catalog.base import Base
+from sightline_server.catalog.digest import SumDigest
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.domain.filters import Filter
 from sightline_server.domain.items import Product
 from sightline_server.errors import SightlineError
 from sightline_server.index.device_thread import DeviceThread
+from sightline_server.index.faiss_index import FaissIndex
 from sightline_server.index.live.growing import Growing
 from sightline_server.index.live.index import LiveIndex
 from sightline_server.index.live.policy import MergePolicy
@@ -120,22 +124,92 @@ def test_the_sizes_count_the_dead_of_base_and_delta(shop: Shop) -> None:
     assert sizes.merge_at_images == 10_000
 
 
-async def test_a_rollback_of_more_rows_than_the_policy_allows_builds_a_base(tmp_path: Path) -> None:
-    shop = Shop(tmp_path / "shop", MergePolicy(rows=3, rows_share=0.0))
+@pytest.fixture
+def few(tmp_path: Path) -> Iterator[Shop]:
+    """A shop whose rollbacks of more than three products build a base."""
+    shop = Shop(tmp_path / "few", MergePolicy(rows=3, rows_share=0.0))
     with shop.catalog:
         shop.live.open()
-        shop.catalog.delete(["p0", "p1"])
-        small = shop.live.view().state
-        shop.catalog.store.rollback(1)
-        assert shop.live.view().state is small
-        shop.catalog.delete(["p0", "p1", "p2", "p3"])
-        shop.catalog.store.rollback(1)
-        shop.live.join()
-        assert shop.live.view().state is not small
-        assert len(await shop.nearest(shop.live.view(), 3)) == 8
-        assert shop.live.view().revision == shop.catalog.store.revisions[0].name
+        yield shop
         shop.live.close()
     shop.device.close()
+
+
+async def test_a_rollback_of_more_rows_than_the_policy_allows_builds_a_base(few: Shop) -> None:
+    few.catalog.delete(["p0", "p1"])
+    small = few.live.view().state
+    few.catalog.store.rollback(1)
+    assert few.live.view().state is small
+    few.catalog.delete(["p0", "p1", "p2", "p3"])
+    few.catalog.store.rollback(1)
+    few.live.join()
+    assert few.live.view().state is not small
+    assert len(await few.nearest(few.live.view(), 3)) == 8
+    assert few.live.view().revision == few.catalog.store.revisions[0].name
+    few.catalog.upsert([row("new", unit_vectors(1, 50))])
+    assert "new" in await few.nearest(few.live.view(), 50)
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+async def test_a_rollback_that_builds_a_base_reads_each_row_once(
+    few: Shop, monkeypatch: pytest.MonkeyPatch, checkpoint: bool
+) -> None:
+    few.catalog.delete(["p0", "p1", "p2", "p3"])
+    if checkpoint:
+        few.catalog.checkpoint()
+    read: list[int] = []
+    update = SumDigest.update
+
+    def counted(self: SumDigest, rows: pa.Table | pa.RecordBatch) -> None:
+        read.append(rows.num_rows)
+        update(self, rows)
+
+    monkeypatch.setattr(SumDigest, "update", counted)
+    few.catalog.store.rollback(1)
+    assert sum(read) == 8
+    assert len(await few.nearest(few.live.view(), 3)) == 8
+
+
+async def test_a_rollback_to_damaged_rows_is_refused_with_the_reason(
+    few: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    few.catalog.delete(["p0", "p1", "p2", "p3"])
+    few.catalog.checkpoint()
+    for path in (few.path / "base.lance" / "data").iterdir():
+        path.write_bytes(path.read_bytes()[:100] + b"\0" * 400 + path.read_bytes()[500:])
+    before = few.live.view()
+    with pytest.raises(SightlineError, match="nothing was changed"):
+        few.catalog.store.rollback(1)
+    assert few.live.view() is before
+    assert len(await few.nearest(before, 3)) == 4
+    assert "a rollback could not be prepared" in caplog.text
+
+
+async def test_a_base_that_a_failed_rollback_does_not_need_is_closed(
+    few: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    closed: list[FaissIndex] = []
+    close = FaissIndex.close
+
+    def noted(self: FaissIndex) -> None:
+        closed.append(self)
+        close(self)
+
+    few.catalog.delete(["p0", "p1", "p2", "p3"])
+    before = few.live.view()
+    with monkeypatch.context() as patched:
+        patched.setattr(FaissIndex, "close", noted)
+        patched.setattr(Base, "restore", full_disk)
+        with pytest.raises(SightlineError, match="No space left"):
+            few.catalog.store.rollback(1)
+    assert len(closed) == 1
+    assert closed[0] is not before.state.base.index
+    assert len(await few.nearest(few.live.view(), 3)) == 4
+    few.catalog.store.rollback(1)
+    assert len(await few.nearest(few.live.view(), 3)) == 8
 
 
 async def test_a_rollback_to_as_many_other_products_is_served(shop: Shop) -> None:
