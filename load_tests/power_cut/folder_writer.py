@@ -29,6 +29,7 @@ from sightline_server.domain.models import EMBEDDER
 from sightline_server.index import catalogs_folder
 from sightline_server.index.catalogs_folder import CatalogsFolder
 from sightline_server.jobs.jobs import Jobs
+from sightline_server.rpc.catalog.catalog_set import NewCatalog
 from sightline_server.rpc.catalog.writers import CatalogWriters
 from sightline_server.settings import Settings
 from sightline_server.telemetry.catalogs import CatalogMetrics
@@ -102,7 +103,7 @@ async def run(root: Path, steps: int, seed: int) -> None:
 async def take(step: Step, changing: ChangingCatalogs, writers: CatalogWriters) -> None:
     """Takes one step."""
     if step.kind == CREATE:
-        await changing.create(step.name)
+        await changing.create(NewCatalog(step.name))
     elif step.kind == WRITE:
         await writers.named(step.name).upsert([product_row(f"p{step.value % 4}", step.value)])
     elif step.kind == CHECKPOINT:

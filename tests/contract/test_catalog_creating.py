@@ -24,6 +24,7 @@ from sightline_server.app.running import Running
 from sightline_server.app.writing import listen_for_writes
 from sightline_server.app.written import WrittenCatalogs
 from sightline_server.cli.catalog import app
+from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalogs_folder import CatalogsFolder
 from sightline_server.jobs.job import JobKind, JobResult, JobState
@@ -94,14 +95,17 @@ async def refused(call: Awaitable[Any]) -> tuple[str, str, str]:
 
 
 @asynccontextmanager
-async def shops(folder: Path, caplog: pytest.LogCaptureFixture, **server: Any) -> AsyncIterator[Shops]:
+async def shops(
+    folder: Path, caplog: pytest.LogCaptureFixture, engine: FakeEngine | None = None, **server: Any
+) -> AsyncIterator[Shops]:
     """The server over the catalog `folder/shop` and the new ones in `folder/made`."""
+    engine = engine or FakeEngine()
     (folder / "made").mkdir(exist_ok=True)
     shop = folder / "shop" if (folder / "shop").exists() else make_shop(folder)
     ports = dict.fromkeys(("listen", "metrics_listen", "catalog_listen"), "127.0.0.1:0")
     wanted = {**ports, "catalogs_folder": folder / "made", **server}
     settings = Settings(catalog={"path": shop}, server=wanted)  # type: ignore[arg-type]
-    engine, parts = FakeEngine(), dict[str, Any]()
+    parts = dict[str, Any]()
 
     @asynccontextmanager
     async def engine_session(settings: Settings, events: object) -> AsyncIterator[FakeEngine]:
@@ -146,6 +150,28 @@ async def test_a_new_catalog_is_written_searched_and_found_again(
         assert await served.search("") == await served.search("default")
         await served.delete("shoes", force=True)
     assert list((tmp_path / "made").glob("[!.]*")) == []
+
+
+async def test_a_new_catalog_gets_the_embedder_that_it_asks_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wide = EmbedderSpec("wide", "1", 24, 24, 6, sha256="a" * 64)
+    async with shops(tmp_path, caplog, FakeEngine(embedder_wide=wide)) as served:
+        first = served.engine.embedder
+        wanted = {"first": "", "folder": "embedder-wide", "name": "wide", "id": wide.identity, "other": "embedder"}
+        for name, embedder in wanted.items():
+            spec = first if name in ("first", "other") else wide
+            for planned in (True, False):
+                made = await served.create(name, embedder=embedder, validate_only=planned)
+                assert (made.embedder.id, made.embedder.dimension) == (spec.identity, spec.dimension)
+        assert [await served.put(name, "p") for name in wanted] == ["OK"] * len(wanted)
+        assert [await served.search(name) for name in wanted] == [["p"]] * len(wanted)
+        assert len(served.engine.models["embedder-wide"].batches) > 0
+        for planned in (True, False):
+            refusal = await refused(served.create("no", embedder="secret", validate_only=planned))
+            assert refusal[:2] == ("INVALID_ARGUMENT", "INVALID_REQUEST")
+            assert wide.identity in refusal[2] and first.identity in refusal[2] and "secret" not in refusal[2]
+        assert "no" not in await served.names()
 
 
 async def test_a_deleted_catalog_is_gone_for_later_calls_and_ends_those_that_run_normally(
@@ -243,10 +269,10 @@ async def test_a_change_goes_on_when_its_caller_leaves(tmp_path: Path, caplog: p
     begun, go_on = asyncio.Event(), asyncio.Event()
     create = ChangingCatalogs._create
 
-    async def slow(self: ChangingCatalogs, name: str) -> Any:
+    async def slow(self: ChangingCatalogs, name: str, embedder: EmbedderSpec) -> Any:
         begun.set()
         await go_on.wait()
-        return await create(self, name)
+        return await create(self, name, embedder)
 
     async with shops(tmp_path, caplog) as served:
         with patch.object(ChangingCatalogs, "_create", slow):

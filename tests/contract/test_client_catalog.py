@@ -392,7 +392,8 @@ async def test_the_blocking_client_does_the_same() -> None:
             assert [each.name for each in client.catalogs()] == ["a", "b"]
             assert [each.number for each in client.revisions("shop")] == [1]
             assert client.activate("shop", 1).number == 2
-            assert client.create_catalog("new").name == "new"
+            assert client.create_catalog("new", embedder="embedder-wide").name == "new"
+            assert fake.calls[-1][1].embedder == "embedder-wide"
             client.delete_catalog("new", force=True)
             assert client.catalog("shop").products == 3
             assert [each.ok for each in client.delete("shop", ["p0", "none"])] == [True, False]

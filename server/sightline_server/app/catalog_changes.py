@@ -20,6 +20,7 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalogs_folder import CatalogsFolder, can_be_made
 from sightline_server.jobs.jobs import Jobs
 from sightline_server.ports import CatalogWriter
+from sightline_server.rpc.catalog.catalog_set import NewCatalog
 from sightline_server.rpc.catalog.writers import CatalogWriters
 
 log = logging.getLogger(__name__)
@@ -55,18 +56,15 @@ class ChangingCatalogs:
         self._turn = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()
 
-    @property
-    def embedder(self) -> EmbedderSpec:
+    def check_new(self, wanted: NewCatalog) -> EmbedderSpec:
         """See `CatalogSet`."""
-        return self._written.embedders.first.spec
+        embedder = self._embedder_of(wanted)
+        self._folder_for(wanted.name)
+        return embedder
 
-    def check_new(self, name: str) -> None:
+    async def create(self, wanted: NewCatalog) -> CatalogWriter:
         """See `CatalogSet`."""
-        self._folder_for(name)
-
-    async def create(self, name: str) -> CatalogWriter:
-        """See `CatalogSet`."""
-        return await self._to_its_end(self._create(name))
+        return await self._to_its_end(self._create(wanted.name, self._embedder_of(wanted)))
 
     def check_removable(self, name: str) -> None:
         """See `CatalogSet`."""
@@ -123,9 +121,20 @@ class ChangingCatalogs:
         self._folder.require_free(name)
         return self._folder
 
-    async def _create(self, name: str) -> CatalogWriter:
+    def _embedder_of(self, wanted: NewCatalog) -> EmbedderSpec:
+        """The embedder of a new catalog. Raises `SightlineError` of kind INVALID_REQUEST where it is not served."""
+        served = self._written.embedders
+        if not wanted.embedder:
+            return served.first.spec
+        try:
+            return served.named(wanted.embedder).spec
+        except SightlineError as error:
+            message = f"embedder: it is not served; expected one of {', '.join(served.identities)}"
+            raise SightlineError(ErrorKind.INVALID_REQUEST, message, field="embedder") from error
+
+    async def _create(self, name: str, embedder: EmbedderSpec) -> CatalogWriter:
         folder = self._folder_for(name)
-        path = await asyncio.to_thread(folder.create, name, self.embedder, actor=server_user())
+        path = await asyncio.to_thread(folder.create, name, embedder, actor=server_user())
         try:
             writer = await self._written.start(name, path)
         except BaseException:

@@ -215,12 +215,16 @@ class AsyncCatalogClient:
             message.page_token = answer.next_page_token
 
     async def create_catalog(
-        self, catalog: str, *, validate_only: bool = False, timeout_s: float | None = None
+        self, catalog: str, *, embedder: str = "", validate_only: bool = False, timeout_s: float | None = None
     ) -> CatalogInfo:
-        """Makes an empty catalog for the server's embedder. Never repeated by the client. Raises `SightlineError`."""
+        """Makes an empty catalog. Never repeated by the client. Raises `SightlineError`.
+
+        `embedder` is the id, the name or the folder of one that the server has; by default its first one.
+        """
         requests.catalog_name(catalog)
         checked = requests.checked("validate_only", checks.flag, validate_only)
-        message = pb.CreateCatalogRequest(catalog_id=catalog, validate_only=checked)
+        named = requests.checked("embedder", values.text, embedder)
+        message = pb.CreateCatalogRequest(catalog_id=catalog, validate_only=checked, embedder=named)
         answer = await self._call("CreateCatalog", message, pb.CreateCatalogResponse, timeout_s, repeatable=checked)
         return convert.catalog_from_pb(answer.catalog)
 

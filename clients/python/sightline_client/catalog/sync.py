@@ -119,11 +119,14 @@ class CatalogClient:
         return self._background.iterate(self._client.catalogs(page_size=page_size, timeout_s=timeout_s))
 
     def create_catalog(
-        self, catalog: str, *, validate_only: bool = False, timeout_s: float | None = None
+        self, catalog: str, *, embedder: str = "", validate_only: bool = False, timeout_s: float | None = None
     ) -> CatalogInfo:
-        """Makes an empty catalog for the server's embedder. Raises `SightlineError`."""
+        """Makes an empty catalog. Raises `SightlineError`.
+
+        `embedder` is the id, the name or the folder of one that the server has; by default its first one.
+        """
         return self._background.result(
-            self._client.create_catalog(catalog, validate_only=validate_only, timeout_s=timeout_s)
+            self._client.create_catalog(catalog, embedder=embedder, validate_only=validate_only, timeout_s=timeout_s)
         )
 
     def delete_catalog(

@@ -229,12 +229,14 @@ class ListCatalogsResponse(_message.Message):
     def __init__(self, catalogs: _Optional[_Iterable[_Union[Catalog, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class CreateCatalogRequest(_message.Message):
-    __slots__ = ("catalog_id", "validate_only")
+    __slots__ = ("catalog_id", "validate_only", "embedder")
     CATALOG_ID_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDER_FIELD_NUMBER: _ClassVar[int]
     catalog_id: str
     validate_only: bool
-    def __init__(self, catalog_id: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+    embedder: str
+    def __init__(self, catalog_id: _Optional[str] = ..., validate_only: _Optional[bool] = ..., embedder: _Optional[str] = ...) -> None: ...
 
 class CreateCatalogResponse(_message.Message):
     __slots__ = ("catalog",)

@@ -1,6 +1,7 @@
 """`CreateCatalog` and `DeleteCatalog`: the requests as checked values, and the port of what they change."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from sightline.v1 import catalog_service_pb2 as pb
@@ -15,24 +16,28 @@ from sightline_server.rpc.catalog.statuses import stale
 from sightline_server.rpc.refusals import invalid
 
 
+@dataclass(frozen=True, slots=True)
+class NewCatalog:
+    """A catalog that a caller wants: its name, and its embedder by identity, name or folder; empty is the first one."""
+
+    name: str
+    embedder: str = ""
+
+
 class CatalogSet(Protocol):
     """The catalogs of a server, which are created and removed while it serves.
 
     A change that has begun runs to its end, also when its caller is cancelled.
     """
 
-    @property
-    def embedder(self) -> EmbedderSpec:
-        """The embedder of new catalogs."""
+    def check_new(self, wanted: NewCatalog) -> EmbedderSpec:
+        """The embedder that it would have. Raises `SightlineError`, as `create`, where it cannot be created now."""
 
-    def check_new(self, name: str) -> None:
-        """Raises `SightlineError`, as `create`, where no catalog `name` can be created now."""
+    async def create(self, wanted: NewCatalog) -> CatalogWriter:
+        """Creates an empty catalog. It is on the disk and served when this returns.
 
-    async def create(self, name: str) -> CatalogWriter:
-        """Creates the empty catalog `name`. It is on the disk and served when this returns.
-
-        Raises `SightlineError`: CATALOG_EXISTS, CONFIGURATION where the server has no folder for it, OVERLOADED for a
-        full disk and for too many catalogs.
+        Raises `SightlineError`: INVALID_REQUEST for an embedder that is not served, CATALOG_EXISTS, CONFIGURATION where
+        the server has no folder for it, OVERLOADED for a full disk and for too many catalogs.
         """
 
     def check_removable(self, name: str) -> None:
@@ -46,13 +51,13 @@ class CatalogSet(Protocol):
         """
 
 
-def to_new_name(request: pb.CreateCatalogRequest) -> str:
-    """The name of the new catalog. Raises `SightlineError`."""
+def to_new(request: pb.CreateCatalogRequest) -> NewCatalog:
+    """The new catalog; whether its embedder is served is not checked here. Raises `SightlineError`."""
     if not NAME.fullmatch(request.catalog_id):
         raise invalid(
             "catalog_id", "expected a letter or digit, then up to 62 letters, digits, dots, hyphens and underscores"
         )
-    return request.catalog_id
+    return NewCatalog(request.catalog_id, request.embedder)
 
 
 def to_planned(name: str, embedder: EmbedderSpec) -> pb.Catalog:

@@ -16,7 +16,7 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import CatalogWriter
 from sightline_server.rpc.call import Call
 from sightline_server.rpc.catalog import methods
-from sightline_server.rpc.catalog.catalog_set import CatalogSet, check_removal, to_new_name, to_planned
+from sightline_server.rpc.catalog.catalog_set import CatalogSet, NewCatalog, check_removal, to_new, to_planned
 from sightline_server.rpc.catalog.changes import Changes, to_deletions, to_updates
 from sightline_server.rpc.catalog.names import (
     catalog_in,
@@ -177,18 +177,17 @@ class CatalogService:
 
     def _to_new(
         self, request: pb.CreateCatalogRequest, catalog: CatalogPass, call: Call[pb.CreateCatalogResponse]
-    ) -> tuple[str, bool]:
-        return to_new_name(request), request.validate_only
+    ) -> tuple[NewCatalog, bool]:
+        return to_new(request), request.validate_only
 
     async def _create_catalog(
-        self, wanted: tuple[str, bool], catalog: CatalogPass, call: Call[pb.CreateCatalogResponse]
+        self, wanted: tuple[NewCatalog, bool], catalog: CatalogPass, call: Call[pb.CreateCatalogResponse]
     ) -> None:
-        (name, validate_only), catalogs = wanted, self._changing()
+        (new, validate_only), catalogs = wanted, self._changing()
         if validate_only:
-            catalogs.check_new(name)
-            created = to_planned(name, catalogs.embedder)
+            created = to_planned(new.name, catalogs.check_new(new))
         else:
-            created = to_catalog(await catalogs.create(name), 0)
+            created = to_catalog(await catalogs.create(new), 0)
         await call.send(pb.CreateCatalogResponse(catalog=created))
 
     def _to_removal(
