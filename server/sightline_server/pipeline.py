@@ -14,6 +14,7 @@ from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.batching.background import Background
 from sightline_server.domain.events import Accepted, Detected, Done, Event, FailureReason, Notice
 from sightline_server.domain.filters import Filter
+from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
 from sightline_server.domain.items import PhotoObject
 from sightline_server.domain.models import DETECTOR
@@ -77,8 +78,9 @@ class Pipeline:
             limits=settings.decode,
             detection=settings.detection,
         )
+        middle = Box.centre(settings.detection.whole_photo_share)
         self.embedders = {
-            each.spec.identity: ObjectEmbedder(each.spec, crops_of[each.spec.identity], threads)
+            each.spec.identity: ObjectEmbedder(each.spec, crops_of[each.spec.identity], threads, middle)
             for each in engine.embedders.models
         }
         self.find = Find(engine=engine, queries=queries, ranking=settings.ranking)

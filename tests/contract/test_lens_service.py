@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sightline.v1 import geometry_pb2, lens_service_pb2
 from sightline_server.errors import ErrorKind, SightlineError
@@ -64,6 +65,22 @@ async def test_nothing_detected_means_the_whole_photo() -> None:
         (only,) = events[1].detected.objects
         assert only.source == lens_service_pb2.OBJECT_SOURCE_WHOLE_PHOTO
         assert kinds(events) == ["accepted", "detected", "results", "done"]
+
+
+@pytest.mark.parametrize("regions", [[], [box(0, 0, 1, 1)]], ids=["nothing detected", "a box of all"])
+async def test_of_a_whole_photo_the_middle_is_embedded_where_that_is_set(regions: list[geometry_pb2.Region]) -> None:
+    async def embedded(share: float, *wanted: geometry_pb2.Region) -> NDArray[np.uint8]:
+        async with serving(detection={"whole_photo_share": share}) as served:
+            served.engine.models["detector"].replies = [lambda batch: detections(batch)]
+            events = await events_of(served.search(asked(regions=wanted)))
+            [found] = events[1].detected.objects
+            assert (found.box.x_max - found.box.x_min == 1.0) is (list(wanted) == regions)
+            return served.engine.models["embedder"].parts[-1]
+
+    middle = await embedded(0.5, *regions)
+    np.testing.assert_array_equal(middle, await embedded(1.0, box(0.25, 0.25, 0.75, 0.75)))
+    np.testing.assert_array_equal(middle, await embedded(0.5, box(0.25, 0.25, 0.75, 0.75)))
+    assert np.ptp(await embedded(1.0, *regions)) > np.ptp(middle) + 50
 
 
 async def test_boxes_go_through_the_detector_too_because_of_people() -> None:

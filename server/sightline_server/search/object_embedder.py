@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.batching.batcher import MicroBatcher
+from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
 from sightline_server.domain.items import EmbeddedObject, PhotoObject
 from sightline_server.domain.models import EmbedderSpec
@@ -23,6 +24,7 @@ from sightline_server.stages.portions import portions
 from sightline_server.telemetry.stopwatch import Stopwatch
 
 Pixels = NDArray[np.uint8]
+WHOLE = Box.whole()
 CropsBatcher = MicroBatcher[Pixels, NDArray[np.float32]]
 
 
@@ -36,11 +38,12 @@ class Portion:
 
 @dataclass(frozen=True, slots=True)
 class ObjectEmbedder:
-    """Embeds objects by the embedder of `spec`, whose batcher is `crops`."""
+    """Embeds objects by the embedder of `spec`, whose batcher is `crops`; of a whole photo the part `middle`."""
 
     spec: EmbedderSpec
     crops: CropsBatcher
     threads: PhotoThreads
+    middle: Box = WHOLE
 
     def portions(self, objects: Sequence[PhotoObject]) -> list[Sequence[PhotoObject]]:
         """The objects in the portions that suit the embedder now, in order."""
@@ -52,7 +55,8 @@ class ObjectEmbedder:
 
             def work() -> list[Pixels]:
                 step.runs()
-                return [crop(frame, item.box, self.spec).pixels for item in objects]
+                boxes = [self.middle if item.box == WHOLE else item.box for item in objects]
+                return [crop(frame, box, self.spec).pixels for box in boxes]
 
             return Portion(objects, await self.threads.run(work))
 
