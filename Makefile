@@ -23,7 +23,7 @@ export LC_ALL := C.UTF-8
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup env demo test test-floors check format serve bench bench-peers attacks soak protos docs lock doctor clean
+.PHONY: help setup env demo test test-floors check format serve quality bench bench-peers attacks soak protos docs lock doctor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ format: env ## rewrite the code in its format
 serve: setup ## the server on the demo catalog, in the foreground
 	$(BIN)/sightline demo --catalog-only
 	$(BIN)/sightline serve --catalog "$$SIGHTLINE_HOME/catalogs/showroom"
+
+quality: setup ## hit rates of the showroom, and of the photos in GROCERY (a folder); exit 1 when they fell
+	$(BIN)/python -m load_tests.quality $(if $(GROCERY),--grocery "$(GROCERY)")
 
 bench: setup ## the hot path under load; one JSON object on the last line
 	$(BIN)/sightline demo --catalog-only
