@@ -63,7 +63,7 @@ $(FLOORS)/.stamp: requirements/floors.txt pyproject.toml | env
 	$(BIN)/python -m pip --python $(FLOORS)/bin/python install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-check: env ## format, lint, types, import floors, generated code and requirements fresh, plain English
+check: env ## format, lint, types, import floors, generated code and requirements fresh, plain English, the Helm chart
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -73,6 +73,7 @@ check: env ## format, lint, types, import floors, generated code and requirement
 	$(BIN)/python -m scripts.dashboard --check
 	$(BIN)/python -m scripts.requirements --check
 	$(BIN)/python -m scripts.plain_english --check
+	$(BIN)/python -m scripts.chart
 	$(BIN)/python scripts/protos.py --lint
 
 format: env ## rewrite the code in its format

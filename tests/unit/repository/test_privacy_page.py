@@ -12,6 +12,7 @@ import pytest
 
 from load_tests.peers.peers import PEERS
 from sightline_server.embedded.installation import CPU, CUDA, NVIDIA, requirements
+from tests.support.chart import SIDECAR, containers
 from tests.support.engine import CHECKOUT
 
 PAGE = (CHECKOUT / "docs" / "operate" / "privacy.md").read_text()
@@ -36,6 +37,10 @@ def direct_dependencies() -> Iterator[str]:
 @pytest.mark.parametrize("name", sorted(set(direct_dependencies()) - {"sightline"}))
 def test_each_direct_dependency_is_on_the_page(name: str) -> None:
     assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", PAGE), f"read {name} for telemetry, then add it"
+
+
+def test_triton_container_of_the_chart_has_the_switch() -> None:
+    assert {"name": "ORT_DISABLE_TELEMETRY", "value": "1"} in containers(SIDECAR)["triton"]["env"]
 
 
 def test_triton_container_has_the_switch() -> None:

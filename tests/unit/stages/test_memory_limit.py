@@ -7,6 +7,7 @@ import pytest
 
 from sightline_server.settings import Settings
 from sightline_server.stages.photo_threads import LARGE_WEIGHT, ORDINARY_WEIGHT
+from tests.support.chart import ALL, containers
 from tests.support.engine import CHECKOUT
 
 GIB = 1 << 30
@@ -16,6 +17,8 @@ HEADROOM = 1.15
 """Factor by which a shipped limit must exceed the measured peak, because models and catalogs differ."""
 LIMITED = {
     "systemd/sightline.service": (r"(?m)^MemoryMax=(\d+)G$", 1),
+    "helm/sightline/values.yaml": (r"limits: \{memory: (\d+)Gi", 2),
+    "helm/sightline/values-triton-sidecar.yaml": (r"limits: \{memory: (\d+)Gi", 1),
     "kubernetes/sightline.yaml": (r"limits: \{memory: (\d+)Gi", 1),
     "kubernetes/sightline-triton.yaml": (r"limits: \{memory: (\d+)Gi", 2),
 }
@@ -33,6 +36,12 @@ def test_every_shipped_limit_is_the_documented_one(name: str) -> None:
     pattern, count = LIMITED[name]
     found = re.findall(pattern, (CHECKOUT / "deploy" / name).read_text())
     assert [float(limit) for limit in found] == [stated("limit in deploy/")] * count
+
+
+@pytest.mark.parametrize("values", ALL)
+def test_every_container_of_the_chart_has_the_documented_limit(values: str) -> None:
+    limits = [each["resources"]["limits"]["memory"] for each in containers(values).values()]
+    assert limits == [f"{stated('limit in deploy/'):g}Gi"] * len(limits)
 
 
 def test_no_other_file_limits_memory() -> None:

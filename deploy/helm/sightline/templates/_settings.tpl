@@ -1,0 +1,61 @@
+{{- /*
+The server's settings: those of the user and, over them, those that the chart decides. values.schema.json refuses a
+setting of the user that the chart decides, so that none is replaced without a message.
+*/ -}}
+
+{{- define "sightline.settings" -}}
+{{- $server := dict "listen" "0.0.0.0:50051" "metrics_listen" "0.0.0.0:9464" "metrics_insecure" true -}}
+{{- if .Values.tls.secret -}}
+{{- $_ := set $server "tls_cert" "/etc/sightline/tls/tls.crt" -}}
+{{- $_ := set $server "tls_key" "/etc/sightline/tls/tls.key" -}}
+{{- if .Values.tls.mutual -}}{{- $_ := set $server "tls_client_ca" "/etc/sightline/tls/ca.crt" -}}{{- end -}}
+{{- else -}}
+{{- $_ := set $server "insecure" true -}}
+{{- end -}}
+{{- $catalogs := dict -}}
+{{- range $name, $folder := .Values.catalog.folders -}}
+{{- $_ := set $catalogs $name (dict "path" (printf "/catalog/%s" $folder)) -}}
+{{- end -}}
+{{- $decided := dict "server" $server "catalogs" $catalogs "engine" (include "sightline.engine" . | fromYaml) -}}
+{{- if .Values.access.secret -}}
+{{- $_ := set $decided "access" (include "sightline.access" . | fromYaml) -}}
+{{- end -}}
+{{- toToml (mustMergeOverwrite (deepCopy .Values.settings) $decided) -}}
+{{- end -}}
+
+{{- define "sightline.access" -}}
+policy_file: /etc/sightline/access/policy.toml
+{{- if .Values.access.keys }}
+keys_file: /etc/sightline/access/keys.json
+{{- end }}
+{{- if .Values.access.tokens }}
+jwks_file: /etc/sightline/access/jwks.json
+{{- end }}
+{{- end -}}
+
+{{- define "sightline.engine" -}}
+{{- if eq .Values.engine.mode "sidecar" -}}
+triton_url: unix:/run/triton/grpc:8001
+# How long the server waits for Triton's models.
+start_timeout_s: 180
+{{- else if eq .Values.engine.mode "remote" -}}
+{{- with .Values.engine.remote -}}
+triton_url: {{ .url | quote }}
+{{- if .tlsSecret }}
+triton_tls: true
+triton_tls_ca: /etc/sightline/triton/ca.crt
+{{- if .mutual }}
+triton_tls_cert: /etc/sightline/triton/tls.crt
+triton_tls_key: /etc/sightline/triton/tls.key
+{{- end }}
+{{- with .tlsName }}
+triton_tls_name: {{ . | quote }}
+{{- end }}
+{{- else }}
+triton_insecure: {{ .insecure }}
+{{- end }}
+{{- end -}}
+{{- else -}}
+{}
+{{- end -}}
+{{- end -}}

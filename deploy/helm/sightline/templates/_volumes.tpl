@@ -1,0 +1,50 @@
+{{- /* Volumes of the pod, and where the server's container mounts them. */ -}}
+
+{{- define "sightline.mounts" -}}
+- {name: settings, mountPath: /etc/sightline/settings, readOnly: true}
+- {name: catalog, mountPath: /catalog, readOnly: true}
+- {name: shm, mountPath: /dev/shm}
+- {name: tmp, mountPath: /tmp}
+{{- if .Values.tls.secret }}
+- {name: tls, mountPath: /etc/sightline/tls, readOnly: true}
+{{- end }}
+{{- if .Values.access.secret }}
+- {name: access, mountPath: /etc/sightline/access, readOnly: true}
+{{- end }}
+{{- if eq .Values.engine.mode "sidecar" }}
+- {name: triton, mountPath: /run/triton}
+{{- else if and (eq .Values.engine.mode "remote") .Values.engine.remote.tlsSecret }}
+- {name: triton-tls, mountPath: /etc/sightline/triton, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{- define "sightline.volumes" -}}
+- name: settings
+  configMap: {name: {{ include "sightline.name" . }}-settings}
+- name: catalog
+  persistentVolumeClaim: {claimName: {{ .Values.catalog.claim }}, readOnly: true}
+# Pixels on their way to the models; the default of 64 MiB is too small. In memory, so that photos touch no disk.
+- name: shm
+  emptyDir: {medium: Memory, sizeLimit: {{ .Values.sharedMemory }}}
+- name: tmp
+  emptyDir: {medium: Memory, sizeLimit: 64Mi}
+{{- /* Secrets are mounted as folders: what is mounted with subPath is never updated. The group of the pod may read them. */}}
+{{- with .Values.tls.secret }}
+- name: tls
+  secret: {secretName: {{ . }}, defaultMode: 0440}
+{{- end }}
+{{- with .Values.access.secret }}
+- name: access
+  secret: {secretName: {{ . }}, defaultMode: 0440}
+{{- end }}
+{{- if eq .Values.engine.mode "sidecar" }}
+# Holds Triton's socket.
+- name: triton
+  emptyDir: {medium: Memory, sizeLimit: 1Mi}
+- name: models
+  persistentVolumeClaim: {claimName: {{ .Values.engine.sidecar.modelsClaim }}, readOnly: true}
+{{- else if and (eq .Values.engine.mode "remote") .Values.engine.remote.tlsSecret }}
+- name: triton-tls
+  secret: {secretName: {{ .Values.engine.remote.tlsSecret }}, defaultMode: 0440}
+{{- end }}
+{{- end -}}

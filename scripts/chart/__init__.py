@@ -1,0 +1,1 @@
+"""The checks of the Helm chart in `deploy/helm/sightline`: `python -m scripts.chart`."""
