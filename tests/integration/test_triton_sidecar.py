@@ -1,4 +1,4 @@
-"""A Triton that we did not start, on a Unix socket as in deploy/kubernetes/sightline-triton.yaml: a real one.
+"""A Triton that we did not start, on a Unix socket as in the sidecar of deploy/helm/sightline: a real one.
 
 A sidecar that restarts finds the socket that it left.
 """

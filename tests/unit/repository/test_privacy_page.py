@@ -43,12 +43,6 @@ def test_triton_container_of_the_chart_has_the_switch() -> None:
     assert {"name": "ORT_DISABLE_TELEMETRY", "value": "1"} in containers(SIDECAR)["triton"]["env"]
 
 
-def test_triton_container_has_the_switch() -> None:
-    manifest = (CHECKOUT / "deploy" / "kubernetes" / "sightline-triton.yaml").read_text()
-    triton = manifest[manifest.index("- name: triton\n") : manifest.index("      containers:\n")]
-    assert '{name: ORT_DISABLE_TELEMETRY, value: "1"}' in triton
-
-
 def test_every_file_that_names_the_triton_image_names_the_switch() -> None:
     found = [path for path in CHECKOUT.glob("deploy/**/*") if path.is_file() and "tritonserver:" in path.read_text()]
     assert found

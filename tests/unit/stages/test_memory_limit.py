@@ -19,8 +19,6 @@ LIMITED = {
     "systemd/sightline.service": (r"(?m)^MemoryMax=(\d+)G$", 1),
     "helm/sightline/values.yaml": (r"limits: \{memory: (\d+)Gi", 2),
     "helm/sightline/values-triton-sidecar.yaml": (r"limits: \{memory: (\d+)Gi", 1),
-    "kubernetes/sightline.yaml": (r"limits: \{memory: (\d+)Gi", 1),
-    "kubernetes/sightline-triton.yaml": (r"limits: \{memory: (\d+)Gi", 2),
 }
 
 
