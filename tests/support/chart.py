@@ -7,6 +7,7 @@ unless SIGHTLINE_REQUIRE_HELM is set, as our own CI does.
 import copy
 import functools
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +64,9 @@ def containers(values: str, *options: str) -> dict[str, Object]:
     """Every container of the pod, sidecars included, by its name."""
     spec = pod(values, *options)["spec"]
     return {each["name"]: each for each in spec["containers"] + spec.get("initContainers", [])}
+
+
+def copied(folder: Path, *, linked: bool = True) -> Path:
+    """A copy of the chart in `folder`, without the rules and the dashboard that it links to unless `linked`."""
+    shutil.copytree(CHART, folder, dirs_exist_ok=True, ignore=None if linked else shutil.ignore_patterns("files"))
+    return folder

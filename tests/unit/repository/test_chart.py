@@ -14,7 +14,20 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.rpc.listener.exposure import check_listener, check_metrics_listener
 from sightline_server.settings import Settings
 from sightline_server.triton.link import link_of
-from tests.support.chart import ALL, EMBEDDED, EVERYTHING, REMOTE, SIDECAR, containers, helm, named, objects, one, pod
+from tests.support.chart import (
+    ALL,
+    EMBEDDED,
+    EVERYTHING,
+    REMOTE,
+    SIDECAR,
+    containers,
+    copied,
+    helm,
+    named,
+    objects,
+    one,
+    pod,
+)
 from tests.support.engine import CHECKOUT
 
 LENS = lens_service_pb2.DESCRIPTOR.services_by_name["LensService"].full_name
@@ -218,3 +231,23 @@ def test_versions_are_those_of_the_package() -> None:
 def test_digest_takes_precedence_over_the_tag() -> None:
     options = ("--set", f"image.tag=edge,image.digest=sha256:{'0' * 64}")
     assert containers(EMBEDDED, *options)["sightline"]["image"] == f"sightline@sha256:{'0' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("options", "warned"),
+    [
+        ("engine.mode=embedded", {"no encryption", "not identified"}),
+        ("tls.secret=a,access.secret=b", set()),
+        ("tls.secret=a,access.secret=b,networkPolicy.enabled=false", {"networkPolicy.enabled is false"}),
+        ("tls.secret=a,access.secret=b,autoscaling.enabled=true", {"autoscaling.selector"}),
+    ],
+)
+def test_notes_warn_of_what_is_not_protected(options: str, warned: set[str], tmp_path: Path) -> None:
+    chart = copied(tmp_path)
+    # Helm shows the notes only with a cluster.
+    text = "".join(f"  {line}\n" for line in (chart / "templates" / "NOTES.txt").read_text().splitlines())
+    (chart / "templates" / "shown.yaml").write_text(f"kind: Notes\ntext: |\n  Notes\n{text}")
+    [notes] = [each["text"] for each in rendered(helm(), "--set", options, chart=chart) if each["kind"] == "Notes"]
+    every = {"no encryption", "not identified", "networkPolicy.enabled is false", "autoscaling.selector"}
+    assert {warning for warning in every if warning in notes} == warned
+    assert "dns:///sightline.shop.svc:50051" in notes

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from scripts.chart.rendering import CHART, ChartError, rendered
+from scripts.chart.rendering import ChartError, rendered
 from sightline_server.telemetry.metrics import Metrics
-from tests.support.chart import EMBEDDED, EVERYTHING, REMOTE, containers, helm, objects, one, pod
+from tests.support.chart import EMBEDDED, EVERYTHING, REMOTE, containers, copied, helm, objects, one, pod
 from tests.support.engine import CHECKOUT
 from tests.support.prometheus import DEPLOY, program
 
@@ -43,13 +43,9 @@ def test_dashboard_is_the_file_of_the_repository() -> None:
 
 @pytest.mark.parametrize(("flag", "link"), [("prometheusRule", "files/rules"), ("dashboard", "files/grafana")])
 def test_copy_of_the_chart_without_the_linked_files_is_refused(flag: str, link: str, tmp_path: Path) -> None:
-    for path in CHART.rglob("*"):
-        if path.is_file() and "files" not in path.relative_to(CHART).parts:
-            copy = tmp_path / path.relative_to(CHART)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(path.read_bytes())
+    chart = copied(tmp_path, linked=False)
     with pytest.raises(ChartError, match=link):
-        rendered(helm(), "--set", f"{flag}.enabled=true", chart=tmp_path)
+        rendered(helm(), "--set", f"{flag}.enabled=true", chart=chart)
 
 
 def test_monitor_finds_the_ports_of_the_service() -> None:
