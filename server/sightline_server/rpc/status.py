@@ -37,6 +37,7 @@ CODES: dict[ErrorKind, grpc.StatusCode] = {
     ErrorKind.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
     ErrorKind.PERMISSION_DENIED: grpc.StatusCode.PERMISSION_DENIED,
     ErrorKind.OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    ErrorKind.QUOTA_EXCEEDED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     ErrorKind.ENGINE_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     ErrorKind.INDEX_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     ErrorKind.STOPPING: grpc.StatusCode.UNAVAILABLE,
@@ -92,7 +93,8 @@ def to_status(error: SightlineError, request_id: str) -> Status:
     if code in RETRIED:
         details.append(retry_info(DEFAULT_RETRY_S if error.retry_after_s is None else error.retry_after_s))
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        quota = error_details_pb2.QuotaFailure.Violation(subject="server", description=error.message)
+        subject = error.metadata.get("subject", "server")
+        quota = error_details_pb2.QuotaFailure.Violation(subject=subject, description=error.message)
         details.append(error_details_pb2.QuotaFailure(violations=[quota]))
     return Status(code, error.message, tuple(details))
 
