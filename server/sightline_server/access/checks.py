@@ -10,6 +10,7 @@ from sightline_server.access.audit import ALLOWED, DENIED, Audit, AuditRecord
 from sightline_server.access.catalog_pass import EVERY_CATALOG, CatalogPass
 from sightline_server.access.policy import Decision, Policy, Subject
 from sightline_server.access.principal import Caller, Identify, Presented, UnidentifiedError
+from sightline_server.access.quotas.quotas import UNLIMITED, CallQuotas
 from sightline_server.access.seal import SEAL
 from sightline_server.domain.catalogs import CatalogNames, unknown_catalog
 from sightline_server.domain.request import Lane
@@ -19,11 +20,21 @@ from sightline_server.errors import ErrorKind, SightlineError
 class Access:
     """The checks of one server; `catalogs` are the names that it has."""
 
-    def __init__(self, *, identify: Identify, policy: Policy, audit: Audit, catalogs: CatalogNames) -> None:
+    def __init__(
+        self,
+        *,
+        identify: Identify,
+        policy: Policy,
+        audit: Audit,
+        catalogs: CatalogNames,
+        quotas: CallQuotas = UNLIMITED,
+    ) -> None:
         self._identify = identify
         self._policy = policy
         self._audit = audit
         self._catalogs = catalogs
+        self.quotas = quotas
+        """The quotas of calls by principal, shared by all listeners of the server."""
 
     def identify(self, presented: Presented, *, service: str, method: str, request_id: str) -> Caller:
         """The caller of `method` of `service`, who may call it.

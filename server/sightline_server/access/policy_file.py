@@ -1,4 +1,4 @@
-"""The policy file: TOML in which each principal has its credentials, catalogs, methods and lanes.
+"""The policy file: TOML in which each principal has its credentials, catalogs, methods, lanes and quota.
 
     [principals.app]
     certificates = ["uri:spiffe://shop.example/app"]
@@ -6,6 +6,7 @@
     catalogs = ["shop", "outlet-*"]
     methods = ["search"]
     lanes = ["interactive"]
+    quota = { calls_per_minute = 600, concurrent = 16 }
 Rule: a name that is not known is an error of the configuration, because a right with a typing error is a wrong right.
 """
 
@@ -20,6 +21,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from sightline_server.access.methods import EVERY, GROUPS, methods_named
 from sightline_server.access.policy import Decision, Subject
 from sightline_server.access.principal import ANONYMOUS, Caller
+from sightline_server.access.quotas.quota import NO_QUOTA, Quota
+from sightline_server.access.quotas.quota_table import QuotaTable
+from sightline_server.access.quotas.tables import MOST_PRINCIPALS
 from sightline_server.domain.catalogs import NAME
 from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
@@ -79,6 +83,7 @@ class PrincipalTable(BaseModel):
     lanes: Annotated[list[Annotated[str, AfterValidator(known_lane)]], Field(min_length=1)] = list(LANES)
     certificates: list[Annotated[str, AfterValidator(certificate_name)]] = []
     subjects: list[Annotated[str, Field(min_length=1, max_length=1024)]] = []
+    quota: QuotaTable | None = None
 
 
 class PolicyTables(BaseModel):
@@ -89,6 +94,7 @@ class PolicyTables(BaseModel):
     principals: Annotated[
         dict[Annotated[str, Field(pattern=f"^(?:{PRINCIPAL.pattern})$")], PrincipalTable], Field(min_length=1)
     ]
+    default_quota: QuotaTable = QuotaTable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,8 @@ class FilePolicy:
     """Name in a certificate -> principal."""
     by_subject: Mapping[str, str] = field(default_factory=dict)
     """`sub` claim of a token -> principal."""
+    quotas: Mapping[str, Quota] = field(default_factory=dict)
+    """Principal -> quota, for those that have one."""
 
     @property
     def allows_anonymous(self) -> bool:
@@ -141,6 +149,10 @@ class FilePolicy:
         if not admitted.allowed:
             return admitted
         return ALLOWED if lane in self.rights[caller.principal.name].lanes else LANE_DENIED
+
+    def quota_of(self, principal: str) -> Quota:
+        """The quota of a principal; `NO_QUOTA` itself for one without."""
+        return self.quotas.get(principal, NO_QUOTA)
 
 
 ALLOWED = Decision(True, "by the policy")
@@ -171,7 +183,18 @@ def parse_policy(content: bytes) -> FilePolicy:
         {name: rights_of(table) for name, table in principals.items()},
         owners({name: table.certificates for name, table in principals.items()}, "certificates"),
         owners({name: table.subjects for name, table in principals.items()}, "subjects"),
+        quotas_of(tables),
     )
+
+
+def quotas_of(tables: PolicyTables) -> dict[str, Quota]:
+    """Principal -> quota, its own or the default one. Raises `SightlineError` for more than can be counted."""
+    default = tables.default_quota.quota
+    given = {name: table.quota.quota if table.quota else default for name, table in tables.principals.items()}
+    quotas = {name: quota for name, quota in given.items() if quota is not NO_QUOTA}
+    if len(quotas) > MOST_PRINCIPALS:
+        raise unusable(f"{len(quotas)} principals have a quota; expected at most {MOST_PRINCIPALS}")
+    return quotas
 
 
 def rights_of(table: PrincipalTable) -> Rights:
@@ -208,9 +231,19 @@ def first_problem(error: ValidationError) -> str:
     first: Any = error.errors(include_url=False, include_input=False)[0]
     key = ".".join(str(part) for part in first["loc"] if part != "[key]")
     if first["type"] == "extra_forbidden":
-        known = PrincipalTable if first["loc"][0] == "principals" else PolicyTables
-        return f"{key}: unknown name; expected one of {', '.join(known.model_fields)}"
+        return f"{key}: unknown name; expected one of {', '.join(table_at(first['loc'][:-1]).model_fields)}"
     return f"{key}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def table_at(keys: tuple[str | int, ...]) -> type[BaseModel]:
+    """The kind of the table with these keys."""
+    match keys:
+        case ():
+            return PolicyTables
+        case ("default_quota",) | ("principals", _, "quota"):
+            return QuotaTable
+        case _:
+            return PrincipalTable
 
 
 def unusable(reason: str) -> SightlineError:

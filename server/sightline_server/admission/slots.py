@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 
+from sightline_server.access.quotas.quota import WHOLE, Share
 from sightline_server.admission.limiter import AdaptiveLimit
 from sightline_server.admission.refusal import overloaded
+from sightline_server.admission.shares import Shares
 from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Clock
@@ -74,6 +76,7 @@ class Admission:
         self._on_inside = on_inside
         on_limit(limit.calls)
         self._inside = 0
+        self._shares = Shares()
         self._empty = asyncio.Event()
         self._empty.set()
         self.state = ServerState.STARTING
@@ -88,14 +91,15 @@ class Admission:
         """True if the engine answers."""
         return self._engine_ready()
 
-    def check(self, *, deadline: float, lane: Lane) -> None:
-        """Raises `SightlineError` when a call with this deadline and lane must be refused now."""
+    def check(self, *, deadline: float, lane: Lane, share: Share = WHOLE) -> None:
+        """Raises `SightlineError` when a call with this deadline, lane and share must be refused now."""
         if self.state is ServerState.STARTING:
             raise SightlineError(ErrorKind.ENGINE_UNAVAILABLE, "the server is starting", retry_after_s=2.0)
         if self.state is ServerState.STOPPING:
             raise SightlineError(ErrorKind.STOPPING, "the server is stopping", retry_after_s=1.0)
         if not self.ready:
             raise SightlineError(ErrorKind.ENGINE_UNAVAILABLE, "the model engine is not ready", retry_after_s=2.0)
+        self._shares.check(share, self._limit.calls)
         slots = self._limit.calls if lane is Lane.INTERACTIVE else int(self._limit.calls * BATCH_SHARE)
         if self._inside >= max(1, slots):
             raise overloaded("concurrency", "too many calls at once")
@@ -103,10 +107,11 @@ class Admission:
             raise overloaded("deadline", "no result is expected before the deadline")
 
     @contextmanager
-    def enter(self, *, deadline: float, lane: Lane) -> Iterator[Visit]:
+    def enter(self, *, deadline: float, lane: Lane, share: Share = WHOLE) -> Iterator[Visit]:
         """Counts a call for the length of the block. Raises `SightlineError` when it is refused."""
-        self.check(deadline=deadline, lane=lane)
+        self.check(deadline=deadline, lane=lane, share=share)
         self._inside += 1
+        self._shares.entered(share)
         self._on_inside(self._inside)
         self._empty.clear()
         visit = Visit(self._learn, self._clock)
@@ -114,6 +119,7 @@ class Admission:
             yield visit
         finally:
             visit.left(self._limit.target_s)
+            self._shares.left(share)
             self._inside -= 1
             self._on_inside(self._inside)
             if not self._inside:

@@ -4,7 +4,7 @@
 Rule: each file is followed by itself, so that a key can be revoked while the policy is broken.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,19 +17,29 @@ from sightline_server.access.key_file import read_keys
 from sightline_server.access.policy import Decision, OpenPolicy
 from sightline_server.access.policy_file import FilePolicy, check_catalogs, parse_policy
 from sightline_server.access.principal import Caller, anonymous
+from sightline_server.access.quotas.quotas import Quotas
+from sightline_server.access.quotas.tables import QuotaTables
+from sightline_server.app.clock import clock
 from sightline_server.domain.catalogs import CatalogNames
 from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.ports import Clock
 from sightline_server.settings import AccessSettings, Settings
 
 POLICY, KEYS, JWKS = "policy", "keys", "jwks"
 """Names of the files in metrics, in log lines, and in what a worker inherits."""
 OnCheck = Callable[[str, bool], object]
 """Receives the name of a file that was read, and whether it can be used."""
+OnLimited = Callable[[str, Iterable[str]], object]
+"""Receives a principal that has a quota, and the kinds of its bounds."""
 
 
 def ignore(name: str, usable: bool) -> None:
     """Ignores the outcome."""
+
+
+def ignore_limits(principal: str, kinds: Iterable[str]) -> None:
+    """Ignores the bounds."""
 
 
 def open_access(catalogs: CatalogNames) -> Access:
@@ -44,6 +54,8 @@ class AccessFiles:
     policy: FileInUse[FilePolicy]
     keys: FileInUse[KeyRing] | None
     tokens: FileInUse[Tokens] | None
+    quotas: Quotas
+    """What is counted under the policy's quotas; a policy that is read again goes on with these counts."""
 
     @property
     def files(self) -> tuple[FileInUse[FilePolicy] | FileInUse[KeyRing] | FileInUse[Tokens], ...]:
@@ -80,15 +92,22 @@ class AccessFiles:
             None if keys is None else lambda: keys.value,
             None if tokens is None else lambda: tokens.value,
         )
-        return Access(identify=identify, policy=self, audit=LogAudit(), catalogs=catalogs)
+        return Access(identify=identify, policy=self, audit=LogAudit(), catalogs=catalogs, quotas=self.quotas)
 
 
 def open_access_files(
-    settings: Settings, *, initial: Mapping[str, bytes] | None = None, on_check: OnCheck = ignore
+    settings: Settings,
+    *,
+    initial: Mapping[str, bytes] | None = None,
+    on_check: OnCheck = ignore,
+    quotas: QuotaTables | None = None,
+    on_limited: OnLimited = ignore_limits,
+    quota_clock: Clock = clock,
 ) -> AccessFiles | None:
     """The files of the settings; None without a policy. `initial` has the contents that a parent found good.
 
-    Raises `SightlineError` of kind CONFIGURATION.
+    `quotas` are the tables that workers share; a server of one process has its own. `on_limited` and `quota_clock` are
+    as for `Quotas`. Raises `SightlineError` of kind CONFIGURATION.
     """
     access, initial = settings.access, initial or {}
     if access.policy_file is None:
@@ -113,7 +132,13 @@ def open_access_files(
             initial=initial.get(JWKS),
             on_check=partial(on_check, JWKS),
         )
-    return AccessFiles(policy, keys, tokens)
+    counted = Quotas(
+        lambda principal: policy.value.quota_of(principal),
+        quotas or QuotaTables.own(),
+        clock=quota_clock,
+        on_limited=on_limited,
+    )
+    return AccessFiles(policy, keys, tokens, counted)
 
 
 def checked_policy(settings: Settings, content: bytes) -> FilePolicy:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from sightline_server.access.quotas.tables import QuotaTables
 from sightline_server.app.access import AccessFiles, open_access, open_access_files
 from sightline_server.app.background import (
     keep_access_files,
@@ -79,6 +80,7 @@ def build_front(
     worker: str = ALONE,
     tls: Contents | None = None,
     access_contents: Mapping[str, bytes] | None = None,
+    quotas: QuotaTables | None = None,
     access: MakeAccess | None = None,
     services: MakeServices = no_services,
 ) -> Front:
@@ -86,14 +88,17 @@ def build_front(
 
     `tracing`, which its caller closes, replaces that of the settings. `worker` is the name of the process in the
     metrics. `tls` is the content of the TLS files when they were last valid, for a worker that starts while they are
-    not, and `access_contents` that of the files of access. `access` replaces the checks of the settings; `services` are
+    not, and `access_contents` that of the files of access. `quotas` are the tables that it shares with other workers;
+    without them it has its own. `access` replaces the checks of the settings; `services` are
     for servers that offer more than search. Raises `SightlineError` of kind CONFIGURATION.
     """
     if tracing is None:
         tracing = make_tracing(settings.tracing)
         stack.callback(tracing.close)
     keep_telling_usage(stack, metrics, worker)
-    files = open_access_files(settings, initial=access_contents, on_check=metrics.access_file)
+    files = open_access_files(
+        settings, initial=access_contents, on_check=metrics.access_file, quotas=quotas, on_limited=metrics.limited
+    )
     if access is None:
         access = open_access if files is None else files.access
     door = Door(settings, metrics, tracing, tls=tls, access=access, services=services)

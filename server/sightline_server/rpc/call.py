@@ -55,6 +55,8 @@ class Call(Generic[ResponseT]):
         self.first_result_at: float | None = None
         self.visit: Visit | None = None
         """Its slot, once it has one."""
+        self.principal = ""
+        """The name of its caller in the policy, once that is known."""
 
     def end_at(self, instant: float, error: SightlineError | None) -> None:
         """Schedules the end of the call at `instant`: with `error`, or without one as for a deadline that passed."""
@@ -157,6 +159,8 @@ class Calls:
         failure = failure or to_failure(error, call.request_id)
         if failure.kind is ErrorKind.OVERLOADED:
             self._metrics.refused_calls.labels(failure.metadata.get("limit", "other")).inc()
+        if failure.kind is ErrorKind.QUOTA_EXCEEDED:
+            self._metrics.quota_refusals.labels(call.principal, failure.metadata["quota"]).inc()
         return failure
 
     def _seconds_left(self, method: Method[Any, Any], context: "Context[Any]") -> float:

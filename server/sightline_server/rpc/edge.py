@@ -1,7 +1,7 @@
 """The edge: the order in which every call of every service is taken. Start reading here.
 
-    who calls, and may it use the method? (headers) -> open calls, state, memory -> the message, in its time
-    -> walk over its fields -> parse
+    who calls, and may it use the method? (headers) -> its quota -> open calls, state, memory
+    -> the message, in its time, counted by its quota -> walk over its fields -> parse
     -> may the caller use the catalog and the lane? -> validate -> a slot -> the service answers
 Rule: nothing is decided here. What can be refused without the message is refused before it is read, and access is
 decided before a request is validated (https://google.aip.dev/211), so a caller without rights learns nothing.
@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.access.checks import Access
 from sightline_server.access.principal import Caller, Presented
+from sightline_server.access.quotas.quotas import Entered
 from sightline_server.admission.open_calls import OpenCalls
 from sightline_server.admission.slots import Admission
 from sightline_server.domain.request import Lane
@@ -121,9 +122,9 @@ class Edge:
     ) -> None:
         caller = self._identified(method, context, call)
         peer = context.peer()
-        with self._open_calls.enter(peer):
-            self._admission.check(deadline=call.deadline, lane=Lane.INTERACTIVE)
-            stream = RequestStream(self._uploads, context, call, peer, self._stopping)
+        with self._access.quotas.of(caller.principal.name) as quota, self._open_calls.enter(peer):
+            self._admission.check(deadline=call.deadline, lane=Lane.INTERACTIVE, share=quota.share)
+            stream = RequestStream(self._uploads, context, call, peer, self._stopping, quota.charge)
             first = await stream.next()
             if first is None:
                 raise SightlineError(ErrorKind.INVALID_REQUEST, "the call ended without a request")
@@ -131,19 +132,21 @@ class Edge:
                 target = session.target(first.raw)
                 catalog = self._authorised(caller, target)
                 respond = session.open(catalog, call)
-                with self._admission.enter(deadline=call.deadline, lane=catalog.lane) as visit:
+                with self._admission.enter(deadline=call.deadline, lane=catalog.lane, share=quota.share) as visit:
                     call.visit = visit
                     await Exchange(stream, respond, call).run(first)
             finally:
                 first.release()
 
     def _identified(self, method: Method[Any, Any], context: "Context[ResponseT]", call: Call[ResponseT]) -> Caller:
-        return self._access.identify(
+        caller = self._access.identify(
             Presented(context.invocation_metadata() or (), partial(certificate_names, context)),
             service=method.service,
             method=method.name,
             request_id=call.request_id,
         )
+        call.principal = caller.principal.name
+        return caller
 
     def _authorised(self, caller: Caller, target: Target) -> CatalogPass:
         if target.whole_server:
@@ -160,29 +163,37 @@ class Edge:
     ) -> None:
         caller = self._identified(method, context, call)
         peer = context.peer()
-        with self._open_calls.enter(peer):
-            self._admission.check(deadline=call.deadline, lane=Lane.INTERACTIVE)
+        with self._access.quotas.of(caller.principal.name) as quota, self._open_calls.enter(peer):
+            self._admission.check(deadline=call.deadline, lane=Lane.INTERACTIVE, share=quota.share)
             async with self._uploads.receive(context, call, peer) as upload:
                 # No variable keeps the message, so that only the parsed request stays in memory.
-                await self._answer(answer, call, *self._checked(method, validate, await upload.message(), caller, call))
+                checked = partial(self._checked, method, validate, caller, call, quota)
+                await self._answer(answer, call, quota, *checked(await upload.message()))
 
     def _checked(
         self,
         method: Method[RequestT, ResponseT],
         validate: Validate[RequestT, ResponseT, QueryT],
-        raw: bytes,
         caller: Caller,
         call: Call[ResponseT],
+        quota: Entered,
+        raw: bytes,
     ) -> tuple[QueryT, CatalogPass]:
         """The request as a checked value, and the pass to its catalog."""
+        quota.charge(len(raw))
         request = parse(raw, method.request, method.bounds)
         target = method.target(request)
         catalog = self._authorised(caller, target)
         return validate(request, catalog, call), catalog
 
     async def _answer(
-        self, answer: Answer[QueryT, ResponseT], call: Call[ResponseT], query: QueryT, catalog: CatalogPass
+        self,
+        answer: Answer[QueryT, ResponseT],
+        call: Call[ResponseT],
+        quota: Entered,
+        query: QueryT,
+        catalog: CatalogPass,
     ) -> None:
-        with self._admission.enter(deadline=call.deadline, lane=catalog.lane) as visit:
+        with self._admission.enter(deadline=call.deadline, lane=catalog.lane, share=quota.share) as visit:
             call.visit = visit
             await answer(query, catalog, call)

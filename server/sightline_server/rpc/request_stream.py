@@ -39,16 +39,23 @@ class Message:
 
 
 class RequestStream:
-    """The messages of one call. `stopping` is set when the server stops."""
+    """The messages of one call. `stopping` is set when the server stops; `charge` gets the size of each message."""
 
     def __init__(
-        self, uploads: Uploads, context: "Context[Any]", call: Call[Any], peer: str, stopping: asyncio.Event
+        self,
+        uploads: Uploads,
+        context: "Context[Any]",
+        call: Call[Any],
+        peer: str,
+        stopping: asyncio.Event,
+        charge: Callable[[int], None],
     ) -> None:
         self._uploads = uploads
         self._context = context
         self._call = call
         self._peer = peer
         self._stopping = stopping
+        self._charge = charge
 
     async def next(self) -> Message | None:
         """The next message; None at the end of the stream. Raises `SightlineError`."""
@@ -60,6 +67,7 @@ class RequestStream:
                 await asyncio.sleep(SETTLE_S)
                 self._uploads.budget.release(held)
                 return None
+            self._charge(len(raw))
         except BaseException:
             self._uploads.budget.release(held)
             raise

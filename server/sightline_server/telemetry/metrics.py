@@ -4,6 +4,8 @@ Rule: histograms and counters that can be summed over replicas, labels of few va
 a photo shows. Each gauge states how the values of several workers are combined: sum, minimum or maximum.
 """
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
@@ -43,6 +45,11 @@ class Metrics:
         )
         self.refused_calls = make.counter(
             "refused_calls", "Calls refused with RESOURCE_EXHAUSTED, by the limit that they exceeded.", "limit"
+        )
+        self.quota_refusals = make.counter(
+            "quota_refusals",
+            "Calls refused with RESOURCE_EXHAUSTED because their caller's quota in the policy was used up.",
+            *("principal", "quota"),
         )
         self.open_calls = make.gauge(
             "open_calls", "Searches that are open, their uploads included.", over_workers="livesum"
@@ -180,6 +187,11 @@ class Metrics:
     def access_file(self, name: str, usable: bool) -> None:
         """Reports whether the file of access `name` can be used."""
         self.access_files_usable.labels(name).set(usable)
+
+    def limited(self, principal: str, kinds: Iterable[str]) -> None:
+        """Makes the counters of a principal whose quota has bounds of these kinds."""
+        for kind in kinds:
+            self.quota_refusals.labels(principal, kind)
 
 
 class BatcherMetrics:

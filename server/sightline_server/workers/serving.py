@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from sightline_server.access.quotas.tables import SharedTables
 from sightline_server.app.access import AccessFiles, open_access_files
 from sightline_server.app.background import keep_access_files, keep_certificates
 from sightline_server.app.checks import check_settings
@@ -55,7 +56,8 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[Running]:
         catalogs = SharedCatalogs(folders, engine.embedders)
         stack.callback(catalogs.close)
         await catalogs.open_all()
-        parent = Parent(settings, address, folder, engine, catalogs, certificates, access_files)
+        quotas = shared_quotas(stack, settings.server.workers) if access_files else None
+        parent = Parent(settings, address, folder, engine, catalogs, certificates, access_files, quotas)
         crew = Crew(settings.server.workers, parent.hire, parent.tidy, metrics)
         stack.push_async_callback(crew.stop, settings.server.grace_s)
         await crew.start()
@@ -64,6 +66,13 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[Running]:
         engine.on_change(replacing.on_engine)
         stack.callback(replacing.end)
         yield Running(str(address), metrics_address, replacing.reload, replacing.reload_catalogs)
+
+
+def shared_quotas(stack: AsyncExitStack, workers: int) -> SharedTables:
+    """The tables of quotas of `workers` workers, until `stack` ends. Raises `SightlineError`."""
+    tables = SharedTables(workers)
+    stack.callback(tables.close)
+    return tables
 
 
 class Parent:
@@ -78,6 +87,7 @@ class Parent:
         catalogs: SharedCatalogs,
         certificates: Certificates | None = None,
         access_files: AccessFiles | None = None,
+        quotas: SharedTables | None = None,
     ) -> None:
         self._settings = settings
         self._address = address
@@ -86,6 +96,7 @@ class Parent:
         self._catalogs = catalogs
         self._certificates = certificates
         self._access_files = access_files
+        self._quotas = quotas
 
     async def hire(self, number: int) -> WorkerProcess:
         """Starts worker `number` on the engine's address and the current catalogs."""
@@ -106,6 +117,7 @@ class Parent:
             catalogs=self._catalogs.shared,
             tls=tls,
             access=access,
+            quotas=self._quotas.descriptor if self._quotas else None,
         )
         return await start_worker(task, self._engine.give_up)
 
@@ -124,7 +136,9 @@ class Parent:
         return self._access_files.contents
 
     async def tidy(self, worker: WorkerProcess) -> None:
-        """Removes a dead worker's gauges and shared-memory regions."""
+        """Removes a dead worker's gauges, shared-memory regions and calls inside."""
+        if self._quotas is not None:
+            self._quotas.forget(worker.number)
         forget_gauges(self._folder, str(worker.number))
         self._engine.forget_process(worker.identity)
 

@@ -34,11 +34,14 @@ class Task:
     """The content of the TLS files when they were last valid, for a start at which they are not."""
     access: dict[str, bytes] = field(default_factory=dict, repr=False)
     """The contents of the files of access when they were last valid, by name, for the same case."""
+    quotas: int | None = None
+    """The descriptor of the memory in which all workers count what callers use; None without a policy."""
 
     @property
     def descriptors(self) -> tuple[int, ...]:
         """The files that the worker must inherit."""
-        return tuple(descriptor for catalog in self.catalogs for descriptor in catalog.descriptors)
+        catalogs = tuple(descriptor for catalog in self.catalogs for descriptor in catalog.descriptors)
+        return catalogs if self.quotas is None else (*catalogs, self.quotas)
 
     def encode(self) -> bytes:
         """The task as a line."""
@@ -51,6 +54,7 @@ class Task:
             # One byte is one character, whatever a file holds.
             "tls": None if self.tls is None else [content.decode("latin-1") for content in self.tls],
             "access": {name: content.decode("latin-1") for name, content in self.access.items()},
+            "quotas": self.quotas,
         }
         return json.dumps(facts).encode() + b"\n"
 
@@ -66,6 +70,7 @@ class Task:
             catalogs=tuple(SharedCatalog.parse(catalog) for catalog in facts["catalogs"]),
             tls=None if facts["tls"] is None else tuple(content.encode("latin-1") for content in facts["tls"]),
             access={name: content.encode("latin-1") for name, content in facts["access"].items()},
+            quotas=facts["quotas"],
         )
 
 

@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+from sightline_server.access.quotas.tables import QuotaTables, inherited_tables
 from sightline_server.app.engine import engine_session
 from sightline_server.app.parts import Front, admit_calls, build_core, build_front
 from sightline_server.app.warm_up import warm_up
@@ -103,7 +104,11 @@ async def standing(task: Task, say: Callable[[bytes], object]) -> AsyncIterator[
     settings, metrics = task.settings, Metrics()
     async with AsyncExitStack() as stack:
         front = build_front(
-            stack, settings, metrics, worker=str(task.number), tls=task.tls, access_contents=task.access
+            *(stack, settings, metrics),
+            worker=str(task.number),
+            tls=task.tls,
+            access_contents=task.access,
+            quotas=quota_tables(task),
         )
         stack.push_async_callback(front.door.server.stop, None)
         events = WorkerEngineMetrics(metrics, say)
@@ -113,6 +118,14 @@ async def standing(task: Task, say: Callable[[bytes], object]) -> AsyncIterator[
         await admit_calls(front, core)
         stack.push_async_callback(leave, front, settings.server.grace_s)
         yield front
+
+
+def quota_tables(task: Task) -> QuotaTables | None:
+    """The tables of quotas that the worker has inherited; None without a policy."""
+    if task.quotas is None:
+        return None
+    os.set_inheritable(task.quotas, False)
+    return inherited_tables(task.quotas, workers=task.settings.server.workers, worker=task.number)
 
 
 async def publish_shared(task: Task, registry: Registry, device: DeviceThread, embedders: ServedEmbedders) -> None:

@@ -46,6 +46,7 @@ def test_a_task_arrives_as_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
         (CATALOG, OTHER),
         tls,
         {"policy": b"[principals.secret] \xff\n"},
+        quotas=20,
     )
     assert "secret" not in repr(sent)
     text = sent.encode()
@@ -63,6 +64,8 @@ def test_a_task_names_the_files_that_the_worker_inherits() -> None:
         *(7, 8, 9, 10, 12),
         *(4, 5, 6, 11, 13),
     )
+    counted = Task(1, settings(), {}, "/tmp/metrics", (CATALOG,), quotas=20)
+    assert Task.decode(counted.encode()).descriptors == (7, 8, 9, 10, 12, 20)
 
 
 @pytest.mark.parametrize(("workers", "ceiling", "share"), [(4, 64, 16), (3, 64, 21), (8, 4, 1), (1, 64, 64)])
