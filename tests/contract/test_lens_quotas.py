@@ -8,7 +8,9 @@ from typing import Any
 
 import grpc
 import pytest
+from joserfc.jwk import OKPKey
 
+from sightline_server.access.failed_tokens import AT_ONCE, RETRY_S
 from sightline_server.app.access import AccessFiles, open_access_files
 from sightline_server.settings import Settings
 from tests.support.asking import asked, events_of, kinds
@@ -171,7 +173,7 @@ async def test_a_new_policy_changes_the_quota_and_keeps_what_was_used(tmp_path: 
         delay = (await app.refusal()).details["RetryInfo"].retry_delay
         assert delay.ToTimedelta().total_seconds() == pytest.approx(30.0, abs=0.0021)
         app.change("")
-        assert await app.code() is CODE.OK, "an empty table is no bound"
+        assert await app.code() is CODE.OK, "an empty table has no bound"
 
 
 async def test_a_broken_policy_keeps_the_quota(tmp_path: Path) -> None:
@@ -205,3 +207,29 @@ async def test_refusals_are_counted_by_principal_and_bound(tmp_path: Path) -> No
         assert served.value("refusal_seconds_count", reason="QUOTA_EXCEEDED") == 1
         limits = ("concurrency", "open_calls", "other")
         assert sum(served.value("refused_calls_total", limit=limit) for limit in limits) == 0, "it is not load"
+
+
+async def test_bad_tokens_of_an_address_are_refused_unverified_and_known_callers_go_on(tmp_path: Path) -> None:
+    async with shop(tmp_path, "") as app:
+        entrance = app.entrance
+        entrance.policy.write_text(
+            entrance.policy.read_text().replace("quota", 'subjects = ["app@shop.example"]\nquota')
+        )
+        assert app.files is not None
+        app.files.check(force=True)
+        known, new = entrance.issuer.token(), entrance.issuer.token(jti="new")
+        app.keys["known"], app.keys["new"] = known, new
+        assert await app.code("known") is CODE.OK
+        app.keys["bad"] = entrance.issuer.token(key=OKPKey.generate_key("Ed25519", {"kid": "one"}))
+        codes = [await app.code("bad") for _ in range(AT_ONCE + 3)]
+        assert codes == [*[CODE.UNAUTHENTICATED] * (AT_ONCE + 1), *[CODE.RESOURCE_EXHAUSTED] * 2]
+
+        refusal = await app.refusal("new")
+        assert (refusal.code, refusal.reason) == (CODE.RESOURCE_EXHAUSTED, "OVERLOADED")
+        assert refusal.details["ErrorInfo"].metadata["limit"] == "failed_tokens"
+        assert refusal.details["QuotaFailure"].violations[0].subject == "address"
+        assert refusal.details["RetryInfo"].retry_delay.ToTimedelta().total_seconds() == pytest.approx(RETRY_S)
+        assert app.served.value("refused_calls_total", limit="failed_tokens") == 3
+        assert [await app.code(name) for name in ("known", "app", "other")] == [CODE.OK] * 3, "key and known token"
+        app.clock.now += 0.1
+        assert await app.code("new") is CODE.OK

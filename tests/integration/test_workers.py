@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import psutil
@@ -14,21 +15,48 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
 from load_tests.observe.processes import below, living, shared_files
+from sightline.v1 import lens_service_pb2_grpc
 from tests.e2e.test_canary import read_url
 from tests.support.crew import OPTIONS, callers, until_all_serve, value, worker_of, workers_of
 from tests.support.pictures import encode
+from tests.support.tokens import add_key, bearer
 from tests.support.world import RunningServer, World, asked, draw_photo, environment, running, search
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(240)]
 PHOTOS = [encode(draw_photo(seed), quality=92) for seed in range(3)]
+POLICY = """
+[principals.anonymous]
+catalogs = ["*"]
+methods = ["*"]
+
+[principals.counted]
+catalogs = ["*"]
+methods = ["search"]
+quota = { calls_per_minute = 1, calls_burst = 20 }
+
+[principals.open]
+catalogs = ["*"]
+methods = ["search"]
+quota = { concurrent = 5 }
+"""
+KEYS: dict[str, str] = {}
 CONNECTIONS = 16
 """So many that the kernel gives both workers some, but for one time in 30,000."""
 
 
 @pytest.fixture(scope="module")
 def crew(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server with two workers."""
-    with running(world, tmp_path_factory.mktemp("crew") / "server.log", SIGHTLINE_SERVER__WORKERS="2") as made:
+    """A server with two workers, for callers without a credential and for two with a quota."""
+    folder = tmp_path_factory.mktemp("crew")
+    (folder / "policy.toml").write_text(POLICY)
+    KEYS.update({name: add_key(folder / "keys.json", name) for name in ("counted", "open")})
+    with running(
+        world,
+        folder / "server.log",
+        SIGHTLINE_SERVER__WORKERS="2",
+        SIGHTLINE_ACCESS__POLICY_FILE=str(folder / "policy.toml"),
+        SIGHTLINE_ACCESS__KEYS_FILE=str(folder / "keys.json"),
+    ) as made:
         asyncio.run(until_all_serve(made))
         yield made
 
@@ -60,6 +88,38 @@ async def test_a_worker_answers_as_a_server_alone_does(crew: RunningServer, serv
             alone.done.embedder,
         )
         assert "@" in ours.done.embedder, "the digest reaches the workers"
+
+
+async def test_both_workers_count_one_quota(crew: RunningServer) -> None:
+    async with callers(crew, CONNECTIONS) as made:
+        searches = [lens_service_pb2_grpc.LensServiceStub(each.channel).Search for each in made * 3]
+        # A request that is refused as soon as it was read: it counts, and takes no time of the engine.
+        calls = [search(asked(b"no photo"), metadata=bearer(KEYS["counted"]), timeout=30) for search in searches]
+        codes = [await call.code() for call in calls]
+    # One more for each minute that this takes.
+    assert codes.count(grpc.StatusCode.INVALID_ARGUMENT) in (20, 21)
+    assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == len(codes) - codes.count(grpc.StatusCode.INVALID_ARGUMENT)
+    workers = {worker for worker in (1, 2) if f"Search worker={worker} " in crew.log.read_text()}
+    assert workers == {1, 2}
+    assert value(crew, "quota_refusals_total", principal="counted") == codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+
+async def test_open_calls_of_one_principal_are_bounded_over_both_workers(crew: RunningServer) -> None:
+    async with callers(crew, CONNECTIONS) as made:
+        silent: list[Any] = [
+            each.channel.stream_stream("/sightline.v1.LensService/Search")(metadata=bearer(KEYS["open"]), timeout=60)
+            for each in made
+        ]
+        ended: set[asyncio.Task[Any]] = set()
+        async with asyncio.timeout(30):
+            waiting = {asyncio.ensure_future(call.code()) for call in silent}
+            while len(ended) < CONNECTIONS - 5:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                ended |= done
+        assert {each.result() for each in ended} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert value(crew, "open_calls") == 5
+        for task in waiting:
+            task.cancel()
 
 
 def test_there_is_one_engine_below_the_parent_and_the_workers_beside_it(crew: RunningServer) -> None:

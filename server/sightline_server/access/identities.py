@@ -7,9 +7,9 @@ tokens are refused: which of them counts must not depend on the order of headers
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from sightline_server.access.api_keys import KeyRing, is_key
+from sightline_server.access.failed_tokens import TokenBudget, Tokens
 from sightline_server.access.policy_file import FilePolicy, canonical
 from sightline_server.access.principal import (
     ANONYMOUS,
@@ -27,13 +27,6 @@ MOST_BYTES = 16 * 1024
 """Longest credential that is checked, whatever `server.max_metadata_bytes` allows."""
 
 
-class Tokens(Protocol):
-    """Verifies tokens; `tokens.TokenKeys` is one."""
-
-    def subject(self, token: str, now: float) -> str:
-        """The subject of a `token` that is valid at the Unix time `now`. Raises `UnidentifiedError`."""
-
-
 class Identities:
     """Satisfies `Identify` by the files in use; `keys` and `tokens` are None where the server takes none of them."""
 
@@ -43,17 +36,20 @@ class Identities:
         keys: Callable[[], KeyRing] | None = None,
         tokens: Callable[[], Tokens] | None = None,
         now: Callable[[], float] = time.time,
+        budget: TokenBudget | None = None,
     ) -> None:
+        """`budget` bounds the work for tokens that are not valid; without one it has its own."""
         self._policy = policy
         self._keys = keys
         self._tokens = tokens
         self._now = now
+        self._budget = budget or TokenBudget(time.monotonic)
 
     def __call__(self, presented: Presented) -> Principal:
         """See `Identify`."""
         credential = bearer(presented.headers)
         if credential is not None:
-            return self._by_credential(credential)
+            return self._by_credential(credential, presented)
         names = presented.certificate_names()
         if names:
             return self._by_certificate(names)
@@ -61,14 +57,15 @@ class Identities:
             return ANONYMOUS
         raise UnidentifiedError(Cause.MISSING, "no credential")
 
-    def _by_credential(self, credential: str) -> Principal:
+    def _by_credential(self, credential: str, presented: Presented) -> Principal:
         if is_key(credential):
             if self._keys is None:
                 raise invalid("an API key, and the server has none")
             return self._known(self._keys().principal(credential, self._now()))
         if self._tokens is None:
             raise invalid("a token, and the server takes none")
-        owner = self._policy().by_subject.get(self._tokens().subject(credential, self._now()))
+        subject = self._budget.subject(self._tokens(), credential, self._now(), presented.peer())
+        owner = self._policy().by_subject.get(subject)
         if owner is None:
             raise invalid("the subject of the token is not in the policy")
         return Principal(owner)

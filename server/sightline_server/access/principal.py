@@ -30,6 +30,11 @@ def no_certificate() -> frozenset[str]:
     return frozenset()
 
 
+def no_peer() -> str:
+    """The peer of a call whose connection is not known."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Presented:
     """The evidence about a caller: the headers of its call, and the names in the certificate of its connection.
@@ -40,6 +45,8 @@ class Presented:
 
     headers: Headers
     certificate_names: Callable[[], frozenset[str]] = no_certificate
+    peer: Callable[[], str] = no_peer
+    """The name of the connection: kind, address and port."""
 
 
 Identify = Callable[[Presented], Principal]

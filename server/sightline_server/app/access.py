@@ -11,8 +11,9 @@ from functools import partial
 from sightline_server.access.api_keys import KeyRing, parse_keys
 from sightline_server.access.audit import LogAudit
 from sightline_server.access.checks import Access
+from sightline_server.access.failed_tokens import TokenBudget, Tokens
 from sightline_server.access.file_in_use import FileInUse
-from sightline_server.access.identities import Identities, Tokens
+from sightline_server.access.identities import Identities
 from sightline_server.access.key_file import read_keys
 from sightline_server.access.policy import Decision, OpenPolicy
 from sightline_server.access.policy_file import FilePolicy, check_catalogs, parse_policy
@@ -55,7 +56,9 @@ class AccessFiles:
     keys: FileInUse[KeyRing] | None
     tokens: FileInUse[Tokens] | None
     quotas: Quotas
-    """What is counted under the policy's quotas; a policy that is read again goes on with these counts."""
+    """The counts under the policy's quotas; they stay when the policy is read again."""
+    budget: TokenBudget
+    """The bound on the work for tokens that are not valid."""
 
     @property
     def files(self) -> tuple[FileInUse[FilePolicy] | FileInUse[KeyRing] | FileInUse[Tokens], ...]:
@@ -91,6 +94,7 @@ class AccessFiles:
             lambda: self.policy.value,
             None if keys is None else lambda: keys.value,
             None if tokens is None else lambda: tokens.value,
+            budget=self.budget,
         )
         return Access(identify=identify, policy=self, audit=LogAudit(), catalogs=catalogs, quotas=self.quotas)
 
@@ -138,7 +142,7 @@ def open_access_files(
         clock=quota_clock,
         on_limited=on_limited,
     )
-    return AccessFiles(policy, keys, tokens, counted)
+    return AccessFiles(policy, keys, tokens, counted, TokenBudget(quota_clock))
 
 
 def checked_policy(settings: Settings, content: bytes) -> FilePolicy:

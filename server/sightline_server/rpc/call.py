@@ -23,7 +23,7 @@ from sightline_server.telemetry.tracing import OFF, Tracing
 
 log = logging.getLogger(__name__)
 
-CALL_LIMITS = ("concurrency", "deadline", "queue", "open_calls", "connection_calls", "slow_upload")
+CALL_LIMITS = ("concurrency", "deadline", "queue", "open_calls", "connection_calls", "slow_upload", "failed_tokens")
 """Limits that can refuse a call."""
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, ResponseT]"

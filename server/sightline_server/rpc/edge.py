@@ -140,7 +140,7 @@ class Edge:
 
     def _identified(self, method: Method[Any, Any], context: "Context[ResponseT]", call: Call[ResponseT]) -> Caller:
         caller = self._access.identify(
-            Presented(context.invocation_metadata() or (), partial(certificate_names, context)),
+            Presented(context.invocation_metadata() or (), partial(certificate_names, context), context.peer),
             service=method.service,
             method=method.name,
             request_id=call.request_id,

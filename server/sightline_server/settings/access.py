@@ -16,7 +16,7 @@ class AccessSettings(Part):
     """Callers, their credentials and their rights; see docs/operate/access.md. The files are read again on a change."""
 
     policy_file: Path | None = None
-    """TOML file with the catalogs, methods and lanes of each principal. If unset, callers are not identified."""
+    """TOML file with the catalogs, methods, lanes and quota of each principal. If unset, callers are not identified."""
     keys_file: Path | None = None
     """File of API keys, which `sightline keys` writes. Its mode is 0600. Needs `policy_file`."""
     jwks_file: Path | None = None

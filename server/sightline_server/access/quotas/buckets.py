@@ -1,4 +1,4 @@
-"""What each key has used: tokens of calls and of bytes, and the calls inside by worker, in a table of fixed size.
+"""The use of each key: tokens of calls and of bytes, and the calls inside by worker, in a table of fixed size.
 
     key -> 16 bytes of its hash -> a set of 16 records -> the record with that hash, or the one unused for longest
 Rule: the size never depends on the number of keys. A key without a record is one that has used nothing, and a record
@@ -26,7 +26,7 @@ CALL_S = 1.0
 
 
 class Outcome(NamedTuple):
-    """What came of a request for tokens: the record, the bound that refused it or "", and when it is worth trying."""
+    """The answer to a request for tokens: the record, the bound that refused it or "", and the seconds to wait."""
 
     record: int
     refused_by: str = ""

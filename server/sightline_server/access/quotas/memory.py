@@ -2,7 +2,7 @@
 
 Rule: a lock of the shared bytes is one of the kernel (POSIX record lock), which ends with the process that holds it, so
 a worker that is killed blocks nobody. A process that is frozen while it holds one makes the others wait for at most
-`PATIENCE_S`.
+`PATIENCE_S` in each `PAUSE_AFTER_S`.
 """
 
 import fcntl
@@ -15,7 +15,11 @@ from sightline_server.errors import ErrorKind, SightlineError
 
 PATIENCE_S = 0.02
 """Longest wait for a lock. It is held for microseconds; this is for a holder that the kernel has paused."""
+TRIES = 10
+"""Attempts without a pause, about as long as a lock is held by a process that runs."""
 PAUSE_S = 0.0005
+PAUSE_AFTER_S = 1.0
+"""Time without waits after one that was in vain, so that a frozen holder stops the event loop for 2 % at most."""
 
 
 class Memory(Protocol):
@@ -53,6 +57,7 @@ class SharedMemory:
         self.descriptor = descriptor
         self._map = mmap.mmap(descriptor, size)
         self.view = memoryview(self._map)
+        self._no_wait_until = 0.0
 
     @classmethod
     def create(cls, size: int) -> "SharedMemory":
@@ -67,18 +72,25 @@ class SharedMemory:
 
     def lock(self, place: int) -> bool:
         """See `Memory`."""
-        until = 0.0
-        while True:
-            try:
-                fcntl.lockf(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+        if any(self._try(place) for _ in range(TRIES)):
+            return True
+        until = time.monotonic() + PATIENCE_S
+        if until < self._no_wait_until:
+            return False
+        while time.monotonic() < until:
+            # Blocks the event loop, as the lock itself would, but not for longer than is stated above.
+            time.sleep(PAUSE_S)
+            if self._try(place):
                 return True
-            except BlockingIOError:
-                now = time.monotonic()
-                until = until or now + PATIENCE_S
-                if now >= until:
-                    return False
-                # Blocks the event loop, as the lock itself would, but not for longer than is stated above.
-                time.sleep(PAUSE_S)
+        self._no_wait_until = until + PAUSE_AFTER_S
+        return False
+
+    def _try(self, place: int) -> bool:
+        try:
+            fcntl.lockf(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+        except BlockingIOError:
+            return False
+        return True
 
     def unlock(self, place: int) -> None:
         """See `Memory`."""

@@ -5,7 +5,7 @@
     bytes_per_minute = 200_000_000
     concurrent = 16
     share = 0.5
-Rule: a burst that is left out is a minute's worth. An empty table is no bound.
+Rule: a burst that is left out is a minute's worth. An empty table has no bound.
 """
 
 from typing import Annotated, Self
@@ -18,7 +18,7 @@ Number = Annotated[int, Field(ge=1, le=1_000_000_000_000)]
 
 
 class QuotaTable(BaseModel):
-    """The bounds of one principal; a key that is left out is no bound."""
+    """The bounds of one principal; a bound that is left out does not exist."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 

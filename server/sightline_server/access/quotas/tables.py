@@ -1,4 +1,4 @@
-"""The two tables of a server, and their place in the memory that its workers share.
+"""The two tables of a server, and their layout in the memory that its workers share.
 
     principals   few and known from the policy, with the calls inside of each worker
     keys         as many as there are callers, such as pseudonyms in grants; the idle ones are forgotten

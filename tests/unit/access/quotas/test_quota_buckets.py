@@ -22,7 +22,7 @@ def buckets(sets: int = 1, workers: int = 1, worker: int = 0, memory: OwnMemory 
 
 @dataclass
 class Model:
-    """What one key has used, in exact numbers: seconds are whole and the rates are 1 call and 10 bytes a second."""
+    """The use of one key, in exact numbers: seconds are whole and the rates are 1 call and 10 bytes a second."""
 
     at: int = 0
     calls: int = 0

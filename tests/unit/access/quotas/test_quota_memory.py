@@ -57,7 +57,7 @@ def process(program: str, shared: SharedTables, argument: int) -> Iterator["subp
 
 
 def said(made: "subprocess.Popen[str]", word: str = "") -> str:
-    """The next line of a process, after it was told to go on with `word`."""
+    """The next line of a process, after `word` was sent to it."""
     assert made.stdin is not None and made.stdout is not None
     if word:
         made.stdin.write(f"{word}\n")
@@ -82,7 +82,9 @@ def test_processes_that_race_for_one_quota_get_it_once_and_their_calls_end_with_
     assert mine.inside(now_open.record) == 1
 
 
-def test_a_lock_ends_with_its_process_and_a_frozen_one_delays_the_others_for_a_moment(shared: SharedTables) -> None:
+def test_a_lock_ends_with_its_process_and_a_frozen_one_delays_the_others_for_a_moment(
+    shared: SharedTables, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mine = inherited_tables(os.dup(shared.descriptor), workers=WORKERS, worker=3).principals
     quota = Quota(calls=Rate(60, 100))
     place = mine.place(b"app")
@@ -93,6 +95,10 @@ def test_a_lock_ends_with_its_process_and_a_frozen_one_delays_the_others_for_a_m
         refused = mine.enter(b"app", quota, 1.0)
         assert (refused.refused_by, refused.wait_s) == (BUSY, 1.0)
         assert time.monotonic() - before >= PATIENCE_S
+        slept: list[float] = []
+        monkeypatch.setattr(time, "sleep", slept.append)
+        assert mine.enter(b"app", quota, 1.0).refused_by == BUSY
+        assert slept == [], "the event loop is not stopped again at once"
         others = (f"other-{number}".encode() for number in range(10))
         other = next(key for key in others if mine.place(key) != place)
         assert mine.enter(other, quota, 1.0).refused_by == "", "only the callers of one set wait"

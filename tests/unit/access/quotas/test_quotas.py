@@ -12,7 +12,7 @@ from tests.support.clock import HandClock
 
 
 class Bench:
-    """Quotas by a table that a test changes, with a clock of its own."""
+    """Quotas by a table that a test changes, with its own clock."""
 
     def __init__(self, **quotas: Quota) -> None:
         self.clock = HandClock()
