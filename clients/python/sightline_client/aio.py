@@ -41,6 +41,8 @@ class SearchParameters(TypedDict, total=False):
     """Shows one product of each `item_group_id`, so that the variants of one article do not fill the answer."""
     filter: Filter | None
     """The conditions that products must meet to be returned."""
+    grant: str | None
+    """The consent grant for this search, where the catalog takes grants; see `sightline_client.grants`."""
 
 
 class AsyncClient:
@@ -96,19 +98,24 @@ class AsyncClient:
         """
         deadline = self._clock() + request.timeout_s(self._options.timeout_s if timeout_s is None else timeout_s)
         message = request.serialized(photo, parameters, max_photo_bytes=self._options.max_photo_bytes)
-        attempt = 0
+        grant = parameters.get("grant")
+        attempt, refusal = 0, None
         while True:
             attempt += 1
-            stream = await self._start(message, deadline)
+            stream = await self._start(message, deadline, grant)
             try:
                 while (event := await stream.read()) is not None:
                     yield event
                 self._retrier.throttle.succeeded()
                 return
             except errors.SightlineError as error:
+                # An attempt before may have used the grant up; what ended that one is the reason.
+                if refusal is not None and error.reason == "GRANT_REPLAYED":
+                    raise refusal from None
                 delay = self._retrier.delay_s(attempt, error, deadline - self._clock())
                 if delay is None:
                     raise
+                refusal = error
             finally:
                 await self._end(stream)
             await self._sleep(delay)
@@ -120,9 +127,10 @@ class AsyncClient:
         async with aclosing(self.search(photo, timeout_s=timeout_s, **parameters)) as events:
             return Answer.of([event async for event in events])
 
-    async def _start(self, message: bytes, deadline: float) -> Stream:
+    async def _start(self, message: bytes, deadline: float, grant: str | None) -> Stream:
         self._channels.check()
         metadata = await credentials.metadata(self._options.token, deadline - self._clock())
+        metadata += credentials.grant_metadata(grant)
         # A second attempt goes over another connection, where there is one.
         method: SearchMethod = self._channels.next().unary_stream(channels.SEARCH)
         left_s = max(0.0, deadline - self._clock())

@@ -79,6 +79,7 @@ def request_to_pb(
     lane: events.Lane = events.Lane.INTERACTIVE,
     one_per_group: bool | None = None,
     filter: Filter | None = None,
+    grant: str | None = None,
 ) -> lens_service_pb2.SearchRequest:
     """The request message; its parameters are those of the contract; 0, empty and None mean the server's default."""
     return lens_service_pb2.SearchRequest(
@@ -91,6 +92,7 @@ def request_to_pb(
         lane=_LANES[lane],
         one_per_group=one_per_group,
         filter=None if filter is None else _filter_to_pb(filter),
+        grant=grant or "",
     )
 
 

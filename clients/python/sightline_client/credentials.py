@@ -17,6 +17,8 @@ Token: TypeAlias = str | Callable[[], str] | Callable[[], Awaitable[str]]
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
 
 HEADER = "authorization"
+GRANT_HEADER = "sightline-grant"
+LONGEST_GRANT = 4096
 
 
 def check(token: object) -> None:
@@ -71,6 +73,14 @@ def read_token(path: Path) -> str:
 def bearer(token: str) -> Metadata:
     """The header with `token`."""
     return ((HEADER, f"Bearer {token}"),)
+
+
+def grant_metadata(grant: str | None) -> Metadata:
+    """The header with the grant of a search, which the server can refuse before it reads the photo.
+
+    None without one, and for one that is longer than any grant, which the request has as well.
+    """
+    return ((GRANT_HEADER, grant),) if grant and len(grant) <= LONGEST_GRANT else ()
 
 
 async def _asked(token: Callable[[], str] | Callable[[], Awaitable[str]]) -> object:

@@ -7,7 +7,7 @@ server's to decide, such as how many regions there may be, are left to it.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from sightline_client import convert, errors, values
+from sightline_client import convert, credentials, errors, values
 from sightline_client.events import Box, Lane, Point, Region
 from sightline_client.filter_checks import FieldError, checked_filter
 from sightline_client.filters import Filter
@@ -97,6 +97,17 @@ def _lane(value: object) -> Lane:
     return value
 
 
+def _grant(value: object) -> str | None:
+    if value is None:
+        return None
+    try:
+        credentials.check(value if isinstance(value, str) else "")
+    except ValueError:
+        # Without its text: a grant is a credential for one search.
+        raise ValueError("must be a consent grant: printable ASCII characters without spaces") from None
+    return str(value)
+
+
 _CHECKS: Mapping[str, Callable[[object], Any]] = {
     "regions": _regions,
     "catalog": values.text,
@@ -106,4 +117,5 @@ _CHECKS: Mapping[str, Callable[[object], Any]] = {
     "lane": _lane,
     "one_per_group": _choice,
     "filter": _filter,
+    "grant": _grant,
 }

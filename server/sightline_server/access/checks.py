@@ -80,6 +80,25 @@ class Access:
 
         return CatalogPass(SEAL, EVERY_CATALOG, lane, shows)
 
+    def named(self, catalog: str) -> str:
+        """The name of the catalog that a request means by `catalog`, which the server may not have."""
+        return self._catalogs.named(catalog)
+
+    def refused(self, caller: Caller, catalog: CatalogPass | None, reason: str) -> None:
+        """Audits that a call which was authorised is refused by its grant; `catalog` is None where it is not known."""
+        self._audit.record(
+            AuditRecord(
+                request_id=caller.request_id,
+                principal=caller.principal.name,
+                service=caller.service,
+                method=caller.method,
+                catalog=catalog.catalog if catalog is not None and catalog.catalog in self._catalogs.names else "",
+                lane="" if catalog is None else catalog.lane.name.lower(),
+                decision=DENIED,
+                reason=reason,
+            )
+        )
+
     def _settle(self, caller: Caller, name: str, lane: Lane, decision: Decision) -> None:
         """Audits `decision`, and raises the error of a denial."""
         record = AuditRecord(

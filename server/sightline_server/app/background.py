@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack, contextmanager
 
 from sightline_server.access.file_in_use import CHECK_S
 from sightline_server.access.own import own_pass
-from sightline_server.app.access import AccessFiles
 from sightline_server.app.clock import clock
+from sightline_server.app.consent import WatchedFiles
 from sightline_server.index.live.view import base_of
 from sightline_server.index.registry import Registry
 from sightline_server.ports import Snapshot
@@ -38,13 +38,13 @@ def keep_certificates(stack: AsyncExitStack, certificates: Certificates | None) 
         keep_running(stack, certificates.keep_checking(), "tls-files")
 
 
-def keep_access_files(stack: AsyncExitStack, files: AccessFiles | None) -> None:
-    """Checks the policy and the files that identify callers, if there are any."""
+def keep_access_files(stack: AsyncExitStack, files: WatchedFiles | None) -> None:
+    """Checks the policy and the files that identify callers and verify grants, if there are any."""
     if files is not None:
         keep_running(stack, checking(files), "access-files")
 
 
-async def checking(files: AccessFiles) -> None:
+async def checking(files: WatchedFiles) -> None:
     """Checks `files` every `CHECK_S` seconds until it is cancelled."""
     while True:
         await asyncio.sleep(CHECK_S)

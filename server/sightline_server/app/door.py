@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import grpc
 
 from sightline_server.access.checks import Access
+from sightline_server.access.grants.consent import Consent
 from sightline_server.admission.budget import ByteBudget
 from sightline_server.admission.limiter import AdaptiveLimit
 from sightline_server.admission.open_calls import OpenCalls
@@ -58,6 +59,7 @@ class Door:
         tls: Contents | None,
         access: MakeAccess,
         services: MakeServices,
+        consent: Consent,
     ) -> None:
         """`tls` is the content of the TLS files when they were last valid, for a worker that starts while they are not.
 
@@ -95,6 +97,7 @@ class Door:
                 clock,
             ),
             admission=self.admission,
+            consent=consent,
         )
         self.service = LensService(
             edge=self.edge,

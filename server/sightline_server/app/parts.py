@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from sightline_server.access.grants.consent import no_consent
 from sightline_server.access.quotas.tables import QuotaTables
 from sightline_server.app.access import AccessFiles, open_access, open_access_files
 from sightline_server.app.background import (
@@ -22,10 +23,12 @@ from sightline_server.app.background import (
 from sightline_server.app.batchers import Batchers, build_batchers
 from sightline_server.app.catalog_door import CatalogDoor
 from sightline_server.app.catalogs import new_registry
+from sightline_server.app.consent import WatchedFiles, make_consent, open_grant_file, watched_files
 from sightline_server.app.door import Door, MakeAccess, MakeServices, no_services
 from sightline_server.app.limits import catalog_limits
 from sightline_server.app.pipeline import build_pipeline, photo_threads
 from sightline_server.app.tracing import make_tracing
+from sightline_server.app.used_grants import open_used_grants
 from sightline_server.domain.embedders import ServedEmbedders
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.registry import Registry
@@ -56,6 +59,8 @@ class Front:
     door: Door
     access_files: AccessFiles | None
     """The policy and what identifies callers; None without a policy."""
+    watched_files: WatchedFiles | None
+    """Those files and the keys of grants; None where there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +106,13 @@ def build_front(
     )
     if access is None:
         access = open_access if files is None else files.access
-    door = Door(settings, metrics, tracing, tls=tls, access=access, services=services)
+    grants = open_grant_file(settings, initial=access_contents, on_check=metrics.access_file)
+    consent = no_consent() if grants is None else make_consent(settings, grants, open_used_grants(stack, settings))
+    door = Door(settings, metrics, tracing, tls=tls, access=access, services=services, consent=consent)
     keep_certificates(stack, door.certificates)
-    keep_access_files(stack, files)
-    return Front(settings, metrics, tracing, door, files)
+    watched = watched_files(files, grants)
+    keep_access_files(stack, watched)
+    return Front(settings, metrics, tracing, door, files, watched)
 
 
 async def start_refusing(stack: AsyncExitStack, front: Front) -> None:

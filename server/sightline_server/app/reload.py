@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from sightline_server.app.access import AccessFiles
 from sightline_server.control.protocol import Reloaded
 from sightline_server.domain.embedders import Embedders
 from sightline_server.errors import SightlineError
@@ -47,6 +46,13 @@ class Shelf(Protocol):
 
         Raises `SightlineError`, `OSError` or `MemoryError`, and changes nothing then.
         """
+
+
+class CheckedFiles(Protocol):
+    """Files that are read again."""
+
+    def check(self, *, force: bool = False) -> None:
+        """Reads those that have changed, or all of them with `force`. Blocks on the disk; never raises."""
 
 
 class ReloadObserver(Protocol):
@@ -141,7 +147,7 @@ class Reloading:
     """Reads the files of a server of one process again: TLS and access files and catalogs on SIGHUP."""
 
     def __init__(
-        self, certificates: Certificates | None, catalogs: CatalogReloader, access_files: AccessFiles | None = None
+        self, certificates: Certificates | None, catalogs: CatalogReloader, access_files: CheckedFiles | None = None
     ) -> None:
         self._certificates = certificates
         self._access_files = access_files

@@ -97,6 +97,6 @@ def build_reloading(stack: AsyncExitStack, front: Front, core: Core, folders: Ma
     """
     policy = index_policy(front.settings.index)
     shelf = RegistryShelf(folders, core.registry, core.device, core.engine.embedders, policy)
-    reloading = Reloading(front.door.certificates, CatalogReloader(shelf, core.catalog_metrics), front.access_files)
+    reloading = Reloading(front.door.certificates, CatalogReloader(shelf, core.catalog_metrics), front.watched_files)
     stack.callback(reloading.end)
     return reloading

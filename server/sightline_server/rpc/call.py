@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeAlias
 
 import grpc
 
+from sightline_server.access.grants.claims import Grant
 from sightline_server.admission.slots import Visit
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Clock
@@ -23,7 +24,16 @@ from sightline_server.telemetry.tracing import OFF, Tracing
 
 log = logging.getLogger(__name__)
 
-CALL_LIMITS = ("concurrency", "deadline", "queue", "open_calls", "connection_calls", "slow_upload", "failed_tokens")
+CALL_LIMITS = (
+    "concurrency",
+    "deadline",
+    "queue",
+    "open_calls",
+    "connection_calls",
+    "slow_upload",
+    "failed_tokens",
+    "consent_store",
+)
 """Limits that can refuse a call."""
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, ResponseT]"
@@ -57,6 +67,8 @@ class Call(Generic[ResponseT]):
         """Its slot, once it has one."""
         self.principal = ""
         """The name of its caller in the policy, once that is known."""
+        self.grant: Grant | None = None
+        """The grant that it is answered under, once the grant is used up."""
 
     def end_at(self, instant: float, error: SightlineError | None) -> None:
         """Schedules the end of the call at `instant`: with `error`, or without one as for a deadline that passed."""

@@ -46,6 +46,8 @@ class Method(Generic[RequestT, ResponseT]):
     bounds: FieldBounds = USUAL
     is_result: Callable[[ResponseT], bool] | None = None
     takes_stream: bool = False
+    grant: Callable[[RequestT], str] | None = None
+    """Reads the consent grant of a request. None for a method that searches no photo, and so takes none."""
 
     def __post_init__(self) -> None:
         """Compares the types with the descriptor."""

@@ -7,6 +7,7 @@ group and name by two underscores: `SIGHTLINE_LIMITS__MAX_PHOTO_BYTES`.
 from sightline_server.settings.access import AccessSettings
 from sightline_server.settings.batching import BatchingSettings, BatchSettings
 from sightline_server.settings.catalogs import CatalogSettings, IndexSettings, ServedCatalogSettings
+from sightline_server.settings.consent import ConsentSettings
 from sightline_server.settings.decode import DecodeSettings, PhotoFormat
 from sightline_server.settings.detection import DetectionSettings
 from sightline_server.settings.engine import EngineSettings
@@ -24,6 +25,7 @@ __all__ = [
     "BatchSettings",
     "BatchingSettings",
     "CatalogSettings",
+    "ConsentSettings",
     "DecodeSettings",
     "DetectionSettings",
     "EngineSettings",

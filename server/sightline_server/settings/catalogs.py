@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from sightline_server.domain.catalogs import DEFAULT_CATALOG, NAME
+from sightline_server.settings.consent import Consent
 from sightline_server.settings.part import Part
 
 CatalogName = Annotated[str, Field(pattern=f"^(?:{NAME.pattern})$")]
@@ -18,6 +19,8 @@ class CatalogSettings(Part):
     """The catalog made by `sightline catalog build`."""
     name: str = DEFAULT_CATALOG
     """The name by which requests select it."""
+    consent: Consent | None = None
+    """Consent that a search of it needs: `off`, `optional` or `required`. If unset, that of `consent.mode`."""
 
 
 class IndexSettings(Part):
@@ -38,3 +41,5 @@ class ServedCatalogSettings(Part):
 
     path: Path
     """The catalog made by `sightline catalog build`."""
+    consent: Consent | None = None
+    """Consent that a search of it needs: `off`, `optional` or `required`. If unset, that of `consent.mode`."""

@@ -22,6 +22,7 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings.access import AccessSettings
 from sightline_server.settings.batching import BatchingSettings
 from sightline_server.settings.catalogs import CatalogName, CatalogSettings, IndexSettings, ServedCatalogSettings
+from sightline_server.settings.consent import Consent, ConsentSettings, strictest
 from sightline_server.settings.decode import DecodeSettings
 from sightline_server.settings.detection import DetectionSettings
 from sightline_server.settings.engine import EngineSettings
@@ -52,6 +53,7 @@ class Settings(BaseSettings):
     """Folder for engine, models and catalogs; None outside of a checkout for a user without a home folder."""
     server: ServerSettings = ServerSettings()
     access: AccessSettings = AccessSettings()
+    consent: ConsentSettings = ConsentSettings()
     limits: LimitSettings = LimitSettings()
     decode: DecodeSettings = DecodeSettings()
     detection: DetectionSettings = DetectionSettings()
@@ -78,8 +80,30 @@ class Settings(BaseSettings):
         return CatalogNames(names, DEFAULT_CATALOG if DEFAULT_CATALOG in names else names[0])
 
     def with_catalogs(self, names: Iterable[str]) -> Self:
-        """The same settings with only `names` of `catalogs`, in their order."""
-        return self.model_copy(update={"catalogs": {name: self.catalogs[name] for name in names}})
+        """The same settings with only `names` of `catalogs`, in their order.
+
+        The catalog of the group `catalog` keeps the consent that is set for its name.
+        """
+        catalog = self.catalog.model_copy(update={"consent": self.consent_of.get(self.catalog.name)})
+        return self.model_copy(update={"catalog": catalog, "catalogs": {name: self.catalogs[name] for name in names}})
+
+    @property
+    def consent_of(self) -> dict[str, Consent]:
+        """The consent of each catalog that has its own setting; of two for one name the strictest counts."""
+        modes = {name: part.consent for name, part in self.catalogs.items()}
+        modes[self.catalog.name] = strictest(self.catalog.consent, modes.get(self.catalog.name))
+        return {name: mode for name, mode in modes.items() if mode is not None}
+
+    @model_validator(mode="after")
+    def _consent_can_be_checked(self) -> Self:
+        modes = {self.consent.mode, *self.consent_of.values()}
+        if modes != {"off"} and self.consent.jwks_file is None:
+            raise ValueError("consent needs consent.jwks_file, which verifies the grants")
+        if self.server.workers > 1 and self.consent.store == "process":
+            raise ValueError(
+                "consent.store = 'process' lets a grant count once in each worker; with server.workers use 'host'"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_folder_a_catalog(self) -> Self:

@@ -6,13 +6,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from sightline_server.access.quotas.tables import SharedTables
-from sightline_server.app.access import AccessFiles, open_access_files
+from sightline_server.app.access import open_access_files
 from sightline_server.app.background import keep_access_files, keep_certificates
 from sightline_server.app.checks import check_settings
+from sightline_server.app.consent import WatchedFiles, open_grant_file, watched_files
 from sightline_server.app.engine import engine_session
 from sightline_server.app.metrics_page import build_facts, start_metrics
 from sightline_server.app.reload import CatalogReloader
 from sightline_server.app.running import Running
+from sightline_server.app.used_grants import shared_by_workers
 from sightline_server.domain.address import Address, parse_target
 from sightline_server.ports import SharedEngine
 from sightline_server.rpc import server as rpc_server
@@ -38,9 +40,10 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[Running]:
     """`settings.server.workers` processes that serve, from warm-up to a graceful stop. Raises `SightlineError`."""
     certificates = open_certificates(settings.server)
     rpc_server.allowed_credentials(settings.server, certificates)
-    access_files = open_access_files(settings)
+    access_files = watched_files(open_access_files(settings), open_grant_file(settings))
     folders = check_settings(settings)
     async with AsyncExitStack() as stack:
+        settings = shared_by_workers(stack, settings)
         address = stack.enter_context(held_port(settings.server.listen))
         folder = stack.enter_context(metrics_folder())
         stack.enter_context(joined(folder, PARENT))
@@ -86,8 +89,8 @@ class Parent:
         engine: SharedEngine,
         catalogs: SharedCatalogs,
         certificates: Certificates | None = None,
-        access_files: AccessFiles | None = None,
         quotas: SharedTables | None = None,
+        access_files: WatchedFiles | None = None,
     ) -> None:
         self._settings = settings
         self._address = address

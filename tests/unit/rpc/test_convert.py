@@ -166,10 +166,10 @@ def test_an_unknown_catalog_is_not_found_and_not_repeated(catalog: str) -> None:
     assert catalog not in error.message
 
 
-def test_a_grant_is_refused_and_never_repeated() -> None:
-    error = refusal(grant="signed-by-somebody")
-    assert (error.kind, error.field) == (ErrorKind.NOT_BUILT, "grant")
-    assert "signed" not in error.message + str(error.metadata)
+def test_the_grant_is_read_and_is_not_part_of_the_query() -> None:
+    request = lens_service_pb2.SearchRequest(photo=b"p", grant="signed-by-somebody")
+    assert convert.to_grant(request) == "signed-by-somebody"
+    assert "signed" not in repr(query(grant="signed-by-somebody"))
 
 
 def test_a_filter_becomes_the_conditions_of_the_query() -> None:

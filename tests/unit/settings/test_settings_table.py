@@ -20,7 +20,7 @@ def variables() -> set[str]:
         if isinstance(default, BaseModel)
         for name in type(default).model_fields
     }
-    return {*of_groups, "SIGHTLINE_CATALOGS.NAME__PATH".replace(".", "__")}
+    return {*of_groups, "SIGHTLINE_CATALOGS__NAME__PATH", "SIGHTLINE_CATALOGS__NAME__CONSENT"}
 
 
 def test_every_setting_has_a_row_with_a_meaning() -> None:

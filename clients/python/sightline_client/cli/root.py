@@ -1,4 +1,4 @@
-"""The `sightline` command: `search` and `eval` are the client's own, every other command is found by entry point.
+"""The `sightline` command. `search`, `eval` and `grant` are the client's own; the others are found by entry point.
 
 Rule: showing the help imports no command of the server; a command that lacks the server's packages says what to install
 and exits 2.
@@ -8,7 +8,7 @@ import importlib.metadata
 
 import typer
 
-from sightline_client.cli import evaluate, external, search
+from sightline_client.cli import evaluate, external, grant, search
 from sightline_console.terminal import echo
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ def root(
 
 app.command("search")(search.search)
 app.command("eval")(evaluate.evaluate)
+app.add_typer(grant.app)
 external.register(app)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from sightline_client import annotate, convert, events
+from sightline_client import annotate, convert, credentials, events
 from sightline_client.cli import connection, tables
 from sightline_client.cli.regions import parse_box, parse_point
 from sightline_client.errors import SightlineError
@@ -71,6 +71,12 @@ def search(
             "id, group and attributes of the products.",
         ),
     ] = None,
+    grant_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--grant-file", metavar="FILE", help="File with a consent grant for this photo, as `grant issue` prints it."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print each event as a line of JSON, as it arrives.")] = False,
     annotated: Annotated[
         Path | None, typer.Option("--annotate", metavar="OUT.png", help="Write the photo with its boxes drawn.")
@@ -84,7 +90,7 @@ def search(
     token_file: connection.TokenFile = None,
 ) -> None:
     """Find the products of a catalog in one photo."""
-    data = _read(photo)
+    data = read_photo(photo)
     wanted = _regions(box or [], tap or [])
     conditions = _conditions(filter)
     detected: list[events.DetectedObject] = []
@@ -109,6 +115,7 @@ def search(
                     max_products=max_products,
                     one_per_group=one_per_group,
                     filter=conditions,
+                    grant=None if grant_file is None else credentials.read_token(grant_file),
                 )
             ) as stream,
         ):
@@ -120,7 +127,8 @@ def search(
         _annotate(data, detected, annotated)
 
 
-def _read(photo: str) -> bytes:
+def read_photo(photo: str) -> bytes:
+    """The bytes of the file, or of standard input for `-`. Raises `typer.BadParameter`."""
     try:
         return _standard_input() if photo == "-" else _file(Path(photo))
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name

@@ -26,7 +26,7 @@ from sightline_server.domain.items import MatchLevel, ObjectSource, PhotoObject,
 from sightline_server.domain.request import NO_FILTER, Lane, Region, SearchQuery
 from sightline_server.rpc.lens.filters import to_filter, to_plan
 from sightline_server.rpc.method import Target
-from sightline_server.rpc.refusals import invalid, not_built
+from sightline_server.rpc.refusals import invalid
 from sightline_server.settings import LimitSettings
 
 LANES = {
@@ -67,6 +67,11 @@ def to_target(request: lens_service_pb2.SearchRequest) -> Target:
     return Target(request.catalog, LANES.get(request.lane, Lane.INTERACTIVE))
 
 
+def to_grant(request: lens_service_pb2.SearchRequest) -> str:
+    """The consent grant of the request; empty where it has none."""
+    return request.grant
+
+
 def to_query(
     request: lens_service_pb2.SearchRequest,
     catalog: CatalogPass,
@@ -82,8 +87,6 @@ def to_query(
 
     Raises `SightlineError` that names the field at fault.
     """
-    if request.grant:
-        raise not_built("grant")
     catalogs.check(catalog.catalog)
     if request.lane not in LANES:
         raise invalid("lane", "this lane is not known")

@@ -14,7 +14,7 @@ from sightline_server.pipeline import Pipeline
 from sightline_server.rpc.call import Call
 from sightline_server.rpc.edge import Edge, Handler
 from sightline_server.rpc.fields import USUAL_FIELDS, FieldBounds
-from sightline_server.rpc.lens.convert import is_result, to_query, to_target
+from sightline_server.rpc.lens.convert import is_result, to_grant, to_query, to_target
 from sightline_server.rpc.lens.event_size import sendable
 from sightline_server.rpc.method import Method
 from sightline_server.settings import LimitSettings
@@ -52,7 +52,7 @@ class LensService:
     def handlers(self) -> Mapping[str, Handler]:
         """See `Service`."""
         search = search_method(self._limits)
-        return {search.name: self._edge.handler(search, self._to_query, self._search)}
+        return {search.name: self._edge.handler(search, self._to_query, self._search, photo_of)}
 
     async def _search(self, query: SearchQuery, catalog: CatalogPass, call: Call[SearchResponse]) -> None:
         """Streams the events of one search."""
@@ -76,6 +76,11 @@ class LensService:
         )
 
 
+def photo_of(query: SearchQuery) -> bytes:
+    """The bytes that the grant of a search is for."""
+    return query.photo
+
+
 def search_method(limits: LimitSettings) -> Method[SearchRequest, SearchResponse]:
     """`Search`, whose requests may have a region each in addition to the usual fields, and a photo of any size."""
     return Method(
@@ -85,4 +90,5 @@ def search_method(limits: LimitSettings) -> Method[SearchRequest, SearchResponse
         target=to_target,
         bounds=FieldBounds(limits.max_regions + USUAL_FIELDS, large_field=SearchRequest.PHOTO_FIELD_NUMBER),
         is_result=is_result,
+        grant=to_grant,
     )
