@@ -1,7 +1,7 @@
 """The store of used grants of a process, from the settings, for the length of its exit stack.
 
-Rule: a server of one process notes uses in its memory, unless the settings name a place that more than it can see.
-Workers share a folder, which their parent makes.
+Rule: a server of one process notes uses in its memory, unless the settings ask for a folder. Workers share one, which
+their parent makes.
 """
 
 from contextlib import AsyncExitStack

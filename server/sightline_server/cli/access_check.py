@@ -1,4 +1,4 @@
-"""The finding of `sightline doctor` about the files that say who may call the server."""
+"""The findings of `sightline doctor` about the files that say who may call, and who signs consent grants."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sightline_server.app.access import AccessFiles
 
 NAME = "access"
+CONSENT = "consent"
 
 
 def access(settings: Settings) -> Iterator[Check]:
@@ -28,6 +29,24 @@ def access(settings: Settings) -> Iterator[Check]:
         return
     if files is not None:
         yield finding(files)
+
+
+def consent(settings: Settings) -> Iterator[Check]:
+    """The finding about consent grants; none where no catalog takes them."""
+    if settings.consent.jwks_file is None:
+        return
+    # Late, for the same reason.
+    from sightline_server.app.consent import demands_of, open_grant_file
+
+    try:
+        file = open_grant_file(settings)
+    except SightlineError as error:
+        yield Check(CONSENT, Verdict.FAIL, error.message, "docs/guide/consent.md describes the file")
+        return
+    if file is not None:
+        demands = demands_of(settings)
+        modes = [f"{name} {demands.of(name).value}" for name in settings.catalog_names.names]
+        yield Check(CONSENT, Verdict.OK, ", ".join(modes))
 
 
 def finding(files: "AccessFiles") -> Check:

@@ -1,6 +1,7 @@
 """The store of used grants that the settings ask for, and the folder that workers get from their parent."""
 
 import os
+import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,18 @@ import pytest
 
 from sightline_server.access.grants.host_store import HostStore
 from sightline_server.access.grants.process_store import ProcessStore
+from sightline_server.app.consent import open_grant_file
 from sightline_server.app.used_grants import open_used_grants, shared_by_workers
+from sightline_server.cli.access_check import consent
+from sightline_server.domain.checks import Verdict
+from sightline_server.errors import SightlineError
 from sightline_server.settings import Settings
+from tests.support.grants import ConsentService
 
 
-def settings(*, workers: int = 1, mode: str = "required", **consent: Any) -> Settings:
+def settings(*, workers: int = 1, mode: str = "required", **more: Any) -> Settings:
     keys = {"jwks_file": "/keys.json", "issuer": "i", "audience": "a", "mode": mode}
-    return Settings.model_validate({"consent": {**keys, **consent}, "server": {"workers": workers}})
+    return Settings.model_validate({"consent": {**keys, **more}, "server": {"workers": workers}})
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +53,23 @@ async def test_a_folder_of_the_settings_is_used_and_stays(tmp_path: Path) -> Non
         store = open_used_grants(stack, settings(store_folder=tmp_path / "used"))
         assert await store.use(b"k" * 32)
     assert os.listdir(tmp_path / "used") == [(b"k" * 32).hex()]
+
+
+def test_the_doctor_reports_the_keys_of_grants(tmp_path: Path) -> None:
+    service = ConsentService(tmp_path)
+    assert list(consent(Settings())) == []
+    asked = Settings.model_validate({"consent": service.settings("optional"), "catalog": {"path": "/c"}})
+    [good] = consent(asked)
+    assert (good.verdict, good.found) == (Verdict.OK, "default optional")
+    service.path.unlink()
+    [failed] = consent(asked)
+    assert failed.verdict is Verdict.FAIL and str(service.path) in failed.found
+
+
+def test_the_extra_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sightline_server.access.grants.verifying", None)
+    with pytest.raises(SightlineError, match=r'needs joserfc: pip install "sightline\[jwt\]"'):
+        open_grant_file(Settings.model_validate({"consent": ConsentService(tmp_path).settings()}))
 
 
 async def test_workers_get_one_folder_from_their_parent(tmp_path: Path) -> None:
