@@ -6,7 +6,7 @@ invented.
 
 import logging
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,18 @@ class Audit(Protocol):
     """Keeps audit records."""
 
     def record(self, record: AuditRecord) -> None:
-        """Keeps `record`. The call goes on when this returns; an exception refuses it."""
+        """Takes `record`, without waiting for the disk. An exception refuses the call."""
+
+
+@runtime_checkable
+class DurableAudit(Audit, Protocol):
+    """An audit whose records take time to be kept, so that calls wait for theirs."""
+
+    async def durable(self, request_id: str) -> None:
+        """Returns when the records taken for this call are kept; an exception refuses the call."""
+
+    def forget(self, request_id: str) -> None:
+        """Ends the call, which does not wait for its records any more; they are kept nevertheless."""
 
 
 class LogAudit:

@@ -1,12 +1,15 @@
 """The access checks of a call: who calls and whether the method is allowed, then the catalog and the lane.
 
     headers -> Caller  ...the request is read and parsed...  catalog, lane -> CatalogPass
-Rule: each decision is audited before it takes effect. What a policy or an audit raises refuses the call.
+Rule: each decision is audited before it takes effect: a call waits in `audited` before its request is answered, and in
+`auditing` before it ends. What a policy or an audit raises refuses the call.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from sightline_server.access.audit import ALLOWED, DENIED, Audit, AuditRecord
+from sightline_server.access.audit import ALLOWED, DENIED, Audit, AuditRecord, DurableAudit
 from sightline_server.access.catalog_pass import EVERY_CATALOG, CatalogPass
 from sightline_server.access.policy import Decision, Policy, Subject
 from sightline_server.access.principal import Caller, Identify, Presented, UnidentifiedError
@@ -32,9 +35,29 @@ class Access:
         self._identify = identify
         self._policy = policy
         self._audit = audit
+        self._durable = audit if isinstance(audit, DurableAudit) else None
         self._catalogs = catalogs
         self.quotas = quotas
         """The quotas of calls by principal, shared by all listeners of the server."""
+
+    @asynccontextmanager
+    async def auditing(self, request_id: str) -> AsyncIterator[None]:
+        """The scope of a call: its status, that of an error included, is sent when its records are kept."""
+        try:
+            try:
+                yield
+            except Exception:
+                await self.audited(request_id)
+                raise
+            await self.audited(request_id)
+        finally:
+            if self._durable is not None:
+                self._durable.forget(request_id)
+
+    async def audited(self, request_id: str) -> None:
+        """Returns when the records of the call up to now are kept. Raises what the audit raises."""
+        if self._durable is not None:
+            await self._durable.durable(request_id)
 
     def identify(self, presented: Presented, *, service: str, method: str, request_id: str) -> Caller:
         """The caller of `method` of `service`, who may call it.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from sightline_server.access.api_keys import KeyRing, parse_keys
-from sightline_server.access.audit import LogAudit
+from sightline_server.access.audit import Audit, LogAudit
 from sightline_server.access.checks import Access
 from sightline_server.access.failed_tokens import TokenBudget, Tokens
 from sightline_server.access.file_in_use import FileInUse
@@ -43,9 +43,12 @@ def ignore_limits(principal: str, kinds: Iterable[str]) -> None:
     """Ignores the bounds."""
 
 
-def open_access(catalogs: CatalogNames) -> Access:
-    """The access checks of a server without a policy: every caller is anonymous and may use every catalog."""
-    return Access(identify=anonymous, policy=OpenPolicy(), audit=LogAudit(), catalogs=catalogs)
+def open_access(catalogs: CatalogNames, audit: Audit | None = None) -> Access:
+    """The access checks of a server without a policy: every caller is anonymous and may use every catalog.
+
+    Without `audit`, the server's log has the records.
+    """
+    return Access(identify=anonymous, policy=OpenPolicy(), audit=audit or LogAudit(), catalogs=catalogs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +90,8 @@ class AccessFiles:
         """See `Policy`."""
         return self.policy.value.decide_lane(caller, lane)
 
-    def access(self, catalogs: CatalogNames) -> Access:
-        """The access checks of a server that has `catalogs`."""
+    def access(self, catalogs: CatalogNames, audit: Audit | None = None) -> Access:
+        """The access checks of a server that has `catalogs`. Without `audit`, the server's log has the records."""
         keys, tokens = self.keys, self.tokens
         identify = Identities(
             lambda: self.policy.value,
@@ -96,7 +99,7 @@ class AccessFiles:
             None if tokens is None else lambda: tokens.value,
             budget=self.budget,
         )
-        return Access(identify=identify, policy=self, audit=LogAudit(), catalogs=catalogs, quotas=self.quotas)
+        return Access(identify=identify, policy=self, audit=audit or LogAudit(), catalogs=catalogs, quotas=self.quotas)
 
 
 def open_access_files(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from sightline_server.app.audit import check_audit
 from sightline_server.app.catalog_listener import check_catalog_server
 from sightline_server.app.catalogs import check_folders
 from sightline_server.errors import ErrorKind, SightlineError
@@ -13,9 +14,10 @@ def check_settings(settings: Settings) -> dict[str, Path]:
     """The folder of each catalog by its name, when a server could start with `settings`.
 
     Raises `SightlineError` of kind CONFIGURATION when no catalog is given, a folder is not a catalog, the package
-    of an image format is not installed, CatalogService may not listen on its address, or there are settings
-    for catalogs that it creates and it is off.
+    of an image format is not installed, CatalogService may not listen on its address, there are settings
+    for catalogs that it creates and it is off, or the audit log cannot be written.
     """
+    check_audit(settings.audit)
     if settings.server.catalog_listen is not None:
         check_catalog_server(settings.server)
     check_catalogs_folder(settings.server)

@@ -10,10 +10,12 @@ that both of them need, here.
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from sightline_server.access.grants.consent import no_consent
 from sightline_server.access.quotas.tables import QuotaTables
 from sightline_server.app.access import AccessFiles, open_access, open_access_files
+from sightline_server.app.audit import open_audit
 from sightline_server.app.background import (
     keep_access_files,
     keep_certificates,
@@ -104,8 +106,9 @@ def build_front(
     files = open_access_files(
         settings, initial=access_contents, on_check=metrics.access_file, quotas=quotas, on_limited=metrics.limited
     )
+    audit = open_audit(stack, settings.audit, metrics)
     if access is None:
-        access = open_access if files is None else files.access
+        access = partial(open_access if files is None else files.access, audit=audit)
     grants = open_grant_file(settings, initial=access_contents, on_check=metrics.access_file)
     consent = no_consent() if grants is None else make_consent(settings, grants, open_used_grants(stack, settings))
     door = Door(settings, metrics, tracing, tls=tls, access=access, services=services, consent=consent)

@@ -2,7 +2,7 @@
 
     who calls, and may it use the method? (headers) -> its quota -> open calls, state, memory
     -> the message, in its time, counted by its quota -> walk over its fields -> parse
-    -> may the caller use the catalog and the lane? -> validate -> does its grant count?
+    -> may the caller use the catalog and the lane? -> validate -> does its grant count? -> the audit has its record
     -> a slot -> the grant is used up -> the service answers
 Rule: nothing is decided here. What can be refused without the message is refused before it is read, and access is
 decided before a request is validated (https://google.aip.dev/211), so a caller without rights learns nothing.
@@ -114,7 +114,7 @@ class Edge:
         # message is on its way, and a generator would be suspended outside of it. grpc.aio accepts both; its type
         # stubs know only one.
         async def handle(messages: AsyncIterable[bytes], context: "Context[ResponseT]") -> None:
-            async with self._calls.open(method, context) as call:
+            async with self._calls.open(method, context) as call, self._access.auditing(call.request_id):
                 await self._take(taken, context, call)
 
         return grpc.stream_stream_rpc_method_handler(handle, response_serializer=method.response.SerializeToString)
@@ -124,7 +124,7 @@ class Edge:
         self._calls.register(method)
 
         async def handle(messages: AsyncIterable[bytes], context: "Context[ResponseT]") -> None:
-            async with self._calls.open(method, context) as call:
+            async with self._calls.open(method, context) as call, self._access.auditing(call.request_id):
                 await self._take_stream(method, session, context, call)
 
         return grpc.stream_stream_rpc_method_handler(handle, response_serializer=method.response.SerializeToString)
@@ -152,6 +152,7 @@ class Edge:
                 target = session.target(first.raw)
                 catalog = self._authorised(caller, target)
                 respond = session.open(catalog, call)
+                await self._access.audited(call.request_id)
                 with self._admission.enter(deadline=call.deadline, lane=catalog.lane, share=quota.share) as visit:
                     call.visit = visit
                     await Exchange(stream, respond, call).run(first)
@@ -218,6 +219,7 @@ class Edge:
         quota: Entered,
         checked: "Checked[QueryT]",
     ) -> None:
+        await self._access.audited(call.request_id)
         with self._admission.enter(deadline=call.deadline, lane=checked.catalog.lane, share=quota.share) as visit:
             call.visit = visit
             if checked.grant is not None and taken.photo_of is not None:

@@ -47,6 +47,7 @@ CODES: dict[ErrorKind, grpc.StatusCode] = {
     ErrorKind.QUOTA_EXCEEDED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     ErrorKind.ENGINE_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     ErrorKind.INDEX_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+    ErrorKind.AUDIT_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     ErrorKind.STOPPING: grpc.StatusCode.UNAVAILABLE,
     ErrorKind.DEADLINE_EXCEEDED: grpc.StatusCode.DEADLINE_EXCEEDED,
     ErrorKind.CANCELLED: grpc.StatusCode.CANCELLED,

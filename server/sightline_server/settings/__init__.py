@@ -5,6 +5,7 @@ group and name by two underscores: `SIGHTLINE_LIMITS__MAX_PHOTO_BYTES`.
 """
 
 from sightline_server.settings.access import AccessSettings
+from sightline_server.settings.audit import AuditSettings
 from sightline_server.settings.batching import BatchingSettings, BatchSettings
 from sightline_server.settings.catalogs import CatalogSettings, IndexSettings, ServedCatalogSettings
 from sightline_server.settings.consent import ConsentSettings
@@ -22,6 +23,7 @@ from sightline_server.settings.transfer import TransferSettings
 __all__ = [
     "REQUEST_ALLOWANCE",
     "AccessSettings",
+    "AuditSettings",
     "BatchSettings",
     "BatchingSettings",
     "CatalogSettings",

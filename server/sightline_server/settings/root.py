@@ -20,6 +20,7 @@ from sightline_models.places import HOME_VARIABLE, find_home
 from sightline_server.domain.catalogs import DEFAULT_CATALOG, CatalogNames
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings.access import AccessSettings
+from sightline_server.settings.audit import AuditSettings
 from sightline_server.settings.batching import BatchingSettings
 from sightline_server.settings.catalogs import CatalogName, CatalogSettings, IndexSettings, ServedCatalogSettings
 from sightline_server.settings.consent import Consent, ConsentSettings, strictest
@@ -54,6 +55,7 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     access: AccessSettings = AccessSettings()
     consent: ConsentSettings = ConsentSettings()
+    audit: AuditSettings = AuditSettings()
     limits: LimitSettings = LimitSettings()
     decode: DecodeSettings = DecodeSettings()
     detection: DetectionSettings = DetectionSettings()

@@ -11,7 +11,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from sightline_server.telemetry.living import LivingSeries
+from sightline_server.telemetry.living import COMMIT_BUCKETS, LivingSeries
 from sightline_server.telemetry.making import Maker
 
 # Finest around the objective of a second: a quantile is interpolated between two bounds, and 1.3 s was read as 2.4 s.
@@ -169,6 +169,14 @@ class Metrics:
             "0 while a file of access on disk cannot be used: the policy, the API keys or the JWKS; else 1.",
             "file",
             over_workers="livemin",
+        )
+        self.audit_records = make.counter("audit_records", "Records of the audit log that are on the disk.")
+        self.audit_commit_seconds = make.histogram(
+            "audit_commit_seconds", "Seconds in which a group of audit records was brought to the disk.", COMMIT_BUCKETS
+        )
+        self.audit_failures = make.counter("audit_failures", "Audit records that could not be written.")
+        self.audit_usable = make.gauge(
+            "audit_usable", "0 while the audit log cannot be written; else 1.", over_workers="livemin"
         )
         self.workers_wanted = make.gauge(
             "workers_wanted", "Processes that should serve on the port.", over_workers="livemax"

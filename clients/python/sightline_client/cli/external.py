@@ -18,6 +18,7 @@ OURS = ("sightline", "sightline_client", "sightline_models", "sightline_server")
 NEEDS_SERVER = 'this command needs the server: pip install "sightline[cpu]"'
 
 SUMMARIES = {
+    "audit": "Verify and read the audit log.",
     "catalog": "Build, change, export, inspect and reload catalogs.",
     "demo": "Search the sample photos and write a page with the results.",
     "doctor": "Check whether this machine has what the server needs.",
