@@ -8,7 +8,7 @@ from scripts.dashboard_panels.batching import BATCHES, QUEUES
 from scripts.dashboard_panels.calls import ERRORS, LATENCY, OVERVIEW, TRAFFIC
 from scripts.dashboard_panels.catalogs import OBJECTIVES, WRITES
 from scripts.dashboard_panels.engine import ENGINE, INDEX
-from scripts.dashboard_panels.machine import GPU, SATURATION, WORKERS
+from scripts.dashboard_panels.machine import AUDIT, GPU, SATURATION, WORKERS
 from scripts.dashboard_panels.panel import Row
 
 ROWS: tuple[Row, ...] = (
@@ -24,5 +24,6 @@ ROWS: tuple[Row, ...] = (
     WRITES,
     SATURATION,
     WORKERS,
+    AUDIT,
     GPU,
 )

@@ -1,6 +1,6 @@
-"""Panels of the machine: processor, memory, descriptors, workers, GPU."""
+"""Panels of the machine: processor, memory, descriptors, workers, audit log, GPU."""
 
-from scripts.dashboard_panels.panel import OURS, SERVER, Panel, Query, Row
+from scripts.dashboard_panels.panel import OURS, SERVER, Panel, Query, Row, rate
 
 GPU_ROW = "GPU (external Triton)"
 """The only row that is empty on a machine without a GPU."""
@@ -86,6 +86,30 @@ WORKERS = Row(
             "short",
             (Query(f"sum by (instance) (increase(sightline_worker_restarts_total{{{OURS}}}[1h]))", "{{instance}}"),),
             width=12,
+        ),
+    ),
+)
+
+AUDIT = Row(
+    "Audit log (0 without one)",
+    (
+        Panel(
+            "Audit records",
+            "Those on the disk, and those that could not be written, whose calls were refused; these should be 0.",
+            "short",
+            (
+                Query(rate("sightline_audit_records_total", "instance"), "{{instance}} written"),
+                Query(rate("sightline_audit_failures_total", "instance"), "{{instance}} failed"),
+            ),
+            width=12,
+        ),
+        Panel(
+            "Share of the time that the audit log waits for its disk",
+            "Near 1, all calls of a process wait for the disk.",
+            "percentunit",
+            (Query(rate("sightline_audit_commit_seconds_sum", "instance"), "{{instance}}"),),
+            width=12,
+            red_from=0.8,
         ),
     ),
 )

@@ -14,12 +14,11 @@ from sightline_server.telemetry.metrics import Metrics
 
 def open_audit(stack: AsyncExitStack, settings: AuditSettings, metrics: Metrics) -> Audit:
     """The audit of this process, which ends with `stack`. Raises `SightlineError` of kind CONFIGURATION."""
-    observer = AuditMetrics(metrics)
     if settings.folder is None:
         return LogAudit()
     rotation = Rotation(settings.file_mib * 1024 * 1024, settings.keep_days)
     options = AuditLogOptions(settings.folder, settings.key_file, rotation, required=settings.on_failure == "refuse")
-    audit = FileAudit(options, observer)
+    audit = FileAudit(options, AuditMetrics(metrics))
     stack.push_async_callback(asyncio.to_thread, audit.close)
     return audit
 

@@ -8,7 +8,6 @@ class AuditMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        metrics.audit_usable.set(1)
 
     def written(self, records: int, seconds: float) -> None:
         """A group of `records` is on the disk after `seconds`."""

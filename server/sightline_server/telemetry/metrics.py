@@ -190,6 +190,9 @@ class Metrics:
         self.worker_descriptors = make.gauge(
             "worker_open_fds", "File descriptors that a worker has open.", "worker", over_workers="livemax"
         )
+        # The parent of workers writes no audit log and takes no connections: its 0 would be the least of all.
+        for usable in (self.tls_files_usable, self.audit_usable):
+            usable.set(1)
         self.living = LivingSeries(make, products=self.catalog_products, built=self.catalog_built)
 
     def access_file(self, name: str, usable: bool) -> None:

@@ -45,6 +45,17 @@ def test_a_worker_that_starts_again_goes_on_counting(folder: Path) -> None:
     assert shown(folder, "requests_total", method="Search", code="OK") == 2
 
 
+def test_a_parent_without_files_and_without_an_audit_log_hides_no_fault_and_reports_none(folder: Path) -> None:
+    with joined(folder, "parent"):
+        Metrics()
+    with joined(folder, "1"):
+        worker = Metrics()
+    for name, gauge in (("tls_files_usable", worker.tls_files_usable), ("audit_usable", worker.audit_usable)):
+        assert shown(folder, name) == 1
+        gauge.set(0)
+        assert shown(folder, name) == 0
+
+
 def test_calls_inside_are_summed_and_readiness_is_that_of_the_least_ready(folder: Path) -> None:
     for worker, ready in (("1", 1), ("2", 0)):
         with joined(folder, worker):
