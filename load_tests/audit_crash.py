@@ -97,7 +97,8 @@ def play_round(folder: Path, callers: int, seconds: float) -> list[str]:
 def play_served_round(folder: Path, callers: int, seconds: float) -> list[str]:
     """The same with a server, which answers searches of clients here."""
     command = [sys.executable, "-m", "tests.support.audited_server", str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    # It serves until its standard input ends, so it does not outlive this process.
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         guard = threading.Timer(STALL_S, process.kill)
         guard.start()
@@ -171,7 +172,7 @@ def crash(work: Path, rounds: int, callers: int, seed: int, *, served: bool = Fa
     choice, result, folder = random.Random(seed), Result(), work / "audit"
     play = play_served_round if served else play_round
     for _ in range(rounds):
-        compare(folder, play(folder, callers, choice.uniform(0.0, 0.7)), result)
+        compare(folder, play(folder, callers, choice.uniform(0.0, 1.5 if served else 0.7)), result)
         result.rounds += 1
     # A last start and a proper end: what the last kill left is recorded, and the state is closed.
     FileAudit(AuditLogOptions(folder)).close()
