@@ -42,7 +42,7 @@ run. The standard error of a figure of the 95 objects is about 0.04, of 405 phot
 
 
 def sightline(*arguments: str) -> str:
-    """What the command prints. Raises `CalledProcessError` when it fails."""
+    """The output of the command. Raises `CalledProcessError` when it fails."""
     program = str(Path(sys.executable).with_name("sightline"))
     return subprocess.run([program, *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
 

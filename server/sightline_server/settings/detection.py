@@ -22,7 +22,7 @@ class DetectionSettings(Part):
     """Edge of the square around a tap that no detection covers, as a fraction of the shorter edge."""
     whole_photo_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Of an object that is the whole photo only this middle part is embedded, as a fraction of each edge: where callers
-    photograph one product, its edges are often of other things. 1 embeds all of it, as it is in the catalog."""
+    photograph one product, the edges often show its surroundings. 1 embeds all of it, as it is in the catalog."""
     not_products: frozenset[str] | None = None
     """Labels that never become objects, in place of those that the detector's configuration states."""
     person_labels: frozenset[str] | None = None

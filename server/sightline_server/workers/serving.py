@@ -89,8 +89,8 @@ class Parent:
         engine: SharedEngine,
         catalogs: SharedCatalogs,
         certificates: Certificates | None = None,
-        quotas: SharedTables | None = None,
         access_files: WatchedFiles | None = None,
+        quotas: SharedTables | None = None,
     ) -> None:
         self._settings = settings
         self._address = address

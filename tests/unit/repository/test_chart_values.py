@@ -55,6 +55,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("settings.server.listen", "127.0.0.1:1", "settings.server"),
     ("settings.server.catalog_listen", "127.0.0.1:1", "settings.server"),
     ("settings.access.keys_file", "/keys", "settings.access"),
+    ("settings.audit.folder", "/audit", "settings.audit"),
     ("settings.engine.triton_url", "triton:8001", "settings.engine"),
     ("tls.mutual", True, "tls.mutual"),
     ("access.keys", True, "access.keys"),
