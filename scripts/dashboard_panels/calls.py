@@ -138,7 +138,15 @@ ERRORS = Row(
             "reqps",
             (Query(rate("sightline_refused_calls_total", "limit"), "{{limit}}"),),
             stacked=True,
-            width=24,
+            width=12,
+        ),
+        Panel(
+            "Refused for a quota, by caller",
+            "Callers above their quota in the policy. It is their load, and more replicas do not help.",
+            "reqps",
+            (Query(rate("sightline_quota_refusals_total", "principal, quota"), "{{principal}} {{quota}}"),),
+            stacked=True,
+            width=12,
         ),
     ),
 )
