@@ -60,10 +60,12 @@ TRAFFIC = Row(
         ),
         Panel(
             "Objects by outcome",
-            "Objects by what became of them: `searched`, `person` (refused), or a model's wrong answer.",
+            "Objects by what became of them: `searched`, `person` (refused), or a wrong answer of a model; and codes.",
             "cps",
-            (Query(rate("sightline_objects_total", "outcome"), "{{outcome}}"),),
-            stacked=True,
+            (
+                Query(rate("sightline_objects_total", "outcome"), "{{outcome}}"),
+                Query(rate("sightline_codes_total", "outcome"), "codes {{outcome}}"),
+            ),
         ),
         Panel(
             "Objects per answered call",

@@ -1,4 +1,4 @@
-"""The flow of one search: decode, choose, embed, `find`; events are sent as soon as each is known.
+"""The flow of one search: decode, choose and read codes, embed, `find`; events are sent as soon as each is known.
 
 Rule: everything of a photo lives in the frames of `run` and of the tasks that end with it, and is gone with them. A
 call leases its catalog once, before anything else, so that all of its events are about one revision and all of its
@@ -8,7 +8,7 @@ vectors are of the embedder of that revision.
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.batching.background import Background
@@ -16,16 +16,19 @@ from sightline_server.domain.events import Accepted, Detected, Done, Event, Fail
 from sightline_server.domain.filters import Filter
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
-from sightline_server.domain.items import PhotoObject
+from sightline_server.domain.items import ObjectSource, PhotoObject
 from sightline_server.domain.models import DETECTOR
 from sightline_server.domain.request import Lane, SearchQuery
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Catalogs, Clock, Engine, Snapshot
-from sightline_server.search.find import Find, QueriesBatcher
-from sightline_server.search.look import FramesBatcher, Look
+from sightline_server.search.codes import Codes, ReadCodes
+from sightline_server.search.find import NO_CODES, CodesByObject, Find, QueriesBatcher
+from sightline_server.search.look import DecodedPhoto, FramesBatcher, Look
 from sightline_server.search.object_embedder import CropsBatcher, ObjectEmbedder, Portion
 from sightline_server.search.outcomes import Outcome, Outcomes
-from sightline_server.settings import DetectionSettings, RankingSettings
+from sightline_server.settings import CodeSettings, DetectionSettings, RankingSettings
+from sightline_server.stages.choose import Choice
+from sightline_server.stages.codes.objects import join
 from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.photo_threads import PhotoThreads
 from sightline_server.stages.uncancelled import cancelled
@@ -41,16 +44,21 @@ class PipelineSettings:
     decode: DecodeLimits
     detection: DetectionSettings
     ranking: RankingSettings
+    codes: CodeSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """One search under way: its query, the revision that it has leased, the embedder of that, and its times."""
+    """One search under way: its query, the revision that it has leased, the embedder of that, and its times.
+
+    `codes` are the products that codes in the photo name, by the object that they are on.
+    """
 
     query: SearchQuery
     snapshot: Snapshot
     embedder: ObjectEmbedder
     watch: Stopwatch
+    codes: CodesByObject = field(default_factory=lambda: NO_CODES)
 
 
 class Pipeline:
@@ -84,6 +92,7 @@ class Pipeline:
             for each in engine.embedders.models
         }
         self.find = Find(engine=engine, queries=queries, ranking=settings.ranking)
+        self.codes = Codes(threads, settings.codes, metrics, clock)
         self._outcomes = Outcomes(metrics)
         self._engine = engine
         self._catalogs = catalogs
@@ -135,16 +144,33 @@ class Pipeline:
         query, snapshot, watch = search.query, search.snapshot, search.watch
         photo = await self.look.decode(query, watch)
         yield Accepted(query.request_id, snapshot.name, snapshot.revision)
-        choice = await self.look.choose(query, photo, watch)
+        choice, read = await self._look(query, photo, snapshot, watch)
+        coded = join(query, choice, await self.codes.matched(snapshot, read.codes))
+        search, choice = replace(search, codes=coded.codes), coded.choice
         yield Detected(choice.objects)
         for item in choice.objects:
             if item.object_id in choice.on_person:
                 yield self._outcomes.failure(item, FailureReason.PERSON)
-        objects = tuple(item for item in choice.objects if item.object_id not in choice.on_person)
+        for answer in self._of_codes(search, choice.objects):
+            yield answer
+        objects = tuple(item for item in choice.objects if to_embed(item, choice))
         async with aclosing(self._answers(search, photo.frame, objects)) as answers:
             async for answer in answers:
                 yield answer
-        yield self._done(search, choice.notice)
+        yield self._done(search, choice.notice, read)
+
+    async def _look(
+        self, query: SearchQuery, photo: DecodedPhoto, snapshot: Snapshot, watch: Stopwatch
+    ) -> tuple[Choice, ReadCodes]:
+        """The objects of a photo and its codes, looked for at the same time."""
+        async with self.codes.reading(query, photo.frame, snapshot, watch) as reading:
+            return await self.look.choose(query, photo, watch), await reading
+
+    def _of_codes(self, search: Search, objects: Sequence[PhotoObject]) -> list[Outcome]:
+        """The events of the objects that are codes alone: nothing is embedded for them."""
+        alone = [item for item in objects if item.source is ObjectSource.CODE]
+        products = self.find.of_codes(search.query, search.snapshot, alone, search.codes)
+        return self._outcomes.of_portion(alone, products, search.query.request_id)
 
     async def _answers(
         self, search: Search, frame: Frame, objects: Sequence[PhotoObject]
@@ -174,12 +200,12 @@ class Pipeline:
         query = search.query
         try:
             embedded = await search.embedder.embed(query, portion, search.watch)
-            products = await self.find.products(query, search.snapshot, embedded, search.watch)
+            products = await self.find.products(query, search.snapshot, embedded, search.watch, search.codes)
         except SightlineError as error:
             return self._outcomes.of_error(portion.objects, error, query.request_id)
         return self._outcomes.of_portion(portion.objects, products, query.request_id)
 
-    def _done(self, search: Search, notice: Notice | None) -> Done:
+    def _done(self, search: Search, notice: Notice | None, read: ReadCodes) -> Done:
         snapshot = search.snapshot
         return Done(
             timings=search.watch.timings(),
@@ -190,4 +216,10 @@ class Pipeline:
             request_id=search.query.request_id,
             notice=notice,
             applied_filter=snapshot.applied_filter,
+            skipped=read.skipped,
         )
+
+
+def to_embed(item: PhotoObject, choice: Choice) -> bool:
+    """Returns whether an object is embedded: not on a person, and not a code alone."""
+    return item.object_id not in choice.on_person and item.source is not ObjectSource.CODE

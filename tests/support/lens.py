@@ -32,7 +32,7 @@ from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.filtered import FilteredSnapshot
 from sightline_server.index.registry import Registry
 from sightline_server.pipeline import Pipeline
-from sightline_server.ports import Engine, ModelRunner, Snapshot
+from sightline_server.ports import CodedProducts, Engine, ModelRunner, Snapshot
 from sightline_server.rpc.server import listening
 from sightline_server.search.object_embedder import CropsBatcher
 from sightline_server.settings import Settings
@@ -176,9 +176,32 @@ class FakeSnapshot:
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     started: asyncio.Event = field(default_factory=asyncio.Event)
     closed: bool = False
+    gtins: Mapping[int, Sequence[int]] = field(default_factory=lambda: {0: ()})
+    """The rows that each GTIN finds. Codes are read where there is an entry, also for one that no code has."""
 
     def __post_init__(self) -> None:
         self.gate.set()
+
+    @property
+    def has_gtins(self) -> bool:
+        return bool(self.gtins)
+
+    async def with_gtin(self, gtin: int) -> CodedProducts | None:
+        """The products of the rows, which are less similar to the object than those that are near."""
+        assert not self.closed, "a code is looked up after the snapshot was freed"
+        rows = self.gtins.get(gtin)
+        if not rows:
+            return None
+
+        def neighbours(similarity: float) -> list[Neighbour]:
+            return [Neighbour(n, n, similarity, f"p{n}", "Chairs", "", n) for n in rows]
+
+        async def nearest(
+            queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None
+        ) -> list[list[Neighbour]]:
+            return [neighbours(0.2)[:k] for _ in queries]
+
+        return CodedProducts(FilteredSnapshot(self, self.applied_filter, nearest), tuple(neighbours(0.0)))
 
     async def select(self, wanted: Filter) -> Snapshot:
         """Its products have no fields that a filter could match."""

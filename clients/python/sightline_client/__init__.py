@@ -78,6 +78,7 @@ if TYPE_CHECKING:
         Reason,
         ReasonKind,
         Region,
+        SkippedStep,
         StageTimings,
     )
     from sightline_client.filter_text import FilterTextError, parse_filter
@@ -155,6 +156,7 @@ __all__ = [
     "SearchCancelledError",
     "SearchParameters",
     "SightlineError",
+    "SkippedStep",
     "StageTimings",
     "StreamBrokenError",
     "TlsOptions",

@@ -24,6 +24,7 @@ _SOURCES = {
     events.ObjectSource.BOX: lens_service_pb2.OBJECT_SOURCE_BOX,
     events.ObjectSource.TAP: lens_service_pb2.OBJECT_SOURCE_TAP,
     events.ObjectSource.WHOLE_PHOTO: lens_service_pb2.OBJECT_SOURCE_WHOLE_PHOTO,
+    events.ObjectSource.CODE: lens_service_pb2.OBJECT_SOURCE_CODE,
 }
 _LEVELS = {
     events.MatchLevel.UNKNOWN: product_pb2.MATCH_LEVEL_UNSPECIFIED,
@@ -36,6 +37,7 @@ _REASONS = {
     events.ReasonKind.VISUAL_SIMILARITY: product_pb2.REASON_KIND_VISUAL_SIMILARITY,
     events.ReasonKind.CATEGORY_MATCH: product_pb2.REASON_KIND_CATEGORY_MATCH,
     events.ReasonKind.UNAVAILABLE: product_pb2.REASON_KIND_UNAVAILABLE,
+    events.ReasonKind.CODE: product_pb2.REASON_KIND_CODE,
 }
 _FAILURES = {
     events.FailureReason.UNKNOWN: lens_service_pb2.FAILURE_REASON_UNSPECIFIED,
@@ -47,6 +49,10 @@ _FAILURES = {
 _NOTICES = {
     events.Notice.UNKNOWN: lens_service_pb2.NOTICE_UNSPECIFIED,
     events.Notice.PERSON_ONLY: lens_service_pb2.NOTICE_PERSON_ONLY,
+}
+_SKIPPED = {
+    events.SkippedStep.UNKNOWN: lens_service_pb2.SKIPPED_STEP_UNSPECIFIED,
+    events.SkippedStep.CODES: lens_service_pb2.SKIPPED_STEP_CODES,
 }
 _PLANS = {
     events.FilterPlanKind.UNKNOWN: lens_service_pb2.FILTER_PLAN_KIND_UNSPECIFIED,
@@ -65,6 +71,7 @@ _LEVEL_OF = {number: level for level, number in _LEVELS.items()}
 _REASON_OF = {number: kind for kind, number in _REASONS.items()}
 _FAILURE_OF = {number: reason for reason, number in _FAILURES.items()}
 _PLAN_OF = {number: kind for kind, number in _PLANS.items()}
+_SKIPPED_OF = {number: step for step, number in _SKIPPED.items()}
 _NOTICE_OF = {number: notice for notice, number in _NOTICES.items()}
 
 
@@ -258,6 +265,7 @@ def _done_from_pb(done: lens_service_pb2.Done) -> events.Done:
         applied_filter=done.applied_filter,
         filter_plan=_plan_from_pb(done.filter_plan) if done.HasField("filter_plan") else None,
         notice=_notice_from_pb(done.notice),
+        skipped=tuple(_SKIPPED_OF.get(number, events.SkippedStep.UNKNOWN) for number in done.skipped),
     )
 
 
@@ -284,4 +292,5 @@ def _done_to_pb(done: events.Done) -> lens_service_pb2.Done:
         request_id=done.request_id,
         filter_plan=None if done.filter_plan is None else _plan_to_pb(done.filter_plan),
         notice=_NOTICES[done.notice or events.Notice.UNKNOWN],
+        skipped=[_SKIPPED[step] for step in done.skipped],
     )

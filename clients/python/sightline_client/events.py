@@ -24,6 +24,8 @@ class ObjectSource(Enum):
     BOX = "box"
     TAP = "tap"
     WHOLE_PHOTO = "whole_photo"
+    CODE = "code"
+    """A barcode or QR code of a product of the catalog, outside of every other object."""
 
 
 class MatchLevel(Enum):
@@ -42,6 +44,8 @@ class ReasonKind(Enum):
     VISUAL_SIMILARITY = "visual_similarity"
     CATEGORY_MATCH = "category_match"
     UNAVAILABLE = "unavailable"
+    CODE = "code"
+    """A barcode or QR code in the photo holds the product's GTIN."""
 
 
 class FailureReason(Enum):
@@ -62,6 +66,14 @@ class Notice(Enum):
     UNKNOWN = "unknown"
     PERSON_ONLY = "person_only"
     """The photo shows people and no product, so nothing was searched."""
+
+
+class SkippedStep(Enum):
+    """A step of a search that the server left out."""
+
+    UNKNOWN = "unknown"
+    CODES = "codes"
+    """Barcodes and QR codes were not read: the deadline was too near, or the reader failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +132,8 @@ class Reason:
 class RankedProduct:
     """A product with its rank, from 1.
 
-    `similarity` is the cosine -1..1 of the closest image, whose link is `matched_image`; products are ordered by
-    `score`, the similarity moved by the `reasons`.
+    `similarity` is the cosine -1..1 of the closest image, whose link is `matched_image`, and 0 for an object that is a
+    code alone; products are ordered by `score`, the similarity moved by the `reasons`.
     """
 
     product: Product
@@ -189,6 +201,7 @@ class StageTimings:
     """
 
     decode_ms: float = 0.0
+    codes_ms: float = 0.0
     detect_ms: float = 0.0
     crop_ms: float = 0.0
     embed_ms: float = 0.0
@@ -246,6 +259,8 @@ class Done:
     catalog: str = ""
     filter_plan: FilterPlan | None = None
     """The way in which the server applied the filter; None without one."""
+    skipped: tuple[SkippedStep, ...] = ()
+    """Steps that the search was to take and did not."""
 
 
 Event = Accepted | Detected | ObjectResults | ObjectFailure | Done

@@ -29,6 +29,7 @@ SOURCES = {
     ObjectSource.BOX: "a box of the request",
     ObjectSource.TAP: "a tap",
     ObjectSource.WHOLE_PHOTO: "the whole photo, because the detector found nothing in it",
+    ObjectSource.CODE: "a barcode or QR code of a product",
     ObjectSource.UNKNOWN: "",
 }
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -196,15 +197,7 @@ def _timings(done: Done | None) -> str:
     if done is None:
         return ""
     times = done.timings
-    stages = (
-        ("decode", times.decode_ms),
-        ("detect", times.detect_ms),
-        ("crop", times.crop_ms),
-        ("embed", times.embed_ms),
-        ("search", times.search_ms),
-        ("rank", times.rank_ms),
-    )
-    cells = "".join(f"<span>{name} <b>{value:.0f}</b></span>" for name, value in stages if value >= 0.5)
+    cells = "".join(f"<span>{name} <b>{value:.0f}</b></span>" for name, value in times.stages.items() if value >= 0.5)
     return f'<p class="times"><span>answered in <b>{times.total_ms:.0f} ms</b></span>{cells}</p>'
 
 

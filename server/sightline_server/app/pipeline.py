@@ -40,7 +40,7 @@ async def build_pipeline(
         queries=batchers.queries,
         background=batchers.background,
         threads=photo_threads(stack, settings.decode, metrics),
-        settings=PipelineSettings(photo_limits(settings), settings.detection, settings.ranking),
+        settings=PipelineSettings(photo_limits(settings), settings.detection, settings.ranking, settings.codes),
         metrics=metrics,
         clock=clock,
         tracing=tracing,

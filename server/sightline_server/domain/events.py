@@ -23,6 +23,12 @@ class Notice(Enum):
     PERSON_ONLY = "person_only"
 
 
+class SkippedStep(Enum):
+    """A step of a search that was left out, without which the answer is still complete."""
+
+    CODES = "codes"
+
+
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """The call passed admission. The revision of the catalog that it leased answers it to its end."""
@@ -81,6 +87,7 @@ class Done:
     request_id: str
     applied_filter: AppliedFilter | None = None
     notice: Notice | None = None
+    skipped: tuple[SkippedStep, ...] = ()
 
 
 Event = Accepted | Detected | ObjectResults | ObjectFailure | Done

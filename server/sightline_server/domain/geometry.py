@@ -60,6 +60,11 @@ class Box:
         """Fraction of the image that the box covers."""
         return (self.x_max - self.x_min) * (self.y_max - self.y_min)
 
+    @property
+    def centre(self) -> Point:
+        """The point in the middle."""
+        return Point((self.x_min + self.x_max) / 2, (self.y_min + self.y_max) / 2)
+
     def covers(self, point: Point) -> bool:
         """Returns whether `point` is in the box, edges included."""
         return self.x_min <= point.x <= self.x_max and self.y_min <= point.y <= self.y_max

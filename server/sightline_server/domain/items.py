@@ -17,6 +17,7 @@ class ObjectSource(Enum):
     BOX = "box"
     TAP = "tap"
     WHOLE_PHOTO = "whole_photo"
+    CODE = "code"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ class ReasonKind(Enum):
     VISUAL_SIMILARITY = "visual_similarity"
     CATEGORY_MATCH = "category_match"
     UNAVAILABLE = "unavailable"
+    CODE = "code"
 
 
 @dataclass(frozen=True, slots=True)

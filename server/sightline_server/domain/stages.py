@@ -25,13 +25,14 @@ class Stage:
 
 
 DECODE = Stage("decode", Wait.THREAD, sends=True)
+CODES = Stage("codes", Wait.THREAD)
 DETECT = Stage("detect", Wait.BATCH, sends=True)
 CROP = Stage("crop", Wait.THREAD)
 EMBED = Stage("embed", Wait.BATCH)
 SEARCH = Stage("search", Wait.BATCH)
 RANK = Stage("rank", Wait.NOTHING, sends=True)
 
-STAGES = (DECODE, DETECT, CROP, EMBED, SEARCH, RANK)
+STAGES = (DECODE, CODES, DETECT, CROP, EMBED, SEARCH, RANK)
 """Every stage, in the order in which an object goes through them."""
 
 STAGE_NAMES = tuple(stage.name for stage in STAGES)

@@ -15,17 +15,24 @@ from sightline_server.domain.filters import AppliedFilter, Filter
 from sightline_server.domain.items import Neighbour, Product
 from sightline_server.domain.probes import NO_PROBES
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.ports import Snapshot
+from sightline_server.ports import CodedProducts, Snapshot
 
 NearestFunction = Callable[[NDArray[np.float32], int, Sequence[bool] | None], Awaitable[list[list[Neighbour]]]]
+WithGtin = Callable[[int], Awaitable[CodedProducts | None]]
 REMEMBERED = 64
 REMEMBERED_BYTES = 128 * 1024 * 1024
 
 
 class FilteredSnapshot:
-    """`ports.Snapshot`: `whole`, of which `nearest` searches only what matches."""
+    """`ports.Snapshot`: `whole`, of which `nearest` searches only what matches, and `with_gtin` finds no more."""
 
-    def __init__(self, whole: Snapshot, applied_filter: AppliedFilter, nearest: NearestFunction) -> None:
+    def __init__(
+        self,
+        whole: Snapshot,
+        applied_filter: AppliedFilter | None,
+        nearest: NearestFunction,
+        with_gtin: WithGtin | None = None,
+    ) -> None:
         self.name = whole.name
         self.revision = whole.revision
         self.built_at = whole.built_at
@@ -35,9 +42,11 @@ class FilteredSnapshot:
         self.capabilities = whole.capabilities
         self.self_check_recall = whole.self_check_recall
         self.probes = NO_PROBES
-        self.applied_filter: AppliedFilter | None = applied_filter
+        self.applied_filter = applied_filter
         self._whole = whole
+        self.has_gtins = with_gtin is not None and whole.has_gtins
         self._nearest = nearest
+        self._with_gtin = with_gtin
 
     async def select(self, wanted: Filter) -> Snapshot:
         """See `ports.Snapshot`. Raises `SightlineError` of kind INTERNAL for a second filter."""
@@ -50,6 +59,10 @@ class FilteredSnapshot:
     ) -> list[list[Neighbour]]:
         """See `ports.Snapshot`."""
         return await self._nearest(queries, k, by_group)
+
+    async def with_gtin(self, gtin: int) -> CodedProducts | None:
+        """See `ports.Snapshot`."""
+        return None if self._with_gtin is None else await self._with_gtin(gtin)
 
     def products(self, rows: Sequence[int]) -> list[Product]:
         """See `ports.Snapshot`."""

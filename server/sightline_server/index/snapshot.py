@@ -20,18 +20,23 @@ from sightline_server.domain.items import Neighbour, Product
 from sightline_server.domain.probes import NO_PROBES, Probes
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import Catalog, Moment
+from sightline_server.index.coded import coded_products, images_of
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.filtered import FilteredSnapshot, FilteredSnapshots
 from sightline_server.index.filters.columns import FilterColumns
+from sightline_server.index.filters.matching import matching
 from sightline_server.index.filters.planner import PlanLimits
+from sightline_server.index.filters.searches import GatherSearch
 from sightline_server.index.filters.selecting import Selector, search_of
+from sightline_server.index.gtins import MOST_PRODUCTS, GtinRows
 from sightline_server.index.nearest import NearestProducts
 from sightline_server.index.products import ProductTable
 from sightline_server.index.vectors import Search, VectorIndex
-from sightline_server.ports import Snapshot
+from sightline_server.ports import CodedProducts, Snapshot
 
 ValueT = TypeVar("ValueT")
 DEFAULT_LIMITS = PlanLimits()
+NO_FILTER = Filter()
 
 
 class CatalogSnapshot:
@@ -69,6 +74,7 @@ class CatalogSnapshot:
         self.applied_filter: AppliedFilter | None = None
         self.index = index
         self.table = ProductTable(catalog.display)
+        self.gtins = GtinRows.of(catalog.display["gtin"])
         self.owners = catalog.owners
         self.max_images = facts.max_images
         self.columns = columns or FilterColumns.of(catalog.display, catalog.prices)
@@ -101,6 +107,15 @@ class CatalogSnapshot:
         """See `ports.Snapshot`."""
         return await self._search(self.index, queries, k, by_group)
 
+    @property
+    def has_gtins(self) -> bool:
+        """See `ports.Snapshot`."""
+        return len(self.gtins) > 0
+
+    async def with_gtin(self, gtin: int) -> CodedProducts | None:
+        """See `ports.Snapshot`."""
+        return await self._with_gtin(NO_FILTER, gtin)
+
     def products(self, rows: Sequence[int]) -> list[Product]:
         """See `ports.Snapshot`."""
         return self.table.take(rows)
@@ -123,8 +138,24 @@ class CatalogSnapshot:
         if selection.plan.kind is PlanKind.NO_MATCH:
             return self._filtered.add(wanted, FilteredSnapshot(self, applied, self._nothing), selection.size)
         search = await self.on_device(partial(search_of, selection, self.index))
-        filtered = FilteredSnapshot(self, applied, partial(self._search, search))
+        filtered = FilteredSnapshot(self, applied, partial(self._search, search), partial(self._with_gtin, wanted))
         return self._filtered.add(wanted, filtered, selection.size)
+
+    async def _with_gtin(self, wanted: Filter, gtin: int) -> CodedProducts | None:
+        products = self.gtins.having(gtin)
+        if not 0 < len(products) <= MOST_PRODUCTS:
+            return None
+        images = await asyncio.to_thread(self._images_matching, wanted, products)
+        if not len(images):
+            return None
+        search = await self.on_device(partial(GatherSearch, self.index, images))
+        return coded_products(self, self.table, self.owners, images, partial(self._search, search))
+
+    def _images_matching(self, wanted: Filter, products: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The vectors of those of `products` that match `wanted`."""
+        if wanted:
+            products = products[matching(wanted, self.columns)[products]]
+        return images_of(self.owners, products)
 
     async def _search(
         self, search: Search, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None

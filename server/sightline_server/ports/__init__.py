@@ -3,7 +3,7 @@
 Rule: Protocols only. The implementations are in `triton/`, `embedded/`, `index/` and `telemetry/`; `app/` joins them.
 """
 
-from sightline_server.ports.catalogs import Catalogs, Snapshot
+from sightline_server.ports.catalogs import Catalogs, CodedProducts, Snapshot
 from sightline_server.ports.engine import Clock, EmbeddedChecks, Engine, ModelRunner, Models, SharedEngine
 from sightline_server.ports.writing import CatalogWriter, ImageEmbedder, ImageEmbedders, LivingObserver, unchecked
 
@@ -11,6 +11,7 @@ __all__ = [
     "CatalogWriter",
     "Catalogs",
     "Clock",
+    "CodedProducts",
     "EmbeddedChecks",
     "Engine",
     "ImageEmbedder",

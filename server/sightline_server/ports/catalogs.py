@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -75,11 +76,33 @@ class Snapshot(Protocol):
         100 products of a group. Raises `SightlineError` of kind INDEX_UNAVAILABLE.
         """
 
+    @property
+    def has_gtins(self) -> bool:
+        """True if at least one product may have a GTIN."""
+
+    async def with_gtin(self, gtin: int) -> "CodedProducts | None":
+        """The products that have `gtin` (`domain.gtin`) and match the filter; None where there are none, or too many.
+
+        They are covered by this snapshot's lease. Raises `SightlineError` of kind INDEX_UNAVAILABLE.
+        """
+
     def products(self, rows: Sequence[int]) -> list[Product]:
         """The products of `rows`, which are those of neighbours."""
 
     def image_links(self, images: Sequence[int]) -> list[str]:
         """The links of `images`, which are those of neighbours."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CodedProducts:
+    """The products of one revision that have the GTIN of a code.
+
+    `snapshot` is the revision restricted to them. `neighbours` are all of them without a comparison: the similarity of
+    each is 0, and its image is its first one.
+    """
+
+    snapshot: Snapshot
+    neighbours: tuple[Neighbour, ...]
 
 
 class Catalogs(Protocol):

@@ -4,20 +4,25 @@ Rule: nothing here knows of photos or pixels. The batcher is the only place wher
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from types import MappingProxyType
 
 from sightline_server.batching.batcher import MicroBatcher, copy_for_caller
-from sightline_server.domain.items import EmbeddedObject, Neighbour, RankedNeighbour, RankedProduct
+from sightline_server.domain.items import EmbeddedObject, Neighbour, PhotoObject, RankedNeighbour, RankedProduct
 from sightline_server.domain.models import DETECTOR
 from sightline_server.domain.request import SearchQuery
 from sightline_server.domain.stages import RANK, SEARCH
 from sightline_server.errors import SightlineError
-from sightline_server.ports import Engine, Snapshot
+from sightline_server.ports import CodedProducts, Engine, Snapshot
 from sightline_server.settings import RankingSettings
 from sightline_server.stages.rank import rank
 from sightline_server.stages.search import Found, VectorQuery
 from sightline_server.stages.show import show
 from sightline_server.telemetry.stopwatch import Stopwatch
 
+CodesByObject = Mapping[str, Sequence[CodedProducts]]
+"""By the id of an object, the products that the codes on it name."""
+NO_CODES: CodesByObject = MappingProxyType({})
 QueriesBatcher = MicroBatcher[VectorQuery, Found]
 
 
@@ -30,38 +35,74 @@ class Find:
         self._ranking = ranking
 
     async def products(
-        self, query: SearchQuery, snapshot: Snapshot, objects: Sequence[EmbeddedObject], watch: Stopwatch
+        self,
+        query: SearchQuery,
+        snapshot: Snapshot,
+        objects: Sequence[EmbeddedObject],
+        watch: Stopwatch,
+        codes: CodesByObject = NO_CODES,
     ) -> Mapping[str, tuple[RankedProduct, ...]]:
-        """Object id -> the products of `snapshot` for it, best first. Raises `SightlineError`."""
+        """Object id -> the products of `snapshot` for it, best first. Raises `SightlineError`.
+
+        The products of `codes`, which are of the same snapshot, come first.
+        """
         if not objects:
             return {}
-        nearest = await self._search(query, snapshot, objects, watch)
+        with_code = [(each, coded) for each in objects for coded in codes.get(each.item.object_id, ())]
+        k = query.max_products + self._ranking.extra_candidates
+        asked = [VectorQuery(snapshot, each.embedding, k, query.one_per_group) for each in objects]
+        asked += [VectorQuery(coded.snapshot, each.embedding, query.max_products) for each, coded in with_code]
+        found = await self._search(query, asked, watch)
+        exact: dict[str, list[Neighbour]] = {}
+        for (each, _), neighbours in zip(with_code, found[len(objects) :], strict=True):
+            exact.setdefault(each.item.object_id, []).extend(neighbours)
         with watch.step(RANK):
-            ranked = [self._rank(query, each, near) for each, near in zip(objects, nearest, strict=True)]
+            ranked = [
+                self._rank(query, each.item, near, exact.get(each.item.object_id, ()))
+                for each, near in zip(objects, found[: len(objects)], strict=True)
+            ]
             shown = show(snapshot, ranked)
         return {each.item.object_id: products for each, products in zip(objects, shown, strict=True)}
 
+    def of_codes(
+        self, query: SearchQuery, snapshot: Snapshot, objects: Sequence[PhotoObject], codes: CodesByObject
+    ) -> Mapping[str, tuple[RankedProduct, ...]]:
+        """Object id -> the products that its codes name, without any that only looks like it."""
+        ranked = [self._rank(query, item, (), of_all(codes[item.object_id]), compared=False) for item in objects]
+        return {item.object_id: shown for item, shown in zip(objects, show(snapshot, ranked), strict=True)}
+
     async def _search(
-        self, query: SearchQuery, snapshot: Snapshot, objects: Sequence[EmbeddedObject], watch: Stopwatch
+        self, query: SearchQuery, asked: Sequence[VectorQuery], watch: Stopwatch
     ) -> list[list[Neighbour]]:
-        k = query.max_products + self._ranking.extra_candidates
         with watch.step(SEARCH) as step:
-            asked = [VectorQuery(snapshot, each.embedding, k, query.one_per_group) for each in objects]
             answer = await self.queries.submit(asked, deadline=query.deadline, lane=query.lane, on_start=step.runs)
             return [found_or_raised(found) for found in answer.results]
 
     def _rank(
-        self, query: SearchQuery, each: EmbeddedObject, neighbours: Sequence[Neighbour]
+        self,
+        query: SearchQuery,
+        item: PhotoObject,
+        neighbours: Sequence[Neighbour],
+        coded: Sequence[Neighbour],
+        *,
+        compared: bool = True,
     ) -> tuple[RankedNeighbour, ...]:
         return rank(
             neighbours,
-            each.item.label,
+            item.label,
             limit=query.max_products,
             min_similarity=query.min_similarity,
             settings=self._ranking,
             synonyms=self._engine.spec(DETECTOR).vocabulary.synonyms,
             one_per_group=query.one_per_group,
+            coded=coded,
+            compared=compared,
         )
+
+
+def of_all(codes: Sequence[CodedProducts]) -> list[Neighbour]:
+    """The products of all of `codes`."""
+    return list(chain.from_iterable(each.neighbours for each in codes))
 
 
 def found_or_raised(found: Found) -> list[Neighbour]:

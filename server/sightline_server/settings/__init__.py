@@ -8,6 +8,7 @@ from sightline_server.settings.access import AccessSettings
 from sightline_server.settings.audit import AuditSettings
 from sightline_server.settings.batching import BatchingSettings, BatchSettings
 from sightline_server.settings.catalogs import CatalogSettings, IndexSettings, ServedCatalogSettings
+from sightline_server.settings.codes import CodeSettings
 from sightline_server.settings.consent import ConsentSettings
 from sightline_server.settings.decode import DecodeSettings, PhotoFormat
 from sightline_server.settings.detection import DetectionSettings
@@ -27,6 +28,7 @@ __all__ = [
     "BatchSettings",
     "BatchingSettings",
     "CatalogSettings",
+    "CodeSettings",
     "ConsentSettings",
     "DecodeSettings",
     "DetectionSettings",

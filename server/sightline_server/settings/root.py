@@ -23,6 +23,7 @@ from sightline_server.settings.access import AccessSettings
 from sightline_server.settings.audit import AuditSettings
 from sightline_server.settings.batching import BatchingSettings
 from sightline_server.settings.catalogs import CatalogName, CatalogSettings, IndexSettings, ServedCatalogSettings
+from sightline_server.settings.codes import CodeSettings
 from sightline_server.settings.consent import Consent, ConsentSettings, strictest
 from sightline_server.settings.decode import DecodeSettings
 from sightline_server.settings.detection import DetectionSettings
@@ -58,6 +59,7 @@ class Settings(BaseSettings):
     audit: AuditSettings = AuditSettings()
     limits: LimitSettings = LimitSettings()
     decode: DecodeSettings = DecodeSettings()
+    codes: CodeSettings = CodeSettings()
     detection: DetectionSettings = DetectionSettings()
     ranking: RankingSettings = RankingSettings()
     batching: BatchingSettings = BatchingSettings()

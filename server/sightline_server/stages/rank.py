@@ -1,18 +1,22 @@
 """Neighbours -> ranked neighbours, each with the reasons for its rank. Pure.
 
 Rule: the contributions of a product's reasons sum to its score, and equal scores are ordered by product id. The variant
-that is shown for its item group is the first one in this order: of two with the same similarity, the one in stock.
+that is shown for its item group is the first one in this order: of two with the same similarity, the one in stock. A
+product whose GTIN is that of a code in the photo is the same item, at every similarity.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from sightline_server.domain.items import MatchLevel, Neighbour, RankedNeighbour, Reason, ReasonKind
 from sightline_server.domain.vocabulary import DEFAULT_VOCABULARY, Synonyms
 from sightline_server.settings import RankingSettings
 
+CODE_CONTRIBUTION = 4.0
+"""More than all other contributions together can differ, so that a product with the code comes before any other."""
 UNAVAILABLE = frozenset({"out_of_stock", "out of stock"})
+CODE_REASON = Reason(ReasonKind.CODE, CODE_CONTRIBUTION, "a code in the photo has the number of this product (GTIN)")
 WORD = re.compile(r"[a-z]+")
 Scored = tuple[Neighbour, tuple[Reason, ...], float]
 """A neighbour, the reasons for its score, and the score."""
@@ -27,21 +31,30 @@ def rank(
     settings: RankingSettings,
     synonyms: Synonyms = DEFAULT_VOCABULARY.synonyms,
     one_per_group: bool = False,
+    coded: Sequence[Neighbour] = (),
+    compared: bool = True,
 ) -> tuple[RankedNeighbour, ...]:
     """The best `limit` products of at least `min_similarity` for an object with the detector's `label`.
 
-    With `one_per_group`, only the best product of each item group.
+    With `one_per_group`, only the best product of each item group. `coded` are the products whose code is on the
+    object; they come first, also below `min_similarity`. Where nothing was `compared`, similarities do not count.
     """
     threshold = max(min_similarity, settings.min_similarity)
+    exact = {found.product_id: found for found in coded}
     # Without a threshold even an opposite vector is a neighbour; a threshold that is set always applies.
-    kept = [found for found in neighbours if threshold <= 0.0 or found.similarity >= threshold]
-    reasoned = [(found, reasons_for(found, label, settings, synonyms)) for found in kept]
-    scored = [(found, reasons, sum(reason.contribution for reason in reasons)) for found, reasons in reasoned]
+    near = [found for found in neighbours if threshold <= 0.0 or found.similarity >= threshold]
+    kept = [*exact.values(), *(found for found in near if found.product_id not in exact)]
+    scored = []
+    for found in kept:
+        seen = (visual_reason(found),) if compared else ()
+        known = (CODE_REASON,) if found.product_id in exact else ()
+        reasons = (*known, *seen, *reasons_for(found, label, settings, synonyms))
+        scored.append((found, reasons, sum(reason.contribution for reason in reasons)))
     scored.sort(key=lambda item: (-item[2], item[0].product_id))
     if one_per_group:
         scored = list(first_of_groups(scored))
     return tuple(
-        RankedNeighbour(found, score, place, level_of(found.similarity, settings), reasons)
+        RankedNeighbour(found, score, place, level_of(found, exact, settings), reasons)
         for place, (found, reasons, score) in enumerate(scored[:limit], start=1)
     )
 
@@ -57,15 +70,20 @@ def first_of_groups(scored: Iterable[Scored]) -> Iterator[Scored]:
 
 
 def reasons_for(found: Neighbour, label: str, settings: RankingSettings, synonyms: Synonyms) -> tuple[Reason, ...]:
-    """The reasons for the score of the product of `found`."""
-    reasons = [
-        Reason(ReasonKind.VISUAL_SIMILARITY, found.similarity, f"looks {found.similarity:.0%} like this product image")
-    ]
+    """The reasons for the score of the product of `found` besides its similarity and its code."""
+    reasons = []
     if settings.category_bonus and names_category(label, found.category, synonyms):
         reasons.append(Reason(ReasonKind.CATEGORY_MATCH, settings.category_bonus, f"its category matches '{label}'"))
     if settings.unavailable_penalty and found.availability.lower() in UNAVAILABLE:
         reasons.append(Reason(ReasonKind.UNAVAILABLE, -settings.unavailable_penalty, "is out of stock"))
     return tuple(reasons)
+
+
+def visual_reason(found: Neighbour) -> Reason:
+    """The reason that its similarity is."""
+    return Reason(
+        ReasonKind.VISUAL_SIMILARITY, found.similarity, f"looks {found.similarity:.0%} like this product image"
+    )
 
 
 def names_category(label: str, category: str, synonyms: Synonyms = DEFAULT_VOCABULARY.synonyms) -> bool:
@@ -85,8 +103,8 @@ def words(text: str, synonyms: Synonyms) -> tuple[str, ...]:
     return tuple(found)
 
 
-def level_of(similarity: float, settings: RankingSettings) -> MatchLevel:
-    """The level that starts at or below `similarity`."""
-    if similarity >= settings.same_item:
+def level_of(found: Neighbour, exact: Collection[str], settings: RankingSettings) -> MatchLevel:
+    """The level that starts at or below the similarity of `found`, the highest for one of the `exact` ids."""
+    if found.similarity >= settings.same_item or found.product_id in exact:
         return MatchLevel.SAME_ITEM
-    return MatchLevel.SIMILAR if similarity >= settings.similar else MatchLevel.WEAK
+    return MatchLevel.SIMILAR if found.similarity >= settings.similar else MatchLevel.WEAK

@@ -80,6 +80,11 @@ class Metrics:
             *("catalog", "plan"),
         )
         self.objects = make.counter("objects", "Objects by outcome.", "outcome")
+        self.codes = make.counter(
+            "codes",
+            "Barcodes and QR codes with a GTIN in photos, and calls whose codes were not read, by outcome.",
+            "outcome",
+        )
         self.queue_seconds = make.histogram(
             "queue_seconds", "Seconds that an entry waited for its batch.", QUEUE_BUCKETS, "batcher"
         )

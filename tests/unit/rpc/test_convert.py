@@ -15,6 +15,7 @@ from sightline_server.domain.events import (
     Notice,
     ObjectFailure,
     ObjectResults,
+    SkippedStep,
     StageTimings,
 )
 from sightline_server.domain.filters import AppliedFilter, Filter, FilterPlan, PlanKind
@@ -246,9 +247,11 @@ def test_every_event_says_everything() -> None:
     noticed = Done(plain, "shop", "rev", "d@1", "e@2", "r", notice=Notice.PERSON_ONLY)
     assert convert.to_response(noticed).done.notice == lens_service_pb2.NOTICE_PERSON_ONLY
     timings = done.timings
-    assert [getattr(timings, field.name) for field in timings.DESCRIPTOR.fields] == [1000.0 * n for n in range(1, 9)]
-    names = [field.name for field in timings.DESCRIPTOR.fields]
-    assert names == [f"{name}_ms" for name in ("decode", "detect", "crop", "embed", "search", "rank", "queue", "total")]
+    expected = {name: 1000.0 * n for n, name in enumerate(STAGE_NAMES, start=1)} | {"queue": 7000.0, "total": 8000.0}
+    found = {field.name: getattr(timings, field.name) for field in timings.DESCRIPTOR.fields}
+    assert found == {f"{name}_ms": value for name, value in expected.items()}
+    skipped = Done(plain, "shop", "rev", "d@1", "e@2", "r", skipped=(SkippedStep.CODES,))
+    assert list(convert.to_response(skipped).done.skipped) == [lens_service_pb2.SKIPPED_STEP_CODES]
 
 
 @pytest.mark.parametrize(

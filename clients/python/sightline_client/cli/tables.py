@@ -11,7 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from sightline_client.answers import Answer
-from sightline_client.events import DetectedObject, Done, MatchLevel, Notice, ObjectFailure, RankedProduct, ReasonKind
+from sightline_client.events import (
+    DetectedObject,
+    Done,
+    MatchLevel,
+    Notice,
+    ObjectFailure,
+    RankedProduct,
+    ReasonKind,
+    SkippedStep,
+)
 from sightline_console.terminal import printable
 
 FILE_WIDTH = 120
@@ -25,6 +34,10 @@ LEVELS = {
 
 NOTICES = {Notice.PERSON_ONLY: "the photo shows people and no product; people are not searched"}
 """Each notice as a message."""
+
+
+SKIPPED = {SkippedStep.CODES: "barcodes and QR codes were not read: the deadline was too near, or the reader failed"}
+"""Each step that was left out as a message."""
 
 
 def console() -> Console:
@@ -128,6 +141,8 @@ def show_done(console: Console, done: Done) -> None:
     """The notice, where the time went, and what answered."""
     if done.notice in NOTICES:
         console.print(text(NOTICES[done.notice]))
+    for step in done.skipped:
+        console.print(text(SKIPPED.get(step, "a step of the search was left out"), "dim"))
     if done.applied_filter:
         console.print(text(f"filter {done.applied_filter}{plan_of(done)}", "dim"))
     times = done.timings

@@ -22,6 +22,7 @@ class ObjectSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OBJECT_SOURCE_BOX: _ClassVar[ObjectSource]
     OBJECT_SOURCE_TAP: _ClassVar[ObjectSource]
     OBJECT_SOURCE_WHOLE_PHOTO: _ClassVar[ObjectSource]
+    OBJECT_SOURCE_CODE: _ClassVar[ObjectSource]
 
 class FailureReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -35,6 +36,11 @@ class Notice(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     NOTICE_UNSPECIFIED: _ClassVar[Notice]
     NOTICE_PERSON_ONLY: _ClassVar[Notice]
+
+class SkippedStep(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SKIPPED_STEP_UNSPECIFIED: _ClassVar[SkippedStep]
+    SKIPPED_STEP_CODES: _ClassVar[SkippedStep]
 
 class FilterPlanKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -52,6 +58,7 @@ OBJECT_SOURCE_DETECTOR: ObjectSource
 OBJECT_SOURCE_BOX: ObjectSource
 OBJECT_SOURCE_TAP: ObjectSource
 OBJECT_SOURCE_WHOLE_PHOTO: ObjectSource
+OBJECT_SOURCE_CODE: ObjectSource
 FAILURE_REASON_UNSPECIFIED: FailureReason
 FAILURE_REASON_MODEL_ANSWER: FailureReason
 FAILURE_REASON_INTERNAL: FailureReason
@@ -59,6 +66,8 @@ FAILURE_REASON_PERSON: FailureReason
 FAILURE_REASON_TOO_LARGE: FailureReason
 NOTICE_UNSPECIFIED: Notice
 NOTICE_PERSON_ONLY: Notice
+SKIPPED_STEP_UNSPECIFIED: SkippedStep
+SKIPPED_STEP_CODES: SkippedStep
 FILTER_PLAN_KIND_UNSPECIFIED: FilterPlanKind
 FILTER_PLAN_KIND_NO_MATCH: FilterPlanKind
 FILTER_PLAN_KIND_ALL: FilterPlanKind
@@ -195,7 +204,7 @@ class ObjectFailure(_message.Message):
     def __init__(self, object_id: _Optional[str] = ..., reason: _Optional[_Union[FailureReason, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Done(_message.Message):
-    __slots__ = ("timings", "catalog_revision", "detector", "embedder", "applied_filter", "request_id", "notice", "catalog", "filter_plan")
+    __slots__ = ("timings", "catalog_revision", "detector", "embedder", "applied_filter", "request_id", "notice", "catalog", "filter_plan", "skipped")
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     CATALOG_REVISION_FIELD_NUMBER: _ClassVar[int]
     DETECTOR_FIELD_NUMBER: _ClassVar[int]
@@ -205,6 +214,7 @@ class Done(_message.Message):
     NOTICE_FIELD_NUMBER: _ClassVar[int]
     CATALOG_FIELD_NUMBER: _ClassVar[int]
     FILTER_PLAN_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
     timings: StageTimings
     catalog_revision: str
     detector: str
@@ -214,7 +224,8 @@ class Done(_message.Message):
     notice: Notice
     catalog: str
     filter_plan: FilterPlan
-    def __init__(self, timings: _Optional[_Union[StageTimings, _Mapping]] = ..., catalog_revision: _Optional[str] = ..., detector: _Optional[str] = ..., embedder: _Optional[str] = ..., applied_filter: _Optional[str] = ..., request_id: _Optional[str] = ..., notice: _Optional[_Union[Notice, str]] = ..., catalog: _Optional[str] = ..., filter_plan: _Optional[_Union[FilterPlan, _Mapping]] = ...) -> None: ...
+    skipped: _containers.RepeatedScalarFieldContainer[SkippedStep]
+    def __init__(self, timings: _Optional[_Union[StageTimings, _Mapping]] = ..., catalog_revision: _Optional[str] = ..., detector: _Optional[str] = ..., embedder: _Optional[str] = ..., applied_filter: _Optional[str] = ..., request_id: _Optional[str] = ..., notice: _Optional[_Union[Notice, str]] = ..., catalog: _Optional[str] = ..., filter_plan: _Optional[_Union[FilterPlan, _Mapping]] = ..., skipped: _Optional[_Iterable[_Union[SkippedStep, str]]] = ...) -> None: ...
 
 class FilterPlan(_message.Message):
     __slots__ = ("kind", "products", "images")
@@ -227,8 +238,9 @@ class FilterPlan(_message.Message):
     def __init__(self, kind: _Optional[_Union[FilterPlanKind, str]] = ..., products: _Optional[int] = ..., images: _Optional[int] = ...) -> None: ...
 
 class StageTimings(_message.Message):
-    __slots__ = ("decode_ms", "detect_ms", "crop_ms", "embed_ms", "search_ms", "rank_ms", "queue_ms", "total_ms")
+    __slots__ = ("decode_ms", "codes_ms", "detect_ms", "crop_ms", "embed_ms", "search_ms", "rank_ms", "queue_ms", "total_ms")
     DECODE_MS_FIELD_NUMBER: _ClassVar[int]
+    CODES_MS_FIELD_NUMBER: _ClassVar[int]
     DETECT_MS_FIELD_NUMBER: _ClassVar[int]
     CROP_MS_FIELD_NUMBER: _ClassVar[int]
     EMBED_MS_FIELD_NUMBER: _ClassVar[int]
@@ -237,6 +249,7 @@ class StageTimings(_message.Message):
     QUEUE_MS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_MS_FIELD_NUMBER: _ClassVar[int]
     decode_ms: float
+    codes_ms: float
     detect_ms: float
     crop_ms: float
     embed_ms: float
@@ -244,4 +257,4 @@ class StageTimings(_message.Message):
     rank_ms: float
     queue_ms: float
     total_ms: float
-    def __init__(self, decode_ms: _Optional[float] = ..., detect_ms: _Optional[float] = ..., crop_ms: _Optional[float] = ..., embed_ms: _Optional[float] = ..., search_ms: _Optional[float] = ..., rank_ms: _Optional[float] = ..., queue_ms: _Optional[float] = ..., total_ms: _Optional[float] = ...) -> None: ...
+    def __init__(self, decode_ms: _Optional[float] = ..., codes_ms: _Optional[float] = ..., detect_ms: _Optional[float] = ..., crop_ms: _Optional[float] = ..., embed_ms: _Optional[float] = ..., search_ms: _Optional[float] = ..., rank_ms: _Optional[float] = ..., queue_ms: _Optional[float] = ..., total_ms: _Optional[float] = ...) -> None: ...

@@ -20,6 +20,7 @@ class ReasonKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_KIND_VISUAL_SIMILARITY: _ClassVar[ReasonKind]
     REASON_KIND_CATEGORY_MATCH: _ClassVar[ReasonKind]
     REASON_KIND_UNAVAILABLE: _ClassVar[ReasonKind]
+    REASON_KIND_CODE: _ClassVar[ReasonKind]
 MATCH_LEVEL_UNSPECIFIED: MatchLevel
 MATCH_LEVEL_WEAK: MatchLevel
 MATCH_LEVEL_SIMILAR: MatchLevel
@@ -28,6 +29,7 @@ REASON_KIND_UNSPECIFIED: ReasonKind
 REASON_KIND_VISUAL_SIMILARITY: ReasonKind
 REASON_KIND_CATEGORY_MATCH: ReasonKind
 REASON_KIND_UNAVAILABLE: ReasonKind
+REASON_KIND_CODE: ReasonKind
 
 class Product(_message.Message):
     __slots__ = ("id", "title", "brand", "category", "price", "availability", "link", "image_link", "item_group_id", "gtin", "attributes")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sightline_server.catalog.delta import ALIVE
 from sightline_server.catalog.operations import Operation, OpKind
+from sightline_server.domain.gtin import to_gtin
 from sightline_server.domain.items import Product
 from sightline_server.index.live.extent import Extent
 from sightline_server.index.live.growing import Growing
@@ -55,6 +56,8 @@ class LiveState:
         """The slot of a row."""
         self.groups: Growing[np.int64] = Growing(np.empty(ROWS, np.int64))
         """The item group of a row, numbered as in the base."""
+        self.gtins: Growing[np.int64] = Growing(np.empty(ROWS, np.int64))
+        """The GTIN of a row, 0 without one."""
         self.products: list[Product] = []
         self.lights: list[pa.RecordBatch] = []
         self.links: list[str] = []
@@ -193,6 +196,7 @@ class Step:
         state.before.put(place, np.array([before]))
         state.slots.put(place, np.array([slot]))
         state.groups.put(place, np.array([state.group_number(row.product.item_group_id)]))
+        state.gtins.put(place, np.array([to_gtin(row.product.gtin)]))
         state.products.append(row.product)
         state.lights.append(row.light)
         # Last: a reader that finds the row here reads the others.

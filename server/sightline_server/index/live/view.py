@@ -14,16 +14,22 @@ from sightline_server.domain.filter_text import filter_text
 from sightline_server.domain.filters import AppliedFilter, Filter, PlanKind
 from sightline_server.domain.items import Neighbour, Product
 from sightline_server.domain.probes import NO_PROBES, Probes
+from sightline_server.index.coded import coded_products, images_of
 from sightline_server.index.filtered import FilteredSnapshot, FilteredSnapshots
+from sightline_server.index.filters.searches import GatherSearch
+from sightline_server.index.gtins import MOST_PRODUCTS
+from sightline_server.index.live.coded import any_gtin, slots_having
 from sightline_server.index.live.extent import Extent
 from sightline_server.index.live.matching import LiveMatching
-from sightline_server.index.live.searches import LiveSearch
+from sightline_server.index.live.searches import LiveSearch, PartsSearch
 from sightline_server.index.live.selecting import live_search_of, selection_of
 from sightline_server.index.live.state import LiveState
 from sightline_server.index.live.table import LiveTable
 from sightline_server.index.nearest import NearestProducts
 from sightline_server.index.vectors import Search
-from sightline_server.ports import Snapshot
+from sightline_server.ports import CodedProducts, Snapshot
+
+NO_FILTER = Filter()
 
 
 class LiveView:
@@ -66,6 +72,15 @@ class LiveView:
         """See `ports.Snapshot`."""
         return await self._search(LiveSearch(self.state, self.extent), queries, k, by_group)
 
+    @property
+    def has_gtins(self) -> bool:
+        """See `ports.Snapshot`."""
+        return any_gtin(self.state, self.extent)
+
+    async def with_gtin(self, gtin: int) -> CodedProducts | None:
+        """See `ports.Snapshot`."""
+        return await self._with_gtin(NO_FILTER, gtin)
+
     def products(self, rows: Sequence[int]) -> list[Product]:
         """See `ports.Snapshot`."""
         return self._table.take(rows)
@@ -88,8 +103,25 @@ class LiveView:
         if selection.plan.kind is PlanKind.NO_MATCH:
             return self._filtered.add(wanted, FilteredSnapshot(self, applied, self._nothing), selection.size)
         search = await self.state.base.on_device(partial(live_search_of, selection, self.state, self.extent))
-        filtered = FilteredSnapshot(self, applied, partial(self._search, search))
+        filtered = FilteredSnapshot(self, applied, partial(self._search, search), partial(self._with_gtin, wanted))
         return self._filtered.add(wanted, filtered, selection.size)
+
+    async def _with_gtin(self, wanted: Filter, gtin: int) -> CodedProducts | None:
+        slots = slots_having(self.state, self.extent, gtin)
+        if not 0 < len(slots) <= MOST_PRODUCTS:
+            return None
+        images = await asyncio.to_thread(self._images_matching, wanted, slots)
+        if not len(images):
+            return None
+        search = await self.state.base.on_device(partial(gathered, self.state, images))
+        owners = self.state.owners.values[: self.extent.vectors]
+        return coded_products(self, self._table, owners, images, partial(self._search, search))
+
+    def _images_matching(self, wanted: Filter, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The vectors of those of `slots` that match `wanted`."""
+        if wanted:
+            slots = slots[self.match.products(wanted, self.extent)[slots]]
+        return images_of(self.state.owners.values[: self.extent.vectors], slots)
 
     async def _search(
         self, search: Search, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None
@@ -106,6 +138,12 @@ class LiveView:
     ) -> list[list[Neighbour]]:
         self.state.base.checked(queries, k, by_group)
         return [[] for _ in queries]
+
+
+def gathered(state: LiveState, images: NDArray[np.int64]) -> Search:
+    """The search over some vectors of `state`; for the thread that owns the index of the base."""
+    base, written = images[images < state.base_images], images[images >= state.base_images] - state.base_images
+    return PartsSearch(state, GatherSearch(state.base.index, base) if len(base) else None, len(base), written)
 
 
 def base_of(snapshot: Snapshot) -> Snapshot:

@@ -19,6 +19,7 @@ from sightline_server.domain.events import (
     Notice,
     ObjectFailure,
     ObjectResults,
+    SkippedStep,
     StageTimings,
 )
 from sightline_server.domain.geometry import Box, Point
@@ -39,6 +40,7 @@ SOURCES = {
     ObjectSource.BOX: lens_service_pb2.OBJECT_SOURCE_BOX,
     ObjectSource.TAP: lens_service_pb2.OBJECT_SOURCE_TAP,
     ObjectSource.WHOLE_PHOTO: lens_service_pb2.OBJECT_SOURCE_WHOLE_PHOTO,
+    ObjectSource.CODE: lens_service_pb2.OBJECT_SOURCE_CODE,
 }
 LEVELS = {
     MatchLevel.WEAK: product_pb2.MATCH_LEVEL_WEAK,
@@ -49,6 +51,7 @@ REASONS = {
     ReasonKind.VISUAL_SIMILARITY: product_pb2.REASON_KIND_VISUAL_SIMILARITY,
     ReasonKind.CATEGORY_MATCH: product_pb2.REASON_KIND_CATEGORY_MATCH,
     ReasonKind.UNAVAILABLE: product_pb2.REASON_KIND_UNAVAILABLE,
+    ReasonKind.CODE: product_pb2.REASON_KIND_CODE,
 }
 FAILURES = {
     FailureReason.MODEL_ANSWER: lens_service_pb2.FAILURE_REASON_MODEL_ANSWER,
@@ -60,6 +63,8 @@ NOTICES = {
     None: lens_service_pb2.NOTICE_UNSPECIFIED,
     Notice.PERSON_ONLY: lens_service_pb2.NOTICE_PERSON_ONLY,
 }
+
+SKIPPED = {SkippedStep.CODES: lens_service_pb2.SKIPPED_STEP_CODES}
 
 
 def to_target(request: lens_service_pb2.SearchRequest) -> Target:
@@ -228,6 +233,7 @@ def to_done(done: Done) -> lens_service_pb2.Done:
         filter_plan=to_plan(done.applied_filter.plan) if done.applied_filter else None,
         request_id=done.request_id,
         notice=NOTICES[done.notice],
+        skipped=[SKIPPED[step] for step in done.skipped],
     )
 
 
