@@ -86,7 +86,7 @@ class Pipeline:
             limits=settings.decode,
             detection=settings.detection,
         )
-        middle = Box.centre(settings.detection.whole_photo_share)
+        middle = Box.middle(settings.detection.whole_photo_share)
         self.embedders = {
             each.spec.identity: ObjectEmbedder(each.spec, crops_of[each.spec.identity], threads, middle)
             for each in engine.embedders.models

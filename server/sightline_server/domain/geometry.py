@@ -38,7 +38,7 @@ class Box:
         return cls(0.0, 0.0, 1.0, 1.0)
 
     @classmethod
-    def centre(cls, share: float) -> Self:
+    def middle(cls, share: float) -> Self:
         """The middle of the image, with `share` (0..1, not 0) of each of its edges."""
         margin = (1.0 - share) / 2
         return cls(margin, margin, 1.0 - margin, 1.0 - margin)
