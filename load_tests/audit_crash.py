@@ -36,7 +36,7 @@ from sightline_server.access.audit_log.verifying import verify_log
 STALL_S = 60.0
 FILE_BYTES = 64 * 1024
 """Small files, so that some kills meet the beginning of one."""
-MOST_CHANGES = 20
+CHANGES = 20
 """Files in which a byte is changed; each change is looked for in the whole log."""
 
 
@@ -153,12 +153,12 @@ def compare(folder: Path, lines: Sequence[str], result: Result) -> None:
     result.most_missing_in_a_round = max(result.most_missing_in_a_round, missing)
 
 
-def change_bytes(folder: Path, copy: Path, choice: random.Random, result: Result) -> None:
+def change_bytes(folder: Path, copy: Path, choice: random.Random, result: Result, most: int) -> None:
     """Changes a byte at a random offset of a file, one file after the other, in a copy of the log."""
     shutil.copytree(folder, copy)
     key = read_first_key(copy / FIRST_KEY)
     files = [file.path for path in chains_of(copy).values() for file in files_of(path)]
-    for file in choice.sample(files, min(len(files), MOST_CHANGES)):
+    for file in choice.sample(files, min(len(files), most)):
         content = file.read_bytes()
         at = choice.randrange(len(content))
         file.write_bytes(content[:at] + bytes([content[at] ^ (1 << choice.randrange(8))]) + content[at + 1 :])
@@ -167,7 +167,7 @@ def change_bytes(folder: Path, copy: Path, choice: random.Random, result: Result
         file.write_bytes(content)
 
 
-def crash(work: Path, rounds: int, callers: int, seed: int, *, served: bool = False) -> Result:
+def crash(work: Path, rounds: int, callers: int, seed: int, *, served: bool = False, changes: int = CHANGES) -> Result:
     """Plays `rounds` on a new log below `work`."""
     choice, result, folder = random.Random(seed), Result(), work / "audit"
     play = play_served_round if served else play_round
@@ -178,7 +178,7 @@ def crash(work: Path, rounds: int, callers: int, seed: int, *, served: bool = Fa
     FileAudit(AuditLogOptions(folder)).close()
     compare(folder, [], result)
     result.files = sum(len(files_of(path)) for path in chains_of(folder).values())
-    change_bytes(folder, work / "copy", choice, result)
+    change_bytes(folder, work / "copy", choice, result, changes)
     return result
 
 

@@ -19,6 +19,8 @@ def folders(settings: Settings) -> Iterator[Check]:
     """The findings about the folders that the settings name; none for those that they do not name."""
     if (root := settings.server.catalogs_folder) is not None:
         yield catalogs_folder(settings, root)
+    if (log := settings.audit.folder) is not None:
+        yield audit_folder(log)
     transfer = settings.transfer
     if transfer.import_folder is not None:
         yield transfer_folder("import folder", transfer.import_folder, READ, "read")
@@ -41,6 +43,14 @@ def catalogs_folder(settings: Settings, root: Path) -> Check:
     except SightlineError as error:
         return Check(name, Verdict.FAIL, error.message)
     return Check(name, Verdict.OK, f"{counted(len(found), 'catalog')} in {root}")
+
+
+def audit_folder(path: Path) -> Check:
+    """The finding about the folder of the audit log, which `serve` makes; FAIL where `serve` cannot write to it."""
+    found = next(each for each in (path, *path.absolute().parents) if each.exists())
+    if not found.is_dir() or not os.access(found, WRITE):
+        return Check("audit log", Verdict.FAIL, f"this user cannot write to {found}", "chown or chmod the folder")
+    return Check("audit log", Verdict.OK, str(path))
 
 
 def transfer_folder(name: str, path: Path, rights: int, verb: str) -> Check:

@@ -206,6 +206,16 @@ def test_folders_that_the_user_cannot_use_are_named(tmp_path: Path, monkeypatch:
     }
 
 
+def test_folder_of_the_audit_log_is_judged_by_the_nearest_that_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "var" / "audit"
+    assert folder_checks(audit={"folder": folder}) == {"audit log": ("OK", str(folder))}
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(os, "access", lambda path, rights: False)
+    assert folder_checks(audit={"folder": folder}) == {"audit log": ("FAIL", f"this user cannot write to {tmp_path}")}
+
+
 def test_folders_of_transfers_are_looked_for(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     found = folder_checks(transfer={"import_folder": tmp_path, "export_folder": missing})
