@@ -5,7 +5,7 @@ import socket
 import threading
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -137,7 +137,9 @@ def test_with_too_many_connections_the_oldest_gives_way(monkeypatch: pytest.Monk
             caller.sendall(HALF)
         with get(port) as answer:
             assert answer.status == 200
-        assert callers[0].recv(1) == b""
+        # A connection with unread bytes is reset by the kernel.
+        with suppress(ConnectionResetError):
+            assert callers[0].recv(1) == b""
         callers[1].sendall(b"fast\r\nHost: a\r\n\r\n")
         assert callers[1].recv(12) == b"HTTP/1.1 200"
 
