@@ -20,7 +20,9 @@ BLOCK = 8
 """Edge of a block in pixels."""
 LEAST_BLOCKS = 6
 MOST_PLACES = 3
-MOST_EXAMINED = 8
+MOST_EXAMINED = 16
+LEAST_ACROSS = 5
+"""Blocks across the bars; the edge of a table or a shelf, which is as straight, covers three."""
 LEAST_ENERGY = 3000.0
 """Mean squared gradient of a block with bars; that of paper, cloth and sensor noise is below it."""
 LEAST_COHERENCE = 0.7
@@ -85,7 +87,7 @@ def coherence(xx: NDArray[np.float32], yy: NDArray[np.float32], xy: NDArray[np.f
 
 
 def place_of(blocks: NDArray[np.bool_], tensors: Tensors) -> Place | None:
-    """The rectangle around some blocks, in the direction of their gradients; None where that differs between them."""
+    """The rectangle around some blocks, in the direction of their gradients; None without bars of one direction."""
     xx, yy, xy = (np.asarray(tensor[blocks].sum()) for tensor in tensors)
     if float(coherence(xx, yy, xy)) < LEAST_COHERENCE:
         return None
@@ -93,7 +95,10 @@ def place_of(blocks: NDArray[np.bool_], tensors: Tensors) -> Place | None:
     cosine, sine = np.cos(turn), np.sin(turn)
     rows, columns = np.nonzero(blocks)
     across, along = columns * cosine + rows * sine, rows * cosine - columns * sine
-    middle_across, middle_along = (across.min() + across.max()) / 2, (along.min() + along.max()) / 2
+    if np.ptp(across) + 1 < LEAST_ACROSS:
+        return None
+    # An edge next to the bars may be part of the area, but has fewer blocks: the median is on the bars.
+    middle_across, middle_along = (across.min() + across.max()) / 2, np.median(along)
     return Place(
         x=float(middle_across * cosine - middle_along * sine + 0.5) * BLOCK,
         y=float(middle_across * sine + middle_along * cosine + 0.5) * BLOCK,
