@@ -19,11 +19,13 @@ from load_tests.observe.scrapes import Between
 from load_tests.report import document, figures
 from load_tests.scenarios.scenario import Departures
 from load_tests.standstill import pauses
-from sightline_server.domain.stages import STAGE_NAMES
+from sightline_server.domain.stages import CODES, STAGE_NAMES
 from sightline_server.telemetry.stopwatch import PLACES
 
 REST_S = 25.0
 """Memory that no call has needed for 10 s is given back."""
+IN_TURN = tuple(name for name in STAGE_NAMES if name != CODES.name)
+"""Stages that follow each other; codes are read while the detector runs."""
 FULL_HOUSE = 32
 FULL_HOUSE_S = 10.0
 
@@ -122,11 +124,11 @@ def around(left: Mapping[tuple[str, str], int]) -> dict[str, int]:
     time that a caller could leave in, so what comes after a search is the sending of its results.
     """
     found: dict[str, int] = {}
-    for stage, following in pairwise(STAGE_NAMES):
+    for stage, following in pairwise(IN_TURN):
         after = left.get((stage, "after"), 0) + left.get((following, "before"), left.get((following, "after"), 0))
         found |= {
             f"before {stage}": left[stage, "before"],
             f"in {stage}": left[stage, "in"],
             f"after {stage}": after,
         }
-    return found
+    return found | {f"{moment} {CODES.name}": left[CODES.name, moment] for moment in ("before", "in")}

@@ -201,7 +201,6 @@ class StageTimings:
     """
 
     decode_ms: float = 0.0
-    codes_ms: float = 0.0
     detect_ms: float = 0.0
     crop_ms: float = 0.0
     embed_ms: float = 0.0
@@ -209,6 +208,8 @@ class StageTimings:
     rank_ms: float = 0.0
     queue_ms: float = 0.0
     total_ms: float = 0.0
+    codes_ms: float = 0.0
+    """Reading of barcodes, while the detector runs."""
 
     @property
     def stages(self) -> dict[str, float]:

@@ -16,4 +16,5 @@ def test_between_two_stages_is_after_the_one_and_before_the_other() -> None:
     assert shown["after crop"] == shown["before embed"] == left["embed", "before"]
     assert shown["after decode"] == left["decode", "after"] + left["detect", "before"]
     assert shown["after search"] == left["rank", "after"]
-    assert len(shown) == 15
+    assert shown["in codes"] == left["codes", "in"]
+    assert len(shown) == 17
