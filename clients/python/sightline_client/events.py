@@ -214,7 +214,8 @@ class StageTimings:
     @property
     def stages(self) -> dict[str, float]:
         """Stage -> its milliseconds, in order."""
-        names = (each.name.removesuffix("_ms") for each in fields(self))
+        names = [each.name.removesuffix("_ms") for each in fields(self)]
+        names.insert(1, names.pop())  # codes, which are the last field for callers who name none
         return {name: getattr(self, f"{name}_ms") for name in names if name not in ("queue", "total")}
 
 
