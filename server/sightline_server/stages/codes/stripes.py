@@ -7,6 +7,7 @@ strong gradients of one direction are cut out, turned so that the bars are uprig
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 Grey = NDArray[np.uint8]
 Tensors = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 """The mean of gx * gx, gy * gy and gx * gy of each block, [h,w]."""
+Numbers = NDArray[np.intp]
 
 BLOCK = 8
 """Edge of a block in pixels."""
@@ -58,11 +60,21 @@ def striped(grey: Grey) -> Iterator[Place]:
         return
     tensors = block_tensors(grey)
     mask = (coherence(*tensors) > LEAST_COHERENCE) & (tensors[0] + tensors[1] > LEAST_ENERGY)
-    _, labels, facts, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    found = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    labels, facts = np.asarray(found[1], np.int32), np.asarray(found[2], np.int32)
     sizes = facts[1:, cv2.CC_STAT_AREA]
     largest = 1 + np.argsort(-sizes, kind="stable")[:MOST_EXAMINED]
-    places = (place_of(labels == label, tensors) for label in largest if sizes[label - 1] >= LEAST_BLOCKS)
-    yield from [place for place in places if place is not None][:MOST_PLACES]
+    examined = [label for label in largest if sizes[label - 1] >= LEAST_BLOCKS]
+    places = (place_of(*blocks_of(labels, label, facts[label]), tensors) for label in examined)
+    yield from islice((place for place in places if place is not None), MOST_PLACES)
+
+
+def blocks_of(labels: NDArray[np.int32], label: int, facts: NDArray[np.int32]) -> tuple[Numbers, Numbers]:
+    """The rows and columns of the blocks with `label`, looked for in its rectangle only."""
+    left, top = facts[cv2.CC_STAT_LEFT], facts[cv2.CC_STAT_TOP]
+    right, bottom = left + facts[cv2.CC_STAT_WIDTH], top + facts[cv2.CC_STAT_HEIGHT]
+    rows, columns = np.nonzero(labels[top:bottom, left:right] == label)
+    return rows + top, columns + left
 
 
 def block_tensors(grey: Grey) -> Tensors:
@@ -86,14 +98,13 @@ def coherence(xx: NDArray[np.float32], yy: NDArray[np.float32], xy: NDArray[np.f
     return share
 
 
-def place_of(blocks: NDArray[np.bool_], tensors: Tensors) -> Place | None:
+def place_of(rows: Numbers, columns: Numbers, tensors: Tensors) -> Place | None:
     """The rectangle around some blocks, in the direction of their gradients; None without bars of one direction."""
-    xx, yy, xy = (np.asarray(tensor[blocks].sum()) for tensor in tensors)
+    xx, yy, xy = (np.asarray(tensor[rows, columns].sum()) for tensor in tensors)
     if float(coherence(xx, yy, xy)) < LEAST_COHERENCE:
         return None
     turn = 0.5 * float(np.arctan2(2 * xy, xx - yy))
     cosine, sine = np.cos(turn), np.sin(turn)
-    rows, columns = np.nonzero(blocks)
     across, along = columns * cosine + rows * sine, rows * cosine - columns * sine
     if np.ptp(across) + 1 < LEAST_ACROSS:
         return None
