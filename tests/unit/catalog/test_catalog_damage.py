@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from sightline_server.index import adopting
 from sightline_server.index.catalog import open_catalog, read_facts, read_identity
 from sightline_server.index.living import LivingCatalog, ProductUpdate
 from tests.support.catalogs import row, unit_vectors, write_catalog
-from tests.support.users import sightline_as_other
+from tests.support.users import let_all_read, open_folder, sightline_as_other
 
 Damage = Callable[[Path], object]
 
@@ -314,9 +313,8 @@ def test_a_disk_that_fills_up_loses_no_acknowledged_write(shop: Path, kib: int) 
 @pytest.fixture
 def public(shop: Path) -> Iterator[Path]:
     """The catalog in a folder that every user may read."""
-    with tempfile.TemporaryDirectory(prefix="sightline-") as folder:
-        os.chmod(folder, 0o755)
-        yield Path(shutil.copytree(shop, Path(folder) / "shop"))
+    with open_folder() as folder:
+        yield let_all_read(shutil.copytree(shop, folder / "shop"))
 
 
 def test_a_user_who_may_only_read_reads_the_catalog_also_while_it_is_written(public: Path) -> None:

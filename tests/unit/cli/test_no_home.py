@@ -1,9 +1,7 @@
 """Users without a home, and users who may only read it: no command ends in a traceback."""
 
 import json
-import os
 import pwd
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -24,16 +22,15 @@ from sightline_server.cli import models as models_cli
 from sightline_server.cli.loading import load
 from sightline_server.domain.address import TcpAddress
 from sightline_server.domain.models import ROLES
-from sightline_server.embedded.install import install
-from sightline_server.embedded.installation import read_stamp
+from sightline_server.embedded.installation import CPU, read_stamp, wanted_stamp, write_stamp
 from sightline_server.embedded.repository import assemble
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import EngineSettings, Settings
 from sightline_server.triton.config import NoEvents
 from tests.support.catalogs import row, unit_vectors, write_catalog
-from tests.support.engine import CHECKOUT, sightline_home
+from tests.support.engine import CHECKOUT
 from tests.support.installed import copy_packages
-from tests.support.users import sightline_as_other
+from tests.support.users import let_all_read, open_folder, sightline_as_other
 
 
 @pytest.fixture
@@ -151,21 +148,21 @@ def test_other_user_without_a_home_uses_that_of_the_checkout() -> None:
     assert str(CHECKOUT / ".sightline") in "".join(ran.stdout.split())
 
 
-@pytest.mark.engine
-def test_other_user_finds_the_engine_installed(tmp_path: Path) -> None:
-    install(sightline_home(), progress=lambda text: None)
-    home = str(sightline_home())
-    ran = sightline_as_other("engine", "install", SIGHTLINE_HOME=home)
-    assert (ran.returncode, ran.stdout) == (0, f"engine: up to date in {home}/engine\n")
-    forced = sightline_as_other("engine", "install", "--force", SIGHTLINE_HOME=home)
-    assert forced.returncode == 1
-    assert f"this user may not write to {home}; " in forced.stderr
-    assert forced.stderr.count("\n") == 1
+def test_other_user_finds_the_engine_installed() -> None:
+    with open_folder() as home:
+        (home / "engine").mkdir()
+        write_stamp(home / "engine", wanted_stamp(CPU))
+        let_all_read(home)
+        ran = sightline_as_other("engine", "install", SIGHTLINE_HOME=str(home))
+        assert (ran.returncode, ran.stdout) == (0, f"engine: up to date in {home}/engine\n")
+        forced = sightline_as_other("engine", "install", "--force", SIGHTLINE_HOME=str(home))
+        assert forced.returncode == 1
+        assert f"this user may not write to {home}; " in forced.stderr
+        assert forced.stderr.count("\n") == 1
 
 
 def test_other_user_is_told_which_folder_cannot_be_written() -> None:
-    with tempfile.TemporaryDirectory(dir="/tmp") as place:
-        os.chmod(place, 0o755)
+    with open_folder() as place:
         for command in (["engine", "install"], ["models", "pull", "--repository", f"{place}/repository"]):
             ran = sightline_as_other(*command, SIGHTLINE_HOME=f"{place}/new/home")
             assert ran.returncode == 1
