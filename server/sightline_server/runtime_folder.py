@@ -13,7 +13,7 @@ import fcntl
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from sightline_server import owned_names
@@ -34,8 +34,7 @@ class RuntimeFolder:
     def __init__(self) -> None:
         """Makes the folder. Raises `SightlineError` of kind CONFIGURATION where it can be made nowhere."""
         self.path = make()
-        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._lock = lock_folder(self.path)
 
     @property
     def present(self) -> bool:
@@ -65,9 +64,19 @@ class RuntimeFolder:
 
 def make() -> Path:
     """An empty folder of mode 0700 with a plain path. Raises `SightlineError` where it can be made nowhere."""
+    remedy = "Set XDG_RUNTIME_DIR or TMPDIR to a writable folder with a short path of ASCII letters and no blanks."
+    return private_folder("run", "no suitable folder for the engine's runtime files", remedy, unfit)
+
+
+def private_folder(kind: str, failure: str, remedy: str, unfit: Callable[[Path], str] = lambda path: "") -> Path:
+    """An empty folder of mode 0700 whose name has its owner and `kind`, in the first of `places` that allows it.
+
+    `unfit` gives the reason against a path, or nothing. Raises `SightlineError` of kind CONFIGURATION with `failure`,
+    the reason against each directory, and `remedy`.
+    """
     reasons = []
     for place in places():
-        path = place / f"{owned_names.own_prefix()}run-{os.urandom(4).hex()}"
+        path = place / f"{owned_names.own_prefix()}{kind}-{os.urandom(4).hex()}"
         if reason := unfit(path):
             reasons.append(f"{place} {reason}")
             continue
@@ -79,11 +88,14 @@ def make() -> Path:
         if is_private(path):
             return path
         reasons.append(f"{place} does not keep files private")
-    raise SightlineError(
-        ErrorKind.CONFIGURATION,
-        f"no suitable folder for the engine's runtime files: {'; '.join(reasons)}. "
-        "Set XDG_RUNTIME_DIR or TMPDIR to a writable folder with a short path of ASCII letters and no blanks.",
-    )
+    raise SightlineError(ErrorKind.CONFIGURATION, f"{failure}: {'; '.join(reasons)}. {remedy}")
+
+
+def lock_folder(path: Path) -> int:
+    """Locks a folder as one that is in use; returns the file descriptor, which holds the lock until it is closed."""
+    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return lock
 
 
 def places() -> list[Path]:
@@ -124,19 +136,25 @@ def keeps_names(place: Path) -> bool:
 
 def remove_orphans() -> None:
     """Removes the folders of this user's servers that have ended."""
-    for path in listed():
+    for path in orphans():
+        remove(path)
+
+
+def orphans(names: "re.Pattern[str]" = NAME) -> Iterator[Path]:
+    """This user's folders with such names whose server has ended."""
+    for path in listed(names=names):
         if not owned_names.owner_lives(path.name) and not locked(path):
-            remove(path)
+            yield path
 
 
-def listed(among: Iterable[Path] | None = None) -> Iterator[Path]:
-    """This user's runtime folders in `among`, or in every directory where a server may have made them."""
+def listed(among: Iterable[Path] | None = None, names: "re.Pattern[str]" = NAME) -> Iterator[Path]:
+    """This user's private folders in `among`, or in every directory where a server may have made them."""
     for place in places() if among is None else among:
         try:
-            names = os.listdir(place)
+            entries = os.listdir(place)
         except OSError:
             continue
-        yield from (place / name for name in names if NAME.fullmatch(name) and is_private(place / name))
+        yield from (place / name for name in entries if names.fullmatch(name) and is_private(place / name))
 
 
 def locked(path: Path) -> bool:

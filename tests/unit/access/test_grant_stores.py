@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sightline_server import runtime_folder
 from sightline_server.access.grants.host_folder import used_grants_folder
 from sightline_server.access.grants.host_store import HostStore
 from sightline_server.access.grants.process_store import ProcessStore
@@ -181,3 +182,16 @@ def test_the_folder_of_a_server_ends_with_it_and_what_a_killed_one_left_is_remov
         assert not made.exists()
     finally:
         os.close(lock)
+
+
+def test_no_folder_for_used_grants_is_an_error_that_says_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_folder, "TEMPORARY", (str(tmp_path / "absent"),))
+    for name in ("TMPDIR", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(
+        SightlineError, match=r"no folder for used grants: .*No such file.*consent\.store_folder"
+    ) as caught:
+        used_grants_folder().__enter__()
+    assert caught.value.kind is ErrorKind.CONFIGURATION
