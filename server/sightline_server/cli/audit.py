@@ -5,22 +5,20 @@ where they cannot be carried out.
 """
 
 import json
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sightline_console.terminal import echo, echo_lines
+from sightline_console.terminal import echo_lines
 from sightline_server.access.audit_log.folder import read_first_key
 from sightline_server.access.audit_log.reading import holds, last_records, receipt_of
 from sightline_server.access.audit_log.verifying import ChainReport, verify_log
-from sightline_server.cli.loading import load
+from sightline_server.cli.loading import ConfigFile, load
+from sightline_server.cli.reported_errors import errors_on_one_line, wrong
 from sightline_server.counting import counted
-from sightline_server.errors import ErrorKind, SightlineError
 
 app = typer.Typer(name="audit", help="Verify and read the audit log.", add_completion=False, no_args_is_help=True)
 
@@ -28,7 +26,6 @@ Folder = Annotated[
     Path | None, typer.Argument(metavar="FOLDER", help="Folder of the audit log (default: audit.folder).")
 ]
 FolderOption = Annotated[Path | None, typer.Option("--folder", help="Folder of the log (default: audit.folder).")]
-Config = Annotated[Path | None, typer.Option(help="TOML file with settings.")]
 Key = Annotated[Path, typer.Option("--key", metavar="FILE", help="File with the first key of the log.")]
 
 
@@ -40,7 +37,7 @@ def verify(
         Path | None, typer.Option(metavar="FILE", help="Check also that a receipt is in the log as it was given.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    config: Config = None,
+    config: ConfigFile = None,
 ) -> None:
     """Find what was changed, removed, moved or added in the log since it was written."""
     with errors_on_one_line():
@@ -60,7 +57,7 @@ def verify(
 def tail(
     folder: Folder = None,
     count: Annotated[int, typer.Option("-n", "--count", min=1, max=100_000, help="Number of records.")] = 20,
-    config: Config = None,
+    config: ConfigFile = None,
 ) -> None:
     """Print the last records, unverified, one JSON object a line."""
     with errors_on_one_line():
@@ -72,7 +69,7 @@ def tail(
 def receipt(
     request_id: Annotated[str, typer.Argument(metavar="REQUEST_ID", help="Id of the call, as its answer has it.")],
     folder: FolderOption = None,
-    config: Config = None,
+    config: ConfigFile = None,
 ) -> None:
     """Print the records of one call with their positions in the chain, as JSON that can be given to a person."""
     with errors_on_one_line():
@@ -113,21 +110,3 @@ def log_folder(folder: Path | None, config: Path | None) -> Path:
     if not path.is_dir():
         raise wrong(f"{path} is not a folder")
     return path
-
-
-def wrong(message: str) -> SightlineError:
-    """The error of a command that cannot be carried out."""
-    return SightlineError(ErrorKind.CONFIGURATION, message)
-
-
-@contextmanager
-def errors_on_one_line() -> Iterator[None]:
-    """Prints an error on one line of stderr and exits with 2."""
-    try:
-        yield
-    except SightlineError as error:
-        echo(f"sightline: {error.message}", err=True)
-        sys.exit(2)
-    except OSError as error:
-        echo(f"sightline: {error.filename or 'the log'}: {error.strerror or error}", err=True)
-        sys.exit(2)

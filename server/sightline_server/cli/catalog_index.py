@@ -12,7 +12,7 @@ import typer
 
 from sightline_console.terminal import echo
 from sightline_server.cli.catalog_failures import failures
-from sightline_server.cli.loading import load
+from sightline_server.cli.loading import ConfigFile, load
 
 if TYPE_CHECKING:
     from sightline_server.index.catalog import Catalog
@@ -31,7 +31,7 @@ def index(
         str,
         typer.Option(metavar="NAME,...", help="Indexes to try, also on a small catalog (default: all that apply)."),
     ] = "",
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+    config: ConfigFile = None,
 ) -> None:
     """Choose the index of a large catalog by measurements, and record it.
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,7 +30,7 @@ from sightline_server.app.embedded import embedded_checks
 from sightline_server.cli.access_check import access, consent
 from sightline_server.cli.folders import folders
 from sightline_server.cli.further_models import count_further, further_models
-from sightline_server.cli.loading import load
+from sightline_server.cli.loading import ConfigFile, load
 from sightline_server.cli.surroundings import home_folder, port, proxies, shared_memory
 from sightline_server.domain.checks import Check, Verdict
 from sightline_server.errors import SightlineError
@@ -52,7 +51,7 @@ CORES_A_WORKER = 4
 @app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+    config: ConfigFile = None,
 ) -> None:
     """Check whether this machine has what the server needs, and say what to do about the rest."""
     try:

@@ -5,10 +5,7 @@ change within seconds, without a signal.
 """
 
 import json
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -17,8 +14,8 @@ import typer
 from sightline_console.terminal import echo, echo_lines
 from sightline_server.access.api_keys import StoredKey, StoredKeys, day, new_key
 from sightline_server.access.key_file import change_keys, stored_keys
-from sightline_server.cli.loading import load
-from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.cli.loading import ConfigFile, load
+from sightline_server.cli.reported_errors import errors_on_one_line, wrong
 
 DAY_S = 86_400
 
@@ -27,14 +24,13 @@ app = typer.Typer(name="keys", help="Make, list and revoke API keys.", add_compl
 File = Annotated[
     Path | None, typer.Option("--file", metavar="FILE", help="File of the keys (default: access.keys_file).")
 ]
-Config = Annotated[Path | None, typer.Option(help="TOML file with settings.")]
 
 
 @app.command()
 def new(
     principal: Annotated[str, typer.Argument(help="Principal of the policy that the key is for.")],
     file: File = None,
-    config: Config = None,
+    config: ConfigFile = None,
     days: Annotated[int | None, typer.Option(min=1, max=36_500, help="Days until the key expires.")] = None,
     note: Annotated[str, typer.Option(help="Text that `list` shows, such as where the key is used.")] = "",
 ) -> None:
@@ -55,7 +51,7 @@ def new(
 @app.command("list")
 def list_keys(
     file: File = None,
-    config: Config = None,
+    config: ConfigFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """List the keys by id: principal, times and state."""
@@ -74,7 +70,7 @@ def list_keys(
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the key, as `list` shows it.")],
     file: File = None,
-    config: Config = None,
+    config: ConfigFile = None,
 ) -> None:
     """Revoke a key; it stays in the list."""
     with errors_on_one_line():
@@ -111,18 +107,3 @@ def line(key: StoredKey, now: float) -> str:
     """A key as a line of the list."""
     ends = f"until {day(key.expires)}" if key.expires is not None else "without end"
     return "  ".join(filter(None, (key.id, key.principal, key.state(now), f"made {day(key.created)}", ends, key.note)))
-
-
-def wrong(message: str) -> SightlineError:
-    """The error of a command that cannot be carried out."""
-    return SightlineError(ErrorKind.CONFIGURATION, message)
-
-
-@contextmanager
-def errors_on_one_line() -> Iterator[None]:
-    """Prints a `SightlineError` on one line of stderr and exits with 2."""
-    try:
-        yield
-    except SightlineError as error:
-        echo(f"sightline: {error.message}", err=True)
-        sys.exit(2)

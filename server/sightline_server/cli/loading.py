@@ -5,14 +5,17 @@ Rule: what is wrong is said in one line that names the setting.
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsConfigDict, SettingsError
 
 from sightline_server.cli.served_catalogs import CatalogOptions
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import Settings
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")]
 
 
 def load(config: Path | None = None, *, served: CatalogOptions | None = None, **overrides: dict[str, Any]) -> Settings:

@@ -20,7 +20,7 @@ from sightline_models.places import missing_right
 from sightline_server.cli import engine_options
 from sightline_server.cli.hangup import Hangups, block_hangup, receive_hangups
 from sightline_server.cli.limits import check_descriptors
-from sightline_server.cli.loading import load
+from sightline_server.cli.loading import ConfigFile, load
 from sightline_server.cli.pid_file import written_pid
 from sightline_server.cli.served_catalogs import parse_catalogs
 from sightline_server.errors import ErrorKind, SightlineError
@@ -35,7 +35,7 @@ app = typer.Typer(help="Run the server.", add_completion=False)
 
 @app.command()
 def serve(
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+    config: ConfigFile = None,
     catalog: Annotated[
         list[str] | None,
         typer.Option(
