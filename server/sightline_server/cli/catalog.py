@@ -6,7 +6,6 @@ the build failed, 2 when what was asked for is wrong, 130 after Ctrl-C; only 0 l
 
 import asyncio
 import json
-import signal
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -28,11 +27,11 @@ from sightline_server.cli.catalog_replacing import revisions_to_discard
 from sightline_server.cli.catalog_revisions import compact, revisions, rollback, verify
 from sightline_server.cli.catalog_update import update
 from sightline_server.cli.catalog_write import delete, upsert
-from sightline_server.cli.loading import load
+from sightline_server.cli.embedding_run import cancel_on_signals, configure_log
+from sightline_server.cli.loading import ConfigFile, load
 from sightline_server.cli.originals_options import KeepOriginals, originals_text
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat, checked_currency
 from sightline_server.settings import Settings
-from sightline_server.telemetry import logging as server_logging
 
 if TYPE_CHECKING:
     from sightline_server.ingest.build import BuildOptions, BuildReport
@@ -112,7 +111,7 @@ def build(
     device: engine_options.Device = None,
     repository: engine_options.Repository = None,
     embedder: engine_options.Embedder = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+    config: ConfigFile = None,
 ) -> None:
     """Build a catalog from a product feed.
 
@@ -145,9 +144,7 @@ def build(
                 repository=repository,
             ),
         )
-        # A build says on its own what happens. Only debugging, such as why a host does not answer, is asked for.
-        level = "DEBUG" if settings.log.level == "DEBUG" else "WARNING"
-        server_logging.configure(level, json_lines=settings.log.json_lines)
+        configure_log(settings)
         discarded = revisions_to_discard(out, replace=replace, agreed=discard_revisions)
         decode = catalog_limits(settings)
         # Relative links of a downloaded feed are relative to its address, unless a folder is named.
@@ -253,12 +250,7 @@ async def build_with_engine(settings: Settings, options: "BuildOptions", embedde
     from sightline_server.ingest.feeds.reader import count_rows
     from sightline_server.stages.formats import check_decoders
 
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    # A user who starts it with nohup wants it to go on when the terminal is closed.
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, task.cancel)
+    cancel_on_signals()
     # Before the engine starts: a mistyped feed, folder or setting is reported at once.
     check_target(options.out, replace=options.replace)
     check_decoders(options.decode.formats)

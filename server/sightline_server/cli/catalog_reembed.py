@@ -6,7 +6,6 @@ the next run.
 """
 
 import asyncio
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,10 +19,10 @@ from sightline_server.cli.build_report import shown_operation, shown_progress
 from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
 from sightline_server.cli.catalog_write import actor, show_counts
-from sightline_server.cli.loading import load
+from sightline_server.cli.embedding_run import cancel_on_signals, configure_log
+from sightline_server.cli.loading import ConfigFile, load
 from sightline_server.counting import counted
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.telemetry import logging as server_logging
 
 if TYPE_CHECKING:
     from sightline_console.remote_catalog import RemoteCatalog
@@ -77,7 +76,7 @@ def reembed(
     triton_insecure: engine_options.TritonInsecure = None,
     device: engine_options.Device = None,
     repository: engine_options.Repository = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+    config: ConfigFile = None,
     target: catalog_remote.Target = None,
     tls: server_options.Tls = False,
     tls_ca: server_options.TlsCa = None,
@@ -128,8 +127,7 @@ def reembed(
                 repository=repository,
             ),
         )
-        level = "DEBUG" if settings.log.level == "DEBUG" else "WARNING"
-        server_logging.configure(level, json_lines=settings.log.json_lines)
+        configure_log(settings)
         decode = catalog_limits(settings)
         options = ReembedOptions(
             decode,
@@ -212,7 +210,7 @@ def run(settings: "Settings", catalog: Path, embedder: str, options: "ReembedOpt
 async def embed_with_engine(
     settings: "Settings", catalog: Path, embedder: str, options: "ReembedOptions"
 ) -> "tuple[Reembed, Embedded]":
-    """The embedding between the engine's start and its end; SIGTERM cancels it as Ctrl-C does."""
+    """The embedding between the engine's start and its end; SIGTERM and SIGHUP cancel it."""
     from sightline_server.app.engine import engine_session
     from sightline_server.app.further_embedders import with_embedder
     from sightline_server.ingest.embedding import engine_embed
@@ -220,13 +218,7 @@ async def embed_with_engine(
     from sightline_server.ingest.reembed.reembed import Reembed
     from sightline_server.stages.formats import check_decoders
 
-    task = asyncio.current_task()
-    assert task is not None
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, task.cancel)
-    # A user who starts it with nohup wants it to go on when the terminal is closed.
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        loop.add_signal_handler(signal.SIGHUP, task.cancel)
+    cancel_on_signals()
     check_decoders(options.decode.formats)
     async with engine_session(with_embedder(settings, embedder)) as engine:
         model = engine.embedders.named(embedder)

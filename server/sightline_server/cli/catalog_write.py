@@ -23,13 +23,13 @@ from sightline_server.cli.build_report import shown_progress
 from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.catalog_feed import FeedRequest
 from sightline_server.cli.catalog_options import header_value, parse_headers
-from sightline_server.cli.loading import load
+from sightline_server.cli.embedding_run import cancel_on_signals, configure_log
+from sightline_server.cli.loading import ConfigFile, load
 from sightline_server.cli.originals_options import KeepOriginals, require_folder
 from sightline_server.counting import counted
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat, checked_currency
 from sightline_server.settings import Settings
-from sightline_server.telemetry import logging as server_logging
 
 if TYPE_CHECKING:
     from sightline_console.remote_catalog import Reach
@@ -93,7 +93,7 @@ def upsert(
     triton_insecure: engine_options.TritonInsecure = None,
     device: engine_options.Device = None,
     repository: engine_options.Repository = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+    config: ConfigFile = None,
     target: catalog_remote.Target = None,
     tls: server_options.Tls = False,
     tls_ca: server_options.TlsCa = None,
@@ -141,8 +141,7 @@ def upsert(
                 repository=repository,
             ),
         )
-        level = "DEBUG" if settings.log.level == "DEBUG" else "WARNING"
-        server_logging.configure(level, json_lines=settings.log.json_lines)
+        configure_log(settings)
         with LivingCatalog(catalog, actor=actor()) as living:
             if keep_originals is not None:
                 living.originals.switch(keep_originals)
@@ -257,18 +256,14 @@ def write_feed(settings: Settings, request: FeedRequest, living: "LivingCatalog"
 
 
 async def write_with_engine(settings: Settings, options: "BuildOptions", living: "LivingCatalog") -> "UpsertReport":
-    """The upsert between the engine's start and its end; SIGTERM cancels it as Ctrl-C does."""
-    import signal
-
+    """The upsert between the engine's start and its end; SIGTERM and SIGHUP cancel it."""
     from sightline_server.app.engine import engine_session
     from sightline_server.ingest.embedding import engine_embed
     from sightline_server.ingest.feeds.reader import count_rows
     from sightline_server.ingest.upsert import upsert_feed
     from sightline_server.stages.formats import check_decoders
 
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    cancel_on_signals()
     check_decoders(options.decode.formats)
     total = count_rows(options.feed, options.feed_options)
     async with engine_session(settings) as engine:
