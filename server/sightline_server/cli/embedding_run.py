@@ -1,4 +1,4 @@
-"""What `sightline catalog build`, `upsert` and `reembed` share while the engine embeds images: log and signals."""
+"""The log and the signals of `sightline catalog build`, `upsert` and `reembed`, whose images the engine embeds."""
 
 import asyncio
 import signal
