@@ -17,6 +17,7 @@ import typer
 from sightline_console.terminal import echo, echo_lines, printable
 from sightline_server.cli import engine_options, feed_reading
 from sightline_server.cli.build_report import shown_progress, summary
+from sightline_server.cli.catalog_delete import delete
 from sightline_server.cli.catalog_export import export
 from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.catalog_index import choose_for_large, index, info_text
@@ -26,7 +27,7 @@ from sightline_server.cli.catalog_reload import reload
 from sightline_server.cli.catalog_replacing import revisions_to_discard
 from sightline_server.cli.catalog_revisions import compact, revisions, rollback, verify
 from sightline_server.cli.catalog_update import update
-from sightline_server.cli.catalog_write import delete, upsert
+from sightline_server.cli.catalog_upsert import upsert
 from sightline_server.cli.embedding_run import cancel_on_signals, configure_log
 from sightline_server.cli.loading import ConfigFile, load
 from sightline_server.cli.originals_options import KeepOriginals, originals_text

@@ -16,9 +16,9 @@ from sightline_console import server_options
 from sightline_console.terminal import echo
 from sightline_server.cli import catalog_remote, engine_options, feed_reading
 from sightline_server.cli.build_report import shown_operation, shown_progress
+from sightline_server.cli.catalog_changes import actor, show_counts
 from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
-from sightline_server.cli.catalog_write import actor, show_counts
 from sightline_server.cli.embedding_run import cancel_on_signals, configure_log
 from sightline_server.cli.loading import ConfigFile, load
 from sightline_server.counting import counted

@@ -14,8 +14,7 @@ import typer
 from sightline_console import server_options
 from sightline_console.terminal import echo, echo_lines, printable
 from sightline_server.cli import catalog_remote
-from sightline_server.cli.catalog_failures import failures
-from sightline_server.cli.catalog_write import (
+from sightline_server.cli.catalog_changes import (
     STAYS,
     CatalogFolder,
     LocalCatalogFolder,
@@ -23,6 +22,7 @@ from sightline_server.cli.catalog_write import (
     show_counts,
     show_revision,
 )
+from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.originals_options import originals_findings
 from sightline_server.counting import counted
 from sightline_server.errors import ErrorKind, SightlineError

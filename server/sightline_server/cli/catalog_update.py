@@ -15,8 +15,8 @@ from sightline_console import server_options
 from sightline_console.terminal import echo
 from sightline_server.cli import catalog_remote
 from sightline_server.cli.build_report import shown_progress
+from sightline_server.cli.catalog_changes import STAYS, CatalogFolder, actor, show_revision
 from sightline_server.cli.catalog_failures import failures
-from sightline_server.cli.catalog_write import STAYS, CatalogFolder, actor, show_revision
 from sightline_server.counting import counted
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat, checked_currency
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.cli.catalog import app
-from sightline_server.cli.catalog_write import ids_of
+from sightline_server.cli.catalog_delete import ids_of
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import open_catalog
 from sightline_server.index.living import LivingCatalog

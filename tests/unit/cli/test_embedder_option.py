@@ -9,7 +9,7 @@ import pytest
 from sightline_server.app import engine as engine_module
 from sightline_server.app.further_embedders import further_embedders, with_embedder
 from sightline_server.cli.catalog import build_with_engine
-from sightline_server.cli.catalog_write import write_with_engine
+from sightline_server.cli.catalog_upsert import write_with_engine
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import SightlineError
 from sightline_server.index.catalog import open_catalog

@@ -1,25 +1,20 @@
-"""`sightline catalog upsert` and `sightline catalog delete`: changes of a catalog that exists.
+"""`sightline catalog upsert`: adds products to a catalog that exists, or replaces them.
 
-Rule: what was written is reported on standard output, with the new revision; problems of rows go to standard error.
-Exit code 0 when something was written, 1 when nothing could be, 2 when what was asked for is wrong.
+Rule: as in `catalog_changes`; problems of rows go to standard error.
 """
 
 import asyncio
-import getpass
-import os
-import sys
-from collections.abc import Callable
 from contextlib import ExitStack, closing
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sightline_console import server_options
-from sightline_console.terminal import echo, printable
+from sightline_console.terminal import echo
 from sightline_server.cli import catalog_remote, engine_options, feed_reading
 from sightline_server.cli.build_report import shown_progress
+from sightline_server.cli.catalog_changes import STAYS, CatalogFolder, actor, show_revision
 from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.catalog_feed import FeedRequest
 from sightline_server.cli.catalog_options import header_value, parse_headers
@@ -27,23 +22,13 @@ from sightline_server.cli.embedding_run import cancel_on_signals, configure_log
 from sightline_server.cli.loading import ConfigFile, load
 from sightline_server.cli.originals_options import KeepOriginals, require_folder
 from sightline_server.counting import counted
-from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat, checked_currency
 from sightline_server.settings import Settings
 
 if TYPE_CHECKING:
-    from sightline_console.remote_catalog import Reach
-    from sightline_server.catalog.revisions import Revision
     from sightline_server.index.living import LivingCatalog
     from sightline_server.ingest.build import BuildOptions
     from sightline_server.ingest.upsert import UpsertReport
-
-LocalCatalogFolder = Annotated[Path, typer.Option("--catalog", metavar="DIR", help="The catalog's folder.")]
-CatalogFolder = Annotated[
-    Path, typer.Option("--catalog", metavar="DIR", help="The catalog's folder; with --target its name.")
-]
-MISSING = "no product {}"
-STAYS = "what was written before stays"
 
 
 def upsert(
@@ -155,61 +140,6 @@ def upsert(
     show_revision(revision)
 
 
-def delete(
-    context: typer.Context,
-    catalog: CatalogFolder,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of the products.")] = None,
-    file: Annotated[
-        Path | None, typer.Option("--file", help="File with further ids, one a line; - reads standard input.")
-    ] = None,
-    target: catalog_remote.Target = None,
-    tls: server_options.Tls = False,
-    tls_ca: server_options.TlsCa = None,
-    tls_cert: server_options.TlsCert = None,
-    tls_key: server_options.TlsKey = None,
-    insecure: server_options.Insecure = False,
-    token_file: server_options.TokenFile = None,
-) -> None:
-    """Delete products from a catalog. The result is a new revision, so that a rollback brings them back."""
-    with failures(STAYS):
-        reach = catalog_remote.reach_of(target, tls, tls_ca, tls_cert, tls_key, insecure, token_file)
-        wanted = list(dict.fromkeys([*(ids or []), *(ids_of(file) if file else [])]))
-        if not wanted:
-            raise SightlineError(ErrorKind.CONFIGURATION, "no ids given: name products, or a file with --file")
-        if reach is not None:
-            faults, show = deleted_remotely(context, reach, catalog, wanted)
-        else:
-            faults, show = deleted_locally(catalog, wanted)
-    for row_id, fault in zip(wanted, faults, strict=True):
-        if fault:
-            echo(fault.format(printable(row_id)) if fault == MISSING else f"{printable(row_id)}: {fault}", err=True)
-    deleted, missing = faults.count(""), faults.count(MISSING)
-    refused = f", {len(faults) - deleted - missing} refused" if deleted + missing < len(faults) else ""
-    echo(f"{catalog}: {counted(deleted, 'product')} deleted, {missing} not found{refused}")
-    if not deleted:
-        raise typer.Exit(1)
-    show()
-
-
-def deleted_locally(catalog: Path, ids: list[str]) -> "tuple[list[str], Callable[[], None]]":
-    """Deletes products from a folder: the fault of each, empty where it was deleted, and how to show the result."""
-    from sightline_server.index.living import LivingCatalog
-
-    with LivingCatalog(catalog, actor=actor()) as living:
-        faults = ["" if seq else MISSING for seq in living.delete(ids).seqs]
-        revision = living.checkpoint(f"delete of {counted(faults.count(''), 'product')}")
-    return faults, partial(show_revision, revision)
-
-
-def deleted_remotely(
-    context: typer.Context, reach: "Reach", catalog: Path, ids: list[str]
-) -> "tuple[list[str], Callable[[], None]]":
-    """Deletes products through a running server. As `deleted_locally`."""
-    with catalog_remote.reached(context, reach, str(catalog)) as remote:
-        faults = [MISSING if outcome.missing else outcome.fault for outcome in remote.delete(ids)]
-        return faults, partial(catalog_remote.show_state, remote.state())
-
-
 def write_embedded(feed: str, living: "LivingCatalog", options: FeedOptions, *, strict: bool) -> "UpsertReport":
     """Writes products with ready embeddings."""
     from sightline_server.ingest.embedded_rows import read_embedded
@@ -271,38 +201,3 @@ async def write_with_engine(settings: Settings, options: "BuildOptions", living:
         embed = engine_embed(engine, role=engine.embedders.embedder_of(embedder.identity).role)
         with shown_progress(total) as progress:
             return await upsert_feed(options, embedder, embed, living, progress)
-
-
-def ids_of(file: Path) -> list[str]:
-    """The ids of a file in UTF-8, one a line. Raises `SightlineError` of kind CONFIGURATION for other bytes."""
-    if str(file) == "-" and sys.stdin is None:
-        raise SightlineError(ErrorKind.CONFIGURATION, "--file -: standard input is closed")
-    data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = data.count(b"\n", 0, error.start) + 1
-        message = f"--file {file}: line {number} is not UTF-8 text; save the file as UTF-8"
-        raise SightlineError(ErrorKind.CONFIGURATION, message) from error
-    return [row_id for line in text.split("\n") if (row_id := line.strip())]
-
-
-def actor() -> str:
-    """The user that runs the command, as revisions name it."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container without a user database
-        return f"uid {os.getuid()}"
-
-
-def show_revision(revision: "Revision") -> None:
-    """Prints the revision that a command made."""
-    show_counts(revision.name, revision.rows, revision.items)
-    echo("A running server serves this revision after `sightline catalog reload`.", err=True)
-
-
-def show_counts(name: str, products: int, images: int) -> None:
-    """Prints the name and the size of a revision."""
-    echo(f"revision    {name}")
-    echo(f"products    {products}")
-    echo(f"images      {images}")
