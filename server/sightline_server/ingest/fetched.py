@@ -12,9 +12,9 @@ from typing import TypeVar
 from sightline_server.domain.items import Product
 from sightline_server.ingest.feed import FeedRow, Problem, ProblemKind
 from sightline_server.ingest.images import ImageSource
-from sightline_server.ingest.link_secrets import masked_link, publishable_link
+from sightline_server.ingest.link_secrets import publishable_link
 from sightline_server.ingest.links import UnreadableImageError, WebLink, classify
-from sightline_server.ingest.preparation import key_of, published
+from sightline_server.ingest.preparation import key_of, published, unreadable
 
 GROUP_ROWS = 8
 
@@ -47,11 +47,7 @@ async def fetched(row: FeedRow | Problem, source: ImageSource) -> Sequence[Fetch
         return [row]
     outcomes = await asyncio.gather(*(image(link, source) for link in row.images))
     images = {key: (link, data) for each in outcomes if isinstance(each, tuple) for key, link, data in [each]}
-    failed = [
-        f"{masked_link(link)}: {error}"
-        for link, error in zip(row.images, outcomes, strict=True)
-        if isinstance(error, UnreadableImageError)
-    ]
+    failed = unreadable(row, outcomes)
     kind, product_id = ProblemKind.UNREADABLE_IMAGE, row.product.id
     if not images:
         return [Problem(row.row, kind, "; ".join(failed), product_id)]

@@ -139,11 +139,7 @@ class Preparation:
         """One product with the images that can be read."""
         outcomes = await asyncio.gather(*(self.image(link) for link in row.images))
         images = {image.key: image for image in outcomes if isinstance(image, PreparedImage)}
-        failed = [
-            f"{masked_link(link)}: {error}"
-            for link, error in zip(row.images, outcomes, strict=True)
-            if isinstance(error, UnreadableImageError)
-        ]
+        failed = unreadable(row, outcomes)
         kind, product_id = ProblemKind.UNREADABLE_IMAGE, row.product.id
         if not images:
             return RowOutcome(None, [Problem(row.row, kind, "; ".join(failed), product_id)], len(failed))
@@ -210,6 +206,15 @@ class Preparation:
 def key_of(target: WebLink | FileLink) -> str:
     """A text that is equal for links to the same image."""
     return target.url if isinstance(target, WebLink) else target.path
+
+
+def unreadable(row: FeedRow, outcomes: Sequence[object]) -> list[str]:
+    """The images of `row` that cannot be read, each with the reason; `outcomes` has an error for these."""
+    return [
+        f"{masked_link(link)}: {error}"
+        for link, error in zip(row.images, outcomes, strict=True)
+        if isinstance(error, UnreadableImageError)
+    ]
 
 
 def published(product: Product, first_link: str) -> Product:
