@@ -222,6 +222,18 @@ def read_recorded(folder: Path) -> Recorded:
         return recorded(connection, path)
 
 
+def read_current(folder: Path) -> Revision:
+    """The current revision of the catalog at `folder`, without its operations. Errors as `read_recorded`."""
+    path = require_log(folder)
+    with sqlite_errors(path), reading(path) as connection:
+        try:
+            return current_revision(tuple(revisions.select(connection)))
+        except (KeyError, ValueError, TypeError) as error:
+            raise damaged(path, "its description cannot be read") from error
+        except StopIteration as error:
+            raise damaged(path, "it names no revision") from error
+
+
 def recorded(connection: sqlite3.Connection, path: Path) -> Recorded:
     """All that is recorded in the log of `connection`."""
     meta = dict(connection.execute("SELECT key, value FROM meta"))

@@ -7,7 +7,7 @@ heavy columns (images and embeddings) of the row that it changes, and the log do
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -71,11 +71,13 @@ class Layout:
 
     schema: pa.Schema
     heavy: tuple[str, ...]
+    light: pa.Schema = field(init=False, compare=False)
+    """The columns that an update can change, and the id. Made once: it is asked for with each operation of a log."""
 
-    @property
-    def light(self) -> pa.Schema:
-        """The columns that an update can change, and the id."""
-        return pa.schema([field for field in self.schema if field.name not in self.heavy])
+    def __post_init__(self) -> None:
+        """Makes `light`."""
+        light = pa.schema([column for column in self.schema if column.name not in self.heavy])
+        object.__setattr__(self, "light", light)
 
     def of(self, kind: OpKind) -> pa.Schema | None:
         """The columns of the row of an operation."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sightline_server.catalog.base import UNREADABLE, panics
 from sightline_server.catalog.content import Content, is_living, read_content, read_revision, revision_name
 from sightline_server.catalog.digest import SumDigest
-from sightline_server.catalog.log import read_recorded
+from sightline_server.catalog.log import read_current, read_recorded
 from sightline_server.catalog.revisions import Revision
 from sightline_server.domain.embedders import Embedders
 from sightline_server.domain.models import EmbedderSpec
@@ -159,7 +159,7 @@ def state_of(path: Path) -> tuple[int, ...] | None:
     if not is_living(path):
         return folder_identity(path)
     try:
-        current = read_recorded(path).current
+        current = read_current(path)
         return path.stat().st_ino, current.generation, current.base_version or 0
     except (SightlineError, OSError):
         return None

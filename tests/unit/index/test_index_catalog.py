@@ -1,5 +1,6 @@
 """The catalog on disk: what is written comes back, and what is not what was written is refused."""
 
+import sqlite3
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -8,11 +9,14 @@ import lance
 import numpy as np
 import pytest
 
+from sightline_server.catalog import log as log_module
+from sightline_server.catalog.log import Recorded
 from sightline_server.domain.items import Product
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index import catalog as catalog_module
 from sightline_server.index import writer
 from sightline_server.index.catalog import DatasetWriter, open_catalog, read_facts
+from sightline_server.index.living import LivingCatalog
 from sightline_server.index.products import ProductTable
 from sightline_server.index.schema import CatalogRow, Price
 from sightline_server.index.writer import CatalogWriter
@@ -187,3 +191,27 @@ def test_rows_with_long_texts_are_written_before_they_fill_the_memory(
         target.publish(BUILT)
     assert written == [17, 17, 6]
     assert open_catalog(tmp_path / "shop").facts.products == 40
+
+
+def test_operations_of_a_log_are_read_once(catalog: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with LivingCatalog(catalog) as living:
+        living.upsert([row("new", unit_vectors(1, 9))])
+    read: list[int] = []
+
+    def counted(connection: sqlite3.Connection, path: Path) -> Recorded:
+        found = log_recorded(connection, path)
+        read.append(len(found.operations))
+        return found
+
+    log_recorded = log_module.recorded
+    monkeypatch.setattr(log_module, "recorded", counted)
+    assert len(open_catalog(catalog, SPEC).display) == 4
+    assert read == [1], "the check that the catalog was not replaced meanwhile reads no operation"
+
+
+def test_current_revision_is_read_without_its_operations(catalog: Path) -> None:
+    with LivingCatalog(catalog) as living:
+        living.delete(["p0"])
+        current = living.checkpoint()
+        living.delete(["p2"])
+    assert log_module.read_current(catalog) == log_module.read_recorded(catalog).current == current
