@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.index.half_floats import float32, lengths
-from sightline_server.index.vectors import LibraryFacts, Vectors
+from sightline_server.index.vectors import LibraryFacts, VectorRows
 
 SWIG: Any = faiss
 """The same module; its types describe the C++ signatures, not those that its Python wrapper makes of them."""
@@ -109,9 +109,14 @@ class FlatIndex:
 
     def subset(self, rows: NDArray[np.integer[Any]]) -> "GatheredVectors":
         """See `VectorIndex`. The copies are on the CPU."""
-        self._prepare()
-        vectors = self._index.reconstruct_batch(np.ascontiguousarray(rows, np.int64))
+        vectors = self.copies(rows)
         return GatheredVectors(vectors, min(self._threads, search_threads(vectors.size, sharers=1)))
+
+    def copies(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """Copies of the vectors `rows` [N] as they are searched, float32 [N,D] on the CPU."""
+        self._prepare()
+        found: NDArray[np.float32] = self._index.reconstruct_batch(np.ascontiguousarray(rows, np.int64))
+        return found
 
     def _prepare(self) -> None:
         if threading.get_ident() != self._owner:
@@ -150,13 +155,13 @@ def prepare(threads: int, dimension: int) -> None:
 
 
 class FaissIndex(FlatIndex):
-    """A flat index over all `vectors` [V,D], which are normalised again after their rounding.
+    """A flat index over all `vectors` [V,D]; those of an array are normalised again after their rounding.
 
     `sharers` processes search on this machine's cores, this one included. On a GPU, `run` says which thread owns the
     index: vectors go there part by part, so that searches find room between two of them.
     """
 
-    def __init__(self, vectors: Vectors, *, use_gpu: bool, sharers: int = 1, run: "Run[Any]" = here) -> None:
+    def __init__(self, vectors: VectorRows, *, use_gpu: bool, sharers: int = 1, run: "Run[Any]" = here) -> None:
         rows, dimension = vectors.shape
         threads = search_threads(vectors.size, sharers)
         run = run if use_gpu else here
@@ -239,9 +244,16 @@ def empty_gpu_index(dimension: int) -> Any:
     return faiss.GpuIndexFlatIP(gpu_resources(), dimension, config)
 
 
-def unit_parts(vectors: Vectors) -> Iterator[NDArray[np.float32]]:
+def unit_parts(vectors: VectorRows) -> Iterator[NDArray[np.float32]]:
     """The vectors in order, some thousands at a time, as float32 of length 1."""
     for start in range(0, len(vectors), ADD_ROWS):
-        part = float32(vectors[start : start + ADD_ROWS])
-        part /= lengths(part)[:, np.newaxis]
-        yield part
+        if isinstance(vectors, np.ndarray):
+            yield normalised(float32(vectors[start : start + ADD_ROWS]))
+        else:  # of length 1 already: normalised again, they would be other numbers after each merge
+            yield vectors[start : start + ADD_ROWS]
+
+
+def normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`vectors` [N,D], scaled in place to length 1."""
+    vectors /= lengths(vectors)[:, np.newaxis]
+    return vectors

@@ -6,6 +6,7 @@ thread may do: on a GPU its copies, on every device the adoption of the finished
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.faiss_index import FaissIndex, library_facts
 from sightline_server.index.filters.columns import FilterColumns
 from sightline_server.index.filters.probe import applies_selectors, selector_text
-from sightline_server.index.probes import probes_of
+from sightline_server.index.held_content import HeldContent
+from sightline_server.index.probes import MOST_MERGED, probes_of
 from sightline_server.index.selfcheck import recall
 from sightline_server.index.snapshot import CatalogSnapshot
-from sightline_server.index.vectors import Search, VectorIndex, Vectors
+from sightline_server.index.vectors import Search, VectorIndex, VectorRows
 
 logger = logging.getLogger(__name__)
 
@@ -51,12 +53,16 @@ def build_snapshot(
     *,
     may_be_empty: bool = False,
     number: int | None = None,
+    held: Callable[[], HeldContent] | None = None,
 ) -> CatalogSnapshot:
     """`open_snapshot`, blocking; not for the device's own thread.
 
     With `may_be_empty`, for a catalog that is written to, it may have no products, and the snapshot has no probes until
-    its `make_probes` has made them. With `number`, it is of that kept revision.
+    its `make_probes` has made them. With `number`, it is of that kept revision. With `held`, it may be of this content
+    in memory, which was read and checked before: where it is searched exactly on the CPU. Nothing is read then.
     """
+    if held is not None and library_facts().gpus == 0 and policy.is_exact((content := held()).vectors):
+        return snapshot_of(name, content, device)
     catalog = open_catalog(path, embedders, may_be_empty=may_be_empty, number=number)
     if not len(catalog.vectors):
         nothing = FaissIndex(catalog.vectors, use_gpu=False)
@@ -87,13 +93,36 @@ def build_snapshot(
     return snapshot
 
 
+def snapshot_of(name: str, held: HeldContent, device: DeviceThread) -> CatalogSnapshot:
+    """The snapshot of content in memory, with an exact index on the CPU, which is checked as every index."""
+    catalog, vectors = held.catalog, held.vectors
+    index = FaissIndex(vectors, use_gpu=False)
+    found, selects = 1.0, False
+    if len(vectors):
+        found = checked(name, index, vectors)
+        selects = applies_selectors(index, vectors) if held.selects is None else held.selects
+    device.call(index.adopt)
+    logger.info(
+        "catalog %s: revision %s, %d products, from memory; %s; self-check recall@10 %.3f",
+        *(name, catalog.revision, catalog.facts.products, index.description, found),
+    )
+    ids = catalog.display["id"]
+    probing = partial(probes_of, catalog.revision, vectors, catalog.owners, ids, most=MOST_MERGED)
+    return CatalogSnapshot(
+        *(name, catalog, index, device),
+        selects=selects,
+        self_check_recall=found,
+        probing=probing if len(vectors) else None,
+    )
+
+
 def log_library() -> None:
     """Logs which vector library this process has, and what that cannot do."""
     library = library_facts()
     logger.info("%s; it cannot: %s", library, "; ".join(library.cannot))
 
 
-def checked(name: str, index: VectorIndex, vectors: Vectors) -> float:
+def checked(name: str, index: VectorIndex, vectors: VectorRows) -> float:
     """The self-check's recall. Raises `SightlineError`, and closes the index, when that is too low."""
     found = recall(index, vectors)
     if found < LEAST_RECALL:

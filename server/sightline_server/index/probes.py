@@ -20,11 +20,14 @@ from sightline_server.index.faiss_index import unit_parts
 from sightline_server.index.neighbours import HitColumns, IdOrder, distinct_products
 from sightline_server.index.products import order_by, single
 from sightline_server.index.selfcheck import NEAREST, inner_products
-from sightline_server.index.vectors import Vectors
+from sightline_server.index.vectors import VectorRows
 
 logger = logging.getLogger(__name__)
 
 MOST, LEAST = 256, 16
+MOST_MERGED = 64
+"""Of a base that a merge has made, which is measured a few times until the next merge. They take a quarter of the time,
+which was half of that of a merge of 10,000 x 1280."""
 WORK = 1 << 36
 """Products of two numbers that the truth may take: 256 probes of a million vectors of 256 numbers, 53 of 1280."""
 JITTER = 0.5
@@ -50,13 +53,17 @@ class Truth:
     whole: bool
 
 
-def probes_of(revision: str, vectors: Vectors, owners: NDArray[np.int32], ids: pa.ChunkedArray) -> Probes:
-    """The probes of `revision`: the same ones each time. `vectors` [V,D], of the products `owners` [V] with `ids`.
+def probes_of(
+    revision: str, vectors: VectorRows, owners: NDArray[np.int32], ids: pa.ChunkedArray, *, most: int = MOST
+) -> Probes:
+    """At most `most` probes of `revision`: the same ones each time.
+
+    `vectors` are [V,D], of the products `owners` [V] with `ids`.
 
     Left out is a probe whose nearest products are not among its nearest vectors: one product has very many images
     there, or very many products share one.
     """
-    queries = moved(vectors, revision)
+    queries = moved(vectors, revision, most)
     truth = nearest_vectors(queries, vectors)
     order, k = order_by(single(ids)), min(NEAREST, len(ids))
     answers = [answer(truth, place, owners, k, order) for place in range(len(queries))]
@@ -68,10 +75,10 @@ def probes_of(revision: str, vectors: Vectors, owners: NDArray[np.int32], ids: p
     return Probes(queries[settled], np.array(filled, np.int32), k)
 
 
-def moved(vectors: Vectors, revision: str) -> NDArray[np.float32]:
-    """Vectors drawn for `revision`, each moved by a random step so that it does not find itself with 1.0."""
+def moved(vectors: VectorRows, revision: str, most: int = MOST) -> NDArray[np.float32]:
+    """At most `most` vectors of `revision`, each moved by a random step so that it does not find itself with 1.0."""
     random = np.random.default_rng(np.frombuffer(hashlib.sha256(revision.encode()).digest(), np.uint32))
-    count = min(len(vectors), MOST, max(LEAST, WORK // vectors.size))
+    count = min(len(vectors), most, max(LEAST, WORK // vectors.size))
     drawn = vectors[np.sort(random.choice(len(vectors), count, replace=False))].astype(np.float32)
     steps = random.standard_normal(drawn.shape, np.float32)
     return unit(unit(random.permutation(drawn)) + JITTER * unit(steps))
@@ -83,7 +90,7 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return scaled
 
 
-def nearest_vectors(queries: NDArray[np.float32], vectors: Vectors, count: int = CANDIDATES) -> Truth:
+def nearest_vectors(queries: NDArray[np.float32], vectors: VectorRows, count: int = CANDIDATES) -> Truth:
     """The `count` vectors nearest to each of `queries`, or all where there are fewer."""
     count = min(count, len(vectors))
     best = np.full((len(queries), count), -np.inf, np.float32)

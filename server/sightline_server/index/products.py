@@ -34,6 +34,11 @@ class ProductTable:
     def __len__(self) -> int:
         return int(self._display.num_rows)
 
+    @property
+    def display(self) -> pa.RecordBatch:
+        """The columns of all products, as `Catalog.display` in one piece."""
+        return self._display
+
     def groups_of(self, products: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
         """See `nearest.RankedProducts`."""
         found: NDArray[np.int64] = self.groups[products]

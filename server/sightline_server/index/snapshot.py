@@ -61,6 +61,7 @@ class CatalogSnapshot:
         probing: Callable[[], Probes] | None = None,
     ) -> None:
         facts = catalog.facts
+        self.facts = facts
         self.name = name
         self.revision = catalog.revision
         self.built_at = facts.built_at
@@ -75,6 +76,7 @@ class CatalogSnapshot:
         self.index = index
         self.table = ProductTable(catalog.display)
         self.gtins = GtinRows.of(catalog.display["gtin"])
+        self.prices = catalog.prices
         self.owners = catalog.owners
         self.max_images = facts.max_images
         self.columns = columns or FilterColumns.of(catalog.display, catalog.prices)
@@ -84,7 +86,7 @@ class CatalogSnapshot:
         """The moment of the catalog's log that this is; None for a catalog without one."""
         self._device = device
         self._nearest = NearestProducts(self.table, catalog.owners, facts.max_images)
-        self._image_links = catalog.image_links
+        self.links = catalog.image_links
         self._selector = Selector(self.columns, catalog.owners, self.dimension, selects, limits)
         self._filtered = FilteredSnapshots()
         self._closed = False
@@ -122,7 +124,7 @@ class CatalogSnapshot:
 
     def image_links(self, images: Sequence[int]) -> list[str]:
         """See `ports.Snapshot`."""
-        links: list[str] = self._image_links.take(pa.array(images, pa.int64())).to_pylist()
+        links: list[str] = self.links.take(pa.array(images, pa.int64())).to_pylist()
         return links
 
     async def close(self) -> None:

@@ -13,6 +13,26 @@ Vectors = NDArray[np.float16] | NDArray[np.float32]
 """V vectors of D numbers."""
 
 
+class UnitRows(Protocol):
+    """V vectors of D numbers in several arrays: float32 of length 1, copied when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """V and D."""
+
+    @property
+    def size(self) -> int:
+        """V times D."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        """Copies of the vectors of a range [N,D], or of row numbers of any shape [...,D]."""
+
+
+VectorRows = Vectors | UnitRows
+
+
 @dataclass(frozen=True, slots=True)
 class LibraryFacts:
     """The vector library of this process: `flavour` is cpu, gpu or gpu-cuvs; `cannot` is human-readable."""

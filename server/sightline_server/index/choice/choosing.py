@@ -25,7 +25,7 @@ from sightline_server.index.choice.shelf import IndexShelf, file_of
 from sightline_server.index.choice.trying import LEAST_RECALL, Tried, choose
 from sightline_server.index.faiss_index import FaissIndex, Run, here
 from sightline_server.index.filters.planner import PlanLimits
-from sightline_server.index.vectors import VectorIndex, Vectors
+from sightline_server.index.vectors import VectorIndex, VectorRows, Vectors
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class IndexPolicy:
     exact_bytes: int = 512 * MIB
     build_limit_s: float = 300.0
 
-    def is_exact(self, vectors: Vectors) -> bool:
+    def is_exact(self, vectors: VectorRows) -> bool:
         """Returns whether `vectors` are few enough to compare them all."""
         return 4 * vectors.size <= self.exact_bytes
 

@@ -8,7 +8,7 @@ import logging
 
 import numpy as np
 
-from sightline_server.index.vectors import VectorIndex, Vectors
+from sightline_server.index.vectors import VectorIndex, VectorRows, Vectors
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ PROBES = 8
 NEAREST = 10
 
 
-def applies_selectors(index: VectorIndex, vectors: Vectors) -> bool:
+def applies_selectors(index: VectorIndex, vectors: VectorRows) -> bool:
     """Returns whether every row that a search of `index`, which is over `vectors` [V,D], returns is an allowed one.
 
     To be called by the owner of the index. An index that raises does not apply selectors.

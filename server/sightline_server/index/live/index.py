@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -22,8 +23,10 @@ from sightline_server.domain.embedders import Embedders
 from sightline_server.domain.living import UNOBSERVED, LiveSizes
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.device_thread import DeviceThread
+from sightline_server.index.held_content import HeldContent
 from sightline_server.index.live.extent import Extent
 from sightline_server.index.live.going_back import changes_to
+from sightline_server.index.live.held import held_content, is_held
 from sightline_server.index.live.matching import LiveMatching
 from sightline_server.index.live.merging import Merging
 from sightline_server.index.live.policy import MergePolicy
@@ -44,7 +47,7 @@ DEFAULT_POLICY = MergePolicy()
 
 
 class BuildBase(Protocol):
-    """Builds the base of what is on the disk; `opening.build_snapshot`, which may be bound to further options."""
+    """Builds a base; `opening.build_snapshot`, which may be bound to further options."""
 
     def __call__(
         self,
@@ -55,6 +58,7 @@ class BuildBase(Protocol):
         *,
         may_be_empty: bool,
         number: int | None = None,
+        held: Callable[[], HeldContent] | None = None,
     ) -> CatalogSnapshot:
         """See `opening.build_snapshot`."""
 
@@ -177,9 +181,10 @@ class LiveIndex:
         """Waits for a merge that runs, if there is one."""
         self._merging.join()
 
-    def _build(self, number: int | None = None) -> CatalogSnapshot:
+    def _build(self, number: int | None = None, held: Callable[[], HeldContent] | None = None) -> CatalogSnapshot:
         build = self._build_base or build_snapshot
-        return build(self._path, self.name, self._embedders, self._device, may_be_empty=True, number=number)
+        place = (self._path, self.name, self._embedders, self._device)
+        return build(*place, may_be_empty=True, number=number, held=held)
 
     @property
     def _most_changes(self) -> int:
@@ -193,11 +198,17 @@ class LiveIndex:
         except Exception:  # whatever memory meets
             log.exception("catalog %s: the probes of its live recall could not be made", self.name)
 
-    def _probed(self) -> CatalogSnapshot:
-        """The base of what is on the disk, with its probes."""
-        base = self._build()
+    def _probed(self, held: Callable[[], HeldContent] | None = None) -> CatalogSnapshot:
+        """The base of what is on the disk, or of `held`, with its probes."""
+        base = self._build(held=held)
         base.make_probes()
         return base
+
+    def _held(self) -> Callable[[], HeldContent] | None:
+        """The content that is served, for a merge; None where it is not held as it is searched."""
+        with self._turn:
+            view, revision = self.view(), self._revision
+        return partial(held_content, self._path, view, revision, self._device) if is_held(view) else None
 
     def _served_changed_to(self, revision: Revision) -> bool:
         """`_changed_to`, and False when the changes cannot be read."""
@@ -246,11 +257,9 @@ class LiveIndex:
         """One merge, in its own thread: logged and counted, and without effect when it fails."""
         began, content = self._clock(), self._content
         try:
-            merged = self._carry_over(self._probed(), content)
+            merged = self._carry_over(self._probed(self._held()), content)
         except Exception:  # whatever memory, files and the vector library meet, the base that is served stays
-            log.exception("catalog %s: merge failed; the base that is served stays", self.name)
-            self._observer.merge_failed(self.name)
-            self._not_before = self._clock() + self._policy.pause_s
+            self._note_failed(content)
         else:
             if merged:
                 log.info("catalog %s: merged into a new base in %.1f s", self.name, self._clock() - began)
@@ -259,6 +268,15 @@ class LiveIndex:
             with self._turn:
                 self._carried = []
                 self._merging.ended()
+
+    def _note_failed(self, content: int) -> None:
+        """Notes a merge that raised; one whose content was replaced meanwhile may have lost its base and is dropped."""
+        if self._content != content:
+            log.info("catalog %s: merge dropped, because the content was replaced", self.name)
+            return
+        log.exception("catalog %s: merge failed; the base that is served stays", self.name)
+        self._observer.merge_failed(self.name)
+        self._not_before = self._clock() + self._policy.pause_s
 
     def _carry_over(self, base: CatalogSnapshot, content: int) -> bool:
         """Serves `base` with what was written while it was built; returns whether it does."""

@@ -1,0 +1,18 @@
+"""The content of a catalog that this process holds already, of which a base can be built without its files."""
+
+from dataclasses import dataclass
+
+from sightline_server.index.catalog import Catalog
+from sightline_server.index.vectors import UnitRows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldContent:
+    """A catalog whose own vectors are left out, and its `vectors`.
+
+    `selects` says whether an index of this kind was seen to apply selectors; None where none was asked.
+    """
+
+    catalog: Catalog
+    vectors: UnitRows
+    selects: bool | None
