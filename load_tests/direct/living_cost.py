@@ -32,7 +32,7 @@ from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.metrics import Metrics
 
 ROUNDS, K, GROUP = 200, 40, 100
-NEVER = MergePolicy(images=1 << 40, dead=1 << 40, rows=1 << 40)
+NEVER = MergePolicy(images=1 << 40, dead=1 << 40, dead_exact=1 << 40, rows=1 << 40)
 WANTED = Filter(brands=("Brand 3",))
 
 

@@ -48,7 +48,9 @@ class LiveSearch:
         if not dead:
             return index.search(queries, min(k, index.max_k))
         most = min(k + dead, index.max_k)
-        count = min(k + min(dead, max(SPARE, k)), most)
+        # As many as have `k` living ones among them where the dead are spread evenly, and spare ones.
+        even = k * self._state.base_images // self._live_base
+        count = min(even + min(dead, max(SPARE, k)), most)
         while True:
             similarities, rows = index.search(queries, count)
             found = (rows >= 0).sum(axis=1)

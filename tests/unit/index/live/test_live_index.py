@@ -243,24 +243,28 @@ async def test_a_rollback_whose_files_cannot_be_compared_builds_a_base(
 
 
 @pytest.mark.parametrize(
-    ("base", "written", "dead", "rows", "due"),
+    ("base", "written", "dead", "rows", "most", "due"),
     [
-        (1000, 9_999, 0, 0, False),
-        (1000, 10_000, 0, 0, True),
-        (1_000_000, 49_999, 0, 0, False),
-        (1_000_000, 50_000, 0, 0, True),
-        (1000, 0, 999, 0, False),
-        (1000, 0, 1000, 0, True),
-        (100_000, 0, 9_999, 0, False),
-        (100_000, 0, 10_000, 0, True),
-        (1000, 0, 0, 20_000, True),
+        (1000, 9_999, 0, 0, 1000, False),
+        (1000, 10_000, 0, 0, 1000, True),
+        (1_000_000, 49_999, 0, 0, 1_000_000, False),
+        (1_000_000, 50_000, 0, 0, 1_000_000, True),
+        (3000, 0, 999, 0, 2048, False),
+        (3000, 0, 1000, 0, 2048, True),
+        (10_000, 0, 4_999, 0, 10_000, False),
+        (10_000, 0, 5_000, 0, 10_000, True),
+        (100_000, 0, 9_999, 0, 100_000, False),
+        (100_000, 0, 10_000, 0, 100_000, True),
+        (100_000, 0, 10_000, 0, 2048, True),
+        (1000, 0, 0, 20_000, 1000, True),
     ],
 )
 def test_a_merge_is_due_at_a_number_or_a_share(
-    base: int, written: int, dead: int, rows: int, due: bool, shop: Shop
+    base: int, written: int, dead: int, rows: int, most: int, due: bool, shop: Shop
 ) -> None:
     state, extent = shop.live.view().state, shop.live.view().extent
     state.base_images = state.base_products = base
+    state.base.index.max_k = most  # type: ignore[misc]
     extent = replace(extent, vectors=base + written, dead_base=dead, rows=base + rows)
     assert MergePolicy().due(state, extent) is due
 

@@ -78,7 +78,7 @@ def nearest_by_numpy(catalog: Catalog, query: Any) -> list[float]:
 class LiveMachine(RuleBasedStateMachine):
     """One catalog that is written to and searched."""
 
-    policy = MergePolicy(images=6, images_share=0, dead=4, dead_share=0, rows=8, rows_share=0)
+    policy = MergePolicy(images=6, images_share=0, dead=4, dead_exact=4, dead_share=0, rows=8, rows_share=0)
 
     @initialize(count=st.integers(1, 6))
     def build(self, count: int) -> None:
