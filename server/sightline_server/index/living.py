@@ -4,7 +4,7 @@ Rule: a product that cannot be stored is refused before anything of its group is
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -40,6 +40,8 @@ class LivingCatalog:
         self._actor = actor
         self.store = store or CatalogStore(path, actor=actor)
         self.originals = KeptOriginals(path)
+        self._parsed: tuple[Mapping[str, Any], EmbedderSpec] | None = None
+        """The facts of a generation, and their embedder."""
 
     def __enter__(self) -> Self:
         adopt(self._path, actor=self._actor)
@@ -59,8 +61,11 @@ class LivingCatalog:
 
     @property
     def embedder(self) -> EmbedderSpec:
-        """The embedder of the current generation."""
-        return living_facts(self.store.facts, NO_COUNTS).embedder
+        """The embedder of the current generation; parsed once a generation, because each write asks for it."""
+        facts, parsed = self.store.facts, self._parsed
+        if parsed is None or parsed[0] is not facts:
+            parsed = self._parsed = facts, living_facts(facts, NO_COUNTS).embedder
+        return parsed[1]
 
     def require_embedder(self, embedders: Embedders) -> EmbedderSpec:
         """The one of `embedders` that makes such vectors as this catalog's.
