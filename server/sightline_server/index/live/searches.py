@@ -48,9 +48,7 @@ class LiveSearch:
         if not dead:
             return index.search(queries, min(k, index.max_k))
         most = min(k + dead, index.max_k)
-        # As many as have `k` living ones among them where the dead are spread evenly, and spare ones.
-        even = k * self._state.base_images // self._live_base
-        count = min(even + min(dead, max(SPARE, k)), most)
+        count = min(first_attempt(k, self._live_base, dead), most)
         while True:
             similarities, rows = index.search(queries, count)
             found = (rows >= 0).sum(axis=1)
@@ -77,10 +75,15 @@ class LiveSearch:
 
     def _among_written(self, queries: NDArray[np.float32], k: int) -> Nearest:
         vectors = self._state.vectors.values[: self._written]
-        count = min(self._written, k + self._extent.dead_delta)
-        similarities, rows = GatheredVectors(vectors, 1).search(queries, count)
-        similarities, rows = self._living(similarities, np.where(rows < 0, rows, rows + self._state.base_images))
-        return similarities[:, :k], rows[:, :k]
+        search, dead = GatheredVectors(vectors, 1), self._extent.dead_delta
+        most = min(self._written, k + dead)
+        count = min(first_attempt(k, self._live_written, dead), most)
+        while True:
+            similarities, rows = search.search(queries, count)
+            similarities, rows = self._living(similarities, np.where(rows < 0, rows, rows + self._state.base_images))
+            if (rows[:, k - 1] >= 0).all() or count == most:
+                return similarities[:, :k], rows[:, :k]
+            count = min(count * WIDENING, most)
 
 
 class PartsSearch:
@@ -102,6 +105,12 @@ class PartsSearch:
             similarities, places = GatheredVectors(self._vectors, 1).search(queries, min(k, len(self._rows)))
             parts.append((similarities, np.where(places >= 0, self._rows[places], -1)))
         return joined(parts, k)
+
+
+def first_attempt(k: int, living: int, dead: int) -> int:
+    """Vectors to ask for so that `k` living ones are among them, where `dead` ones are spread among the `living`."""
+    even = k * (living + dead) // living
+    return even + min(dead, max(SPARE, k))
 
 
 def without(similarities: NDArray[np.float32], rows: NDArray[np.int64], dropped: NDArray[np.bool_]) -> Nearest:

@@ -17,7 +17,7 @@ from sightline_server.domain.filters import Filter
 from sightline_server.domain.items import Product
 from sightline_server.errors import SightlineError
 from sightline_server.index.device_thread import DeviceThread
-from sightline_server.index.faiss_index import FaissIndex
+from sightline_server.index.faiss_index import FaissIndex, GatheredVectors
 from sightline_server.index.live.growing import Growing
 from sightline_server.index.live.index import LiveIndex
 from sightline_server.index.live.policy import MergePolicy
@@ -111,6 +111,26 @@ async def test_written_images_have_the_similarity_that_a_new_base_gives_them(sho
     [ours], [theirs] = [await each.nearest(unit_vectors(1, 7), 28) for each in (shop.live.view(), fresh)]
     assert [each.product_id for each in ours] == [each.product_id for each in theirs]
     assert [each.similarity for each in ours] == pytest.approx([each.similarity for each in theirs], abs=1e-6)
+
+
+async def test_dead_images_of_the_delta_displace_no_living_ones(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    search = GatheredVectors.search
+
+    def counted(self: GatheredVectors, queries: NDArray[np.float32], k: int) -> Any:
+        asked.append(k)
+        return search(self, queries, k)
+
+    shop.catalog.upsert([row(f"n{number:02}", unit_vectors(1, 100 + number)) for number in range(50)])
+    shop.catalog.upsert([row("hot", unit_vectors(1, 3)) for _ in range(400)])
+    fresh = build_snapshot(shop.path, "shop", SPEC, shop.device)
+    monkeypatch.setattr(GatheredVectors, "search", counted)
+    assert await shop.nearest(shop.live.view(), 3, 9) == await shop.nearest(fresh, 3, 9)
+    assert len(asked) > 1, "all of the first attempt were dead"
+    asked.clear()
+    assert await shop.nearest(shop.live.view(), 150, 9) == await shop.nearest(fresh, 150, 9)
+    assert asked
+    assert max(asked) < 400, "the first attempt does not ask for as many as have died"
 
 
 def test_the_sizes_count_the_dead_of_base_and_delta(shop: Shop) -> None:
