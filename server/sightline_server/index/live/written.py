@@ -49,7 +49,7 @@ def written(operation: Operation, dimension: int) -> Written:
 
 def product_of(light: pa.RecordBatch) -> Product:
     """The product of one row of `LIGHT`."""
-    # By position: looking a column up by its name takes longer than reading it.
+    # By position: finding a column by its name takes longer than reading it.
     texts = {name: light.column(place)[0].as_py() or "" for place, name in enumerate(DISPLAY_COLUMNS)}
     attributes = json.loads(texts.pop("attributes") or "{}")
     return Product(**texts, attributes=attributes)
