@@ -46,3 +46,16 @@ def test_programs_that_it_starts_inherit_an_empty_dump_and_nothing_else() -> Non
     assert said(PROTECTED + child) == "0 1 (0, 0)"
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {FREED!r}], check=True)"
     assert said(PROTECTED + child) == "{7}"
+
+
+def test_modules_are_left_out_of_collections_and_later_cycles_are_not() -> None:
+    program = """
+import gc, weakref
+from sightline_server.memory import keep_modules
+keep_modules()
+class Node: pass
+node = Node(); node.itself = node; gone = weakref.ref(node); del node
+gc.collect()
+print(len(gc.get_objects()) < gc.get_freeze_count(), gone() is None)
+"""
+    assert said(program) == "True True"

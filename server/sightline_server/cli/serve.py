@@ -24,7 +24,7 @@ from sightline_server.cli.loading import ConfigFile, load
 from sightline_server.cli.pid_file import written_pid
 from sightline_server.cli.served_catalogs import parse_catalogs
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.memory import protect
+from sightline_server.memory import keep_modules, protect
 from sightline_server.settings import Settings
 from sightline_server.telemetry import logging as server_logging
 from sightline_server.telemetry.stderr import close_to_libraries
@@ -154,6 +154,7 @@ async def serve_until_signal(settings: Settings) -> None:
     from sightline_server.control.server import control_socket
     from sightline_server.workers import serving_with_workers
 
+    keep_modules()
     stop, started, hangups = asyncio.Event(), asyncio.Event(), Hangups()
     task = asyncio.current_task()
     assert task is not None

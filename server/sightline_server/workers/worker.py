@@ -23,7 +23,7 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.registry import Registry
 from sightline_server.index.shared import open_shared
-from sightline_server.memory import protect
+from sightline_server.memory import keep_modules, protect
 from sightline_server.orphans import die_with
 from sightline_server.rpc import server as rpc_server
 from sightline_server.telemetry import logging as server_logging
@@ -58,6 +58,7 @@ def main() -> None:
     """Serves until SIGTERM; exits with 1, or 2 where the settings are wrong, when it cannot."""
     die_with(int(sys.argv[1]))
     protect()
+    keep_modules()
     say = words_to_parent()
     task = Task.decode(sys.stdin.buffer.readline())
     log = task.settings.log
