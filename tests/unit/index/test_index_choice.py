@@ -64,7 +64,7 @@ def with_index(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     path = tmp_path_factory.mktemp("chosen") / "shop"
     shutil.copytree(plain, path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trying, "try_exact", lambda trial: Tried(EXACT, 0, 1.0, 1e6, 1e6, 1 << 40))
+        patch.setattr(trying, "try_exact", lambda trial, gpu: Tried(EXACT, 0, 1.0, 1e6, 1e6, 1 << 40))
         return path, choose_index(open_catalog(path), ANY_SIZE, [LISTS])
 
 
@@ -180,7 +180,7 @@ def test_the_cheapest_of_those_that_find_enough_is_taken(monkeypatch: pytest.Mon
         "hnsw-sq8": Tried("hnsw-sq8", 64, 0.99, 0.4, 0.5, 200),
         "pca-hnsw-sq8": Tried("pca-hnsw-sq8", note="too slow"),
     }
-    monkeypatch.setattr(trying, "try_exact", lambda trial: Tried(EXACT, 0, 1.0, 9.0, 9.0, 400))
+    monkeypatch.setattr(trying, "try_exact", lambda trial, gpu: Tried(EXACT, 0, 1.0, 9.0, 9.0, 400))
     monkeypatch.setattr(trying, "try_one", lambda trial, candidate, *_: (object(), figures[candidate.name]))
     monkeypatch.setattr(trying, "to_bytes", lambda index: np.zeros(3, np.uint8))
     told: list[Tried] = []
@@ -189,6 +189,20 @@ def test_the_cheapest_of_those_that_find_enough_is_taken(monkeypatch: pytest.Mon
     assert choice.data is not None
     assert tuple(told) == choice.tried
     assert len(told) == 5
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_exact_search_is_measured_on_the_device_that_would_serve_it(monkeypatch: pytest.MonkeyPatch, gpu: bool) -> None:
+    devices: list[bool] = []
+
+    def on_cpu(vectors: NDArray[np.float16], *, use_gpu: bool) -> FaissIndex:
+        devices.append(use_gpu)
+        return FaissIndex(vectors, use_gpu=False)
+
+    monkeypatch.setattr(trying, "FaissIndex", on_cpu)
+    choice = choose(trial_of(clusters(100), "1-abc"), [], limit_s=60, gpu=gpu)
+    assert devices == [gpu]
+    assert choice.chosen.size == 4 * clusters(100).size
 
 
 def test_exact_search_stays_where_nothing_finds_enough(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -490,7 +504,7 @@ def test_the_command_prints_the_table_and_info_shows_the_choice(
 ) -> None:
     monkeypatch.setenv("SIGHTLINE_INDEX__EXACT_MIB", "0")
     assert "none chosen for this revision" in command("info", catalog.path).stdout
-    monkeypatch.setattr(trying, "try_exact", lambda trial: Tried(EXACT, 0, 1.0, 1e6, 1e6, 1 << 40))
+    monkeypatch.setattr(trying, "try_exact", lambda trial, gpu: Tried(EXACT, 0, 1.0, 1e6, 1e6, 1 << 40))
     result = command("index", catalog.path, "--candidates", "ivf-sq8, ivf-rabitq")
     assert result.exit_code == 0, result.output
     heads = [line.split()[0] for line in result.stdout.splitlines()]

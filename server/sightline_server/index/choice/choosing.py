@@ -163,7 +163,7 @@ def choose_index(
     vectors = catalog.vectors
     candidates = candidates or applicable(vectors.shape[1], gpu=gpu)
     trial = trial_of(vectors, catalog.revision)
-    choice = choose(trial, candidates, limit_s=policy.build_limit_s, done=done, progress=progress)
+    choice = choose(trial, candidates, limit_s=policy.build_limit_s, gpu=gpu, done=done, progress=progress)
     record = IndexRecord(
         content=catalog.facts.content_sha256,
         revision=catalog.revision,

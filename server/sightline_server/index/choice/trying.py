@@ -71,14 +71,16 @@ def choose(
     candidates: Sequence[Candidate],
     *,
     limit_s: float,
+    gpu: bool = False,
     done: Callable[[Tried], None] = lambda tried: None,
     progress: Callable[[str], Progress] = lambda name: silent,
 ) -> Choice:
     """Tries exact search and each of `candidates`, whose builds may take `limit_s` seconds each.
 
-    `done` receives the figures of each; `progress` makes the receiver of how many vectors an index has.
+    Exact search runs where it would serve: on the GPU with `gpu`, else on the CPU. `done` receives the figures of each;
+    `progress` makes the receiver of how many vectors an index has.
     """
-    best = try_exact(trial)
+    best = try_exact(trial, gpu=gpu)
     tried, data = [best], None
     done(best)
     for candidate in candidates:
@@ -90,15 +92,16 @@ def choose(
     return Choice(best, tuple(tried), data)
 
 
-def try_exact(trial: Trial) -> Tried:
-    """The figures of exact search on the CPU."""
+def try_exact(trial: Trial, *, gpu: bool) -> Tried:
+    """The figures of exact search on the GPU or the CPU. `size` is that of the numbers, float16 on a GPU."""
     began = time.monotonic()
-    index = FaissIndex(trial.vectors, use_gpu=False)
+    index = FaissIndex(trial.vectors, use_gpu=gpu)
     build_s = round(time.monotonic() - began, 1)
     p50_ms, p99_ms = trial.latencies_ms(index.search)
     recall = trial.recall(index.search)
+    size = index.memory_bytes
     index.close()
-    return Tried(EXACT, 0, recall, p50_ms, p99_ms, 4 * trial.vectors.size, build_s)
+    return Tried(EXACT, 0, recall, p50_ms, p99_ms, size, build_s)
 
 
 def try_one(trial: Trial, candidate: Candidate, limit_s: float, progress: Progress) -> tuple[Any, Tried]:
