@@ -59,7 +59,12 @@ def kinds(resources: Any) -> Mapping[str, Callable[[], Any]]:
         "GpuIndexIVFFlat": lambda: gpu_ivf(resources),
     }
     if hasattr(faiss, "GpuIndexCagra"):
-        made["GpuIndexCagra"] = lambda: gpu_cagra(resources)
+        made |= {
+            "GpuIndexFlatIP float16, cuVS": lambda: gpu_flat(resources, half=True, cuvs=True),
+            "GpuIndexIVFFlat, cuVS": lambda: gpu_ivf(resources, cuvs=True),
+            "GpuIndexIVFPQ, cuVS": lambda: gpu_ivf_pq(resources),
+            "GpuIndexCagra": lambda: gpu_cagra(resources),
+        }
     return made
 
 
@@ -72,16 +77,23 @@ def cpu_ivf() -> Any:
     return index, ivf_parameters()
 
 
-def gpu_flat(resources: Any, *, half: bool) -> Any:
+def gpu_flat(resources: Any, *, half: bool, cuvs: bool = False) -> Any:
     config = GPU.GpuIndexFlatConfig()
-    config.device, config.useFloat16 = 0, half
+    config.device, config.useFloat16, config.use_cuvs = 0, half, cuvs
     return GPU.GpuIndexFlatIP(resources, DIMENSION, config), faiss.SearchParameters()
 
 
-def gpu_ivf(resources: Any) -> Any:
+def gpu_ivf(resources: Any, *, cuvs: bool = False) -> Any:
     config = GPU.GpuIndexIVFFlatConfig()
-    config.device = 0
+    config.device, config.use_cuvs = 0, cuvs
     index = GPU.GpuIndexIVFFlat(resources, DIMENSION, LISTS, faiss.METRIC_INNER_PRODUCT, config)
+    return index, ivf_parameters()
+
+
+def gpu_ivf_pq(resources: Any) -> Any:
+    config = GPU.GpuIndexIVFPQConfig()
+    config.device, config.use_cuvs = 0, True
+    index = GPU.GpuIndexIVFPQ(resources, DIMENSION, LISTS, DIMENSION // 2, 8, faiss.METRIC_INNER_PRODUCT, config)
     return index, ivf_parameters()
 
 

@@ -1,7 +1,7 @@
 """The whole path on the GPU in photos a second: `python -m load_tests.gpu.path --catalog DIR`.
 
 A separate server with `engine.device` set, several numbers of callers, then one caller alone; next to it the time that
-the two models alone would take (from models.json, if that is there).
+the two models alone would take (from models.json, if that is there). With `--workers N` the server has N processes.
 Rule: the server says itself which provider runs each model, and a run in which that is not the device asked for fails.
 """
 
@@ -17,7 +17,7 @@ from load_tests.bench import RAMP_S, completed_per_s
 from load_tests.generator.photos import SHOWROOM, read_photos
 from load_tests.generator.process import Generator
 from load_tests.generator.records import milliseconds
-from load_tests.gpu.results import common_options, out_folder, publish, say
+from load_tests.gpu.results import common_options, gpu_state, out_folder, publish, say
 from load_tests.observe.scrapes import Between, Scrape, scrape
 from sightline_client.errors import SightlineError
 from sightline_client.local_server import LocalServer
@@ -36,15 +36,20 @@ def main() -> int:
     parser.add_argument("--photos", type=Path, default=SHOWROOM, help="folder of JPEG photos")
     parser.add_argument("--callers", type=int, nargs="+", help="numbers of calls under way; the best counts")
     parser.add_argument("--seconds", type=float, help="length of each reading; default 10, with --cpu 4")
+    parser.add_argument("--workers", type=int, default=1, help="processes of the server")
+    parser.add_argument("--name", default="path", help="of the result's file")
     arguments = parser.parse_args()
     device = "cpu" if arguments.cpu else "gpu"
     callers = arguments.callers or ((3 * cores(),) if arguments.cpu else (8, 16, 32, 64))
     seconds = arguments.seconds or (4.0 if arguments.cpu else 10.0)
     photos = read_photos(arguments.photos)
+    env = settings(device, arguments.workers)
     try:
         with (
-            LocalServer(catalog=arguments.catalog, env=settings(device)) as server,
-            Generator(server.target, photos.requests, deadline_s=DEADLINE_S) as generator,
+            LocalServer(catalog=arguments.catalog, extra_args=processes(arguments.workers), env=env) as server,
+            Generator(
+                server.target, photos.requests, connections=8 * arguments.workers, deadline_s=DEADLINE_S
+            ) as generator,
         ):
             found = providers(scrape(server.metrics_url))
             if set(found.values()) != {PROVIDERS[device]}:
@@ -57,22 +62,28 @@ def main() -> int:
         say(f"path: {error}")
         return 2
     figures |= {
+        "workers": arguments.workers,
         "unloaded_p50_ms": milliseconds(alone.latency_s[alone.good], 50),
         "unloaded_p99_ms": milliseconds(alone.latency_s[alone.good], 99),
         "photos_sha256": photos.digest,
         "engine_providers": found,
     }
     figures |= against_models(figures, out_folder(arguments.out) / "models.json", device)
-    publish("path", figures, cpu=arguments.cpu, out=arguments.out)
+    publish(arguments.name, figures, cpu=arguments.cpu, out=arguments.out)
     return 0
 
 
-def settings(device: str) -> dict[str, str]:
+def processes(workers: int) -> list[str]:
+    """The options of a server with so many processes."""
+    return ["--workers", str(workers)] if workers > 1 else []
+
+
+def settings(device: str, workers: int = 1) -> dict[str, str]:
     """Of the server: its device, and on a machine with many cores as many threads for photos as leave some for it.
 
-    What the caller's environment says of them counts more.
+    Workers share them. What the caller's environment says of them counts more.
     """
-    threads = max(2, min(16, cores() - 4))
+    threads = max(2, min(16, cores() - 4) // workers)
     usual = {"SIGHTLINE_ENGINE__DEVICE": device, "SIGHTLINE_DECODE__THREADS": str(threads)}
     return {**usual, **{name: value for name, value in os.environ.items() if name in usual}}
 
@@ -106,6 +117,8 @@ def saturate(generator: Generator, metrics_url: str, callers: Sequence[int], sec
             "mean_crops_batch": between.mean_batch("crops"),
             "mean_queries_batch": between.mean_batch("queries"),
             "stage_ms": between.stage_shares(),
+            "generator_cores": round(run.cpu_s / run.seconds, 2),
+            "gpus": gpu_state(),
         }
         say(f"path: {count} callers, {reading['photos_per_s']} photos/s")
         readings.append(reading)

@@ -17,6 +17,7 @@ from typing import Any
 
 DEFAULT_OUT = Path("gpu-results")
 NVIDIA_SMI = "name,memory.total,driver_version,clocks.max.sm,clocks.max.mem"
+STATE = "memory.used,utilization.gpu"
 
 
 def out_folder(given: Path | None) -> Path:
@@ -65,8 +66,18 @@ def processor() -> str:
 
 
 def gpus() -> list[dict[str, str]]:
-    """The output of nvidia-smi for each GPU; empty without it."""
-    command = ["nvidia-smi", f"--query-gpu={NVIDIA_SMI}", "--format=csv,noheader"]
+    """The name, memory and driver of each GPU; empty without nvidia-smi."""
+    return asked_of_gpus(NVIDIA_SMI)
+
+
+def gpu_state() -> list[dict[str, str]]:
+    """The memory in use and the share of time in which each GPU worked, now; empty without nvidia-smi."""
+    return asked_of_gpus(STATE)
+
+
+def asked_of_gpus(fields: str) -> list[dict[str, str]]:
+    """The answer of nvidia-smi to `fields` for each GPU."""
+    command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -74,7 +85,7 @@ def gpus() -> list[dict[str, str]]:
     if done.returncode != 0:
         return []
     return [
-        dict(zip(NVIDIA_SMI.split(","), map(str.strip, line.split(",")), strict=True))
+        dict(zip(fields.split(","), map(str.strip, line.split(",")), strict=True))
         for line in done.stdout.splitlines()
         if line.strip()
     ]

@@ -9,7 +9,7 @@ usage() {
 usage: load_tests/gpu/run.sh [options]
 
   --cpu              small sizes on the CPU, about three minutes on two cores: shows that everything works
-  --only A,B         of the steps: faiss_search, models, path, quality
+  --only A,B         of the steps: choice, faiss_search, living, models, path, quality
   --join             first join the pack and make an environment of it, without internet
   --pack DIR         the pack (pack.sh made it); default gpu-pack
   --also-pack DIR    with --join: a second pack with another FAISS (groups faiss and its libs), checked for what works
@@ -52,7 +52,7 @@ while (($#)); do
     esac
 done
 for step in ${only//,/ }; do
-    case $step in faiss_search | models | path | quality) ;; *) fail "no step $step" ;; esac
+    case $step in choice | faiss_search | living | models | path | quality) ;; *) fail "no step $step" ;; esac
 done
 
 mkdir -p "$out"
@@ -185,6 +185,12 @@ if chosen path; then
 fi
 if chosen quality; then
     step quality "$venv/bin/python" -m load_tests.gpu.quality --catalog "$catalog"
+fi
+if chosen living; then
+    step living "$venv/bin/python" -m load_tests.gpu.living
+fi
+if chosen choice; then
+    step choice "$venv/bin/python" -m load_tests.gpu.choice
 fi
 if chosen faiss_search; then
     step faiss_search "$venv/bin/python" -m load_tests.gpu.faiss_search
