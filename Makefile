@@ -12,7 +12,7 @@ FLOOR_TESTS := tests/unit/repository/test_dependency_floors.py tests/unit/stages
 	$(wildcard $(foreach folder,tests/unit tests/unit/* tests/unit/*/*,$(addprefix $(folder)/test_, \
 	decode*.py photo_*.py jpeg_*.py cut_jpeg.py library_silence.py feed_*.py \
 	request_fields.py exposition.py))) \
-	$(addprefix tests/contract/test_, lens_refusals.py lens_reading.py) \
+	$(addprefix tests/contract/test_, lens_refusals.py lens_reading.py lens_unknown_methods.py) \
 	tests/faults/test_attacks.py tests/e2e/test_bad_requests.py tests/e2e/test_search.py
 UV := $(shell command -v uv 2>/dev/null)
 export SIGHTLINE_HOME ?= $(CURDIR)/.sightline

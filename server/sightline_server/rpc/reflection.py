@@ -30,7 +30,7 @@ def add_reflection(services: Sequence[str], server: grpc.aio.Server | Guarded) -
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(f"{V1}.{SERVICE}", {METHOD: handler}),))
+    server.add_registered_method_handlers(f"{V1}.{SERVICE}", {METHOD: handler})
 
 
 class Descriptors:

@@ -11,6 +11,7 @@ import grpc
 
 from sightline_server.domain.address import Address
 from sightline_server.rpc.edge import Service
+from sightline_server.rpc.grpc_log import without_bytes_of_callers
 from sightline_server.rpc.guard import Guarded
 from sightline_server.rpc.health import Health
 from sightline_server.rpc.listener.exposure import check_listener
@@ -18,6 +19,7 @@ from sightline_server.rpc.listener.listening import listening_on
 from sightline_server.rpc.listener.protection import protection
 from sightline_server.rpc.listener.tls import Certificates, open_certificates
 from sightline_server.rpc.reflection import add_reflection
+from sightline_server.rpc.unknown_methods import registered_methods_only
 from sightline_server.settings import LimitSettings, ServerSettings
 from sightline_server.telemetry.metrics import Metrics
 
@@ -26,7 +28,9 @@ def build(
     services: Sequence[Service], health: Health, server: ServerSettings, limits: LimitSettings, metrics: Metrics
 ) -> grpc.aio.Server:
     """The server with `services`, health and reflection, not yet listening."""
-    built = grpc.aio.server(options=options(server, limits))
+    without_bytes_of_callers()
+    with registered_methods_only():
+        built = grpc.aio.server(options=options(server, limits))
     offered: tuple[Service, ...] = (*services, health)
     for service in offered:
         # Registered methods queue each on its own: a flood of one does not delay the others.
