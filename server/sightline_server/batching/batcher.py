@@ -112,7 +112,8 @@ class MicroBatcher(Generic[ItemT, ResultT]):
         try:
             return await answer
         finally:
-            del self._answers[entry]
+            # Its error has the frame of this call: a circle that would keep the items until garbage is collected.
+            del self._answers[entry], answer
             if self._window.withdraw(entry):
                 self._observer.dropped("cancelled", entry.cost)
 

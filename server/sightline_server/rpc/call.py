@@ -139,11 +139,7 @@ class Calls:
                 code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
                 raise
             except Exception as error:
-                failure = self._to_failure(error, call)
-                code = fail(context, failure, call.request_id)
-                # How long a request may take to arrive says nothing about how fast it is refused.
-                if not call.accepted and failure is not call.ends_with:
-                    self._metrics.refusal_seconds.labels(failure.kind.value).observe(self._clock() - call.arrived)
+                code = self._failed(error, call, context)
             finally:
                 self._close(method, call, code)
                 span.ended_with(code.name)
@@ -165,6 +161,17 @@ class Calls:
         self._open.discard(call)
         if not self._open:
             self._none_open.set()
+
+    def _failed(self, error: Exception, call: Call[Any], context: "Context[Any]") -> grpc.StatusCode:
+        """Ends a call with the status of `error`, which keeps nothing of the call afterwards."""
+        failure = self._to_failure(error, call)
+        # How long a request may take to arrive says nothing about how fast it is refused.
+        if not call.accepted and failure is not call.ends_with:
+            self._metrics.refusal_seconds.labels(failure.kind.value).observe(self._clock() - call.arrived)
+        code = fail(context, failure, call.request_id)
+        forget_frames(error)
+        forget_frames(failure)
+        return code
 
     def _to_failure(self, error: Exception, call: Call[Any]) -> SightlineError:
         failure = call.ends_with if isinstance(error, TimeoutError) else None
@@ -193,6 +200,22 @@ class Calls:
         if call.first_result_at is not None and method.is_result is not None:
             self._metrics.first_result_seconds.observe(call.first_result_at - call.arrived)
         log.info(method.name, extra={"request_id": call.request_id, "code": code.name, "seconds": round(seconds, 4)})
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """Removes the tracebacks of an error and of those that led to it.
+
+    Their frames hold the request. A future or a frame that refers to its own error closes a circle, and then a photo
+    would stay in memory until the garbage collector runs, which it does not while the server rests.
+    """
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            each.__traceback__ = None
+            waiting += (each.__cause__, each.__context__)
 
 
 def to_failure(error: Exception, request_id: str) -> SightlineError:

@@ -129,3 +129,6 @@ class PhotoThreads:
             if not future.cancel():
                 await ended(running)
             raise
+        finally:
+            # Their error has the frame of this call: a circle that would keep the photo until garbage is collected.
+            del future, running
