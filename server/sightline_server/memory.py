@@ -4,6 +4,7 @@ glibc overwrites what is freed (M_PERTURB), and what is freed is given back to t
 called once at the start of each process that sees photos, before it starts others; other C libraries are left alone.
 """
 
+import atexit
 import ctypes
 import gc
 import resource
@@ -41,6 +42,8 @@ def keep_modules() -> None:
     """
     gc.collect()
     gc.freeze()
+    # At the end they are freed as always: nanobind, which some libraries are made with, reports what is left on stderr.
+    atexit.register(gc.unfreeze)
 
 
 def give_back() -> None:

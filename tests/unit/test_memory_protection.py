@@ -59,3 +59,13 @@ gc.collect()
 print(len(gc.get_objects()) < gc.get_freeze_count(), gone() is None)
 """
     assert said(program) == "True True"
+
+
+def test_a_process_with_kept_modules_ends_without_a_word_about_what_is_left() -> None:
+    program = """
+import sightline_server.stages.codes.reading
+from sightline_server.memory import keep_modules
+keep_modules()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr) == ("", "")
