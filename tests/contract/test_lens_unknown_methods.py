@@ -1,4 +1,4 @@
-"""Calls of methods that the server does not have: refused, whatever their names are, and nobody else notices."""
+"""Calls of methods that the server does not have are refused, whatever their names, and other calls go on."""
 
 import asyncio
 import logging

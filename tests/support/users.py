@@ -1,8 +1,8 @@
 """Commands as another user, for tests that run as root; they skip elsewhere, and say why.
 
-The interpreter and the checkout may be in a folder that nobody else may enter (root's home, a clone with umask 077). So
-the other user gets the right to read everything, which does not include the right to write. Rule: that right does not
-show in access(2), so the files that a test is about are in `open_folder`.
+The interpreter and the checkout may be in a folder that is closed to other users (root's home, a clone with umask 077).
+So the other user gets the right to read everything, which does not include the right to write. Rule: that right does
+not show in access(2), so the files that a test is about are in `open_folder`.
 """
 
 import os

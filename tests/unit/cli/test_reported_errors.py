@@ -8,7 +8,7 @@ from sightline_server.cli.reported_errors import errors_on_one_line, wrong
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (wrong("there is no key"), "sightline: there is no key\n"),
+        (wrong("no key has this id"), "sightline: no key has this id\n"),
         (PermissionError(13, "Permission denied", "/keys"), "sightline: /keys: Permission denied\n"),
         (OSError("no room"), "sightline: no room\n"),
     ],
