@@ -34,6 +34,14 @@ def test_rule_files_of_the_tests_and_of_the_configuration_are_all_of_them() -> N
     assert {Path(each).name for each in configured} == names
 
 
+@pytest.mark.parametrize("test", sorted((DEPLOY / "tests").glob("*.yml")), ids=lambda path: path.stem)
+def test_each_promtool_test_names_all_groups_of_its_rules_in_their_order(test: Path) -> None:
+    """promtool evaluates the others in a random order, so that an alert may read the record of a minute before."""
+    played = yaml.safe_load(test.read_text())
+    rules = [yaml.safe_load((test.parent / each).read_text()) for each in played["rule_files"]]
+    assert played["group_eval_order"] == [group["name"] for file in rules for group in file["groups"]]
+
+
 def test_dashboard_is_the_file_of_the_repository() -> None:
     data = one(EVERYTHING, "ConfigMap", ends="-dashboard")["data"]
     assert json.loads(data["sightline.json"]) == json.loads(
