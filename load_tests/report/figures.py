@@ -11,6 +11,7 @@ import numpy as np
 from load_tests.generator.arrivals import Phase
 from load_tests.generator.records import LEFT, Run, milliseconds, percentile
 from load_tests.observe.holdings import MEGABYTE, Look, rss_slopes
+from load_tests.observe.pace import first_and_last_third
 from load_tests.scenarios.scenario import Threshold
 
 SLACK = 1.25
@@ -52,9 +53,9 @@ def of_run(run: Run, phases: Sequence[Phase], capacity: float, good_requests: in
     if len(phases) == 3:
         found["recovery_s"] = recovery_s(run, phases[0].seconds, phases[0].seconds + phases[1].seconds)
     if seconds >= 3 * MINUTE:
-        last, second = run.between(seconds - MINUTE, seconds), run.between(MINUTE, 2 * MINUTE)
-        second_p99 = max(percentile(second.latency_s[second.good], 99), 1e-9)
-        found["p99_last_over_second_minute"] = round(percentile(last.latency_s[last.good], 99) / second_p99, 3)
+        first, last = (run.between(*span) for span in first_and_last_third(0.0, seconds))
+        first_p99 = max(percentile(first.latency_s[first.good], 99), 1e-9)
+        found["p99_last_over_first_third"] = round(percentile(last.latency_s[last.good], 99) / first_p99, 3)
     return found
 
 

@@ -44,6 +44,13 @@ def test_a_run_sent_late_is_invalid(late_s: float, valid: bool) -> None:
     assert run_of(*(row(at, 0.1, late_s=late_s) for at in range(100))).valid is valid
 
 
+@pytest.mark.parametrize(("slow_from", "ratio"), [(220, 3.0), (300, 1.0), (0, 1.0)])
+def test_a_server_that_slows_down_shows_in_the_last_third(slow_from: int, ratio: float) -> None:
+    run = run_of(*(row(at, 0.3 if at >= slow_from else 0.1) for at in range(300)))
+    found = of_run(run, [Phase("soak", 300.0, 1.0, 0.7)], 1.0, good_requests=1)
+    assert found["p99_last_over_first_third"] == pytest.approx(ratio)
+
+
 def test_refusals_and_departures_are_no_errors_and_faults_are() -> None:
     run = run_of(row(0, 0.1), row(1, 0, "RESOURCE_EXHAUSTED"), row(2, 0, "LEFT"), row(3, 0, "INTERNAL"))
     found = of_run(run, [Phase("steady", 4.0, 1.0, 1.0)], 1.0, good_requests=1)

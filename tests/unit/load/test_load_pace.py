@@ -11,14 +11,14 @@ def test_a_look_takes_the_cpu_time_of_its_work() -> None:
     assert look.stolen_s >= 0
 
 
-def test_a_host_that_slows_down_shows_in_the_last_minute() -> None:
-    paces = [Pace(10.0 + second, 6.0 if second < 240 else 9.0, 0.5 * max(0, second - 240)) for second in range(300)]
+def test_a_host_that_slows_down_shows_in_the_last_third() -> None:
+    paces = [Pace(10.0 + second, 6.0 if second < 220 else 9.0, 0.5 * max(0, second - 220)) for second in range(300)]
     assert of_host(paces) == pytest.approx(
         {
-            "host_work_last_over_second_minute": 1.5,
+            "host_work_last_over_first_third": 1.5,
             "host_work_worst_over_best_minute": 1.5,
-            "stolen_cores_second_minute": 0.0,
-            "stolen_cores_last_minute": 0.5,
+            "stolen_cores_first_third": 0.0,
+            "stolen_cores_last_third": 0.5,
         },
         abs=0.02,
     )
@@ -32,7 +32,7 @@ def test_each_minute_says_what_the_host_took() -> None:
 
 def test_one_slow_look_is_not_a_slow_minute() -> None:
     paces = [Pace(float(second), 60.0 if second == 290 else 6.0, 0.0) for second in range(300)]
-    assert of_host(paces)["host_work_last_over_second_minute"] == 1.0
+    assert of_host(paces)["host_work_last_over_first_third"] == 1.0
 
 
 @pytest.mark.parametrize("seconds", [0, 100])
