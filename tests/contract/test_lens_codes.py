@@ -184,7 +184,7 @@ async def test_a_call_that_is_cancelled_while_codes_are_read_leaves_nothing(monk
         await ended(running)
 
     monkeypatch.setattr(reading, "read_codes", slow)
-    # The codes are read until the server has heard that the caller left; a moment earlier, the call would go on.
+    # The thread runs until the server knows that the call was cancelled; if it ended earlier, the call would go on.
     monkeypatch.setattr(photo_threads, "ended", left)
     async with serving(engine=seeing(LEFT), index=shop(40)) as served:
         call = served.search(asked(photo=ON_LEFT))
