@@ -4,8 +4,9 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import TypeVar
+
+from sightline_server.stages.uncancelled import ended
 
 ValueT = TypeVar("ValueT")
 
@@ -15,7 +16,10 @@ class TransferCancelledError(Exception):
 
 
 async def in_thread(work: Callable[[Callable[[], None]], ValueT]) -> ValueT:
-    """Runs `work` in a thread. A cancellation ends it at its next check, and returns once it has ended."""
+    """Runs `work` in a thread. A cancellation ends it at its next check, and returns once it has ended.
+
+    Work that was done before a check saw the cancellation is done: it counts, and the cancellation does not.
+    """
     cancelled = threading.Event()
 
     def check() -> None:
@@ -28,6 +32,7 @@ async def in_thread(work: Callable[[Callable[[], None]], ValueT]) -> ValueT:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
             cancelled.set()
-            with suppress(TransferCancelledError):
-                await running
-            raise
+            await ended(running)
+            if isinstance(running.exception(), TransferCancelledError):
+                raise
+            return running.result()
