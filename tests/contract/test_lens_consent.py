@@ -1,6 +1,7 @@
 """Consent grants through a real channel: what counts, what is refused before a pixel is decoded, and in which order."""
 
 import base64
+import hashlib
 import json
 import logging
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import grpc
 import pytest
 from joserfc.jwk import ECKey, OctKey, OKPKey
+from prometheus_client import generate_latest
 
 from sightline.v1 import lens_service_pb2 as pb
 from sightline_server.app.reload import CatalogReloader, Reloading
@@ -400,6 +402,61 @@ async def test_a_hangup_reads_the_keys_at_once(service: ConsentService) -> None:
         assert reloading._task is not None
         await reloading._task
         assert await answered(served, service.grant(key=new))
+
+
+async def test_a_pseudonym_has_ten_photos_a_minute_and_is_named_nowhere(
+    service: ConsentService, caplog: pytest.LogCaptureFixture
+) -> None:
+    pseudonym = f"{MARK}-of-today"
+    with caplog.at_level(logging.DEBUG):
+        async with consenting(service) as served:
+            outcomes = [await answered(served, service.grant(rate=pseudonym)) for _ in range(10)]
+            assert outcomes == [True] * 10
+            grant = service.grant(rate=pseudonym)
+            refusal = await refused(served, grant)
+            assert (refusal.code, refusal.reason) == (CODE.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED")
+            assert set(refusal.details) == {"ErrorInfo", "RetryInfo", "QuotaFailure"}
+            info = refusal.details["ErrorInfo"].metadata
+            assert (info["quota"], info["subject"]) == ("photos_per_minute", "pseudonym")
+            [violation] = refusal.details["QuotaFailure"].violations
+            assert (violation.subject, violation.description) == ("pseudonym", refusal.message)
+            assert refusal.message == "the quota of this person is used up: 10 photos a minute, 10 at once"
+            assert 0 < refusal.details["RetryInfo"].retry_delay.ToTimedelta().total_seconds() <= 6.01
+            assert served.value("quota_refusals_total", principal="anonymous", quota="photos_per_minute") == 1
+            assert await answered(served, service.grant(rate="another")), "others are served"
+            assert await answered(served, service.grant()), "as are grants without a pseudonym"
+            assert await answered(served, catalog="free")
+            metrics = generate_latest(served.metrics.registry).decode()
+    shown = "\n".join(str(vars(each)) for each in caplog.records) + str(refusal) + metrics
+    assert MARK not in shown and hashlib.sha256(pseudonym.encode()).hexdigest() not in shown
+
+
+async def test_a_refusal_for_a_pseudonym_leaves_the_grant_unused(service: ConsentService) -> None:
+    quota = {"photos_per_minute": 600, "burst": 1}
+    async with consenting(service, pseudonym_quota=quota) as served:
+        assert await answered(served, service.grant(rate="today"))
+        grant = service.grant(rate="today")
+        other = await refused(served, service.grant(rate="today", pht=hash_of(OTHER_PHOTO)))
+        assert other.reason == "GRANT_OTHER_PHOTO", "and it took no photo"
+        deadline = time.monotonic() + 20
+        while not await tried(served, grant):
+            assert time.monotonic() < deadline
+        assert (await refused(served, grant)).reason in ("GRANT_REPLAYED", "QUOTA_EXCEEDED")
+
+
+async def tried(served: Served, grant: str) -> bool:
+    """Returns whether a search under `grant` is answered, or else refused for a quota."""
+    try:
+        return await answered(served, grant)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not CODE.RESOURCE_EXHAUSTED:
+            raise
+        return False
+
+
+async def test_a_quota_of_nought_photos_counts_none(service: ConsentService) -> None:
+    async with consenting(service, pseudonym_quota={"photos_per_minute": 0}) as served:
+        assert [await answered(served, service.grant(rate="today")) for _ in range(12)] == [True] * 12
 
 
 async def test_a_full_store_refuses_grants_and_forgets_none(service: ConsentService) -> None:

@@ -18,6 +18,7 @@ from load_tests.observe.processes import below, living, shared_files
 from sightline.v1 import lens_service_pb2_grpc
 from tests.e2e.test_canary import read_url
 from tests.support.crew import OPTIONS, callers, until_all_serve, value, worker_of, workers_of
+from tests.support.grants import AUDIENCE, ISSUER, ConsentService, hash_of
 from tests.support.pictures import encode
 from tests.support.tokens import add_key, bearer
 from tests.support.world import RunningServer, World, asked, draw_photo, environment, running, search
@@ -40,14 +41,16 @@ methods = ["search"]
 quota = { concurrent = 5 }
 """
 KEYS: dict[str, str] = {}
+CONSENT: list[ConsentService] = []
 CONNECTIONS = 16
 """So many that the kernel gives both workers some, but for one time in 30,000."""
 
 
 @pytest.fixture(scope="module")
 def crew(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server with two workers, for callers without a credential and for two with a quota."""
+    """A server with two workers, for callers without a credential, for two with a quota, and for calls with grants."""
     folder = tmp_path_factory.mktemp("crew")
+    CONSENT.append(ConsentService(folder))
     (folder / "policy.toml").write_text(POLICY)
     KEYS.update({name: add_key(folder / "keys.json", name) for name in ("counted", "open")})
     with running(
@@ -56,6 +59,12 @@ def crew(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
         SIGHTLINE_SERVER__WORKERS="2",
         SIGHTLINE_ACCESS__POLICY_FILE=str(folder / "policy.toml"),
         SIGHTLINE_ACCESS__KEYS_FILE=str(folder / "keys.json"),
+        SIGHTLINE_CONSENT__MODE="optional",
+        SIGHTLINE_CONSENT__JWKS_FILE=str(CONSENT[-1].path),
+        SIGHTLINE_CONSENT__ISSUER=ISSUER,
+        SIGHTLINE_CONSENT__AUDIENCE=AUDIENCE,
+        SIGHTLINE_PSEUDONYM_QUOTA__PHOTOS_PER_MINUTE="1",
+        SIGHTLINE_PSEUDONYM_QUOTA__BURST="20",
     ) as made:
         asyncio.run(until_all_serve(made))
         yield made
@@ -102,6 +111,20 @@ async def test_both_workers_count_one_quota(crew: RunningServer) -> None:
     workers = {worker for worker in (1, 2) if f"Search worker={worker} " in crew.log.read_text()}
     assert workers == {1, 2}
     assert value(crew, "quota_refusals_total", principal="counted") == codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+
+async def test_both_workers_count_one_pseudonym(crew: RunningServer) -> None:
+    photo = b"no photo of a person"
+    async with callers(crew, CONNECTIONS) as made:
+        searches = [lens_service_pb2_grpc.LensServiceStub(each.channel).Search for each in made * 3]
+        grants = [CONSENT[-1].grant(rate="of-today", pht=hash_of(photo)) for _ in searches]
+        pairs = zip(searches, grants, strict=True)
+        calls = [search(asked(photo), metadata=(("sightline-grant", grant),), timeout=30) for search, grant in pairs]
+        codes = [await call.code() for call in calls]
+    assert set(codes) == {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert codes.count(grpc.StatusCode.INVALID_ARGUMENT) in (20, 21)
+    refused = value(crew, "quota_refusals_total", principal="anonymous", quota="photos_per_minute")
+    assert refused == codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
 async def test_open_calls_of_one_principal_are_bounded_over_both_workers(crew: RunningServer) -> None:

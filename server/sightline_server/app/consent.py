@@ -12,6 +12,7 @@ from typing import Any
 from sightline_server.access.file_in_use import FileInUse
 from sightline_server.access.grants.claims import GrantRules
 from sightline_server.access.grants.consent import Consent, ConsentMode, Demands, GrantReader, UsedGrants
+from sightline_server.access.quotas.photos import PhotoQuota
 from sightline_server.app.access import AccessFiles, OnCheck, ignore
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import ConsentSettings, Settings
@@ -64,9 +65,10 @@ def grant_parser(consent: ConsentSettings) -> Callable[[bytes], GrantReader]:
     return partial(parse_grant_keys, rules=rules_of(consent))
 
 
-def make_consent(settings: Settings, file: GrantFile, used: UsedGrants) -> Consent:
-    """The checks of one process that takes grants; `used` notes those that were used."""
-    return Consent(demands_of(settings), lambda: file.value, used, leeway_s=settings.consent.leeway_s)
+def make_consent(settings: Settings, file: GrantFile, used: UsedGrants, photos: PhotoQuota | None) -> Consent:
+    """The checks of one process that takes grants: `used` notes those that were used, `photos` counts pseudonyms."""
+    leeway_s = settings.consent.leeway_s
+    return Consent(demands_of(settings), lambda: file.value, used, leeway_s=leeway_s, photos=photos)
 
 
 @dataclass(frozen=True, slots=True)

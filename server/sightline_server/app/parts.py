@@ -29,6 +29,7 @@ from sightline_server.app.consent import WatchedFiles, make_consent, open_grant_
 from sightline_server.app.door import Door, MakeAccess, MakeServices, no_services
 from sightline_server.app.limits import catalog_limits
 from sightline_server.app.pipeline import build_pipeline, photo_threads
+from sightline_server.app.pseudonyms import keep_pseudonym_keys, photo_quota
 from sightline_server.app.tracing import make_tracing
 from sightline_server.app.used_grants import open_used_grants
 from sightline_server.domain.embedders import ServedEmbedders
@@ -110,7 +111,13 @@ def build_front(
     if access is None:
         access = partial(open_access if files is None else files.access, audit=audit)
     grants = open_grant_file(settings, initial=access_contents, on_check=metrics.access_file)
-    consent = no_consent() if grants is None else make_consent(settings, grants, open_used_grants(stack, settings))
+    consent = no_consent()
+    if grants is not None:
+        if quotas is None:
+            quotas = QuotaTables.own()
+            keep_pseudonym_keys(stack, quotas.keys, settings.pseudonym_quota)
+        photos = photo_quota(settings.pseudonym_quota, quotas, metrics.limited)
+        consent = make_consent(settings, grants, open_used_grants(stack, settings), photos)
     door = Door(settings, metrics, tracing, tls=tls, access=access, services=services, consent=consent)
     keep_certificates(stack, door.certificates)
     watched = watched_files(files, grants)

@@ -84,7 +84,7 @@ class ConsentStep:
     async def use(self, caller: Caller, catalog: CatalogPass, grant: Grant, photo: bytes) -> None:
         """Uses `grant` up for a search of `photo`. Raises `SightlineError`."""
         with self._audited(caller, catalog):
-            await self._consent.use(grant, photo)
+            await self._consent.use(grant, photo, caller.principal.name)
 
     @contextmanager
     def _audited(self, caller: Caller, catalog: CatalogPass | None) -> Iterator[None]:

@@ -15,6 +15,7 @@ from sightline_server.settings.detection import DetectionSettings
 from sightline_server.settings.engine import EngineSettings
 from sightline_server.settings.limits import REQUEST_ALLOWANCE, LimitSettings
 from sightline_server.settings.part import Part
+from sightline_server.settings.pseudonym_quota import PseudonymQuotaSettings
 from sightline_server.settings.ranking import RankingSettings
 from sightline_server.settings.root import Settings
 from sightline_server.settings.server import ServerSettings
@@ -38,6 +39,7 @@ __all__ = [
     "LogSettings",
     "Part",
     "PhotoFormat",
+    "PseudonymQuotaSettings",
     "RankingSettings",
     "ServedCatalogSettings",
     "ServerSettings",

@@ -29,6 +29,7 @@ from sightline_server.settings.decode import DecodeSettings
 from sightline_server.settings.detection import DetectionSettings
 from sightline_server.settings.engine import EngineSettings
 from sightline_server.settings.limits import LimitSettings
+from sightline_server.settings.pseudonym_quota import PseudonymQuotaSettings
 from sightline_server.settings.ranking import RankingSettings
 from sightline_server.settings.server import ServerSettings
 from sightline_server.settings.telemetry import LogSettings, TracingSettings
@@ -56,6 +57,7 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     access: AccessSettings = AccessSettings()
     consent: ConsentSettings = ConsentSettings()
+    pseudonym_quota: PseudonymQuotaSettings = PseudonymQuotaSettings()
     audit: AuditSettings = AuditSettings()
     limits: LimitSettings = LimitSettings()
     decode: DecodeSettings = DecodeSettings()

@@ -12,6 +12,7 @@ from sightline_server.app.checks import check_settings
 from sightline_server.app.consent import WatchedFiles, open_grant_file, watched_files
 from sightline_server.app.engine import engine_session
 from sightline_server.app.metrics_page import build_facts, start_metrics
+from sightline_server.app.pseudonyms import keep_pseudonym_keys
 from sightline_server.app.reload import CatalogReloader
 from sightline_server.app.running import Running
 from sightline_server.app.used_grants import shared_by_workers
@@ -59,7 +60,7 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[Running]:
         catalogs = SharedCatalogs(folders, engine.embedders)
         stack.callback(catalogs.close)
         await catalogs.open_all()
-        quotas = shared_quotas(stack, settings.server.workers) if access_files else None
+        quotas = shared_quotas(stack, settings) if access_files else None
         parent = Parent(settings, address, folder, engine, catalogs, certificates, access_files, quotas)
         crew = Crew(settings.server.workers, parent.hire, parent.tidy, metrics)
         stack.push_async_callback(crew.stop, settings.server.grace_s)
@@ -71,10 +72,11 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[Running]:
         yield Running(str(address), metrics_address, replacing.reload, replacing.reload_catalogs)
 
 
-def shared_quotas(stack: AsyncExitStack, workers: int) -> SharedTables:
-    """The tables of quotas of `workers` workers, until `stack` ends. Raises `SightlineError`."""
-    tables = SharedTables(workers)
+def shared_quotas(stack: AsyncExitStack, settings: Settings) -> SharedTables:
+    """The tables of quotas of the workers, until `stack` ends. Raises `SightlineError`."""
+    tables = SharedTables(settings.server.workers)
     stack.callback(tables.close)
+    keep_pseudonym_keys(stack, tables.keys, settings.pseudonym_quota)
     return tables
 
 

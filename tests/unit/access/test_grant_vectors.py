@@ -37,7 +37,7 @@ async def outcome(consent: Consent, grant: str) -> str:
     try:
         settled = consent.settled(VECTORS["catalog"], grant, consent.read(grant))
         assert settled is not None
-        await consent.use(settled, PHOTO)
+        await consent.use(settled, PHOTO, "app")
     except SightlineError as error:
         return error.kind.value
     return "OK"

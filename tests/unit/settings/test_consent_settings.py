@@ -42,6 +42,8 @@ consent = "optional"
         ({"consent": {"mode": "on"}}, "mode"),
         ({"consent": {**KEYS, "store": "process"}, "server": {"workers": 2}}, "once in each worker"),
         ({"consent": {**KEYS, "store": "process", "store_folder": "/x"}}, "store_folder is for the store host"),
+        ({"pseudonym_quota": {"photos_per_minute": 1, "burst": 61}}, "refill within an hour"),
+        ({"pseudonym_quota": {"photos_per_minute": -1}}, "photos_per_minute"),
     ],
 )
 def test_settings_that_do_not_fit_each_other_are_refused(groups: dict[str, Any], said: str) -> None:

@@ -1,6 +1,6 @@
 """The consent that searches of a catalog need, and the checks of a call's grant in their order.
 
-    text -> `read` -> catalog -> `settled` -> ...admission... -> photo, single use -> `use`
+    text -> `read` -> catalog -> `settled` -> ...admission... -> photo, the person's quota, single use -> `use`
 Rule: where a check cannot be made, the call is refused.
 """
 
@@ -15,6 +15,7 @@ from typing import Protocol
 
 from sightline_server.access.grants import refusals
 from sightline_server.access.grants.claims import Grant
+from sightline_server.access.quotas.photos import PhotoQuota
 
 SHORT = 256 * 1024
 """Photos up to this many bytes are hashed on the event loop, in about 0.2 ms."""
@@ -78,13 +79,15 @@ class Consent:
         used: UsedGrants,
         *,
         leeway_s: int = 0,
+        photos: PhotoQuota | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`leeway_s` are the seconds by which clocks may differ."""
+        """`leeway_s` are the seconds by which clocks may differ; `photos` counts the photos of each pseudonym."""
         self._demands = demands
         self._keys = keys
         self._used = used
         self._leeway_s = leeway_s
+        self._photos = photos
         self._now = now
 
     def read(self, text: str) -> Grant | None:
@@ -114,8 +117,8 @@ class Consent:
             raise refusals.other_catalog()
         return grant
 
-    async def use(self, grant: Grant, photo: bytes) -> None:
-        """Uses `grant` up for a search of `photo`. Raises `SightlineError`, and then it counts as unused.
+    async def use(self, grant: Grant, photo: bytes, principal: str) -> None:
+        """Uses `grant` up for a search of `photo` by `principal`. Raises `SightlineError`, and then it is unused.
 
         After a refusal because of the store, a grant may have been used up.
         """
@@ -125,6 +128,8 @@ class Consent:
         # Once more: the photo may have taken its time, and a store forgets what has expired.
         if self._now() >= grant.expires + self._leeway_s:
             raise refusals.expired()
+        if grant.rate and self._photos is not None:
+            self._photos.take(grant.rate, principal)
         if not await self._used.use(hashlib.sha256(grant.id.encode()).digest()):
             raise refusals.replayed()
 

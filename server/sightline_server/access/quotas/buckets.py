@@ -69,9 +69,29 @@ class Buckets:
         """
         return self._locked(key, quota, now, calls=1.0, size=0.0, inside=1)
 
-    def take(self, key: bytes, quota: Quota, now: float) -> Outcome:
-        """Takes the tokens of one call of `key`, which is not counted as being inside."""
-        return self._locked(key, quota, now, calls=1.0, size=0.0, inside=0)
+    def take(self, key: bytes, quota: Quota, now: float, *, carried: float = 0.0) -> Outcome:
+        """Takes the tokens of one call of `key`, which is not counted as being inside.
+
+        `carried` are calls that were used under another key of the same caller; they are added in any case.
+        """
+        return self._locked(key, quota, now, calls=1.0, size=0.0, inside=0, carried=carried)
+
+    def move_out(self, key: bytes, quota: Quota, now: float) -> float:
+        """Returns the used calls of `key` and sets them to 0; 0 where there are none or they cannot be reached."""
+        digest = digest_of(key)
+        number = self._set_of(digest)
+        place = self._start + number
+        if not self._memory.lock(place):
+            return 0.0
+        try:
+            if (way := self._find(number, digest)) < 0 or not quota.calls:
+                return 0.0
+            at = number * WORDS_OF_A_SET + 2 * WAYS + way
+            used = quota.calls.left_used(self._numbers[at + WAYS], max(0.0, now - self._numbers[at]))
+            self._numbers[at + WAYS] = 0.0
+            return used
+        finally:
+            self._memory.unlock(place)
 
     def charge(self, key: bytes, quota: Quota, size: int, now: float) -> Outcome:
         """Takes `size` tokens of bytes in any case; refused where the key owed bytes before."""
@@ -90,7 +110,9 @@ class Buckets:
         cells = slice(worker * self.records, (worker + 1) * self.records)
         self._inside[cells] = memoryview(bytes(WORD * self.records)).cast("q")
 
-    def _locked(self, key: bytes, quota: Quota, now: float, *, calls: float, size: float, inside: int) -> Outcome:
+    def _locked(
+        self, key: bytes, quota: Quota, now: float, *, calls: float, size: float, inside: int, carried: float = 0.0
+    ) -> Outcome:
         digest = digest_of(key)
         number = self._set_of(digest)
         place = self._start + number
@@ -102,7 +124,7 @@ class Buckets:
                 way = self._claim(number, digest, now)
             if way < 0:
                 return Outcome(-1, BUSY, CALL_S)
-            return self._use(number, way, quota, now, calls, size, inside)
+            return self._use(number, way, quota, now, calls, size, inside, carried)
         finally:
             self._memory.unlock(place)
 
@@ -113,11 +135,21 @@ class Buckets:
     def _set_of(self, digest: bytes) -> int:
         return int.from_bytes(digest[:WORD], "little") % self._sets
 
-    def _use(self, number: int, way: int, quota: Quota, now: float, calls: float, size: float, inside: int) -> Outcome:
+    def _use(
+        self,
+        number: int,
+        way: int,
+        quota: Quota,
+        now: float,
+        calls: float,
+        size: float,
+        inside: int,
+        carried: float,
+    ) -> Outcome:
         at, record = number * WORDS_OF_A_SET + 2 * WAYS + way, number * WAYS + way
         numbers = self._numbers
         seconds = max(0.0, now - numbers[at])
-        used_calls = quota.calls.left_used(numbers[at + WAYS], seconds) if quota.calls else 0.0
+        used_calls = quota.calls.left_used(numbers[at + WAYS], seconds) + carried if quota.calls else 0.0
         used_bytes = quota.bytes.left_used(numbers[at + 2 * WAYS], seconds) if quota.bytes else 0.0
         refused_by, wait_s = refusal_of(quota, used_calls, used_bytes, calls)
         if inside and quota.concurrent is not None and self.inside(record) >= quota.concurrent:

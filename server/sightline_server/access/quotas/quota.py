@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 CALLS, BYTES, CONCURRENT, SHARE = "calls_per_minute", "bytes_per_minute", "concurrent", "share"
 """The kinds of bounds, by their keys in the policy file. Metrics and `ErrorInfo` name them so."""
+PHOTOS = "photos_per_minute"
+"""The bound of a pseudonym, by its key in the settings."""
 MINUTE_S = 60.0
 
 

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from sightline_server.access.quotas.buckets import Buckets
-from sightline_server.access.quotas.quota import NO_QUOTA, WHOLE, Quota, Rate, Share
-from sightline_server.access.quotas.refusal import PSEUDONYM, refused
+from sightline_server.access.quotas.quota import NO_QUOTA, WHOLE, Quota, Share
+from sightline_server.access.quotas.refusal import refused
 from sightline_server.access.quotas.tables import QuotaTables
 
 
@@ -96,17 +96,6 @@ class Quotas:
             self._seen[principal] = quota
             self._on_limited(principal, quota.kinds)
         return Counted(self._tables.principals, principal, quota, self._clock)
-
-    def take(self, key: bytes, rate: Rate, subject: str = PSEUDONYM) -> None:
-        """Takes one call of `key`, an opaque name of `subject`, at `rate`.
-
-        Keys may be as many as there are callers: those that were unused for longest are forgotten. Raises
-        `SightlineError` of kind QUOTA_EXCEEDED.
-        """
-        quota = Quota(calls=rate)
-        outcome = self._tables.keys.take(key, quota, self._clock())
-        if outcome.refused_by:
-            raise refused(outcome.refused_by, quota, outcome.wait_s, subject)
 
 
 class Counted:

@@ -2,7 +2,7 @@
 
 import math
 
-from sightline_server.access.quotas.quota import BYTES, CALLS, CONCURRENT, SHARE, Quota
+from sightline_server.access.quotas.quota import BYTES, CALLS, CONCURRENT, PHOTOS, SHARE, Quota, Rate
 from sightline_server.errors import ErrorKind, SightlineError
 
 PRINCIPAL, PSEUDONYM = "principal", "pseudonym"
@@ -18,7 +18,7 @@ def exceeded(kind: str, message: str, wait_s: float, subject: str = PRINCIPAL) -
     return SightlineError(ErrorKind.QUOTA_EXCEEDED, message, retry_after_s=rounded_s, metadata=metadata)
 
 
-def refused(kind: str, quota: Quota, wait_s: float, subject: str = PRINCIPAL) -> SightlineError:
+def refused(kind: str, quota: Quota, wait_s: float) -> SightlineError:
     """The error of a call that the bound `kind` of `quota` refuses for `wait_s` seconds."""
     if kind == CALLS and quota.calls is not None:
         bound = f"{quota.calls.per_minute} calls a minute, {quota.calls.burst} at once"
@@ -27,11 +27,19 @@ def refused(kind: str, quota: Quota, wait_s: float, subject: str = PRINCIPAL) ->
     elif kind == CONCURRENT and quota.concurrent is not None:
         bound = f"{quota.concurrent} open calls"
     else:
-        return exceeded(kind, "the quota of this caller cannot be counted at the moment", wait_s, subject)
-    if subject == PRINCIPAL:
-        return exceeded(kind, f"the quota of this caller is used up: {bound}", wait_s)
-    # Metrics have the principal and the kind, which must not be that of the principal's own bound.
-    return exceeded(f"{subject}_{kind}", f"the quota of this {subject} is used up: {bound}", wait_s, subject)
+        return exceeded(kind, "the quota of this caller cannot be counted at the moment", wait_s)
+    return exceeded(kind, f"the quota of this caller is used up: {bound}", wait_s)
+
+
+def photos_used_up(rate: Rate, wait_s: float) -> SightlineError:
+    """The error of a search whose pseudonym has used up its `rate` of photos for `wait_s` seconds."""
+    bound = f"{rate.per_minute} photos a minute, {rate.burst} at once"
+    return exceeded(PHOTOS, f"the quota of this person is used up: {bound}", wait_s, PSEUDONYM)
+
+
+def photos_not_counted(wait_s: float) -> SightlineError:
+    """The error of a search whose pseudonym cannot be counted for `wait_s` seconds."""
+    return exceeded(PHOTOS, "the quota of this person cannot be counted at the moment", wait_s, PSEUDONYM)
 
 
 def share_taken(slots: int) -> SightlineError:

@@ -126,18 +126,3 @@ def test_each_principal_is_reported_with_its_bounds_once_per_policy() -> None:
     bench.by_name["app"] = Quota(bytes=Rate(60, 10))
     bench.call()
     assert bench.limited[2:] == [("app", ("bytes_per_minute",))]
-
-
-def test_an_opaque_key_has_its_own_bucket_next_to_the_principals() -> None:
-    bench, rate = Bench(app=Quota(calls=Rate(1, 1))), Rate(10, 2)
-    bench.call()
-    for key in (b"one", b"two", b"app"):
-        bench.quotas.take(key, rate)
-        bench.quotas.take(key, rate)
-        with pytest.raises(SightlineError) as caught:
-            bench.quotas.take(key, rate)
-        assert caught.value.metadata == {"quota": "pseudonym_calls_per_minute", "subject": "pseudonym"}
-        assert caught.value.message == "the quota of this pseudonym is used up: 10 calls a minute, 2 at once"
-        assert caught.value.retry_after_s == pytest.approx(6.0, abs=0.0021)
-    bench.clock.now += 6.1
-    bench.quotas.take(b"one", rate)
