@@ -117,7 +117,7 @@ def build_front(
             quotas = QuotaTables.own()
             keep_pseudonym_keys(stack, quotas.keys, settings.pseudonym_quota)
         photos = photo_quota(settings.pseudonym_quota, quotas, metrics.limited)
-        consent = make_consent(settings, grants, open_used_grants(stack, settings), photos)
+        consent = make_consent(settings, grants, open_used_grants(stack, settings, metrics), photos)
     door = Door(settings, metrics, tracing, tls=tls, access=access, services=services, consent=consent)
     keep_certificates(stack, door.certificates)
     watched = watched_files(files, grants)

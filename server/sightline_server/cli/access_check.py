@@ -1,5 +1,6 @@
 """The findings of `sightline doctor` about the files that say who may call, and who signs consent grants."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 NAME = "access"
 CONSENT = "consent"
+VALKEY = "valkey"
+VALKEY_S = 5.0
 
 
 def access(settings: Settings) -> Iterator[Check]:
@@ -47,6 +50,33 @@ def consent(settings: Settings) -> Iterator[Check]:
         demands = demands_of(settings)
         modes = [f"{name} {demands.of(name).value}" for name in settings.catalog_names.names]
         yield Check(CONSENT, Verdict.OK, ", ".join(modes))
+
+
+def valkey(settings: Settings) -> Iterator[Check]:
+    """The finding about the server of used grants; none where grants are not noted in Valkey."""
+    target = settings.valkey.target
+    if target is None:
+        return
+    # Late, for the same reason.
+    from sightline_server.access.grants.valkey_store import ValkeyError
+    from sightline_server.app.valkey import described
+
+    async def ask() -> tuple[str, bool]:
+        async with asyncio.timeout(VALKEY_S):
+            return await described(settings.valkey)
+
+    try:
+        found, keeps = asyncio.run(ask())
+    except SightlineError as error:
+        yield Check(VALKEY, Verdict.FAIL, error.message, "docs/guide/consent.md describes the settings")
+        return
+    except (ValkeyError, TimeoutError) as error:
+        cause = str(error) or "no answer in time"
+        hint = "the server starts and refuses grants until it answers; check valkey.url and valkey.password_file"
+        yield Check(VALKEY, Verdict.WARN, f"{target.address} cannot be used: {cause}", hint)
+        return
+    hint = "" if keeps else "it may forget used grants when its memory is full: set maxmemory-policy noeviction"
+    yield Check(VALKEY, Verdict.OK if keeps else Verdict.WARN, f"{found} at {target.address}", hint)
 
 
 def finding(files: "AccessFiles") -> Check:

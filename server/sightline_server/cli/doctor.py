@@ -27,7 +27,7 @@ from sightline_models.places import default_repository, missing_right
 from sightline_models.store import State, inspect
 from sightline_server.app.catalog_listener import check_catalog_server
 from sightline_server.app.embedded import embedded_checks
-from sightline_server.cli.access_check import access, consent
+from sightline_server.cli.access_check import access, consent, valkey
 from sightline_server.cli.folders import folders
 from sightline_server.cli.further_models import count_further, further_models
 from sightline_server.cli.loading import ConfigFile, load
@@ -87,6 +87,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield from folders(settings)
     yield from access(settings)
     yield from consent(settings)
+    yield from valkey(settings)
     yield from proxies(os.environ)
     devices = gpus()
     yield gpu(devices)

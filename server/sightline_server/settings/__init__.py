@@ -21,6 +21,7 @@ from sightline_server.settings.root import Settings
 from sightline_server.settings.server import ServerSettings
 from sightline_server.settings.telemetry import LogSettings, TracingSettings
 from sightline_server.settings.transfer import TransferSettings
+from sightline_server.settings.valkey import ValkeySettings
 
 __all__ = [
     "REQUEST_ALLOWANCE",
@@ -46,4 +47,5 @@ __all__ = [
     "Settings",
     "TracingSettings",
     "TransferSettings",
+    "ValkeySettings",
 ]

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from sightline_server.settings.part import Part
 
 Consent = Literal["off", "optional", "required"]
-GrantStore = Literal["process", "host"]
+GrantStore = Literal["process", "host", "valkey"]
 STRICTEST_LAST: tuple[Consent, ...] = ("off", "optional", "required")
 
 
@@ -35,11 +35,12 @@ class ConsentSettings(Part):
     longest_s: Annotated[int, Field(gt=0, le=120)] = 120
     """Longest life of a grant in seconds, from `iat` to `exp`; at most 120."""
     store: GrantStore | None = None
-    """Place where the use of a grant is noted, so that it works once: in this `process`, or on this `host` for all
-    workers. If unset, `host` with workers or a `store_folder`, else `process`."""
+    """Place where the use of a grant is noted, so that it works once: in this `process`, on this `host` for all
+    workers, or in `valkey` for all replicas (group `valkey`). If unset, `host` with workers or a `store_folder`, else
+    `process`."""
     store_size: Annotated[int, Field(gt=0, le=10_000_000)] = 100_000
-    """Largest number of used grants that are kept, each for about `longest_s`. Above, searches with a grant are
-    refused."""
+    """Largest number of used grants that `process` and `host` keep, each for about `longest_s`. Above, searches with a
+    grant are refused."""
     store_folder: Path | None = None
     """Private folder of the store `host`, which several servers on this machine may share. If unset, each server has
     its own, which ends with it."""
@@ -48,6 +49,6 @@ class ConsentSettings(Part):
     def _complete(self) -> Self:
         if self.jwks_file is not None and not (self.issuer and self.audience):
             raise ValueError("jwks_file needs issuer and audience: grants for other servers must not count here")
-        if self.store_folder is not None and self.store == "process":
+        if self.store_folder is not None and self.store in ("process", "valkey"):
             raise ValueError("store_folder is for the store host; leave it out, or set store = 'host'")
         return self

@@ -34,6 +34,7 @@ from sightline_server.settings.ranking import RankingSettings
 from sightline_server.settings.server import ServerSettings
 from sightline_server.settings.telemetry import LogSettings, TracingSettings
 from sightline_server.settings.transfer import TransferSettings
+from sightline_server.settings.valkey import ValkeySettings
 
 
 def expand_home(home: Any) -> Any:
@@ -57,6 +58,7 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     access: AccessSettings = AccessSettings()
     consent: ConsentSettings = ConsentSettings()
+    valkey: ValkeySettings = ValkeySettings()
     pseudonym_quota: PseudonymQuotaSettings = PseudonymQuotaSettings()
     audit: AuditSettings = AuditSettings()
     limits: LimitSettings = LimitSettings()
@@ -109,6 +111,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 "consent.store = 'process' lets a grant count once in each worker; with server.workers use 'host'"
             )
+        if (self.consent.store == "valkey") != (self.valkey.url is not None):
+            raise ValueError("consent.store = 'valkey' and valkey.url go together: set both, or neither")
         return self
 
     @model_validator(mode="after")

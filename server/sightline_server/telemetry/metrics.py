@@ -11,6 +11,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from sightline_server.access.grants.valkey_store import REASONS
 from sightline_server.telemetry.living import COMMIT_BUCKETS, LivingSeries
 from sightline_server.telemetry.making import Maker
 
@@ -183,6 +184,14 @@ class Metrics:
         self.audit_usable = make.gauge(
             "audit_usable", "0 while the audit log cannot be written; else 1.", over_workers="livemin"
         )
+        self.grant_store_seconds = make.histogram(
+            "grant_store_seconds", "Seconds in which the Valkey server noted the use of a grant.", QUEUE_BUCKETS
+        )
+        self.grant_store_failures = make.counter(
+            "grant_store_failures", "Grants that were refused because the Valkey server failed, by reason.", "reason"
+        )
+        for reason in REASONS:
+            self.grant_store_failures.labels(reason)
         self.workers_wanted = make.gauge(
             "workers_wanted", "Processes that should serve on the port.", over_workers="livemax"
         )
@@ -203,6 +212,14 @@ class Metrics:
     def access_file(self, name: str, usable: bool) -> None:
         """Reports whether the file of access `name` can be used."""
         self.access_files_usable.labels(name).set(usable)
+
+    def grant_store_answered(self, seconds: float) -> None:
+        """See `StoreObserver`."""
+        self.grant_store_seconds.observe(seconds)
+
+    def grant_store_failed(self, reason: str) -> None:
+        """See `StoreObserver`."""
+        self.grant_store_failures.labels(reason).inc()
 
     def limited(self, principal: str, kinds: Iterable[str]) -> None:
         """Makes the counters of a principal whose quota has bounds of these kinds."""

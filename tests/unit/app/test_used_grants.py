@@ -16,6 +16,7 @@ from sightline_server.cli.access_check import consent
 from sightline_server.domain.checks import Verdict
 from sightline_server.errors import SightlineError
 from sightline_server.settings import Settings
+from sightline_server.telemetry.metrics import Metrics
 from tests.support.grants import ConsentService
 
 
@@ -43,14 +44,14 @@ async def test_the_store_fits_the_settings_and_ends_with_the_server(
     options: dict[str, Any], kind: type, tmp_path: Path
 ) -> None:
     async with AsyncExitStack() as stack:
-        assert type(open_used_grants(stack, settings(**options))) is kind
+        assert type(open_used_grants(stack, settings(**options), Metrics())) is kind
         assert len(os.listdir(tmp_path)) == (kind is HostStore)
     assert os.listdir(tmp_path) == []
 
 
 async def test_a_folder_of_the_settings_is_used_and_stays(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
-        store = open_used_grants(stack, settings(store_folder=tmp_path / "used"))
+        store = open_used_grants(stack, settings(store_folder=tmp_path / "used"), Metrics())
         assert await store.use(b"k" * 32)
     assert os.listdir(tmp_path / "used") == [(b"k" * 32).hex()]
 
@@ -76,7 +77,7 @@ async def test_workers_get_one_folder_from_their_parent(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         shared = shared_by_workers(stack, settings(workers=2))
         assert shared.consent.store_folder is not None and shared.consent.store_folder.is_dir()
-        one, two = (open_used_grants(stack, shared) for _ in range(2))
+        one, two = (open_used_grants(stack, shared, Metrics()) for _ in range(2))
         assert await one.use(b"k" * 32) and not await two.use(b"k" * 32)
         given = settings(workers=2, store_folder=tmp_path / "used")
         assert shared_by_workers(stack, given) is given

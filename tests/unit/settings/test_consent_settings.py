@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from sightline_server.cli.loading import load
 from sightline_server.cli.served_catalogs import parse_catalogs
+from sightline_server.domain.valkey_url import parse_valkey_url
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import Settings
 from sightline_server.workers.task import Task
@@ -42,6 +43,21 @@ consent = "optional"
         ({"consent": {"mode": "on"}}, "mode"),
         ({"consent": {**KEYS, "store": "process"}, "server": {"workers": 2}}, "once in each worker"),
         ({"consent": {**KEYS, "store": "process", "store_folder": "/x"}}, "store_folder is for the store host"),
+        ({"consent": {**KEYS, "store": "valkey"}}, "go together"),
+        ({"valkey": {"url": "redis://localhost"}}, "go together"),
+        ({"consent": {**KEYS, "store": "valkey", "store_folder": "/x"}}, "store_folder is for the store host"),
+        ({"valkey": {"url": "http://localhost"}}, "not a URL of Valkey or Redis"),
+        ({"valkey": {"url": "localhost:6379"}}, "not a URL of Valkey or Redis"),
+        ({"valkey": {"url": "redis://me:word@localhost"}}, r"\*\*\*@localhost: a password does not belong"),
+        ({"valkey": {"url": "redis://:word@localhost"}}, "a password does not belong"),
+        ({"valkey": {"url": "redis://@localhost"}}, "the user before @ is missing"),
+        ({"valkey": {"url": "redis://localhost/one"}}, "the number of a database"),
+        ({"valkey": {"url": "redis://localhost:66000"}}, "out of range"),
+        ({"valkey": {"url": "redis://unix:/run/valkey"}}, "cannot connect"),
+        ({"valkey": {"url": "redis://me@localhost"}}, "the user in url needs password_file"),
+        ({"valkey": {"url": "redis://localhost", "ca_file": "/ca.pem"}}, "ca_file needs TLS"),
+        ({"valkey": {"password_file": "/word"}}, "need url"),
+        ({"valkey": {"timeout_ms": 0}}, "timeout_ms"),
         ({"pseudonym_quota": {"photos_per_minute": 1, "burst": 61}}, "refill within an hour"),
         ({"pseudonym_quota": {"photos_per_minute": -1}}, "photos_per_minute"),
     ],
@@ -49,6 +65,20 @@ consent = "optional"
 def test_settings_that_do_not_fit_each_other_are_refused(groups: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         Settings.model_validate(groups)
+
+
+@pytest.mark.parametrize(
+    ("url", "parts"),
+    [
+        ("valkey://localhost", ("localhost:6379", False, "", 0)),
+        ("redis://127.0.0.1:7000/5", ("127.0.0.1:7000", False, "", 5)),
+        ("rediss://sight%20line@valkey.shop.example:6380/", ("valkey.shop.example:6380", True, "sight line", 0)),
+        ("valkeys://[::1]", ("[::1]:6379", True, "", 0)),
+    ],
+)
+def test_a_url_of_valkey_has_its_parts(url: str, parts: tuple[str, bool, str, int]) -> None:
+    made = parse_valkey_url(url)
+    assert (str(made.address), made.tls, made.user, made.database) == parts
 
 
 def test_consent_is_off_by_default_and_needs_no_keys() -> None:

@@ -147,8 +147,8 @@ def test_an_unknown_group_of_a_variable_is_refused_with_the_known_groups(monkeyp
     message = refusal()
     assert message.startswith("variable SIGHTLINE_LIMIT__MAX_REGIONS: there is no group of settings 'limit'")
     assert message.endswith(
-        "the groups are server, access, consent, pseudonym_quota, audit, limits, decode, codes, detection, ranking, "
-        "batching, engine, catalog, catalogs, index, transfer, log, tracing"
+        "the groups are server, access, consent, valkey, pseudonym_quota, audit, limits, decode, codes, "
+        "detection, ranking, batching, engine, catalog, catalogs, index, transfer, log, tracing"
     )
 
 
