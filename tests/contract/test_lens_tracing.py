@@ -5,17 +5,21 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
 from sightline.v1 import lens_service_pb2
+from sightline_server.app.clock import clock
 from sightline_server.domain.models import BatchCost
 from sightline_server.domain.stages import STAGE_NAMES
+from sightline_server.telemetry.caller_traces import CallerTraces
 from sightline_server.telemetry.tracing import ATTRIBUTES
 from tests.support.lens import FakeEngine, failed, serving
 from tests.support.pictures import encode, gradient
+from tests.support.tokens import Entrance, bearer
 
 pytest.importorskip("opentelemetry.exporter.otlp.proto.grpc", reason="the extra `otel` is not installed")
 
@@ -46,14 +50,14 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
 
 
 @asynccontextmanager
-async def collected() -> AsyncIterator[tuple[Collector, OpenTelemetryTracing]]:
+async def collected(callers_per_minute: int = 600) -> AsyncIterator[tuple[Collector, OpenTelemetryTracing]]:
     """A collector on a free port, and tracing to it that samples only calls whose callers ask for it."""
     collector, server = Collector(), grpc.aio.server()
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
-        yield collector, collector_tracing(f"http://127.0.0.1:{port}", 0.0)
+        yield collector, collector_tracing(f"http://127.0.0.1:{port}", 0.0, CallerTraces(callers_per_minute, clock))
     finally:
         await server.stop(None)
 
@@ -114,8 +118,23 @@ async def test_a_call_without_a_trace_is_left_to_the_ratio() -> None:
         assert collector.spans == []
 
 
+async def test_callers_begin_so_many_traces_and_strangers_none(tmp_path: Path) -> None:
+    entrance = Entrance(tmp_path, '[principals.app]\ncatalogs = ["*"]\nmethods = ["search"]\n')
+    async with collected(2) as (collector, tracing), serving(tracing=tracing, rights=entrance.settings) as served:
+        for trace_id in range(1, 6):
+            metadata = (*traced(trace_id), *bearer(entrance.app_key))
+            call = served.search(lens_service_pb2.SearchRequest(photo=PHOTO), metadata=metadata)
+            async for _ in call:
+                pass
+            assert await call.code() is grpc.StatusCode.OK, "only the trace is not followed"
+        stranger = await failed(served.search(lens_service_pb2.SearchRequest(photo=PHOTO), metadata=traced(9)))
+        assert stranger.code is grpc.StatusCode.UNAUTHENTICATED
+        await asyncio.to_thread(tracing.close)
+        assert [bool(collector.of(trace_id)) for trace_id in (1, 2, 3, 4, 5, 9)] == [True, True, *[False] * 4]
+
+
 async def test_a_collector_that_is_away_costs_no_call_anything() -> None:
-    tracing = collector_tracing("http://127.0.0.1:1", 1.0)
+    tracing = collector_tracing("http://127.0.0.1:1", 1.0, CallerTraces(600, clock))
     async with serving(tracing=tracing) as served:
         call = served.search(lens_service_pb2.SearchRequest(photo=PHOTO))
         async for _ in call:

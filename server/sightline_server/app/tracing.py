@@ -3,8 +3,10 @@
 Rule: OpenTelemetry is imported only where a collector is named.
 """
 
+from sightline_server.app.clock import clock
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import TracingSettings
+from sightline_server.telemetry.caller_traces import CallerTraces
 from sightline_server.telemetry.tracing import OFF, Tracing
 
 
@@ -21,4 +23,5 @@ def make_tracing(settings: TracingSettings) -> Tracing:
         raise SightlineError(
             ErrorKind.CONFIGURATION, 'setting tracing.endpoint needs OpenTelemetry: pip install "sightline[otel]"'
         ) from error
-    return otel.collector_tracing(settings.endpoint, settings.sample_ratio)
+    callers = CallerTraces(settings.callers_per_minute, clock)
+    return otel.collector_tracing(settings.endpoint, settings.sample_ratio, callers)

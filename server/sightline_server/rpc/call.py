@@ -20,7 +20,7 @@ from sightline_server.rpc.method import Method, ResponseT
 from sightline_server.rpc.status import CODES, fail
 from sightline_server.settings import LimitSettings
 from sightline_server.telemetry.metrics import Metrics
-from sightline_server.telemetry.tracing import OFF, Tracing
+from sightline_server.telemetry.tracing import NO_SPAN, OFF, Tracing
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +67,15 @@ class Call(Generic[ResponseT]):
         """Its slot, once it has one."""
         self.principal = ""
         """The name of its caller in the policy, once that is known."""
+        self.span = NO_SPAN
+        """Its span in a trace."""
         self.grant: Grant | None = None
         """The grant that it is answered under, once the grant is used up."""
+
+    def identified(self, principal: str) -> None:
+        """The caller is `principal`."""
+        self.principal = principal
+        self.span.identified(principal)
 
     def end_at(self, instant: float, error: SightlineError | None) -> None:
         """Schedules the end of the call at `instant`: with `error`, or without one as for a deadline that passed."""
@@ -126,7 +133,7 @@ class Calls:
         call = Call(method, context, started, started + self._seconds_left(method, context), self._clock)
         code = grpc.StatusCode.OK
         traced = self._tracing.call(method.path, call.request_id, context.invocation_metadata)
-        with traced as span:
+        with traced as call.span:
             try:
                 async with call.limit:
                     self._opened(call)
@@ -142,7 +149,7 @@ class Calls:
                 code = self._failed(error, call, context)
             finally:
                 self._close(method, call, code)
-                span.ended_with(code.name)
+                call.span.ended_with(code.name)
 
     async def end_all(self) -> None:
         """Ends every call now, those included whose request has not arrived, and returns when all have ended.

@@ -166,7 +166,7 @@ class Edge:
             method=method.name,
             request_id=call.request_id,
         )
-        call.principal = caller.principal.name
+        call.identified(caller.principal.name)
         return caller
 
     def _authorised(self, caller: Caller, target: Target) -> CatalogPass:

@@ -17,6 +17,9 @@ Metadata = Iterable[tuple[str, str | bytes]]
 class CallSpan(Protocol):
     """The span of a call that is under way."""
 
+    def identified(self, principal: str) -> None:
+        """The call is one of `principal`, whose trace it may follow; stages have spans from now on."""
+
     def ended_with(self, code: str) -> None:
         """The call ended with this gRPC code."""
 
@@ -29,7 +32,8 @@ class Tracing(Protocol):
     ) -> AbstractContextManager[CallSpan]:
         """The span of a call of `method`, given as SERVICE/METHOD.
 
-        `metadata` gives that of the request, which may name the caller's trace.
+        `metadata` gives that of the request, which may name the caller's trace. That of a caller who is never
+        identified is not followed.
         """
 
     def stage(self, name: str) -> AbstractContextManager[None]:
@@ -42,15 +46,22 @@ class Tracing(Protocol):
 class NoSpan:
     """The span of a call while tracing is off."""
 
+    def identified(self, principal: str) -> None:
+        """Nothing."""
+
     def ended_with(self, code: str) -> None:
         """Nothing."""
+
+
+NO_SPAN: CallSpan = NoSpan()
+"""The span of every call while tracing is off."""
 
 
 class NoTracing:
     """Tracing while it is off."""
 
     def __init__(self) -> None:
-        self._call: AbstractContextManager[CallSpan] = nullcontext(NoSpan())
+        self._call: AbstractContextManager[CallSpan] = nullcontext(NO_SPAN)
         self._stage: AbstractContextManager[None] = nullcontext()
 
     def call(

@@ -79,9 +79,11 @@ def share_of(settings: Settings, *, address: Address, engine: Address, embedders
 
     `embedders` are those that the engine serves in addition to the first.
 
-    Calls inside and bytes of requests are bounded because photos take memory, so both are divided.
+    Calls inside and bytes of requests are bounded because photos take memory, so both are divided. So are the traces
+    that callers begin, because all workers send theirs to one collector.
     """
     limits, workers = settings.limits, settings.server.workers
+    traces = settings.tracing.callers_per_minute
     shares = {
         "max_concurrent_calls": max(1, limits.max_concurrent_calls // workers),
         "max_open_calls": max(1, limits.max_open_calls // workers),
@@ -92,6 +94,9 @@ def share_of(settings: Settings, *, address: Address, engine: Address, embedders
             "server": settings.server.model_copy(update={"listen": address}),
             "engine": settings.engine.model_copy(update={"triton_url": engine, "embedders": tuple(embedders)}),
             "limits": limits.model_copy(update=shares),
+            "tracing": settings.tracing.model_copy(
+                update={"callers_per_minute": min(traces, max(1, traces // workers))}
+            ),
         }
     )
 

@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -10,8 +11,10 @@ from sightline_server.app.tracing import make_tracing
 from sightline_server.domain.stages import CROP, DECODE, STAGE_NAMES, STAGES
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import TracingSettings
+from sightline_server.telemetry.caller_traces import CallerTraces
 from sightline_server.telemetry.stopwatch import Stopwatch
 from sightline_server.telemetry.tracing import ATTRIBUTES, OFF
+from tests.support.clock import HandClock
 
 pytest.importorskip("opentelemetry.sdk", reason="the extra `otel` is not installed")
 
@@ -34,12 +37,20 @@ def exporter() -> Iterator[InMemorySpanExporter]:
     exporter.shutdown()
 
 
-def tracing_to(exporter: InMemorySpanExporter, ratio: float = 1.0) -> OpenTelemetryTracing:
-    return OpenTelemetryTracing(SimpleSpanProcessor(exporter), ratio)
+def callers(per_minute: int = 600, clock: Callable[[], float] = time.monotonic) -> CallerTraces:
+    return CallerTraces(per_minute, clock)
 
 
-def run_call(tracing: OpenTelemetryTracing, traceparent: str | None = None, code: str = "OK") -> None:
-    """A call of all stages."""
+def tracing_to(
+    exporter: InMemorySpanExporter, ratio: float = 1.0, traces: CallerTraces | None = None
+) -> OpenTelemetryTracing:
+    return OpenTelemetryTracing(SimpleSpanProcessor(exporter), ratio, traces or callers())
+
+
+def run_call(
+    tracing: OpenTelemetryTracing, traceparent: str | None = None, code: str = "OK", principal: str | None = "app"
+) -> None:
+    """A call of all stages, or of a caller who is not identified."""
     metadata: list[tuple[str, str | bytes]] = [
         ("user-agent", "x"),
         ("photo-bin", b"\xff\xd8"),
@@ -47,7 +58,9 @@ def run_call(tracing: OpenTelemetryTracing, traceparent: str | None = None, code
     ]
     watch = Stopwatch(lambda: 0.0, tracing)
     with tracing.call("sightline.v1.LensService/Search", "req-1", lambda: metadata) as call:
-        for stage in STAGES:
+        if principal is not None:
+            call.identified(principal)
+        for stage in STAGES if principal is not None else ():
             with watch.step(stage):
                 pass
         call.ended_with(code)
@@ -69,7 +82,7 @@ def by_name(exporter: InMemorySpanExporter) -> dict[str, ReadableSpan]:
 )
 def test_proxies_are_for_collectors_elsewhere(endpoint: str, through_proxies: int) -> None:
     assert channel_options(endpoint) == (("grpc.enable_http_proxy", through_proxies),)
-    collector_tracing(endpoint, 0.0).close()
+    collector_tracing(endpoint, 0.0, callers()).close()
 
 
 def test_a_call_has_a_span_and_each_stage_one_below_it(exporter: InMemorySpanExporter) -> None:
@@ -87,6 +100,56 @@ def test_the_callers_trace_goes_on(exporter: InMemorySpanExporter) -> None:
     assert f"{call.context.trace_id:032x}" == TRACE_ID
     assert call.parent is not None
     assert f"{call.parent.span_id:016x}" == CALLER
+
+
+def test_each_caller_begins_so_many_traces_a_minute_and_no_more(exporter: InMemorySpanExporter) -> None:
+    clock = HandClock()
+    tracing = tracing_to(exporter, 0.0, callers(3, clock))
+
+    def followed(calls: int, principal: str = "app", flags: str = "01") -> int:
+        exporter.clear()
+        for _ in range(calls):
+            run_call(tracing, f"00-{TRACE_ID}-{CALLER}-{flags}", principal=principal)
+        spans = [span for span in exporter.get_finished_spans() if span.name.endswith("Search")]
+        assert {f"{span.context.trace_id:032x}" for span in spans} <= {TRACE_ID}
+        return len(spans)
+
+    assert followed(9, flags="00") == 0, "what is not recorded counts for nothing"
+    assert (followed(5), followed(2), followed(5, "other")) == (3, 0, 3)
+    clock.now += 20.0
+    assert followed(5) == 1
+    clock.now += 3600.0
+    assert followed(5) == 3
+
+
+def test_a_call_above_the_bound_is_left_to_the_ratio_in_a_new_trace(exporter: InMemorySpanExporter) -> None:
+    tracing = tracing_to(exporter, 1.0, callers(0))
+    run_call(tracing, f"00-{TRACE_ID}-{CALLER}-01")
+    call = by_name(exporter)["sightline.v1.LensService/Search"]
+    assert call.parent is None
+    assert f"{call.context.trace_id:032x}" != TRACE_ID
+    assert {span.context.trace_id for span in exporter.get_finished_spans()} == {call.context.trace_id}
+
+
+def test_the_trace_of_a_caller_who_is_not_identified_is_not_followed(exporter: InMemorySpanExporter) -> None:
+    before = time.time_ns()
+    run_call(tracing_to(exporter), f"00-{TRACE_ID}-{CALLER}-01", code="UNAUTHENTICATED", principal=None)
+    [span] = exporter.get_finished_spans()
+    assert span.parent is None and f"{span.context.trace_id:032x}" != TRACE_ID
+    assert (span.attributes or {})["rpc.status_code"] == "UNAUTHENTICATED"
+    assert span.start_time is not None and before <= span.start_time <= time.time_ns()
+    run_call(tracing_to(exporter, 0.0), f"00-{TRACE_ID}-{CALLER}-01", principal=None)
+    assert len(exporter.get_finished_spans()) == 1
+
+
+def test_a_million_callers_take_no_more_memory_than_one() -> None:
+    clock = HandClock()
+    traces = callers(1, clock)
+    size = len(traces._buckets._memory.view)
+    for number in range(5000):
+        clock.now += 1e-6
+        traces.take(f"caller-{number}")
+    assert len(traces._buckets._memory.view) == size < 100_000
 
 
 @pytest.mark.parametrize("traceparent", [None, f"00-{TRACE_ID}-{CALLER}-00", "nonsense"])
@@ -114,12 +177,11 @@ def test_a_failure_is_marked_and_its_text_is_not_told(exporter: InMemorySpanExpo
     tracing = tracing_to(exporter)
 
     def failing() -> None:
-        with (
-            tracing.call("sightline.v1.LensService/Search", "req-1", list) as call,
-            Stopwatch(lambda: 0.0, tracing).step(DECODE),
-        ):
-            call.ended_with("INTERNAL")
-            raise ValueError(SECRET)
+        with tracing.call("sightline.v1.LensService/Search", "req-1", list) as call:
+            call.identified("app")
+            with Stopwatch(lambda: 0.0, tracing).step(DECODE):
+                call.ended_with("INTERNAL")
+                raise ValueError(SECRET)
 
     with pytest.raises(ValueError, match=SECRET):
         failing()

@@ -116,3 +116,10 @@ def test_every_message_is_one_line() -> None:
     ):
         assert line.count(b"\n") == 1
         json.loads(line)
+
+
+@pytest.mark.parametrize(("whole", "share"), [(600, 150), (3, 1), (1, 1), (0, 0)])
+def test_the_traces_of_callers_are_divided(whole: int, share: int) -> None:
+    given = Settings.model_validate({"server": {"workers": 4}, "tracing": {"callers_per_minute": whole}})
+    part = share_of(given, address=TcpAddress("127.0.0.1", 5), engine=TcpAddress("127.0.0.1", 6))
+    assert part.tracing.callers_per_minute == share
