@@ -71,6 +71,7 @@ check: env ## format, lint, types, import floors, generated code and requirement
 	$(BIN)/python scripts/protos.py --check
 	$(BIN)/python scripts/settings_table.py --check
 	$(BIN)/python -m scripts.dashboard --check
+	$(BIN)/python -m load_tests.sizing --check
 	$(BIN)/python -m scripts.requirements --check
 	$(BIN)/python -m scripts.plain_english --check
 	$(BIN)/python -m scripts.chart
@@ -110,6 +111,7 @@ protos: env ## generate the Python contract
 docs: env ## write the pages that are made from code
 	$(BIN)/python scripts/settings_table.py
 	$(BIN)/python -m scripts.dashboard
+	$(BIN)/python -m load_tests.sizing --write
 
 lock: ## resolve the dependencies again, and write what pip installs
 	"$(or $(UV),$(BIN)/uv)" lock
