@@ -14,7 +14,7 @@ IN_WORKERS, IN_TIER = "in each worker", "search tier"
 FLOAT16, GB, MIB = 2, 1e9, 2**20
 MANY_GPUS = 1000
 LINK_GBIT_S = 100.0
-"""What one machine in front of the servers can pass on: a fast network interface."""
+"""The most that one machine in front of the servers passes on: a fast network interface."""
 
 
 @dataclass(frozen=True, slots=True)

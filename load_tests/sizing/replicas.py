@@ -136,6 +136,9 @@ def together(generators: Sequence[Generator], callers: Sequence[int], seconds: f
             threads.submit(generator.closed_loop, callers=inside, seconds=seconds)
             for generator, inside in zip(generators, callers, strict=True)
         ]
+        for run in runs:
+            if set(run.result().codes) - {"OK"}:
+                say(f"calls by code: {run.result().codes}")
         return round(sum(completed_per_s(run.result(), min(RAMP_S, seconds / 2), seconds) for run in runs), 3)
 
 

@@ -48,12 +48,13 @@ SATURATION = Row(
             red_from=0.8,
         ),
         Panel(
-            "Open searches and health watches",
+            "Open searches, health watches and load reports",
             "Searches count from their first byte. Many of them with few calls inside: slow uploads, or idle calls.",
             "short",
             (
                 Query(f"sum by (instance) (sightline_open_calls{{{OURS}}})", "{{instance}} searches"),
                 Query(f"sum by (instance) (sightline_watches{{{OURS}}})", "{{instance}} watches"),
+                Query(f"sum by (instance) (sightline_load_reports{{{OURS}}})", "{{instance}} load reports"),
             ),
             width=12,
         ),

@@ -257,6 +257,13 @@ async def test_probes_need_no_credential(entrance: Entrance) -> None:
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
+async def test_load_reports_need_no_credential(entrance: Entrance) -> None:
+    async with guarded(entrance, server={"load_reports": True}) as served:
+        path = "/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics"
+        method: Any = served.channel.unary_stream(path)
+        assert isinstance(await method(b"\x0a\x02\x08\x01").read(), bytes)
+
+
 async def test_anonymous_callers_have_the_rights_of_their_table(entrance: Entrance) -> None:
     public = '[principals.anonymous]\ncatalogs = ["shop"]\nmethods = ["Search"]\n'
     entrance.policy.write_text(entrance.policy.read_text() + public)

@@ -8,7 +8,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from load_tests.attacks.http2 import Connection
 from load_tests.attacks.idle import CHECK, KINDS, WATCH
-from sightline_server.rpc import guard, health
+from sightline_server.rpc import guard, health, probe_requests
 from tests.support.asking import asked, events_of, kinds
 from tests.support.lens import Served, details_of, failed, serving, until
 
@@ -103,7 +103,7 @@ async def test_bytes_that_are_no_health_request_are_explained(
 
 
 async def test_a_health_request_that_does_not_come_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "READ_S", 0.1)
+    monkeypatch.setattr(probe_requests, "READ_S", 0.1)
     async with serving() as served:
         call = raw(served, CHECK)(timeout=5)
         with pytest.raises(grpc.aio.AioRpcError) as caught:

@@ -101,6 +101,31 @@ async def test_every_listed_service_and_its_methods_can_be_described() -> None:
         assert symbol in names + methods
 
 
+async def test_load_reports_are_listed_and_described_where_they_are_on() -> None:
+    service = "xds.service.orca.v3.OpenRcaService"
+    async with serving(server={"load_reports": True}) as served:
+        listed, by_symbol, by_method, by_name = await ask(
+            served,
+            V1,
+            {"list_services": ""},
+            {"file_containing_symbol": service},
+            {"file_containing_symbol": f"{service}.StreamCoreMetrics"},
+            {"file_by_filename": "xds/data/orca/v3/orca_load_report.proto"},
+        )
+        assert {each.name for each in listed.list_services_response.service} == {*SERVICES, service}
+        files = files_of(by_symbol)
+        assert set(files) == {
+            "xds/service/orca/v3/orca.proto",
+            "xds/data/orca/v3/orca_load_report.proto",
+            "google/protobuf/duration.proto",
+        }
+        assert set(files_of(by_method)) == set(files)
+        assert list(files_of(by_name)) == ["xds/data/orca/v3/orca_load_report.proto"]
+        code, output, errors = await buf_curl("--list-methods", f"http://{served.address}")
+        assert code == 0, errors
+        assert f"{service}/StreamCoreMetrics" in output
+
+
 @pytest.mark.parametrize("symbol", ["", ".", LENS + ".", LENS + ".Nothing", V1, V1 + ".", V1 + ".Nothing.x", "\ud7ff"])
 async def test_an_unknown_symbol_is_not_found_and_the_stream_goes_on(symbol: str) -> None:
     async with serving() as served:

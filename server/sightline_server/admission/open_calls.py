@@ -29,6 +29,7 @@ class OpenCalls:
         self._most = most
         self._most_of_one = most_of_one
         self._name = name
+        self._plural = name.replace("_", " ")
         self._on_count = on_count
         self._by_peer: Counter[str] = Counter()
         self._count = 0
@@ -53,10 +54,10 @@ class OpenCalls:
     def _refusal(self, peer: str) -> SightlineError | None:
         if self._by_peer[peer] >= self._most_of_one and not peer.startswith("unix"):
             return overloaded(
-                f"connection_{self._name}", f"more than {self._most_of_one} {self._name} are open on this connection"
+                f"connection_{self._name}", f"more than {self._most_of_one} {self._plural} are open on this connection"
             )
         if self._count >= self._most:
-            return overloaded(f"open_{self._name}", f"more than {self._most} {self._name} are open")
+            return overloaded(f"open_{self._name}", f"more than {self._most} {self._plural} are open")
         return None
 
     def _change(self, peer: str, by: int) -> None:

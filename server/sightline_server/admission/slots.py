@@ -87,6 +87,11 @@ class Admission:
         return self._inside
 
     @property
+    def slots(self) -> int:
+        """Calls that may be inside now."""
+        return self._limit.calls
+
+    @property
     def ready(self) -> bool:
         """True if the engine answers."""
         return self._engine_ready()

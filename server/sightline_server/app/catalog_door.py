@@ -27,6 +27,7 @@ from sightline_server.rpc.edge import Edge, Service
 from sightline_server.rpc.health import Health
 from sightline_server.rpc.listener.tls import open_certificates
 from sightline_server.rpc.listener.tls_files import Contents
+from sightline_server.rpc.probe_requests import ProbeRequests
 from sightline_server.rpc.reading import Uploads
 from sightline_server.settings import LimitSettings, Settings
 from sightline_server.telemetry.metrics import Metrics
@@ -91,8 +92,9 @@ class CatalogDoor:
             CatalogTransferService(self._edge, self.writers, self.transfers),
             OperationsService(self._edge, self.writers, self.transfers.jobs),
         ]
-        self.health = Health(self.admission, [each.name for each in offered], limits, metrics, clock)
-        self.server = rpc_server.build(offered, self.health, self._settings, limits, metrics)
+        requests = ProbeRequests(limits, metrics, clock)
+        self.health = Health(self.admission, [each.name for each in offered], requests, metrics)
+        self.server = rpc_server.build([*offered, self.health], self._settings, limits, metrics)
 
     def listening(self) -> contextlib.AbstractContextManager[Address]:
         """Listens on `catalog_listen` for the length of the block. Raises `SightlineError` of kind CONFIGURATION."""

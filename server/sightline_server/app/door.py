@@ -26,6 +26,9 @@ from sightline_server.rpc.health import Health
 from sightline_server.rpc.lens.service import LensService
 from sightline_server.rpc.listener.tls import open_certificates
 from sightline_server.rpc.listener.tls_files import Contents
+from sightline_server.rpc.load_reports.reading import LoadReader
+from sightline_server.rpc.load_reports.service import LoadReports
+from sightline_server.rpc.probe_requests import ProbeRequests
 from sightline_server.rpc.reading import Uploads
 from sightline_server.settings import Settings
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
@@ -107,10 +110,14 @@ class Door:
             on_too_large=metrics.objects.labels(FailureReason.TOO_LARGE.value).inc,
         )
         offered = [self.service, *services(self.edge)]
-        self.health = Health(self.admission, [each.name for each in offered], settings.limits, metrics, clock)
+        requests = ProbeRequests(settings.limits, metrics, clock)
+        self.health = Health(self.admission, [each.name for each in offered], requests, metrics)
+        aside: list[Service] = [self.health]
+        if settings.server.load_reports:
+            aside.append(LoadReports(LoadReader(self.admission, metrics, clock), requests, metrics))
         self._metrics = metrics
         self._trimming = Trimming()
-        self.server: grpc.aio.Server = rpc_server.build(offered, self.health, settings.server, settings.limits, metrics)
+        self.server: grpc.aio.Server = rpc_server.build([*offered, *aside], settings.server, settings.limits, metrics)
 
     def open(self, engine: Engine, pipeline: Pipeline, events: EngineMetrics) -> None:
         """Lets calls in, as long as `engine` is ready."""

@@ -13,6 +13,7 @@ from google.protobuf.descriptor import FileDescriptor
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
 from sightline_server.rpc.guard import Guarded
+from sightline_server.rpc.load_reports import messages
 
 V1ALPHA = reflection_pb2.DESCRIPTOR.package
 V1 = "grpc.reflection.v1"
@@ -34,9 +35,10 @@ def add_reflection(services: Sequence[str], server: grpc.aio.Server | Guarded) -
 
 
 class Descriptors:
-    """This process's descriptors with v1 of reflection, as the servicer asks a `DescriptorPool` for them.
+    """This process's descriptors with v1 of reflection and load reports, as the servicer asks a `DescriptorPool` for
+    them.
 
-    v1 is in a separate pool: in the process's one it would collide with generated code of the same file.
+    These two are in separate pools: in the process's one they would collide with generated code of the same files.
     """
 
     def __init__(self) -> None:
@@ -46,17 +48,23 @@ class Descriptors:
 
     def FindFileByName(self, name: str) -> FileDescriptor:  # noqa: N802 (protobuf's name)
         """The file of this name. Raises `KeyError`."""
-        return (self._own if name == V1_FILE else self._process).FindFileByName(name)
+        return self._pool(name.replace("/", ".")).FindFileByName(name)
 
     def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 (protobuf's name)
         """The file that defines a message, enum, service or, which protobuf leaves out, method. Raises `KeyError`."""
-        pool = self._own if symbol.startswith(f"{V1}.") else self._process
+        pool = self._pool(symbol)
         try:
             return pool.FindFileContainingSymbol(symbol)
         except KeyError:
             service_name, _, method = symbol.rpartition(".")
             service = pool.FindServiceByName(service_name)
             return service.methods_by_name[method].containing_service.file
+
+    def _pool(self, name: str) -> descriptor_pool.DescriptorPool:
+        """The pool of a symbol, or of a file with dots for its slashes."""
+        if name.startswith(f"{V1}."):
+            return self._own
+        return messages.POOL if name.startswith((f"{messages.DATA}.", f"{messages.SERVICE}.")) else self._process
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._process, name)

@@ -13,7 +13,6 @@ from sightline_server.domain.address import Address
 from sightline_server.rpc.edge import Service
 from sightline_server.rpc.grpc_log import without_bytes_of_callers
 from sightline_server.rpc.guard import Guarded
-from sightline_server.rpc.health import Health
 from sightline_server.rpc.listener.exposure import check_listener
 from sightline_server.rpc.listener.listening import listening_on
 from sightline_server.rpc.listener.protection import protection
@@ -25,17 +24,16 @@ from sightline_server.telemetry.metrics import Metrics
 
 
 def build(
-    services: Sequence[Service], health: Health, server: ServerSettings, limits: LimitSettings, metrics: Metrics
+    services: Sequence[Service], server: ServerSettings, limits: LimitSettings, metrics: Metrics
 ) -> grpc.aio.Server:
-    """The server with `services`, health and reflection, not yet listening."""
+    """The server with `services` and reflection, not yet listening."""
     without_bytes_of_callers()
     with registered_methods_only():
         built = grpc.aio.server(options=options(server, limits))
-    offered: tuple[Service, ...] = (*services, health)
-    for service in offered:
+    for service in services:
         # Registered methods queue each on its own: a flood of one does not delay the others.
         built.add_registered_method_handlers(service.name, dict(service.handlers()))
-    add_reflection([service.name for service in offered], Guarded(built, metrics))
+    add_reflection([service.name for service in services], Guarded(built, metrics))
     return built
 
 

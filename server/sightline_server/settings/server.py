@@ -55,6 +55,10 @@ class ServerSettings(Part):
     """Time that running calls on such a connection have to finish."""
     max_metadata_bytes: Annotated[int, Field(ge=4096, le=1024 * 1024)] = 16 * 1024
     """Largest metadata of a call, including tokens and trace headers; gRPC refuses more with RESOURCE_EXHAUSTED."""
+    load_reports: bool = False
+    """Offers ORCA load reports (`xds.service.orca.v3.OpenRcaService`) on `listen`, for balancers that weight replicas
+    by their load. They need no credential, as health does, and say how many searches a second are answered; see
+    docs/operate/replicas.md."""
     pid_file: Path | None = None
     """File that holds the server's process id while it serves, for `sightline catalog reload --pid-file`."""
     workers: Annotated[int, Field(ge=1, le=64)] = 1

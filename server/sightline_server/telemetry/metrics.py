@@ -60,6 +60,7 @@ class Metrics:
             "request_bytes", "Bytes reserved for requests that are being read, or held by them.", over_workers="livesum"
         )
         self.watches = make.gauge("watches", "Health watches that are open.", over_workers="livesum")
+        self.load_reports = make.gauge("load_reports", "Streams of load reports that are open.", over_workers="livesum")
         self.concurrency_limit = make.gauge(
             "concurrency_limit", "Calls that may be admitted at once; adapts to the load.", over_workers="livesum"
         )
