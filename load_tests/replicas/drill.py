@@ -1,0 +1,87 @@
+"""One case of the drill: two new replicas behind Envoy, load, a fault in the first of them.
+
+Rule: the load is an open loop, so calls go on arriving while a replica does not answer.
+"""
+
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from load_tests.generator import arrivals
+from load_tests.generator.photos import Photos
+from load_tests.generator.process import Generator
+from load_tests.generator.tasks import Due
+from load_tests.replicas.envoy import Envoy, running
+from load_tests.replicas.judging import Fault, Verdict, judge, read_log
+
+WARM_UP_CALLS = 4
+NOTICED_S = 10.0
+"""Seconds that the balancer may take to notice before the drill goes on; the bound is shorter."""
+SIGNALS = {"killed": signal.SIGKILL, "drained": signal.SIGTERM, "frozen": signal.SIGSTOP}
+
+
+class Replica(Protocol):
+    """A server process."""
+
+    target: str
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Sends the process a signal."""
+
+
+StartReplica = Callable[[], AbstractContextManager[Replica]]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Calls a second, for how long, and the deadline of each."""
+
+    rate: float
+    seconds: float
+    deadline_s: float
+
+
+def drill(case: str, binary: Path, start: StartReplica, photos: Photos, load: Load) -> Verdict:
+    """The verdict on one case. Raises what a server, Envoy or the generator raises when it does not start."""
+    with tempfile.TemporaryDirectory(prefix="sightline-drill-") as name:
+        with ExitStack() as stack:
+            replicas = [stack.enter_context(start()) for _ in range(2)]
+            envoy = stack.enter_context(running(binary, [each.target for each in replicas], Path(name)))
+            generator = stack.enter_context(
+                Generator(envoy.target, photos.requests, connections=4, deadline_s=load.deadline_s)
+            )
+            # Both replicas have answered before the load counts.
+            generator.open_loop(arrivals.constant(load.rate, WARM_UP_CALLS / load.rate))
+            begun = time.time()
+            fault = under_load(case, replicas[0], envoy, generator, len(photos.requests), load)
+        # Envoy writes the last lines of its log when it ends.
+        calls = read_log(envoy.log.read_text().splitlines())
+        return judge([call for call in calls if call.start >= begun], fault)
+
+
+def under_load(case: str, replica: Replica, envoy: Envoy, generator: Generator, requests: int, load: Load) -> Fault:
+    """Sends the load, and makes `replica` fail after a third of it."""
+    instants = arrivals.constant(load.rate, load.seconds)
+    generator.start([Due(at, place % requests) for place, at in enumerate(instants)])
+    time.sleep(load.seconds / 3)
+    try:
+        fault = fail(case, replica, envoy)
+        generator.finish(load.seconds + load.deadline_s)
+    finally:
+        # A frozen server could not be stopped.
+        with suppress(ProcessLookupError):
+            replica.send_signal(signal.SIGCONT)
+    return fault
+
+
+def fail(case: str, replica: Replica, envoy: Envoy) -> Fault:
+    """Makes `replica` fail, and waits until the balancer knows."""
+    at = time.time()
+    replica.send_signal(SIGNALS[case])
+    detected_s = envoy.wait_until(replica.target, healthy=False, within_s=NOTICED_S)
+    return Fault(case, replica.target, at, detected_s)

@@ -1,0 +1,123 @@
+"""The judgement of a drill from Envoy's access log. Pure.
+
+Rule: a call is lost when it ended in anything but an answer or a refusal for lack of room. It may be lost only where it
+was inside the replica that failed; the log says which replica had it, and when.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+OK, RESOURCE_EXHAUSTED = 0, 8
+DETECTED_WITHIN_S = 3.0
+CLOCKS_S = 0.05
+"""The log's instants are of milliseconds, and a signal takes a moment to arrive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A call as Envoy saw it: seconds of the wall clock, the replica that had it last, its gRPC status if any came."""
+
+    start: float
+    end: float
+    replica: str
+    status: int | None
+
+    @property
+    def lost(self) -> bool:
+        """True for a call without an answer or a refusal for lack of room."""
+        return self.status not in (OK, RESOURCE_EXHAUSTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The replica that was made to fail, the instant of that, and when the balancer knew (None: never)."""
+
+    case: str
+    replica: str
+    at: float
+    detected_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The figures of a case, and whether its bound holds."""
+
+    case: str
+    calls: int
+    answered: int
+    refused: int
+    lost: int
+    inside: int
+    """Calls in the replica when it failed."""
+    lost_elsewhere: int
+    """Lost calls that the replica did not have when it failed, or later while nobody knew."""
+    detected_s: float | None
+    after: int
+    """Calls that the other replica answered afterwards."""
+    holds: bool
+
+    @property
+    def line(self) -> str:
+        """One line for a reader."""
+        known = "not detected" if self.detected_s is None else f"detected after {self.detected_s:.2f} s"
+        return (
+            f"{self.case}: {'holds' if self.holds else 'MISSED'}: {self.lost} lost of {self.calls} calls, "
+            f"{self.inside} were inside the replica, {self.lost_elsewhere} lost elsewhere, {self.refused} refused, "
+            f"{known}, {self.after} answered by the other one afterwards"
+        )
+
+
+def judge(calls: Sequence[Logged], fault: Fault) -> Verdict:
+    """The verdict on the calls of a run with one fault.
+
+    killed: nothing is lost but calls inside. drained: nothing is lost. frozen: the balancer knows within 3 s, and
+    nothing is lost but calls that were inside or came before it knew.
+    """
+    lost = [call for call in calls if call.lost]
+    inside = [call for call in calls if was_inside(call, fault)]
+    elsewhere = [call for call in lost if not may_be_lost(call, fault)]
+    after = [call for call in calls if call.start > fault.at and call.status == OK and call.replica != fault.replica]
+    known = fault.detected_s is not None and fault.detected_s <= DETECTED_WITHIN_S
+    holds = bool(after) and not elsewhere and {"killed": True, "drained": not lost, "frozen": known}[fault.case]
+    return Verdict(
+        case=fault.case,
+        calls=len(calls),
+        answered=sum(call.status == OK for call in calls),
+        refused=sum(call.status == RESOURCE_EXHAUSTED for call in calls),
+        lost=len(lost),
+        inside=len(inside),
+        lost_elsewhere=len(elsewhere),
+        detected_s=fault.detected_s,
+        after=len(after),
+        holds=holds,
+    )
+
+
+def may_be_lost(call: Logged, fault: Fault) -> bool:
+    """True for a call that the replica had when it failed, or that came to a frozen one before the balancer knew."""
+    if fault.case != "frozen":
+        return was_inside(call, fault)
+    known_s = DETECTED_WITHIN_S if fault.detected_s is None else fault.detected_s
+    return call.replica == fault.replica and call.start <= fault.at + known_s + CLOCKS_S
+
+
+def was_inside(call: Logged, fault: Fault) -> bool:
+    """True for a call that the replica had at the instant of the fault."""
+    return call.replica == fault.replica and call.start - CLOCKS_S <= fault.at <= call.end + CLOCKS_S
+
+
+def read_log(lines: Iterable[str]) -> list[Logged]:
+    """The calls of an access log that `envoy.py` configured. Raises `ValueError` for a line of another form."""
+    return [logged(json.loads(line)) for line in lines if line.strip()]
+
+
+def logged(fields: dict[str, Any]) -> Logged:
+    """One line of the log. Envoy writes null where there is no value."""
+    start = datetime.fromisoformat(fields["start"]).timestamp()
+    status = fields["status"]
+    return Logged(
+        start, start + int(fields["ms"]) / 1e3, fields["replica"] or "", None if status is None else int(status)
+    )

