@@ -1,0 +1,27 @@
+"""Local features of an image: points that can be found again in another image, each with a descriptor."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+DESCRIPTOR = 128
+"""Numbers of a descriptor of SIFT."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LocalFeatures:
+    """N points of one image: `points` float32 [N,2], x and y in pixels of the reduced image in which they were found,
+    and `descriptors` uint8 [N,128].
+    """
+
+    points: NDArray[np.float32]
+    descriptors: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+def no_features() -> LocalFeatures:
+    """Those of an image without texture."""
+    return LocalFeatures(np.empty((0, 2), np.float32), np.empty((0, DESCRIPTOR), np.uint8))

@@ -1,0 +1,1 @@
+"""Local features of images: found, stored as bytes, and compared."""

@@ -1,0 +1,53 @@
+"""Pixels -> local features: SIFT (Lowe, 2004) in a grey image of limited size.
+
+Rule: bounded work and a bounded result, whatever the image shows. A catalog image and a query go through the same
+steps.
+"""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline_server.domain.geometry import Box
+from sightline_server.domain.image import Frame
+from sightline_server.domain.local_features import LocalFeatures, no_features
+from sightline_server.stages import opencv as opencv  # sets its threads and silences its log
+
+MOST_POINTS = 384
+"""Points of an image at most, those of the strongest contrast; 50.7 KB as they are stored."""
+MOST_EDGE = 480
+"""Pixels of the longer edge in which points are looked for. A smaller image is not enlarged."""
+LEAST_EDGE = 16
+"""Pixels of the shorter edge of an image that can have points."""
+
+
+def features_of(frame: Frame, box: Box) -> LocalFeatures:
+    """The local features of the part of `frame` in `box`; none where it has no texture."""
+    left, top, right, bottom = box.pixels(frame.width, frame.height)
+    grey = reduced(frame.pixels[top:bottom, left:right])
+    if min(grey.shape) < LEAST_EDGE:
+        return no_features()
+    found, descriptors = detector().detectAndCompute(grey, None)
+    if descriptors is None or not len(found):
+        return no_features()
+    strongest = np.argsort([-point.response for point in found], kind="stable")[:MOST_POINTS]
+    points = np.array([found[place].pt for place in strongest], np.float32)
+    # OpenCV rounds them to 0..255 itself and returns them as floats.
+    return LocalFeatures(points, descriptors[strongest].astype(np.uint8))
+
+
+def detector() -> Any:
+    """A detector for one call: one that is shared by threads is not safe. OpenCV's own types lack it."""
+    make: Any = getattr(cv2, "SIFT_create")  # noqa: B009
+    return make(nfeatures=MOST_POINTS)
+
+
+def reduced(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB pixels [h,w,3] as a grey image of at most `MOST_EDGE` pixels a side."""
+    scale = MOST_EDGE / max(pixels.shape[:2])
+    if scale < 1:
+        size = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
