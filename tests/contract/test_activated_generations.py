@@ -104,6 +104,8 @@ class ChangingWriter:
     async def keep(self, images: Sequence[bytes]) -> tuple[str, ...]:
         return ()
 
+    keeps_features = False
+
 
 class Images:
     """Embeds every image as a vector of the asked embedder."""

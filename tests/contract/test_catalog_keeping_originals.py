@@ -12,7 +12,7 @@ from sightline.v1 import catalog_service_pb2 as pb
 from sightline.v1 import catalog_transfer_service_pb2
 from sightline.v1.catalog_transfer_service_pb2_grpc import CatalogTransferServiceStub
 from sightline_server.app.checks import check_settings
-from sightline_server.catalog.originals import Originals, keeps_originals, originals_size
+from sightline_server.catalog.originals import IMAGE_FILES, Originals, keeps_originals, originals_size
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalogs_folder import CatalogsFolder
 from sightline_server.index.living import LivingCatalog
@@ -113,7 +113,7 @@ async def test_an_import_keeps_the_files_of_its_feed(tmp_path: Path) -> None:
 
 def test_a_new_catalog_keeps_files_where_the_server_says_so(tmp_path: Path) -> None:
     for name, keep in (("with", True), ("without", False)):
-        with CatalogsFolder(tmp_path, keep_originals=keep) as folder:
+        with CatalogsFolder(tmp_path, kinds=[IMAGE_FILES] * keep) as folder:
             made = folder.create(name, SPEC)
         assert keeps_originals(made) is keep
         with LivingCatalog(made) as living:

@@ -24,6 +24,11 @@ def noise(width: int, height: int, seed: int = 0) -> Pixels:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
+def blocks(seed: int) -> Pixels:
+    """uint8 [240,240,3] of many corners, as print has them."""
+    return np.kron(noise(24, 24, seed), np.ones((10, 10, 1), np.uint8))
+
+
 def encode(picture: Pixels | Image.Image, form: str = "JPEG", **options: Any) -> bytes:
     """The image as a file of the format."""
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)

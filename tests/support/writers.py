@@ -38,6 +38,15 @@ class LivingWriter:
         """See `CatalogWriter`."""
         return tuple(map(self._living.originals.add, images)) if self._living.originals.kept else ()
 
+    @property
+    def keeps_features(self) -> bool:
+        """See `CatalogWriter`."""
+        return self._living.features.kept
+
+    async def keep_features(self, features: Sequence[bytes]) -> tuple[str, ...]:
+        """See `CatalogWriter`."""
+        return tuple(map(self._living.features.add, features))
+
     async def checkpoint(self, note: str = "") -> Revision:
         """See `CatalogWriter`."""
         return await asyncio.to_thread(self._living.checkpoint, note)

@@ -8,12 +8,13 @@ bring the catalog back or keep it.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sightline_server.app.written import WrittenCatalogs, server_user
+from sightline_server.catalog.originals import FEATURE_FILES, IMAGE_FILES, Kind
 from sightline_server.domain.catalogs import CatalogNames, unknown_catalog
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
@@ -22,6 +23,7 @@ from sightline_server.jobs.jobs import Jobs
 from sightline_server.ports import CatalogWriter
 from sightline_server.rpc.catalog.catalog_set import NewCatalog
 from sightline_server.rpc.catalog.writers import CatalogWriters
+from sightline_server.settings import ServerSettings
 
 log = logging.getLogger(__name__)
 
@@ -180,20 +182,26 @@ def open_catalogs_folder(
     names: CatalogNames,
     folders: dict[str, Path],
     *,
-    keep_originals: bool = False,
+    kinds: Sequence[Kind] = (),
 ) -> CatalogsFolder | None:
     """The folder of catalogs, used by this process until `stack` ends; adds what is in it to `names` and `folders`.
 
-    None where there is none. New catalogs keep their original images with `keep_originals`. Raises `SightlineError` of
+    None where there is none. New catalogs keep files of `kinds` of their images. Raises `SightlineError` of
     kind CONFIGURATION.
     """
     if root is None:
         return None
-    folder = stack.enter_context(CatalogsFolder(root, keep_originals=keep_originals))
+    folder = stack.enter_context(CatalogsFolder(root, kinds=kinds))
     for name, path in new_catalogs(folder, folders).items():
         folders[name] = path
         names.add(name)
     return folder
+
+
+def kept_kinds(server: ServerSettings) -> list[Kind]:
+    """The kinds of files that new catalogs keep of their images."""
+    asked = {IMAGE_FILES: server.keep_originals, FEATURE_FILES: server.keep_local_features}
+    return [kind for kind, keep in asked.items() if keep]
 
 
 def new_catalogs(folder: CatalogsFolder, configured: Mapping[str, Path]) -> dict[str, Path]:

@@ -35,6 +35,12 @@ def check_catalogs_folder(server: ServerSettings) -> None:
             "serve the catalogs in the folder by naming each with --catalog"
         )
         raise SightlineError(ErrorKind.CONFIGURATION, message)
+    if server.keep_local_features and server.catalogs_folder is None:
+        message = (
+            "server.keep_local_features is for catalogs that callers create, and needs server.catalogs_folder; for a "
+            "catalog that exists use: sightline catalog upsert FEED --catalog DIR --local-features"
+        )
+        raise SightlineError(ErrorKind.CONFIGURATION, message)
     if server.keep_originals and server.catalogs_folder is None:
         message = (
             "server.keep_originals is for catalogs that callers create, and needs server.catalogs_folder; for a "

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from sightline_server.app.background import keep_certificates
-from sightline_server.app.catalog_changes import open_catalogs_folder
+from sightline_server.app.catalog_changes import kept_kinds, open_catalogs_folder
 from sightline_server.app.catalog_door import CatalogDoor
 from sightline_server.app.catalogs import publish_folders
 from sightline_server.app.checks import check_settings
@@ -56,9 +56,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         folders = check_settings(settings)
         catalog_door = await start_catalog_door(stack, front)
         server = settings.server
-        made = open_catalogs_folder(
-            stack, server.catalogs_folder, door.names, folders, keep_originals=server.keep_originals
-        )
+        made = open_catalogs_folder(stack, server.catalogs_folder, door.names, folders, kinds=kept_kinds(server))
         await start_refusing(stack, front)
         events = EngineMetrics(metrics)
         engine = await stack.enter_async_context(engine_session(settings, events))

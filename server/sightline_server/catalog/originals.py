@@ -1,5 +1,7 @@
 """The original files of a catalog's images, in `DIR/originals.sqlite`; a catalog without that file keeps none.
 
+Local features of images are kept in the same way, in a file of another `Kind`.
+
     file -> add (once, by its SHA-256) -> link (the stored image that was made from it) -> content of that image
 Rule: a linked file is on the disk before the row that needs it is written. Files that no image needs are removed by
 `sweep`, but for those that were added lately, whose rows may be on their way.
@@ -40,9 +42,28 @@ PRAGMA user_version = 1;
 COMMIT;
 """
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
-REMEDY = "restore it from a backup, or remove it: the products stay as they are, and no originals are kept then"
+REMEDY = "restore it from a backup, or remove it: the products stay as they are, and no {} are kept then"
 CHUNK = 512
 """Images that one transaction of a sweep removes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of files that are kept of images: the SQLite file, and in messages their name and that of one of them."""
+
+    file: str
+    name: str
+    unit: str
+
+    @property
+    def remedy(self) -> str:
+        """The remedy for a damaged file of this kind."""
+        return REMEDY.format(self.name)
+
+
+IMAGE_FILES = Kind(ORIGINALS, "originals", "image file")
+FEATURE_FILES = Kind("local_features.sqlite", "local features", "feature file")
+KINDS = (IMAGE_FILES, FEATURE_FILES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +76,23 @@ class OriginalsSize:
 
 
 class Originals:
-    """The originals of the catalog in `folder`; any thread may call it. Only the catalog's writer may sweep.
+    """The files of `kind` of the catalog in `folder`; any thread may call it. Only the catalog's writer may sweep.
 
-    An image is named by bytes that stand for its link and its embedding. All methods raise `SightlineError`: OVERLOADED
-    for a full disk, CONFIGURATION for a damaged file, INDEX_UNAVAILABLE for others of the disk's errors.
+    An image is named by bytes that no other image has: of originals, by its link and its embedding. All methods raise
+    `SightlineError`: OVERLOADED for a full disk, CONFIGURATION for a damaged file, INDEX_UNAVAILABLE for others of the
+    disk's errors.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / ORIGINALS
+    def __init__(self, folder: Path, kind: Kind = IMAGE_FILES) -> None:
+        self._path = folder / kind.file
+        self._remedy = kind.remedy
         self._lock = threading.Lock()
-        with file_errors(self._path):
+        with file_errors(self._path, self._remedy):
             self._connection = sqlite3.connect(
                 self._path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
             )
             try:
-                require_format(self._connection, self._path)
+                require_format(self._connection, self._path, self._remedy)
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.execute("PRAGMA synchronous=NORMAL")
             except BaseException:
@@ -104,7 +127,7 @@ class Originals:
         query = (
             "SELECT sha256, content FROM images JOIN files USING (number) JOIN contents USING (number) WHERE image = ?"
         )
-        with self._lock, file_errors(self._path):
+        with self._lock, file_errors(self._path, self._remedy):
             row = self._connection.execute(query, (image,)).fetchone()
         if row is None or hashlib.sha256(row[1]).digest() != row[0]:
             return None
@@ -143,14 +166,14 @@ class Originals:
             if not numbers:
                 break
         if removed:
-            with self._lock, file_errors(self._path):
+            with self._lock, file_errors(self._path, self._remedy):
                 # Each step of this statement frees one page, and `execute` makes the first step only.
                 self._connection.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)")
         return removed
 
     def seal(self) -> None:
         """Leaves one file, which a user who can only read can open; for a catalog without a writer."""
-        with self._lock, file_errors(self._path):
+        with self._lock, file_errors(self._path, self._remedy):
             self._connection.execute("PRAGMA journal_mode=DELETE")
 
     def close(self) -> None:
@@ -161,7 +184,7 @@ class Originals:
     @contextmanager
     def _transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
         """One transaction. With `durable` it is on the disk at the end, and all earlier ones with it."""
-        with self._lock, file_errors(self._path):
+        with self._lock, file_errors(self._path, self._remedy):
             if durable:
                 self._connection.execute("PRAGMA synchronous=FULL")
             try:
@@ -175,21 +198,21 @@ class Originals:
                     self._connection.execute("PRAGMA synchronous=NORMAL")
 
 
-def keeps_originals(folder: Path) -> bool:
-    """Returns whether the catalog in `folder` keeps originals."""
-    return (folder / ORIGINALS).is_file()
+def keeps_originals(folder: Path, kind: Kind = IMAGE_FILES) -> bool:
+    """Returns whether the catalog in `folder` keeps files of `kind`."""
+    return (folder / kind.file).is_file()
 
 
-def create_originals(folder: Path) -> None:
-    """Makes the catalog in `folder` keep originals from now on. It is on the disk when this returns."""
-    path, new = folder / ORIGINALS, folder / f"{ORIGINALS}{NEW}"
+def create_originals(folder: Path, kind: Kind = IMAGE_FILES) -> None:
+    """Makes the catalog in `folder` keep files of `kind` from now on. It is on the disk when this returns."""
+    path, new = folder / kind.file, folder / f"{kind.file}{NEW}"
     try:
-        with file_errors(path):
+        with file_errors(path, kind.remedy):
             remove(new)
             with closing(sqlite3.connect(new, isolation_level=None)) as connection:
                 connection.execute("PRAGMA synchronous=FULL")
                 connection.executescript(TABLES)
-            # Before that, a crash or a full disk leaves no file that would be taken for one of originals.
+            # Before that, a crash or a full disk leaves no file that would be taken for a whole one.
             new.rename(path)
             sync(folder)
     except BaseException:
@@ -198,10 +221,10 @@ def create_originals(folder: Path) -> None:
         raise
 
 
-def discard_originals(folder: Path) -> None:
-    """Removes all originals of the catalog in `folder`, which keeps none from now on."""
-    with file_errors(folder / ORIGINALS):
-        remove(folder / ORIGINALS)
+def discard_originals(folder: Path, kind: Kind = IMAGE_FILES) -> None:
+    """Removes all files of `kind` of the catalog in `folder`, which keeps none from now on."""
+    with file_errors(folder / kind.file, kind.remedy):
+        remove(folder / kind.file)
         sync(folder)
 
 
@@ -211,35 +234,35 @@ def remove(path: Path) -> None:
         path.with_name(f"{path.name}{ending}").unlink(missing_ok=True)
 
 
-def originals_size(folder: Path) -> OriginalsSize | None:
-    """The size of the originals of the catalog in `folder`, None where it keeps none. Needs no lock."""
-    path = folder / ORIGINALS
+def originals_size(folder: Path, kind: Kind = IMAGE_FILES) -> OriginalsSize | None:
+    """The size of the files of `kind` of the catalog in `folder`, None where it keeps none. Needs no lock."""
+    path = folder / kind.file
     if not path.is_file():
         return None
-    with file_errors(path), closing(read_only(path)) as connection:
+    with file_errors(path, kind.remedy), closing(read_only(path, kind.remedy)) as connection:
         files, content = connection.execute("SELECT count(*), coalesce(sum(size), 0) FROM files").fetchone()
-    sizes = (folder / f"{ORIGINALS}{ending}" for ending in FILES)
+    sizes = (folder / f"{kind.file}{ending}" for ending in FILES)
     return OriginalsSize(files, content, sum(each.stat().st_size for each in sizes if each.is_file()))
 
 
-def damaged_files(folder: Path) -> Iterator[str]:
-    """The SHA-256 of each original of the catalog in `folder` whose content is not what was stored. Needs no lock."""
+def damaged_files(folder: Path, kind: Kind = IMAGE_FILES) -> Iterator[str]:
+    """The SHA-256 of each file of `kind` of the catalog in `folder` that is not what was stored. Needs no lock."""
     query = "SELECT sha256, content FROM files LEFT JOIN contents USING (number)"
-    path = folder / ORIGINALS
-    with file_errors(path), closing(read_only(path)) as connection:
+    path = folder / kind.file
+    with file_errors(path, kind.remedy), closing(read_only(path, kind.remedy)) as connection:
         for sha256, content in connection.execute(query):
             if content is None or hashlib.sha256(content).digest() != sha256:
                 yield sha256.hex()
 
 
-def read_only(path: Path) -> sqlite3.Connection:
+def read_only(path: Path, remedy: str) -> sqlite3.Connection:
     """A connection that changes nothing. Where the folder has no room for SQLite's shared memory, writes that are not
     yet in the file itself are not seen.
     """
     for mode in ("mode=ro", "mode=ro&immutable=1"):
         connection = sqlite3.connect(f"file:{quote(str(path.resolve()))}?{mode}", uri=True, timeout=BUSY_S)
         try:
-            require_format(connection, path)
+            require_format(connection, path, remedy)
         except sqlite3.OperationalError:
             connection.close()
             if "immutable" in mode:
@@ -252,16 +275,16 @@ def read_only(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def require_format(connection: sqlite3.Connection, path: Path) -> None:
-    """Raises `SightlineError` of kind CONFIGURATION where `path` is not a file of originals that is read here."""
+def require_format(connection: sqlite3.Connection, path: Path, remedy: str) -> None:
+    """Raises `SightlineError` of kind CONFIGURATION where `path` is not a file of kept files that is read here."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     connection.execute("SELECT count FROM sweeps").fetchone()
     if version != FORMAT:
-        raise unusable(path, f"it has format {version}, this version of Sightline reads {FORMAT}")
+        raise unusable(path, f"it has format {version}, this version of Sightline reads {FORMAT}", remedy)
 
 
 @contextmanager
-def file_errors(path: Path, remedy: str = REMEDY) -> Iterator[None]:
+def file_errors(path: Path, remedy: str) -> Iterator[None]:
     """Turns errors of the file at `path` into `SightlineError`; `remedy` is that of a damaged one."""
     try:
         yield
@@ -274,6 +297,6 @@ def file_errors(path: Path, remedy: str = REMEDY) -> Iterator[None]:
         raise SightlineError(found.kind, f"cannot use {path}: {found.reason}; {found.remedy}") from error
 
 
-def unusable(path: Path, what: str, remedy: str = REMEDY) -> SightlineError:
+def unusable(path: Path, what: str, remedy: str) -> SightlineError:
     """The error of a file that is not what its name says, or is damaged."""
     return SightlineError(ErrorKind.CONFIGURATION, f"{path} cannot be used ({what}); {remedy}")

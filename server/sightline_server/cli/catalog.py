@@ -30,7 +30,7 @@ from sightline_server.cli.catalog_update import update
 from sightline_server.cli.catalog_upsert import upsert
 from sightline_server.cli.embedding_run import cancel_on_signals, configure_log
 from sightline_server.cli.loading import ConfigFile, load
-from sightline_server.cli.originals_options import KeepOriginals, originals_text
+from sightline_server.cli.originals_options import KeepOriginals, LocalFeatures, features_text, originals_text
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat, checked_currency
 from sightline_server.settings import Settings
 
@@ -99,6 +99,7 @@ def build(
     ] = None,
     cache_gib: Annotated[float, typer.Option(min=0.0, max=1e6, help="Maximum size of --cache, in GiB.")] = 50.0,
     keep_originals: KeepOriginals = None,
+    local_features: LocalFeatures = None,
     encoding: feed_reading.Encoding = "",
     price_format: feed_reading.PriceSign = PriceFormat.AUTO,
     currency: feed_reading.Currency = "",
@@ -177,6 +178,7 @@ def build(
             cache_limits=CacheLimits(max_bytes=int(cache_gib * 1024**3)),
             allow_private_images=allow_private_images,
             keep_originals=keep_originals,
+            local_features=local_features,
         )
         started = time.monotonic()
         report = asyncio.run(build_with_engine(settings, options, embedder))
@@ -197,7 +199,7 @@ def info(catalog: Annotated[Path, typer.Argument(metavar="CATALOG", help="The ca
     with failures():
         policy = index_policy(load().index)
         opened = open_catalog(catalog, may_be_empty=True)
-        originals = originals_text(catalog)
+        originals, features = originals_text(catalog), features_text(catalog)
     facts = opened.facts
     embedder = facts.embedder
     echo(f"catalog     {catalog}")
@@ -209,6 +211,8 @@ def info(catalog: Annotated[Path, typer.Argument(metavar="CATALOG", help="The ca
     echo(f"index       {info_text(opened, policy)}")
     if originals:
         echo(f"originals   {originals}")
+    if features:
+        echo(f"features    {features}")
 
 
 @app.command()

@@ -20,7 +20,7 @@ from sightline_server.cli.catalog_feed import FeedRequest
 from sightline_server.cli.catalog_options import header_value, parse_headers
 from sightline_server.cli.embedding_run import cancel_on_signals, configure_log
 from sightline_server.cli.loading import ConfigFile, load
-from sightline_server.cli.originals_options import KeepOriginals, require_folder
+from sightline_server.cli.originals_options import KeepOriginals, LocalFeatures, require_folder
 from sightline_server.counting import counted
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat, checked_currency
 from sightline_server.settings import Settings
@@ -69,6 +69,7 @@ def upsert(
     price_format: feed_reading.PriceSign = PriceFormat.AUTO,
     currency: feed_reading.Currency = "",
     keep_originals: KeepOriginals = None,
+    local_features: LocalFeatures = None,
     triton_url: engine_options.TritonUrl = None,
     triton_tls: engine_options.TritonTls = None,
     triton_tls_ca: engine_options.TritonTlsCa = None,
@@ -104,7 +105,7 @@ def upsert(
             encoding, price_format, checked_currency(currency), headers=headers, user_agent=agent
         )
         if reach is not None:
-            require_folder(keep_originals)
+            require_folder(keep_originals, local_features)
             request = FeedRequest(feed, catalog, images, strict, allow_private_images, feed_options)
             with catalog_remote.reached(context, reach, str(catalog)) as remote:
                 report = sent_embedded(request, remote) if embedded else sent_feed(request, remote)
@@ -130,6 +131,8 @@ def upsert(
         with LivingCatalog(catalog, actor=actor()) as living:
             if keep_originals is not None:
                 living.originals.switch(keep_originals)
+            if local_features is not None:
+                living.features.switch(local_features)
             if embedded:
                 report = write_embedded(feed, living, feed_options, strict=strict)
             else:

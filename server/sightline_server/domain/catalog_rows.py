@@ -27,7 +27,8 @@ class CatalogRow:
     """A product with its images: `embeddings` is float32 [len(images),D], L2-normalised; 1 to 20 images.
 
     With `embedder` it is stored only where the catalog still has the embedder that made them. `originals` names the
-    kept file of each image, as `KeptOriginals.add` returned it; a row that is read has none.
+    kept file of each image, as `KeptOriginals.add` returned it, and `features` that of its local features; a row that
+    is read has none.
     """
 
     product: Product
@@ -36,6 +37,7 @@ class CatalogRow:
     embeddings: NDArray[np.float32]
     embedder: EmbedderSpec | None = None
     originals: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from sightline_server.catalog.base import BASE, UNREADABLE, panics
 from sightline_server.catalog.content import is_living
 from sightline_server.catalog.founding import found_catalog
 from sightline_server.catalog.operations import Layout
-from sightline_server.catalog.originals import ORIGINALS
+from sightline_server.catalog.originals import KINDS
 from sightline_server.catalog.refusals import refusal
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import open_catalog
@@ -45,7 +45,7 @@ def adopt(path: Path, *, actor: str = "") -> bool:
             return False
         base = staging.path / BASE
         link_tree(staging.out, base)
-        for name in (FOLDER, ORIGINALS):  # they belong to the catalog, not to its rows
+        for name in (FOLDER, *(kind.file for kind in KINDS)):  # they belong to the catalog, not to its rows
             if (base / name).exists():
                 (base / name).rename(staging.path / name)
         dataset = lance.dataset(str(base))

@@ -149,6 +149,16 @@ class GroupWriter:
         originals = self._living.originals
         return await self._read(lambda: tuple(map(originals.add, images))) if originals.kept else ()
 
+    @property
+    def keeps_features(self) -> bool:
+        """See `ports.CatalogWriter`."""
+        return self._living.features.kept
+
+    async def keep_features(self, features: Sequence[bytes]) -> tuple[str, ...]:
+        """See `ports.CatalogWriter`."""
+        store = self._living.features
+        return await self._read(lambda: tuple(map(store.add, features))) if store.kept else ()
+
     async def update(
         self,
         updates: Sequence[ProductUpdate],

@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from sightline_server.catalog.durable import sync, sync_tree
 from sightline_server.catalog.founding import found_catalog
 from sightline_server.catalog.lock import WriterLock
 from sightline_server.catalog.operations import Layout
-from sightline_server.catalog.originals import create_originals
+from sightline_server.catalog.originals import Kind, create_originals
 from sightline_server.catalog.refusals import code_of, refusal
 from sightline_server.domain.catalogs import NAME
 from sightline_server.domain.models import EmbedderSpec
@@ -51,7 +51,7 @@ def can_be_made(name: str) -> bool:
 class CatalogsFolder:
     """A context: the folder `root`, used by this process alone. Blocking.
 
-    Catalogs that are created in it keep their original images with `keep_originals`. Raises `SightlineError` of kind
+    Catalogs that are created in it keep files of `kinds` of their images. Raises `SightlineError` of kind
     CONFIGURATION where `root` is not a folder, or another server uses it.
     """
 
@@ -60,10 +60,10 @@ class CatalogsFolder:
         root: Path,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        keep_originals: bool = False,
+        kinds: Sequence[Kind] = (),
     ) -> None:
         self.root = root
-        self._keep_originals = keep_originals
+        self._kinds = tuple(kinds)
         self._clock = clock
         self._lock = WriterLock(root, LOCK)
 
@@ -115,8 +115,8 @@ class CatalogsFolder:
             try:
                 shutil.rmtree(new, ignore_errors=True)
                 make_empty(new, embedder, self._clock().isoformat(timespec="seconds"), actor)
-                if self._keep_originals:
-                    create_originals(new)
+                for kind in self._kinds:
+                    create_originals(new, kind)
                 sync_tree(new)
                 rename(new, self.root / name)
             except BaseException:

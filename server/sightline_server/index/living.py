@@ -22,6 +22,7 @@ from sightline_server.domain.models import EmbedderSpec, embedder_mismatch
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.adopting import adopt
 from sightline_server.index.catalog import NORM_TOLERANCE
+from sightline_server.index.kept_features import kept_features
 from sightline_server.index.originals import KeptOriginals
 from sightline_server.index.schema import MAX_IMAGES, NO_COUNTS, CatalogRow, living_facts, to_table
 
@@ -40,6 +41,7 @@ class LivingCatalog:
         self._actor = actor
         self.store = store or CatalogStore(path, actor=actor)
         self.originals = KeptOriginals(path)
+        self.features = kept_features(path)
         self._parsed: tuple[Mapping[str, Any], EmbedderSpec] | None = None
         """The facts of a generation, and their embedder."""
 
@@ -48,7 +50,9 @@ class LivingCatalog:
         self.store.__enter__()
         try:
             self.originals.open(self.store.revisions)
+            self.features.open(self.store.revisions)
         except BaseException:
+            self.originals.close()
             self.store.close()
             raise
         return self
@@ -57,6 +61,7 @@ class LivingCatalog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.originals.close()
+        self.features.close()
         self.store.__exit__(kind, error, trace)
 
     @property
@@ -97,6 +102,7 @@ class LivingCatalog:
             if reason := self.fault(row):
                 raise SightlineError(ErrorKind.INVALID_REQUEST, f"product {row.product.id!r}: {reason}")
         self.originals.link(rows)
+        self.features.link(rows)
         return self._write([Upsert(batch) for batch in batches(rows, self.embedder.dimension)], request_id)
 
     def update(self, updates: Sequence[ProductUpdate], request_id: str = "") -> Receipt:
@@ -111,12 +117,14 @@ class LivingCatalog:
         """Makes a revision of what was written. See `CatalogStore.checkpoint`."""
         revision = self.store.checkpoint(note)
         self.originals.tidy(self.store.revisions)
+        self.features.tidy(self.store.revisions)
         return revision
 
     def compact(self, keep: int | None = None) -> Revision:
-        """See `CatalogStore.compact`; originals that no kept revision needs go as well."""
+        """See `CatalogStore.compact`; originals and features that no kept revision needs go as well."""
         revision = self.store.compact(keep)
         self.originals.sweep(idle=True)
+        self.features.sweep(idle=True)
         return revision
 
     def fault(self, row: CatalogRow) -> str:

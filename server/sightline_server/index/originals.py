@@ -6,8 +6,9 @@ need no further column. Files that no kept revision needs are removed when revis
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -18,7 +19,14 @@ from numpy.typing import NDArray
 
 from sightline_server.catalog.base import Base
 from sightline_server.catalog.log import read_recorded
-from sightline_server.catalog.originals import Originals, create_originals, discard_originals, keeps_originals
+from sightline_server.catalog.originals import (
+    IMAGE_FILES,
+    Kind,
+    Originals,
+    create_originals,
+    discard_originals,
+    keeps_originals,
+)
 from sightline_server.catalog.revisions import Revision
 from sightline_server.domain.catalog_rows import CatalogRow
 from sightline_server.errors import SightlineError
@@ -72,34 +80,47 @@ def links_of(rows: Sequence[CatalogRow]) -> Iterator[tuple[bytes, str]]:
             yield from ((key, file) for key, file in zip(row_keys(row), row.originals, strict=True) if file)
 
 
-class KeptOriginals:
-    """The originals of the catalog at `path` for its writer, from `open` to `close`; without any it does nothing."""
+@dataclass(frozen=True, slots=True)
+class KeepingRule:
+    """The files of one `kind`: `links` has the name of each image of rows and its file, `needed` the names to keep."""
 
-    def __init__(self, path: Path) -> None:
+    kind: Kind
+    links: Callable[[Sequence[CatalogRow]], Iterator[tuple[bytes, str]]]
+    needed: Callable[[Path], set[bytes]]
+
+
+class KeptOriginals:
+    """The files of the catalog at `path` for its writer, from `open` to `close`; without any it does nothing.
+
+    They are its originals, or what another `rule` says.
+    """
+
+    def __init__(self, path: Path, rule: "KeepingRule | None" = None) -> None:
         self._path = path
+        self._rule = rule or ORIGINALS_RULE
         self._store: Originals | None = None
         self._swept_at = 0
         self._holders = 0
 
     @property
     def kept(self) -> bool:
-        """Returns whether the catalog keeps originals."""
+        """Returns whether the catalog keeps such files."""
         return self._store is not None
 
     def open(self, revisions: Sequence[Revision]) -> None:
         """Opens what is there. `revisions` are those of now. Raises `SightlineError` as `Originals`."""
         self._swept_at = oldest_kept(revisions)
-        if keeps_originals(self._path):
-            self._store = Originals(self._path)
+        if keeps_originals(self._path, self._rule.kind):
+            self._store = Originals(self._path, self._rule.kind)
 
     def switch(self, keep: bool) -> None:
-        """Keeps originals of rows that are written from now on, or removes those that are kept."""
+        """Keeps files of rows that are written from now on, or removes those that are kept."""
         if keep and self._store is None:
-            create_originals(self._path)
-            self._store = Originals(self._path)
+            create_originals(self._path, self._rule.kind)
+            self._store = Originals(self._path, self._rule.kind)
         elif not keep and self._store is not None:
             self.close()
-            discard_originals(self._path)
+            discard_originals(self._path, self._rule.kind)
 
     def add(self, image: bytes) -> str:
         """Stores the file of an image. Returns its name for `CatalogRow.originals`, empty where none are kept."""
@@ -108,7 +129,7 @@ class KeptOriginals:
     def link(self, rows: Sequence[CatalogRow]) -> None:
         """Notes the files of rows that are written next. They are on the disk when this returns."""
         if self._store is not None:
-            self._store.link(links_of(rows))
+            self._store.link(self._rule.links(rows))
 
     def content(self, image: bytes) -> bytes | None:
         """The file of a stored image; None where none is kept."""
@@ -139,7 +160,7 @@ class KeptOriginals:
         try:
             self.sweep()
         except SightlineError as error:
-            log.warning("originals that are not needed were not removed: %s", error.message)
+            log.warning("%s that are not needed were not removed: %s", self._rule.kind.name, error.message)
         else:
             self._swept_at = oldest
 
@@ -147,7 +168,7 @@ class KeptOriginals:
         """Removes what no kept revision and no write needs. Returns the number of files. See `Originals.sweep`."""
         if self._store is None:
             return 0
-        return self._store.sweep(needed_images(self._path), idle=idle)
+        return self._store.sweep(self._rule.needed(self._path), idle=idle)
 
     def seal(self) -> None:
         """Ends the writing of a catalog that is built: every file has a row, and nothing but one file is left."""
@@ -172,14 +193,22 @@ def needed_images(path: Path) -> set[bytes]:
 
     Files that revisions share are read once. About 80 bytes of memory an image. Raises `SightlineError`.
     """
+    return needed_keys(path, IMAGE_COLUMNS, keys_of)
+
+
+def needed_keys(path: Path, columns: Sequence[str], keys: Callable[[pa.RecordBatch], Iterable[bytes]]) -> set[bytes]:
+    """The results of `keys` on `columns` of all kept rows of the catalog at `path`, as `needed_images`."""
     recorded = read_recorded(path)
     seen, found = set[str](), set[bytes]()
     for revision in recorded.revisions:
         if revision.base_version is not None:
             base = Base(path, revision.base_version, revision.generation)
-            for batch in base.new_parts(seen, IMAGE_COLUMNS):
-                found.update(keys_of(batch))
+            for batch in base.new_parts(seen, columns):
+                found.update(keys(batch))
     for operation in recorded.operations:
-        if operation.row is not None and set(IMAGE_COLUMNS) <= set(operation.row.schema.names):
-            found.update(keys_of(operation.row))
+        if operation.row is not None and set(columns) <= set(operation.row.schema.names):
+            found.update(keys(operation.row))
     return found
+
+
+ORIGINALS_RULE = KeepingRule(IMAGE_FILES, links_of, needed_images)

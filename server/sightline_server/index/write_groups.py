@@ -42,8 +42,9 @@ def upserts(living: LivingCatalog, rows: Sequence[CatalogRow]) -> list[Write]:
             raise SightlineError(ErrorKind.INVALID_REQUEST, reason)
     try:
         living.originals.link(rows)
+        living.features.link(rows)
     except SightlineError as error:
-        log.error("original images could not be kept: %s", error.message)
+        log.error("files of images could not be kept: %s", error.message)
         raise public(error) from error
     return [Upsert(batch) for batch in batches(rows, living.embedder.dimension)]
 

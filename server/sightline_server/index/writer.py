@@ -9,11 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sightline_server.catalog.originals import create_originals
+from sightline_server.catalog.originals import FEATURE_FILES, IMAGE_FILES, create_originals
 from sightline_server.domain.items import Product
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import DatasetWriter, open_catalog
+from sightline_server.index.kept_features import kept_features
 from sightline_server.index.originals import KeptOriginals
 from sightline_server.index.schema import MAX_IMAGES, CatalogFacts, CatalogRow
 from sightline_server.index.staging import Staging
@@ -30,15 +31,25 @@ def text_bytes(product: Product) -> int:
 class CatalogWriter:
     """A context that builds the catalog `out`; leaving it without `publish` leaves nothing behind.
 
-    Not thread-safe, but for `originals`, and its calls block on the disk: a fragment of 64 MiB of embeddings and texts
-    takes about 0.1 s. With `keep_originals` the catalog keeps the original files of its images.
+    Not thread-safe, but for `originals` and `features`, and its calls block on the disk: a fragment of 64 MiB of
+    embeddings and texts takes about 0.1 s. With `keep_originals` the catalog keeps the original files of its images,
+    with `local_features` their local features.
     """
 
-    def __init__(self, out: Path, embedder: EmbedderSpec, *, replace: bool, keep_originals: bool = False) -> None:
+    def __init__(
+        self,
+        out: Path,
+        embedder: EmbedderSpec,
+        *,
+        replace: bool,
+        keep_originals: bool = False,
+        local_features: bool = False,
+    ) -> None:
         self._embedder = embedder
-        self._keep_originals = keep_originals
+        self._kinds = [IMAGE_FILES] * keep_originals + [FEATURE_FILES] * local_features
         self._staging = Staging(out, replace=replace)
         self.originals = KeptOriginals(self._staging.path)
+        self.features = kept_features(self._staging.path)
         self._dataset = DatasetWriter(self._staging.path, embedder)
         self._pending: list[CatalogRow] = []
         self._pending_bytes = 0
@@ -46,11 +57,13 @@ class CatalogWriter:
 
     def __enter__(self) -> Self:
         self._staging.__enter__()
-        if self._keep_originals:
+        if self._kinds:
             try:
                 self._staging.path.mkdir()
-                create_originals(self._staging.path)
+                for kind in self._kinds:
+                    create_originals(self._staging.path, kind)
                 self.originals.open(())
+                self.features.open(())
             except BaseException:
                 self._staging.__exit__(None, None, None)
                 raise
@@ -60,6 +73,7 @@ class CatalogWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.originals.close()
+        self.features.close()
         self._staging.__exit__(kind, error, trace)
 
     @property
@@ -80,6 +94,7 @@ class CatalogWriter:
             self._pending.append(row)
             self._pending_bytes += row.embeddings.nbytes + text_bytes(row.product)
         self.originals.link(rows)
+        self.features.link(rows)
         if self._pending_bytes >= FRAGMENT_BYTES:
             self._flush()
 
@@ -94,6 +109,7 @@ class CatalogWriter:
         facts = self._dataset.commit(built_at.isoformat(timespec="seconds"))
         open_catalog(self._staging.path, self._embedder)
         self.originals.seal()
+        self.features.seal()
         self._staging.publish()
         return facts
 

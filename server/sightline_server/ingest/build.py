@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sightline_server.catalog.content import is_living
-from sightline_server.catalog.originals import keeps_originals
+from sightline_server.catalog.originals import FEATURE_FILES, keeps_originals
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import read_facts
@@ -38,7 +38,9 @@ from sightline_server.ingest.preparation import (
     GROUP_ROWS,
     GROUPS_AHEAD,
     Group,
+    Keep,
     Preparation,
+    in_thread,
     prepared_groups,
 )
 from sightline_server.ingest.same_images import SameImages
@@ -58,6 +60,7 @@ class BuildOptions:
     `cache` is the folder of the download cache; none is kept without it. Images are fetched from public hosts only,
     unless `allow_private_images` is set. `keep_originals` makes a built catalog keep the original files of its
     images, or not; None means what the catalog that is replaced does.
+    So does `local_features` for the local features of the images.
     """
 
     feed: Path | OpenFeed
@@ -77,6 +80,7 @@ class BuildOptions:
     cache_limits: CacheLimits = field(default_factory=CacheLimits)
     allow_private_images: bool = False
     keep_originals: bool | None = None
+    local_features: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +135,13 @@ async def build_catalog(
     keep = options.keep_originals
     if keep is None:
         keep = options.replace and keeps_originals(options.out)
+    features = options.local_features
+    if features is None:
+        features = options.replace and keeps_originals(options.out, FEATURE_FILES)
     with (
-        CatalogWriter(options.out, embedder, replace=options.replace, keep_originals=keep) as writer,
+        CatalogWriter(
+            options.out, embedder, replace=options.replace, keep_originals=keep, local_features=features
+        ) as writer,
         SeenImages(options.out.resolve().parent, embedder.dimension) as seen,
     ):
         build = Build(options, embedder, embed, BuiltSink(writer), seen, progress or Progress())
@@ -155,6 +164,10 @@ class RowSink(Protocol):
     async def keep(self, image: bytes) -> str:
         """Keeps the file of an image for a row that is added later; see `preparation.Keep`."""
 
+    @property
+    def keep_features(self) -> Keep | None:
+        """Keeps the local features of an image, as bytes, for a row that is added later; None where none are kept."""
+
 
 class BuiltSink:
     """`RowSink` of a catalog that is built."""
@@ -174,6 +187,11 @@ class BuiltSink:
     async def keep(self, image: bytes) -> str:
         """Keeps a file."""
         return await asyncio.to_thread(self._writer.originals.add, image) if self._writer.originals.kept else ""
+
+    @property
+    def keep_features(self) -> Keep | None:
+        """See `RowSink`."""
+        return in_thread(self._writer.features.add) if self._writer.features.kept else None
 
 
 class Build:
@@ -224,6 +242,7 @@ class Build:
             options.decode_threads,
             options.decode_processes,
             self._writer.keep,
+            self._writer.keep_features,
         )
         async with source, aclosing(groups):
             async for group, preparation in groups:

@@ -23,6 +23,7 @@ async def embedded(prepared: Sequence[Prepared], embed: Embed, seen: SeenImages)
     """The embeddings of all images of prepared rows, which go to the engine together, each image once."""
     vectors: dict[str, NDArray[np.float32]] = {}
     crops: dict[str, NDArray[np.uint8]] = {}
+    features: dict[str, str] = {}
     for image in (image for item in prepared for image in item.images):
         # An earlier group may have embedded the same image since this one was prepared.
         known = image.embedding if image.embedding is not None else seen.get(image.key)
@@ -30,10 +31,11 @@ async def embedded(prepared: Sequence[Prepared], embed: Embed, seen: SeenImages)
             vectors[image.key] = known
         elif image.crop is not None:
             crops[image.key] = image.crop
+            features[image.key] = image.features
     if crops:
         for key, vector in zip(crops, await embed(list(crops.values())), strict=True):
             vectors[key] = vector
-            seen.add(key, vector)
+            seen.add(key, vector, features[key])
     return vectors
 
 
@@ -70,4 +72,5 @@ def catalog_row(item: Prepared, vectors: Vectors) -> CatalogRow:
     links = tuple(image.link for image in item.images)
     embeddings = np.stack([vectors[image.key] for image in item.images])
     originals = tuple(image.original for image in item.images)
-    return CatalogRow(item.product, item.row.price, links, embeddings, originals=originals)
+    features = tuple(image.features for image in item.images)
+    return CatalogRow(item.product, item.row.price, links, embeddings, originals=originals, features=features)

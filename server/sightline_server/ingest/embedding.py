@@ -5,10 +5,13 @@ Rule: a catalog image takes the same steps as a query photo (`stages/`), so that
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline_server.domain.feature_bytes import encode
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
 from sightline_server.domain.models import EMBEDDER, EmbedderSpec, Role
@@ -18,8 +21,10 @@ from sightline_server.ports import Engine
 from sightline_server.stages.crop import crop
 from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.embed import check_embeddings
+from sightline_server.stages.local_features.describing import features_of
 from sightline_server.stages.photo_threads import PhotoThreads
 
+ValueT = TypeVar("ValueT")
 Embed = Callable[[Sequence[NDArray[np.uint8]]], Awaitable[NDArray[np.float32]]]
 """Crops, each uint8 [h,w,3], to embeddings float32 [B,D], L2-normalised; any number of them."""
 
@@ -62,6 +67,14 @@ def engine_embed(engine: Engine, patience_s: float = PATIENCE_S, *, role: Role[E
     return embed
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class DescribedImage:
+    """A catalog image: its `crop` for the embedder, uint8 [h,w,3], and its local features as they are stored."""
+
+    crop: NDArray[np.uint8]
+    features: bytes
+
+
 async def catalog_crop(
     photo: bytes, threads: PhotoThreads, limits: DecodeLimits, spec: EmbedderSpec
 ) -> NDArray[np.uint8]:
@@ -73,8 +86,32 @@ async def catalog_crop(
     def whole(frame: Frame) -> NDArray[np.uint8]:
         return crop(frame, Box.whole(), spec).pixels
 
+    return await of_image(photo, threads, limits, whole)
+
+
+async def described_image(
+    photo: bytes, threads: PhotoThreads, limits: DecodeLimits, spec: EmbedderSpec
+) -> DescribedImage:
+    """The whole image at the embedder's input size, with its local features. Raises as `catalog_crop`."""
+
+    def whole(frame: Frame) -> DescribedImage:
+        features = encode(features_of(frame, Box.whole()))
+        return DescribedImage(crop(frame, Box.whole(), spec).pixels, features)
+
+    return await of_image(photo, threads, limits, whole)
+
+
+async def image_features(photo: bytes, threads: PhotoThreads, limits: DecodeLimits) -> bytes:
+    """The local features of an image as they are stored. Raises as `catalog_crop`."""
+    return await of_image(photo, threads, limits, lambda frame: encode(features_of(frame, Box.whole())))
+
+
+async def of_image(
+    photo: bytes, threads: PhotoThreads, limits: DecodeLimits, then: Callable[[Frame], ValueT]
+) -> ValueT:
+    """The result of `then` on the pixels of an image. Raises as `catalog_crop`."""
     try:
-        return await threads.decode(photo, limits, whole, on_start=lambda: None)
+        return await threads.decode(photo, limits, then, on_start=lambda: None)
     except SightlineError as error:
         if error.kind not in IMAGE_FAULTS:
             raise

@@ -26,6 +26,7 @@ from sightline_server.ingest.feeds.options import FeedOptions
 from sightline_server.ingest.feeds.reader import count_rows
 from sightline_server.ingest.feeds.source import OpenFeed, feed_of, temporary
 from sightline_server.ingest.guarded_download import guarded_download
+from sightline_server.ingest.preparation import Keep
 from sightline_server.ingest.seen_images import SeenImages
 from sightline_server.ingest.transfer_folders import TransferFolders, invalid
 from sightline_server.ports import CatalogWriter
@@ -72,6 +73,15 @@ class WriterSink:
     async def keep(self, image: bytes) -> str:
         """Keeps a file. Raises as `CatalogWriter.keep`."""
         kept = await self._writer.keep([image])
+        return kept[0] if kept else ""
+
+    @property
+    def keep_features(self) -> Keep | None:
+        """See `RowSink`."""
+        return self._keep_one if self._writer.keeps_features else None
+
+    async def _keep_one(self, features: bytes) -> str:
+        kept = await self._writer.keep_features([features])
         return kept[0] if kept else ""
 
     def _count(self, rows: Sequence[CatalogRow]) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sightline_server.domain.items import Product
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import SightlineError
-from sightline_server.ingest.embedding import catalog_crop
+from sightline_server.ingest.embedding import catalog_crop, described_image
 from sightline_server.ingest.feed import FeedRow, Problem, ProblemKind
 from sightline_server.ingest.guard import Losses
 from sightline_server.ingest.images import ImageSource
@@ -46,11 +46,21 @@ async def keep_nothing(image: bytes) -> str:
     return ""
 
 
+def in_thread(add: Callable[[bytes], str]) -> Keep:
+    """`Keep` by a function that blocks."""
+
+    async def keep(content: bytes) -> str:
+        return await asyncio.to_thread(add, content)
+
+    return keep
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedImage:
     """One image: its `link` as callers get it, and its `crop` uint8 [h,w,3], or else the `embedding` float32 [D] that
     an earlier product's row brought. `key` is equal for equal images. `original` names its kept file; it is empty where
-    none is kept, and for an image that an earlier row brought, whose file is kept already.
+    none is kept, and for an image that an earlier row brought, whose file is kept already. `features` names its kept
+    local features.
     """
 
     link: str
@@ -58,14 +68,16 @@ class PreparedImage:
     crop: Crop | None = None
     embedding: NDArray[np.float32] | None = None
     original: str = ""
+    features: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
-    """The crop of an image, and the name of its kept file."""
+    """The crop of an image, and the names of its kept file and its kept local features."""
 
     crop: Crop
     original: str
+    features: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +110,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """Reads and decodes the images of feed rows; `running` are the images on their way, by their key."""
+    """Reads and decodes the images of feed rows; `running` are the images on their way, by their key.
+
+    `keep_features` keeps the local features of an image; None for a catalog that has none.
+    """
 
     source: ImageSource
     limits: DecodeLimits
@@ -107,6 +122,7 @@ class Preparation:
     seen: SeenImages
     same: SameImages
     keep: Keep = keep_nothing
+    keep_features: Keep | None = None
     running: dict[str, asyncio.Task[Decoded | UnreadableImageError]] = field(default_factory=dict)
 
     async def group(self, rows: Sequence[FeedRow | Problem]) -> Group:
@@ -159,14 +175,14 @@ class Preparation:
         if isinstance(known, UnreadableImageError):
             return known
         if known is not None:
-            return PreparedImage(published_link, key, embedding=known)
+            return PreparedImage(published_link, key, embedding=known, features=self.seen.features(key))
         task = self.running.get(key)
         if task is None:
             task = self.running[key] = asyncio.create_task(self.crop(target, key))
         outcome = await task
         if isinstance(outcome, UnreadableImageError):
             return outcome
-        return PreparedImage(published_link, key, outcome.crop, original=outcome.original)
+        return PreparedImage(published_link, key, outcome.crop, original=outcome.original, features=outcome.features)
 
     async def crop(self, target: WebLink | FileLink, key: str) -> Decoded | UnreadableImageError:
         """The crop of one image, or why there is none, whatever its bytes or its server do.
@@ -175,9 +191,13 @@ class Preparation:
         """
 
         async def decoded(image: bytes) -> Decoded:
-            pixels = await catalog_crop(image, self.threads, self.limits, self.embedder)
+            if self.keep_features is None:
+                pixels, features = await catalog_crop(image, self.threads, self.limits, self.embedder), ""
+            else:
+                described = await described_image(image, self.threads, self.limits, self.embedder)
+                pixels, features = described.crop, await self.keep_features(described.features)
             self.same.add(image)
-            return Decoded(pixels, await self.keep(image))
+            return Decoded(pixels, await self.keep(image), features)
 
         try:
             return await self.source.use(target, decoded)
@@ -253,6 +273,7 @@ async def prepared_groups(
     decode_threads: int,
     decode_processes: ProcessLimits,
     keep: Keep = keep_nothing,
+    keep_features: Keep | None = None,
 ) -> AsyncGenerator[tuple[Group, Preparation]]:
     """The feed in groups, in order, the next ones being prepared while the caller works on one."""
     ahead: list[asyncio.Task[Group]] = []
@@ -267,7 +288,7 @@ async def prepared_groups(
         ThreadPoolExecutor(decode_threads, thread_name_prefix="ingest-decode") as executor,
     ):
         threads = PhotoThreads(executor, processes)
-        preparation = Preparation(source, limits, embedder, threads, seen, same, keep)
+        preparation = Preparation(source, limits, embedder, threads, seen, same, keep, keep_features)
         try:
             while True:
                 # In a thread: a long row, or a slow disk, must not hold up the searches of a server.

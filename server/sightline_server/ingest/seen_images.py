@@ -1,7 +1,7 @@
 """The outcome of every image of a build so far, so that a link is downloaded and embedded once.
 
-Rule: memory stays small (about 200 bytes a link). The embeddings lie in a file without a name next to the catalog,
-which the kernel removes when the build ends, however it ends.
+Rule: memory stays small (about 200 bytes a link). The embeddings, and the names of local features, lie in a file
+without a name next to the catalog, which the kernel removes when the build ends, however it ends.
 """
 
 import errno
@@ -17,13 +17,17 @@ from numpy.typing import NDArray
 
 from sightline_server.ingest.links import UnreadableImageError
 
+NAME_BYTES = 32
+"""Of the SHA-256 that names local features."""
+
 
 class SeenImages:
     """A context that holds embeddings float16 [D] and failures by link. The file lies in `folder`."""
 
     def __init__(self, folder: Path, dimension: int) -> None:
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by __exit__
-        self._bytes = 2 * dimension
+        self._vector_bytes = 2 * dimension
+        self._bytes = self._vector_bytes + NAME_BYTES
         self._count = 0
         self._outcomes: dict[bytes, int | str] = {}
 
@@ -42,12 +46,20 @@ class SeenImages:
             return None
         if isinstance(outcome, str):
             return UnreadableImageError(outcome)
-        stored = os.pread(self._file.fileno(), self._bytes, outcome * self._bytes)
+        stored = os.pread(self._file.fileno(), self._vector_bytes, outcome * self._bytes)
         return np.frombuffer(stored, np.float16).astype(np.float32)
 
-    def add(self, link: str, embedding: NDArray[np.float32]) -> None:
-        """Keeps an embedding, as precisely as the catalog does (float16)."""
-        stored = embedding.astype(np.float16).tobytes()
+    def features(self, link: str) -> str:
+        """The name of the local features of a link with an embedding, empty without any."""
+        outcome = self._outcomes.get(key_of(link))
+        if not isinstance(outcome, int):
+            return ""
+        name = os.pread(self._file.fileno(), NAME_BYTES, outcome * self._bytes + self._vector_bytes)
+        return name.hex() if any(name) else ""
+
+    def add(self, link: str, embedding: NDArray[np.float32], features: str = "") -> None:
+        """Keeps an embedding, as precisely as the catalog does (float16), and the name of the local features."""
+        stored = embedding.astype(np.float16).tobytes() + bytes.fromhex(features).ljust(NAME_BYTES, b"\0")
         if self._file.write(stored) != len(stored):
             raise OSError(errno.ENOSPC, "no room for the embeddings next to the catalog")
         self._outcomes[key_of(link)] = self._count

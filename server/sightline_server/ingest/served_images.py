@@ -16,7 +16,7 @@ from sightline_server.batching.batcher import MicroBatcher
 from sightline_server.domain.models import BatchCost, EmbedderSpec
 from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.ingest.embedding import catalog_crop
+from sightline_server.ingest.embedding import catalog_crop, image_features
 from sightline_server.ingest.links import UnreadableImageError
 from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.embed import usable
@@ -55,6 +55,17 @@ class ServedImages:
         ]
         return np.concatenate(portions)
 
+    async def describe(self, images: Sequence[bytes]) -> list[bytes]:
+        """See `ports.ImageEmbedder`."""
+        return [await self._features(image, place) for place, image in enumerate(images)]
+
+    async def _features(self, image: bytes, place: int) -> bytes:
+        await self._background.pause()
+        try:
+            return await image_features(image, self._threads, self._limits)
+        except UnreadableImageError as error:
+            raise unreadable(place, error) from error
+
     async def _portion(self, images: Sequence[bytes], start: int, deadline: float) -> NDArray[np.float32]:
         async with self._turns:
             crops = [await self._crop(image, place) for place, image in enumerate(images, start)]
@@ -68,8 +79,7 @@ class ServedImages:
         try:
             return await catalog_crop(image, self._threads, self._limits, self._spec)
         except UnreadableImageError as error:
-            field = f"images[{place}]"
-            raise SightlineError(ErrorKind.INVALID_IMAGE, f"{field}: {error}", field=field) from error
+            raise unreadable(place, error) from error
 
     async def _embedded(self, crops: Sequence[Crop], deadline: float) -> Sequence[NDArray[np.float32]]:
         loop = asyncio.get_running_loop()
@@ -81,6 +91,12 @@ class ServedImages:
                 if error.kind is not ErrorKind.OVERLOADED or loop.time() + AGAIN_S > deadline:
                     raise
             await asyncio.sleep(AGAIN_S)
+
+
+def unreadable(place: int, error: UnreadableImageError) -> SightlineError:
+    """The error of the image at `place`."""
+    field = f"images[{place}]"
+    return SightlineError(ErrorKind.INVALID_IMAGE, f"{field}: {error}", field=field)
 
 
 def piece_size(spec: EmbedderSpec) -> int:

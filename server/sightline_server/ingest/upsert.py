@@ -16,6 +16,7 @@ from sightline_server.index.schema import CatalogRow
 from sightline_server.ingest.build import Build, BuildOptions, Progress, feed_name
 from sightline_server.ingest.embedding import Embed
 from sightline_server.ingest.feed import Problem
+from sightline_server.ingest.preparation import Keep, in_thread
 from sightline_server.ingest.seen_images import SeenImages
 
 GROUP_ROWS = 256
@@ -49,6 +50,12 @@ class LivingSink:
         """Keeps a file."""
         originals = self._living.originals
         return await asyncio.to_thread(originals.add, image) if originals.kept else ""
+
+    @property
+    def keep_features(self) -> Keep | None:
+        """See `RowSink`."""
+        features = self._living.features
+        return in_thread(features.add) if features.kept else None
 
     def write(self, rows: Sequence[CatalogRow]) -> None:
         """Writes a group of products; blocking."""

@@ -59,6 +59,9 @@ class ImageEmbedder(Protocol):
         the engine's own kinds.
         """
 
+    async def describe(self, images: Sequence[bytes]) -> list[bytes]:
+        """The local features of encoded images, as a catalog stores them. Raises `SightlineError` as `embed`."""
+
 
 class ImageEmbedders(Protocol):
     """The embedders of catalog images while the server serves."""
@@ -113,6 +116,13 @@ class CatalogWriter(Protocol):
 
         Nothing where the catalog keeps no originals. A file without a row is removed later.
         """
+
+    @property
+    def keeps_features(self) -> bool:
+        """Returns whether the catalog keeps the local features of images."""
+
+    async def keep_features(self, features: Sequence[bytes]) -> tuple[str, ...]:
+        """Keeps the local features of images as `keep` keeps their files."""
 
     async def update(
         self,

@@ -56,6 +56,15 @@ class SampledWriter:
         """See `ports.CatalogWriter`."""
         return await self._writer.keep(images)
 
+    @property
+    def keeps_features(self) -> bool:
+        """See `ports.CatalogWriter`."""
+        return self._writer.keeps_features
+
+    async def keep_features(self, features: Sequence[bytes]) -> tuple[str, ...]:
+        """See `ports.CatalogWriter`."""
+        return await self._writer.keep_features(features)
+
     async def update(
         self,
         updates: Sequence[ProductUpdate],

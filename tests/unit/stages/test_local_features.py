@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from sightline_server.domain.feature_bytes import decode, encode
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
 from sightline_server.domain.local_features import LocalFeatures, no_features
 from sightline_server.stages.local_features.describing import MOST_POINTS, features_of
-from sightline_server.stages.local_features.encoding import decode, encode
 from sightline_server.stages.local_features.matching import LEAST_INLIERS, inliers, matches, plausible
 
 WHOLE = Box.whole()

@@ -111,8 +111,8 @@ class Upserts:
         etags = {product_id: sent.etag} if sent.etag else {}
         content = [*facts, list(map(digest, sent.images, vectors))]
         terms = terms_of("UpsertProducts", content, etags, validate_only=request.validate_only)
-        originals = () if request.validate_only else await self._originals(sent.images)
-        row, deadline = to_row(vectors, embedder, originals), self._deadline - MARGIN_S
+        kept = ((), ()) if request.validate_only else await self._kept(sent.images, embedder)
+        row, deadline = to_row(vectors, embedder, *kept), self._deadline - MARGIN_S
         return await self._writer.upsert([row], request.request_id, terms=terms, deadline=deadline)
 
     def _id_of(self, request: UpsertRequest, catalog: str) -> str:
@@ -141,11 +141,19 @@ class Upserts:
             ready |= dict(zip(places, made, strict=True))
         return np.stack([ready[place] for place in range(len(images))])
 
-    async def _originals(self, images: Sequence[ProductImage]) -> tuple[str, ...]:
-        """The names of the kept files of all images, empty for ready embeddings; nothing where none are kept."""
+    async def _kept(
+        self, images: Sequence[ProductImage], spec: EmbedderSpec
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The names of the kept files of all images, and those of their local features.
+
+        A name is empty for a ready embedding; there are none where nothing is kept.
+        """
         sent = [place for place, image in enumerate(images) if not has_vector(image)]
-        names = dict(zip(sent, await self._writer.keep([images[place].data for place in sent]), strict=False))
-        return tuple(names.get(place, "") for place in range(len(images))) if names else ()
+        data = [images[place].data for place in sent]
+        files, features = await self._writer.keep(data), tuple[str, ...]()
+        if data and self._writer.keeps_features:
+            features = await self._writer.keep_features(await self._images.of(spec).describe(data))
+        return at_places(sent, files, len(images)), at_places(sent, features, len(images))
 
     async def _made(self, images: Sequence[bytes], places: Sequence[int], spec: EmbedderSpec) -> NDArray[np.float32]:
         try:
@@ -170,6 +178,12 @@ def links_of(images: Sequence[ProductImage], image_link: str) -> tuple[str, ...]
             raise invalid(f"product.images[{place}]", "it has neither data nor an embedding")
         check_link(f"product.images[{place}].link", image.link)
     return tuple(image.link or image_link for image in images)
+
+
+def at_places(places: Sequence[int], names: Sequence[str], count: int) -> tuple[str, ...]:
+    """`count` names, those of `places` in their order and the others empty; none where there are no `names`."""
+    named = dict(zip(places, names, strict=False))
+    return tuple(named.get(place, "") for place in range(count)) if named else ()
 
 
 def has_vector(image: ProductImage) -> bool:

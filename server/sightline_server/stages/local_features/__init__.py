@@ -1,1 +1,1 @@
-"""Local features of images: found, stored as bytes, and compared."""
+"""Local features of images: found and compared."""

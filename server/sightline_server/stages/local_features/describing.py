@@ -18,7 +18,9 @@ from sightline_server.stages import opencv as opencv  # sets its threads and sil
 MOST_POINTS = 384
 """Points of an image at most, those of the strongest contrast; 50.7 KB as they are stored."""
 MOST_EDGE = 480
-"""Pixels of the longer edge in which points are looked for. A smaller image is not enlarged."""
+"""Pixels of the longer edge in which points are looked for; a larger image is reduced."""
+USUAL_EDGE, MOST_ENLARGED = 320, 2.0
+"""A smaller image is enlarged to this edge, at most so many times: thumbnails have few points otherwise."""
 LEAST_EDGE = 16
 """Pixels of the shorter edge of an image that can have points."""
 
@@ -26,7 +28,7 @@ LEAST_EDGE = 16
 def features_of(frame: Frame, box: Box) -> LocalFeatures:
     """The local features of the part of `frame` in `box`; none where it has no texture."""
     left, top, right, bottom = box.pixels(frame.width, frame.height)
-    grey = reduced(frame.pixels[top:bottom, left:right])
+    grey = scaled(frame.pixels[top:bottom, left:right])
     if min(grey.shape) < LEAST_EDGE:
         return no_features()
     found, descriptors = detector().detectAndCompute(grey, None)
@@ -44,10 +46,12 @@ def detector() -> Any:
     return make(nfeatures=MOST_POINTS)
 
 
-def reduced(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def scaled(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """RGB pixels [h,w,3] as a grey image of at most `MOST_EDGE` pixels a side."""
-    scale = MOST_EDGE / max(pixels.shape[:2])
-    if scale < 1:
+    edge = max(pixels.shape[:2])
+    scale = min(max(1.0, min(USUAL_EDGE / edge, MOST_ENLARGED)), MOST_EDGE / edge)
+    if scale != 1:
         size = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        pixels = cv2.resize(pixels, size, interpolation=method).astype(np.uint8, copy=False)
     return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)

@@ -42,11 +42,12 @@ def matches(query: LocalFeatures, image: LocalFeatures) -> tuple[NDArray[np.intp
     if not len(query) or len(image) < 2:
         return none, none
     distances = squared_distances(query.descriptors, image.descriptors)
-    two = np.argpartition(distances, 1, axis=1)[:, :2]
     rows = np.arange(len(query))
-    near = np.take_along_axis(distances, two, axis=1)
-    there = two[rows, near.argmin(axis=1)]
-    nearest, second = near.min(axis=1), near.max(axis=1)
+    there = distances.argmin(axis=1)
+    nearest = distances[rows, there]
+    # A second minimum takes a ninth of the time of `argpartition`.
+    distances[rows, there] = np.inf
+    second = distances.min(axis=1)
     here = np.flatnonzero(nearest < RATIO**2 * second)
     # Of several points that match one point of the image, only the nearest one can be right.
     here = here[np.argsort(nearest[here], kind="stable")]
@@ -58,8 +59,11 @@ def matches(query: LocalFeatures, image: LocalFeatures) -> tuple[NDArray[np.intp
 def squared_distances(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Squared Euclidean distances [N,M] of descriptors [N,128] and [M,128]."""
     a, b = one.astype(np.float32), other.astype(np.float32)
-    squares: NDArray[np.float32] = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)[None, :] - 2 * (a @ b.T)
-    return np.maximum(squares, 0, out=squares)
+    found: NDArray[np.float32] = a @ b.T
+    found *= -2
+    found += np.einsum("nd,nd->n", a, a)[:, None]
+    found += np.einsum("md,md->m", b, b)[None, :]
+    return np.maximum(found, 0, out=found)
 
 
 def consistent(here: Points, there: Points) -> int:
@@ -70,10 +74,16 @@ def consistent(here: Points, there: Points) -> int:
     if found is None or not np.isfinite(found).all():
         return 0
     chosen = kept.ravel().astype(bool)
-    count = int(chosen.sum())
+    # A point with several orientations is found several times at one position.
+    count = min(positions(here[chosen]), positions(there[chosen]))
     if count < LEAST_INLIERS or not plausible(np.asarray(found, np.float64), here[chosen], there[chosen]):
         return 0
     return count
+
+
+def positions(points: Points) -> int:
+    """The number of different positions among points [N,2], which are those of whole pixels."""
+    return len(np.unique(np.rint(points), axis=0))
 
 
 def plausible(transform: NDArray[np.float64], here: Points, there: Points) -> bool:
