@@ -1,10 +1,11 @@
 """Figures of the answers' quality through a real server, for the record, and a gate for what changes them.
 
-    python -m load_tests.quality [--grocery DIR] [--record] [--work DIR]
+    python -m load_tests.quality [--grocery DIR [--local-features]] [--record] [--work DIR]
 The showroom is searched in three views: objects in the truth's boxes, the whole path with detection, and the recall of
 the detector. DIR, where it is given, has feed.csv and queries.csv with one object a photo, and is searched as whole
-photos. Prints the table, then one JSON object. Exit code 1 when a figure of the showroom lies more than 0.01 below the
-record in docs/record/quality.json, or a query failed; with --record, table and figures become the record then as well.
+photos; with --local-features once more, in a catalog that keeps those. Prints the table, then one JSON object. Exit
+code 1 when a figure of the showroom lies more than 0.01 below the record in docs/record/quality.json, or a query
+failed; with --record, table and figures become the record then as well.
 """
 
 import argparse
@@ -112,14 +113,15 @@ def showroom(work: Path) -> tuple[dict[str, Any], list[dict[str, Any]], str, dic
     return measured, [boxes, path], lines, found
 
 
-def grocery(folder: Path, work: Path) -> tuple[list[dict[str, Any]], str]:
+def grocery(folder: Path, work: Path, *, local_features: bool = False) -> tuple[list[dict[str, Any]], str]:
     """The reports of the whole photos of `folder` by kind, and the lines of the table."""
-    catalog = work / "grocery"
-    sightline("catalog", "build", str(folder / "feed.csv"), "--out", str(catalog))
+    catalog = work / ("grocery-local-features" if local_features else "grocery")
+    options, what = (["--local-features"], "whole photos, local features") if local_features else ([], "whole photos")
+    sightline("catalog", "build", str(folder / "feed.csv"), "--out", str(catalog), *options)
     with LocalServer(catalog=catalog) as server:
         reports = {kind: evaluated(server.target, each, "whole") for kind, each in by_kind(folder, work).items()}
-    lines = [row(f"whole photos, {kind}", each) for kind, each in reports.items()]
-    return [*reports.values()], row("whole photos, all", together([*reports.values()])) + "".join(lines)
+    lines = [row(f"{what}, {kind}", each) for kind, each in reports.items()]
+    return [*reports.values()], row(f"{what}, all", together([*reports.values()])) + "".join(lines)
 
 
 def lost(figures: Mapping[str, float], record: Mapping[str, float]) -> list[str]:
@@ -154,15 +156,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--grocery", type=Path, help="folder with feed.csv, queries.csv and their images")
+    parser.add_argument(
+        "--local-features", action="store_true", help="search the photos of --grocery with them as well"
+    )
     parser.add_argument("--record", action="store_true", help="write docs/record/quality.md and quality.json")
     parser.add_argument("--work", type=Path, help="folder for the catalogs (default: a temporary one)")
     given = parser.parse_args(arguments)
     with ExitStack() as stack:
         work = given.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         measured, reports, lines, found = showroom(work)
-        if given.grocery:
-            more, further = grocery(given.grocery, work)
-            reports, lines = [*reports, *more], lines + further
+        for compared in (False, True) if given.local_features else (False,):
+            if given.grocery:
+                more, further = grocery(given.grocery, work, local_features=compared)
+                reports, lines = [*reports, *more], lines + further
     when = datetime.now(UTC).strftime("%Y-%m-%d")
     page = HEAD.format(when=when, commit=commit(), **found) + lines + recall_text(measured)
     figures = {name: measured[name] for name in GATED}

@@ -60,11 +60,12 @@ TRAFFIC = Row(
         ),
         Panel(
             "Objects by outcome",
-            "Objects by what became of them: `searched`, `person` (refused), or a wrong answer of a model; and codes.",
+            "Objects by outcome: `searched`, `person` (refused), or a wrong answer of a model; codes; local features.",
             "cps",
             (
                 Query(rate("sightline_objects_total", "outcome"), "{{outcome}}"),
                 Query(rate("sightline_codes_total", "outcome"), "codes {{outcome}}"),
+                Query(rate("sightline_feature_checks_total", "outcome"), "local features {{outcome}}"),
             ),
         ),
         Panel(

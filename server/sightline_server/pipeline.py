@@ -23,10 +23,11 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Catalogs, Clock, Engine, Snapshot
 from sightline_server.search.codes import Codes, ReadCodes
 from sightline_server.search.find import NO_CODES, CodesByObject, Find, QueriesBatcher
+from sightline_server.search.local_features import FeatureComparison, FeatureComparisons
 from sightline_server.search.look import DecodedPhoto, FramesBatcher, Look
 from sightline_server.search.object_embedder import CropsBatcher, ObjectEmbedder, Portion
 from sightline_server.search.outcomes import Outcome, Outcomes
-from sightline_server.settings import CodeSettings, DetectionSettings, RankingSettings
+from sightline_server.settings import CodeSettings, DetectionSettings, LocalFeatureSettings, RankingSettings
 from sightline_server.stages.choose import Choice
 from sightline_server.stages.codes.objects import join
 from sightline_server.stages.decode import DecodeLimits
@@ -45,13 +46,17 @@ class PipelineSettings:
     detection: DetectionSettings
     ranking: RankingSettings
     codes: CodeSettings
+    local_features: LocalFeatureSettings
+    local_features_of: Mapping[str, bool]
+    """The catalogs for which `local_features.enabled` does not count, with what counts instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
     """One search under way: its query, the revision that it has leased, the embedder of that, and its times.
 
-    `codes` are the products that codes in the photo name, by the object that they are on.
+    `codes` are the products that codes in the photo name, by the object that they are on. `comparison` compares local
+    features, where the catalog has them.
     """
 
     query: SearchQuery
@@ -59,6 +64,7 @@ class Search:
     embedder: ObjectEmbedder
     watch: Stopwatch
     codes: CodesByObject = field(default_factory=lambda: NO_CODES)
+    comparison: FeatureComparison | None = None
 
 
 class Pipeline:
@@ -93,6 +99,7 @@ class Pipeline:
         }
         self.find = Find(engine=engine, queries=queries, ranking=settings.ranking)
         self.codes = Codes(threads, settings.codes, metrics, clock)
+        self.features = FeatureComparisons(threads, settings.local_features, settings.local_features_of, metrics, clock)
         self._outcomes = Outcomes(metrics)
         self._engine = engine
         self._catalogs = catalogs
@@ -146,7 +153,8 @@ class Pipeline:
         yield Accepted(query.request_id, snapshot.name, snapshot.revision)
         choice, read = await self._look(query, photo, snapshot, watch)
         coded = join(query, choice, await self.codes.matched(snapshot, read.codes))
-        search, choice = replace(search, codes=coded.codes), coded.choice
+        comparison = self.features.of_call(query, photo.frame, snapshot, watch)
+        search, choice = replace(search, codes=coded.codes, comparison=comparison), coded.choice
         yield Detected(choice.objects)
         for item in choice.objects:
             if item.object_id in choice.on_person:
@@ -200,7 +208,9 @@ class Pipeline:
         query = search.query
         try:
             embedded = await search.embedder.embed(query, portion, search.watch)
-            products = await self.find.products(query, search.snapshot, embedded, search.watch, search.codes)
+            products = await self.find.products(
+                query, search.snapshot, embedded, search.watch, search.codes, search.comparison
+            )
         except SightlineError as error:
             return self._outcomes.of_error(portion.objects, error, query.request_id)
         return self._outcomes.of_portion(portion.objects, products, query.request_id)
@@ -216,7 +226,7 @@ class Pipeline:
             request_id=search.query.request_id,
             notice=notice,
             applied_filter=snapshot.applied_filter,
-            skipped=read.skipped,
+            skipped=(*read.skipped, *(search.comparison.skipped if search.comparison else ())),
         )
 
 

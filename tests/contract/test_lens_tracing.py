@@ -14,7 +14,7 @@ import pytest
 from sightline.v1 import lens_service_pb2
 from sightline_server.app.clock import clock
 from sightline_server.domain.models import BatchCost
-from sightline_server.domain.stages import STAGE_NAMES
+from sightline_server.domain.stages import LOCAL_FEATURES, STAGE_NAMES
 from sightline_server.telemetry.caller_traces import CallerTraces
 from sightline_server.telemetry.tracing import ATTRIBUTES
 from tests.support.lens import FakeEngine, failed, serving
@@ -30,6 +30,8 @@ from sightline_server.telemetry.otel import OpenTelemetryTracing, collector_trac
 
 PHOTO = encode(gradient(96, 96))
 CALL = "sightline.v1.LensService/Search"
+STAGES_HERE = [name for name in STAGE_NAMES if name != LOCAL_FEATURES.name]
+"""The stages of a search in a catalog without local features."""
 
 
 @dataclass
@@ -82,7 +84,7 @@ async def test_calls_at_the_same_time_have_each_its_own_spans() -> None:
             (call,) = [span for span in spans if span.name == CALL]
             assert call.parent_span_id == (7).to_bytes(8, "big")
             stages = [span for span in spans if span is not call]
-            assert sorted(span.name for span in stages) == sorted(STAGE_NAMES)
+            assert sorted(span.name for span in stages) == sorted(STAGES_HERE)
             assert {span.parent_span_id for span in stages} == {call.span_id}
             assert all(call.start_time_unix_nano <= span.start_time_unix_nano for span in stages)
             assert all(span.end_time_unix_nano <= call.end_time_unix_nano for span in stages)
@@ -157,6 +159,6 @@ async def test_portions_that_are_embedded_side_by_side_have_spans_of_their_own_c
         (call,) = [span for span in spans if span.name == CALL]
         twice = {"crop", "embed", "search", "rank"}
         assert Counter(span.name for span in spans if span is not call) == {
-            name: 2 if name in twice else 1 for name in STAGE_NAMES
+            name: 2 if name in twice else 1 for name in STAGES_HERE
         }
         assert {span.parent_span_id for span in spans if span is not call} == {call.span_id}

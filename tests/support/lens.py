@@ -32,7 +32,7 @@ from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.filtered import FilteredSnapshot
 from sightline_server.index.registry import Registry
 from sightline_server.pipeline import Pipeline
-from sightline_server.ports import CodedProducts, Engine, ModelRunner, Snapshot
+from sightline_server.ports import CodedProducts, Engine, ImageFeatures, ModelRunner, Snapshot
 from sightline_server.rpc.server import listening
 from sightline_server.search.object_embedder import CropsBatcher
 from sightline_server.settings import Settings
@@ -178,6 +178,8 @@ class FakeSnapshot:
     closed: bool = False
     gtins: Mapping[int, Sequence[int]] = field(default_factory=lambda: {0: ()})
     """The rows that each GTIN finds. Codes are read where there is an entry, also for one that no code has."""
+
+    local_features: ImageFeatures | None = None
 
     def __post_init__(self) -> None:
         self.gate.set()

@@ -38,6 +38,7 @@ _REASONS = {
     events.ReasonKind.CATEGORY_MATCH: product_pb2.REASON_KIND_CATEGORY_MATCH,
     events.ReasonKind.UNAVAILABLE: product_pb2.REASON_KIND_UNAVAILABLE,
     events.ReasonKind.CODE: product_pb2.REASON_KIND_CODE,
+    events.ReasonKind.LOCAL_FEATURES: product_pb2.REASON_KIND_LOCAL_FEATURES,
 }
 _FAILURES = {
     events.FailureReason.UNKNOWN: lens_service_pb2.FAILURE_REASON_UNSPECIFIED,
@@ -53,6 +54,7 @@ _NOTICES = {
 _SKIPPED = {
     events.SkippedStep.UNKNOWN: lens_service_pb2.SKIPPED_STEP_UNSPECIFIED,
     events.SkippedStep.CODES: lens_service_pb2.SKIPPED_STEP_CODES,
+    events.SkippedStep.LOCAL_FEATURES: lens_service_pb2.SKIPPED_STEP_LOCAL_FEATURES,
 }
 _PLANS = {
     events.FilterPlanKind.UNKNOWN: lens_service_pb2.FILTER_PLAN_KIND_UNSPECIFIED,

@@ -46,6 +46,8 @@ class ReasonKind(Enum):
     UNAVAILABLE = "unavailable"
     CODE = "code"
     """A barcode or QR code in the photo holds the product's GTIN."""
+    LOCAL_FEATURES = "local_features"
+    """Points of the print on the object are those of the product's image, in the same arrangement."""
 
 
 class FailureReason(Enum):
@@ -74,6 +76,8 @@ class SkippedStep(Enum):
     UNKNOWN = "unknown"
     CODES = "codes"
     """Barcodes and QR codes were not read: the deadline was too near, or the reader failed."""
+    LOCAL_FEATURES = "local_features"
+    """Local features of an object were not compared: the deadline was too near, or the comparison failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,12 +214,17 @@ class StageTimings:
     total_ms: float = 0.0
     codes_ms: float = 0.0
     """Reading of barcodes, while the detector runs."""
+    local_features_ms: float = 0.0
+    """Comparing local features with those of the nearest products."""
 
     @property
     def stages(self) -> dict[str, float]:
         """Stage -> its milliseconds, in order."""
         names = [each.name.removesuffix("_ms") for each in fields(self)]
-        names.insert(1, names.pop())  # codes, which are the last field for callers who name none
+        # The newest fields are the last ones, for callers who name none.
+        features, codes = names.pop(), names.pop()
+        names.insert(names.index("rank"), features)
+        names.insert(1, codes)
         return {name: getattr(self, f"{name}_ms") for name in names if name not in ("queue", "total")}
 
 

@@ -27,6 +27,7 @@ class SkippedStep(Enum):
     """A step of a search that was left out, without which the answer is still complete."""
 
     CODES = "codes"
+    LOCAL_FEATURES = "local_features"
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,7 @@ class ReasonKind(Enum):
     CATEGORY_MATCH = "category_match"
     UNAVAILABLE = "unavailable"
     CODE = "code"
+    LOCAL_FEATURES = "local_features"
 
 
 @dataclass(frozen=True, slots=True)

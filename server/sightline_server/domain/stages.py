@@ -30,9 +30,10 @@ DETECT = Stage("detect", Wait.BATCH, sends=True)
 CROP = Stage("crop", Wait.THREAD)
 EMBED = Stage("embed", Wait.BATCH)
 SEARCH = Stage("search", Wait.BATCH)
+LOCAL_FEATURES = Stage("local_features", Wait.THREAD)
 RANK = Stage("rank", Wait.NOTHING, sends=True)
 
-STAGES = (DECODE, CODES, DETECT, CROP, EMBED, SEARCH, RANK)
+STAGES = (DECODE, CODES, DETECT, CROP, EMBED, SEARCH, LOCAL_FEATURES, RANK)
 """Every stage, in the order in which an object goes through them."""
 
 STAGE_NAMES = tuple(stage.name for stage in STAGES)

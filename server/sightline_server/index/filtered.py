@@ -43,6 +43,7 @@ class FilteredSnapshot:
         self.self_check_recall = whole.self_check_recall
         self.probes = NO_PROBES
         self.applied_filter = applied_filter
+        self.local_features = whole.local_features
         self._whole = whole
         self.has_gtins = with_gtin is not None and whole.has_gtins
         self._nearest = nearest

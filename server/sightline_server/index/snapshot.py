@@ -31,6 +31,7 @@ from sightline_server.index.filters.selecting import Selector, search_of
 from sightline_server.index.gtins import MOST_PRODUCTS, GtinRows
 from sightline_server.index.nearest import NearestProducts
 from sightline_server.index.products import ProductTable
+from sightline_server.index.served_features import served_features
 from sightline_server.index.vectors import Search, VectorIndex
 from sightline_server.ports import CodedProducts, Snapshot
 
@@ -84,6 +85,7 @@ class CatalogSnapshot:
         self.limits = limits
         self.content = catalog.content
         """The moment of the catalog's log that this is; None for a catalog without one."""
+        self.local_features = served_features(catalog.path)
         self._device = device
         self._nearest = NearestProducts(self.table, catalog.owners, facts.max_images)
         self.links = catalog.image_links

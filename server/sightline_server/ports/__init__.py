@@ -3,7 +3,7 @@
 Rule: Protocols only. The implementations are in `triton/`, `embedded/`, `index/` and `telemetry/`; `app/` joins them.
 """
 
-from sightline_server.ports.catalogs import Catalogs, CodedProducts, Snapshot
+from sightline_server.ports.catalogs import Catalogs, CodedProducts, ImageFeatures, Snapshot
 from sightline_server.ports.engine import Clock, EmbeddedChecks, Engine, ModelRunner, Models, SharedEngine
 from sightline_server.ports.writing import CatalogWriter, ImageEmbedder, ImageEmbedders, LivingObserver, unchecked
 
@@ -16,6 +16,7 @@ __all__ = [
     "Engine",
     "ImageEmbedder",
     "ImageEmbedders",
+    "ImageFeatures",
     "LivingObserver",
     "ModelRunner",
     "Models",

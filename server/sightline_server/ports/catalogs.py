@@ -12,7 +12,18 @@ from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.domain.catalogs import Capability
 from sightline_server.domain.filters import AppliedFilter, Filter
 from sightline_server.domain.items import Neighbour, Product
+from sightline_server.domain.local_features import LocalFeatures
 from sightline_server.domain.probes import Probes
+
+
+class ImageFeatures(Protocol):
+    """The local features that a catalog keeps of its images."""
+
+    def of(self, images: Sequence[tuple[str, str]]) -> list[LocalFeatures | None]:
+        """Those of each image, by the id of its product and its link; None where none are kept. Blocking.
+
+        Any thread may call it. Raises `SightlineError`.
+        """
 
 
 class Snapshot(Protocol):
@@ -85,6 +96,10 @@ class Snapshot(Protocol):
 
         They are covered by this snapshot's lease. Raises `SightlineError` of kind INDEX_UNAVAILABLE.
         """
+
+    @property
+    def local_features(self) -> ImageFeatures | None:
+        """The local features of its images; None for a catalog that keeps none."""
 
     def products(self, rows: Sequence[int]) -> list[Product]:
         """The products of `rows`, which are those of neighbours."""

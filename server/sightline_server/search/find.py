@@ -6,16 +6,17 @@ Rule: nothing here knows of photos or pixels. The batcher is the only place wher
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
+from typing import Protocol
 
 from sightline_server.batching.batcher import MicroBatcher, copy_for_caller
-from sightline_server.domain.items import EmbeddedObject, Neighbour, PhotoObject, RankedNeighbour, RankedProduct
+from sightline_server.domain.items import EmbeddedObject, Neighbour, PhotoObject, RankedNeighbour, RankedProduct, Reason
 from sightline_server.domain.models import DETECTOR
 from sightline_server.domain.request import SearchQuery
 from sightline_server.domain.stages import RANK, SEARCH
 from sightline_server.errors import SightlineError
 from sightline_server.ports import CodedProducts, Engine, Snapshot
 from sightline_server.settings import RankingSettings
-from sightline_server.stages.rank import rank
+from sightline_server.stages.rank import NO_REASONS, rank
 from sightline_server.stages.search import Found, VectorQuery
 from sightline_server.stages.show import show
 from sightline_server.telemetry.stopwatch import Stopwatch
@@ -23,7 +24,20 @@ from sightline_server.telemetry.stopwatch import Stopwatch
 CodesByObject = Mapping[str, Sequence[CodedProducts]]
 """By the id of an object, the products that the codes on it name."""
 NO_CODES: CodesByObject = MappingProxyType({})
+ReasonsByObject = Mapping[str, Mapping[str, Reason]]
+"""By the id of an object, one more reason for some of its products, by their ids."""
 QueriesBatcher = MicroBatcher[VectorQuery, Found]
+
+
+class Comparison(Protocol):
+    """A closer comparison of objects with the products near them, in one call."""
+
+    @property
+    def products(self) -> int:
+        """The products of an object that are compared, those of the highest similarity."""
+
+    async def reasons(self, objects: Sequence[PhotoObject], near: Sequence[Sequence[Neighbour]]) -> ReasonsByObject:
+        """Compares each object with the products `near` it, nearest first. Raises nothing but a cancellation."""
 
 
 class Find:
@@ -41,24 +55,36 @@ class Find:
         objects: Sequence[EmbeddedObject],
         watch: Stopwatch,
         codes: CodesByObject = NO_CODES,
+        comparison: Comparison | None = None,
     ) -> Mapping[str, tuple[RankedProduct, ...]]:
         """Object id -> the products of `snapshot` for it, best first. Raises `SightlineError`.
 
-        The products of `codes`, which are of the same snapshot, come first.
+        The products of `codes`, which are of the same snapshot, come first. Objects without them go through
+        `comparison`, where it is given.
         """
         if not objects:
             return {}
         with_code = [(each, coded) for each in objects for coded in codes.get(each.item.object_id, ())]
         k = query.max_products + self._ranking.extra_candidates
+        if comparison is not None:
+            k = max(k, comparison.products)
         asked = [VectorQuery(snapshot, each.embedding, k, query.one_per_group) for each in objects]
         asked += [VectorQuery(coded.snapshot, each.embedding, query.max_products) for each, coded in with_code]
         found = await self._search(query, asked, watch)
         exact: dict[str, list[Neighbour]] = {}
         for (each, _), neighbours in zip(with_code, found[len(objects) :], strict=True):
             exact.setdefault(each.item.object_id, []).extend(neighbours)
+        further: ReasonsByObject = {}
+        if comparison is not None:
+            open_ones = [
+                (each.item, near)
+                for each, near in zip(objects, found[: len(objects)], strict=True)
+                if each.item.object_id not in exact
+            ]
+            further = await comparison.reasons([item for item, _ in open_ones], [near for _, near in open_ones])
         with watch.step(RANK):
             ranked = [
-                self._rank(query, each.item, near, exact.get(each.item.object_id, ()))
+                self._rank(query, each.item, near, exact.get(each.item.object_id, ()), further)
                 for each, near in zip(objects, found[: len(objects)], strict=True)
             ]
             shown = show(snapshot, ranked)
@@ -84,6 +110,7 @@ class Find:
         item: PhotoObject,
         neighbours: Sequence[Neighbour],
         coded: Sequence[Neighbour],
+        further: ReasonsByObject = MappingProxyType({}),
         *,
         compared: bool = True,
     ) -> tuple[RankedNeighbour, ...]:
@@ -96,6 +123,7 @@ class Find:
             synonyms=self._engine.spec(DETECTOR).vocabulary.synonyms,
             one_per_group=query.one_per_group,
             coded=coded,
+            further=further.get(item.object_id, NO_REASONS),
             compared=compared,
         )
 

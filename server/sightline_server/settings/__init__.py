@@ -14,6 +14,7 @@ from sightline_server.settings.decode import DecodeSettings, PhotoFormat
 from sightline_server.settings.detection import DetectionSettings
 from sightline_server.settings.engine import EngineSettings
 from sightline_server.settings.limits import REQUEST_ALLOWANCE, LimitSettings
+from sightline_server.settings.local_features import LocalFeatureSettings
 from sightline_server.settings.part import Part
 from sightline_server.settings.pseudonym_quota import PseudonymQuotaSettings
 from sightline_server.settings.ranking import RankingSettings
@@ -37,6 +38,7 @@ __all__ = [
     "EngineSettings",
     "IndexSettings",
     "LimitSettings",
+    "LocalFeatureSettings",
     "LogSettings",
     "Part",
     "PhotoFormat",

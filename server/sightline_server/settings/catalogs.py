@@ -21,6 +21,8 @@ class CatalogSettings(Part):
     """The name by which requests select it."""
     consent: Consent | None = None
     """Consent that a search of it needs: `off`, `optional` or `required`. If unset, that of `consent.mode`."""
+    local_features: bool | None = None
+    """Compares local features in searches of it, where it keeps them. If unset, `local_features.enabled`."""
 
 
 class IndexSettings(Part):
@@ -43,3 +45,5 @@ class ServedCatalogSettings(Part):
     """The catalog made by `sightline catalog build`."""
     consent: Consent | None = None
     """Consent that a search of it needs: `off`, `optional` or `required`. If unset, that of `consent.mode`."""
+    local_features: bool | None = None
+    """Compares local features in searches of it, where it keeps them. If unset, `local_features.enabled`."""

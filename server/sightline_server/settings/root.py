@@ -29,6 +29,7 @@ from sightline_server.settings.decode import DecodeSettings
 from sightline_server.settings.detection import DetectionSettings
 from sightline_server.settings.engine import EngineSettings
 from sightline_server.settings.limits import LimitSettings
+from sightline_server.settings.local_features import LocalFeatureSettings
 from sightline_server.settings.pseudonym_quota import PseudonymQuotaSettings
 from sightline_server.settings.ranking import RankingSettings
 from sightline_server.settings.server import ServerSettings
@@ -64,6 +65,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     decode: DecodeSettings = DecodeSettings()
     codes: CodeSettings = CodeSettings()
+    local_features: LocalFeatureSettings = LocalFeatureSettings()
     detection: DetectionSettings = DetectionSettings()
     ranking: RankingSettings = RankingSettings()
     batching: BatchingSettings = BatchingSettings()
@@ -90,9 +92,11 @@ class Settings(BaseSettings):
     def with_catalogs(self, names: Iterable[str]) -> Self:
         """The same settings with only `names` of `catalogs`, in their order.
 
-        The catalog of the group `catalog` keeps the consent that is set for its name.
+        The catalog of the group `catalog` keeps what is set for its name.
         """
-        catalog = self.catalog.model_copy(update={"consent": self.consent_of.get(self.catalog.name)})
+        name = self.catalog.name
+        own = {"consent": self.consent_of.get(name), "local_features": self.local_features_of.get(name)}
+        catalog = self.catalog.model_copy(update=own)
         return self.model_copy(update={"catalog": catalog, "catalogs": {name: self.catalogs[name] for name in names}})
 
     @property
@@ -101,6 +105,16 @@ class Settings(BaseSettings):
         modes = {name: part.consent for name, part in self.catalogs.items()}
         modes[self.catalog.name] = strictest(self.catalog.consent, modes.get(self.catalog.name))
         return {name: mode for name, mode in modes.items() if mode is not None}
+
+    @property
+    def local_features_of(self) -> dict[str, bool]:
+        """The setting of local features of each catalog that has its own; of two for one name False counts."""
+        chosen = [(name, part.local_features) for name, part in self.catalogs.items()]
+        found: dict[str, bool] = {}
+        for name, compared in [*chosen, (self.catalog.name, self.catalog.local_features)]:
+            if compared is not None:
+                found[name] = compared and found.get(name, True)
+        return found
 
     @model_validator(mode="after")
     def _consent_can_be_checked(self) -> Self:

@@ -6,8 +6,9 @@ product whose GTIN is that of a code in the photo is the same item, at every sim
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 
 from sightline_server.domain.items import MatchLevel, Neighbour, RankedNeighbour, Reason, ReasonKind
 from sightline_server.domain.vocabulary import DEFAULT_VOCABULARY, Synonyms
@@ -17,6 +18,7 @@ CODE_CONTRIBUTION = 4.0
 """More than all other contributions together can differ, so that a product with the code comes before any other."""
 UNAVAILABLE = frozenset({"out_of_stock", "out of stock"})
 CODE_REASON = Reason(ReasonKind.CODE, CODE_CONTRIBUTION, "a code in the photo has the number of this product (GTIN)")
+NO_REASONS: Mapping[str, Reason] = MappingProxyType({})
 WORD = re.compile(r"[a-z]+")
 Scored = tuple[Neighbour, tuple[Reason, ...], float]
 """A neighbour, the reasons for its score, and the score."""
@@ -32,12 +34,14 @@ def rank(
     synonyms: Synonyms = DEFAULT_VOCABULARY.synonyms,
     one_per_group: bool = False,
     coded: Sequence[Neighbour] = (),
+    further: Mapping[str, Reason] = NO_REASONS,
     compared: bool = True,
 ) -> tuple[RankedNeighbour, ...]:
     """The best `limit` products of at least `min_similarity` for an object with the detector's `label`.
 
     With `one_per_group`, only the best product of each item group. `coded` are the products whose code is on the
-    object; they come first, also below `min_similarity`. Where nothing was `compared`, similarities do not count.
+    object; they come first, also below `min_similarity`. `further` has one more reason for some products, by their ids.
+    Where nothing was `compared`, similarities do not count.
     """
     threshold = max(min_similarity, settings.min_similarity)
     exact = {found.product_id: found for found in coded}
@@ -48,7 +52,8 @@ def rank(
     for found in kept:
         seen = (visual_reason(found),) if compared else ()
         known = (CODE_REASON,) if found.product_id in exact else ()
-        reasons = (*known, *seen, *reasons_for(found, label, settings, synonyms))
+        more = (further[found.product_id],) if found.product_id in further else ()
+        reasons = (*known, *seen, *more, *reasons_for(found, label, settings, synonyms))
         scored.append((found, reasons, sum(reason.contribution for reason in reasons)))
     scored.sort(key=lambda item: (-item[2], item[0].product_id))
     if one_per_group:

@@ -87,6 +87,9 @@ class Metrics:
             "Barcodes and QR codes with a GTIN in photos, and calls whose codes were not read, by outcome.",
             "outcome",
         )
+        self.feature_checks = make.counter(
+            "feature_checks", "Objects whose local features were to be compared with products, by outcome.", "outcome"
+        )
         self.queue_seconds = make.histogram(
             "queue_seconds", "Seconds that an entry waited for its batch.", QUEUE_BUCKETS, "batcher"
         )

@@ -20,7 +20,8 @@ def variables() -> set[str]:
         if isinstance(default, BaseModel)
         for name in type(default).model_fields
     }
-    return {*of_groups, "SIGHTLINE_CATALOGS__NAME__PATH", "SIGHTLINE_CATALOGS__NAME__CONSENT"}
+    of_one = {f"SIGHTLINE_CATALOGS__NAME__{name}" for name in ("PATH", "CONSENT", "LOCAL_FEATURES")}
+    return {*of_groups, *of_one}
 
 
 def test_every_setting_has_a_row_with_a_meaning() -> None:

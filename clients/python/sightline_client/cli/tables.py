@@ -36,7 +36,11 @@ NOTICES = {Notice.PERSON_ONLY: "the photo shows people and no product; people ar
 """Each notice as a message."""
 
 
-SKIPPED = {SkippedStep.CODES: "barcodes and QR codes were not read: the deadline was too near, or the reader failed"}
+SKIPPED = {
+    SkippedStep.CODES: "barcodes and QR codes were not read: the deadline was too near, or the reader failed",
+    SkippedStep.LOCAL_FEATURES: "local features of an object were not compared: the deadline was too near, or the "
+    "comparison failed",
+}
 """Each step that was left out as a message."""
 
 

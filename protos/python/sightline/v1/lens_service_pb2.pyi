@@ -41,6 +41,7 @@ class SkippedStep(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SKIPPED_STEP_UNSPECIFIED: _ClassVar[SkippedStep]
     SKIPPED_STEP_CODES: _ClassVar[SkippedStep]
+    SKIPPED_STEP_LOCAL_FEATURES: _ClassVar[SkippedStep]
 
 class FilterPlanKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -68,6 +69,7 @@ NOTICE_UNSPECIFIED: Notice
 NOTICE_PERSON_ONLY: Notice
 SKIPPED_STEP_UNSPECIFIED: SkippedStep
 SKIPPED_STEP_CODES: SkippedStep
+SKIPPED_STEP_LOCAL_FEATURES: SkippedStep
 FILTER_PLAN_KIND_UNSPECIFIED: FilterPlanKind
 FILTER_PLAN_KIND_NO_MATCH: FilterPlanKind
 FILTER_PLAN_KIND_ALL: FilterPlanKind
@@ -238,13 +240,14 @@ class FilterPlan(_message.Message):
     def __init__(self, kind: _Optional[_Union[FilterPlanKind, str]] = ..., products: _Optional[int] = ..., images: _Optional[int] = ...) -> None: ...
 
 class StageTimings(_message.Message):
-    __slots__ = ("decode_ms", "codes_ms", "detect_ms", "crop_ms", "embed_ms", "search_ms", "rank_ms", "queue_ms", "total_ms")
+    __slots__ = ("decode_ms", "codes_ms", "detect_ms", "crop_ms", "embed_ms", "search_ms", "local_features_ms", "rank_ms", "queue_ms", "total_ms")
     DECODE_MS_FIELD_NUMBER: _ClassVar[int]
     CODES_MS_FIELD_NUMBER: _ClassVar[int]
     DETECT_MS_FIELD_NUMBER: _ClassVar[int]
     CROP_MS_FIELD_NUMBER: _ClassVar[int]
     EMBED_MS_FIELD_NUMBER: _ClassVar[int]
     SEARCH_MS_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_FEATURES_MS_FIELD_NUMBER: _ClassVar[int]
     RANK_MS_FIELD_NUMBER: _ClassVar[int]
     QUEUE_MS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_MS_FIELD_NUMBER: _ClassVar[int]
@@ -254,7 +257,8 @@ class StageTimings(_message.Message):
     crop_ms: float
     embed_ms: float
     search_ms: float
+    local_features_ms: float
     rank_ms: float
     queue_ms: float
     total_ms: float
-    def __init__(self, decode_ms: _Optional[float] = ..., codes_ms: _Optional[float] = ..., detect_ms: _Optional[float] = ..., crop_ms: _Optional[float] = ..., embed_ms: _Optional[float] = ..., search_ms: _Optional[float] = ..., rank_ms: _Optional[float] = ..., queue_ms: _Optional[float] = ..., total_ms: _Optional[float] = ...) -> None: ...
+    def __init__(self, decode_ms: _Optional[float] = ..., codes_ms: _Optional[float] = ..., detect_ms: _Optional[float] = ..., crop_ms: _Optional[float] = ..., embed_ms: _Optional[float] = ..., search_ms: _Optional[float] = ..., local_features_ms: _Optional[float] = ..., rank_ms: _Optional[float] = ..., queue_ms: _Optional[float] = ..., total_ms: _Optional[float] = ...) -> None: ...

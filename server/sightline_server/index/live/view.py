@@ -45,6 +45,7 @@ class LiveView:
         self.product_count = extent.products
         self.capabilities = base.capabilities
         self.self_check_recall = base.self_check_recall
+        self.local_features = base.local_features
         self.applied_filter: AppliedFilter | None = None
         self.extent = extent
         self.state = state

@@ -52,6 +52,7 @@ REASONS = {
     ReasonKind.CATEGORY_MATCH: product_pb2.REASON_KIND_CATEGORY_MATCH,
     ReasonKind.UNAVAILABLE: product_pb2.REASON_KIND_UNAVAILABLE,
     ReasonKind.CODE: product_pb2.REASON_KIND_CODE,
+    ReasonKind.LOCAL_FEATURES: product_pb2.REASON_KIND_LOCAL_FEATURES,
 }
 FAILURES = {
     FailureReason.MODEL_ANSWER: lens_service_pb2.FAILURE_REASON_MODEL_ANSWER,
@@ -64,7 +65,10 @@ NOTICES = {
     Notice.PERSON_ONLY: lens_service_pb2.NOTICE_PERSON_ONLY,
 }
 
-SKIPPED = {SkippedStep.CODES: lens_service_pb2.SKIPPED_STEP_CODES}
+SKIPPED = {
+    SkippedStep.CODES: lens_service_pb2.SKIPPED_STEP_CODES,
+    SkippedStep.LOCAL_FEATURES: lens_service_pb2.SKIPPED_STEP_LOCAL_FEATURES,
+}
 
 
 def to_target(request: lens_service_pb2.SearchRequest) -> Target:

@@ -1,0 +1,29 @@
+"""The settings of comparing local features."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from sightline_server.settings.part import Part
+
+
+class LocalFeatureSettings(Part):
+    """Comparison of local features of an object with those of the products nearest to it, in catalogs that keep them.
+
+    Printed packages look alike to an embedder; their print does not.
+    """
+
+    enabled: bool = True
+    """Compares them in searches of catalogs that keep local features (`--local-features`)."""
+    contribution: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Most that is added to a product's score, for 60 points in common and more; 8 points add 0.027. In units of cosine
+    similarity."""
+    most_products: Annotated[int, Field(ge=1, le=100)] = 20
+    """Products of an object that are compared, those of the highest similarity. The time grows with them, about 2 ms
+    of CPU a product."""
+    whole_photo_share: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Of an object that is the whole photo only this middle part is compared, as a fraction of each edge: the edges
+    often show the surroundings, which have many points."""
+    min_time_left_s: Annotated[float, Field(ge=0)] = 0.5
+    """An object for which the deadline is nearer than this is answered without the comparison, and `Done.skipped` says
+    so."""
