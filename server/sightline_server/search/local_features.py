@@ -97,13 +97,14 @@ class FeatureComparison:
 
     async def _of_object(self, item: PhotoObject, neighbours: Sequence[Neighbour]) -> dict[str, Reason]:
         parts = self._parts
-        if self._query.deadline - parts.clock() < parts.settings.min_time_left_s:
+        if self._is_late():
             return self._left_out(SKIPPED)
         with self._watch.step(LOCAL_FEATURES) as step:
 
-            def work() -> dict[str, Reason]:
+            def work() -> dict[str, Reason] | None:
                 step.runs()
-                return self._compared(item, neighbours)
+                # The wait for the thread may have taken the time.
+                return None if self._is_late() else self._compared(item, neighbours)
 
             try:
                 found = await parts.threads.run(work)
@@ -114,8 +115,13 @@ class FeatureComparison:
                     extra={"request_id": self._query.request_id},
                 )
                 return self._left_out(FAILED)
+        if found is None:
+            return self._left_out(SKIPPED)
         parts.counts[MATCHED if found else UNMATCHED].inc()
         return found
+
+    def _is_late(self) -> bool:
+        return self._query.deadline - self._parts.clock() < self._parts.settings.min_time_left_s
 
     def _left_out(self, outcome: str) -> dict[str, Reason]:
         self._parts.counts[outcome].inc()

@@ -15,7 +15,7 @@ class LocalFeatureSettings(Part):
 
     enabled: bool = True
     """Compares them in searches of catalogs that keep local features (`--local-features`)."""
-    contribution: Annotated[float, Field(ge=0, le=1)] = 0.2
+    contribution: Annotated[float, Field(ge=0, le=0.5)] = 0.2
     """Most that is added to a product's score, for 60 points in common and more; 8 points add 0.027. In units of cosine
     similarity."""
     most_products: Annotated[int, Field(ge=1, le=100)] = 20
