@@ -1,7 +1,9 @@
 """Local features: what callers get through a real channel where a catalog keeps those of its images."""
 
 import asyncio
+import gc
 import logging
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +17,12 @@ from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
 from sightline_server.domain.local_features import LocalFeatures
 from sightline_server.search import local_features as comparing
+from sightline_server.stages import photo_threads
 from sightline_server.stages.local_features.describing import features_of
+from sightline_server.stages.uncancelled import ended
 from sightline_server.telemetry.stopwatch import PLACES
 from tests.support.asking import asked, box, events_of, kinds
-from tests.support.lens import FakeEngine, FakeSnapshot, detections, serving
+from tests.support.lens import FakeEngine, FakeSnapshot, detections, serving, until
 from tests.support.pictures import Pixels, blocks, encode
 
 LIMITS = {"default_products": 3}
@@ -65,6 +69,11 @@ def photo() -> bytes:
     pixels[140:380, 10:250] = PRINT
     pixels[140:380, 270:510] = OTHER
     return encode(pixels, "JPEG", quality=92)
+
+
+def fail() -> None:
+    """Raises an error that nothing else holds."""
+    raise ValueError("a file")
 
 
 def shown(event: lens_service_pb2.SearchResponse) -> list[str]:
@@ -207,20 +216,54 @@ async def test_a_box_of_the_request_is_compared_by_itself() -> None:
         assert shown(events[2]) == ["p0", "p2", "p1"]
 
 
-async def test_a_cancelled_call_ends_with_its_comparison_and_the_next_one_is_answered() -> None:
-    loop, began = asyncio.get_running_loop(), asyncio.Event()
+async def test_a_call_that_is_cancelled_while_it_compares_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, began, goes_on = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     index = shop(p1=PRINT)
     assert isinstance(index.local_features, FakeFeatures)
 
-    def begin() -> None:
+    def slow() -> None:
         loop.call_soon_threadsafe(began.set)
+        asyncio.run_coroutine_threadsafe(goes_on.wait(), loop).result(60)
 
-    index.local_features.before = begin
+    async def left(running: asyncio.Future[Any]) -> None:
+        goes_on.set()
+        await ended(running)
+
+    index.local_features.before = slow
+    # The thread runs until the server knows that the call was cancelled; if it ended earlier, the call would go on.
+    monkeypatch.setattr(photo_threads, "ended", left)
     async with serving(engine=seeing(LEFT), index=index, limits=LIMITS) as served:
         call = served.search(asked(photo=photo()))
         await began.wait()
         call.cancel()
         await served.gone()
+        assert served.value("left_calls_total", stage="local_features", moment="in") == 1
+        assert sum(served.value("left_calls_total", stage=stage, moment=moment) for stage, moment in PLACES) == 1
         events = await events_of(served.search(asked(photo=photo())))
         assert shown(events[2])[0] == "p1"
-    assert ("local_features", "in") in PLACES
+
+
+@pytest.mark.parametrize("failing", [False, True])
+async def test_the_pixels_and_features_of_a_photo_end_with_its_call(
+    failing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = shop(p1=PRINT)
+    assert isinstance(index.local_features, FakeFeatures)
+    index.local_features.before = fail if failing else index.local_features.before
+    alive: list[weakref.ref[Any]] = []
+
+    def noted(frame: Frame, part: Box) -> LocalFeatures:
+        found = features_of(frame, part)
+        alive.extend(map(weakref.ref, (frame.pixels, found.points, found.descriptors)))
+        return found
+
+    monkeypatch.setattr(comparing, "features_of", noted)
+    gc.disable()
+    try:
+        async with serving(engine=seeing(LEFT), index=index, limits=LIMITS) as served:
+            await events_of(served.search(asked(photo=photo())))
+            await served.gone()
+            assert len(alive) == 3
+            await until(lambda: all(each() is None for each in alive))
+    finally:
+        gc.enable()

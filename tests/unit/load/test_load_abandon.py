@@ -17,4 +17,5 @@ def test_between_two_stages_is_after_the_one_and_before_the_other() -> None:
     assert shown["after decode"] == left["decode", "after"] + left["detect", "before"]
     assert shown["after search"] == left["rank", "after"]
     assert shown["in codes"] == left["codes", "in"]
-    assert len(shown) == 17
+    assert shown["in local_features"] == left["local_features", "in"]
+    assert len(shown) == 19
