@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from sightline_server.catalog.freeing import free
 from sightline_server.catalog.operations import KEY, Layout, Operation, OpKind
 
 ALIVE = (1 << 63) - 1
@@ -65,6 +66,12 @@ class Delta:
             if operation.kind is OpKind.UPDATE and before is not None:
                 version.heavy_of = before if before.whole else before.heavy_of
             self._versions.setdefault(operation.id, []).append(version)
+
+    def free(self) -> None:
+        """Drops all versions, a part at a time; views of earlier keep theirs."""
+        versions, self._versions = list(self._versions.values()), {}
+        self._base_deaths = {}
+        free(versions)
 
     def touches(self, row_id: str) -> bool:
         """Returns whether an operation concerns row `row_id`."""

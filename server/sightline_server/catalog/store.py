@@ -306,8 +306,8 @@ class CatalogStore:
     def _checkpoint(self, note: str) -> None:
         if not self.pending:
             return
-        view = self._delta.at(self._last_seq)
-        made = checkpoint_of(view, self._last_seq, self._base, self.layout, self.current_revision, note)
+        seq, delta = self._last_seq, self._delta
+        made = checkpoint_of(delta.at(seq), seq, self._base, self.layout, self.current_revision, note)
         with self._held.new_version():
             self._base.replace(made.ids, made.rows)
             if self._base.fragments() > MAX_FRAGMENTS:
@@ -315,6 +315,7 @@ class CatalogStore:
             require_rows(self._folder, self._base, made.revision)
             self._held.record(made.revision, self._held.open)
         self._delta, self._pending_bytes = Delta(), 0
+        delta.free()
 
     def _settle(self) -> None:
         """Drops what a step did not finish. Every step begins with this."""

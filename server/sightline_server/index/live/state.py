@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sightline_server.catalog.delta import ALIVE
+from sightline_server.catalog.freeing import freeing
 from sightline_server.catalog.operations import Operation, OpKind
 from sightline_server.domain.gtin import to_gtin
 from sightline_server.domain.items import Product
@@ -35,8 +36,14 @@ class LiveState:
     """The arrays over `base`, whose content is that after operation `seq`. `apply` is for one thread at a time."""
 
     def __init__(self, base: CatalogSnapshot, seq: int) -> None:
-        products, images = len(base.table), len(base.owners)
+        self._freeing = freeing()
         self.base = base
+        self.products: list[Product] = []
+        self.lights: list[pa.RecordBatch] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        """The id of each slot that was written."""
+        products, images = len(base.table), len(base.owners)
         self.base_products, self.base_images = products, images
         self.died: Growing[np.int64] = Growing(np.full(products + ROWS, ALIVE, np.int64))
         """The number from which on a slot is not seen."""
@@ -58,16 +65,15 @@ class LiveState:
         """The item group of a row, numbered as in the base."""
         self.gtins: Growing[np.int64] = Growing(np.empty(ROWS, np.int64))
         """The GTIN of a row, 0 without one."""
-        self.products: list[Product] = []
-        self.lights: list[pa.RecordBatch] = []
-        self.links: list[str] = []
-        self.ids: list[str] = []
-        """The id of each slot that was written."""
         self.slot_of: dict[str, int | None] = {}
         """The slot of each id that was written to; None for one that was deleted."""
         self._group_numbers: dict[str, int] = {}
         self._next_group = int(base.table.groups.max(initial=-1)) + 1
         self.start = Extent(0, seq, products, products, images, products, images, max_images=base.max_images)
+
+    def __del__(self) -> None:
+        """Frees the rows that were written; the last reader of a state may be a search, on the event loop."""
+        self._freeing.put(self.lights, self.products, self.ids, self.links)
 
     def apply(self, operations: Sequence[Operation], at: Extent) -> Extent:
         """Adds `operations`, which are those after `at`; returns how far a view of them reaches.

@@ -214,3 +214,13 @@ async def test_merge_whose_base_was_freed_meanwhile_is_dropped(shop: Shop, monke
     assert shop.failed == []
     assert shop.live.view().state.base is not base
     assert (shop.live.view().product_count, len((await answers(shop.live.view(), Filter()))[0])) == (46, 30)
+
+
+def test_rows_of_a_merged_state_are_freed_by_another_thread(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    freed: list[list[Any]] = []
+    monkeypatch.setattr("sightline_server.catalog.freeing.Freeing.put", lambda _self, *lists: freed.extend(lists))
+    shop.write(100)
+    written = len(shop.live.view().state.lights)
+    shop.merge()
+    assert written > 0
+    assert written in {len(rows) for rows in freed}
