@@ -17,6 +17,7 @@ from sightline_server.domain.embedders import Embedders
 from sightline_server.domain.living import UNOBSERVED
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.live.index import BuildBase, Exchange, LiveIndex
+from sightline_server.index.live.patience import GiveWay, at_once
 from sightline_server.index.live.policy import MergePolicy
 from sightline_server.index.living import LivingCatalog
 from sightline_server.index.registry import Registry
@@ -46,14 +47,16 @@ async def open_living(
     observer: LivingObserver = UNOBSERVED,
     policy: MergePolicy | None = None,
     build: BuildBase | None = None,
+    give_way: GiveWay = at_once,
 ) -> AsyncIterator[OpenLiving]:
     """The catalog at `path`, written by this process and served under `name` in `registry`.
 
     A catalog without a log gets one. The store is notified before it acknowledges, so what it acknowledged is in every
-    later lease. `build` builds its bases, by default as `open_snapshot` without further options. The block ends when
-    nothing writes any more; `registry` serves the last content until it is closed or the catalog is withdrawn. Raises
-    `SightlineError`: CONFIGURATION when another process writes to the catalog, when it is damaged or was made with none
-    of `embedders`, INDEX_UNAVAILABLE when its index fails the self-check.
+    later lease. `build` builds its bases, by default as `open_snapshot` without further options; merges let searches go
+    first by `give_way`. The block ends when nothing writes any more; `registry` serves the last content until it is
+    closed or the catalog is withdrawn. Raises `SightlineError`: CONFIGURATION when another process writes to the
+    catalog, when it is damaged or was made with none of `embedders`, INDEX_UNAVAILABLE when its index fails the
+    self-check.
     """
     index = LiveIndex(
         path,
@@ -63,6 +66,7 @@ async def open_living(
         policy=policy or MergePolicy(),
         observer=observer,
         build=build,
+        give_way=give_way,
         exchange=exchange_on(asyncio.get_running_loop()),
         on_base=lambda view: registry.publish(view, index.view),
     )

@@ -29,6 +29,7 @@ async def listen_for_writes(
     """
     images = build_served_images(stack, front, core)
     written.watch(keep_watching(stack, core.registry, core.batchers.queries, written.observer))
+    written.go_after(core.batchers.background)
     stack.push_async_callback(written.close)
     writers = {name: await written.write(name) for name in written.opened}
     embedders, batchers = core.engine.embedders, core.batchers

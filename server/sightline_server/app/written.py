@@ -4,6 +4,7 @@
 Rule: what writes ends before what is written is closed. Each catalog has its own end, because it may be deleted.
 """
 
+import asyncio
 import getpass
 import logging
 import os
@@ -16,10 +17,13 @@ from sightline_server.app.catalogs import naming
 from sightline_server.app.clock import clock
 from sightline_server.app.living import OpenLiving, open_living
 from sightline_server.app.watching import Watch
+from sightline_server.batching.background import Background
+from sightline_server.batching.giving_way import GivingWay
 from sightline_server.domain.embedders import ServedEmbedders
 from sightline_server.index.catalog_writer import GroupWriter
 from sightline_server.index.choice.choosing import DEFAULT_POLICY, IndexPolicy
 from sightline_server.index.device_thread import DeviceThread
+from sightline_server.index.live.patience import GiveWay, at_once
 from sightline_server.index.opening import build_snapshot, log_library
 from sightline_server.index.registry import Registry
 from sightline_server.ports import CatalogWriter
@@ -45,6 +49,7 @@ class WrittenCatalogs:
         self.observer = LivingMetrics(metrics.living)
         self.opened: dict[str, OpenLiving] = {}
         self._writers: dict[str, GroupWriter] = {}
+        self._searches_first: GiveWay = at_once
         self._ends: dict[str, AsyncExitStack] = {}
         """The end of each catalog: of its writer, its figures and its files."""
 
@@ -60,6 +65,10 @@ class WrittenCatalogs:
     def watch(self, watch: Watch) -> None:
         """Reports the figures and the writes of catalogs to `watch` from now on."""
         self._watch = watch
+
+    def go_after(self, background: Background) -> None:
+        """Merges let the calls that `background` counts go first from now on."""
+        self._searches_first = GivingWay(background, asyncio.get_running_loop())
 
     async def write(self, name: str) -> CatalogWriter:
         """The writer of an opened catalog, which begins to write. Raises `OSError` for a folder that cannot be read."""
@@ -108,6 +117,7 @@ class WrittenCatalogs:
             actor=server_user(),
             observer=self.observer,
             build=partial(build_snapshot, policy=self._policy),
+            give_way=lambda seconds: self._searches_first(seconds),
         )
         async with AsyncExitStack() as ends:
             self.opened[name] = await ends.enter_async_context(opening)

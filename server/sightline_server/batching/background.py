@@ -71,8 +71,12 @@ class Background:
 
     async def pause(self) -> None:
         """Waits until no call is inside, for `patience_s` at most."""
+        await self.clear(self.patience_s)
+
+    async def clear(self, longest_s: float) -> None:
+        """Waits until no call is inside, for `longest_s` at most."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self.patience_s):
+            async with asyncio.timeout(longest_s):
                 # A call may have come between the event and this task.
                 while self._ahead:
                     await self._clear.wait()

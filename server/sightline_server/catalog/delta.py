@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from sightline_server.catalog.freeing import free
+from sightline_server.catalog.freeing import freeing
 from sightline_server.catalog.operations import KEY, Layout, Operation, OpKind
 
 ALIVE = (1 << 63) - 1
@@ -68,10 +68,10 @@ class Delta:
             self._versions.setdefault(operation.id, []).append(version)
 
     def free(self) -> None:
-        """Drops all versions, a part at a time; views of earlier keep theirs."""
+        """Drops all versions, a part at a time; views that were made before keep theirs."""
         versions, self._versions = list(self._versions.values()), {}
         self._base_deaths = {}
-        free(versions)
+        freeing().put(versions)
 
     def touches(self, row_id: str) -> bool:
         """Returns whether an operation concerns row `row_id`."""

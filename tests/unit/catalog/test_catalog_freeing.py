@@ -20,7 +20,7 @@ class Witness:
         self._seen.put(threading.current_thread().name)
 
 
-def test_the_lock_is_given_away_after_each_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thread_rests_after_each_part(monkeypatch: pytest.MonkeyPatch) -> None:
     objects, left = [object() for _ in range(2 * PART + 1)], list[int]()
     monkeypatch.setattr("sightline_server.catalog.freeing.time.sleep", lambda _seconds: left.append(len(objects)))
     free(objects)

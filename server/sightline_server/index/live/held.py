@@ -3,10 +3,10 @@
     living slots of the view -> their newest rows, from the base or as they were written -> columns in one piece
 Rule: nothing is read from the disk and nothing is converted, so a product has the same similarities before and after a
 merge. What is searched is not changed; the vectors of the base are copied by the thread that owns them, some at a time,
-so that a search waits for one part at most.
+so that a search waits for one part at most. `pause` is called before each part, so that searches may go first.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,12 @@ from sightline_server.index.schema import DISPLAY_COLUMNS, PRICE_COLUMNS
 
 PART_ROWS = 1024
 """Vectors that are copied at once: 5 MB of 1,280 numbers, about 1 ms."""
+PART_LIGHTS = 512
+"""Rows of Arrow that are put together at once, about 5 ms."""
+
+
+def without_pause() -> None:
+    """A pause of a merge that nothing need wait for."""
 
 
 def is_held(view: LiveView) -> bool:
@@ -34,8 +40,17 @@ def is_held(view: LiveView) -> bool:
     return isinstance(view.state.base.index, FlatIndex)
 
 
-def held_content(path: Path, view: LiveView, revision: Revision, device: DeviceThread) -> HeldContent:
-    """The content of `view`, which is on top of `revision`, of the catalog at `path`. Any thread may call it."""
+def held_content(
+    path: Path,
+    view: LiveView,
+    revision: Revision,
+    device: DeviceThread,
+    pause: Callable[[], None] = without_pause,
+) -> HeldContent:
+    """The content of `view`, which is on top of `revision`, of the catalog at `path`.
+
+    Any thread may call it but that of `device` and, where `pause` waits, that of searches.
+    """
     state, extent = view.state, view.extent
     base = state.base
     died = state.died.values
@@ -44,7 +59,7 @@ def held_content(path: Path, view: LiveView, revision: Revision, device: DeviceT
     images = np.flatnonzero(died[owners] > extent.number)
     places = np.zeros(extent.slots, np.int32)
     places[slots] = np.arange(len(slots), dtype=np.int32)
-    display, prices = columns_of(state, state.rows_at(slots, extent.number))
+    display, prices = columns_of(state, state.rows_at(slots, extent.number), pause)
     facts = replace(
         base.facts,
         products=len(slots),
@@ -64,10 +79,14 @@ def held_content(path: Path, view: LiveView, revision: Revision, device: DeviceT
         vectors=np.empty((0, base.dimension), np.float16),
         content=Moment(revision, extent.seq),
     )
-    return HeldContent(catalog, LivingVectors(state, images, device), base.selects if state.base_images else None)
+    return HeldContent(
+        catalog, LivingVectors(state, images, device, pause), base.selects if state.base_images else None
+    )
 
 
-def columns_of(state: LiveState, rows: NDArray[np.int64]) -> tuple[pa.Table, pa.Table]:
+def columns_of(
+    state: LiveState, rows: NDArray[np.int64], pause: Callable[[], None] = without_pause
+) -> tuple[pa.Table, pa.Table]:
     """The display columns and the prices of `rows` of the state, in this order."""
     written = np.flatnonzero(rows >= state.base_products)
     stored = np.flatnonzero(rows < state.base_products)
@@ -76,11 +95,20 @@ def columns_of(state: LiveState, rows: NDArray[np.int64]) -> tuple[pa.Table, pa.
     prices = [state.base.prices.take(taken)]
     if len(written):
         lights = [state.lights[row] for row in (rows[written] - state.base_products).tolist()]
-        [light] = pa.Table.from_batches(lights).combine_chunks().to_batches()
+        light = in_one_piece(lights, pause)
         displays.append(display_table([light.select(list(DISPLAY_COLUMNS))]))
         prices.append(pa.Table.from_batches([light.select(list(PRICE_COLUMNS))]))
     order = pa.array(np.argsort(np.concatenate([stored, written])))
     return in_order(displays, order), in_order(prices, order)
+
+
+def in_one_piece(rows: Sequence[pa.RecordBatch], pause: Callable[[], None]) -> pa.RecordBatch:
+    """The batches `rows` as one."""
+    parts = []
+    for start in range(0, len(rows), PART_LIGHTS):
+        pause()
+        parts.append(pa.concat_batches(rows[start : start + PART_LIGHTS]))
+    return pa.concat_batches(parts)
 
 
 def in_order(tables: list[pa.Table], order: pa.Array) -> pa.Table:
@@ -99,12 +127,19 @@ def links_of(state: LiveState, images: NDArray[np.int64]) -> pa.Array:
 class LivingVectors:
     """`vectors.UnitRows`: the vectors `images` [V], ascending, of `state`; not for the thread of `device`."""
 
-    def __init__(self, state: LiveState, images: NDArray[np.int64], device: DeviceThread) -> None:
+    def __init__(
+        self,
+        state: LiveState,
+        images: NDArray[np.int64],
+        device: DeviceThread,
+        pause: Callable[[], None] = without_pause,
+    ) -> None:
         self._index = state.base.index
         self._first = state.base_images
         self._written = state.vectors.values
         self._images = images
         self._device = device
+        self._pause = pause
         self.shape = (len(images), state.base.dimension)
         self.size = len(images) * state.base.dimension
 
@@ -117,6 +152,7 @@ class LivingVectors:
         found = np.empty((*images.shape, self.shape[1]), np.float32)
         flat = found.reshape(-1, self.shape[1])
         for start, part in parts(images.reshape(-1)):
+            self._pause()
             self._copy(part, flat[start : start + len(part)])
         return found
 

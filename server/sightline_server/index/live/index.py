@@ -29,6 +29,7 @@ from sightline_server.index.live.going_back import changes_to
 from sightline_server.index.live.held import held_content, is_held
 from sightline_server.index.live.matching import LiveMatching
 from sightline_server.index.live.merging import Merging
+from sightline_server.index.live.patience import GiveWay, Patience, at_once
 from sightline_server.index.live.policy import MergePolicy
 from sightline_server.index.live.prepared import PreparedBase
 from sightline_server.index.live.sizes import sizes_of
@@ -72,7 +73,7 @@ class LiveIndex:
     """`catalog.published.Published` for the catalog at `path`, served under `name`; open from `open` to `close`.
 
     `on_base` is notified of the first view of each base, by `exchange`, in the moment from which on it is served. The
-    store writes from another thread than that of `exchange`.
+    store writes from another thread than that of `exchange`. A merge waits by `give_way`, so that searches go first.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class LiveIndex:
         exchange: Exchange = here,
         on_base: Callable[[LiveView], None] = lambda _view: None,
         clock: Callable[[], float] = time.monotonic,
+        give_way: GiveWay = at_once,
     ) -> None:
         self.name = name
         self._path, self._embedders, self._device = path, embedders, device
@@ -100,6 +102,8 @@ class LiveIndex:
         self._prepared = PreparedBase(path, name, device, self._build)
         self._revision: Revision
         self._merging = Merging(self._merge, name)
+        self._give_way = give_way
+        self._patience = Patience(give_way, clock)
         self._carried: list[Operation] = []
         self._content = 0
         """Counts the times that the content was replaced as a whole."""
@@ -134,6 +138,7 @@ class LiveIndex:
             if self._merging.running:
                 self._carried += operations
             elif self._clock() >= self._not_before and self._policy.due(view.state, self.view().extent):
+                self._patience = Patience(self._give_way, self._clock)
                 self._merging.start()
 
     def checkpointed(self, revision: Revision) -> None:
@@ -175,10 +180,11 @@ class LiveIndex:
     def close(self) -> None:
         """Drops a merge that runs and waits for its end; nothing is written from now on."""
         self._content += 1
-        self._merging.join()
+        self.join()
 
     def join(self) -> None:
-        """Waits for a merge that runs, if there is one."""
+        """Waits for a merge that runs, if there is one; it no longer lets searches go first."""
+        self._patience.end()
         self._merging.join()
 
     def _build(self, number: int | None = None, held: Callable[[], HeldContent] | None = None) -> CatalogSnapshot:
@@ -207,8 +213,8 @@ class LiveIndex:
     def _held(self) -> Callable[[], HeldContent] | None:
         """The content that is served, for a merge; None where it is not held as it is searched."""
         with self._turn:
-            view, revision = self.view(), self._revision
-        return partial(held_content, self._path, view, revision, self._device) if is_held(view) else None
+            view, revision, pause = self.view(), self._revision, self._patience.wait
+        return partial(held_content, self._path, view, revision, self._device, pause) if is_held(view) else None
 
     def _served_changed_to(self, revision: Revision) -> bool:
         """`_changed_to`, and False when the changes cannot be read."""

@@ -21,6 +21,7 @@ from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.faiss_index import FlatIndex
 from sightline_server.index.live.held import PART_ROWS, held_content
 from sightline_server.index.live.index import LiveIndex
+from sightline_server.index.live.patience import Patience
 from sightline_server.index.live.policy import MergePolicy
 from sightline_server.index.living import LivingCatalog, ProductUpdate
 from sightline_server.index.opening import build_snapshot
@@ -224,3 +225,25 @@ def test_rows_of_a_merged_state_are_freed_by_another_thread(shop: Shop, monkeypa
     shop.merge()
     assert written > 0
     assert written in {len(rows) for rows in freed}
+
+
+async def test_searches_go_first_before_each_part_of_a_merge(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("sightline_server.index.live.held.PART_ROWS", 7)
+    monkeypatch.setattr("sightline_server.index.live.held.PART_LIGHTS", 3)
+    shop.write(100)
+    before = await answers(shop.live.view(), Filter())
+    shop.live._patience = Patience(waits.append, shop.live._clock)
+    shop.merge()
+    images, written = len(shop.live.view().state.base.owners), 15
+    assert len(waits) > images // 7 + written // 3
+    assert await answers(shop.live.view(), Filter()) == before
+
+
+def test_end_of_a_merge_that_is_waited_for_does_not_wait_for_searches(shop: Shop) -> None:
+    waits: list[float] = []
+    shop.write(100)
+    shop.live._patience = Patience(waits.append, shop.live._clock)
+    shop.live.join()
+    shop.merge()
+    assert waits == []
