@@ -23,6 +23,8 @@ from sightline_server.index.living import LivingCatalog
 from sightline_server.index.registry import Registry
 from sightline_server.ports import LivingObserver
 
+CHECKPOINT_PAUSE_S = 0.25
+"""Seconds that a checkpoint waits at most for searches, before each of its three parts: writers wait as well."""
 EXCHANGE_S = 30.0
 """Seconds that the event loop may take until it exchanges a base."""
 
@@ -52,10 +54,10 @@ async def open_living(
     """The catalog at `path`, written by this process and served under `name` in `registry`.
 
     A catalog without a log gets one. The store is notified before it acknowledges, so what it acknowledged is in every
-    later lease. `build` builds its bases, by default as `open_snapshot` without further options; merges let searches go
-    first by `give_way`. The block ends when nothing writes any more; `registry` serves the last content until it is
-    closed or the catalog is withdrawn. Raises `SightlineError`: CONFIGURATION when another process writes to the
-    catalog, when it is damaged or was made with none of `embedders`, INDEX_UNAVAILABLE when its index fails the
+    later lease. `build` builds its bases, by default as `open_snapshot` without further options; merges and checkpoints
+    let searches go first by `give_way`. The block ends when nothing writes any more; `registry` serves the last content
+    until it is closed or the catalog is withdrawn. Raises `SightlineError`: CONFIGURATION when another process writes
+    to the catalog, when it is damaged or was made with none of `embedders`, INDEX_UNAVAILABLE when its index fails the
     self-check.
     """
     index = LiveIndex(
@@ -70,7 +72,8 @@ async def open_living(
         exchange=exchange_on(asyncio.get_running_loop()),
         on_base=lambda view: registry.publish(view, index.view),
     )
-    catalog = LivingCatalog(path, actor=actor, store=CatalogStore(path, actor=actor, published=index))
+    pause = partial(give_way, CHECKPOINT_PAUSE_S)
+    catalog = LivingCatalog(path, actor=actor, store=CatalogStore(path, actor=actor, published=index, pause=pause))
     await asyncio.to_thread(catalog.__enter__)
     try:
         catalog.require_embedder(embedders)

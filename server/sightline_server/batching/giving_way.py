@@ -5,6 +5,7 @@ Rule: a thread has a core that the model engine of a search needs, so it works w
 """
 
 import asyncio
+from concurrent.futures import CancelledError
 from contextlib import suppress
 
 from sightline_server.batching.background import Background
@@ -24,6 +25,12 @@ class GivingWay:
         """Waits until no call is inside, for `seconds` at most. Returns at once where the loop has ended."""
         if not self._background.ahead or not self._loop.is_running():
             return
-        waiting = asyncio.run_coroutine_threadsafe(self._background.clear(seconds), self._loop)
-        with suppress(TimeoutError):
+        clear = self._background.clear(seconds)
+        try:
+            waiting = asyncio.run_coroutine_threadsafe(clear, self._loop)
+        except RuntimeError:  # the loop was closed just now
+            clear.close()
+            return
+        # A loop that ends cancels what waits on it.
+        with suppress(TimeoutError, CancelledError):
             waiting.result(seconds + LATE_S)

@@ -39,6 +39,10 @@ from sightline_server.catalog.writing import CheckpointPolicy, Receipt, writing_
 from sightline_server.errors import ErrorKind, SightlineError
 
 
+def no_pause() -> None:
+    """The pause of a writer that nothing need wait for."""
+
+
 def utc_now() -> datetime:
     """The time of the wall clock."""
     return datetime.now(UTC)
@@ -49,7 +53,8 @@ class CatalogStore:
 
     Opening raises `SightlineError` of kind CONFIGURATION when another process writes to the catalog or its files are
     missing or damaged. `actor` and the time of `clock` are noted in revisions and used for nothing else. `published`
-    is what this process searches; it is notified of each step before that returns.
+    is what this process searches; it is notified of each step before that returns. `pause` is called before each part
+    of a checkpoint, so that searches may go first; writers wait meanwhile.
     """
 
     def __init__(
@@ -61,7 +66,9 @@ class CatalogStore:
         keep: int = KEEP_REVISIONS,
         clock: Callable[[], datetime] = utc_now,
         published: Published | None = None,
+        pause: Callable[[], None] = no_pause,
     ) -> None:
+        self._pause = pause
         self._folder = folder
         self._publisher = Publisher(published)
         self._clock = clock
@@ -212,7 +219,7 @@ class CatalogStore:
         """Brings all operations into the base. Returns the new revision, or the current one when there are none."""
         with self._turn:
             self._settle()
-            self._checkpoint(note)
+            self._checkpoint(note, self._pause)
             self._publisher.publish(self.revisions)
             self._forget_oldest()
             return self.current_revision
@@ -303,16 +310,19 @@ class CatalogStore:
         self._pending_bytes = sum(each.row.nbytes for each in recorded.operations if each.row is not None)
         return recorded.operations
 
-    def _checkpoint(self, note: str) -> None:
+    def _checkpoint(self, note: str, pause: Callable[[], None] = no_pause) -> None:
         if not self.pending:
             return
+        pause()
         seq, delta = self._last_seq, self._delta
         made = checkpoint_of(delta.at(seq), seq, self._base, self.layout, self.current_revision, note)
+        pause()
         with self._held.new_version():
             self._base.replace(made.ids, made.rows)
             if self._base.fragments() > MAX_FRAGMENTS:
                 self._base.compact()
             require_rows(self._folder, self._base, made.revision)
+            pause()
             self._held.record(made.revision, self._held.open)
         self._delta, self._pending_bytes = Delta(), 0
         delta.free()

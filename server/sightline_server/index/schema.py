@@ -7,6 +7,7 @@ commit together with the rows, so that no reader can see vectors and take them f
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -102,8 +103,9 @@ def stored_embedder(facts: dict[str, Any], executed: bool) -> EmbedderSpec:
     return replace(spec, preprocess=how)
 
 
+@cache
 def catalog_schema(dimension: int) -> pa.Schema:
-    """The columns of a catalog with embeddings of `dimension` numbers."""
+    """The columns of a catalog with embeddings of `dimension` numbers. Made once: each write asks for it."""
     vectors = pa.list_(pa.field("item", pa.list_(pa.float16(), dimension), nullable=False))
     return pa.schema(
         [

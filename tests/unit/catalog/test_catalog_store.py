@@ -245,6 +245,22 @@ def test_many_checkpoints_do_not_leave_many_files_of_rows(shop: Path, monkeypatc
     assert len(ids(shop)) == 17
 
 
+def test_searches_go_first_before_each_part_of_a_checkpoint(shop: Path) -> None:
+    seen: list[tuple[int, list[str]]] = []
+
+    def pause() -> None:
+        seen.append((store.current_revision.number, ids(shop)))
+
+    store = CatalogStore(shop, pause=pause)
+    with LivingCatalog(shop, store=store) as catalog:
+        catalog.upsert([row("new", unit_vectors(1, 9))])
+        assert catalog.checkpoint().number == 2
+        assert seen == [(1, ids(shop))] * 3
+        catalog.delete(["new"])
+        store.rollback(1)
+        assert len(seen) == 3, "a rollback does not wait"
+
+
 def test_a_checkpoint_of_nothing_makes_no_revision(living: LivingCatalog) -> None:
     living.delete(["none"])
     assert living.checkpoint().number == 1
