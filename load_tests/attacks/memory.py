@@ -16,12 +16,12 @@ from PIL import Image
 
 from load_tests.attacks.frame import OWN_CONNECTION, PATIENCE_S, Attack, Bound, Skipped, Target
 from sightline.v1 import geometry_pb2, lens_service_pb2, lens_service_pb2_grpc
+from sightline_privacy.memory_scan import Found, Pieces, Searcher, can_read, tree
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
 from sightline_server.stages.crop import crop
 from sightline_server.stages.decode import DecodeLimits, decode
 from sightline_server.stages.detect import detector_input
-from tests.support.memory_scan import Found, Pieces, Searcher, can_read, tree
 from tests.support.pictures import encode, exif, noise
 
 FORGOTTEN_AFTER_S = 10.0

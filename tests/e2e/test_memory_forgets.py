@@ -12,8 +12,8 @@ from PIL import Image
 
 from load_tests.attacks.frame import PATIENT_SERVER, Skipped
 from load_tests.attacks.memory import FORGETS_NOTHING, FOUND_THERE, after_rest, counted, kinds, make_photo, searched
+from sightline_privacy.memory_scan import Found, Pieces, Searcher, can_read
 from tests.support.isolation import decoders, fork_servers
-from tests.support.memory_scan import Found, Pieces, Searcher, can_read
 from tests.support.pictures import encode, noise
 from tests.support.world import World, running
 

@@ -14,7 +14,7 @@ from sightline_console import entry
 from sightline_console.terminal import echo
 
 GROUP = "sightline.commands"
-OURS = ("sightline", "sightline_client", "sightline_models", "sightline_server")
+OURS = ("sightline", "sightline_client", "sightline_models", "sightline_privacy", "sightline_server")
 NEEDS_SERVER = 'this command needs the server: pip install "sightline[cpu]"'
 
 SUMMARIES = {
@@ -25,6 +25,7 @@ SUMMARIES = {
     "engine": "Install the embedded Triton.",
     "keys": "Make, list and revoke API keys.",
     "models": "Fetch models, choose among them and add embedders; check and list all models.",
+    "privacy": "Check a running server for the promises about photos.",
     "serve": "Run the server.",
 }
 """The help lines of the commands that are known here, because asking the commands would import them."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 WINDOW = 32
@@ -145,9 +144,21 @@ class Searcher:
 
 
 def tree(pid: int) -> dict[str, int]:
-    """Name -> process id of process `pid` and all below it."""
-    server = psutil.Process(pid)
-    return {"server": pid} | {f"{each.name()}:{each.pid}": each.pid for each in server.children(recursive=True)}
+    """Name -> process id of process `pid`, which is "server", and all below it."""
+    children: dict[int, list[tuple[str, int]]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            head, _, rest = path.read_text().rpartition(")")
+        except OSError:
+            continue
+        name = head.partition("(")[2]
+        children.setdefault(int(rest.split()[1]), []).append((name, int(path.parent.name)))
+    found, open_ = {"server": pid}, [pid]
+    while open_:
+        for name, child in children.get(open_.pop(), ()):
+            found[f"{name}:{child}"] = child
+            open_.append(child)
+    return found
 
 
 def can_read(pid: int) -> bool:

@@ -1,0 +1,48 @@
+"""People: an object that is a person is never searched, and a photo of a person has no answer but that."""
+
+from sightline.v1 import lens_service_pb2 as pb
+from sightline_privacy.calls import Caller, Outcome
+from sightline_privacy.conversation import Conversation, Grants, region
+from sightline_privacy.promises import Promise
+from sightline_privacy.report import Result, broken, judged, not_checked
+
+WORDS = frozenset({"person", "people", "man", "woman", "boy", "girl", "child", "human", "face", "human face"})
+MIDDLE = (0.2, 0.2, 0.8, 0.8)
+
+
+def people_among(outcome: Outcome) -> list[str]:
+    """Findings about people among the objects of an answer."""
+    detected = [item for event in outcome.events for item in event.detected.objects]
+    return [
+        f"the answer to {outcome.name} has a person as an object"
+        for item in detected
+        if item.label.strip().lower() in WORDS
+    ]
+
+
+async def not_searched(caller: Caller, made: Conversation, photo: bytes | None, catalog: str, grants: Grants) -> Result:
+    """`photo` shows one person who fills most of it, and no product."""
+    findings = [finding for outcome in made.answers for finding in people_among(outcome)]
+    if findings:
+        return broken(Promise.PEOPLE, findings)
+    if photo is None:
+        return not_checked(Promise.PEOPLE, "give a photo that one person fills: --person-photo")
+    whole = await caller.search(
+        "the photo of a person", pb.SearchRequest(photo=photo, catalog=catalog), grant=grants(photo)
+    )
+    part = await caller.search(
+        "a box on a person",
+        pb.SearchRequest(photo=photo, catalog=catalog, regions=[region(MIDDLE)]),
+        grant=grants(photo),
+    )
+    for outcome in (whole, part):
+        if not outcome.succeeded:
+            return not_checked(Promise.PEOPLE, f"the search of {outcome.name} failed: {outcome.code} {outcome.reason}")
+    findings = [*people_among(whole), *people_among(part)]
+    sources = {item.source for event in whole.events for item in event.detected.objects}
+    if pb.OBJECT_SOURCE_WHOLE_PHOTO in sources:
+        findings.append("the photo of a person was searched as a whole")
+    reasons = [event.failure.reason for event in part.events if event.WhichOneof("event") == "failure"]
+    if reasons != [pb.FAILURE_REASON_PERSON]:
+        findings.append("a box on a person was searched")
+    return judged(Promise.PEOPLE, findings, "a photo of a person and a box on it were refused")
