@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 DIMENSIONS = (64, 96, 128, 192, 256, 320, 384, 448, 512, 576, 640, 768, 896, 960, 1024, 1152, 1280, 1536, 1792, 2048)
-TYPES = ((np.float32, 1e-5), (np.float16, 4e-3), (np.float64, 1e-9))
+TYPES = ((np.float32, 1e-5), (np.float16, 4e-3), (np.float64, 1e-6))
 TEXT = re.compile(r"(?:-?\d*\.?\d+(?:[eE][+-]?\d+)?[,;\s]+){63,}-?\d*\.?\d+(?:[eE][+-]?\d+)?")
 DISTINCT = 0.5
 """Share of the numbers of a vector that differ from each other."""
