@@ -116,3 +116,13 @@ async def test_a_call_past_its_deadline_leaves_nothing_in_memory() -> None:
             before = kept()
             assert await refused(served, asked(), timeout=0.3) is grpc.StatusCode.DEADLINE_EXCEEDED
             assert kept() == before
+
+
+async def test_a_call_of_an_unknown_method_leaves_nothing_in_memory() -> None:
+    """Its message, which may be a photo, is kept by its call, and that by the error of `abort`."""
+    async with serving() as served:
+        unknown: Any = served.channel.unary_unary("/sightline.v1.LensService/SearchEverything")
+        with uncollected():
+            with pytest.raises(grpc.aio.AioRpcError):
+                await unknown(PHOTO)
+            await until(lambda: not [each for each in gc.get_objects() if type(each).__name__ == "AbortError"])

@@ -9,7 +9,7 @@ fails where a release of it changes that.
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import grpc
@@ -38,6 +38,8 @@ class RegisteredMethods(cygrpc.AioServer):  # type: ignore[misc]  # gRPC's core 
         while True:
             call = await self._request_call()
             refusal = asyncio.create_task(refuse(call))
+            # Else it would keep the message of the last refused call, which nobody reads, until the next one comes.
+            del call
             # The event loop holds tasks weakly.
             self._refusals.add(refusal)
             refusal.add_done_callback(self._refusals.discard)
@@ -47,8 +49,12 @@ async def refuse(call: Any) -> None:
     """Ends a call with UNIMPLEMENTED."""
     context = cygrpc._ServicerContext(call, None, None, asyncio.get_running_loop())
     # Either that which `abort` always raises, or the error of a call that its caller has cancelled.
-    with suppress(cygrpc.AbortError, cygrpc.BaseError):
+    try:
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, NO_METHOD)
+    except (cygrpc.AbortError, cygrpc.BaseError) as error:
+        # The call keeps the error, whose traceback keeps the call: such a circle, and the message that nobody has read,
+        # would stay until Python's garbage collector runs, which it does not while the server rests.
+        error.__traceback__ = None
 
 
 @contextmanager
