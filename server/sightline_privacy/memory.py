@@ -3,6 +3,7 @@
 Rule: it needs the right to read their memory, which root has, and says so where it is missing.
 """
 
+from collections import Counter
 from pathlib import Path
 
 from sightline_privacy.canary import Canary
@@ -14,9 +15,13 @@ REST_S = 10.0
 """Seconds after the last call for which the promise is made."""
 
 
-def pieces_of(canary: Canary) -> Pieces:
-    """Pieces of the encoded photos, of the EXIF and of pixels."""
-    return Pieces.of(
+def pieces_of(canary: Canary, another: Canary) -> Pieces:
+    """Pieces of the encoded photos, of the EXIF and of pixels; those that `another` canary has too are left out.
+
+    Such are tags of the EXIF and areas of one colour, which the photos of an earlier verification have as well.
+    """
+    shared = b"".join((another.exif, *another.photos))
+    pieces = Pieces.of(
         {
             "encoded": canary.jpeg[len(canary.jpeg) // 4 :],
             "png": canary.png[len(canary.png) // 100 :],
@@ -24,15 +29,16 @@ def pieces_of(canary: Canary) -> Pieces:
             "pixels": canary.pixels.tobytes(),
         }
     )
+    return Pieces({kind: [each for each in windows if each not in shared] for kind, windows in pieces.windows.items()})
 
 
-def forgotten(pid: int, canary: Canary) -> Result:
-    """The result of a search of the memory of process `pid` and all below it."""
+def forgotten(pid: int, canary: Canary, another: Canary) -> Result:
+    """The result of a search of the memory of process `pid` and all below it; `another` canary was not sent."""
     if not Path(f"/proc/{pid}").is_dir():
         return not_checked(Promise.RETENTION, f"there is no process {pid}")
     if not can_read(pid):
         return not_checked(Promise.RETENTION, f"no right to read the memory of process {pid}, as root has")
-    searcher = Searcher(pieces_of(canary))
+    searcher = Searcher(pieces_of(canary, another))
     findings, processes, gone = [], 0, 0
     for name, process in tree(pid).items():
         try:
@@ -41,7 +47,8 @@ def forgotten(pid: int, canary: Canary) -> Result:
             gone += 1
             continue
         processes += 1
-        findings += [f"the memory of {name} holds a piece of: {each.kind}" for each in found]
+        counts = Counter(each.kind for each in found)
+        findings += [f"the memory of {name} holds {count} pieces of: {kind}" for kind, count in counts.items()]
     if findings:
         return broken(Promise.RETENTION, findings)
     ended = f", {gone} could not be read" if gone else ""

@@ -13,7 +13,7 @@ from PIL import Image
 from sightline_client.grants import GrantSigner
 from sightline_client.options import ClientOptions
 from sightline_privacy.calls import Caller
-from sightline_privacy.canary import make_canary
+from sightline_privacy.canary import Canary, make_canary
 from sightline_privacy.checks import audit, defaults, disclosure, errors, grants, people, profiling, remains
 from sightline_privacy.conversation import Conversation, Grants, converse
 from sightline_privacy.marks import Marks
@@ -64,7 +64,7 @@ async def verify(plan: Plan) -> Report:
     finally:
         await caller.close()
     await asyncio.sleep(plan.settle_s if plan.pid is None else max(plan.settle_s, REST_S))
-    memory = None if plan.pid is None else await asyncio.to_thread(forgotten, plan.pid, canary)
+    memory = None if plan.pid is None else await asyncio.to_thread(remembered, plan, plan.pid, canary)
     return await asyncio.to_thread(report_of, plan, marks, made, results, memory)
 
 
@@ -84,6 +84,11 @@ async def called(plan: Plan, asker: grants.Asker, mode: grants.Mode, marks: Mark
     grant = next(each for each in results if each.promise is Promise.GRANT)
     # Last: a caller that has used its quota up can make no other call.
     return made, [*results, await grants.no_sweep(asker, mode, grant, plan.quota)]
+
+
+def remembered(plan: Plan, pid: int, canary: Canary) -> Result:
+    """The result of the search of the memory."""
+    return forgotten(pid, canary, make_canary(plan.photo))
 
 
 def grants_for(asker: grants.Asker, mode: grants.Mode, marks: Marks) -> Grants:
