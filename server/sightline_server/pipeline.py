@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.batching.background import Background
+from sightline_server.domain.catalogs import check_capabilities
 from sightline_server.domain.events import Accepted, Detected, Done, Event, FailureReason, Notice
 from sightline_server.domain.filters import Filter
 from sightline_server.domain.geometry import Box
@@ -113,11 +114,12 @@ class Pipeline:
     async def run(self, query: SearchQuery, catalog: CatalogPass) -> AsyncGenerator[Event, None]:
         """Streams the events of one search, all about the revision of `catalog` that is current at its begin.
 
-        Raises `SightlineError`. UNKNOWN_CATALOG, INVALID_IMAGE and LIMIT_EXCEEDED are raised before `Accepted`, so that
-        a refusal comes before the first event.
+        Raises `SightlineError`. UNKNOWN_CATALOG, FILTER_UNSUPPORTED, GROUPS_UNSUPPORTED, INVALID_IMAGE and
+        LIMIT_EXCEEDED are raised before `Accepted`, so that a refusal comes before the first event.
         """
         watch = Stopwatch(self._clock, self._tracing)
         with self._ahead(query), self._catalogs.lease(catalog) as leased:
+            check_capabilities(leased.capabilities, filtered=bool(query.wanted), by_group=query.one_per_group)
             search = Search(query, await self._selected(leased, query.wanted), self.embedder_of(leased), watch)
             try:
                 async with aclosing(self._run(search)) as events:

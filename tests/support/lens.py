@@ -169,7 +169,7 @@ class FakeSnapshot:
     queries: list[int] = field(default_factory=list)
     built_at: str = "2026-01-02T03:04:05+00:00"
     embedder: str = "tiny-embedder@eeeeeeeeeeee"
-    capabilities: frozenset[Capability] = frozenset({Capability.EXACT})
+    capabilities: frozenset[Capability] = frozenset(Capability)
     self_check_recall: float = 1.0
     probes: Probes = NO_PROBES
     applied_filter: AppliedFilter | None = None

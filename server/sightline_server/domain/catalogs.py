@@ -18,6 +18,8 @@ class Capability(Enum):
     """It compares every vector."""
     ITEM_GROUPS = "item_groups"
     """It fills an answer with item groups."""
+    FILTERS = "filters"
+    """It returns only products that match a filter."""
 
 
 @dataclass(slots=True)
@@ -48,6 +50,19 @@ class CatalogNames:
     def remove(self, name: str) -> None:
         """Removes a name; not for the default one."""
         self.names = tuple(each for each in self.names if each != name)
+
+
+def check_capabilities(capabilities: frozenset[Capability], *, filtered: bool, by_group: bool) -> None:
+    """Refuses a search that needs more than the index of its catalog can do, `capabilities`.
+
+    Raises `SightlineError` of kind FILTER_UNSUPPORTED or GROUPS_UNSUPPORTED.
+    """
+    if filtered and Capability.FILTERS not in capabilities:
+        message = "filter: the index of this catalog cannot filter; send the request without a filter"
+        raise SightlineError(ErrorKind.FILTER_UNSUPPORTED, message, field="filter")
+    if by_group and Capability.ITEM_GROUPS not in capabilities:
+        message = "one_per_group: the index of this catalog has no item groups; send the request with it set to false"
+        raise SightlineError(ErrorKind.GROUPS_UNSUPPORTED, message, field="one_per_group")
 
 
 def unknown_catalog() -> SightlineError:

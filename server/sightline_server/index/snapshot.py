@@ -69,7 +69,8 @@ class CatalogSnapshot:
         self.embedder = facts.embedder.identity
         self.dimension = facts.embedder.dimension
         self.product_count = facts.products
-        self.capabilities = frozenset({Capability.ITEM_GROUPS, *((Capability.EXACT,) if index.exact else ())})
+        exact = (Capability.EXACT,) if index.exact else ()
+        self.capabilities = frozenset({Capability.ITEM_GROUPS, Capability.FILTERS, *exact})
         self.self_check_recall = self_check_recall
         self.probes = probes
         self._probing = probing

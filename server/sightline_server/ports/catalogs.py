@@ -73,7 +73,8 @@ class Snapshot(Protocol):
         """This revision, restricted to the products that match `wanted`; itself where that sets no condition.
 
         It is covered by this snapshot's lease. Equal filters give the same snapshot as long as it is remembered, so
-        that their queries share a batch. Raises `SightlineError` of kind INDEX_UNAVAILABLE.
+        that their queries share a batch. Raises `SightlineError` of kind INDEX_UNAVAILABLE, or FILTER_UNSUPPORTED
+        where the index has not the capability FILTERS, or not for these conditions.
         """
 
     async def nearest(
@@ -84,7 +85,8 @@ class Snapshot(Protocol):
         A product counts once, by its closest image; equal similarities are ordered by product id. Fewer than `k`
         come back only when the catalog has no more, or no more that match the filter. For a query whose `by_group` is
         true, `k` counts item groups: its answer is every product nearer than the first one of group `k` + 1, at most
-        100 products of a group. Raises `SightlineError` of kind INDEX_UNAVAILABLE.
+        100 products of a group. Raises `SightlineError` of kind INDEX_UNAVAILABLE, or GROUPS_UNSUPPORTED for item
+        groups where the index has not the capability ITEM_GROUPS.
         """
 
     @property

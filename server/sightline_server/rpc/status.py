@@ -26,6 +26,8 @@ CODES: dict[ErrorKind, grpc.StatusCode] = {
     ErrorKind.UNKNOWN_PRODUCT: grpc.StatusCode.NOT_FOUND,
     ErrorKind.UNKNOWN_REVISION: grpc.StatusCode.NOT_FOUND,
     ErrorKind.UNKNOWN_OPERATION: grpc.StatusCode.NOT_FOUND,
+    ErrorKind.FILTER_UNSUPPORTED: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorKind.GROUPS_UNSUPPORTED: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorKind.REVISION_REMOVED: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorKind.REVISION_OUTDATED: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorKind.EMBEDDER_NOT_SERVED: grpc.StatusCode.FAILED_PRECONDITION,
