@@ -13,9 +13,10 @@ import pytest_asyncio
 
 from tests.support.effort import Effort
 from tests.support.engine import tiny_engine, tiny_repository, tiny_triton
+from tests.support.milvus_server import milvus
 from tests.support.world import RunningServer, World, build_world, running
 
-__all__ = ["tiny_engine", "tiny_repository", "tiny_triton"]
+__all__ = ["milvus", "tiny_engine", "tiny_repository", "tiny_triton"]
 """Named here once: a fixture that a file imports for itself is made again for that file."""
 LOOPBACK = "127.0.0.1,localhost,::1"
 

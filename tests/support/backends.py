@@ -16,6 +16,10 @@ from sightline_server.index.filters.planner import PlanLimits
 from sightline_server.index.filters.probe import applies_selectors
 from sightline_server.index.live.index import LiveIndex
 from sightline_server.index.living import LivingCatalog
+from sightline_server.index.milvus.client import Milvus
+from sightline_server.index.milvus.names import alias_of
+from sightline_server.index.milvus.opening import open_collection
+from sightline_server.index.milvus.pushing import push
 from sightline_server.index.snapshot import CatalogSnapshot
 from sightline_server.ports import Snapshot
 from tests.support.catalogs import SPEC, write_catalog
@@ -145,6 +149,33 @@ def faiss(kind: str, *, gather_bytes: int = PlanLimits().gather_bytes) -> Callab
     return lambda folder: Faiss(folder, kind, PlanLimits(gather_bytes=gather_bytes))
 
 
+class InMilvus:
+    """Each revision is a local catalog that was pushed to Milvus. Equal ones are pushed once: a push takes seconds."""
+
+    exact = True
+
+    def __init__(self, folder: Path, uri: str) -> None:
+        self._folder = folder
+        self._milvus = Milvus(uri, call_s=20.0)
+        self._made = 0
+
+    def revision(self, rows: Sequence[CatalogRow]) -> Snapshot:
+        """See `Backend`."""
+        self._made += 1
+        path = self._folder / f"{self._made}"
+        facts = write_catalog(path, rows)
+        name = f"contract-{facts.content_sha256}"
+        if self._milvus.active(alias_of(name)) is None:
+            push(open_catalog(path, SPEC), name, self._milvus)
+        snapshot = open_collection(self._milvus, name, SPEC)
+        snapshot.name = "shop"
+        return snapshot
+
+    def close(self) -> None:
+        """See `Backend`."""
+        self._milvus.close()
+
+
 BACKENDS: dict[str, Callable[[Path], Backend]] = {
     "reference": lambda _folder: Reference(),
     "FAISS flat": faiss("flat"),
@@ -158,3 +189,5 @@ BACKENDS: dict[str, Callable[[Path], Backend]] = {
     "living": Living,
 }
 """Name -> maker of a backend whose files are in a folder of the test."""
+MILVUS = "Milvus"
+"""The backend that needs the session's Milvus server."""

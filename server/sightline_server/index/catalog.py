@@ -229,7 +229,7 @@ def facts_of(content: Content) -> CatalogFacts:
     return living_facts(content.facts, counts | {"content_sha256": content.digest, "built_at": content.created_at})
 
 
-def bound(path: Path, facts: CatalogFacts, embedders: Embedders | None) -> CatalogFacts:
+def bound(path: Path | str, facts: CatalogFacts, embedders: Embedders | None) -> CatalogFacts:
     """The facts with the served embedder that makes such vectors; as they are where nothing is served.
 
     Raises `SightlineError` of kind CONFIGURATION when the vectors are of none of `embedders`.

@@ -1,4 +1,4 @@
-"""What a backend cannot do, it refuses: in the library, and through the whole server before a photo is read."""
+"""A backend refuses what it cannot do: in the library, and through the whole server before a photo is read."""
 
 from typing import Any
 

@@ -1,0 +1,182 @@
+"""One revision of a catalog in Milvus.
+
+    queries -> nearest image rows, with what ranks their products -> nearest products -> their shown fields
+Rule: every call of Milvus runs in a thread. Products of an answer are read with it and kept for as long as a call may
+take, so that `products` never waits.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline_server.domain.catalogs import Capability
+from sightline_server.domain.filter_text import filter_text
+from sightline_server.domain.filters import AppliedFilter, Filter, FilterPlan, PlanKind
+from sightline_server.domain.items import Neighbour, Product
+from sightline_server.domain.probes import NO_PROBES, Probes
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.filtered import FilteredSnapshot, FilteredSnapshots
+from sightline_server.index.gtins import MOST_PRODUCTS
+from sightline_server.index.milvus.client import MOST_HITS, RETRY_S, Milvus
+from sightline_server.index.milvus.expressions import NOTHING, both, expression
+from sightline_server.index.milvus.facts import CollectionFacts
+from sightline_server.index.milvus.fields import PRIMARY, RANKED, SHOWN
+from sightline_server.index.milvus.nearest import Found, nearest_products
+from sightline_server.index.milvus.shown import ShownProducts
+from sightline_server.index.schema import DISPLAY_COLUMNS, CatalogFacts
+from sightline_server.ports import CodedProducts, Snapshot
+
+ValueT = TypeVar("ValueT")
+NEEDED = (PRIMARY, *SHOWN)
+
+
+class MilvusSnapshot:
+    """`ports.Snapshot` over the collection `collection`, whose facts were checked."""
+
+    def __init__(
+        self, name: str, collection: str, facts: CollectionFacts, stored: CatalogFacts, milvus: Milvus, recall: float
+    ) -> None:
+        self.name = name
+        self.revision = facts.revision
+        self.built_at = stored.built_at
+        self.embedder = stored.embedder.identity
+        self.dimension = stored.embedder.dimension
+        self.product_count = facts.products
+        exact = (Capability.EXACT,) if facts.index == "FLAT" else ()
+        self.capabilities = frozenset({Capability.ITEM_GROUPS, Capability.FILTERS, *exact})
+        self.self_check_recall = recall
+        self.probes: Probes = NO_PROBES
+        self.applied_filter: AppliedFilter | None = None
+        self.collection = collection
+        self._facts = facts
+        self._milvus = milvus
+        self._filtered = FilteredSnapshots()
+        self._shown = ShownProducts()
+        self._closed = False
+
+    async def select(self, wanted: Filter) -> Snapshot:
+        """See `ports.Snapshot`."""
+        if not wanted:
+            return self
+        return self._filtered.get(wanted) or await self._select(wanted)
+
+    async def nearest(
+        self, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None = None
+    ) -> list[list[Neighbour]]:
+        """See `ports.Snapshot`."""
+        return await self._search("", queries, k, by_group)
+
+    @property
+    def has_gtins(self) -> bool:
+        """See `ports.Snapshot`."""
+        return self._facts.gtins > 0
+
+    async def with_gtin(self, gtin: int) -> CodedProducts | None:
+        """See `ports.Snapshot`."""
+        return await self._with_gtin("", None, gtin)
+
+    def products(self, rows: Sequence[int]) -> list[Product]:
+        """See `ports.Snapshot`."""
+        return self._shown.products(rows)
+
+    def image_links(self, images: Sequence[int]) -> list[str]:
+        """See `ports.Snapshot`."""
+        return self._shown.links(images)
+
+    async def close(self) -> None:
+        """Refuses later searches. The collection stays in Milvus, where other servers may search it."""
+        self._closed = True
+        self._filtered.clear()
+
+    async def _select(self, wanted: Filter) -> Snapshot:
+        rows = expression(wanted)
+        images = 0 if rows == NOTHING else await self._call(self._milvus.count, self.collection, rows)
+        counted = both(rows, "first_image == 1")
+        products = await self._call(self._milvus.count, self.collection, counted) if images else 0
+        kind = PlanKind.SELECTOR if images else PlanKind.NO_MATCH
+        if images == self._facts.images:
+            kind, rows = PlanKind.ALL, ""
+        applied = AppliedFilter(filter_text(wanted), FilterPlan(kind, products, images))
+        if not images:
+            return self._filtered.add(wanted, FilteredSnapshot(self, applied, self._nothing), 0)
+        filtered = FilteredSnapshot(self, applied, partial(self._search, rows), partial(self._with_gtin, rows, applied))
+        return self._filtered.add(wanted, filtered, len(rows))
+
+    async def _search(
+        self, rows: str, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None
+    ) -> list[list[Neighbour]]:
+        grouped = self._checked(queries, k, by_group)
+        return await self._call(self._searched, rows, queries, k, grouped)
+
+    def _searched(
+        self, rows: str, queries: NDArray[np.float32], k: int, grouped: Sequence[bool]
+    ) -> list[list[Neighbour]]:
+        def search(part: NDArray[np.float32], count: int) -> list[list[Found]]:
+            answers = self._milvus.search(self.collection, part, count, rows, RANKED)
+            return [[Found.of(hit) for hit in hits] for hits in answers]
+
+        most = min(self._facts.images, MOST_HITS)
+        found = nearest_products(search, queries, k, grouped, max_images=self._facts.max_images, most=most)
+        self._read({each.image for hits in found for each in hits})
+        return found
+
+    def _read(self, images: set[int]) -> None:
+        """Reads what is shown of `images` and keeps it; blocking."""
+        missing = sorted(self._shown.missing(images))
+        for start in range(0, len(missing), MOST_HITS):
+            part = missing[start : start + MOST_HITS]
+            self._keep(self._milvus.query(self.collection, f"{PRIMARY} in {part}", NEEDED))
+
+    def _keep(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        for row in rows:
+            shown = {name: row[name] for name in DISPLAY_COLUMNS}
+            shown["attributes"] = json.loads(shown["attributes"]) if shown["attributes"] else {}
+            self._shown.keep(row[PRIMARY], row["link_of_image"], row["product"], Product(**shown))
+
+    async def _with_gtin(self, rows: str, applied: AppliedFilter | None, gtin: int) -> CodedProducts | None:
+        having = f"gtin_number == {gtin}"
+        firsts = await self._call(
+            *(self._milvus.query, self.collection, both(having, "first_image == 1"), ["product"]),
+            limit=MOST_PRODUCTS + 1,
+        )
+        if not 0 < len(firsts) <= MOST_PRODUCTS:
+            return None
+        matching = both(rows, having)
+        names = [*NEEDED, "item_group"]
+        found = await self._call(self._milvus.query, self.collection, both(matching, "first_image == 1"), names)
+        if not found:
+            return None
+        self._keep(found)
+        neighbours = [
+            Found.of({**row, "distance": 0.0}).neighbour(0.0)
+            for row in sorted(found, key=lambda row: int(row["product"]))
+        ]
+        return CodedProducts(FilteredSnapshot(self, applied, partial(self._search, matching)), tuple(neighbours))
+
+    async def _nothing(
+        self, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None
+    ) -> list[list[Neighbour]]:
+        self._checked(queries, k, by_group)
+        return [[] for _ in queries]
+
+    def _checked(self, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None) -> Sequence[bool]:
+        grouped = [False] * len(queries) if by_group is None else by_group
+        if queries.ndim != 2 or queries.shape[1] != self.dimension or k < 1 or len(grouped) != len(queries):
+            raise SightlineError(ErrorKind.INTERNAL, "a query does not fit the index")
+        return grouped
+
+    async def _call(self, work: Callable[..., ValueT], *args: Any, **options: Any) -> ValueT:
+        """The result of `work` in a thread. Raises `SightlineError` of kind INDEX_UNAVAILABLE after `close`."""
+        if self._closed:
+            raise SightlineError(ErrorKind.INDEX_UNAVAILABLE, "the index is closed", retry_after_s=1.0)
+        loop = asyncio.get_running_loop()
+        try:
+            running = loop.run_in_executor(self._milvus.threads, partial(work, *args, **options))
+        except RuntimeError as error:  # the connection was closed, because Milvus is away
+            raise SightlineError(ErrorKind.INDEX_UNAVAILABLE, "the index is away", retry_after_s=RETRY_S) from error
+        return await running
