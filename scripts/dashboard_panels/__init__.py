@@ -6,7 +6,7 @@ of `docs/operate/metrics.md`, of Triton, or a recording rule. `tests/integration
 
 from scripts.dashboard_panels.batching import BATCHES, QUEUES
 from scripts.dashboard_panels.calls import ERRORS, LATENCY, OVERVIEW, TRAFFIC
-from scripts.dashboard_panels.catalogs import OBJECTIVES, WRITES
+from scripts.dashboard_panels.catalogs import IN_MILVUS, OBJECTIVES, WRITES
 from scripts.dashboard_panels.engine import ENGINE, INDEX
 from scripts.dashboard_panels.machine import AUDIT, GPU, SATURATION, WORKERS
 from scripts.dashboard_panels.panel import Row
@@ -22,6 +22,7 @@ ROWS: tuple[Row, ...] = (
     INDEX,
     OBJECTIVES,
     WRITES,
+    IN_MILVUS,
     SATURATION,
     WORKERS,
     AUDIT,

@@ -167,3 +167,27 @@ WRITES = Row(
         ),
     ),
 )
+
+IN_MILVUS = Row(
+    "Catalogs in Milvus",
+    (
+        Panel(
+            "Available",
+            "1 while the Milvus of a catalog answers and its revision passes the checks. At 0 its calls are refused.",
+            "short",
+            (Query(f"min by (catalog) (sightline_catalog_available{{{OURS}}})", "{{catalog}}"),),
+        ),
+        Panel(
+            "Calls of Milvus",
+            "99 in 100 took less. A search is one call, and one more for the products that no recent answer had.",
+            "s",
+            quantiles("sightline_milvus_call_seconds", 0.99, by="catalog, call", legend="{{catalog}} {{call}}"),
+        ),
+        Panel(
+            "Failures of Milvus",
+            "Calls a second that failed or took longer than 2 s. None is normal.",
+            "short",
+            (Query(rate("sightline_milvus_failures_total", "catalog, call"), "{{catalog}} {{call}}"),),
+        ),
+    ),
+)

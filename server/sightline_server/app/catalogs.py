@@ -23,7 +23,7 @@ def check_folders(settings: Settings) -> dict[str, Path]:
     Raises `SightlineError` of kind CONFIGURATION when none was given, or one is not a catalog.
     """
     folders = settings.catalog_folders
-    if not folders:
+    if not folders and not settings.milvus_catalogs:
         raise SightlineError(
             ErrorKind.CONFIGURATION, "no catalog given: --catalog DIR, built by `sightline catalog build`"
         )

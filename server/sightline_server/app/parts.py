@@ -28,6 +28,7 @@ from sightline_server.app.catalogs import new_registry
 from sightline_server.app.consent import WatchedFiles, make_consent, open_grant_file, watched_files
 from sightline_server.app.door import Door, MakeAccess, MakeServices, no_services
 from sightline_server.app.limits import catalog_limits
+from sightline_server.app.milvus_catalogs import keep_milvus_catalogs
 from sightline_server.app.pipeline import build_pipeline, photo_threads
 from sightline_server.app.pseudonyms import keep_pseudonym_keys, photo_quota
 from sightline_server.app.tracing import make_tracing
@@ -147,6 +148,7 @@ async def build_core(
     catalog_metrics = CatalogMetrics(front.metrics)
     registry, device = new_registry(stack, catalog_metrics)
     await publish_catalogs(registry, device, engine.embedders)
+    await keep_milvus_catalogs(stack, front.settings, registry, engine.embedders, front.metrics)
     batchers = build_batchers(stack, front.settings, engine, front.metrics)
     pipeline = await build_pipeline(stack, front.settings, engine, registry, batchers, front.metrics, front.tracing)
     keep_measuring_recall(stack, registry, batchers.queries, catalog_metrics, front.settings.index.recall_every_s)

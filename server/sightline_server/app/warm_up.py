@@ -12,6 +12,7 @@ from sightline_server.access.own import own_pass
 from sightline_server.app.clock import clock
 from sightline_server.domain.events import Done
 from sightline_server.domain.request import SearchQuery
+from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.pipeline import Pipeline
 from sightline_server.settings import Settings
 
@@ -34,12 +35,17 @@ async def warm_up(pipeline: Pipeline, settings: Settings) -> None:
         max_products=settings.limits.default_products,
         min_similarity=0.0,
     )
-    warm = ""
-    async with aclosing(pipeline.run(query, own_pass(settings.catalog_names.default))) as events:
-        async for event in events:
-            log.debug("warm-up: %s", type(event).__name__)
-            if isinstance(event, Done):
-                warm = event.embedder
+    warm, catalog = "", settings.catalog_names.default
+    try:
+        async with aclosing(pipeline.run(query, own_pass(catalog))) as events:
+            async for event in events:
+                log.debug("warm-up: %s", type(event).__name__)
+                if isinstance(event, Done):
+                    warm = event.embedder
+    except SightlineError as error:
+        if error.kind is not ErrorKind.INDEX_UNAVAILABLE or catalog not in settings.milvus_catalogs:
+            raise
+        log.warning("warm-up: catalog %s is away, so only the embedders are warm", catalog)
     for identity, embedder in pipeline.embedders.items():
         if identity != warm:
             await embedder.warm_up(query.deadline)

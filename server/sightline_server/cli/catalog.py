@@ -22,6 +22,7 @@ from sightline_server.cli.catalog_export import export
 from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.catalog_index import choose_for_large, index, info_text
 from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
+from sightline_server.cli.catalog_push import push
 from sightline_server.cli.catalog_reembed import reembed
 from sightline_server.cli.catalog_reload import reload
 from sightline_server.cli.catalog_replacing import revisions_to_discard
@@ -239,6 +240,7 @@ app.command("activate", help=ACTIVATE)(rollback)
 app.command()(reembed)
 app.command()(verify)
 app.command()(compact)
+app.command()(push)
 app.command()(reload)
 
 

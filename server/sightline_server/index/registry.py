@@ -17,10 +17,13 @@ import pyarrow as pa
 
 from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.domain.catalogs import unknown_catalog
+from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.memory import give_back
 from sightline_server.ports import Snapshot
 
 logger = logging.getLogger(__name__)
+
+AWAY_RETRY_S = 2.0
 
 
 class ClosableSnapshot(Snapshot, Protocol):
@@ -63,6 +66,7 @@ class Registry:
     def __init__(self, observer: RegistryObserver) -> None:
         self._observers = [observer]
         self._current: dict[str, Held] = {}
+        self._away: set[str] = set()
         self._old: set[Held] = set()
         self._freeing: set[asyncio.Task[None]] = set()
 
@@ -75,6 +79,8 @@ class Registry:
     @contextmanager
     def lease(self, granted: CatalogPass) -> Iterator[Snapshot]:
         """See `ports.Catalogs`."""
+        if granted.catalog in self._away:
+            raise catalog_away()
         held = self._current.get(granted.catalog)
         if held is None:
             raise unknown_catalog()
@@ -109,6 +115,13 @@ class Registry:
             observer.published(snapshot)
         if before is not None:
             self._retire(before)
+
+    def set_away(self, name: str, away: bool) -> None:
+        """Refuses leases of catalog `name` as long as it is `away`; it may have no revision yet. Calls inside go on."""
+        if away:
+            self._away.add(name)
+        else:
+            self._away.discard(name)
 
     def withdraw(self, name: str) -> None:
         """Serves catalog `name` no longer; it is freed with its last lease. Without such a catalog it does nothing."""
@@ -152,6 +165,12 @@ class Registry:
             # Its products are freed with the last reference.
             del snapshot
             await asyncio.to_thread(trim)
+
+
+def catalog_away() -> SightlineError:
+    """The refusal of a call for a catalog whose vectors are in another server, which does not answer."""
+    message = "catalog: the database that holds it does not answer; try again later, or search another catalog"
+    return SightlineError(ErrorKind.INDEX_UNAVAILABLE, message, field="catalog", retry_after_s=AWAY_RETRY_S)
 
 
 def trim() -> None:

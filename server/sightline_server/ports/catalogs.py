@@ -128,5 +128,5 @@ class Catalogs(Protocol):
     def lease(self, granted: CatalogPass) -> AbstractContextManager[Snapshot]:
         """Holds the current revision of the pass's catalog for the length of the block, also when it is replaced.
 
-        Raises `SightlineError` of kind UNKNOWN_CATALOG.
+        Raises `SightlineError` of kind UNKNOWN_CATALOG, or INDEX_UNAVAILABLE while the server that holds it is away.
         """

@@ -1,9 +1,9 @@
 """The settings of the catalogs that are served."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sightline_server.domain.catalogs import DEFAULT_CATALOG, NAME
 from sightline_server.settings.consent import Consent
@@ -41,9 +41,36 @@ class IndexSettings(Part):
 class ServedCatalogSettings(Part):
     """One catalog to search, under the name by which requests select it."""
 
-    path: Path
-    """The catalog made by `sightline catalog build`."""
+    path: Path | None = None
+    """The catalog made by `sightline catalog build`; for the backend `folder`."""
+    backend: Literal["folder", "milvus"] = "folder"
+    """The storage: `folder` for a folder on this machine, or `milvus` for what `sightline catalog push` has copied
+    there."""
+    uri: str = ""
+    """The address of Milvus, http://HOST:PORT or https://HOST:PORT; for the backend `milvus`."""
+    token_file: Path | None = None
+    """A file with the token for Milvus, or with USER:PASSWORD. It is read again whenever a connection is made."""
+    ca_file: Path | None = None
+    """PEM file of the certificate authority that signed the certificate of Milvus. If unset, those of the system."""
     consent: Consent | None = None
     """Consent that a search of it needs: `off`, `optional` or `required`. If unset, that of `consent.mode`."""
     local_features: bool | None = None
     """Compares local features in searches of it, where it keeps them. If unset, `local_features.enabled`."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.backend == "folder":
+            if self.path is None:
+                raise ValueError("a catalog needs a path, or backend = 'milvus' with a uri")
+            if self.uri or self.token_file or self.ca_file:
+                raise ValueError("uri, token_file and ca_file are for backend = 'milvus'; set that, or leave them out")
+            return self
+        if self.path is not None:
+            raise ValueError("path is for backend = 'folder'; leave it out for a catalog in Milvus")
+        if self.local_features:
+            raise ValueError("a catalog in Milvus keeps no local features; leave local_features out")
+        if not self.uri.startswith(("http://", "https://")):
+            raise ValueError("a catalog in Milvus needs a uri such as http://milvus.internal:19530")
+        if self.ca_file is not None and not self.uri.startswith("https://"):
+            raise ValueError("ca_file needs a uri that begins with https://")
+        return self

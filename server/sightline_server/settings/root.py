@@ -79,14 +79,19 @@ class Settings(BaseSettings):
 
     @property
     def catalog_folders(self) -> dict[str, Path]:
-        """The folder of each catalog by its name, that of the group `catalog` first."""
-        named = {name: part.path for name, part in self.catalogs.items()}
+        """The folder of each catalog that has one, by its name; that of the group `catalog` first."""
+        named = {name: part.path for name, part in self.catalogs.items() if part.path is not None}
         return named if self.catalog.path is None else {self.catalog.name: self.catalog.path, **named}
+
+    @property
+    def milvus_catalogs(self) -> dict[str, ServedCatalogSettings]:
+        """The catalogs in Milvus, by name."""
+        return {name: part for name, part in self.catalogs.items() if part.backend == "milvus"}
 
     @property
     def catalog_names(self) -> CatalogNames:
         """The names that requests may give. The default is the one called `default`, else the first."""
-        names = tuple(self.catalog_folders) or (self.catalog.name,)
+        names = (*self.catalog_folders, *self.milvus_catalogs) or (self.catalog.name,)
         return CatalogNames(names, DEFAULT_CATALOG if DEFAULT_CATALOG in names else names[0])
 
     def with_catalogs(self, names: Iterable[str]) -> Self:
@@ -133,9 +138,10 @@ class Settings(BaseSettings):
     def _one_folder_a_catalog(self) -> Self:
         named = self.catalogs.get(self.catalog.name)
         if named is not None and self.catalog.path is not None and named.path != self.catalog.path:
+            other = f"{named.path} by catalogs.{self.catalog.name}.path" if named.path else f"{named.uri} in Milvus"
             raise ValueError(
                 f"the catalog {self.catalog.name} has two folders: {self.catalog.path} by catalog.path and "
-                f"{named.path} by catalogs.{self.catalog.name}.path; give one of them"
+                f"{other}; give one of them"
             )
         return self
 

@@ -166,6 +166,18 @@ class Metrics:
         self.catalog_reloads = make.counter(
             "catalog_reloads", "Reloads of a catalog, by outcome.", "catalog", "outcome"
         )
+        self.catalog_available = make.gauge(
+            "catalog_available",
+            "1 while the Milvus that holds a catalog answers and has a right revision; else 0.",
+            "catalog",
+            over_workers="livemin",
+        )
+        self.milvus_call_seconds = make.histogram(
+            "milvus_call_seconds", "Seconds of calls of Milvus, by kind.", STAGE_BUCKETS, "catalog", "call"
+        )
+        self.milvus_failures = make.counter(
+            "milvus_failures", "Calls of Milvus that failed or took too long, by kind.", "catalog", "call"
+        )
         self.build = make.gauge(
             "build_info", "1, with the versions of the packages and the models.", *BUILD_LABELS, over_workers="livemax"
         )

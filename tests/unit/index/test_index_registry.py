@@ -5,6 +5,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from sightline_server.errors import ErrorKind, SightlineError
@@ -99,6 +100,24 @@ async def test_a_name_that_is_not_served_is_unknown() -> None:
     with pytest.raises(SightlineError) as caught, registry.lease(pass_to("shop")):
         raise AssertionError("there is nothing to lease")
     assert caught.value.kind is ErrorKind.UNKNOWN_CATALOG
+
+
+async def test_a_catalog_that_is_away_is_refused_alone_and_calls_inside_go_on() -> None:
+    registry = Registry(Seen())
+    registry.publish(FakeSnapshot("a"))
+    registry.publish(FakeSnapshot("b"))
+    registry.set_away("unpublished", True)
+    with registry.lease(pass_to("a")) as inside:
+        registry.set_away("a", True)
+        assert await inside.nearest(np.zeros((1, 4), np.float32), 1)
+    for name in ("a", "unpublished"):
+        with pytest.raises(SightlineError) as caught, registry.lease(pass_to(name)):
+            raise AssertionError("there is nothing to lease")
+        assert (caught.value.kind, caught.value.retry_after_s) == (ErrorKind.INDEX_UNAVAILABLE, 2.0)
+    with registry.lease(pass_to("b")):
+        registry.set_away("a", False)
+    with registry.lease(pass_to("a")):
+        await registry.close()
 
 
 class Stuck(FakeSnapshot):

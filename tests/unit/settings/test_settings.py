@@ -196,3 +196,41 @@ def test_a_budget_that_no_request_fits_into_is_refused() -> None:
     with pytest.raises(ValidationError, match="request_budget_bytes"):
         Settings.model_validate({"limits": {"request_budget_bytes": 20 << 20}})
     assert Settings(limits={"request_budget_bytes": 21 << 20}).limits.largest_request == 21 << 20  # type: ignore[arg-type]
+
+
+IN_MILVUS = """
+[catalogs.local]
+path = "/srv/local"
+
+[catalogs.shop]
+backend = "milvus"
+uri = "https://milvus.internal:19530"
+token_file = "/etc/token"
+ca_file = "/etc/ca.pem"
+"""
+
+
+def test_a_catalog_may_be_in_milvus(tmp_path: Path) -> None:
+    path = tmp_path / "sightline.toml"
+    path.write_text(IN_MILVUS)
+    settings = load(path)
+    assert settings.catalog_names.names == ("local", "shop")
+    assert settings.catalog_folders == {"local": Path("/srv/local")}
+    assert settings.milvus_catalogs["shop"].uri == "https://milvus.internal:19530"
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        ({}, "needs a path"),
+        ({"uri": "http://m:1"}, "needs a path"),
+        ({"path": "/srv/a", "uri": "http://m:1"}, "are for backend = 'milvus'"),
+        ({"backend": "milvus"}, "needs a uri such as"),
+        ({"backend": "milvus", "uri": "milvus:19530"}, "needs a uri such as"),
+        ({"backend": "milvus", "uri": "http://m:1", "path": "/srv/a"}, "path is for backend = 'folder'"),
+        ({"backend": "milvus", "uri": "http://m:1", "ca_file": "/a"}, "needs a uri that begins with https://"),
+        ({"backend": "qdrant", "path": "/srv/a"}, "'folder' or 'milvus'"),
+    ],
+)
+def test_a_catalog_is_in_one_place(part: dict[str, str], reason: str) -> None:
+    assert reason in refusal(catalogs={"shop": part})

@@ -3,7 +3,7 @@
 from pydantic import BaseModel
 
 from scripts import settings_table
-from sightline_server.settings import Settings
+from sightline_server.settings import ServedCatalogSettings, Settings
 
 
 def rows(page: str) -> dict[str, list[str]]:
@@ -20,8 +20,7 @@ def variables() -> set[str]:
         if isinstance(default, BaseModel)
         for name in type(default).model_fields
     }
-    of_one = {f"SIGHTLINE_CATALOGS__NAME__{name}" for name in ("PATH", "CONSENT", "LOCAL_FEATURES")}
-    return {*of_groups, *of_one}
+    return {*of_groups, *(f"SIGHTLINE_CATALOGS__NAME__{name}".upper() for name in ServedCatalogSettings.model_fields)}
 
 
 def test_every_setting_has_a_row_with_a_meaning() -> None:
