@@ -32,7 +32,7 @@ from sightline_server.index.opening import open_snapshot
 from tests.support.asking import asked, events_of
 from tests.support.backend_shop import many
 from tests.support.catalogs import write_catalog
-from tests.support.lens import FakeEngine, Served, failed, serving
+from tests.support.lens import FakeEngine, Served, details_of, failed, serving
 from tests.support.milvus_server import MilvusServer
 from tests.support.relay import relayed
 
@@ -141,6 +141,46 @@ async def test_a_server_starts_without_the_catalog_and_takes_it_and_its_revision
         second = await asyncio.to_thread(pushed, milvus, tmp_path / "second", "later", rows(30, seed=2))
         await until(lambda: served.value("catalog_info", catalog="later", revision=second.revision) == 1)
         assert served.value("catalog_products", catalog="later") == 30
+
+
+async def outcome_of(served: Served, catalog: str) -> tuple[str, bool]:
+    """The code of one search, and whether a refusal says when to try again."""
+    try:
+        await found(served, catalog)
+    except grpc.aio.AioRpcError as error:
+        return error.code().name, "RetryInfo" in details_of(error)
+    return "OK", True
+
+
+async def test_calls_at_the_moment_of_a_kill_are_refused_or_answered_and_others_untouched(
+    milvus: MilvusServer, tmp_path: Path
+) -> None:
+    pushed(milvus, tmp_path / "shop", "struck", rows(40))
+    async with serving(**in_milvus(milvus, "struck")) as served:
+        struck: list[tuple[str, bool]] = []
+        others: list[tuple[str, bool]] = []
+
+        async def keep_asking(catalog: str, outcomes: list[tuple[str, bool]]) -> None:
+            while True:
+                outcomes.append(await outcome_of(served, catalog))
+                await asyncio.sleep(0.1)
+
+        asking = [asyncio.create_task(keep_asking(*each)) for each in (("struck", struck), ("default", others))]
+        await until(lambda: len(struck) > 5)
+        milvus.kill()
+        try:
+            await until(lambda: ("UNAVAILABLE", True) in struck and struck[-1][0] == "UNAVAILABLE")
+        finally:
+            await asyncio.to_thread(milvus.restart)
+        await until(lambda: served.value("catalog_available", catalog="struck") == 1)
+        before = len(struck)
+        await until(lambda: len(struck) > before + 5)
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        assert set(struck) == {("OK", True), ("UNAVAILABLE", True)}
+        assert set(others) == {("OK", True)}
+        assert [code for code, _ in struck[-3:]] == ["OK"] * 3
 
 
 async def test_a_server_is_warm_although_its_default_catalog_is_away() -> None:

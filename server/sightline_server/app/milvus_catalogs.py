@@ -96,7 +96,7 @@ class MilvusKeeper:
         began = time.monotonic()
         try:
             await self._follow()
-        except (SightlineError, OSError) as error:
+        except Exception as error:  # whatever is wrong with one catalog, it is checked again
             await self._set_away(error)
             return
         if self._failures:

@@ -36,6 +36,8 @@ MOST_HITS = 16_384
 RETRY_S = 2.0
 """After which a caller should try again while Milvus is away."""
 METRIC = "IP"
+UNCHANGED = "Eventually"
+"""Consistency of reads: a collection does not change once it is active, so there is nothing newer to wait for."""
 HNSW = {"M": 16, "efConstruction": 200}
 LEAST_EF = 128
 
@@ -150,18 +152,27 @@ class Milvus:
         """Makes `alias` name `collection`, in one step; `existing` says whether there is the alias."""
         self._call("alias", "alter_alias" if existing else "create_alias", collection, alias)
 
-    def count(self, collection: str, expression: str = "") -> int:
-        """The number of rows that meet `expression`, after everything that was written before the call."""
+    def count(self, collection: str, expression: str = "", *, strong: bool = False) -> int:
+        """The number of rows that meet `expression`; if `strong`, after everything that was written before the call."""
         found = self._call(
-            *("count", "query", collection), filter=expression, output_fields=["count(*)"], consistency_level="Strong"
+            *("count", "query", collection),
+            filter=expression,
+            output_fields=["count(*)"],
+            consistency_level="Strong" if strong else UNCHANGED,
         )
         return int(found[0]["count(*)"])
 
     def query(
-        self, collection: str, expression: str, names: Sequence[str], *, limit: int = MOST_HITS
+        self, collection: str, expression: str, names: Sequence[str], *, limit: int = MOST_HITS, strong: bool = False
     ) -> list[Mapping[str, Any]]:
-        """The fields `names` of at most `limit` rows that meet `expression`, in no order."""
-        found = self._call("query", "query", collection, filter=expression, output_fields=list(names), limit=limit)
+        """The fields `names` of at most `limit` rows that meet `expression`, in no order; `strong` as in `count`."""
+        found = self._call(
+            *("query", "query", collection),
+            filter=expression,
+            output_fields=list(names),
+            limit=limit,
+            consistency_level="Strong" if strong else UNCHANGED,
+        )
         return list(found)
 
     def search(
@@ -180,8 +191,7 @@ class Milvus:
             filter=expression,
             output_fields=list(names),
             search_params={"metric_type": METRIC, "params": {"ef": max(k, LEAST_EF)}},
-            # A collection does not change once it is active: there is nothing newer to wait for.
-            consistency_level="Eventually",
+            consistency_level=UNCHANGED,
         )
         return [[flat(hit) for hit in hits] for hits in found]
 

@@ -45,7 +45,7 @@ def checked_snapshot(milvus: Milvus, name: str, collection: str, embedders: Embe
     facts = CollectionFacts.parse(milvus.description(collection))
     stored = CatalogFacts.parse({key.encode(): text.encode() for key, text in facts.metadata.items()})
     embedder = bound(f"collection {collection}", stored, embedders)
-    found = milvus.count(collection)
+    found = milvus.count(collection, strong=True)
     if found != facts.images:
         raise refused(name, f"it has {found} images, and {facts.images} were pushed")
     recall = check_samples(milvus, name, collection, facts)
@@ -59,7 +59,7 @@ def checked_snapshot(milvus: Milvus, name: str, collection: str, embedders: Embe
 def check_samples(milvus: Milvus, name: str, collection: str, facts: CollectionFacts) -> float:
     """Recall@10 of searches with the vectors of the samples, 0..1. Raises where a sample is missing or changed."""
     wanted = {sample.image: sample for sample in facts.samples}
-    rows = milvus.query(collection, f"{fields.PRIMARY} in {sorted(wanted)}", EVERY_FIELD)
+    rows = milvus.query(collection, f"{fields.PRIMARY} in {sorted(wanted)}", EVERY_FIELD, strong=True)
     if {row[fields.PRIMARY] for row in rows} != set(wanted):
         raise refused(name, "some of its images are missing")
     if any(fields.digest_of(row) != wanted[row[fields.PRIMARY]].sha256 for row in rows):

@@ -5,7 +5,7 @@ Rule: the alias is set last, in one step, so that a push which ends anywhere bef
 collection is removed by the next push; one that was active before stays until then, for the calls that still search it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,8 @@ from sightline_server.index.selfcheck import NEAREST, nearest_similarities
 
 SAMPLES = 16
 INSERT_ROWS = 500
-"""Rows of one call: 20 kB each at most where a product has long texts, and Milvus takes 64 MB."""
+INSERT_BYTES = 16 << 20
+"""Of one call, about; Milvus takes 64 MB."""
 EXACT_MIB = 512
 
 
@@ -59,8 +60,7 @@ def push(
     milvus.create(collection, facts, catalog.facts.embedder.dimension)
     done = 0
     for rows in fields.rows_of(catalog):
-        for start in range(0, len(rows), INSERT_ROWS):
-            part = rows[start : start + INSERT_ROWS]
+        for part in in_calls(rows):
             milvus.insert(collection, part)
             done += len(part)
             progress(done)
@@ -68,6 +68,22 @@ def push(
     checked = checked_snapshot(milvus, name, collection)
     milvus.activate(alias, collection, existing=active is not None)
     return Pushed(collection, facts.revision, facts.images, checked.self_check_recall)
+
+
+def in_calls(rows: Sequence[fields.Row]) -> Iterator[list[fields.Row]]:
+    """`rows` in order, as many together as one call takes."""
+    part: list[fields.Row] = []
+    size = 0
+    for row in rows:
+        more = row[fields.VECTOR].nbytes + sum(len(row[name].encode()) for name in fields.TEXTS)
+        more += sum(len(text.encode()) for name in fields.LISTS for text in row[name])
+        if part and (len(part) == INSERT_ROWS or size + more > INSERT_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(row)
+        size += more
+    if part:
+        yield part
 
 
 def remove_others(milvus: Milvus, name: str, active: str | None) -> None:
