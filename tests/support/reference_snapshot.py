@@ -131,6 +131,10 @@ class ReferenceSnapshot:
         return chosen
 
     @property
+    def local_features(self) -> None:
+        """None: only catalogs in folders keep local features."""
+
+    @property
     def has_gtins(self) -> bool:
         """See `ports.Snapshot`."""
         return any(to_gtin(row.product.gtin) for row in self.rows)

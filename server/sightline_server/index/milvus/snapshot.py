@@ -72,6 +72,10 @@ class MilvusSnapshot:
         return await self._search("", queries, k, by_group)
 
     @property
+    def local_features(self) -> None:
+        """None: only catalogs in folders keep local features."""
+
+    @property
     def has_gtins(self) -> bool:
         """See `ports.Snapshot`."""
         return self._facts.gtins > 0
