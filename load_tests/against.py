@@ -12,103 +12,19 @@ Rule: only ratios within a turn are compared; a machine that others use too chan
 import argparse
 import json
 import os
-import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Self
 
-import numpy as np
-
-from load_tests.generator.photos import ROOT, SHOWROOM, read_photos
+from load_tests.generator.photos import ROOT, read_photos
 from load_tests.generator.process import Generator
-from load_tests.generator.records import Run, milliseconds
-from load_tests.generator.tasks import Due
-from load_tests.observe.machine import tree_cpu_s
-from load_tests.observe.scrapes import Between, scrape
+from load_tests.turns.figures import Figures, compared
+from load_tests.turns.sides import DEADLINE_S, Lengths, Side, Turn, add_options, alternate, with_objects
 from sightline_client.local_server import LocalServer
 
 PATHS = ("server", "clients/python", "protos/python")
-DEADLINE_S = 10.0
-PROBE_S = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """One server's turn: milliseconds, a ratio, photos a second, CPU milliseconds of a photo, crops of a batch."""
-
-    unloaded_p50_ms: float
-    first_result_p50_ms: float
-    first_over_whole: float
-    unloaded_cpu_ms: float
-    photos_per_s: float
-    loaded_cpu_ms: float
-    mean_embed_batch: float
-
-    @classmethod
-    def of(cls, alone: Run, alone_cpu_s: float, loaded: Run, loaded_cpu_s: float, batch: float) -> Self:
-        """The figures of a run of one caller and one of several, with the CPU seconds of the server in each."""
-        whole, first = alone.latency_s[alone.good], (alone.first - alone.intended)[alone.good]
-        return cls(
-            unloaded_p50_ms=milliseconds(whole, 50),
-            first_result_p50_ms=milliseconds(first, 50),
-            first_over_whole=round(float(np.median(first)) / float(np.median(whole)), 3),
-            unloaded_cpu_ms=round(1e3 * alone_cpu_s / len(whole), 1),
-            photos_per_s=round(float(loaded.good.sum()) / float(loaded.ended.max()), 3),
-            loaded_cpu_ms=round(1e3 * loaded_cpu_s / float(loaded.good.sum()), 1),
-            mean_embed_batch=batch,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Lengths:
-    """Callers of the loaded part, and seconds of both parts."""
-
-    callers: int
-    alone_s: float
-    loaded_s: float
-
-
-class Side:
-    """A running server of one checkout and what loads it."""
-
-    def __init__(self, server: LocalServer, generator: Generator) -> None:
-        self._server = server
-        self._generator = generator
-
-    def turn(self, lengths: Lengths) -> Figures:
-        """One turn of this server while the other one is idle."""
-        alone, alone_cpu_s = self._run(1, lengths.alone_s)
-        before = scrape(self._server.metrics_url)
-        loaded, loaded_cpu_s = self._run(lengths.callers, lengths.loaded_s)
-        batch = Between(before, scrape(self._server.metrics_url)).mean_batch("crops")
-        return Figures.of(alone, alone_cpu_s, loaded, loaded_cpu_s, batch)
-
-    def _run(self, callers: int, seconds: float) -> tuple[Run, float]:
-        begun = tree_cpu_s(self._server.pid)
-        run = self._generator.closed_loop(callers=callers, seconds=seconds)
-        return run, tree_cpu_s(self._server.pid) - begun
-
-
-def compared(turns: Sequence[tuple[Figures, Figures]]) -> dict[str, dict[str, float]]:
-    """Figure -> its medians before and after, and the median and range of after / before over the turns."""
-    columns: dict[str, list[tuple[float, float]]] = {}
-    for before, after in turns:
-        for name, value in asdict(before).items():
-            columns.setdefault(name, []).append((value, getattr(after, name)))
-    found = {}
-    for name, pairs in columns.items():
-        ratios = [after / before for before, after in pairs]
-        found[name] = {
-            "before": round(statistics.median(before for before, _ in pairs), 3),
-            "after": round(statistics.median(after for _, after in pairs), 3),
-            "ratio": round(statistics.median(ratios), 3),
-            "least": round(min(ratios), 3),
-            "most": round(max(ratios), 3),
-        }
-    return found
 
 
 def environment(checkout: Path, other_home: Path | None = None) -> Mapping[str, str]:
@@ -121,12 +37,9 @@ def environment(checkout: Path, other_home: Path | None = None) -> Mapping[str, 
     return {"PYTHONPATH": path, "SIGHTLINE_HOME": home, "SIGHTLINE_ENGINE__REPOSITORY": str(ROOT / "model_repository")}
 
 
-def with_objects(target: str, requests: Sequence[bytes], least: int) -> list[bytes]:
-    """The requests whose photos have at least `least` objects, as the server at `target` finds them."""
-    with Generator(target, requests, deadline_s=DEADLINE_S) as probe:
-        run = probe.play([Due(place * PROBE_S, place) for place in range(len(requests))])
-    enough = run.good & np.greater_equal(run.objects, least)
-    return [requests[place] for place in sorted(set(run.request[enough].tolist()))]
+def figures_of(turn: Turn) -> Figures:
+    """The figures of a turn."""
+    return Figures.of(turn.alone, turn.alone_cpu.whole_s, turn.loaded, turn.loaded_cpu.whole_s, turn.mean_embed_batch)
 
 
 def main() -> int:
@@ -136,15 +49,9 @@ def main() -> int:
     parser.add_argument(
         "--before-home", type=Path, help="SIGHTLINE_HOME with the engine of the other checkout, if it differs"
     )
-    parser.add_argument("--catalog", type=Path, required=True, help="catalog to serve")
-    parser.add_argument("--photos", type=Path, default=SHOWROOM, help="folder of JPEG photos")
+    add_options(parser, alone_s=6.0, loaded_s=12.0)
     parser.add_argument("--objects", type=int, default=3, help="the fewest objects of a photo")
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--callers", type=int, default=4, help="callers of the loaded part")
-    parser.add_argument("--alone-s", type=float, default=6.0, help="seconds of one caller in each turn")
-    parser.add_argument("--loaded-s", type=float, default=12.0, help="seconds of several callers in each turn")
     options = parser.parse_args()
-    lengths = Lengths(options.callers, options.alone_s, options.loaded_s)
     requests = read_photos(options.photos).requests
     turns: list[tuple[Figures, Figures]] = []
     with ExitStack() as stack:
@@ -158,14 +65,10 @@ def main() -> int:
             name: Side(server, stack.enter_context(Generator(server.target, wanted, deadline_s=DEADLINE_S)))
             for name, server in servers.items()
         }
-        warm = Lengths(lengths.callers, 1.0, 3.0)
-        for side in sides.values():
-            side.turn(warm)
-        for number in range(options.turns):
-            order = list(sides) if number % 2 == 0 else list(reversed(sides))
-            figures = {name: sides[name].turn(lengths) for name in order}
-            turns.append((figures["before"], figures["after"]))
-            print(json.dumps({name: asdict(each) for name, each in figures.items()}), file=sys.stderr, flush=True)
+        for before, after in alternate(sides["before"], sides["after"], Lengths.of(options), options.turns):
+            figures = figures_of(before), figures_of(after)
+            turns.append(figures)
+            print(json.dumps([asdict(each) for each in figures]), file=sys.stderr, flush=True)
     print(json.dumps({"photos": len(wanted), "turns": options.turns, **compared(turns)}))
     return 0
 

@@ -22,6 +22,9 @@ ACCEPTED, DETECTED, RESULTS, FAILURE, DONE = (field << 3 | 2 for field in range(
 DETAILS_KEY = "grpc-status-details-bin"
 
 
+Metadata = tuple[tuple[str, str], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Manner:
     """The behaviour of a caller.
@@ -65,6 +68,10 @@ class Caller:
         self.rows = []
         self.started = time.monotonic()
 
+    def metadata(self, request: int) -> Metadata | None:
+        """The metadata of a call with this request."""
+        return None
+
     @property
     def now(self) -> float:
         """Seconds since the run's start."""
@@ -74,7 +81,9 @@ class Caller:
         """Makes one call, adds its row, and returns its code."""
         sent = self.now
         watch = Watch(self)
-        stream = self._methods[place % len(self._methods)](self._requests[request], timeout=self._deadline_s)
+        stream = self._methods[place % len(self._methods)](
+            self._requests[request], timeout=self._deadline_s, metadata=self.metadata(request)
+        )
         try:
             if manner is PATIENT:
                 async for message in stream:

@@ -37,6 +37,18 @@ def role_of(command: list[str]) -> str:
     return "other"
 
 
+def own_cpu_s(pid: int) -> float:
+    """CPU seconds of a server and of what is below it, without its engine."""
+    total = 0.0
+    for process in (psutil.Process(pid), *below(pid)["other"]):
+        try:
+            times = process.cpu_times()
+        except psutil.Error:
+            continue
+        total += times.user + times.system
+    return total
+
+
 def shared_files(pid: int) -> list[str]:
     """Names in `/dev/shm` that belong to the server `pid`."""
     return [name for name in os.listdir(SHARED_MEMORY) if name.startswith(f"sightline-{pid}-")]

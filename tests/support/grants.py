@@ -24,17 +24,11 @@ def hash_of(photo: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(photo).digest()).rstrip(b"=").decode()
 
 
-class ConsentService:
+class GrantSigner:
     """Signs grants for `PHOTO` with changes."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "grants.json"
-        self.key: OKPKey | ECKey = OKPKey.generate_key("Ed25519", {"kid": "one"})
-        self.publish(self.key)
-
-    def publish(self, *keys: OKPKey | ECKey) -> None:
-        """Writes the public part of `keys`."""
-        self.path.write_text(json.dumps(KeySet(list(keys)).as_dict()))
+    def __init__(self, key: OKPKey | ECKey) -> None:
+        self.key = key
 
     def claims(self, **changes: Any) -> dict[str, Any]:
         """The claims of a good grant with `changes`; None takes a claim away."""
@@ -57,6 +51,19 @@ class ConsentService:
         head = {"alg": "EdDSA", "typ": TYPE, "kid": key.kid, **(header or {})}
         head = {name: value for name, value in head.items() if value is not None}
         return signed(head, json.dumps(self.claims(**changes)).encode(), key)
+
+
+class ConsentService(GrantSigner):
+    """A signer whose keys are published in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(OKPKey.generate_key("Ed25519", {"kid": "one"}))
+        self.path = folder / "grants.json"
+        self.publish(self.key)
+
+    def publish(self, *keys: OKPKey | ECKey) -> None:
+        """Writes the public part of `keys`."""
+        self.path.write_text(json.dumps(KeySet(list(keys)).as_dict()))
 
     def settings(self, mode: str = "required", **more: Any) -> dict[str, Any]:
         """The group `consent` of the settings."""

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from load_tests.against import PATHS, Figures, compared, environment
+from load_tests.against import PATHS, environment
 from load_tests.generator.photos import ROOT
 from load_tests.generator.records import CODES, Run
+from load_tests.turns.figures import Figures, compared
 
 
 def run(first: list[float], ended: list[float], codes: list[str]) -> Run:
