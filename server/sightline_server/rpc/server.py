@@ -11,7 +11,7 @@ import grpc
 
 from sightline_server.domain.address import Address
 from sightline_server.rpc.edge import Service
-from sightline_server.rpc.grpc_log import without_bytes_of_callers
+from sightline_server.rpc.grpc_log import without_noise_of_callers
 from sightline_server.rpc.guard import Guarded
 from sightline_server.rpc.listener.exposure import check_listener
 from sightline_server.rpc.listener.listening import listening_on
@@ -27,7 +27,7 @@ def build(
     services: Sequence[Service], server: ServerSettings, limits: LimitSettings, metrics: Metrics
 ) -> grpc.aio.Server:
     """The server with `services` and reflection, not yet listening."""
-    without_bytes_of_callers()
+    without_noise_of_callers()
     with registered_methods_only():
         built = grpc.aio.server(options=options(server, limits))
     for service in services:
