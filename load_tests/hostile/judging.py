@@ -10,7 +10,7 @@ import psutil
 
 from load_tests.attacks.frame import RETRIED, Bound
 from load_tests.generator.records import Run, milliseconds
-from load_tests.hostile.attacker import Ends
+from load_tests.hostile.attacker import Ends, blamed
 from load_tests.observe.holdings import MEGABYTE, Holding, hold
 
 SLOWER = 2.0
@@ -104,11 +104,6 @@ def bounds(seen: Observed) -> list[Bound]:
         Bound("share of good searches that were refused", good.refused_share, REFUSED_SHARE),
         Bound("times the good caller's quiet p99", good.p99_ms / served(seen.quiet).p99_ms, SLOWER),
     ]
-
-
-def blamed(ends: Ends) -> int:
-    """Answers with INTERNAL or UNKNOWN that come from our code."""
-    return sum(count for text, count in ends.blaming.items() if text.startswith("ours"))
 
 
 def growth(before: Held, after: Held) -> tuple[float, int]:
