@@ -262,7 +262,7 @@ def grants_work_again(patch: Patch, subject: Subject) -> None:
 
 
 def any_photo(patch: Patch, subject: Subject) -> None:
-    async def use(self: Consent, grant: Any, photo: bytes) -> None:
+    async def use(self: Consent, grant: Any, photo: bytes, principal: str) -> None:
         if not await self._used.use(grant.id.encode()):
             raise refusals.replayed()
 
