@@ -23,7 +23,7 @@ export LC_ALL := C.UTF-8
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup env demo test test-floors check format serve quality bench bench-peers attacks soak protos docs lock doctor clean
+.PHONY: help setup env demo test test-milvus test-floors check format serve quality bench bench-peers attacks soak protos docs lock doctor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ demo: setup ## the main job on the sample world; leaves demo-out/index.html
 
 test: setup ## every test, the ones with the real Triton included
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-milvus: setup ## the tests that need a real Milvus: nine minutes, and the right to make a network namespace
+	SIGHTLINE_REQUIRE_MILVUS=1 $(BIN)/python -m pytest -k "Milvus or milvus" tests/contract $(PYTEST_ARGS)
 
 test-floors: setup $(FLOORS)/.stamp ## hostile input on the lowest version of every dependency
 	# An old pytest-asyncio leaves a loop open at the end; what our tests leave open is checked by `make test`.

@@ -443,12 +443,12 @@ async def test_a_hostile_tiff_is_a_problem_and_costs_no_other_image(tmp_path: Pa
     (tmp_path / "cut.tif").write_bytes((tmp_path / "good.tif").read_bytes()[:60])
     names = ("good", "slow", "cut")
     feed = write_feed(tmp_path / "feed.csv", [{"id": name, "image_link": f"{name}.tif"} for name in names])
-    report = await build(feed, decode_processes=ProcessLimits(count=1, timeout_s=2))
+    report = await build(feed, decode_processes=ProcessLimits(count=1, timeout_s=1))
     assert [(problem.product_id, problem.kind) for problem in report.problems] == [
         ("slow", ProblemKind.UNREADABLE_IMAGE),
         ("cut", ProblemKind.UNREADABLE_IMAGE),
     ]
-    assert "takes too long to decode, the limit is 2 s" in str(report.problems[0])
+    assert "takes too long to decode, the limit is 1 s" in str(report.problems[0])
     assert "TIFF, but it is truncated or corrupt" in str(report.problems[1])
     assert open_catalog(tmp_path / "out" / "shop", SPEC).display["id"].to_pylist() == ["good"]
     assert decoders() == []

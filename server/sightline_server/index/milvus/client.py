@@ -33,6 +33,8 @@ SLOW_S = 3600.0
 """Building an index and loading a collection."""
 MOST_HITS = 16_384
 """That one search or query returns; a limit of Milvus."""
+SEARCH = "search"
+"""A method of the client, and the name of its calls in the metrics."""
 RETRY_S = 2.0
 """After which a caller should try again while Milvus is away."""
 METRIC = "IP"
@@ -183,8 +185,8 @@ class Milvus:
         Each has the fields `names`, its number as `image`, and its inner product with the query as `distance`.
         """
         found = self._call(
-            "search",
-            "search",
+            SEARCH,
+            SEARCH,
             collection,
             data=list(queries),
             limit=k,
