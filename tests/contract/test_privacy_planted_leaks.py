@@ -22,7 +22,7 @@ from sightline_server.access.grants import claims, refusals
 from sightline_server.access.grants.consent import Consent, ConsentMode
 from sightline_server.access.grants.process_store import ProcessStore
 from sightline_server.domain.events import Detected
-from sightline_server.domain.items import Reason, ReasonKind
+from sightline_server.domain.items import ReasonKind
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.pipeline import Pipeline
 from sightline_server.rpc.consent import ConsentStep
@@ -220,13 +220,13 @@ def boosted(kind: ReasonKind) -> Callable[[Patch, Subject], None]:
     """A product gets more for a reason than others do."""
 
     def plant(patch: Patch, subject: Subject) -> None:
-        reasons_for = ranking.reasons_for
+        contributions = ranking.Scoring.contributions
 
-        def leaking(found: Any, *arguments: Any) -> Any:
-            more = (Reason(kind, 0.2, "its category matches"),) if found.product_id == "p3" else ()
-            return (*reasons_for(found, *arguments), *more)
+        def leaking(self: ranking.Scoring, found: Any) -> Any:
+            more = [(kind, 0.2)] if found.product_id == "p3" else []
+            return [*contributions(self, found), *more]
 
-        patch.setattr(ranking, "reasons_for", leaking)
+        patch.setattr(ranking.Scoring, "contributions", leaking)
 
     return plant
 

@@ -167,7 +167,10 @@ def upright(pixels: Pixels, exif_orientation: int) -> Pixels:
         pixels = cv2.transpose(pixels).astype(np.uint8, copy=False)
     # After the transposition every case is a mirror: about the vertical axis, the horizontal one, or both.
     mirror = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(exif_orientation)
-    return pixels if mirror is None else cv2.flip(pixels, mirror, pixels).astype(np.uint8, copy=False)
+    if mirror is None:
+        return pixels
+    # In place, because another frame costs a millisecond; Pillow's pixels are read-only.
+    return cv2.flip(pixels, mirror, pixels if pixels.flags.writeable else None).astype(np.uint8, copy=False)
 
 
 def bounded(pixels: Pixels, max_edge: int) -> Pixels:

@@ -7,8 +7,10 @@ product whose GTIN is that of a code in the photo is the same item, at every sim
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
+from typing import assert_never
 
 from sightline_server.domain.items import MatchLevel, Neighbour, RankedNeighbour, Reason, ReasonKind
 from sightline_server.domain.vocabulary import DEFAULT_VOCABULARY, Synonyms
@@ -17,11 +19,10 @@ from sightline_server.settings import RankingSettings
 CODE_CONTRIBUTION = 4.0
 """More than all other contributions together can differ, so that a product with the code comes before any other."""
 UNAVAILABLE = frozenset({"out_of_stock", "out of stock"})
-CODE_REASON = Reason(ReasonKind.CODE, CODE_CONTRIBUTION, "a code in the photo has the number of this product (GTIN)")
 NO_REASONS: Mapping[str, Reason] = MappingProxyType({})
 WORD = re.compile(r"[a-z]+")
-Scored = tuple[Neighbour, tuple[Reason, ...], float]
-"""A neighbour, the reasons for its score, and the score."""
+Scored = tuple[Neighbour, float]
+"""A neighbour and its score."""
 
 
 def rank(
@@ -48,20 +49,67 @@ def rank(
     # Without a threshold even an opposite vector is a neighbour; a threshold that is set always applies.
     near = [found for found in neighbours if threshold <= 0.0 or found.similarity >= threshold]
     kept = [*exact.values(), *(found for found in near if found.product_id not in exact)]
-    scored = []
-    for found in kept:
-        seen = (visual_reason(found),) if compared else ()
-        known = (CODE_REASON,) if found.product_id in exact else ()
-        more = (further[found.product_id],) if found.product_id in further else ()
-        reasons = (*known, *seen, *more, *reasons_for(found, label, settings, synonyms))
-        scored.append((found, reasons, sum(reason.contribution for reason in reasons)))
-    scored.sort(key=lambda item: (-item[2], item[0].product_id))
+    scoring = Scoring(label, settings, synonyms, frozenset(exact), further, compared)
+    scored = [(found, scoring.score(found)) for found in kept]
+    scored.sort(key=lambda item: (-item[1], item[0].product_id))
     if one_per_group:
         scored = list(first_of_groups(scored))
     return tuple(
-        RankedNeighbour(found, score, place, level_of(found, exact, settings), reasons)
-        for place, (found, reasons, score) in enumerate(scored[:limit], start=1)
+        RankedNeighbour(found, score, place, level_of(found, exact, settings), scoring.reasons(found))
+        for place, (found, score) in enumerate(scored[:limit], start=1)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """The scoring of the products of an object with `label`; see `rank`."""
+
+    label: str
+    settings: RankingSettings
+    synonyms: Synonyms
+    exact: Collection[str]
+    further: Mapping[str, Reason]
+    compared: bool
+
+    def score(self, found: Neighbour) -> float:
+        """The sum of the contributions."""
+        return sum(contribution for _, contribution in self.contributions(found))
+
+    def reasons(self, found: Neighbour) -> tuple[Reason, ...]:
+        """The contributions with their texts; made for what is shown only, a third of what is scored."""
+        return tuple(
+            Reason(kind, contribution, self._text(kind, found)) for kind, contribution in self.contributions(found)
+        )
+
+    def contributions(self, found: Neighbour) -> list[tuple[ReasonKind, float]]:
+        """The parts of the score of `found`, in the order of its reasons."""
+        counted = [(ReasonKind.CODE, CODE_CONTRIBUTION)] if found.product_id in self.exact else []
+        if self.compared:
+            counted.append((ReasonKind.VISUAL_SIMILARITY, found.similarity))
+        if found.product_id in self.further:
+            more = self.further[found.product_id]
+            counted.append((more.kind, more.contribution))
+        settings = self.settings
+        if settings.category_bonus and names_category(self.label, found.category, self.synonyms):
+            counted.append((ReasonKind.CATEGORY_MATCH, settings.category_bonus))
+        if settings.unavailable_penalty and found.availability.lower() in UNAVAILABLE:
+            counted.append((ReasonKind.UNAVAILABLE, -settings.unavailable_penalty))
+        return counted
+
+    def _text(self, kind: ReasonKind, found: Neighbour) -> str:
+        match kind:
+            case ReasonKind.CODE:
+                return "a code in the photo has the number of this product (GTIN)"
+            case ReasonKind.VISUAL_SIMILARITY:
+                return f"looks {found.similarity:.0%} like this product image"
+            case ReasonKind.CATEGORY_MATCH:
+                return f"its category matches '{self.label}'"
+            case ReasonKind.UNAVAILABLE:
+                return "is out of stock"
+            case ReasonKind.LOCAL_FEATURES:
+                return self.further[found.product_id].text
+            case _:
+                assert_never(kind)
 
 
 def first_of_groups(scored: Iterable[Scored]) -> Iterator[Scored]:
@@ -72,23 +120,6 @@ def first_of_groups(scored: Iterable[Scored]) -> Iterator[Scored]:
         if group not in seen:
             seen.add(group)
             yield item
-
-
-def reasons_for(found: Neighbour, label: str, settings: RankingSettings, synonyms: Synonyms) -> tuple[Reason, ...]:
-    """The reasons for the score of the product of `found` besides its similarity and its code."""
-    reasons = []
-    if settings.category_bonus and names_category(label, found.category, synonyms):
-        reasons.append(Reason(ReasonKind.CATEGORY_MATCH, settings.category_bonus, f"its category matches '{label}'"))
-    if settings.unavailable_penalty and found.availability.lower() in UNAVAILABLE:
-        reasons.append(Reason(ReasonKind.UNAVAILABLE, -settings.unavailable_penalty, "is out of stock"))
-    return tuple(reasons)
-
-
-def visual_reason(found: Neighbour) -> Reason:
-    """The reason that its similarity is."""
-    return Reason(
-        ReasonKind.VISUAL_SIMILARITY, found.similarity, f"looks {found.similarity:.0%} like this product image"
-    )
 
 
 def names_category(label: str, category: str, synonyms: Synonyms = DEFAULT_VOCABULARY.synonyms) -> bool:
