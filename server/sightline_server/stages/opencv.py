@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline_server.stages.memory_files import fill, memory_file
+
 Pixels = NDArray[np.uint8]
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -28,11 +30,16 @@ class NotDecodedError(Exception):
     """OpenCV cannot decode the file."""
 
 
-def colour(photo: bytes, reduction: int = 1) -> Pixels:
-    """The pixels [H,W,3] RGB without regard to transparency, both edges reduced. Raises `NotDecodedError`."""
+def jpeg_colour(photo: bytes, reduction: int = 1) -> Pixels:
+    """The pixels [H,W,3] RGB of a JPEG that has its end, both edges reduced. Raises `NotDecodedError`."""
     flags = REDUCED.get(reduction, cv2.IMREAD_COLOR_RGB) | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = decoded(photo, flags)
+    pixels = decoded_in_place(photo, flags)
     return in_rgb(pixels, cv2.COLOR_BGR2RGB) if reduction in REDUCED else pixels.astype(np.uint8, copy=False)
+
+
+def colour(photo: bytes) -> Pixels:
+    """The pixels [H,W,3] RGB without regard to transparency. Raises `NotDecodedError`."""
+    return decoded(photo, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION).astype(np.uint8, copy=False)
 
 
 def on_white(photo: bytes, transparent_grey: int | None = None) -> Pixels:
@@ -65,6 +72,26 @@ def decoded(photo: bytes, flags: int) -> Samples:
     except cv2.error as error:
         raise NotDecodedError from error
     if pixels is None:
+        raise NotDecodedError
+    samples: Samples = pixels
+    return samples
+
+
+def decoded_in_place(photo: bytes, flags: int) -> Samples:
+    """`decoded` without a copy of the pixels, which OpenCV makes of what it decodes from bytes, but not from a file.
+
+    The file is in memory. To be used only where a file that ends early is refused: from files OpenCV decodes those too.
+    """
+    try:
+        with memory_file(len(photo)) as file:
+            fill(file, photo)
+            pixels: Any = cv2.imread(f"/proc/self/fd/{file}", dst=None, flags=flags)
+    except OSError:
+        # Without /proc, and in decode processes, which may not write to files.
+        return decoded(photo, flags)
+    except cv2.error as error:
+        raise NotDecodedError from error
+    if pixels is None or not pixels.size:
         raise NotDecodedError
     samples: Samples = pixels
     return samples

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from sightline_server.domain.image import Frame
 from sightline_server.stages.decode import DecodeLimits, Isolated, prepare_here
-from sightline_server.stages.processes.memory_files import fill, memory_file
+from sightline_server.stages.memory_files import fill, memory_file
 from sightline_server.stages.processes.pool import DecodedPhoto, DecodeProcesses
 from sightline_server.stages.uncancelled import ended
 

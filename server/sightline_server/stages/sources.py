@@ -98,7 +98,7 @@ def jpeg_pixels(photo: bytes, header: jpeg.Jpeg, reduction: int) -> Pixels:
         cut_jpeg.check(photo, header, pillow.jpeg_colour)
         return pillow.jpeg_colour(cut_jpeg.completed(photo, header), reduction)
     by_opencv = len(header.components) in OPENCV_COMPONENTS
-    pixels = opencv.colour(jpeg.bare(photo), reduction) if by_opencv else pillow.jpeg_colour(photo, reduction)
+    pixels = opencv.jpeg_colour(jpeg.bare(photo), reduction) if by_opencv else pillow.jpeg_colour(photo, reduction)
     if cut_jpeg.looks_blank(pixels, header):
         cut_jpeg.check(photo, header, pillow.jpeg_colour)
     return pixels

@@ -1,6 +1,7 @@
 """PNG, WebP, GIF and BMP by OpenCV: the pixels are Pillow's for every kind of them, and only the first image counts."""
 
 import io
+import os
 import struct
 import zlib
 
@@ -190,6 +191,37 @@ def test_opencv_refuses_what_it_cannot_decode() -> None:
     for photo in (b"", b"nothing", encode(noise(8, 8), "PNG")[:40]):
         with pytest.raises(opencv.NotDecodedError):
             opencv.colour(photo)
+        with pytest.raises(opencv.NotDecodedError):
+            opencv.jpeg_colour(photo)
+
+
+JPEGS = {
+    "colour": encode(smooth(333, 217), "JPEG"),
+    "progressive": encode(smooth(333, 217), "JPEG", progressive=True),
+    "grey": encode(smooth(333, 217)[..., 0], "JPEG"),
+    "turned": encode(smooth(333, 217), "JPEG", exif=exif(6)),
+}
+
+
+@pytest.mark.parametrize("name", JPEGS)
+@pytest.mark.parametrize("reduction", [1, 2, 4, 8])
+def test_a_jpeg_decoded_from_a_file_in_memory_has_the_pixels_of_its_bytes(
+    name: str, reduction: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo, before = JPEGS[name], os.listdir("/proc/self/fd")
+    flags = cv2.IMREAD_COLOR if reduction == 1 else opencv.REDUCED[reduction]
+    decoded = cv2.imdecode(np.frombuffer(photo, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    assert decoded is not None
+    from_file = opencv.jpeg_colour(photo, reduction)
+    assert from_file.flags.writeable
+    assert (from_file == decoded[..., ::-1]).all()
+    assert os.listdir("/proc/self/fd") == before
+
+    def refused(size: int) -> None:
+        raise OSError
+
+    monkeypatch.setattr(opencv, "memory_file", refused)
+    assert (opencv.jpeg_colour(photo, reduction) == from_file).all()
 
 
 def test_an_interlaced_png_has_its_pixels_and_weighs_more() -> None:

@@ -20,7 +20,7 @@ from sightline_server.memory import protect
 from sightline_server.orphans import die_with
 from sightline_server.stages.colours import MAX_PROFILE
 from sightline_server.stages.decode import DecodeLimits, prepare
-from sightline_server.stages.processes.memory_files import content_of, put
+from sightline_server.stages.memory_files import content_of, put
 from sightline_server.stages.processes.messages import GO, MAX_MESSAGE, READY, Decoded, Header, Order, refusal
 from sightline_server.stages.refusals import too_much_memory
 

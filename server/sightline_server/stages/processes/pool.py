@@ -20,8 +20,8 @@ from sightline_server.domain.image import Frame
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.stages.colours import to_srgb
 from sightline_server.stages.decode import DecodeLimits
+from sightline_server.stages.memory_files import mapped, memory_file
 from sightline_server.stages.processes.link import ForkServerLink
-from sightline_server.stages.processes.memory_files import mapped, memory_file
 from sightline_server.stages.processes.messages import GO, Decoded, Header, NonsenseError, Order
 from sightline_server.stages.processes.process import DecodeProcess, EndedError, NotStartedError, ProcessLimits
 from sightline_server.stages.refusals import corrupt, too_expensive, too_much_memory, too_slow

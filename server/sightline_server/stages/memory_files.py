@@ -1,4 +1,4 @@
-"""Files in memory (memfd) that carry an encoded photo to a decode process and its pixels back.
+"""Files in memory (memfd) that carry an encoded photo to OpenCV or a decode process, and its pixels back.
 
 Rule: they have no name in any file system, and their memory is gone when the last descriptor and mapping are closed.
 Sizes are sealed before a decode process gets a file: one that was taken over could otherwise shrink it, and reading the
