@@ -24,6 +24,8 @@ FIXED_SIZE = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 @contextmanager
 def memory_file(size: int) -> Iterator[int]:
     """The descriptor of a new file of `size` zero bytes, open for the length of the block. Raises `OSError`."""
+    if not hasattr(os, "memfd_create"):
+        raise OSError(errno.ENOSYS, "this system has no files in memory")
     descriptor = os.memfd_create(NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.ftruncate(descriptor, size)

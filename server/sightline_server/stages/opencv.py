@@ -22,6 +22,8 @@ cv2.setNumThreads(1)
 REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 """Flags of OpenCV by reduction. They give BGR: OpenCV 5 refuses them together with IMREAD_COLOR_RGB."""
 RGB, RGBA = 3, 4
+DESCRIPTORS = "/proc/self/fd"
+"""The folder in which a file in memory has a name, for this process only."""
 BAND_PIXELS = 1 << 16
 """Pixels that are laid on white at a time, so that the sums take little memory."""
 
@@ -82,17 +84,18 @@ def decoded_in_place(photo: bytes, flags: int) -> Samples:
 
     The file is in memory. To be used only where a file that ends early is refused: from files OpenCV decodes those too.
     """
+    pixels: Any = None
     try:
         with memory_file(len(photo)) as file:
             fill(file, photo)
-            pixels: Any = cv2.imread(f"/proc/self/fd/{file}", dst=None, flags=flags)
+            pixels = cv2.imread(f"{DESCRIPTORS}/{file}", dst=None, flags=flags)
     except OSError:
-        # Without /proc, and in decode processes, which may not write to files.
-        return decoded(photo, flags)
+        pass  # A decode process may not write to files.
     except cv2.error as error:
         raise NotDecodedError from error
     if pixels is None or not pixels.size:
-        raise NotDecodedError
+        # OpenCV does not say whether the photo or the file was at fault: without /proc it finds none.
+        return decoded(photo, flags)
     samples: Samples = pixels
     return samples
 
