@@ -15,9 +15,9 @@ from tests.support.rest import good_answer, unharmed
 from tests.support.world import RunningServer, asked, refused
 
 pytestmark = pytest.mark.engine
-ROOM = 100 << 20
+ROOM = 50 << 20
 LARGE = (5000, 5000)
-"""25 megapixels, the most that the server itself decodes: 150 MB in a file of 400 kB."""
+"""25 megapixels, the most that the server itself decodes: 75 MB in a file of 400 kB."""
 BOMB_COSTS = 30 << 20
 
 
