@@ -13,7 +13,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -37,6 +37,14 @@ def environment(checkout: Path, other_home: Path | None = None) -> Mapping[str, 
     return {"PYTHONPATH": path, "SIGHTLINE_HOME": home, "SIGHTLINE_ENGINE__REPOSITORY": str(ROOT / "model_repository")}
 
 
+def settings_of(given: Iterable[str]) -> Mapping[str, str]:
+    """The environment of settings that are given as NAME=VALUE. Raises `ValueError` for another form."""
+    pairs = [setting.partition("=") for setting in given]
+    if wrong := [name for name, equals, _ in pairs if not name or not equals]:
+        raise ValueError(f"a setting has the form NAME=VALUE, which {wrong[0]!r} has not")
+    return {name: value for name, _, value in pairs}
+
+
 def figures_of(turn: Turn) -> Figures:
     """The figures of a turn."""
     return Figures.of(turn.alone, turn.alone_cpu.whole_s, turn.loaded, turn.loaded_cpu.whole_s, turn.mean_embed_batch)
@@ -51,11 +59,27 @@ def main() -> int:
     )
     add_options(parser, alone_s=6.0, loaded_s=12.0)
     parser.add_argument("--objects", type=int, default=3, help="the fewest objects of a photo")
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a variable of the environment of this checkout only, such as SIGHTLINE_CODES__ENABLED=false to leave out "
+        "what the other one cannot do; may be given several times",
+    )
     options = parser.parse_args()
+    try:
+        settings = settings_of(options.settings)
+    except ValueError as error:
+        parser.error(str(error))
     requests = read_photos(options.photos).requests
     turns: list[tuple[Figures, Figures]] = []
     with ExitStack() as stack:
-        environments = {"before": environment(options.before, options.before_home), "after": environment(ROOT)}
+        environments = {
+            "before": environment(options.before, options.before_home),
+            "after": {**environment(ROOT), **settings},
+        }
         servers = {
             name: stack.enter_context(LocalServer(catalog=options.catalog, env=each))
             for name, each in environments.items()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from load_tests.against import PATHS, environment
+from load_tests.against import PATHS, environment, settings_of
 from load_tests.generator.photos import ROOT
 from load_tests.generator.records import CODES, Run
 from load_tests.turns.figures import Figures, compared
@@ -54,3 +54,10 @@ def test_the_other_checkout_runs_with_our_models(tmp_path: Path) -> None:
     assert given["PYTHONPATH"].split(":") == [str(tmp_path / folder) for folder in PATHS]
     assert all((ROOT / folder).is_dir() for folder in PATHS)
     assert given["SIGHTLINE_ENGINE__REPOSITORY"] == str(ROOT / "model_repository")
+
+
+def test_settings_are_of_the_form_name_and_value() -> None:
+    assert settings_of(["A=1", "B=x=y", "C="]) == {"A": "1", "B": "x=y", "C": ""}
+    for wrong in ("A", "=1", ""):
+        with pytest.raises(ValueError, match="has the form NAME=VALUE"):
+            settings_of([wrong])
