@@ -78,7 +78,8 @@ async def codes_of(searches: Iterable[Callable[[], Any]]) -> list[grpc.StatusCod
 
     async def code_of(search: Callable[[], Any]) -> grpc.StatusCode:
         async with turn:
-            return await search().code()
+            code: grpc.StatusCode = await search().code()
+            return code
 
     return await asyncio.gather(*map(code_of, searches))
 
