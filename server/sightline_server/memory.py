@@ -14,9 +14,10 @@ from contextlib import suppress
 M_PERTURB, M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -6, -1, -3
 PATTERN = 90
 """Byte that overwrites freed memory."""
-KEPT_BYTES = 1 << 28
-"""Free bytes that a heap keeps for the next photo until `give_back`. By default glibc gives most frames back to the
-kernel after each photo, and every 4 kB of the next one are a page fault: 660 a photo of 1280 x 960."""
+KEPT_BYTES = 1 << 24
+"""Free bytes at the end of a heap that stay for the next photo. By default glibc gives most frames back to the kernel
+after each photo, and every 4 kB of the next one are a page fault. `give_back` cannot reach the end of the heaps that
+belong to threads, and there are eight for each core: with 256 MB of each, uploads left up to 260 MB behind."""
 LARGE_BYTES = 1 << 25
 """Blocks of at least so many bytes, the most that glibc takes, go back to the kernel as soon as they are freed."""
 PR_SET_DUMPABLE = 4
