@@ -155,16 +155,19 @@ class Pipeline:
         yield Accepted(query.request_id, snapshot.name, snapshot.revision)
         choice, read = await self._look(query, photo, snapshot, watch)
         coded = join(query, choice, await self.codes.matched(snapshot, read.codes))
-        comparison = self.features.of_call(query, photo.frame, snapshot, watch)
+        frame = await self.look.hide_people(photo.frame, choice, watch)
+        # With its people the photo is not needed any more.
+        del photo
+        comparison = self.features.of_call(query, frame, snapshot, watch)
         search, choice = replace(search, codes=coded.codes, comparison=comparison), coded.choice
-        yield Detected(choice.objects)
+        yield Detected(choice.objects, len(choice.hidden.people) if choice.hidden else 0)
         for item in choice.objects:
             if item.object_id in choice.on_person:
                 yield self._outcomes.failure(item, FailureReason.PERSON)
         for answer in self._of_codes(search, choice.objects):
             yield answer
         objects = tuple(item for item in choice.objects if to_embed(item, choice))
-        async with aclosing(self._answers(search, photo.frame, objects)) as answers:
+        async with aclosing(self._answers(search, frame, objects)) as answers:
             async for answer in answers:
                 yield answer
         yield self._done(search, choice.notice, read)

@@ -7,6 +7,7 @@ import pytest
 
 from sightline.v1 import geometry_pb2, lens_service_pb2
 from sightline_server.domain.models import DetectorSpec
+from sightline_server.stages.redact import GREY
 from tests.support.asking import asked, box, events_of, kinds
 from tests.support.lens import CHAIR, FakeEngine, detections, serving
 
@@ -72,6 +73,38 @@ async def test_products_beside_people_are_searched_as_ever() -> None:
         events = await events_of(served.search(asked()))
         assert [each.label for each in events[1].detected.objects] == ["chair"]
         assert kinds(events) == ["accepted", "detected", "results", "done"]
+
+
+async def test_the_person_on_a_sofa_is_grey_before_anything_of_the_photo_is_embedded() -> None:
+    half = (0.5, 0.0, 1.0, 0.5)
+    for detection, share in (({}, 1.0), ({"redact_people": False}, 0.0)):
+        async with serving(
+            engine=seeing(((0.0, 0.0, 1.0, 1.0), 0.75, 0), (half, 0.875, 2)), detection=detection
+        ) as served:
+            events = await events_of(served.search(asked(regions=[box(0.0, 0.0, 1.0, 1.0), box(0.0, 0.5, 0.5, 1.0)])))
+            assert events[1].detected.redacted == share
+            whole, without = served.engine.models["embedder"].parts
+            size = whole.shape[0] // 2
+            grey = (whole[: size - 1, size + 1 :] == GREY).all(axis=-1)
+            assert grey.mean() == share
+            assert not (without == GREY).all(axis=-1).any()
+
+
+async def test_a_photo_full_of_people_is_not_searched_where_the_settings_say_so() -> None:
+    row = ((0.625, 0.0, 1.0, 1.0), 0.875, 2)
+    async with serving(engine=seeing((CHAIR, 0.75, 0), row), detection={"most_people_share": 0.3}) as served:
+        events = await events_of(served.search(asked()))
+        assert kinds(events) == ["accepted", "detected", "done"]
+        assert events[2].done.notice == lens_service_pb2.NOTICE_PERSON_ONLY
+        events = await events_of(served.search(asked(regions=[box(*CHAIR)])))
+        assert events[2].failure.reason == lens_service_pb2.FAILURE_REASON_PERSON
+        assert served.engine.models["embedder"].batches == []
+
+
+async def test_the_log_says_at_the_start_that_people_are_not_greyed_out(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(detection={"redact_people": False}):
+        pass
+    assert any("detection.redact_people is off" in each.message for each in caplog.records)
 
 
 async def test_without_person_labels_boxes_skip_the_detector_and_the_log_says_so(

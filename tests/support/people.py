@@ -85,12 +85,17 @@ FACES: Mapping[str, tuple[int, int, int, int]] = {
 
 @dataclass(frozen=True)
 class Composite:
-    """A room with a person: the photo's JPEG, who it is, the person's box, and the box of the face."""
+    """A room with a person: the photo's JPEG, who it is, the person's box, and the box of the face.
+
+    `alpha` float32 [H,W], 0..1, is how much of each pixel the person is; `room` is the name of the showroom's photo.
+    """
 
     photo: bytes
     name: str
     person: Box
     face: Box
+    alpha: NDArray[np.float32]
+    room: str
 
 
 @cache
@@ -137,12 +142,13 @@ def composites(number: int) -> Iterator[Composite]:
     rooms = sorted((CHECKOUT / "examples" / "showroom" / "photos").glob("*.jpg"))
     for place in range(number):
         name = list(OUTLINES)[place % 3]
-        room = np.asarray(Image.open(rooms[place * 7 % len(rooms)]).convert("RGB"))
+        room = rooms[place * 7 % len(rooms)]
         yield paste(room, name, (0.45, 0.6, 0.75, 0.9)[place // 3 % 4], mirrored=place % 2 == 1, x=place * 0.37 % 1)
 
 
-def paste(room: NDArray[np.uint8], name: str, share: float, *, mirrored: bool, x: float) -> Composite:
+def paste(path: Path, name: str, share: float, *, mirrored: bool, x: float) -> Composite:
     """The person at the lower edge of the room, `share` of its height, `x` of the way from left to right."""
+    room = np.asarray(Image.open(path).convert("RGB"))
     image, outline = image_of(name), np.array(OUTLINES[name])
     height, width = image.shape[:2]
     scale = np.array([width, height]) / GRID
@@ -162,7 +168,9 @@ def paste(room: NDArray[np.uint8], name: str, share: float, *, mirrored: bool, x
     under = photo[from_y:, from_x : from_x + wide]
     photo[from_y:, from_x : from_x + wide] = (person * alpha + under * (1 - alpha)).astype(np.uint8)
     whole = Box(from_x / room.shape[1], from_y / room.shape[0], (from_x + wide) / room.shape[1], 1.0)
-    return Composite(encoded(photo), name, whole, _within(whole, face))
+    visible = np.zeros(room.shape[:2], np.float32)
+    visible[from_y:, from_x : from_x + wide] = alpha[..., 0]
+    return Composite(encoded(photo), name, whole, _within(whole, face), visible, path.name)
 
 
 def _within(box: Box, part: NDArray[np.float64]) -> Box:

@@ -112,7 +112,8 @@ def event_from_pb(message: lens_service_pb2.SearchResponse) -> events.Event | No
             accepted = message.accepted
             return events.Accepted(accepted.request_id, accepted.catalog, accepted.catalog_revision)
         case "detected":
-            return events.Detected(tuple(_object_from_pb(found) for found in message.detected.objects))
+            detected = message.detected
+            return events.Detected(tuple(_object_from_pb(found) for found in detected.objects), detected.redacted)
         case "results":
             ranked = tuple(_ranked_from_pb(product) for product in message.results.products)
             return events.ObjectResults(message.results.object_id, ranked)
@@ -136,7 +137,9 @@ def event_to_pb(event: events.Event) -> lens_service_pb2.SearchResponse:
             )
         case events.Detected():
             objects = [_object_to_pb(found) for found in event.objects]
-            return lens_service_pb2.SearchResponse(detected=lens_service_pb2.Detected(objects=objects))
+            return lens_service_pb2.SearchResponse(
+                detected=lens_service_pb2.Detected(objects=objects, redacted=event.redacted)
+            )
         case events.ObjectResults():
             products = [_ranked_to_pb(product) for product in event.products]
             results = lens_service_pb2.ObjectResults(object_id=event.object_id, products=products)

@@ -174,9 +174,13 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """All objects, best first; none when the photo shows people and no product (`Done.notice`)."""
+    """All objects, best first; none when the photo shows people and no product (`Done.notice`).
+
+    `redacted` is the number of people who were greyed out before anything was searched.
+    """
 
     objects: tuple[DetectedObject, ...]
+    redacted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ async def build_pipeline(
 ) -> Pipeline:
     """The pipeline of `engine`, `catalogs` and the `batchers` before them; what it starts ends with `stack`."""
     warn_of_searched_people(engine.spec(DETECTOR), settings.detection)
+    warn_of_visible_people(settings.detection)
     return Pipeline(
         engine=engine,
         catalogs=catalogs,
@@ -60,6 +61,12 @@ def warn_of_searched_people(detector: DetectorSpec, settings: DetectionSettings)
         log.warning("people in photos are searched: the detector has none of the labels in detection.person_labels")
     elif detector.preprocess.fit not in WHOLE_IMAGE:
         log.warning("people at the edges of photos are searched: the detector's preprocess cuts the edges off")
+
+
+def warn_of_visible_people(settings: DetectionSettings) -> None:
+    """Logs a warning when people are not greyed out."""
+    if not settings.redact_people:
+        log.warning("people in photos are not greyed out: detection.redact_people is off")
 
 
 def photo_threads(stack: AsyncExitStack, settings: DecodeSettings, metrics: Metrics) -> PhotoThreads:

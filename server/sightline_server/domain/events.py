@@ -41,9 +41,10 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """Every object that will be searched, best first."""
+    """Every object that will be searched, best first, and the number of people who were greyed out."""
 
     objects: tuple[PhotoObject, ...]
+    redacted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

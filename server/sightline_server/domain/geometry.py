@@ -65,6 +65,13 @@ class Box:
         """The point in the middle."""
         return Point((self.x_min + self.x_max) / 2, (self.y_min + self.y_max) / 2)
 
+    def grown(self, share: float) -> "Box":
+        """The box with `share` of its width and height added on each side, inside the image."""
+        dx, dy = share * (self.x_max - self.x_min), share * (self.y_max - self.y_min)
+        return Box(
+            max(0.0, self.x_min - dx), max(0.0, self.y_min - dy), min(1.0, self.x_max + dx), min(1.0, self.y_max + dy)
+        )
+
     def covers(self, point: Point) -> bool:
         """Returns whether `point` is in the box, edges included."""
         return self.x_min <= point.x <= self.x_max and self.y_min <= point.y <= self.y_max

@@ -34,6 +34,13 @@ class DetectionSettings(Part):
     """An object of which people cover at least this fraction counts as mostly on a person."""
     person_photo_share: Annotated[float, Field(gt=0, le=1)] = 0.02
     """A photo without products in which people cover at least this fraction is not searched as a whole."""
+    most_people_share: Fraction = 1.0
+    """Nothing of a photo in which people cover more than this fraction is searched. 1 sets no such limit."""
+    redact_people: bool = True
+    """People are greyed out before anything else of the photo is looked at: a sofa is searched without the person on
+    it. Off, the part of a person that lies in the box of a product is searched with it."""
+    person_margin: Fraction = 0.03
+    """Fraction of a person's width and height that is greyed out around the person's box as well."""
     carried_share: Fraction = 0.5
     """A detected product of at most this fraction of the person's area counts as carried or worn, and is searched."""
     carried_iou: Annotated[float, Field(gt=0, le=1)] = 0.5

@@ -4,7 +4,7 @@ Rule: every region and every photo gets an answer; people are not searched (`sta
 an object that is refused, and a photo of people only has no objects and a notice.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sightline_server.domain.events import Notice
 from sightline_server.domain.geometry import Box, Point
@@ -12,20 +12,32 @@ from sightline_server.domain.image import Frame
 from sightline_server.domain.items import ObjectSource, PhotoObject, Scene
 from sightline_server.domain.request import Region, SearchQuery
 from sightline_server.settings import DetectionSettings
-from sightline_server.stages.people import at_tap, on_person, searchable, shows_people
+from sightline_server.stages.people import at_tap, on_person, people_share, searchable
+from sightline_server.stages.redact import Redaction, redaction
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The objects in their order, the ids of those that are mostly on a person, and the notice for the caller."""
+    """The objects in their order, the ids of those that are mostly on a person, and the notice for the caller.
+
+    `hidden` are the parts of the photo that nothing after the choice may see; None where there are none.
+    """
 
     objects: tuple[PhotoObject, ...]
     on_person: frozenset[str] = frozenset()
     notice: Notice | None = None
+    hidden: Redaction | None = None
 
 
 def choose(query: SearchQuery, frame: Frame, scene: Scene, settings: DetectionSettings) -> Choice:
     """One object per region, or else the best products, or else the whole photo unless it shows people."""
+    return replace(objects_of(query, frame, scene, settings), hidden=redaction(scene, settings))
+
+
+def objects_of(query: SearchQuery, frame: Frame, scene: Scene, settings: DetectionSettings) -> Choice:
+    """What is searched, and what is not."""
+    if people_share(scene) > settings.most_people_share:
+        return of_people(query.regions, frame, settings)
     if query.regions:
         return of_regions(query.regions, frame, scene, settings)
     products = searchable(scene, settings)
@@ -36,9 +48,17 @@ def choose(query: SearchQuery, frame: Frame, scene: Scene, settings: DetectionSe
                 for place, found in enumerate(products[: query.max_objects], start=1)
             )
         )
-    if shows_people(scene, settings):
+    if scene.people and people_share(scene) >= settings.person_photo_share:
         return Choice((), notice=Notice.PERSON_ONLY)
     return Choice((PhotoObject("o1", Box.whole(), ObjectSource.WHOLE_PHOTO),))
+
+
+def of_people(regions: tuple[Region, ...], frame: Frame, settings: DetectionSettings) -> Choice:
+    """Nothing of the photo is searched: regions are refused, and without any there is a notice."""
+    if not regions:
+        return Choice((), notice=Notice.PERSON_ONLY)
+    refused = of_regions(regions, frame, Scene(), settings).objects
+    return Choice(refused, frozenset(item.object_id for item in refused))
 
 
 def of_regions(regions: tuple[Region, ...], frame: Frame, scene: Scene, settings: DetectionSettings) -> Choice:

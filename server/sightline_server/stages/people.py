@@ -75,6 +75,6 @@ def searchable(scene: Scene, settings: DetectionSettings) -> tuple[Detection, ..
     return tuple(product for product in scene.products if not on_person(product.box, scene, settings))
 
 
-def shows_people(scene: Scene, settings: DetectionSettings) -> bool:
-    """Returns whether people cover at least `person_photo_share` of the whole photo."""
-    return covered_share(Box.whole(), [person.box for person in scene.people]) >= settings.person_photo_share
+def people_share(scene: Scene) -> float:
+    """Fraction 0..1 of the whole photo that people cover."""
+    return covered_share(Box.whole(), [person.box for person in scene.people])

@@ -9,6 +9,7 @@ from sightline_server.domain.request import Region, SearchQuery
 from sightline_server.ports import CodedProducts
 from sightline_server.stages.choose import Choice
 from sightline_server.stages.codes.objects import CodedChoice, MatchedCode, join
+from sightline_server.stages.redact import Redaction
 from tests.support.lens import FakeSnapshot
 
 LEFT, RIGHT, INNER = Box(0.0, 0.0, 0.4, 1.0), Box(0.6, 0.0, 1.0, 1.0), Box(0.1, 0.1, 0.3, 0.3)
@@ -89,3 +90,8 @@ def test_a_photo_of_people_with_a_code_shows_the_product_and_no_notice() -> None
     assert [item.source for item in found.choice.objects] == [ObjectSource.CODE]
     assert found.choice.notice is None
     assert joined(Choice((), notice=Notice.PERSON_ONLY)).choice.notice is Notice.PERSON_ONLY
+
+
+def test_people_stay_hidden_beside_a_code() -> None:
+    hidden = Redaction((Box(0.0, 0.0, 0.3, 1.0),))
+    assert joined(Choice((), hidden=hidden), code(0.5, 0.5)).choice.hidden is hidden

@@ -26,10 +26,15 @@ VASE = Detection(Box(0.7, 0.2, 0.9, 0.5), "vase", 0.7)
 FACE, DRESS = Box(0.3, 0.1, 0.5, 0.3), Box(0.2, 0.3, 0.6, 0.8)
 
 
-def chosen(*regions: Region, products: tuple[Detection, ...] = (), people: tuple[Detection, ...] = (PERSON,)) -> Choice:
+def chosen(
+    *regions: Region,
+    products: tuple[Detection, ...] = (),
+    people: tuple[Detection, ...] = (PERSON,),
+    settings: DetectionSettings = SETTINGS,
+) -> Choice:
     """The answer to a query with `regions` in such a scene."""
     query = SearchQuery("r", b"p", 1.0, max_objects=8, max_products=10, min_similarity=0.0, regions=regions)
-    return choose(query, FRAME, Scene(products, people), SETTINGS)
+    return choose(query, FRAME, Scene(products, people), settings)
 
 
 @pytest.mark.parametrize("box", [FACE, DRESS, PERSON.box, Box(0.15, 0.05, 0.65, 0.95)], ids=str)
@@ -103,8 +108,17 @@ def test_a_tap_just_outside_a_person_is_refused_by_its_square() -> None:
 
 
 def test_a_photo_of_people_only_has_no_objects_and_a_notice() -> None:
-    assert chosen() == Choice((), notice=Notice.PERSON_ONLY)
-    assert chosen(products=(CHAIR,)) == Choice((), notice=Notice.PERSON_ONLY)
+    for choice in (chosen(), chosen(products=(CHAIR,))):
+        assert (choice.objects, choice.notice) == ((), Notice.PERSON_ONLY)
+
+
+def test_nothing_of_a_photo_full_of_people_is_searched_where_the_settings_say_so() -> None:
+    few, many = DetectionSettings(most_people_share=0.33), DetectionSettings(most_people_share=0.31)
+    assert [each.label for each in chosen(products=(VASE,), settings=few).objects] == ["vase"]
+    choice = chosen(products=(VASE,), settings=many)
+    assert (choice.objects, choice.notice) == ((), Notice.PERSON_ONLY)
+    choice = chosen(VASE.box, Point(0.8, 0.3), products=(VASE,), settings=many)
+    assert choice.on_person == {"o1", "o2"} and [each.label for each in choice.objects] == ["", ""]
 
 
 def test_products_beside_a_person_are_searched_without_a_notice() -> None:

@@ -197,7 +197,7 @@ def _print_table(event: events.Event, detected: list[events.DetectedObject]) -> 
     numbered = {found.object_id: (number, found) for number, found in enumerate(detected, 1)}
     match event:
         case events.Detected():
-            console.print(f"{len(detected)} object{'s' if len(detected) != 1 else ''}")
+            console.print(tables.found(len(detected), event.redacted))
         case events.ObjectResults(products=()) if event.object_id in numbered:
             tables.show_nothing(console, *numbered[event.object_id])
         case events.ObjectResults() if event.object_id in numbered:

@@ -106,6 +106,12 @@ def photo_table(name: str, answer: Answer, best: int = 3) -> Table:
     return table
 
 
+def found(objects: int, redacted: int) -> str:
+    """What was found in the photo, and how many people were greyed out."""
+    people = f", {redacted} {'person' if redacted == 1 else 'people'} greyed out" if redacted else ""
+    return f"{objects} object{'s' if objects != 1 else ''}{people}"
+
+
 def label(found: DetectedObject) -> str:
     """The detector's label of an object, or else where the object comes from."""
     return found.label or found.source.value.replace("_", " ")

@@ -168,10 +168,12 @@ class Accepted(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., catalog: _Optional[str] = ..., catalog_revision: _Optional[str] = ...) -> None: ...
 
 class Detected(_message.Message):
-    __slots__ = ("objects",)
+    __slots__ = ("objects", "redacted")
     OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    REDACTED_FIELD_NUMBER: _ClassVar[int]
     objects: _containers.RepeatedCompositeFieldContainer[DetectedObject]
-    def __init__(self, objects: _Optional[_Iterable[_Union[DetectedObject, _Mapping]]] = ...) -> None: ...
+    redacted: int
+    def __init__(self, objects: _Optional[_Iterable[_Union[DetectedObject, _Mapping]]] = ..., redacted: _Optional[int] = ...) -> None: ...
 
 class DetectedObject(_message.Message):
     __slots__ = ("object_id", "box", "label", "score", "source")

@@ -160,7 +160,9 @@ def to_response(event: Event) -> lens_service_pb2.SearchResponse:
             )
         case Detected():
             objects = [to_object(item) for item in event.objects]
-            return lens_service_pb2.SearchResponse(detected=lens_service_pb2.Detected(objects=objects))
+            return lens_service_pb2.SearchResponse(
+                detected=lens_service_pb2.Detected(objects=objects, redacted=event.redacted)
+            )
         case ObjectResults():
             products = [to_ranked(product) for product in event.products]
             results = lens_service_pb2.ObjectResults(object_id=event.object_id, products=products)
