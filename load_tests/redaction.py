@@ -40,7 +40,7 @@ from sightline_server.settings import DetectionSettings
 from sightline_server.stages.crop import crop
 from sightline_server.stages.decode import DecodeLimits, decode
 from sightline_server.stages.detect import detector_input, split_answer, to_scene
-from sightline_server.stages.redact import Redaction, redacted, redaction
+from sightline_server.stages.redact import GREY, Redaction, redacted, redaction
 from tests.support.engine import embedded_engine, sightline_home
 from tests.support.people import Composite, composites
 
@@ -82,7 +82,7 @@ async def person(engine: Engine, made: Composite) -> Person:
     hidden = await hidden_in(engine, frame)
     if hidden is None:
         return Person(1.0, 0.0)
-    mask = hidden.mask(frame.width, frame.height)
+    mask = redacted(Frame(np.zeros_like(frame.pixels)), hidden).pixels[..., 0] == GREY
     solid = made.alpha > 0.5
     noise = np.random.default_rng(0).integers(0, 256, frame.pixels.shape, np.uint8)
     noisy = Frame(np.where(mask[..., None], noise, frame.pixels))

@@ -16,7 +16,6 @@ from sightline_server.domain.catalogs import check_capabilities
 from sightline_server.domain.events import Accepted, Detected, Done, Event, FailureReason, Notice
 from sightline_server.domain.filters import Filter
 from sightline_server.domain.geometry import Box
-from sightline_server.domain.image import Frame
 from sightline_server.domain.items import ObjectSource, PhotoObject
 from sightline_server.domain.models import DETECTOR
 from sightline_server.domain.request import Lane, SearchQuery
@@ -33,6 +32,7 @@ from sightline_server.stages.choose import Choice
 from sightline_server.stages.codes.objects import join
 from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.photo_threads import PhotoThreads
+from sightline_server.stages.redact import Views
 from sightline_server.stages.uncancelled import cancelled
 from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.stopwatch import PLACES, Stopwatch
@@ -155,10 +155,8 @@ class Pipeline:
         yield Accepted(query.request_id, snapshot.name, snapshot.revision)
         choice, read = await self._look(query, photo, snapshot, watch)
         coded = join(query, choice, await self.codes.matched(snapshot, read.codes))
-        frame = await self.look.hide_people(photo.frame, choice, watch)
-        # With its people the photo is not needed any more.
-        del photo
-        comparison = self.features.of_call(query, frame, snapshot, watch)
+        views = Views(photo.frame, choice.hidden)
+        comparison = self.features.of_call(query, views, snapshot, watch)
         search, choice = replace(search, codes=coded.codes, comparison=comparison), coded.choice
         yield Detected(choice.objects, len(choice.hidden.people) if choice.hidden else 0)
         for item in choice.objects:
@@ -167,7 +165,7 @@ class Pipeline:
         for answer in self._of_codes(search, choice.objects):
             yield answer
         objects = tuple(item for item in choice.objects if to_embed(item, choice))
-        async with aclosing(self._answers(search, frame, objects)) as answers:
+        async with aclosing(self._answers(search, views, objects)) as answers:
             async for answer in answers:
                 yield answer
         yield self._done(search, choice.notice, read)
@@ -186,15 +184,15 @@ class Pipeline:
         return self._outcomes.of_portion(alone, products, search.query.request_id)
 
     async def _answers(
-        self, search: Search, frame: Frame, objects: Sequence[PhotoObject]
+        self, search: Search, views: Views, objects: Sequence[PhotoObject]
     ) -> AsyncGenerator[Outcome, None]:
         """The events of the objects in their order; those of the first portion while the next ones are under way."""
         if not objects:
             return
         head, *tail = search.embedder.portions(objects)
-        first = await search.embedder.crop(frame, head, search.watch)
+        first = await search.embedder.crop(views, head, search.watch)
         # They begin with their crops, so the first portion is in the embedder's queue before them.
-        rest = [asyncio.create_task(self._later(search, frame, each)) for each in tail]
+        rest = [asyncio.create_task(self._later(search, views, each)) for each in tail]
         try:
             for answer in await self._answer(search, first):
                 yield answer
@@ -206,8 +204,8 @@ class Pipeline:
             while rest:
                 await cancelled(rest.pop())
 
-    async def _later(self, search: Search, frame: Frame, objects: Sequence[PhotoObject]) -> list[Outcome]:
-        return await self._answer(search, await search.embedder.crop(frame, objects, search.watch))
+    async def _later(self, search: Search, views: Views, objects: Sequence[PhotoObject]) -> list[Outcome]:
+        return await self._answer(search, await search.embedder.crop(views, objects, search.watch))
 
     async def _answer(self, search: Search, portion: Portion) -> list[Outcome]:
         query = search.query

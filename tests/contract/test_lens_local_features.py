@@ -196,6 +196,18 @@ async def test_with_a_near_deadline_the_comparison_is_skipped_and_the_answer_say
         assert served.value("feature_checks_total", outcome="skipped") == 1
 
 
+async def test_objects_beyond_the_limit_are_answered_without_the_comparison() -> None:
+    index = shop(p1=PRINT, p2=OTHER)
+    async with serving(
+        engine=seeing(LEFT, RIGHT), index=index, limits=LIMITS, local_features={"most_objects": 1}
+    ) as served:
+        events = await events_of(served.search(asked(photo=photo())))
+        assert [shown(event) for event in events[2:4]] == [["p1", "p0", "p2"], ["p0", "p1", "p2"]]
+        assert list(events[-1].done.skipped) == [lens_service_pb2.SKIPPED_STEP_LOCAL_FEATURES]
+        outcomes = [served.value("feature_checks_total", outcome=each) for each in ("matched", "skipped")]
+        assert outcomes == [1, 1]
+
+
 async def test_a_comparison_that_fails_costs_the_reason_alone(caplog: pytest.LogCaptureFixture) -> None:
     index = shop(ValueError("the secret of a file"), p1=PRINT)
     with caplog.at_level(logging.DEBUG):

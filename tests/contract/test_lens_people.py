@@ -85,7 +85,8 @@ async def test_the_person_on_a_sofa_is_grey_before_anything_of_the_photo_is_embe
             assert events[1].detected.redacted == share
             whole, without = served.engine.models["embedder"].parts
             size = whole.shape[0] // 2
-            grey = (whole[: size - 1, size + 1 :] == GREY).all(axis=-1)
+            # Resizing mixes the pixels at the edge of what is grey with those next to it.
+            grey = (whole[: size - 2, size + 2 :] == GREY).all(axis=-1)
             assert grey.mean() == share
             assert not (without == GREY).all(axis=-1).any()
 

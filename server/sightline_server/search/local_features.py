@@ -10,7 +10,6 @@ from functools import partial
 
 from sightline_server.domain.events import SkippedStep
 from sightline_server.domain.geometry import Box
-from sightline_server.domain.image import Frame
 from sightline_server.domain.items import Neighbour, PhotoObject, Reason, ReasonKind
 from sightline_server.domain.request import SearchQuery
 from sightline_server.domain.stages import LOCAL_FEATURES
@@ -19,6 +18,7 @@ from sightline_server.settings import LocalFeatureSettings
 from sightline_server.stages.local_features.describing import features_of
 from sightline_server.stages.local_features.matching import LEAST_INLIERS, inliers
 from sightline_server.stages.photo_threads import PhotoThreads
+from sightline_server.stages.redact import Views
 from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.stopwatch import Stopwatch
 
@@ -55,13 +55,13 @@ class FeatureComparisons:
         self.counts = {outcome: metrics.feature_checks.labels(outcome) for outcome in outcomes}
 
     def of_call(
-        self, query: SearchQuery, frame: Frame, snapshot: Snapshot, watch: Stopwatch
+        self, query: SearchQuery, views: Views, snapshot: Snapshot, watch: Stopwatch
     ) -> "FeatureComparison | None":
         """The comparison of one call with the products of `snapshot`; None where there is none."""
         kept = snapshot.local_features
         if kept is None or not self._chosen.get(snapshot.name, self.settings.enabled):
             return None
-        return FeatureComparison(self, query, frame, snapshot, kept, watch)
+        return FeatureComparison(self, query, views, snapshot, kept, watch)
 
 
 class FeatureComparison:
@@ -71,18 +71,19 @@ class FeatureComparison:
         self,
         parts: FeatureComparisons,
         query: SearchQuery,
-        frame: Frame,
+        views: Views,
         snapshot: Snapshot,
         kept: ImageFeatures,
         watch: Stopwatch,
     ) -> None:
         self._parts = parts
         self._query = query
-        self._frame = frame
+        self._views = views
         self._snapshot = snapshot
         self._kept = kept
         self._watch = watch
         self.products = parts.settings.most_products
+        self._objects_left = parts.settings.most_objects
         self.skipped: tuple[SkippedStep, ...] = ()
 
     async def reasons(
@@ -91,7 +92,12 @@ class FeatureComparison:
         """See `find.Comparison`. Objects are compared one after the other: other photos need the threads, too."""
         found: dict[str, dict[str, Reason]] = {}
         for item, neighbours in zip(objects, near, strict=True):
-            if neighbours:
+            if not neighbours:
+                continue
+            if self._objects_left == 0:
+                found[item.object_id] = self._left_out(SKIPPED)
+            else:
+                self._objects_left -= 1
                 found[item.object_id] = await self._of_object(item, neighbours[: self.products])
         return found
 
@@ -130,7 +136,8 @@ class FeatureComparison:
 
     def _compared(self, item: PhotoObject, neighbours: Sequence[Neighbour]) -> dict[str, Reason]:
         """The reasons for the products of `neighbours` that share points with the object; on a thread."""
-        described = features_of(self._frame, self._parts.middle if item.box == WHOLE else item.box)
+        box = self._parts.middle if item.box == WHOLE else item.box
+        described = features_of(self._views.of(box), box)
         if len(described) < LEAST_INLIERS:
             return {}
         links = self._snapshot.image_links([found.image for found in neighbours])

@@ -14,7 +14,7 @@ from sightline_server.domain.image import Frame, ModelInput
 from sightline_server.domain.items import Scene
 from sightline_server.domain.models import DETECTOR
 from sightline_server.domain.request import SearchQuery
-from sightline_server.domain.stages import CROP, DECODE, DETECT
+from sightline_server.domain.stages import DECODE, DETECT
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Engine
 from sightline_server.settings import DetectionSettings
@@ -22,7 +22,6 @@ from sightline_server.stages.choose import Choice, choose
 from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.detect import RawDetections, detector_input, finds_people, to_scene
 from sightline_server.stages.photo_threads import PhotoThreads
-from sightline_server.stages.redact import redacted
 from sightline_server.telemetry.stopwatch import Stopwatch
 
 Pixels = NDArray[np.uint8]
@@ -71,19 +70,6 @@ class Look:
         """The objects of a photo, best first. Raises `SightlineError`: INTERNAL for an invalid detector's answer."""
         scene = Scene() if photo.seen is None else await self._detect(query, photo.seen, watch)
         return choose(query, photo.frame, scene, self._detection)
-
-    async def hide_people(self, frame: Frame, choice: Choice, watch: Stopwatch) -> Frame:
-        """The frame as everything after the choice of objects sees it: itself, unless it shows people."""
-        hidden = choice.hidden
-        if hidden is None or not choice.objects:
-            return frame
-        with watch.step(CROP) as step:
-
-            def work() -> Frame:
-                step.runs()
-                return redacted(frame, hidden)
-
-            return await self._threads.run(work)
 
     async def _detect(self, query: SearchQuery, seen: ModelInput, watch: Stopwatch) -> Scene:
         with watch.step(DETECT) as step:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from sightline_server.batching.batcher import MicroBatcher
 from sightline_server.domain.geometry import Box
-from sightline_server.domain.image import Frame
 from sightline_server.domain.items import EmbeddedObject, PhotoObject
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.domain.request import Lane, SearchQuery
@@ -21,6 +20,7 @@ from sightline_server.stages.crop import crop
 from sightline_server.stages.embed import usable
 from sightline_server.stages.photo_threads import PhotoThreads
 from sightline_server.stages.portions import portions
+from sightline_server.stages.redact import Views
 from sightline_server.telemetry.stopwatch import Stopwatch
 
 Pixels = NDArray[np.uint8]
@@ -49,14 +49,14 @@ class ObjectEmbedder:
         """The objects in the portions that suit the embedder now, in order."""
         return portions(objects, self.spec.batch_cost, self.crops.free_slots)
 
-    async def crop(self, frame: Frame, objects: Sequence[PhotoObject], watch: Stopwatch) -> Portion:
+    async def crop(self, views: Views, objects: Sequence[PhotoObject], watch: Stopwatch) -> Portion:
         """The objects with their crops."""
         with watch.step(CROP) as step:
 
             def work() -> list[Pixels]:
                 step.runs()
                 boxes = [self.middle if item.box == WHOLE else item.box for item in objects]
-                return [crop(frame, box, self.spec).pixels for box in boxes]
+                return [crop(views.of(box), box, self.spec).pixels for box in boxes]
 
             return Portion(objects, await self.threads.run(work))
 

@@ -39,7 +39,7 @@ class DetectionSettings(Part):
     redact_people: bool = True
     """People are greyed out before anything else of the photo is looked at: a sofa is searched without the person on
     it. Off, the part of a person that lies in the box of a product is searched with it."""
-    person_margin: Fraction = 0.03
+    person_padding: Fraction = 0.03
     """Fraction of a person's width and height that is greyed out around the person's box as well."""
     carried_share: Fraction = 0.5
     """A detected product of at most this fraction of the person's area counts as carried or worn, and is searched."""

@@ -21,6 +21,9 @@ class LocalFeatureSettings(Part):
     most_products: Annotated[int, Field(ge=1, le=100)] = 20
     """Products of an object that are compared, those of the highest similarity. The time grows with them, about 2 ms
     of CPU a product."""
+    most_objects: Annotated[int, Field(ge=1, le=100)] = 4
+    """Objects of a photo that are compared, the best first; the others are answered without, and `Done.skipped` says
+    so. The time grows with them, about 80 ms of CPU an object."""
     whole_photo_share: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Of an object that is the whole photo only this middle part is compared, as a fraction of each edge: the edges
     often show the surroundings, which have many points."""

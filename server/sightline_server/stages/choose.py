@@ -35,7 +35,7 @@ def choose(query: SearchQuery, frame: Frame, scene: Scene, settings: DetectionSe
 
 
 def objects_of(query: SearchQuery, frame: Frame, scene: Scene, settings: DetectionSettings) -> Choice:
-    """What is searched, and what is not."""
+    """The objects that are searched, those that are refused, and the notice."""
     if people_share(scene) > settings.most_people_share:
         return of_people(query.regions, frame, settings)
     if query.regions:

@@ -10,7 +10,7 @@ from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
 from sightline_server.domain.items import Detection, Scene
 from sightline_server.settings import DetectionSettings
-from sightline_server.stages.redact import GREY, Redaction, redacted, redaction
+from sightline_server.stages.redact import GREY, Redaction, Views, redacted, redaction
 
 SETTINGS = DetectionSettings()
 PIXELS = np.random.default_rng(0).integers(0, 100, (100, 200, 3), np.uint8)
@@ -20,8 +20,13 @@ BAG = Detection(Box(0.5, 0.5, 0.6, 0.6), "handbag", 0.6)
 VASE = Detection(Box(0.0, 0.0, 0.2, 0.2), "vase", 0.6)
 
 
+def mask_of(hidden: Redaction) -> Any:
+    """The pixels that are hidden, bool [H,W]."""
+    return redacted(Frame(np.zeros_like(PIXELS)), hidden).pixels[..., 0] == GREY
+
+
 def hidden_of(*people: Detection, products: tuple[Detection, ...] = (), **changes: Any) -> Redaction:
-    """What is hidden in such a scene."""
+    """The parts of such a scene that are hidden."""
     found = redaction(Scene(products, people), DetectionSettings(**changes))
     assert found is not None
     return found
@@ -36,10 +41,10 @@ def test_with_the_setting_off_nothing_is_hidden() -> None:
 
 
 def test_a_person_is_grey_with_a_margin_and_the_rest_of_the_photo_is_as_before() -> None:
-    hidden = hidden_of(PERSON, products=(VASE,), person_margin=0.1)
+    hidden = hidden_of(PERSON, products=(VASE,), person_padding=0.1)
     found = redacted(FRAME, hidden).pixels
     assert (found[20:80, 40:160] == GREY).all()
-    outside = ~hidden.mask(200, 100)
+    outside = ~mask_of(hidden)
     assert outside.sum() == 100 * 200 - 60 * 120
     assert np.array_equal(found[outside], PIXELS[outside])
 
@@ -50,10 +55,20 @@ def test_the_frame_itself_is_not_written_to() -> None:
     assert np.array_equal(PIXELS, before)
 
 
-def test_a_bag_that_a_person_carries_stays_visible() -> None:
-    found = redacted(FRAME, hidden_of(PERSON, products=(BAG,))).pixels
-    assert np.array_equal(found[50:60, 100:120], PIXELS[50:60, 100:120])
-    assert (found[50:60, 90:99] == GREY).all()
+def test_a_bag_that_a_person_carries_is_visible_to_itself_and_to_no_other_object() -> None:
+    views = Views(FRAME, hidden_of(PERSON, products=(BAG, VASE)))
+    for box in (BAG.box, Box(0.48, 0.48, 0.6, 0.6)):
+        found = views.of(box).pixels
+        assert np.array_equal(found[50:60, 100:120], PIXELS[50:60, 100:120])
+        assert (found[50:60, 90:99] == GREY).all()
+    for box in (VASE.box, Box.whole(), PERSON.box):
+        assert (views.of(box).pixels[25:75, 50:150] == GREY).all()
+
+
+def test_objects_see_one_copy_and_without_people_the_frame_itself() -> None:
+    views = Views(FRAME, hidden_of(PERSON))
+    assert views.of(VASE.box) is views.of(Box.whole())
+    assert Views(FRAME).of(VASE.box) is FRAME
 
 
 def test_the_margin_ends_at_the_edge_of_the_photo() -> None:
@@ -77,7 +92,7 @@ def people(draw: Any) -> Detection:
 @given(st.lists(people(), min_size=1, max_size=4), st.integers(0, 2**32 - 1))
 def test_what_was_hidden_cannot_be_told_from_the_result(found: list[Detection], seed: int) -> None:
     hidden = hidden_of(*found)
-    mask = hidden.mask(FRAME.width, FRAME.height)
+    mask = mask_of(hidden)
     noise = np.random.default_rng(seed).integers(0, 256, PIXELS.shape, np.uint8)
     other = Frame(np.where(mask[..., None], noise, PIXELS))
     assert np.array_equal(redacted(FRAME, hidden).pixels, redacted(other, hidden).pixels)
