@@ -67,7 +67,7 @@ class Person:
 
 
 async def people(made: Sequence[Composite]) -> list[Person]:
-    """What is hidden of the person in each composite, by an engine with the models of this checkout."""
+    """The hidden part of the person in each composite, by an engine with the models of this checkout."""
     engine = embedded_engine(default_repository(sightline_home()))
     await engine.start()
     try:
@@ -77,7 +77,7 @@ async def people(made: Sequence[Composite]) -> list[Person]:
 
 
 async def person(engine: Engine, made: Composite) -> Person:
-    """What is hidden of the person in one composite."""
+    """The hidden part of the person in one composite."""
     frame = decode(made.photo, LIMITS)
     hidden = await hidden_in(engine, frame)
     if hidden is None:
@@ -93,7 +93,7 @@ async def person(engine: Engine, made: Composite) -> Person:
 
 
 async def hidden_in(engine: Engine, frame: Frame) -> Redaction | None:
-    """What a server hides in a photo."""
+    """The parts of a photo that a server hides."""
     spec = engine.spec(DETECTOR)
     seen = detector_input(frame, spec)
     answer = await engine.runner(DETECTOR).infer({"IMAGES": [seen.pixels]}, deadline=time.monotonic() + DEADLINE_S)

@@ -37,7 +37,7 @@ class DetectionSettings(Part):
     most_people_share: Fraction = 1.0
     """Nothing of a photo in which people cover more than this fraction is searched. 1 sets no such limit."""
     redact_people: bool = True
-    """People are greyed out before anything else of the photo is looked at: a sofa is searched without the person on
+    """People are greyed out before any other step sees the photo: a sofa is searched without the person on
     it. Off, the part of a person that lies in the box of a product is searched with it."""
     person_padding: Fraction = 0.03
     """Fraction of a person's width and height that is greyed out around the person's box as well."""

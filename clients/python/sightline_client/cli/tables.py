@@ -107,7 +107,7 @@ def photo_table(name: str, answer: Answer, best: int = 3) -> Table:
 
 
 def found(objects: int, redacted: int) -> str:
-    """What was found in the photo, and how many people were greyed out."""
+    """The number of objects in the photo, and of people who were greyed out."""
     people = f", {redacted} {'person' if redacted == 1 else 'people'} greyed out" if redacted else ""
     return f"{objects} object{'s' if objects != 1 else ''}{people}"
 
