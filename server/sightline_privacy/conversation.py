@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from sightline.v1 import geometry_pb2
 from sightline.v1 import lens_service_pb2 as pb
-from sightline_client.channels import SEARCH
+from sightline_client.channels import SEARCH, SEARCH_EMBEDDINGS
 from sightline_privacy.calls import Caller, Outcome, UnreachableError
 from sightline_privacy.canary import Canary
 from sightline_privacy.marks import Marks
@@ -64,6 +64,11 @@ async def converse(caller: Caller, canary: Canary, marks: Marks, catalog: str, g
         await caller.search("an invented grant", invented, grant=canary.invented),
         await caller.call("a method that does not exist", UNKNOWN_METHOD, canary.jpeg),
         await caller.call("no request", SEARCH, canary.jpeg[:4000]),
+        await caller.call("no embeddings", SEARCH_EMBEDDINGS, canary.jpeg[:4000]),
+        *[
+            await caller.call(name, SEARCH_EMBEDDINGS, request.SerializeToString())
+            for name, request in bad_embeddings(canary, catalog)
+        ],
         await caller.call(
             "invented metadata",
             SEARCH,
@@ -95,6 +100,15 @@ def bad_requests(canary: Canary, catalog: str) -> Iterator[tuple[str, pb.SearchR
     yield "a long filter", pb.SearchRequest(photo=photo, catalog=catalog, filter=long)
     price = pb.Filter(price=pb.PriceRange(currency=text))
     yield "an unknown currency", pb.SearchRequest(photo=photo, catalog=catalog, filter=price)
+
+
+def bad_embeddings(canary: Canary, catalog: str) -> Iterator[tuple[str, pb.SearchEmbeddingsRequest]]:
+    """Searches of embeddings that are refused, also where the caller may not make any."""
+    yield (
+        "an unknown embedder",
+        pb.SearchEmbeddingsRequest(embedder=canary.invented, vectors=[canary.jpeg[:64]], catalog=catalog),
+    )
+    yield "an unknown catalog of embeddings", pb.SearchEmbeddingsRequest(catalog=canary.invented)
 
 
 def note(marks: Marks, outcome: Outcome) -> None:

@@ -1,5 +1,7 @@
 """The flow of one search: decode, choose and read codes, embed, `find`; events are sent as soon as each is known.
 
+    a photo       `_photo`       decode -> detect -> hide people -> Detected -> crop, embed, find
+    embeddings    `_embeddings`  Detected -> find
 Rule: everything of a photo lives in the frames of `run` and of the tasks that end with it, and is gone with them. A
 call leases its catalog once, before anything else, so that all of its events are about one revision and all of its
 vectors are of the embedder of that revision.
@@ -9,16 +11,18 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
 from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.batching.background import Background
 from sightline_server.domain.catalogs import check_capabilities
+from sightline_server.domain.embedders import other_embedder
 from sightline_server.domain.events import Accepted, Detected, Done, Event, FailureReason, Notice
 from sightline_server.domain.filters import Filter
 from sightline_server.domain.geometry import Box
-from sightline_server.domain.items import ObjectSource, PhotoObject
-from sightline_server.domain.models import DETECTOR
-from sightline_server.domain.request import Lane, SearchQuery
+from sightline_server.domain.items import EmbeddedObject, ObjectSource, PhotoObject
+from sightline_server.domain.models import DETECTOR, EmbedderSpec
+from sightline_server.domain.request import EmbeddingsQuery, Lane, Query, SearchQuery, SearchTerms
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Catalogs, Clock, Engine, Snapshot
 from sightline_server.search.codes import Codes, ReadCodes
@@ -38,6 +42,9 @@ from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.stopwatch import PLACES, Stopwatch
 from sightline_server.telemetry.tracing import OFF, Tracing
 
+QueryT = TypeVar("QueryT", bound=SearchTerms)
+NOTHING_READ = ReadCodes()
+
 
 @dataclass(frozen=True, slots=True)
 class PipelineSettings:
@@ -53,14 +60,14 @@ class PipelineSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class Search(Generic[QueryT]):
     """One search under way: its query, the revision that it has leased, the embedder of that, and its times.
 
     `codes` are the products that codes in the photo name, by the object that they are on. `comparison` compares local
     features, where the catalog has them.
     """
 
-    query: SearchQuery
+    query: QueryT
     snapshot: Snapshot
     embedder: ObjectEmbedder
     watch: Stopwatch
@@ -111,18 +118,22 @@ class Pipeline:
         for place in PLACES:
             metrics.left_calls.labels(*place)
 
-    async def run(self, query: SearchQuery, catalog: CatalogPass) -> AsyncGenerator[Event, None]:
+    async def run(self, query: Query, catalog: CatalogPass) -> AsyncGenerator[Event, None]:
         """Streams the events of one search, all about the revision of `catalog` that is current at its begin.
 
-        Raises `SightlineError`. UNKNOWN_CATALOG, FILTER_UNSUPPORTED, GROUPS_UNSUPPORTED, INVALID_IMAGE and
-        LIMIT_EXCEEDED are raised before `Accepted`, so that a refusal comes before the first event.
+        Raises `SightlineError`. UNKNOWN_CATALOG, FILTER_UNSUPPORTED, GROUPS_UNSUPPORTED, EMBEDDER_MISMATCH,
+        INVALID_IMAGE and LIMIT_EXCEEDED are raised before `Accepted`, so that a refusal comes before the first event.
         """
         watch = Stopwatch(self._clock, self._tracing)
         with self._ahead(query), self._catalogs.lease(catalog) as leased:
             check_capabilities(leased.capabilities, filtered=bool(query.wanted), by_group=query.one_per_group)
-            search = Search(query, await self._selected(leased, query.wanted), self.embedder_of(leased), watch)
+            snapshot, embedder = await self._selected(leased, query.wanted), self.embedder_of(leased)
+            if isinstance(query, SearchQuery):
+                steps = self._photo(Search(query, snapshot, embedder, watch))
+            else:
+                steps = self._embeddings(Search(query, snapshot, embedder, watch))
             try:
-                async with aclosing(self._run(search)) as events:
+                async with aclosing(steps) as events:
                     async for event in events:
                         with watch.sending():
                             yield event
@@ -132,6 +143,11 @@ class Pipeline:
             finally:
                 watch.report(self._metrics)
 
+    def embedder_for(self, catalog: CatalogPass) -> EmbedderSpec:
+        """The embedder of the current revision of `catalog`. Raises `SightlineError` as a lease does."""
+        with self._catalogs.lease(catalog) as leased:
+            return self.embedder_of(leased).spec
+
     def embedder_of(self, snapshot: Snapshot) -> ObjectEmbedder:
         """The embedder that a catalog is bound to. Raises `SightlineError` of kind INTERNAL where it is not served."""
         try:
@@ -139,7 +155,7 @@ class Pipeline:
         except KeyError as error:
             raise SightlineError(ErrorKind.INTERNAL, "internal error") from error
 
-    def _ahead(self, query: SearchQuery) -> AbstractContextManager[None]:
+    def _ahead(self, query: Query) -> AbstractContextManager[None]:
         """Images of products wait while an interactive search is inside; one of the batch lane is their equal."""
         return self._background.call() if query.lane is Lane.INTERACTIVE else nullcontext()
 
@@ -149,7 +165,8 @@ class Pipeline:
             self._metrics.filtered_searches.labels(snapshot.name, snapshot.applied_filter.plan.kind.value).inc()
         return snapshot
 
-    async def _run(self, search: Search) -> AsyncGenerator[Event, None]:
+    async def _photo(self, search: Search[SearchQuery]) -> AsyncGenerator[Event, None]:
+        """The search of a photo."""
         query, snapshot, watch = search.query, search.snapshot, search.watch
         photo = await self.look.decode(query, watch)
         yield Accepted(query.request_id, snapshot.name, snapshot.revision)
@@ -168,7 +185,24 @@ class Pipeline:
         async with aclosing(self._answers(search, views, objects)) as answers:
             async for answer in answers:
                 yield answer
-        yield self._done(search, choice.notice, read)
+        yield self._done(search, self._engine.spec(DETECTOR).identity, choice.notice, read)
+
+    async def _embeddings(self, search: Search[EmbeddingsQuery]) -> AsyncGenerator[Event, None]:
+        """The search of embeddings that the caller made: nothing is decoded, detected or embedded."""
+        query, snapshot, spec = search.query, search.snapshot, search.embedder.spec
+        # Checked with the request, and once more: the catalog may have got another embedder since.
+        if query.embedder != spec.identity:
+            raise other_embedder(spec.identity)
+        yield Accepted(query.request_id, snapshot.name, snapshot.revision)
+        objects = [
+            EmbeddedObject(PhotoObject(f"o{number}", Box.whole(), ObjectSource.EMBEDDING), embedding)
+            for number, embedding in enumerate(query.embeddings(), start=1)
+        ]
+        items = tuple(each.item for each in objects)
+        yield Detected(items)
+        for answer in await self._products(search, items, objects):
+            yield answer
+        yield self._done(search, detector="")
 
     async def _look(
         self, query: SearchQuery, photo: DecodedPhoto, snapshot: Snapshot, watch: Stopwatch
@@ -177,14 +211,14 @@ class Pipeline:
         async with self.codes.reading(query, photo.frame, snapshot, watch) as reading:
             return await self.look.choose(query, photo, watch), await reading
 
-    def _of_codes(self, search: Search, objects: Sequence[PhotoObject]) -> list[Outcome]:
+    def _of_codes(self, search: Search[SearchQuery], objects: Sequence[PhotoObject]) -> list[Outcome]:
         """The events of the objects that are codes alone: nothing is embedded for them."""
         alone = [item for item in objects if item.source is ObjectSource.CODE]
         products = self.find.of_codes(search.query, search.snapshot, alone, search.codes)
         return self._outcomes.of_portion(alone, products, search.query.request_id)
 
     async def _answers(
-        self, search: Search, views: Views, objects: Sequence[PhotoObject]
+        self, search: Search[SearchQuery], views: Views, objects: Sequence[PhotoObject]
     ) -> AsyncGenerator[Outcome, None]:
         """The events of the objects in their order; those of the first portion while the next ones are under way."""
         if not objects:
@@ -204,27 +238,39 @@ class Pipeline:
             while rest:
                 await cancelled(rest.pop())
 
-    async def _later(self, search: Search, views: Views, objects: Sequence[PhotoObject]) -> list[Outcome]:
+    async def _later(self, search: Search[SearchQuery], views: Views, objects: Sequence[PhotoObject]) -> list[Outcome]:
         return await self._answer(search, await search.embedder.crop(views, objects, search.watch))
 
-    async def _answer(self, search: Search, portion: Portion) -> list[Outcome]:
+    async def _answer(self, search: Search[SearchQuery], portion: Portion) -> list[Outcome]:
         query = search.query
         try:
             embedded = await search.embedder.embed(query, portion, search.watch)
+        except SightlineError as error:
+            return self._outcomes.of_error(portion.objects, error, query.request_id)
+        return await self._products(search, portion.objects, embedded)
+
+    async def _products(
+        self, search: Search[QueryT], objects: Sequence[PhotoObject], embedded: Sequence[EmbeddedObject]
+    ) -> list[Outcome]:
+        """The events of `objects`, of which `embedded` are those that can be searched."""
+        query = search.query
+        try:
             products = await self.find.products(
                 query, search.snapshot, embedded, search.watch, search.codes, search.comparison
             )
         except SightlineError as error:
-            return self._outcomes.of_error(portion.objects, error, query.request_id)
-        return self._outcomes.of_portion(portion.objects, products, query.request_id)
+            return self._outcomes.of_error(objects, error, query.request_id)
+        return self._outcomes.of_portion(objects, products, query.request_id)
 
-    def _done(self, search: Search, notice: Notice | None, read: ReadCodes) -> Done:
+    def _done(
+        self, search: Search[QueryT], detector: str, notice: Notice | None = None, read: ReadCodes = NOTHING_READ
+    ) -> Done:
         snapshot = search.snapshot
         return Done(
             timings=search.watch.timings(),
             catalog=snapshot.name,
             catalog_revision=snapshot.revision,
-            detector=self._engine.spec(DETECTOR).identity,
+            detector=detector,
             embedder=search.embedder.spec.identity,
             request_id=search.query.request_id,
             notice=notice,

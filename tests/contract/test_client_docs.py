@@ -1,4 +1,4 @@
-"""The Python examples of `docs/guide/client.md` run as they are written."""
+"""The Python examples of `docs/guide/client.md` and `docs/guide/tiers.md` run as they are written."""
 
 import asyncio
 import re
@@ -8,17 +8,30 @@ from pathlib import Path
 
 import pytest
 
+from sightline_client import grants
 from tests.support.fake_lens import FakeLens, serving
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "guide" / "client.md"
-EXAMPLES = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-PRINTED = ["2 objects", "chair", "", ""]
-"""A part of the output of each example."""
+GUIDE = Path(__file__).parents[2] / "docs" / "guide"
+PAGES = {"client.md": ["2 objects", "chair", "", ""], "tiers.md": ["Title of p1", "ey"]}
+"""A part of the output of each example of a page."""
 
 
-@pytest.mark.parametrize(("example", "printed"), list(zip(EXAMPLES, PRINTED, strict=True)))
+def examples(page: str) -> list[str]:
+    """The Python examples of a page."""
+    return re.findall(r"```python\n(.*?)```", (GUIDE / page).read_text(encoding="utf-8"), re.DOTALL)
+
+
+EXAMPLES = [
+    (example, printed)
+    for page, outputs in PAGES.items()
+    for example, printed in zip(examples(page), outputs, strict=True)
+]
+
+
+@pytest.mark.parametrize(("example", "printed"), EXAMPLES)
 async def test_an_example_runs(example: str, printed: str, tmp_path: Path) -> None:
     (tmp_path / "room.jpg").write_bytes(b"photo")
+    grants.write_key(tmp_path / "consent-key.json", grants.new_key())
     async with serving(FakeLens()) as target:
         ran = await asyncio.to_thread(
             subprocess.run,

@@ -17,7 +17,7 @@ from prometheus_client import generate_latest
 
 from sightline.v1 import lens_service_pb2 as pb
 from sightline_server.app.reload import CatalogReloader, Reloading
-from sightline_server.rpc.lens.service import SERVICE, search_method
+from sightline_server.rpc.lens.service import SERVICE, search_embeddings_method, search_method
 from sightline_server.settings import LimitSettings
 from tests.support.asking import PHOTO, asked, events_of, kinds
 from tests.support.grants import MARK, ConsentService, hash_of, header
@@ -506,7 +506,8 @@ async def test_servers_with_their_own_stores_count_a_grant_once_each(service: Co
         assert [(await refused(each, grant)).reason for each in (one, two)] == ["GRANT_REPLAYED"] * 2
 
 
-def test_every_method_of_the_service_takes_grants() -> None:
-    """A method that searches photos without a grant would be a way around consent."""
-    assert {each.name for each in SERVICE.methods} == {"Search"}
-    assert search_method(LimitSettings()).grant is not None
+def test_every_method_that_searches_takes_grants() -> None:
+    """A method that searches what a person chose without a grant would be a way around consent."""
+    photos, embeddings = search_method(LimitSettings()), search_embeddings_method(LimitSettings())
+    assert {each.name for each in SERVICE.methods} - {"GetServerInfo"} == {photos.name, embeddings.name}
+    assert photos.grant is not None and embeddings.grant is not None

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
@@ -94,6 +94,7 @@ class FakeLens(lens_service_pb2_grpc.LensServiceServicer):
 
     script: Callable[[int], Sequence[Step]] = lambda _: ANSWER
     requests: list[lens_service_pb2.SearchRequest] = field(default_factory=list)
+    embedded: list[lens_service_pb2.SearchEmbeddingsRequest] = field(default_factory=list)
     remaining_s: list[float | None] = field(default_factory=list)
     peers: list[str] = field(default_factory=list)
     hanging: asyncio.Event = field(default_factory=asyncio.Event)
@@ -107,7 +108,22 @@ class FakeLens(lens_service_pb2_grpc.LensServiceServicer):
         self.requests.append(request)
         self.remaining_s.append(context.time_remaining())
         self.peers.append(context.peer())
-        for step in self.script(len(self.requests)):
+        async for response in self._played(len(self.requests), context):
+            yield response
+
+    async def SearchEmbeddings(  # noqa: N802
+        self,
+        request: lens_service_pb2.SearchEmbeddingsRequest,
+        context: grpc.aio.ServicerContext[lens_service_pb2.SearchEmbeddingsRequest, lens_service_pb2.SearchResponse],
+    ) -> AsyncIterator[lens_service_pb2.SearchResponse]:
+        self.embedded.append(request)
+        async for response in self._played(len(self.embedded), context):
+            yield response
+
+    async def _played(
+        self, call: int, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[lens_service_pb2.SearchResponse]:
+        for step in self.script(call):
             if isinstance(step, status_pb2.Status):
                 await context.abort_with_status(rpc_status.to_status(step))
             elif isinstance(step, Hang):

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sightline_client.aio import AsyncClient, SearchParameters
+    from sightline_client.aio import AsyncClient, ObjectParameters, SearchParameters
     from sightline_client.answers import Answer, AnsweredObject
     from sightline_client.catalog.aio import AsyncCatalogClient
     from sightline_client.catalog.operations import (
@@ -129,6 +129,7 @@ __all__ = [
     "NotFoundError",
     "Notice",
     "ObjectFailure",
+    "ObjectParameters",
     "ObjectResults",
     "ObjectSource",
     "Operation",

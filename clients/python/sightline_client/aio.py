@@ -6,8 +6,9 @@ Rule: everything that it raises is a `SightlineError`, but for the cancellation 
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
+from functools import partial
 from types import TracebackType
 from typing import Self, TypedDict, Unpack
 
@@ -20,19 +21,17 @@ from sightline_client.filters import Filter
 from sightline_client.options import ClientOptions
 from sightline_client.retry import Retrier, RetryThrottle
 from sightline_client.stream import Stream
+from sightline_client.vectors import Vector
 
 SearchMethod = grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
 Photo = bytes | bytearray | memoryview
 """The bytes of an image file."""
 
 
-class SearchParameters(TypedDict, total=False):
-    """Parameters of a search in addition to the photo; one that is left out, 0 or empty is the server's default."""
+class ObjectParameters(TypedDict, total=False):
+    """Parameters of every search; one that is left out, 0 or empty is the server's default."""
 
-    regions: Sequence[Region]
-    """Boxes to search as they are and points that a person tapped; without any, the detector decides."""
     catalog: str
-    max_objects: int
     max_products: int
     min_similarity: float
     """Leaves out products below this cosine similarity, 0..1."""
@@ -43,6 +42,14 @@ class SearchParameters(TypedDict, total=False):
     """The conditions that products must meet to be returned."""
     grant: str | None
     """The consent grant for this search, where the catalog takes grants; see `sightline_client.grants`."""
+
+
+class SearchParameters(ObjectParameters, total=False):
+    """Parameters of the search of a photo in addition to those of every search."""
+
+    regions: Sequence[Region]
+    """Boxes to search as they are and points that a person tapped; without any, the detector decides."""
+    max_objects: int
 
 
 class AsyncClient:
@@ -88,21 +95,43 @@ class AsyncClient:
             await asyncio.gather(*(self._end(stream) for stream in list(self._streams)))
         await self._channels.close()
 
-    async def search(
+    def search(
         self, photo: Photo, *, timeout_s: float | None = None, **parameters: Unpack[SearchParameters]
     ) -> AsyncGenerator[Event, None]:
         """Searches one encoded photo and yields each event as it arrives, Done last.
 
         `timeout_s` above 0 is the deadline of the whole search; `math.inf` sets none. Leave the loop early with
-        `contextlib.aclosing`, which ends the call at once. Raises `SightlineError`.
+        `contextlib.aclosing`, which ends the call at once. Raises `SightlineError` when the first event is asked for.
         """
+        make = partial(request.serialized, photo, parameters, max_photo_bytes=self._options.max_photo_bytes)
+        return self._events(channels.SEARCH, make, timeout_s, parameters.get("grant"))
+
+    def search_embeddings(
+        self,
+        embeddings: Iterable[Vector],
+        *,
+        embedder: str,
+        timeout_s: float | None = None,
+        **parameters: Unpack[ObjectParameters],
+    ) -> AsyncGenerator[Event, None]:
+        """Searches embeddings that the caller made of objects, and yields events as `search` does.
+
+        Each of `embeddings` is one object; `embedder` is the one that made them, as `Done.embedder` names it. Raises
+        `SightlineError`, of it `FailedPreconditionError` where the catalog has another embedder.
+        """
+        make = partial(request.serialized_embeddings, embeddings, embedder, parameters)
+        return self._events(channels.SEARCH_EMBEDDINGS, make, timeout_s, parameters.get("grant"))
+
+    async def _events(
+        self, path: str, make: Callable[[], bytes], timeout_s: float | None, grant: str | None
+    ) -> AsyncGenerator[Event, None]:
+        """The events of the search at `path`, whose message `make` gives, retries included."""
         deadline = self._clock() + request.timeout_s(self._options.timeout_s if timeout_s is None else timeout_s)
-        message = request.serialized(photo, parameters, max_photo_bytes=self._options.max_photo_bytes)
-        grant = parameters.get("grant")
+        message = make()
         attempt, refusal = 0, None
         while True:
             attempt += 1
-            stream = await self._start(message, deadline, grant)
+            stream = await self._start(path, message, deadline, grant)
             try:
                 while (event := await stream.read()) is not None:
                     yield event
@@ -127,12 +156,25 @@ class AsyncClient:
         async with aclosing(self.search(photo, timeout_s=timeout_s, **parameters)) as events:
             return Answer.of([event async for event in events])
 
-    async def _start(self, message: bytes, deadline: float, grant: str | None) -> Stream:
+    async def find_embeddings(
+        self,
+        embeddings: Iterable[Vector],
+        *,
+        embedder: str,
+        timeout_s: float | None = None,
+        **parameters: Unpack[ObjectParameters],
+    ) -> Answer:
+        """The whole answer of `search_embeddings` at once. Raises `SightlineError`."""
+        found = self.search_embeddings(embeddings, embedder=embedder, timeout_s=timeout_s, **parameters)
+        async with aclosing(found) as events:
+            return Answer.of([event async for event in events])
+
+    async def _start(self, path: str, message: bytes, deadline: float, grant: str | None) -> Stream:
         self._channels.check()
         metadata = await credentials.metadata(self._options.token, deadline - self._clock())
         metadata += credentials.grant_metadata(grant)
         # A second attempt goes over another connection, where there is one.
-        method: SearchMethod = self._channels.next().unary_stream(channels.SEARCH)
+        method: SearchMethod = self._channels.next().unary_stream(path)
         left_s = max(0.0, deadline - self._clock())
         stream = Stream(
             method(message, timeout=None if left_s == math.inf else left_s, metadata=metadata), self._options

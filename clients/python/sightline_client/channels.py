@@ -17,7 +17,9 @@ from sightline_client.errors import ClientStateError
 from sightline_client.options import ClientOptions
 from sightline_client.target import grpc_target
 
-SEARCH = f"/{lens_service_pb2.DESCRIPTOR.services_by_name['LensService'].full_name}/Search"
+_SERVICE = lens_service_pb2.DESCRIPTOR.services_by_name["LensService"].full_name
+SEARCH = f"/{_SERVICE}/Search"
+SEARCH_EMBEDDINGS = f"/{_SERVICE}/SearchEmbeddings"
 
 # Messages stay bytes: the client measures and parses them itself, because gRPC ends a call without saying why when a
 # message cannot be parsed.

@@ -25,6 +25,7 @@ _SOURCES = {
     events.ObjectSource.TAP: lens_service_pb2.OBJECT_SOURCE_TAP,
     events.ObjectSource.WHOLE_PHOTO: lens_service_pb2.OBJECT_SOURCE_WHOLE_PHOTO,
     events.ObjectSource.CODE: lens_service_pb2.OBJECT_SOURCE_CODE,
+    events.ObjectSource.EMBEDDING: lens_service_pb2.OBJECT_SOURCE_EMBEDDING,
 }
 _LEVELS = {
     events.MatchLevel.UNKNOWN: product_pb2.MATCH_LEVEL_UNSPECIFIED,
@@ -96,6 +97,32 @@ def request_to_pb(
         regions=[_region_to_pb(region) for region in regions],
         catalog=catalog,
         max_objects=max_objects,
+        max_products=max_products,
+        min_similarity=min_similarity,
+        lane=_LANES[lane],
+        one_per_group=one_per_group,
+        filter=None if filter is None else _filter_to_pb(filter),
+        grant=grant or "",
+    )
+
+
+def embeddings_request_to_pb(
+    embedder: str,
+    vectors: Sequence[bytes],
+    *,
+    catalog: str = "",
+    max_products: int = 0,
+    min_similarity: float = 0.0,
+    lane: events.Lane = events.Lane.INTERACTIVE,
+    one_per_group: bool | None = None,
+    filter: Filter | None = None,
+    grant: str | None = None,
+) -> lens_service_pb2.SearchEmbeddingsRequest:
+    """The request message of a search of embeddings; 0, empty and None mean the server's default."""
+    return lens_service_pb2.SearchEmbeddingsRequest(
+        embedder=embedder,
+        vectors=vectors,
+        catalog=catalog,
         max_products=max_products,
         min_similarity=min_similarity,
         lane=_LANES[lane],

@@ -26,6 +26,8 @@ class ObjectSource(Enum):
     WHOLE_PHOTO = "whole_photo"
     CODE = "code"
     """A barcode or QR code of a product of the catalog, outside of every other object."""
+    EMBEDDING = "embedding"
+    """An embedding that the caller made; its box is the whole of what was embedded."""
 
 
 class MatchLevel(Enum):

@@ -1,4 +1,4 @@
-"""Consent grants: signed statements that a person started a search of one photo. `docs/guide/consent.md` defines them.
+"""Consent grants: signed statements that a person started one search. `docs/guide/consent.md` defines them.
 
     signer = GrantSigner.read(Path("consent-key.json"), issuer="https://consent.shop.example", audience="sightline")
     grant = signer.grant(photo, catalog="shop", act="tap", notice="2026-11")
@@ -14,15 +14,16 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from sightline_client import values
 from sightline_client.errors import ConfigurationError
 from sightline_client.options import MAX_BYTES
 from sightline_client.photo import encoded
+from sightline_client.vectors import Vector, vectors_bytes
 
 if TYPE_CHECKING:
     from joserfc.jwk import ECKey, OKPKey
@@ -37,6 +38,7 @@ LONGEST_S = 120
 ALGORITHMS: Mapping[str, tuple[str, str]] = {"EdDSA": ("OKP", "Ed25519"), "ES256": ("EC", "P-256")}
 """Algorithm -> type and curve of its keys."""
 ID_BYTES = 16
+LENGTH_BYTES = 8
 
 
 def photo_hash(photo: object) -> str:
@@ -44,8 +46,45 @@ def photo_hash(photo: object) -> str:
 
     Raises `InvalidRequestError` for what is not encoded bytes.
     """
-    digest = hashlib.sha256(encoded(photo, MAX_BYTES)).digest()
+    return _encoded_hash(hashlib.sha256(encoded(photo, MAX_BYTES)).digest())
+
+
+def parts_hash(parts: Iterable[bytes]) -> str:
+    """The claim `pht` of several parts in their order: the SHA-256 of each part's length and its bytes.
+
+    A length is 8 bytes, big-endian. A part is a vector as it is sent, float32 in little-endian order.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(LENGTH_BYTES, "big"))
+        digest.update(part)
+    return _encoded_hash(digest.digest())
+
+
+def embeddings_hash(embeddings: Iterable[Vector]) -> str:
+    """The claim `pht` of a search of embeddings. Raises `InvalidRequestError` for what is not embeddings."""
+    return parts_hash(vectors_bytes(embeddings))
+
+
+def _encoded_hash(digest: bytes) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+class GrantTerms(TypedDict, total=False):
+    """The terms of a grant; each may be left out."""
+
+    catalog: str
+    """The catalog that may be searched; empty for any."""
+    act: str
+    """The act of the person, such as `tap`."""
+    notice: str
+    """The version of the notice that was shown."""
+    rate: str
+    """A pseudonym for limits."""
+    lifetime_s: int
+    """Seconds for which it is valid, 60 if left out."""
+    now: float | None
+    """The Unix time from which it is valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +103,24 @@ class GrantSigner:
         """
         return cls(read_key(path), issuer, audience)
 
-    def grant(
+    def grant(self, photo: object, **terms: Unpack[GrantTerms]) -> str:
+        """A grant for one search of `photo`, an image file's bytes.
+
+        Raises `ValueError` for a lifetime out of range, and `InvalidRequestError` for a photo that is not encoded
+        bytes.
+        """
+        return self._grant(photo_hash(photo), **terms)
+
+    def grant_embeddings(self, embeddings: Iterable[Vector], **terms: Unpack[GrantTerms]) -> str:
+        """A grant for one search of `embeddings` in this order.
+
+        Raises `ValueError` for a lifetime out of range, and `InvalidRequestError` for what is not embeddings.
+        """
+        return self._grant(embeddings_hash(embeddings), **terms)
+
+    def _grant(
         self,
-        photo: object,
+        content: str,
         *,
         catalog: str = "",
         act: str = "",
@@ -75,12 +129,6 @@ class GrantSigner:
         lifetime_s: int = 60,
         now: float | None = None,
     ) -> str:
-        """A grant for one search of `photo`, an image file's bytes, from now on for `lifetime_s` seconds.
-
-        `catalog` is the one that may be searched; empty for any. `act` says what the person did, `notice` which version
-        of the notice was shown, and `rate` is a pseudonym for limits. `now` is a Unix time. Raises `ValueError` for a
-        lifetime out of range, and `InvalidRequestError` for a photo that is not encoded bytes.
-        """
         values.integer(lifetime_s, 1, LONGEST_S)
         begun = int(time.time() if now is None else now)
         claims: dict[str, Any] = {
@@ -90,7 +138,7 @@ class GrantSigner:
             "exp": begun + lifetime_s,
             "jti": base64.urlsafe_b64encode(secrets.token_bytes(ID_BYTES)).rstrip(b"=").decode(),
             "purpose": PURPOSE,
-            "pht": photo_hash(photo),
+            "pht": content,
         }
         optional = {"catalog": catalog, "act": act, "ntc": notice, "rate": rate}
         return signed(claims | {name: value for name, value in optional.items() if value}, self.key)

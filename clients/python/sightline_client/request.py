@@ -4,7 +4,7 @@ Rule: what protobuf or gRPC could not carry is an `InvalidRequestError` that nam
 server's to decide, such as how many regions there may be, are left to it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from sightline_client import convert, credentials, errors, values
@@ -12,6 +12,7 @@ from sightline_client.events import Box, Lane, Point, Region
 from sightline_client.filter_checks import FieldError, checked_filter
 from sightline_client.filters import Filter
 from sightline_client.photo import encoded
+from sightline_client.vectors import vectors_bytes
 
 ALLOWANCE = 1024 * 1024
 """Bytes that a request may have in addition to its photo; the server allows as much."""
@@ -20,7 +21,7 @@ ALLOWANCE = 1024 * 1024
 def serialized(photo: object, parameters: Mapping[str, object], *, max_photo_bytes: int) -> bytes:
     """The request as protobuf bytes. Raises `InvalidRequestError`, of it `PhotoTooLargeError`."""
     data = encoded(photo, max_photo_bytes)
-    checked = {name: _checked(name, value) for name, value in parameters.items()}
+    checked = {name: _checked(name, value, _CHECKS) for name, value in parameters.items()}
     message = convert.request_to_pb(data, **checked)
     request = message.SerializeToString()
     surplus = len(request) - len(data)
@@ -28,6 +29,18 @@ def serialized(photo: object, parameters: Mapping[str, object], *, max_photo_byt
         sizes = {"filter": message.filter.ByteSize(), "catalog": len(message.catalog.encode())}
         field = next((name for name, size in sizes.items() if size >= surplus // 2), "regions")
         raise invalid(field, f"makes a request of {surplus} bytes in addition to the photo, at most {ALLOWANCE}")
+    return request
+
+
+def serialized_embeddings(embeddings: object, embedder: object, parameters: Mapping[str, object]) -> bytes:
+    """The request of a search of embeddings as protobuf bytes. Raises `InvalidRequestError`."""
+    vectors = vectors_bytes(embeddings)
+    checked = {name: _checked(name, value, _OF_EMBEDDINGS) for name, value in parameters.items()}
+    message = convert.embeddings_request_to_pb(_named("embedder", values.text, embedder), vectors, **checked)
+    request = message.SerializeToString()
+    if len(request) > ALLOWANCE:
+        field = "embeddings" if sum(map(len, vectors)) > len(request) // 2 else "filter"
+        raise invalid(field, f"makes a request of {len(request)} bytes, at most {ALLOWANCE}")
     return request
 
 
@@ -42,10 +55,10 @@ def timeout_s(value: object) -> float:
     return seconds
 
 
-def _checked(name: str, value: object) -> Any:
-    check = _CHECKS.get(name)
-    if check is None:
-        raise invalid(name, f"is not a parameter of a search; there are {', '.join(_CHECKS)}")
+def _checked(name: str, value: object, known: Collection[str]) -> Any:
+    if name not in known:
+        raise invalid(name, f"is not a parameter of this search; there are {', '.join(known)}")
+    check = _CHECKS[name]
     return check(value) if name in ("regions", "filter") else _named(name, check, value)
 
 
@@ -119,3 +132,5 @@ _CHECKS: Mapping[str, Callable[[object], Any]] = {
     "filter": _filter,
     "grant": _grant,
 }
+_OF_EMBEDDINGS = tuple(name for name in _CHECKS if name not in ("regions", "max_objects"))
+"""The parameters of a search without a photo."""

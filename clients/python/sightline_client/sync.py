@@ -5,18 +5,19 @@ Make it after a fork, never before: gRPC does not survive one.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Iterable
 from contextlib import aclosing
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Self, Unpack
 
 from sightline_client import channels
-from sightline_client.aio import AsyncClient, Photo, SearchParameters
+from sightline_client.aio import AsyncClient, ObjectParameters, Photo, SearchParameters
 from sightline_client.answers import Answer
 from sightline_client.background import Background
 from sightline_client.events import Event
 from sightline_client.options import ClientOptions
+from sightline_client.vectors import Vector
 
 
 class Client:
@@ -53,8 +54,39 @@ class Client:
         self, photo: Photo, *, timeout_s: float | None = None, **parameters: Unpack[SearchParameters]
     ) -> Generator[Event, None, None]:
         """Searches one encoded photo and yields each event as it arrives, Done last. Raises `SightlineError`."""
+        return self._arriving(self._client.search(photo, timeout_s=timeout_s, **parameters))
+
+    def find(self, photo: Photo, *, timeout_s: float | None = None, **parameters: Unpack[SearchParameters]) -> Answer:
+        """The whole answer at once. Raises `SightlineError`."""
+        return Answer.of(self.search(photo, timeout_s=timeout_s, **parameters))
+
+    def search_embeddings(
+        self,
+        embeddings: Iterable[Vector],
+        *,
+        embedder: str,
+        timeout_s: float | None = None,
+        **parameters: Unpack[ObjectParameters],
+    ) -> Generator[Event, None, None]:
+        """Searches embeddings that the caller made; see `AsyncClient.search_embeddings`. Raises `SightlineError`."""
+        return self._arriving(
+            self._client.search_embeddings(embeddings, embedder=embedder, timeout_s=timeout_s, **parameters)
+        )
+
+    def find_embeddings(
+        self,
+        embeddings: Iterable[Vector],
+        *,
+        embedder: str,
+        timeout_s: float | None = None,
+        **parameters: Unpack[ObjectParameters],
+    ) -> Answer:
+        """The whole answer of `search_embeddings` at once. Raises `SightlineError`."""
+        return Answer.of(self.search_embeddings(embeddings, embedder=embedder, timeout_s=timeout_s, **parameters))
+
+    def _arriving(self, events: AsyncGenerator[Event, None]) -> Generator[Event, None, None]:
+        """The events of a search that runs in the other thread."""
         arrived: _Arrived = SimpleQueue()
-        events = self._client.search(photo, timeout_s=timeout_s, **parameters)
         pump = self._background.submit(_pump(events, arrived))
         try:
             while (item := arrived.get()) is not None:
@@ -63,10 +95,6 @@ class Client:
                 yield item
         finally:
             pump.cancel()
-
-    def find(self, photo: Photo, *, timeout_s: float | None = None, **parameters: Unpack[SearchParameters]) -> Answer:
-        """The whole answer at once. Raises `SightlineError`."""
-        return Answer.of(self.search(photo, timeout_s=timeout_s, **parameters))
 
 
 async def _pump(events: AsyncGenerator[Event, None], arrived: "_Arrived") -> None:

@@ -26,6 +26,8 @@ PERSONAL = (
     "gender",
     "age",
 )
+REQUESTS: tuple[Any, ...] = (pb.SearchRequest.DESCRIPTOR, pb.SearchEmbeddingsRequest.DESCRIPTOR)
+"""The requests of searches."""
 DISGUISES: tuple[Metadata, ...] = (
     (("accept-language", "de"), ("x-user-id", "1"), ("cookie", "visitor=1"), ("x-forwarded-for", "203.0.113.1")),
     (("accept-language", "fr"), ("x-user-id", "2"), ("cookie", "visitor=2"), ("x-forwarded-for", "203.0.113.2")),
@@ -66,7 +68,7 @@ async def same_for_all(
     options: ClientOptions, other: ClientOptions | None, canary: Canary, catalog: str, grants: Grants
 ) -> Result:
     """The answers to the same photo, asked by two principals, or by one in two disguises."""
-    personal = list(fields_about_callers(pb.SearchRequest.DESCRIPTOR))
+    personal = [name for request in REQUESTS for name in fields_about_callers(request)]
     if personal:
         return broken(Promise.NO_PROFILING, [f"the contract has the field {name}" for name in personal])
     callers = [Caller(options, DISGUISES[0]), Caller(other or options, DISGUISES[1])]

@@ -8,6 +8,7 @@ from types import MappingProxyType
 GROUPS = MappingProxyType(
     {
         "search": frozenset({"Search"}),
+        "embeddings": frozenset({"SearchEmbeddings"}),
         "read": frozenset(
             {
                 *("GetProduct", "ListProducts", "GetCatalog", "ListCatalogs", "ListRevisions"),
@@ -23,7 +24,8 @@ GROUPS = MappingProxyType(
         "manage": frozenset({"CreateCatalog", "DeleteCatalog"}),
     }
 )
-"""Group -> methods. `ExportProducts` writes a file on the server, so it is not in `read`."""
+"""Group -> methods. `ExportProducts` writes a file on the server, so it is not in `read`. Nobody but its caller can see
+what an embedding shows, people included, so `SearchEmbeddings` is not in `search`."""
 METHODS = frozenset().union(*GROUPS.values())
 EVERY = "*"
 

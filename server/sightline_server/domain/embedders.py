@@ -97,3 +97,9 @@ class ServedEmbedders:
 def embedder_role(folder: str) -> Role[EmbedderSpec]:
     """The role of the embedder in this folder of the model repository."""
     return EMBEDDER if folder == EMBEDDER else Role[EmbedderSpec](folder)
+
+
+def other_embedder(identity: str) -> SightlineError:
+    """The error of vectors that another embedder made than that of the catalog, which is `identity`."""
+    message = f"embedder: the embeddings of this catalog are of {identity}; make the vectors with that embedder"
+    return SightlineError(ErrorKind.EMBEDDER_MISMATCH, message, field="embedder", metadata={"embedder": identity})

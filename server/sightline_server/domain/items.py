@@ -18,6 +18,7 @@ class ObjectSource(Enum):
     TAP = "tap"
     WHOLE_PHOTO = "whole_photo"
     CODE = "code"
+    EMBEDDING = "embedding"
 
 
 @dataclass(frozen=True, slots=True)

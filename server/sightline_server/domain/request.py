@@ -1,7 +1,14 @@
-"""One search as the pipeline sees it: checked, defaults filled in, deadline absolute."""
+"""One search as the pipeline sees it: checked, defaults filled in, deadline absolute.
+
+Rule: a caller sends a photo or less. What each kind of search says about the products that it wants is `SearchTerms`.
+"""
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sightline_server.domain.filters import Filter
 from sightline_server.domain.geometry import Box, Point
@@ -15,6 +22,38 @@ class Lane(IntEnum):
 
     INTERACTIVE = 0
     BATCH = 1
+
+
+class SearchTerms(Protocol):
+    """The terms of every kind of search: its id, its deadline, and the products that may be returned."""
+
+    @property
+    def request_id(self) -> str:
+        """The id of the call."""
+
+    @property
+    def deadline(self) -> float:
+        """An instant of the server's monotonic clock, in seconds."""
+
+    @property
+    def lane(self) -> Lane:
+        """The priority of the call."""
+
+    @property
+    def max_products(self) -> int:
+        """The most products of one object; item groups with `one_per_group`."""
+
+    @property
+    def min_similarity(self) -> float:
+        """The cosine similarity below which products are left out."""
+
+    @property
+    def one_per_group(self) -> bool:
+        """True if one product of each item group is returned."""
+
+    @property
+    def wanted(self) -> Filter:
+        """The conditions on products."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +81,31 @@ class SearchQuery:
     def needs_detector(self) -> bool:
         """True if a region needs the detector even where it does not look for people."""
         return not self.regions or any(isinstance(region, Point) for region in self.regions)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingsQuery:
+    """Embeddings that a caller made of objects.
+
+    `vectors` are of the embedder with the identity `embedder`: each float32 [D], little-endian, L2-normalised as far as
+    `rpc.vectors` demands. The other fields are those of `SearchQuery`.
+    """
+
+    request_id: str
+    embedder: str
+    vectors: tuple[bytes, ...]
+    deadline: float
+    max_products: int
+    min_similarity: float
+    lane: Lane = Lane.INTERACTIVE
+    one_per_group: bool = False
+    wanted: Filter = NO_FILTER
+
+    def embeddings(self) -> list[NDArray[np.float32]]:
+        """The vectors as arrays float32 [D], each of length 1."""
+        arrays = [np.frombuffer(each, "<f4").astype(np.float32) for each in self.vectors]
+        return [each / np.float32(np.linalg.norm(each)) for each in arrays]
+
+
+Query = SearchQuery | EmbeddingsQuery
+"""The query of any search."""

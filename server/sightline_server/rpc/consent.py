@@ -13,7 +13,7 @@ from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.access.checks import Access
 from sightline_server.access.grants import refusals
 from sightline_server.access.grants.claims import Grant
-from sightline_server.access.grants.consent import Consent
+from sightline_server.access.grants.consent import Consent, Sent
 from sightline_server.access.principal import Caller, Headers
 from sightline_server.domain.request import Lane
 from sightline_server.rpc.method import Target
@@ -81,10 +81,10 @@ class ConsentStep:
             grant = announced.grant or self._consent.read(grant_text)
             return self._consent.settled(catalog.catalog, grant_text or announced.grant_text, grant)
 
-    async def use(self, caller: Caller, catalog: CatalogPass, grant: Grant, photo: bytes) -> None:
-        """Uses `grant` up for a search of `photo`. Raises `SightlineError`."""
+    async def use(self, caller: Caller, catalog: CatalogPass, grant: Grant, sent: Sent) -> None:
+        """Uses `grant` up for a search of `sent`. Raises `SightlineError`."""
         with self._audited(caller, catalog):
-            await self._consent.use(grant, photo, caller.principal.name)
+            await self._consent.use(grant, sent, caller.principal.name)
 
     @contextmanager
     def _audited(self, caller: Caller, catalog: CatalogPass | None) -> Iterator[None]:

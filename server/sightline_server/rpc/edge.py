@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.access.checks import Access
 from sightline_server.access.grants.claims import Grant
-from sightline_server.access.grants.consent import Consent, no_consent
+from sightline_server.access.grants.consent import Consent, Sent, no_consent
 from sightline_server.access.principal import Caller, Presented
 from sightline_server.access.quotas.quotas import Entered
 from sightline_server.admission.open_calls import OpenCalls
@@ -43,8 +43,8 @@ Validate: TypeAlias = Callable[[RequestT, CatalogPass, Call[ResponseT]], QueryT]
 """A request as a checked value. Raises `SightlineError` that names the field at fault."""
 Answer: TypeAlias = Callable[[QueryT, CatalogPass, Call[ResponseT]], Awaitable[None]]
 """Sends the responses to a checked request. Raises `SightlineError`."""
-PhotoOf: TypeAlias = Callable[[QueryT], bytes]
-"""The photo of a checked request, which its grant must be for."""
+PhotoOf: TypeAlias = Callable[[QueryT], Sent]
+"""The photo of a checked request, or what it has in its place, which its grant must be for."""
 
 
 class Session(Protocol[SessionT]):

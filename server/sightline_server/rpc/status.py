@@ -31,6 +31,7 @@ CODES: dict[ErrorKind, grpc.StatusCode] = {
     ErrorKind.REVISION_REMOVED: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorKind.REVISION_OUTDATED: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorKind.EMBEDDER_NOT_SERVED: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorKind.EMBEDDER_MISMATCH: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorKind.CATALOG_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
     ErrorKind.CATALOG_NOT_EMPTY: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorKind.ETAG_MISMATCH: grpc.StatusCode.ABORTED,

@@ -11,7 +11,7 @@ from typing import Protocol
 from sightline_server.batching.batcher import MicroBatcher, copy_for_caller
 from sightline_server.domain.items import EmbeddedObject, Neighbour, PhotoObject, RankedNeighbour, RankedProduct, Reason
 from sightline_server.domain.models import DETECTOR
-from sightline_server.domain.request import SearchQuery
+from sightline_server.domain.request import SearchTerms
 from sightline_server.domain.stages import RANK, SEARCH
 from sightline_server.errors import SightlineError
 from sightline_server.ports import CodedProducts, Engine, Snapshot
@@ -50,7 +50,7 @@ class Find:
 
     async def products(
         self,
-        query: SearchQuery,
+        query: SearchTerms,
         snapshot: Snapshot,
         objects: Sequence[EmbeddedObject],
         watch: Stopwatch,
@@ -91,14 +91,14 @@ class Find:
         return {each.item.object_id: products for each, products in zip(objects, shown, strict=True)}
 
     def of_codes(
-        self, query: SearchQuery, snapshot: Snapshot, objects: Sequence[PhotoObject], codes: CodesByObject
+        self, query: SearchTerms, snapshot: Snapshot, objects: Sequence[PhotoObject], codes: CodesByObject
     ) -> Mapping[str, tuple[RankedProduct, ...]]:
         """Object id -> the products that its codes name, without any that only looks like it."""
         ranked = [self._rank(query, item, (), of_all(codes[item.object_id]), compared=False) for item in objects]
         return {item.object_id: shown for item, shown in zip(objects, show(snapshot, ranked), strict=True)}
 
     async def _search(
-        self, query: SearchQuery, asked: Sequence[VectorQuery], watch: Stopwatch
+        self, query: SearchTerms, asked: Sequence[VectorQuery], watch: Stopwatch
     ) -> list[list[Neighbour]]:
         with watch.step(SEARCH) as step:
             answer = await self.queries.submit(asked, deadline=query.deadline, lane=query.lane, on_start=step.runs)
@@ -106,7 +106,7 @@ class Find:
 
     def _rank(
         self,
-        query: SearchQuery,
+        query: SearchTerms,
         item: PhotoObject,
         neighbours: Sequence[Neighbour],
         coded: Sequence[Neighbour],

@@ -10,7 +10,7 @@ import pytest
 
 from sightline_client import grants
 from sightline_server.access.grants.claims import GrantRules
-from sightline_server.access.grants.consent import Consent, ConsentMode, Demands
+from sightline_server.access.grants.consent import SHORT, Consent, ConsentMode, Demands, content_hash, sha256
 from sightline_server.access.grants.process_store import ProcessStore
 from sightline_server.access.grants.verifying import parse_grant_keys
 from sightline_server.errors import SightlineError
@@ -59,6 +59,32 @@ def test_a_signer_makes_the_first_vector_byte_for_byte(tmp_path: Path) -> None:
     claims = json.loads(base64.urlsafe_b64decode(grant.split(".")[1] + "=="))
     assert grants.photo_hash(PHOTO) == VECTORS["pht"] == claims["pht"]
     assert grants.signed(claims, grants.read_key(path)) == grant
+
+
+@pytest.mark.parametrize("vector", VECTORS["parts"], ids=lambda vector: str(vector["name"]))
+async def test_client_and_server_hash_parts_as_the_vectors_say(vector: dict[str, Any]) -> None:
+    parts = [base64.b64decode(part) for part in vector["parts"]]
+    assert grants.parts_hash(parts) == vector["pht"] == encoded(content_hash(tuple(parts)))
+    assert await sha256(tuple(parts)) == content_hash(tuple(parts))
+    if numbers := vector.get("numbers"):
+        assert grants.embeddings_hash(numbers) == grants.embeddings_hash(parts) == vector["pht"]
+
+
+def test_no_two_lists_of_parts_have_the_same_hash() -> None:
+    lists: list[tuple[bytes, ...]] = [(), (b"",), (b"", b""), (b"ab",), (b"a", b"b"), (b"b", b"a"), (b"", b"ab")]
+    assert len({content_hash(each) for each in lists}) == len(lists)
+    # Not even the bytes that are hashed are a photo: a length comes first.
+    assert content_hash((b"ab",)) != content_hash(b"ab")
+    assert content_hash((b"ab",)) == content_hash(bytes(7) + b"\x02ab")
+
+
+async def test_large_parts_are_hashed_in_a_thread_with_the_same_result() -> None:
+    parts = (bytes(SHORT), b"end")
+    assert await sha256(parts) == content_hash(parts)
+
+
+def encoded(digest: bytes) -> str:
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def test_the_page_defines_every_claim_and_every_reason() -> None:

@@ -8,11 +8,11 @@ import pytest
 import typer
 from pydantic import BaseModel
 
-from sightline.v1 import lens_service_pb2
 from sightline_privacy.checks.disclosure import names_for_money, names_of_settings, names_of_the_contract
-from sightline_privacy.checks.profiling import fields_about_callers
+from sightline_privacy.checks.profiling import REQUESTS, fields_about_callers
 from sightline_privacy.command import app
 from sightline_privacy.promises import Promise
+from sightline_server.rpc.lens.service import SERVICE
 from sightline_server.settings import Settings
 from tests.support.engine import CHECKOUT
 
@@ -63,7 +63,9 @@ def test_a_setting_for_money_is_found_in_a_file(tmp_path: Path) -> None:
 
 
 def test_no_request_says_who_the_person_is() -> None:
-    assert list(fields_about_callers(lens_service_pb2.SearchRequest.DESCRIPTOR)) == []
+    searching = {method.input_type for method in SERVICE.methods if method.output_type.name == "SearchResponse"}
+    assert set(REQUESTS) == searching, "the command checks every request of a search"
+    assert [name for request in REQUESTS for name in fields_about_callers(request)] == []
 
 
 def test_whatever_keeps_or_sends_data_is_off_by_default() -> None:

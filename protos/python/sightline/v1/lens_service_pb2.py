@@ -26,51 +26,53 @@ from sightline.v1 import geometry_pb2 as sightline_dot_v1_dot_geometry__pb2
 from sightline.v1 import product_pb2 as sightline_dot_v1_dot_product__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsightline/v1/lens_service.proto\x12\x0csightline.v1\x1a\x1bsightline/v1/geometry.proto\x1a\x1asightline/v1/product.proto\"\x9e\x02\n\rSearchRequest\x12\r\n\x05photo\x18\x01 \x01(\x0c\x12%\n\x07regions\x18\x02 \x03(\x0b\x32\x14.sightline.v1.Region\x12$\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x14.sightline.v1.Filter\x12\x0f\n\x07\x63\x61talog\x18\x04 \x01(\t\x12\x13\n\x0bmax_objects\x18\x05 \x01(\x05\x12\x14\n\x0cmax_products\x18\x06 \x01(\x05\x12\x16\n\x0emin_similarity\x18\x07 \x01(\x02\x12 \n\x04lane\x18\x08 \x01(\x0e\x32\x12.sightline.v1.Lane\x12\r\n\x05grant\x18\t \x01(\t\x12\x1a\n\rone_per_group\x18\n \x01(\x08H\x00\x88\x01\x01\x42\x10\n\x0e_one_per_group\"\xb9\x02\n\x06\x46ilter\x12\x0e\n\x06\x62rands\x18\x01 \x03(\t\x12\x12\n\ncategories\x18\x02 \x03(\t\x12\'\n\x05price\x18\x03 \x01(\x0b\x32\x18.sightline.v1.PriceRange\x12\x16\n\x0e\x61vailabilities\x18\x04 \x03(\t\x12(\n\x06prices\x18\x05 \x03(\x0b\x32\x18.sightline.v1.PriceRange\x12\x34\n\nattributes\x18\x06 \x03(\x0b\x32 .sightline.v1.AttributeCondition\x12\x13\n\x0bproduct_ids\x18\x07 \x03(\t\x12\x16\n\x0eitem_group_ids\x18\x08 \x03(\t\x12\x1c\n\x14\x65xcluded_product_ids\x18\t \x03(\t\x12\x1f\n\x17\x65xcluded_item_group_ids\x18\n \x03(\t\"b\n\nPriceRange\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12\x14\n\x07minimum\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\n\n\x08_minimumB\n\n\x08_maximum\"2\n\x12\x41ttributeCondition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"\xf5\x01\n\x0eSearchResponse\x12*\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x16.sightline.v1.AcceptedH\x00\x12*\n\x08\x64\x65tected\x18\x02 \x01(\x0b\x32\x16.sightline.v1.DetectedH\x00\x12.\n\x07results\x18\x03 \x01(\x0b\x32\x1b.sightline.v1.ObjectResultsH\x00\x12.\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x1b.sightline.v1.ObjectFailureH\x00\x12\"\n\x04\x64one\x18\x05 \x01(\x0b\x32\x12.sightline.v1.DoneH\x00\x42\x07\n\x05\x65vent\"I\n\x08\x41\x63\x63\x65pted\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61talog\x18\x02 \x01(\t\x12\x18\n\x10\x63\x61talog_revision\x18\x03 \x01(\t\"K\n\x08\x44\x65tected\x12-\n\x07objects\x18\x01 \x03(\x0b\x32\x1c.sightline.v1.DetectedObject\x12\x10\n\x08redacted\x18\x02 \x01(\r\"\x95\x01\n\x0e\x44\x65tectedObject\x12\x11\n\tobject_id\x18\x01 \x01(\t\x12&\n\x03\x62ox\x18\x02 \x01(\x0b\x32\x19.sightline.v1.BoundingBox\x12\r\n\x05label\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x02\x12*\n\x06source\x18\x05 \x01(\x0e\x32\x1a.sightline.v1.ObjectSource\"Q\n\rObjectResults\x12\x11\n\tobject_id\x18\x01 \x01(\t\x12-\n\x08products\x18\x02 \x03(\x0b\x32\x1b.sightline.v1.RankedProduct\"`\n\rObjectFailure\x12\x11\n\tobject_id\x18\x01 \x01(\t\x12+\n\x06reason\x18\x02 \x01(\x0e\x32\x1b.sightline.v1.FailureReason\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xaf\x02\n\x04\x44one\x12+\n\x07timings\x18\x01 \x01(\x0b\x32\x1a.sightline.v1.StageTimings\x12\x18\n\x10\x63\x61talog_revision\x18\x02 \x01(\t\x12\x10\n\x08\x64\x65tector\x18\x03 \x01(\t\x12\x10\n\x08\x65mbedder\x18\x04 \x01(\t\x12\x16\n\x0e\x61pplied_filter\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12$\n\x06notice\x18\x07 \x01(\x0e\x32\x14.sightline.v1.Notice\x12\x0f\n\x07\x63\x61talog\x18\x08 \x01(\t\x12-\n\x0b\x66ilter_plan\x18\t \x01(\x0b\x32\x18.sightline.v1.FilterPlan\x12*\n\x07skipped\x18\n \x03(\x0e\x32\x19.sightline.v1.SkippedStep\"Z\n\nFilterPlan\x12*\n\x04kind\x18\x01 \x01(\x0e\x32\x1c.sightline.v1.FilterPlanKind\x12\x10\n\x08products\x18\x02 \x01(\x03\x12\x0e\n\x06images\x18\x03 \x01(\x03\"\xcc\x01\n\x0cStageTimings\x12\x11\n\tdecode_ms\x18\x01 \x01(\x01\x12\x10\n\x08\x63odes_ms\x18\t \x01(\x01\x12\x11\n\tdetect_ms\x18\x02 \x01(\x01\x12\x0f\n\x07\x63rop_ms\x18\x03 \x01(\x01\x12\x10\n\x08\x65mbed_ms\x18\x04 \x01(\x01\x12\x11\n\tsearch_ms\x18\x05 \x01(\x01\x12\x19\n\x11local_features_ms\x18\n \x01(\x01\x12\x0f\n\x07rank_ms\x18\x06 \x01(\x01\x12\x10\n\x08queue_ms\x18\x07 \x01(\x01\x12\x10\n\x08total_ms\x18\x08 \x01(\x01*B\n\x04Lane\x12\x14\n\x10LANE_UNSPECIFIED\x10\x00\x12\x14\n\x10LANE_INTERACTIVE\x10\x01\x12\x0e\n\nLANE_BATCH\x10\x02*\xae\x01\n\x0cObjectSource\x12\x1d\n\x19OBJECT_SOURCE_UNSPECIFIED\x10\x00\x12\x1a\n\x16OBJECT_SOURCE_DETECTOR\x10\x01\x12\x15\n\x11OBJECT_SOURCE_BOX\x10\x02\x12\x15\n\x11OBJECT_SOURCE_TAP\x10\x03\x12\x1d\n\x19OBJECT_SOURCE_WHOLE_PHOTO\x10\x04\x12\x16\n\x12OBJECT_SOURCE_CODE\x10\x05*\xa6\x01\n\rFailureReason\x12\x1e\n\x1a\x46\x41ILURE_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x46\x41ILURE_REASON_MODEL_ANSWER\x10\x01\x12\x1b\n\x17\x46\x41ILURE_REASON_INTERNAL\x10\x02\x12\x19\n\x15\x46\x41ILURE_REASON_PERSON\x10\x03\x12\x1c\n\x18\x46\x41ILURE_REASON_TOO_LARGE\x10\x04*8\n\x06Notice\x12\x16\n\x12NOTICE_UNSPECIFIED\x10\x00\x12\x16\n\x12NOTICE_PERSON_ONLY\x10\x01*d\n\x0bSkippedStep\x12\x1c\n\x18SKIPPED_STEP_UNSPECIFIED\x10\x00\x12\x16\n\x12SKIPPED_STEP_CODES\x10\x01\x12\x1f\n\x1bSKIPPED_STEP_LOCAL_FEATURES\x10\x02*\xc3\x01\n\x0e\x46ilterPlanKind\x12 \n\x1c\x46ILTER_PLAN_KIND_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x46ILTER_PLAN_KIND_NO_MATCH\x10\x01\x12\x18\n\x14\x46ILTER_PLAN_KIND_ALL\x10\x02\x12\x1b\n\x17\x46ILTER_PLAN_KIND_GATHER\x10\x03\x12\x1d\n\x19\x46ILTER_PLAN_KIND_SELECTOR\x10\x04\x12\x1a\n\x16\x46ILTER_PLAN_KIND_EXACT\x10\x05\x32T\n\x0bLensService\x12\x45\n\x06Search\x12\x1b.sightline.v1.SearchRequest\x1a\x1c.sightline.v1.SearchResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsightline/v1/lens_service.proto\x12\x0csightline.v1\x1a\x1bsightline/v1/geometry.proto\x1a\x1asightline/v1/product.proto\"\x9e\x02\n\rSearchRequest\x12\r\n\x05photo\x18\x01 \x01(\x0c\x12%\n\x07regions\x18\x02 \x03(\x0b\x32\x14.sightline.v1.Region\x12$\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x14.sightline.v1.Filter\x12\x0f\n\x07\x63\x61talog\x18\x04 \x01(\t\x12\x13\n\x0bmax_objects\x18\x05 \x01(\x05\x12\x14\n\x0cmax_products\x18\x06 \x01(\x05\x12\x16\n\x0emin_similarity\x18\x07 \x01(\x02\x12 \n\x04lane\x18\x08 \x01(\x0e\x32\x12.sightline.v1.Lane\x12\r\n\x05grant\x18\t \x01(\t\x12\x1a\n\rone_per_group\x18\n \x01(\x08H\x00\x88\x01\x01\x42\x10\n\x0e_one_per_group\"\x80\x02\n\x17SearchEmbeddingsRequest\x12\x10\n\x08\x65mbedder\x18\x01 \x01(\t\x12\x0f\n\x07vectors\x18\x02 \x03(\x0c\x12$\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x14.sightline.v1.Filter\x12\x0f\n\x07\x63\x61talog\x18\x04 \x01(\t\x12\x14\n\x0cmax_products\x18\x06 \x01(\x05\x12\x16\n\x0emin_similarity\x18\x07 \x01(\x02\x12 \n\x04lane\x18\x08 \x01(\x0e\x32\x12.sightline.v1.Lane\x12\r\n\x05grant\x18\t \x01(\t\x12\x1a\n\rone_per_group\x18\n \x01(\x08H\x00\x88\x01\x01\x42\x10\n\x0e_one_per_group\"\xb9\x02\n\x06\x46ilter\x12\x0e\n\x06\x62rands\x18\x01 \x03(\t\x12\x12\n\ncategories\x18\x02 \x03(\t\x12\'\n\x05price\x18\x03 \x01(\x0b\x32\x18.sightline.v1.PriceRange\x12\x16\n\x0e\x61vailabilities\x18\x04 \x03(\t\x12(\n\x06prices\x18\x05 \x03(\x0b\x32\x18.sightline.v1.PriceRange\x12\x34\n\nattributes\x18\x06 \x03(\x0b\x32 .sightline.v1.AttributeCondition\x12\x13\n\x0bproduct_ids\x18\x07 \x03(\t\x12\x16\n\x0eitem_group_ids\x18\x08 \x03(\t\x12\x1c\n\x14\x65xcluded_product_ids\x18\t \x03(\t\x12\x1f\n\x17\x65xcluded_item_group_ids\x18\n \x03(\t\"b\n\nPriceRange\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12\x14\n\x07minimum\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\n\n\x08_minimumB\n\n\x08_maximum\"2\n\x12\x41ttributeCondition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"\xf5\x01\n\x0eSearchResponse\x12*\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x16.sightline.v1.AcceptedH\x00\x12*\n\x08\x64\x65tected\x18\x02 \x01(\x0b\x32\x16.sightline.v1.DetectedH\x00\x12.\n\x07results\x18\x03 \x01(\x0b\x32\x1b.sightline.v1.ObjectResultsH\x00\x12.\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x1b.sightline.v1.ObjectFailureH\x00\x12\"\n\x04\x64one\x18\x05 \x01(\x0b\x32\x12.sightline.v1.DoneH\x00\x42\x07\n\x05\x65vent\"I\n\x08\x41\x63\x63\x65pted\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61talog\x18\x02 \x01(\t\x12\x18\n\x10\x63\x61talog_revision\x18\x03 \x01(\t\"K\n\x08\x44\x65tected\x12-\n\x07objects\x18\x01 \x03(\x0b\x32\x1c.sightline.v1.DetectedObject\x12\x10\n\x08redacted\x18\x02 \x01(\r\"\x95\x01\n\x0e\x44\x65tectedObject\x12\x11\n\tobject_id\x18\x01 \x01(\t\x12&\n\x03\x62ox\x18\x02 \x01(\x0b\x32\x19.sightline.v1.BoundingBox\x12\r\n\x05label\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x02\x12*\n\x06source\x18\x05 \x01(\x0e\x32\x1a.sightline.v1.ObjectSource\"Q\n\rObjectResults\x12\x11\n\tobject_id\x18\x01 \x01(\t\x12-\n\x08products\x18\x02 \x03(\x0b\x32\x1b.sightline.v1.RankedProduct\"`\n\rObjectFailure\x12\x11\n\tobject_id\x18\x01 \x01(\t\x12+\n\x06reason\x18\x02 \x01(\x0e\x32\x1b.sightline.v1.FailureReason\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xaf\x02\n\x04\x44one\x12+\n\x07timings\x18\x01 \x01(\x0b\x32\x1a.sightline.v1.StageTimings\x12\x18\n\x10\x63\x61talog_revision\x18\x02 \x01(\t\x12\x10\n\x08\x64\x65tector\x18\x03 \x01(\t\x12\x10\n\x08\x65mbedder\x18\x04 \x01(\t\x12\x16\n\x0e\x61pplied_filter\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12$\n\x06notice\x18\x07 \x01(\x0e\x32\x14.sightline.v1.Notice\x12\x0f\n\x07\x63\x61talog\x18\x08 \x01(\t\x12-\n\x0b\x66ilter_plan\x18\t \x01(\x0b\x32\x18.sightline.v1.FilterPlan\x12*\n\x07skipped\x18\n \x03(\x0e\x32\x19.sightline.v1.SkippedStep\"Z\n\nFilterPlan\x12*\n\x04kind\x18\x01 \x01(\x0e\x32\x1c.sightline.v1.FilterPlanKind\x12\x10\n\x08products\x18\x02 \x01(\x03\x12\x0e\n\x06images\x18\x03 \x01(\x03\"\xcc\x01\n\x0cStageTimings\x12\x11\n\tdecode_ms\x18\x01 \x01(\x01\x12\x10\n\x08\x63odes_ms\x18\t \x01(\x01\x12\x11\n\tdetect_ms\x18\x02 \x01(\x01\x12\x0f\n\x07\x63rop_ms\x18\x03 \x01(\x01\x12\x10\n\x08\x65mbed_ms\x18\x04 \x01(\x01\x12\x11\n\tsearch_ms\x18\x05 \x01(\x01\x12\x19\n\x11local_features_ms\x18\n \x01(\x01\x12\x0f\n\x07rank_ms\x18\x06 \x01(\x01\x12\x10\n\x08queue_ms\x18\x07 \x01(\x01\x12\x10\n\x08total_ms\x18\x08 \x01(\x01*B\n\x04Lane\x12\x14\n\x10LANE_UNSPECIFIED\x10\x00\x12\x14\n\x10LANE_INTERACTIVE\x10\x01\x12\x0e\n\nLANE_BATCH\x10\x02*\xcb\x01\n\x0cObjectSource\x12\x1d\n\x19OBJECT_SOURCE_UNSPECIFIED\x10\x00\x12\x1a\n\x16OBJECT_SOURCE_DETECTOR\x10\x01\x12\x15\n\x11OBJECT_SOURCE_BOX\x10\x02\x12\x15\n\x11OBJECT_SOURCE_TAP\x10\x03\x12\x1d\n\x19OBJECT_SOURCE_WHOLE_PHOTO\x10\x04\x12\x16\n\x12OBJECT_SOURCE_CODE\x10\x05\x12\x1b\n\x17OBJECT_SOURCE_EMBEDDING\x10\x06*\xa6\x01\n\rFailureReason\x12\x1e\n\x1a\x46\x41ILURE_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x46\x41ILURE_REASON_MODEL_ANSWER\x10\x01\x12\x1b\n\x17\x46\x41ILURE_REASON_INTERNAL\x10\x02\x12\x19\n\x15\x46\x41ILURE_REASON_PERSON\x10\x03\x12\x1c\n\x18\x46\x41ILURE_REASON_TOO_LARGE\x10\x04*8\n\x06Notice\x12\x16\n\x12NOTICE_UNSPECIFIED\x10\x00\x12\x16\n\x12NOTICE_PERSON_ONLY\x10\x01*d\n\x0bSkippedStep\x12\x1c\n\x18SKIPPED_STEP_UNSPECIFIED\x10\x00\x12\x16\n\x12SKIPPED_STEP_CODES\x10\x01\x12\x1f\n\x1bSKIPPED_STEP_LOCAL_FEATURES\x10\x02*\xc3\x01\n\x0e\x46ilterPlanKind\x12 \n\x1c\x46ILTER_PLAN_KIND_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x46ILTER_PLAN_KIND_NO_MATCH\x10\x01\x12\x18\n\x14\x46ILTER_PLAN_KIND_ALL\x10\x02\x12\x1b\n\x17\x46ILTER_PLAN_KIND_GATHER\x10\x03\x12\x1d\n\x19\x46ILTER_PLAN_KIND_SELECTOR\x10\x04\x12\x1a\n\x16\x46ILTER_PLAN_KIND_EXACT\x10\x05\x32\xaf\x01\n\x0bLensService\x12\x45\n\x06Search\x12\x1b.sightline.v1.SearchRequest\x1a\x1c.sightline.v1.SearchResponse0\x01\x12Y\n\x10SearchEmbeddings\x12%.sightline.v1.SearchEmbeddingsRequest\x1a\x1c.sightline.v1.SearchResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sightline.v1.lens_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LANE']._serialized_start=2201
-  _globals['_LANE']._serialized_end=2267
-  _globals['_OBJECTSOURCE']._serialized_start=2270
-  _globals['_OBJECTSOURCE']._serialized_end=2444
-  _globals['_FAILUREREASON']._serialized_start=2447
-  _globals['_FAILUREREASON']._serialized_end=2613
-  _globals['_NOTICE']._serialized_start=2615
-  _globals['_NOTICE']._serialized_end=2671
-  _globals['_SKIPPEDSTEP']._serialized_start=2673
-  _globals['_SKIPPEDSTEP']._serialized_end=2773
-  _globals['_FILTERPLANKIND']._serialized_start=2776
-  _globals['_FILTERPLANKIND']._serialized_end=2971
+  _globals['_LANE']._serialized_start=2460
+  _globals['_LANE']._serialized_end=2526
+  _globals['_OBJECTSOURCE']._serialized_start=2529
+  _globals['_OBJECTSOURCE']._serialized_end=2732
+  _globals['_FAILUREREASON']._serialized_start=2735
+  _globals['_FAILUREREASON']._serialized_end=2901
+  _globals['_NOTICE']._serialized_start=2903
+  _globals['_NOTICE']._serialized_end=2959
+  _globals['_SKIPPEDSTEP']._serialized_start=2961
+  _globals['_SKIPPEDSTEP']._serialized_end=3061
+  _globals['_FILTERPLANKIND']._serialized_start=3064
+  _globals['_FILTERPLANKIND']._serialized_end=3259
   _globals['_SEARCHREQUEST']._serialized_start=107
   _globals['_SEARCHREQUEST']._serialized_end=393
-  _globals['_FILTER']._serialized_start=396
-  _globals['_FILTER']._serialized_end=709
-  _globals['_PRICERANGE']._serialized_start=711
-  _globals['_PRICERANGE']._serialized_end=809
-  _globals['_ATTRIBUTECONDITION']._serialized_start=811
-  _globals['_ATTRIBUTECONDITION']._serialized_end=861
-  _globals['_SEARCHRESPONSE']._serialized_start=864
-  _globals['_SEARCHRESPONSE']._serialized_end=1109
-  _globals['_ACCEPTED']._serialized_start=1111
-  _globals['_ACCEPTED']._serialized_end=1184
-  _globals['_DETECTED']._serialized_start=1186
-  _globals['_DETECTED']._serialized_end=1261
-  _globals['_DETECTEDOBJECT']._serialized_start=1264
-  _globals['_DETECTEDOBJECT']._serialized_end=1413
-  _globals['_OBJECTRESULTS']._serialized_start=1415
-  _globals['_OBJECTRESULTS']._serialized_end=1496
-  _globals['_OBJECTFAILURE']._serialized_start=1498
-  _globals['_OBJECTFAILURE']._serialized_end=1594
-  _globals['_DONE']._serialized_start=1597
-  _globals['_DONE']._serialized_end=1900
-  _globals['_FILTERPLAN']._serialized_start=1902
-  _globals['_FILTERPLAN']._serialized_end=1992
-  _globals['_STAGETIMINGS']._serialized_start=1995
-  _globals['_STAGETIMINGS']._serialized_end=2199
-  _globals['_LENSSERVICE']._serialized_start=2973
-  _globals['_LENSSERVICE']._serialized_end=3057
+  _globals['_SEARCHEMBEDDINGSREQUEST']._serialized_start=396
+  _globals['_SEARCHEMBEDDINGSREQUEST']._serialized_end=652
+  _globals['_FILTER']._serialized_start=655
+  _globals['_FILTER']._serialized_end=968
+  _globals['_PRICERANGE']._serialized_start=970
+  _globals['_PRICERANGE']._serialized_end=1068
+  _globals['_ATTRIBUTECONDITION']._serialized_start=1070
+  _globals['_ATTRIBUTECONDITION']._serialized_end=1120
+  _globals['_SEARCHRESPONSE']._serialized_start=1123
+  _globals['_SEARCHRESPONSE']._serialized_end=1368
+  _globals['_ACCEPTED']._serialized_start=1370
+  _globals['_ACCEPTED']._serialized_end=1443
+  _globals['_DETECTED']._serialized_start=1445
+  _globals['_DETECTED']._serialized_end=1520
+  _globals['_DETECTEDOBJECT']._serialized_start=1523
+  _globals['_DETECTEDOBJECT']._serialized_end=1672
+  _globals['_OBJECTRESULTS']._serialized_start=1674
+  _globals['_OBJECTRESULTS']._serialized_end=1755
+  _globals['_OBJECTFAILURE']._serialized_start=1757
+  _globals['_OBJECTFAILURE']._serialized_end=1853
+  _globals['_DONE']._serialized_start=1856
+  _globals['_DONE']._serialized_end=2159
+  _globals['_FILTERPLAN']._serialized_start=2161
+  _globals['_FILTERPLAN']._serialized_end=2251
+  _globals['_STAGETIMINGS']._serialized_start=2254
+  _globals['_STAGETIMINGS']._serialized_end=2458
+  _globals['_LENSSERVICE']._serialized_start=3262
+  _globals['_LENSSERVICE']._serialized_end=3437
 # @@protoc_insertion_point(module_scope)

@@ -23,6 +23,7 @@ class ObjectSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OBJECT_SOURCE_TAP: _ClassVar[ObjectSource]
     OBJECT_SOURCE_WHOLE_PHOTO: _ClassVar[ObjectSource]
     OBJECT_SOURCE_CODE: _ClassVar[ObjectSource]
+    OBJECT_SOURCE_EMBEDDING: _ClassVar[ObjectSource]
 
 class FailureReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -60,6 +61,7 @@ OBJECT_SOURCE_BOX: ObjectSource
 OBJECT_SOURCE_TAP: ObjectSource
 OBJECT_SOURCE_WHOLE_PHOTO: ObjectSource
 OBJECT_SOURCE_CODE: ObjectSource
+OBJECT_SOURCE_EMBEDDING: ObjectSource
 FAILURE_REASON_UNSPECIFIED: FailureReason
 FAILURE_REASON_MODEL_ANSWER: FailureReason
 FAILURE_REASON_INTERNAL: FailureReason
@@ -100,6 +102,28 @@ class SearchRequest(_message.Message):
     grant: str
     one_per_group: bool
     def __init__(self, photo: _Optional[bytes] = ..., regions: _Optional[_Iterable[_Union[_geometry_pb2.Region, _Mapping]]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., catalog: _Optional[str] = ..., max_objects: _Optional[int] = ..., max_products: _Optional[int] = ..., min_similarity: _Optional[float] = ..., lane: _Optional[_Union[Lane, str]] = ..., grant: _Optional[str] = ..., one_per_group: _Optional[bool] = ...) -> None: ...
+
+class SearchEmbeddingsRequest(_message.Message):
+    __slots__ = ("embedder", "vectors", "filter", "catalog", "max_products", "min_similarity", "lane", "grant", "one_per_group")
+    EMBEDDER_FIELD_NUMBER: _ClassVar[int]
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    CATALOG_FIELD_NUMBER: _ClassVar[int]
+    MAX_PRODUCTS_FIELD_NUMBER: _ClassVar[int]
+    MIN_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    GRANT_FIELD_NUMBER: _ClassVar[int]
+    ONE_PER_GROUP_FIELD_NUMBER: _ClassVar[int]
+    embedder: str
+    vectors: _containers.RepeatedScalarFieldContainer[bytes]
+    filter: Filter
+    catalog: str
+    max_products: int
+    min_similarity: float
+    lane: Lane
+    grant: str
+    one_per_group: bool
+    def __init__(self, embedder: _Optional[str] = ..., vectors: _Optional[_Iterable[bytes]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., catalog: _Optional[str] = ..., max_products: _Optional[int] = ..., min_similarity: _Optional[float] = ..., lane: _Optional[_Union[Lane, str]] = ..., grant: _Optional[str] = ..., one_per_group: _Optional[bool] = ...) -> None: ...
 
 class Filter(_message.Message):
     __slots__ = ("brands", "categories", "price", "availabilities", "prices", "attributes", "product_ids", "item_group_ids", "excluded_product_ids", "excluded_item_group_ids")

@@ -40,6 +40,11 @@ class LensServiceStub:
                 request_serializer=sightline_dot_v1_dot_lens__service__pb2.SearchRequest.SerializeToString,
                 response_deserializer=sightline_dot_v1_dot_lens__service__pb2.SearchResponse.FromString,
                 _registered_method=True)
+        self.SearchEmbeddings = channel.unary_stream(
+                '/sightline.v1.LensService/SearchEmbeddings',
+                request_serializer=sightline_dot_v1_dot_lens__service__pb2.SearchEmbeddingsRequest.SerializeToString,
+                response_deserializer=sightline_dot_v1_dot_lens__service__pb2.SearchResponse.FromString,
+                _registered_method=True)
 
 
 class LensServiceServicer:
@@ -54,6 +59,20 @@ class LensServiceServicer:
 
         A call that is refused is refused before Accepted. Every error carries google.rpc.Status details: ErrorInfo
         always, BadRequest for INVALID_ARGUMENT, RetryInfo for UNAVAILABLE and RESOURCE_EXHAUSTED.
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SearchEmbeddings(self, request, context):
+        """Finds the products near embeddings that the caller made of objects, so that no pixel leaves its device.
+
+        Streams the events of Search. Nothing is decoded, detected or embedded; people, barcodes and local features are in
+        pixels, so the caller has to leave people out. docs/guide/tiers.md says what an embedding reveals.
+
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -65,6 +84,11 @@ def add_LensServiceServicer_to_server(servicer, server):
             'Search': grpc.unary_stream_rpc_method_handler(
                     servicer.Search,
                     request_deserializer=sightline_dot_v1_dot_lens__service__pb2.SearchRequest.FromString,
+                    response_serializer=sightline_dot_v1_dot_lens__service__pb2.SearchResponse.SerializeToString,
+            ),
+            'SearchEmbeddings': grpc.unary_stream_rpc_method_handler(
+                    servicer.SearchEmbeddings,
+                    request_deserializer=sightline_dot_v1_dot_lens__service__pb2.SearchEmbeddingsRequest.FromString,
                     response_serializer=sightline_dot_v1_dot_lens__service__pb2.SearchResponse.SerializeToString,
             ),
     }
@@ -95,6 +119,33 @@ class LensService:
             target,
             '/sightline.v1.LensService/Search',
             sightline_dot_v1_dot_lens__service__pb2.SearchRequest.SerializeToString,
+            sightline_dot_v1_dot_lens__service__pb2.SearchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchEmbeddings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sightline.v1.LensService/SearchEmbeddings',
+            sightline_dot_v1_dot_lens__service__pb2.SearchEmbeddingsRequest.SerializeToString,
             sightline_dot_v1_dot_lens__service__pb2.SearchResponse.FromString,
             options,
             channel_credentials,

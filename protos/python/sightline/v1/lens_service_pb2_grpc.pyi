@@ -41,6 +41,16 @@ class LensServiceStub:
 
     A call that is refused is refused before Accepted. Every error carries google.rpc.Status details: ErrorInfo
     always, BadRequest for INVALID_ARGUMENT, RetryInfo for UNAVAILABLE and RESOURCE_EXHAUSTED.
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    """
+    SearchEmbeddings: _grpc.UnaryStreamMultiCallable[_lens_service_pb2.SearchEmbeddingsRequest, _lens_service_pb2.SearchResponse]
+    """Finds the products near embeddings that the caller made of objects, so that no pixel leaves its device.
+
+    Streams the events of Search. Nothing is decoded, detected or embedded; people, barcodes and local features are in
+    pixels, so the caller has to leave people out. docs/guide/tiers.md says what an embedding reveals.
+
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
 
 @_typing.type_check_only
@@ -56,6 +66,16 @@ class LensServiceAsyncStub(LensServiceStub):
 
     A call that is refused is refused before Accepted. Every error carries google.rpc.Status details: ErrorInfo
     always, BadRequest for INVALID_ARGUMENT, RetryInfo for UNAVAILABLE and RESOURCE_EXHAUSTED.
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    """
+    SearchEmbeddings: _aio.UnaryStreamMultiCallable[_lens_service_pb2.SearchEmbeddingsRequest, _lens_service_pb2.SearchResponse]  # type: ignore[assignment]
+    """Finds the products near embeddings that the caller made of objects, so that no pixel leaves its device.
+
+    Streams the events of Search. Nothing is decoded, detected or embedded; people, barcodes and local features are in
+    pixels, so the caller has to leave people out. docs/guide/tiers.md says what an embedding reveals.
+
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
 
 class LensServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -74,6 +94,22 @@ class LensServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A call that is refused is refused before Accepted. Every error carries google.rpc.Status details: ErrorInfo
         always, BadRequest for INVALID_ARGUMENT, RetryInfo for UNAVAILABLE and RESOURCE_EXHAUSTED.
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+
+    @_abc_1.abstractmethod
+    def SearchEmbeddings(
+        self,
+        request: _lens_service_pb2.SearchEmbeddingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_lens_service_pb2.SearchResponse], _abc.AsyncIterator[_lens_service_pb2.SearchResponse]]:
+        """Finds the products near embeddings that the caller made of objects, so that no pixel leaves its device.
+
+        Streams the events of Search. Nothing is decoded, detected or embedded; people, barcodes and local features are in
+        pixels, so the caller has to leave people out. docs/guide/tiers.md says what an embedding reveals.
+
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
 
 def add_LensServiceServicer_to_server(servicer: LensServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

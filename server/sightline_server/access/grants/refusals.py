@@ -75,7 +75,8 @@ def other_photo() -> GrantRefusedError:
     """The refusal of a grant that was given for other bytes."""
     return GrantRefusedError(
         ErrorKind.GRANT_OTHER_PHOTO,
-        "grant: the consent grant is for another photo: its claim pht is the SHA-256 of the bytes that are sent",
+        "grant: the consent grant is for another photo: its claim pht is the SHA-256 of the bytes that are sent, or of "
+        "the crops or vectors, each after its length",
         "the grant is for another photo",
     )
 

@@ -25,6 +25,7 @@ from sightline_server.rpc.catalog.statuses import ProductStatus, outcome, refuse
 from sightline_server.rpc.catalog.terms import check_etag, check_request_id, terms_of
 from sightline_server.rpc.catalog.upsert_fields import MAX_IMAGES, UpsertRequest, parse_upsert
 from sightline_server.rpc.refusals import invalid
+from sightline_server.rpc.vectors import check_vector, names
 
 log = logging.getLogger(__name__)
 
@@ -194,21 +195,13 @@ def has_vector(image: ProductImage) -> bool:
 def to_vector(image: ProductImage, spec: EmbedderSpec, place: int) -> NDArray[np.float32]:
     """The ready embedding float32 [D] of an image. Raises `SightlineError`."""
     field, sent = f"product.images[{place}].embedding", image.embedding
-    if sent.embedder not in (spec.identity, f"{spec.name}@{spec.sha256}"):
+    if not names(sent.embedder, spec):
         raise invalid(f"{field}.embedder", f"it is not that of the catalog, {spec.identity}")
     if len(sent.values) != spec.dimension:
         raise invalid(f"{field}.values", f"{len(sent.values)} numbers, expected {spec.dimension}")
     vector = np.fromiter(sent.values, np.float32, len(sent.values))
-    length = float(np.linalg.norm(vector.astype(np.float64)))
-    if not np.isfinite(length):
-        raise invalid(f"{field}.values", "a number is not finite")
-    if abs(length - 1.0) > LENGTH_TOLERANCE:
-        raise invalid(f"{field}.values", f"the vector has length {length:.3g}, expected 1")
+    check_vector(f"{field}.values", vector)
     return vector
-
-
-LENGTH_TOLERANCE = 4e-3
-"""Largest deviation of the length of a ready embedding from 1."""
 
 
 def digest(image: ProductImage, vector: NDArray[np.float32]) -> str:

@@ -41,6 +41,7 @@ SOURCES = {
     ObjectSource.TAP: lens_service_pb2.OBJECT_SOURCE_TAP,
     ObjectSource.WHOLE_PHOTO: lens_service_pb2.OBJECT_SOURCE_WHOLE_PHOTO,
     ObjectSource.CODE: lens_service_pb2.OBJECT_SOURCE_CODE,
+    ObjectSource.EMBEDDING: lens_service_pb2.OBJECT_SOURCE_EMBEDDING,
 }
 LEVELS = {
     MatchLevel.WEAK: product_pb2.MATCH_LEVEL_WEAK,
@@ -71,12 +72,15 @@ SKIPPED = {
 }
 
 
-def to_target(request: lens_service_pb2.SearchRequest) -> Target:
+Request = lens_service_pb2.SearchRequest | lens_service_pb2.SearchEmbeddingsRequest
+
+
+def to_target(request: Request) -> Target:
     """The catalog and the lane of the request; an unknown lane counts as the default until it is refused."""
     return Target(request.catalog, LANES.get(request.lane, Lane.INTERACTIVE))
 
 
-def to_grant(request: lens_service_pb2.SearchRequest) -> str:
+def to_grant(request: Request) -> str:
     """The consent grant of the request; empty where it has none."""
     return request.grant
 
@@ -97,8 +101,7 @@ def to_query(
     Raises `SightlineError` that names the field at fault.
     """
     catalogs.check(catalog.catalog)
-    if request.lane not in LANES:
-        raise invalid("lane", "this lane is not known")
+    check_lane(request)
     if len(request.regions) > limits.max_regions:
         raise invalid("regions", f"{len(request.regions)} regions, the limit is {limits.max_regions}")
     if 0 < request.max_objects < len(request.regions):
@@ -115,6 +118,12 @@ def to_query(
         one_per_group=request.one_per_group if request.HasField("one_per_group") else one_per_group,
         wanted=to_filter(request.filter) if request.HasField("filter") else NO_FILTER,
     )
+
+
+def check_lane(request: Request) -> None:
+    """Raises `SightlineError` for a lane that is not known."""
+    if request.lane not in LANES:
+        raise invalid("lane", "this lane is not known")
 
 
 def to_region(region: geometry_pb2.Region, place: int) -> Region:

@@ -9,12 +9,13 @@ from contextlib import aclosing
 from sightline.v1 import lens_service_pb2
 from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.domain.catalogs import CatalogNames
-from sightline_server.domain.request import SearchQuery
+from sightline_server.domain.request import EmbeddingsQuery, Query, SearchQuery
 from sightline_server.pipeline import Pipeline
 from sightline_server.rpc.call import Call
 from sightline_server.rpc.edge import Edge, Handler
 from sightline_server.rpc.fields import USUAL_FIELDS, FieldBounds
 from sightline_server.rpc.lens.convert import is_result, to_grant, to_query, to_target
+from sightline_server.rpc.lens.embeddings import to_embeddings_query
 from sightline_server.rpc.lens.event_size import sendable
 from sightline_server.rpc.method import Method
 from sightline_server.settings import LimitSettings
@@ -22,6 +23,7 @@ from sightline_server.settings import LimitSettings
 SERVICE = lens_service_pb2.DESCRIPTOR.services_by_name["LensService"]
 
 SearchRequest = lens_service_pb2.SearchRequest
+SearchEmbeddingsRequest = lens_service_pb2.SearchEmbeddingsRequest
 SearchResponse = lens_service_pb2.SearchResponse
 
 
@@ -51,13 +53,15 @@ class LensService:
 
     def handlers(self) -> Mapping[str, Handler]:
         """See `Service`."""
-        search = search_method(self._limits)
-        return {search.name: self._edge.handler(search, self._to_query, self._search, photo_of)}
+        search, embeddings = search_method(self._limits), search_embeddings_method(self._limits)
+        return {
+            search.name: self._edge.handler(search, self._to_query, self._search, photo_of),
+            embeddings.name: self._edge.handler(embeddings, self._to_embeddings, self._search, vectors_of),
+        }
 
-    async def _search(self, query: SearchQuery, catalog: CatalogPass, call: Call[SearchResponse]) -> None:
+    async def _search(self, query: Query, catalog: CatalogPass, call: Call[SearchResponse]) -> None:
         """Streams the events of one search."""
-        assert self.pipeline is not None, "admission lets no call in before the pipeline is set"
-        async with aclosing(self.pipeline.run(query, catalog)) as events:
+        async with aclosing(self._running().run(query, catalog)) as events:
             async for found in events:
                 event, response = sendable(found)
                 if event is not found:
@@ -75,10 +79,33 @@ class LensService:
             one_per_group=self._one_per_group,
         )
 
+    def _to_embeddings(
+        self, request: SearchEmbeddingsRequest, catalog: CatalogPass, call: Call[SearchResponse]
+    ) -> EmbeddingsQuery:
+        self._catalogs.check(catalog.catalog)
+        return to_embeddings_query(
+            request,
+            catalog,
+            self._running().embedder_for(catalog),
+            request_id=call.request_id,
+            deadline=call.deadline,
+            limits=self._limits,
+            one_per_group=self._one_per_group,
+        )
+
+    def _running(self) -> Pipeline:
+        assert self.pipeline is not None, "admission lets no call in before the pipeline is set"
+        return self.pipeline
+
 
 def photo_of(query: SearchQuery) -> bytes:
     """The bytes that the grant of a search is for."""
     return query.photo
+
+
+def vectors_of(query: EmbeddingsQuery) -> tuple[bytes, ...]:
+    """The vectors that the grant of a search is for."""
+    return query.vectors
 
 
 def search_method(limits: LimitSettings) -> Method[SearchRequest, SearchResponse]:
@@ -89,6 +116,19 @@ def search_method(limits: LimitSettings) -> Method[SearchRequest, SearchResponse
         response=SearchResponse,
         target=to_target,
         bounds=FieldBounds(limits.max_regions + USUAL_FIELDS, large_field=SearchRequest.PHOTO_FIELD_NUMBER),
+        is_result=is_result,
+        grant=to_grant,
+    )
+
+
+def search_embeddings_method(limits: LimitSettings) -> Method[SearchEmbeddingsRequest, SearchResponse]:
+    """`SearchEmbeddings`, whose requests may have a vector for each object in addition to the usual fields."""
+    return Method(
+        descriptor=SERVICE.methods_by_name["SearchEmbeddings"],
+        request=SearchEmbeddingsRequest,
+        response=SearchResponse,
+        target=to_target,
+        bounds=FieldBounds(limits.max_regions + USUAL_FIELDS),
         is_result=is_result,
         grant=to_grant,
     )
