@@ -21,7 +21,7 @@ from sightline_server.domain.events import Accepted, Detected, Done, Event, Fail
 from sightline_server.domain.filters import Filter
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.items import EmbeddedObject, ObjectSource, PhotoObject
-from sightline_server.domain.models import DETECTOR, EmbedderSpec
+from sightline_server.domain.models import DETECTOR, DetectorSpec, EmbedderSpec
 from sightline_server.domain.request import EmbeddingsQuery, Lane, Query, SearchQuery, SearchTerms
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Catalogs, Clock, Engine, Snapshot
@@ -148,6 +148,16 @@ class Pipeline:
         with self._catalogs.lease(catalog) as leased:
             return self.embedder_of(leased).spec
 
+    def embedders_for(self, catalog: CatalogPass) -> Mapping[str, EmbedderSpec]:
+        """The embedder of each catalog that a pass to the whole server shows, by the catalog's name."""
+        identities = self._catalogs.embedders(catalog)
+        return {name: self.embedders[each].spec for name, each in identities.items() if each in self.embedders}
+
+    @property
+    def detector(self) -> DetectorSpec:
+        """The detector."""
+        return self._engine.spec(DETECTOR)
+
     def embedder_of(self, snapshot: Snapshot) -> ObjectEmbedder:
         """The embedder that a catalog is bound to. Raises `SightlineError` of kind INTERNAL where it is not served."""
         try:
@@ -185,7 +195,7 @@ class Pipeline:
         async with aclosing(self._answers(search, views, objects)) as answers:
             async for answer in answers:
                 yield answer
-        yield self._done(search, self._engine.spec(DETECTOR).identity, choice.notice, read)
+        yield self._done(search, self.detector.identity, choice.notice, read)
 
     async def _embeddings(self, search: Search[EmbeddingsQuery]) -> AsyncGenerator[Event, None]:
         """The search of embeddings that the caller made: nothing is decoded, detected or embedded."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sightline.v1 import lens_service_pb2
 from sightline_client import grants
 from tests.support.fake_lens import FakeLens, serving
 
@@ -32,7 +33,10 @@ EXAMPLES = [
 async def test_an_example_runs(example: str, printed: str, tmp_path: Path) -> None:
     (tmp_path / "room.jpg").write_bytes(b"photo")
     grants.write_key(tmp_path / "consent-key.json", grants.new_key())
-    async with serving(FakeLens()) as target:
+    embedder = lens_service_pb2.ServedEmbedder(id="embedder@1", dimension=4)
+    catalog = lens_service_pb2.ServedCatalog(name="default", is_default=True, embedder=embedder)
+    info = lens_service_pb2.GetServerInfoResponse(catalogs=[catalog])
+    async with serving(FakeLens(info=info)) as target:
         ran = await asyncio.to_thread(
             subprocess.run,
             [sys.executable, "-c", example.replace("127.0.0.1:50051", target)],

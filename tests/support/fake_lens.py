@@ -95,6 +95,8 @@ class FakeLens(lens_service_pb2_grpc.LensServiceServicer):
     script: Callable[[int], Sequence[Step]] = lambda _: ANSWER
     requests: list[lens_service_pb2.SearchRequest] = field(default_factory=list)
     embedded: list[lens_service_pb2.SearchEmbeddingsRequest] = field(default_factory=list)
+    info: lens_service_pb2.GetServerInfoResponse | None = None
+    """Its description of itself; None for a server that is too old to have one."""
     remaining_s: list[float | None] = field(default_factory=list)
     peers: list[str] = field(default_factory=list)
     hanging: asyncio.Event = field(default_factory=asyncio.Event)
@@ -119,6 +121,17 @@ class FakeLens(lens_service_pb2_grpc.LensServiceServicer):
         self.embedded.append(request)
         async for response in self._played(len(self.embedded), context):
             yield response
+
+    async def GetServerInfo(  # noqa: N802
+        self,
+        request: lens_service_pb2.GetServerInfoRequest,
+        context: grpc.aio.ServicerContext[
+            lens_service_pb2.GetServerInfoRequest, lens_service_pb2.GetServerInfoResponse
+        ],
+    ) -> lens_service_pb2.GetServerInfoResponse:
+        if self.info is None:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+        return self.info
 
     async def _played(
         self, call: int, context: grpc.aio.ServicerContext[Any, Any]

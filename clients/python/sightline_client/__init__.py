@@ -84,6 +84,15 @@ if TYPE_CHECKING:
     from sightline_client.filter_text import FilterTextError, parse_filter
     from sightline_client.filters import Filter, PriceRange
     from sightline_client.options import ClientOptions, RetryOptions, TlsOptions
+    from sightline_client.server_info import (
+        ConsentMode,
+        DetectorInfo,
+        EmbedderInfo,
+        PeopleRules,
+        SearchLimits,
+        ServedCatalog,
+        ServerInfo,
+    )
     from sightline_client.sync import Client
 
 __all__ = [
@@ -104,11 +113,14 @@ __all__ = [
     "ClientStateError",
     "ConfigurationError",
     "ConflictError",
+    "ConsentMode",
     "DeadlineExceededError",
     "DecimalSign",
     "Detected",
     "DetectedObject",
+    "DetectorInfo",
     "Done",
+    "EmbedderInfo",
     "Embedding",
     "Event",
     "ExportResult",
@@ -134,6 +146,7 @@ __all__ = [
     "ObjectSource",
     "Operation",
     "OverloadedError",
+    "PeopleRules",
     "PermissionDeniedError",
     "PhotoTooLargeError",
     "Point",
@@ -155,7 +168,10 @@ __all__ = [
     "RevisionKind",
     "RowProblem",
     "SearchCancelledError",
+    "SearchLimits",
     "SearchParameters",
+    "ServedCatalog",
+    "ServerInfo",
     "SightlineError",
     "SkippedStep",
     "StageTimings",
@@ -167,7 +183,7 @@ __all__ = [
 ]
 
 _MODULES = (
-    *("aio", "answers", "errors", "events", "filter_text", "filters", "options", "sync"),
+    *("aio", "answers", "errors", "events", "filter_text", "filters", "options", "server_info", "sync"),
     *("catalog.aio", "catalog.operations", "catalog.products", "catalog.revisions", "catalog.sync"),
 )
 """The modules that define the public names."""

@@ -14,14 +14,18 @@ from typing import Self, TypedDict, Unpack
 
 import grpc.aio
 
+from sightline.v1 import lens_service_pb2
 from sightline_client import channels, credentials, errors, request
 from sightline_client.answers import Answer
+from sightline_client.calls import Calls
 from sightline_client.events import Event, Lane, Region
 from sightline_client.filters import Filter
 from sightline_client.options import ClientOptions
 from sightline_client.retry import Retrier, RetryThrottle
+from sightline_client.server_info import ServerInfo, info_from_pb
 from sightline_client.stream import Stream
 from sightline_client.vectors import Vector
+from sightline_client.wording import SERVER_INFO
 
 SearchMethod = grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
 Photo = bytes | bytearray | memoryview
@@ -78,6 +82,7 @@ class AsyncClient:
         self._sleep = sleep
         self._retrier = Retrier(self._options.retry, RetryThrottle())
         self._channels = channels.Channels(self._options)
+        self._calls = Calls(self._options, SERVER_INFO, shared=self._channels, clock=clock, sleep=sleep)
         self._streams: set[Stream] = set()
 
     async def __aenter__(self) -> Self:
@@ -93,7 +98,7 @@ class AsyncClient:
         self._channels.begin_close()
         while self._streams:
             await asyncio.gather(*(self._end(stream) for stream in list(self._streams)))
-        await self._channels.close()
+        await self._calls.close()
 
     def search(
         self, photo: Photo, *, timeout_s: float | None = None, **parameters: Unpack[SearchParameters]
@@ -168,6 +173,17 @@ class AsyncClient:
         found = self.search_embeddings(embeddings, embedder=embedder, timeout_s=timeout_s, **parameters)
         async with aclosing(found) as events:
             return Answer.of([event async for event in events])
+
+    async def server_info(
+        self, catalog: str = "", *, lane: Lane = Lane.INTERACTIVE, timeout_s: float | None = None
+    ) -> ServerInfo:
+        """Returns what the server says about `catalog`, or about every catalog that the caller may search in `lane`.
+
+        Raises `SightlineError`, of it `NotFoundError` for a catalog that the caller may not search.
+        """
+        message = request.info(catalog, lane)
+        answer = lens_service_pb2.GetServerInfoResponse
+        return info_from_pb(await self._calls.message(channels.SERVER_INFO, message, answer, timeout_s))
 
     async def _start(self, path: str, message: bytes, deadline: float, grant: str | None) -> Stream:
         self._channels.check()

@@ -33,12 +33,16 @@ class Calls:
         options: ClientOptions,
         wording: Wording,
         *,
+        shared: channels.Channels | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Raises `ConfigurationError` for TLS files that cannot be used."""
+        """`shared` are channels that the client uses for other calls, too.
+
+        Raises `ConfigurationError` for TLS files that cannot be used.
+        """
         self.options = options
-        self.channels = channels.Channels(options)
+        self.channels = shared or channels.Channels(options)
         self.retrier = Retrier(options.retry, RetryThrottle())
         self.sleep = sleep
         self._wording = wording

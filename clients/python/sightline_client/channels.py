@@ -20,6 +20,7 @@ from sightline_client.target import grpc_target
 _SERVICE = lens_service_pb2.DESCRIPTOR.services_by_name["LensService"].full_name
 SEARCH = f"/{_SERVICE}/Search"
 SEARCH_EMBEDDINGS = f"/{_SERVICE}/SearchEmbeddings"
+SERVER_INFO = f"/{_SERVICE}/GetServerInfo"
 
 # Messages stay bytes: the client measures and parses them itself, because gRPC ends a call without saying why when a
 # message cannot be parsed.

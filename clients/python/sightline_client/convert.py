@@ -132,6 +132,11 @@ def embeddings_request_to_pb(
     )
 
 
+def info_request_to_pb(catalog: str, lane: events.Lane) -> lens_service_pb2.GetServerInfoRequest:
+    """The request message for what a server says about itself."""
+    return lens_service_pb2.GetServerInfoRequest(catalog=catalog, lane=_LANES[lane])
+
+
 def event_from_pb(message: lens_service_pb2.SearchResponse) -> events.Event | None:
     """The typed event, or None for one that this client does not know."""
     match message.WhichOneof("event"):

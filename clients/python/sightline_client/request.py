@@ -7,6 +7,7 @@ server's to decide, such as how many regions there may be, are left to it.
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
+from sightline.v1 import lens_service_pb2
 from sightline_client import convert, credentials, errors, values
 from sightline_client.events import Box, Lane, Point, Region
 from sightline_client.filter_checks import FieldError, checked_filter
@@ -42,6 +43,11 @@ def serialized_embeddings(embeddings: object, embedder: object, parameters: Mapp
         field = "embeddings" if sum(map(len, vectors)) > len(request) // 2 else "filter"
         raise invalid(field, f"makes a request of {len(request)} bytes, at most {ALLOWANCE}")
     return request
+
+
+def info(catalog: object, lane: object) -> lens_service_pb2.GetServerInfoRequest:
+    """The request for what a server says about itself. Raises `InvalidRequestError`."""
+    return convert.info_request_to_pb(_named("catalog", values.text, catalog), _named("lane", _lane, lane))
 
 
 def invalid(field: str, problem: str) -> errors.InvalidRequestError:

@@ -15,8 +15,9 @@ from sightline_client import channels
 from sightline_client.aio import AsyncClient, ObjectParameters, Photo, SearchParameters
 from sightline_client.answers import Answer
 from sightline_client.background import Background
-from sightline_client.events import Event
+from sightline_client.events import Event, Lane
 from sightline_client.options import ClientOptions
+from sightline_client.server_info import ServerInfo
 from sightline_client.vectors import Vector
 
 
@@ -83,6 +84,12 @@ class Client:
     ) -> Answer:
         """The whole answer of `search_embeddings` at once. Raises `SightlineError`."""
         return Answer.of(self.search_embeddings(embeddings, embedder=embedder, timeout_s=timeout_s, **parameters))
+
+    def server_info(
+        self, catalog: str = "", *, lane: Lane = Lane.INTERACTIVE, timeout_s: float | None = None
+    ) -> ServerInfo:
+        """Returns what the server says about itself; see `AsyncClient.server_info`. Raises `SightlineError`."""
+        return self._background.result(self._client.server_info(catalog, lane=lane, timeout_s=timeout_s))
 
     def _arriving(self, events: AsyncGenerator[Event, None]) -> Generator[Event, None, None]:
         """The events of a search that runs in the other thread."""

@@ -26,3 +26,6 @@ CATALOG = Wording(
     errors.RequestTooLargeError,
     "the server at the target has no CatalogService: use the address of the server's setting server.catalog_listen",
 )
+SERVER_INFO = Wording(
+    "the description of the server", "", errors.RequestTooLargeError, "this server is too old to describe itself"
+)

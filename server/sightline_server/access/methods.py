@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 GROUPS = MappingProxyType(
     {
-        "search": frozenset({"Search"}),
+        "search": frozenset({"Search", "GetServerInfo"}),
         "embeddings": frozenset({"SearchEmbeddings"}),
         "read": frozenset(
             {

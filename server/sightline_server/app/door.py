@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.metadata
 import logging
 from collections.abc import Callable, Sequence
 
@@ -23,6 +24,7 @@ from sightline_server.rpc import server as rpc_server
 from sightline_server.rpc.call import Calls
 from sightline_server.rpc.edge import Edge, Service
 from sightline_server.rpc.health import Health
+from sightline_server.rpc.lens.info import ServerFacts
 from sightline_server.rpc.lens.service import LensService
 from sightline_server.rpc.listener.tls import open_certificates
 from sightline_server.rpc.listener.tls_files import Contents
@@ -104,7 +106,7 @@ class Door:
         )
         self.service = LensService(
             edge=self.edge,
-            limits=settings.limits,
+            facts=facts_of(settings, consent),
             catalogs=self.names,
             one_per_group=settings.ranking.one_per_group,
             on_too_large=metrics.objects.labels(FailureReason.TOO_LARGE.value).inc,
@@ -151,3 +153,14 @@ class Door:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._calls.end_all(), LAST_WORDS_S)
             self._trimming.close()
+
+
+def facts_of(settings: Settings, consent: Consent) -> ServerFacts:
+    """The facts that the server states about itself."""
+    return ServerFacts(
+        version=importlib.metadata.version("sightline"),
+        limits=settings.limits,
+        detection=settings.detection,
+        photo_formats=settings.decode.formats,
+        consent_of=consent.mode_of,
+    )

@@ -92,6 +92,11 @@ class Registry:
             if held.replaced and not held.leases:
                 self._free(held)
 
+    def embedders(self, granted: CatalogPass) -> dict[str, str]:
+        """See `ports.Catalogs`."""
+        found = {name: held for name, held in self._current.items() if granted.shows(name)}
+        return {name: held.snapshot.embedder for name, held in found.items() if name not in self._away}
+
     def current(self, name: str) -> Snapshot:
         """The current revision of catalog `name`, for those that only ask about it. Raises KeyError."""
         held = self._current[name]

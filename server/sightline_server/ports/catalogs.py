@@ -1,6 +1,6 @@
 """The catalogs that are searched, by name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -130,3 +130,6 @@ class Catalogs(Protocol):
 
         Raises `SightlineError` of kind UNKNOWN_CATALOG, or INDEX_UNAVAILABLE while the server that holds it is away.
         """
+
+    def embedders(self, granted: CatalogPass) -> Mapping[str, str]:
+        """The identity of the embedder of each catalog that the pass shows and that can be searched, by its name."""

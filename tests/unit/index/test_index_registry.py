@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from sightline_server.access.catalog_pass import EVERY_CATALOG, CatalogPass
+from sightline_server.access.seal import SEAL
+from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.registry import ClosableSnapshot, Registry, RegistryObserver
 from sightline_server.ports import Snapshot
@@ -162,4 +165,15 @@ async def test_a_withdrawn_catalog_is_unknown_and_serves_its_leases() -> None:
     await until(lambda: seen.events[-1] == ("freed", "last"))
     assert [name for name, _ in seen.events] == ["published", "replaced", "withdrawn", "freed"]
     registry.withdraw("default")
+    await registry.close()
+
+
+async def test_the_embedders_of_catalogs_that_a_pass_shows_are_told_by_name() -> None:
+    registry = Registry(Seen())
+    for name, embedder in (("a", "one@1"), ("b", "two@2"), ("c", "one@1"), ("d", "one@1")):
+        registry.publish(FakeSnapshot(name, embedder=embedder))
+    registry.set_away("d", True)
+    granted = CatalogPass(SEAL, EVERY_CATALOG, Lane.INTERACTIVE, lambda name: name != "c")
+    assert registry.embedders(granted) == {"a": "one@1", "b": "two@2"}
+    assert registry.embedders(pass_to("a")) == {}, "a pass to one catalog shows none"
     await registry.close()

@@ -1,7 +1,7 @@
 """The edge with two services on a real channel: the order of a call, and what a second service gets without code."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any
 
@@ -61,6 +61,9 @@ class LateCatalogs:
 
     def lease(self, catalog: CatalogPass) -> AbstractContextManager[Snapshot]:
         return self.registry.lease(catalog)
+
+    def embedders(self, granted: CatalogPass) -> Mapping[str, str]:
+        return self.registry.embedders(granted)
 
 
 class TwoServices:

@@ -52,6 +52,13 @@ class FilterPlanKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FILTER_PLAN_KIND_GATHER: _ClassVar[FilterPlanKind]
     FILTER_PLAN_KIND_SELECTOR: _ClassVar[FilterPlanKind]
     FILTER_PLAN_KIND_EXACT: _ClassVar[FilterPlanKind]
+
+class ConsentMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CONSENT_MODE_UNSPECIFIED: _ClassVar[ConsentMode]
+    CONSENT_MODE_OFF: _ClassVar[ConsentMode]
+    CONSENT_MODE_OPTIONAL: _ClassVar[ConsentMode]
+    CONSENT_MODE_REQUIRED: _ClassVar[ConsentMode]
 LANE_UNSPECIFIED: Lane
 LANE_INTERACTIVE: Lane
 LANE_BATCH: Lane
@@ -78,6 +85,10 @@ FILTER_PLAN_KIND_ALL: FilterPlanKind
 FILTER_PLAN_KIND_GATHER: FilterPlanKind
 FILTER_PLAN_KIND_SELECTOR: FilterPlanKind
 FILTER_PLAN_KIND_EXACT: FilterPlanKind
+CONSENT_MODE_UNSPECIFIED: ConsentMode
+CONSENT_MODE_OFF: ConsentMode
+CONSENT_MODE_OPTIONAL: ConsentMode
+CONSENT_MODE_REQUIRED: ConsentMode
 
 class SearchRequest(_message.Message):
     __slots__ = ("photo", "regions", "filter", "catalog", "max_objects", "max_products", "min_similarity", "lane", "grant", "one_per_group")
@@ -288,3 +299,101 @@ class StageTimings(_message.Message):
     queue_ms: float
     total_ms: float
     def __init__(self, decode_ms: _Optional[float] = ..., codes_ms: _Optional[float] = ..., detect_ms: _Optional[float] = ..., crop_ms: _Optional[float] = ..., embed_ms: _Optional[float] = ..., search_ms: _Optional[float] = ..., local_features_ms: _Optional[float] = ..., rank_ms: _Optional[float] = ..., queue_ms: _Optional[float] = ..., total_ms: _Optional[float] = ...) -> None: ...
+
+class GetServerInfoRequest(_message.Message):
+    __slots__ = ("catalog", "lane")
+    CATALOG_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    catalog: str
+    lane: Lane
+    def __init__(self, catalog: _Optional[str] = ..., lane: _Optional[_Union[Lane, str]] = ...) -> None: ...
+
+class GetServerInfoResponse(_message.Message):
+    __slots__ = ("server_version", "catalogs", "detector", "people", "limits")
+    SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CATALOGS_FIELD_NUMBER: _ClassVar[int]
+    DETECTOR_FIELD_NUMBER: _ClassVar[int]
+    PEOPLE_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    server_version: str
+    catalogs: _containers.RepeatedCompositeFieldContainer[ServedCatalog]
+    detector: ServedDetector
+    people: PeopleRules
+    limits: SearchLimits
+    def __init__(self, server_version: _Optional[str] = ..., catalogs: _Optional[_Iterable[_Union[ServedCatalog, _Mapping]]] = ..., detector: _Optional[_Union[ServedDetector, _Mapping]] = ..., people: _Optional[_Union[PeopleRules, _Mapping]] = ..., limits: _Optional[_Union[SearchLimits, _Mapping]] = ...) -> None: ...
+
+class ServedCatalog(_message.Message):
+    __slots__ = ("name", "is_default", "embedder", "consent")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDER_FIELD_NUMBER: _ClassVar[int]
+    CONSENT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    is_default: bool
+    embedder: ServedEmbedder
+    consent: ConsentMode
+    def __init__(self, name: _Optional[str] = ..., is_default: _Optional[bool] = ..., embedder: _Optional[_Union[ServedEmbedder, _Mapping]] = ..., consent: _Optional[_Union[ConsentMode, str]] = ...) -> None: ...
+
+class ServedEmbedder(_message.Message):
+    __slots__ = ("id", "sha256", "dimension", "input_width", "input_height", "preprocess_json")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    DIMENSION_FIELD_NUMBER: _ClassVar[int]
+    INPUT_WIDTH_FIELD_NUMBER: _ClassVar[int]
+    INPUT_HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    PREPROCESS_JSON_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    sha256: str
+    dimension: int
+    input_width: int
+    input_height: int
+    preprocess_json: str
+    def __init__(self, id: _Optional[str] = ..., sha256: _Optional[str] = ..., dimension: _Optional[int] = ..., input_width: _Optional[int] = ..., input_height: _Optional[int] = ..., preprocess_json: _Optional[str] = ...) -> None: ...
+
+class ServedDetector(_message.Message):
+    __slots__ = ("id", "sha256", "labels", "input_width", "input_height", "preprocess_json")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    INPUT_WIDTH_FIELD_NUMBER: _ClassVar[int]
+    INPUT_HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    PREPROCESS_JSON_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    sha256: str
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    input_width: int
+    input_height: int
+    preprocess_json: str
+    def __init__(self, id: _Optional[str] = ..., sha256: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ..., input_width: _Optional[int] = ..., input_height: _Optional[int] = ..., preprocess_json: _Optional[str] = ...) -> None: ...
+
+class PeopleRules(_message.Message):
+    __slots__ = ("found", "redacted", "labels", "min_score")
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    REDACTED_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    MIN_SCORE_FIELD_NUMBER: _ClassVar[int]
+    found: bool
+    redacted: bool
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    min_score: float
+    def __init__(self, found: _Optional[bool] = ..., redacted: _Optional[bool] = ..., labels: _Optional[_Iterable[str]] = ..., min_score: _Optional[float] = ...) -> None: ...
+
+class SearchLimits(_message.Message):
+    __slots__ = ("max_photo_bytes", "max_photo_pixels", "photo_formats", "max_regions", "max_objects", "default_objects", "max_products", "default_products")
+    MAX_PHOTO_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_PHOTO_PIXELS_FIELD_NUMBER: _ClassVar[int]
+    PHOTO_FORMATS_FIELD_NUMBER: _ClassVar[int]
+    MAX_REGIONS_FIELD_NUMBER: _ClassVar[int]
+    MAX_OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_PRODUCTS_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_PRODUCTS_FIELD_NUMBER: _ClassVar[int]
+    max_photo_bytes: int
+    max_photo_pixels: int
+    photo_formats: _containers.RepeatedScalarFieldContainer[str]
+    max_regions: int
+    max_objects: int
+    default_objects: int
+    max_products: int
+    default_products: int
+    def __init__(self, max_photo_bytes: _Optional[int] = ..., max_photo_pixels: _Optional[int] = ..., photo_formats: _Optional[_Iterable[str]] = ..., max_regions: _Optional[int] = ..., max_objects: _Optional[int] = ..., default_objects: _Optional[int] = ..., max_products: _Optional[int] = ..., default_products: _Optional[int] = ...) -> None: ...

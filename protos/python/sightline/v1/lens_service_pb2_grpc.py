@@ -45,6 +45,11 @@ class LensServiceStub:
                 request_serializer=sightline_dot_v1_dot_lens__service__pb2.SearchEmbeddingsRequest.SerializeToString,
                 response_deserializer=sightline_dot_v1_dot_lens__service__pb2.SearchResponse.FromString,
                 _registered_method=True)
+        self.GetServerInfo = channel.unary_unary(
+                '/sightline.v1.LensService/GetServerInfo',
+                request_serializer=sightline_dot_v1_dot_lens__service__pb2.GetServerInfoRequest.SerializeToString,
+                response_deserializer=sightline_dot_v1_dot_lens__service__pb2.GetServerInfoResponse.FromString,
+                _registered_method=True)
 
 
 class LensServiceServicer:
@@ -78,6 +83,14 @@ class LensServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetServerInfo(self, request, context):
+        """Says what an app needs to make embeddings itself, and what the server does with what it gets. Only about catalogs
+        that the caller may search.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LensServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -90,6 +103,11 @@ def add_LensServiceServicer_to_server(servicer, server):
                     servicer.SearchEmbeddings,
                     request_deserializer=sightline_dot_v1_dot_lens__service__pb2.SearchEmbeddingsRequest.FromString,
                     response_serializer=sightline_dot_v1_dot_lens__service__pb2.SearchResponse.SerializeToString,
+            ),
+            'GetServerInfo': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetServerInfo,
+                    request_deserializer=sightline_dot_v1_dot_lens__service__pb2.GetServerInfoRequest.FromString,
+                    response_serializer=sightline_dot_v1_dot_lens__service__pb2.GetServerInfoResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -147,6 +165,33 @@ class LensService:
             '/sightline.v1.LensService/SearchEmbeddings',
             sightline_dot_v1_dot_lens__service__pb2.SearchEmbeddingsRequest.SerializeToString,
             sightline_dot_v1_dot_lens__service__pb2.SearchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetServerInfo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sightline.v1.LensService/GetServerInfo',
+            sightline_dot_v1_dot_lens__service__pb2.GetServerInfoRequest.SerializeToString,
+            sightline_dot_v1_dot_lens__service__pb2.GetServerInfoResponse.FromString,
             options,
             channel_credentials,
             insecure,

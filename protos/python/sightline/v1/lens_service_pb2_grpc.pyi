@@ -52,6 +52,10 @@ class LensServiceStub:
     buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
     buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
+    GetServerInfo: _grpc.UnaryUnaryMultiCallable[_lens_service_pb2.GetServerInfoRequest, _lens_service_pb2.GetServerInfoResponse]
+    """Says what an app needs to make embeddings itself, and what the server does with what it gets. Only about catalogs
+    that the caller may search.
+    """
 
 @_typing.type_check_only
 class LensServiceAsyncStub(LensServiceStub):
@@ -76,6 +80,10 @@ class LensServiceAsyncStub(LensServiceStub):
 
     buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
     buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    """
+    GetServerInfo: _aio.UnaryUnaryMultiCallable[_lens_service_pb2.GetServerInfoRequest, _lens_service_pb2.GetServerInfoResponse]  # type: ignore[assignment]
+    """Says what an app needs to make embeddings itself, and what the server does with what it gets. Only about catalogs
+    that the caller may search.
     """
 
 class LensServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -110,6 +118,16 @@ class LensServiceServicer(metaclass=_abc_1.ABCMeta):
 
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        """
+
+    @_abc_1.abstractmethod
+    def GetServerInfo(
+        self,
+        request: _lens_service_pb2.GetServerInfoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lens_service_pb2.GetServerInfoResponse, _abc.Awaitable[_lens_service_pb2.GetServerInfoResponse]]:
+        """Says what an app needs to make embeddings itself, and what the server does with what it gets. Only about catalogs
+        that the caller may search.
         """
 
 def add_LensServiceServicer_to_server(servicer: LensServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

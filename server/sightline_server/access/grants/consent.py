@@ -93,6 +93,10 @@ class Consent:
         self._photos = photos
         self._now = now
 
+    def mode_of(self, catalog: str) -> ConsentMode:
+        """The consent that a search of `catalog` needs."""
+        return self._demands.of(catalog)
+
     def read(self, text: str) -> Grant | None:
         """The grant in `text`; None for an empty text, and where the server takes no grants.
 
@@ -107,7 +111,7 @@ class Consent:
 
         Raises `SightlineError`.
         """
-        mode = self._demands.of(catalog)
+        mode = self.mode_of(catalog)
         if mode is ConsentMode.OFF:
             if text:
                 raise refusals.not_taken()

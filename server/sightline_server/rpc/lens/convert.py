@@ -120,7 +120,7 @@ def to_query(
     )
 
 
-def check_lane(request: Request) -> None:
+def check_lane(request: Request | lens_service_pb2.GetServerInfoRequest) -> None:
     """Raises `SightlineError` for a lane that is not known."""
     if request.lane not in LANES:
         raise invalid("lane", "this lane is not known")

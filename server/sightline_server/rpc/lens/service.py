@@ -17,6 +17,7 @@ from sightline_server.rpc.fields import USUAL_FIELDS, FieldBounds
 from sightline_server.rpc.lens.convert import is_result, to_grant, to_query, to_target
 from sightline_server.rpc.lens.embeddings import to_embeddings_query
 from sightline_server.rpc.lens.event_size import sendable
+from sightline_server.rpc.lens.info import GET_SERVER_INFO, InfoQuery, ServerFacts, in_order, to_info, to_info_query
 from sightline_server.rpc.method import Method
 from sightline_server.settings import LimitSettings
 
@@ -25,6 +26,8 @@ SERVICE = lens_service_pb2.DESCRIPTOR.services_by_name["LensService"]
 SearchRequest = lens_service_pb2.SearchRequest
 SearchEmbeddingsRequest = lens_service_pb2.SearchEmbeddingsRequest
 SearchResponse = lens_service_pb2.SearchResponse
+GetServerInfoRequest = lens_service_pb2.GetServerInfoRequest
+GetServerInfoResponse = lens_service_pb2.GetServerInfoResponse
 
 
 class LensService:
@@ -39,13 +42,14 @@ class LensService:
         self,
         *,
         edge: Edge,
-        limits: LimitSettings,
+        facts: ServerFacts,
         catalogs: CatalogNames,
         one_per_group: bool = False,
         on_too_large: Callable[[], None] = lambda: None,
     ) -> None:
         self._edge = edge
-        self._limits = limits
+        self._facts = facts
+        self._limits = facts.limits
         self._catalogs = catalogs
         self._one_per_group = one_per_group
         self._on_too_large = on_too_large
@@ -57,6 +61,7 @@ class LensService:
         return {
             search.name: self._edge.handler(search, self._to_query, self._search, photo_of),
             embeddings.name: self._edge.handler(embeddings, self._to_embeddings, self._search, vectors_of),
+            GET_SERVER_INFO.name: self._edge.handler(GET_SERVER_INFO, self._to_info, self._info),
         }
 
     async def _search(self, query: Query, catalog: CatalogPass, call: Call[SearchResponse]) -> None:
@@ -92,6 +97,21 @@ class LensService:
             limits=self._limits,
             one_per_group=self._one_per_group,
         )
+
+    def _to_info(
+        self, request: GetServerInfoRequest, catalog: CatalogPass, call: Call[GetServerInfoResponse]
+    ) -> InfoQuery:
+        return to_info_query(request, catalog, self._catalogs)
+
+    async def _info(self, query: InfoQuery, catalog: CatalogPass, call: Call[GetServerInfoResponse]) -> None:
+        """Sends the description of the catalog of the pass, or of those that it shows."""
+        pipeline, default = self._running(), self._catalogs.default
+        if query.catalog is not None:
+            embedders = {query.catalog: pipeline.embedder_for(catalog)}
+        else:
+            known = pipeline.embedders_for(catalog)
+            embedders = {name: known[name] for name in in_order(known, default)}
+        await call.send(to_info(self._facts, pipeline.detector, embedders, default))
 
     def _running(self) -> Pipeline:
         assert self.pipeline is not None, "admission lets no call in before the pipeline is set"
