@@ -13,8 +13,8 @@ from sightline_privacy.calls import Caller, Outcome, UnreachableError
 from sightline_privacy.canary import Canary
 from sightline_privacy.marks import Marks
 
-Grants = Callable[[bytes], str]
-"""Makes a grant for one search of a photo; an empty text where no grants are needed."""
+Grants = Callable[[bytes | tuple[bytes, ...]], str]
+"""Makes a grant for one search of a photo, or of crops; an empty text where no grants are needed."""
 UNKNOWN_METHOD = f"{SEARCH}Everything"
 
 
@@ -58,7 +58,8 @@ async def converse(caller: Caller, canary: Canary, marks: Marks, catalog: str, g
         note(marks, outcome)
         made.answers.append(outcome)
     for name, request in bad_requests(canary, catalog):
-        made.refusals.append(await caller.search(name, request, grant=grants(request.photo)))
+        sent = request.photo or tuple(request.crops)
+        made.refusals.append(await caller.search(name, request, grant=grants(sent)))
     invented = pb.SearchRequest(photo=canary.png, catalog=catalog)
     made.refusals += [
         await caller.search("an invented grant", invented, grant=canary.invented),
@@ -95,6 +96,8 @@ def bad_requests(canary: Canary, catalog: str) -> Iterator[tuple[str, pb.SearchR
     yield "no image", pb.SearchRequest(photo=photo[3:], catalog=catalog)
     yield "a box inside out", pb.SearchRequest(photo=photo, catalog=catalog, regions=[region(canary.wrong_box)])
     yield "too many products", pb.SearchRequest(photo=photo, catalog=catalog, max_products=2**31 - 1)
+    yield "a photo and crops", pb.SearchRequest(photo=photo, crops=[photo[:300]], catalog=catalog)
+    yield "half a crop", pb.SearchRequest(crops=[photo, photo[: len(photo) // 2]], catalog=catalog)
     yield "an unknown catalog", pb.SearchRequest(photo=photo, catalog=text)
     long = pb.Filter(brands=[text] * 1001)
     yield "a long filter", pb.SearchRequest(photo=photo, catalog=catalog, filter=long)

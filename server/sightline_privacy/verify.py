@@ -94,10 +94,10 @@ def remembered(plan: Plan, pid: int, canary: Canary) -> Result:
 def grants_for(asker: grants.Asker, mode: grants.Mode, marks: Marks) -> Grants:
     """Makes a grant for each search, where the catalog takes some; their signatures are marks."""
     if mode not in (grants.Mode.OPTIONAL, grants.Mode.REQUIRED) or asker.signer is None:
-        return lambda photo: ""
+        return lambda sent: ""
 
-    def grant(photo: bytes) -> str:
-        text = asker.grant(photo)
+    def grant(sent: bytes | tuple[bytes, ...]) -> str:
+        text = asker.grant(sent)
         marks.further.append(text.rpartition(".")[2][:40])
         return text
 

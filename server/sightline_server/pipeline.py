@@ -1,7 +1,8 @@
 """The flow of one search: decode, choose and read codes, embed, `find`; events are sent as soon as each is known.
 
-    a photo       `_photo`       decode -> detect -> hide people -> Detected -> crop, embed, find
-    embeddings    `_embeddings`  Detected -> find
+    a photo, crops   `_images`      decode -> detect -> hide people -> Detected -> crop, embed, find
+    embeddings       `_embeddings`  Detected -> find
+Crops that a caller made are several photos, each of which is one object.
 Rule: everything of a photo lives in the frames of `run` and of the tasks that end with it, and is gone with them. A
 call leases its catalog once, before anything else, so that all of its events are about one revision and all of its
 vectors are of the embedder of that revision.
@@ -10,40 +11,40 @@ vectors are of the embedder of that revision.
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing, nullcontext
-from dataclasses import dataclass, field, replace
-from typing import Generic, TypeVar
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 
 from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.batching.background import Background
 from sightline_server.domain.catalogs import check_capabilities
 from sightline_server.domain.embedders import other_embedder
-from sightline_server.domain.events import Accepted, Detected, Done, Event, FailureReason, Notice
+from sightline_server.domain.events import Accepted, Detected, Done, Event, FailureReason, Notice, SkippedStep
 from sightline_server.domain.filters import Filter
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.items import EmbeddedObject, ObjectSource, PhotoObject
 from sightline_server.domain.models import DETECTOR, DetectorSpec, EmbedderSpec
-from sightline_server.domain.request import EmbeddingsQuery, Lane, Query, SearchQuery, SearchTerms
+from sightline_server.domain.request import EmbeddingsQuery, Lane, Query, SearchQuery
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Catalogs, Clock, Engine, Snapshot
 from sightline_server.search.codes import Codes, ReadCodes
-from sightline_server.search.find import NO_CODES, CodesByObject, Find, QueriesBatcher
-from sightline_server.search.local_features import FeatureComparison, FeatureComparisons
+from sightline_server.search.find import Find, QueriesBatcher
+from sightline_server.search.local_features import FeatureComparisons
 from sightline_server.search.look import DecodedPhoto, FramesBatcher, Look
 from sightline_server.search.object_embedder import CropsBatcher, ObjectEmbedder, Portion
 from sightline_server.search.outcomes import Outcome, Outcomes
+from sightline_server.search.under_way import Part, QueryT, Search, Seen
 from sightline_server.settings import CodeSettings, DetectionSettings, LocalFeatureSettings, RankingSettings
 from sightline_server.stages.choose import Choice
 from sightline_server.stages.codes.objects import join
 from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.photo_threads import PhotoThreads
 from sightline_server.stages.redact import Views
+from sightline_server.stages.together import together
 from sightline_server.stages.uncancelled import cancelled
 from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.stopwatch import PLACES, Stopwatch
 from sightline_server.telemetry.tracing import OFF, Tracing
-
-QueryT = TypeVar("QueryT", bound=SearchTerms)
-NOTHING_READ = ReadCodes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +58,6 @@ class PipelineSettings:
     local_features: LocalFeatureSettings
     local_features_of: Mapping[str, bool]
     """The catalogs for which `local_features.enabled` does not count, with what counts instead."""
-
-
-@dataclass(frozen=True, slots=True)
-class Search(Generic[QueryT]):
-    """One search under way: its query, the revision that it has leased, the embedder of that, and its times.
-
-    `codes` are the products that codes in the photo name, by the object that they are on. `comparison` compares local
-    features, where the catalog has them.
-    """
-
-    query: QueryT
-    snapshot: Snapshot
-    embedder: ObjectEmbedder
-    watch: Stopwatch
-    codes: CodesByObject = field(default_factory=lambda: NO_CODES)
-    comparison: FeatureComparison | None = None
 
 
 class Pipeline:
@@ -128,10 +113,10 @@ class Pipeline:
         with self._ahead(query), self._catalogs.lease(catalog) as leased:
             check_capabilities(leased.capabilities, filtered=bool(query.wanted), by_group=query.one_per_group)
             snapshot, embedder = await self._selected(leased, query.wanted), self.embedder_of(leased)
-            if isinstance(query, SearchQuery):
-                steps = self._photo(Search(query, snapshot, embedder, watch))
-            else:
+            if isinstance(query, EmbeddingsQuery):
                 steps = self._embeddings(Search(query, snapshot, embedder, watch))
+            else:
+                steps = self._images([Search(each, snapshot, embedder, watch) for each in query.images()])
             try:
                 async with aclosing(steps) as events:
                     async for event in events:
@@ -175,27 +160,36 @@ class Pipeline:
             self._metrics.filtered_searches.labels(snapshot.name, snapshot.applied_filter.plan.kind.value).inc()
         return snapshot
 
-    async def _photo(self, search: Search[SearchQuery]) -> AsyncGenerator[Event, None]:
-        """The search of a photo."""
-        query, snapshot, watch = search.query, search.snapshot, search.watch
-        photo = await self.look.decode(query, watch)
+    async def _images(self, searches: Sequence[Search[SearchQuery]]) -> AsyncGenerator[Event, None]:
+        """The search of a photo, or of several crops."""
+        query, snapshot, watch = searches[0].query, searches[0].snapshot, searches[0].watch
+        photos = await together([partial(self.look.decode, each.query, watch) for each in searches])
         yield Accepted(query.request_id, snapshot.name, snapshot.revision)
+        seen = await together([partial(self._see, *each) for each in zip(searches, photos, strict=True)])
+        # The detector's inputs are not needed any more.
+        del photos
+        yield Detected(tuple(chain(*(each.choice.objects for each in seen))), sum(each.redacted for each in seen))
+        for each in seen:
+            for item in each.choice.objects:
+                if item.object_id in each.choice.on_person:
+                    yield self._outcomes.failure(item, FailureReason.PERSON)
+        for each in seen:
+            for answer in self._of_codes(each.search, each.choice.objects):
+                yield answer
+        async with aclosing(self._answers([part for each in seen for part in each.parts()])) as answers:
+            async for answer in answers:
+                yield answer
+        skipped = tuple(dict.fromkeys(chain(*(each.skipped for each in seen))))
+        yield self._done(searches[0], self.detector.identity, seen[0].choice.notice, skipped)
+
+    async def _see(self, search: Search[SearchQuery], photo: DecodedPhoto) -> Seen:
+        """The objects of a photo, its codes, and its views without people."""
+        query, snapshot, watch = search.query, search.snapshot, search.watch
         choice, read = await self._look(query, photo, snapshot, watch)
         coded = join(query, choice, await self.codes.matched(snapshot, read.codes))
         views = Views(photo.frame, choice.hidden)
         comparison = self.features.of_call(query, views, snapshot, watch)
-        search, choice = replace(search, codes=coded.codes, comparison=comparison), coded.choice
-        yield Detected(choice.objects, len(choice.hidden.people) if choice.hidden else 0)
-        for item in choice.objects:
-            if item.object_id in choice.on_person:
-                yield self._outcomes.failure(item, FailureReason.PERSON)
-        for answer in self._of_codes(search, choice.objects):
-            yield answer
-        objects = tuple(item for item in choice.objects if to_embed(item, choice))
-        async with aclosing(self._answers(search, views, objects)) as answers:
-            async for answer in answers:
-                yield answer
-        yield self._done(search, self.detector.identity, choice.notice, read)
+        return Seen(replace(search, codes=coded.codes, comparison=comparison), views, coded.choice, read)
 
     async def _embeddings(self, search: Search[EmbeddingsQuery]) -> AsyncGenerator[Event, None]:
         """The search of embeddings that the caller made: nothing is decoded, detected or embedded."""
@@ -227,18 +221,16 @@ class Pipeline:
         products = self.find.of_codes(search.query, search.snapshot, alone, search.codes)
         return self._outcomes.of_portion(alone, products, search.query.request_id)
 
-    async def _answers(
-        self, search: Search[SearchQuery], views: Views, objects: Sequence[PhotoObject]
-    ) -> AsyncGenerator[Outcome, None]:
-        """The events of the objects in their order; those of the first portion while the next ones are under way."""
-        if not objects:
+    async def _answers(self, parts: Sequence[Part]) -> AsyncGenerator[Outcome, None]:
+        """The events of the objects in their order; those of the first part while the next ones are under way."""
+        if not parts:
             return
-        head, *tail = search.embedder.portions(objects)
-        first = await search.embedder.crop(views, head, search.watch)
-        # They begin with their crops, so the first portion is in the embedder's queue before them.
-        rest = [asyncio.create_task(self._later(search, views, each)) for each in tail]
+        head, *tail = parts
+        first = await head.search.embedder.crop(head.views, head.objects, head.search.watch)
+        # They begin with their crops, so the first part is in the embedder's queue before them.
+        rest = [asyncio.create_task(self._later(each)) for each in tail]
         try:
-            for answer in await self._answer(search, first):
+            for answer in await self._answer(head.search, first):
                 yield answer
             while rest:
                 for answer in await rest.pop(0):
@@ -248,8 +240,9 @@ class Pipeline:
             while rest:
                 await cancelled(rest.pop())
 
-    async def _later(self, search: Search[SearchQuery], views: Views, objects: Sequence[PhotoObject]) -> list[Outcome]:
-        return await self._answer(search, await search.embedder.crop(views, objects, search.watch))
+    async def _later(self, part: Part) -> list[Outcome]:
+        search = part.search
+        return await self._answer(search, await search.embedder.crop(part.views, part.objects, search.watch))
 
     async def _answer(self, search: Search[SearchQuery], portion: Portion) -> list[Outcome]:
         query = search.query
@@ -273,7 +266,7 @@ class Pipeline:
         return self._outcomes.of_portion(objects, products, query.request_id)
 
     def _done(
-        self, search: Search[QueryT], detector: str, notice: Notice | None = None, read: ReadCodes = NOTHING_READ
+        self, search: Search[QueryT], detector: str, notice: Notice | None = None, skipped: tuple[SkippedStep, ...] = ()
     ) -> Done:
         snapshot = search.snapshot
         return Done(
@@ -285,10 +278,5 @@ class Pipeline:
             request_id=search.query.request_id,
             notice=notice,
             applied_filter=snapshot.applied_filter,
-            skipped=(*read.skipped, *(search.comparison.skipped if search.comparison else ())),
+            skipped=skipped,
         )
-
-
-def to_embed(item: PhotoObject, choice: Choice) -> bool:
-    """Returns whether an object is embedded: not on a person, and not a code alone."""
-    return item.object_id not in choice.on_person and item.source is not ObjectSource.CODE

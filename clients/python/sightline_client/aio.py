@@ -21,6 +21,7 @@ from sightline_client.calls import Calls
 from sightline_client.events import Event, Lane, Region
 from sightline_client.filters import Filter
 from sightline_client.options import ClientOptions
+from sightline_client.photo import Photo
 from sightline_client.retry import Retrier, RetryThrottle
 from sightline_client.server_info import ServerInfo, info_from_pb
 from sightline_client.stream import Stream
@@ -28,8 +29,6 @@ from sightline_client.vectors import Vector
 from sightline_client.wording import SERVER_INFO
 
 SearchMethod = grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
-Photo = bytes | bytearray | memoryview
-"""The bytes of an image file."""
 
 
 class ObjectParameters(TypedDict, total=False):
@@ -111,6 +110,17 @@ class AsyncClient:
         make = partial(request.serialized, photo, parameters, max_photo_bytes=self._options.max_photo_bytes)
         return self._events(channels.SEARCH, make, timeout_s, parameters.get("grant"))
 
+    def search_crops(
+        self, crops: Iterable[Photo], *, timeout_s: float | None = None, **parameters: Unpack[ObjectParameters]
+    ) -> AsyncGenerator[Event, None]:
+        """Searches encoded images that the caller cut out of a photo, and yields events as `search` does.
+
+        Each of `crops` is one object as a whole, in this order; people in them are handled as in photos. Raises
+        `SightlineError`.
+        """
+        make = partial(request.serialized_crops, crops, parameters, max_bytes=self._options.max_photo_bytes)
+        return self._events(channels.SEARCH, make, timeout_s, parameters.get("grant"))
+
     def search_embeddings(
         self,
         embeddings: Iterable[Vector],
@@ -159,6 +169,13 @@ class AsyncClient:
     ) -> Answer:
         """The whole answer at once, for callers that do not show results as they come. Raises `SightlineError`."""
         async with aclosing(self.search(photo, timeout_s=timeout_s, **parameters)) as events:
+            return Answer.of([event async for event in events])
+
+    async def find_crops(
+        self, crops: Iterable[Photo], *, timeout_s: float | None = None, **parameters: Unpack[ObjectParameters]
+    ) -> Answer:
+        """The whole answer of `search_crops` at once. Raises `SightlineError`."""
+        async with aclosing(self.search_crops(crops, timeout_s=timeout_s, **parameters)) as events:
             return Answer.of([event async for event in events])
 
     async def find_embeddings(

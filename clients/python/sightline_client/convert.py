@@ -26,6 +26,7 @@ _SOURCES = {
     events.ObjectSource.WHOLE_PHOTO: lens_service_pb2.OBJECT_SOURCE_WHOLE_PHOTO,
     events.ObjectSource.CODE: lens_service_pb2.OBJECT_SOURCE_CODE,
     events.ObjectSource.EMBEDDING: lens_service_pb2.OBJECT_SOURCE_EMBEDDING,
+    events.ObjectSource.CROP: lens_service_pb2.OBJECT_SOURCE_CROP,
 }
 _LEVELS = {
     events.MatchLevel.UNKNOWN: product_pb2.MATCH_LEVEL_UNSPECIFIED,
@@ -79,8 +80,9 @@ _NOTICE_OF = {number: notice for notice, number in _NOTICES.items()}
 
 
 def request_to_pb(
-    photo: bytes,
+    photo: bytes = b"",
     *,
+    crops: Sequence[bytes] = (),
     regions: Sequence[events.Region] = (),
     catalog: str = "",
     max_objects: int = 0,
@@ -91,9 +93,13 @@ def request_to_pb(
     filter: Filter | None = None,
     grant: str | None = None,
 ) -> lens_service_pb2.SearchRequest:
-    """The request message; its parameters are those of the contract; 0, empty and None mean the server's default."""
+    """The request message, of a photo or of crops.
+
+    Its parameters are those of the contract; 0, empty and None mean the server's default.
+    """
     return lens_service_pb2.SearchRequest(
         photo=photo,
+        crops=crops,
         regions=[_region_to_pb(region) for region in regions],
         catalog=catalog,
         max_objects=max_objects,

@@ -28,6 +28,8 @@ class ObjectSource(Enum):
     """A barcode or QR code of a product of the catalog, outside of every other object."""
     EMBEDDING = "embedding"
     """An embedding that the caller made; its box is the whole of what was embedded."""
+    CROP = "crop"
+    """A crop that the caller made; its box is the whole crop."""
 
 
 class MatchLevel(Enum):
@@ -59,7 +61,7 @@ class FailureReason(Enum):
     MODEL_ANSWER = "model_answer"
     INTERNAL = "internal"
     PERSON = "person"
-    """The box or tap is mostly on a person, and people are not searched."""
+    """The box, tap or crop is mostly on a person, and people are not searched."""
     TOO_LARGE = "too_large"
     """The products take more than 4 MiB; ask for fewer (`max_products`)."""
 

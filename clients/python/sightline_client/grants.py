@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from sightline_client import values
 from sightline_client.errors import ConfigurationError
 from sightline_client.options import MAX_BYTES
-from sightline_client.photo import encoded
+from sightline_client.photo import Photo, encoded, encoded_crops
 from sightline_client.vectors import Vector, vectors_bytes
 
 if TYPE_CHECKING:
@@ -52,13 +52,18 @@ def photo_hash(photo: object) -> str:
 def parts_hash(parts: Iterable[bytes]) -> str:
     """The claim `pht` of several parts in their order: the SHA-256 of each part's length and its bytes.
 
-    A length is 8 bytes, big-endian. A part is a vector as it is sent, float32 in little-endian order.
+    A length is 8 bytes, big-endian. A part is a crop's bytes, or a vector as it is sent.
     """
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(LENGTH_BYTES, "big"))
         digest.update(part)
     return _encoded_hash(digest.digest())
+
+
+def crops_hash(crops: Iterable[Photo]) -> str:
+    """The claim `pht` of a search of crops. Raises `InvalidRequestError` for what is not encoded bytes."""
+    return parts_hash(encoded_crops(crops, MAX_BYTES))
 
 
 def embeddings_hash(embeddings: Iterable[Vector]) -> str:
@@ -110,6 +115,13 @@ class GrantSigner:
         bytes.
         """
         return self._grant(photo_hash(photo), **terms)
+
+    def grant_crops(self, crops: Iterable[Photo], **terms: Unpack[GrantTerms]) -> str:
+        """A grant for one search of `crops`, encoded images, in this order.
+
+        Raises `ValueError` for a lifetime out of range, and `InvalidRequestError` for what is not encoded bytes.
+        """
+        return self._grant(crops_hash(crops), **terms)
 
     def grant_embeddings(self, embeddings: Iterable[Vector], **terms: Unpack[GrantTerms]) -> str:
         """A grant for one search of `embeddings` in this order.

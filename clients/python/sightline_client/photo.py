@@ -4,8 +4,12 @@ Rule: nothing is read from files, nothing is encoded, and every other object is 
 """
 
 import os
+from collections.abc import Iterable, Mapping
 
 from sightline_client import errors, values
+
+Photo = bytes | bytearray | memoryview
+"""The bytes of an image file."""
 
 EXPECTED = "must be the bytes of an image file (bytes, bytearray or memoryview)"
 
@@ -25,6 +29,31 @@ def encoded(photo: object, max_bytes: int, field: str = "photo", name: str = "th
         )
     # `tobytes` also joins the parts of a view with gaps.
     return photo if isinstance(photo, bytes) else view.tobytes()
+
+
+def encoded_crops(crops: object, max_bytes: int) -> list[bytes]:
+    """The crops as bytes, which have at most `max_bytes` together.
+
+    Raises `InvalidRequestError`, of it `PhotoTooLargeError`.
+    """
+    if isinstance(crops, str | bytes | bytearray | memoryview | Mapping) or not isinstance(crops, Iterable):
+        problem = "must be a sequence of crops, each the bytes of an image file"
+        message = f"crops {problem}, not {values.kind(crops)}"
+        raise errors.InvalidRequestError(message, violations=[errors.FieldViolation("crops", problem)])
+    found: list[bytes] = []
+    left = max_bytes
+    for place, crop in enumerate(crops):
+        found.append(encoded(crop, max_bytes, f"crops[{place}]", "the crop"))
+        left -= len(found[-1])
+        if left < 0:
+            violation = errors.FieldViolation("crops", f"at most {max_bytes} bytes together")
+            raise errors.PhotoTooLargeError(
+                f"the crops have more than {max_bytes} bytes together, the limit of a photo", violations=[violation]
+            )
+    if not found:
+        problem = "must have at least one crop"
+        raise errors.InvalidRequestError(f"crops {problem}", violations=[errors.FieldViolation("crops", problem)])
+    return found
 
 
 def refused(photo: object, field: str = "photo") -> errors.InvalidRequestError:

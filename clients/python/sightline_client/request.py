@@ -12,7 +12,7 @@ from sightline_client import convert, credentials, errors, values
 from sightline_client.events import Box, Lane, Point, Region
 from sightline_client.filter_checks import FieldError, checked_filter
 from sightline_client.filters import Filter
-from sightline_client.photo import encoded
+from sightline_client.photo import encoded, encoded_crops
 from sightline_client.vectors import vectors_bytes
 
 ALLOWANCE = 1024 * 1024
@@ -33,10 +33,20 @@ def serialized(photo: object, parameters: Mapping[str, object], *, max_photo_byt
     return request
 
 
+def serialized_crops(crops: object, parameters: Mapping[str, object], *, max_bytes: int) -> bytes:
+    """The request of a search of crops as protobuf bytes. Raises `InvalidRequestError`, of it `PhotoTooLargeError`."""
+    data = encoded_crops(crops, max_bytes)
+    checked = {name: _checked(name, value, _OF_OBJECTS) for name, value in parameters.items()}
+    request = convert.request_to_pb(crops=data, **checked).SerializeToString()
+    if len(request) - sum(map(len, data)) > ALLOWANCE:
+        raise invalid("filter", f"makes a request of more than {ALLOWANCE} bytes in addition to the crops")
+    return request
+
+
 def serialized_embeddings(embeddings: object, embedder: object, parameters: Mapping[str, object]) -> bytes:
     """The request of a search of embeddings as protobuf bytes. Raises `InvalidRequestError`."""
     vectors = vectors_bytes(embeddings)
-    checked = {name: _checked(name, value, _OF_EMBEDDINGS) for name, value in parameters.items()}
+    checked = {name: _checked(name, value, _OF_OBJECTS) for name, value in parameters.items()}
     message = convert.embeddings_request_to_pb(_named("embedder", values.text, embedder), vectors, **checked)
     request = message.SerializeToString()
     if len(request) > ALLOWANCE:
@@ -138,5 +148,5 @@ _CHECKS: Mapping[str, Callable[[object], Any]] = {
     "filter": _filter,
     "grant": _grant,
 }
-_OF_EMBEDDINGS = tuple(name for name in _CHECKS if name not in ("regions", "max_objects"))
-"""The parameters of a search without a photo."""
+_OF_OBJECTS = tuple(name for name in _CHECKS if name not in ("regions", "max_objects"))
+"""The parameters of a search of objects that the caller has found itself."""

@@ -12,11 +12,12 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from sightline_client import channels
-from sightline_client.aio import AsyncClient, ObjectParameters, Photo, SearchParameters
+from sightline_client.aio import AsyncClient, ObjectParameters, SearchParameters
 from sightline_client.answers import Answer
 from sightline_client.background import Background
 from sightline_client.events import Event, Lane
 from sightline_client.options import ClientOptions
+from sightline_client.photo import Photo
 from sightline_client.server_info import ServerInfo
 from sightline_client.vectors import Vector
 
@@ -60,6 +61,18 @@ class Client:
     def find(self, photo: Photo, *, timeout_s: float | None = None, **parameters: Unpack[SearchParameters]) -> Answer:
         """The whole answer at once. Raises `SightlineError`."""
         return Answer.of(self.search(photo, timeout_s=timeout_s, **parameters))
+
+    def search_crops(
+        self, crops: Iterable[Photo], *, timeout_s: float | None = None, **parameters: Unpack[ObjectParameters]
+    ) -> Generator[Event, None, None]:
+        """Searches images that the caller cut out; see `AsyncClient.search_crops`. Raises `SightlineError`."""
+        return self._arriving(self._client.search_crops(crops, timeout_s=timeout_s, **parameters))
+
+    def find_crops(
+        self, crops: Iterable[Photo], *, timeout_s: float | None = None, **parameters: Unpack[ObjectParameters]
+    ) -> Answer:
+        """The whole answer of `search_crops` at once. Raises `SightlineError`."""
+        return Answer.of(self.search_crops(crops, timeout_s=timeout_s, **parameters))
 
     def search_embeddings(
         self,

@@ -15,7 +15,7 @@ from typing import Any
 
 from sightline.v1 import lens_service_pb2 as pb
 from sightline_client.errors import ConfigurationError
-from sightline_client.grants import PURPOSE, GrantSigner, new_key, photo_hash, signed
+from sightline_client.grants import PURPOSE, GrantSigner, new_key, parts_hash, photo_hash, signed
 from sightline_privacy.calls import Caller, Outcome, UnreachableError
 from sightline_privacy.canary import Canary
 from sightline_privacy.promises import Promise
@@ -73,12 +73,12 @@ class Asker:
         request = pb.SearchRequest(photo=photo or self.canary.png, catalog=self.catalog)
         return await self.caller.search(name, request, grant=grant)
 
-    def grant(self, photo: bytes) -> str:
-        """A good grant for `photo`; empty without a key."""
-        return "" if self.signer is None else signed(self.claims(photo), self.signer.key)
+    def grant(self, sent: bytes | tuple[bytes, ...]) -> str:
+        """A good grant for a photo or for crops; empty without a key."""
+        return "" if self.signer is None else signed(self.claims(sent), self.signer.key)
 
-    def claims(self, photo: bytes) -> dict[str, Any]:
-        """The claims of a good grant for `photo`. Only with a signer."""
+    def claims(self, sent: bytes | tuple[bytes, ...]) -> dict[str, Any]:
+        """The claims of a good grant for a photo or for crops. Only with a signer."""
         assert self.signer is not None
         now = int(time.time())
         return {
@@ -88,7 +88,7 @@ class Asker:
             "exp": now + LIFETIME_S,
             "jti": base64.urlsafe_b64encode(secrets.token_bytes(16)).rstrip(b"=").decode(),
             "purpose": PURPOSE,
-            "pht": photo_hash(photo),
+            "pht": photo_hash(sent) if isinstance(sent, bytes) else parts_hash(sent),
         }
 
 

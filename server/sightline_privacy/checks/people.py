@@ -35,14 +35,18 @@ async def not_searched(caller: Caller, made: Conversation, photo: bytes | None, 
         pb.SearchRequest(photo=photo, catalog=catalog, regions=[region(MIDDLE)]),
         grant=grants(photo),
     )
-    for outcome in (whole, part):
+    crop = await caller.search(
+        "a crop of a person", pb.SearchRequest(crops=[photo], catalog=catalog), grant=grants((photo,))
+    )
+    for outcome in (whole, part, crop):
         if not outcome.succeeded:
             return not_checked(Promise.PEOPLE, f"the search of {outcome.name} failed: {outcome.code} {outcome.reason}")
-    findings = [*people_among(whole), *people_among(part)]
+    findings = [finding for outcome in (whole, part, crop) for finding in people_among(outcome)]
     sources = {item.source for event in whole.events for item in event.detected.objects}
     if pb.OBJECT_SOURCE_WHOLE_PHOTO in sources:
         findings.append("the photo of a person was searched as a whole")
-    reasons = [event.failure.reason for event in part.events if event.WhichOneof("event") == "failure"]
-    if reasons != [pb.FAILURE_REASON_PERSON]:
-        findings.append("a box on a person was searched")
-    return judged(Promise.PEOPLE, findings, "a photo of a person and a box on it were refused")
+    for outcome in (part, crop):
+        reasons = [event.failure.reason for event in outcome.events if event.WhichOneof("event") == "failure"]
+        if reasons != [pb.FAILURE_REASON_PERSON]:
+            findings.append(f"{outcome.name} was searched")
+    return judged(Promise.PEOPLE, findings, "a photo of a person, a box on it and a crop of it were refused")

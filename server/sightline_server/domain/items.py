@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from sightline_server.domain.geometry import Box
 
+WHOLE = Box.whole()
+
 
 class ObjectSource(Enum):
     """The source of an object."""
@@ -19,6 +21,7 @@ class ObjectSource(Enum):
     WHOLE_PHOTO = "whole_photo"
     CODE = "code"
     EMBEDDING = "embedding"
+    CROP = "crop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,11 @@ class PhotoObject:
     source: ObjectSource
     label: str = ""
     score: float = 0.0
+
+    @property
+    def is_whole_photo(self) -> bool:
+        """True for a photo as a whole, whose edges may show surroundings; a caller's crop is the object alone."""
+        return self.box == WHOLE and self.source is not ObjectSource.CROP
 
 
 @dataclass(frozen=True, slots=True, eq=False)

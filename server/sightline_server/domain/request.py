@@ -64,6 +64,8 @@ class SearchQuery:
     `regions` is searched as it is, a `Point` through the detector; without regions the detector decides. With
     `one_per_group`, `max_products` counts item groups. `wanted` says which products may be returned. The catalog is not
     part of it: a search needs a pass to one.
+
+    One of the `crops` images of a `CropsQuery` has its number, from 1, as `crop`; a photo has 0.
     """
 
     request_id: str
@@ -76,11 +78,54 @@ class SearchQuery:
     lane: Lane = Lane.INTERACTIVE
     one_per_group: bool = False
     wanted: Filter = NO_FILTER
+    crop: int = 0
+    crops: int = 1
+
+    def images(self) -> "tuple[SearchQuery, ...]":
+        """The queries of its images: itself."""
+        return (self,)
 
     @property
     def needs_detector(self) -> bool:
         """True if a region needs the detector even where it does not look for people."""
         return not self.regions or any(isinstance(region, Point) for region in self.regions)
+
+
+@dataclass(frozen=True, slots=True)
+class CropsQuery:
+    """Images that a caller cut out of a photo, each of them one object as a whole.
+
+    `crops` are encoded bytes. The other fields are those of `SearchQuery`.
+    """
+
+    request_id: str
+    crops: tuple[bytes, ...]
+    deadline: float
+    max_products: int
+    min_similarity: float
+    lane: Lane = Lane.INTERACTIVE
+    one_per_group: bool = False
+    wanted: Filter = NO_FILTER
+
+    def images(self) -> tuple[SearchQuery, ...]:
+        """A query for each crop: a photo whose whole is the region, so that people are handled as in photos."""
+        return tuple(
+            SearchQuery(
+                request_id=self.request_id,
+                photo=crop,
+                deadline=self.deadline,
+                max_objects=1,
+                max_products=self.max_products,
+                min_similarity=self.min_similarity,
+                regions=(Box.whole(),),
+                lane=self.lane,
+                one_per_group=self.one_per_group,
+                wanted=self.wanted,
+                crop=number,
+                crops=len(self.crops),
+            )
+            for number, crop in enumerate(self.crops, start=1)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,5 +152,5 @@ class EmbeddingsQuery:
         return [each / np.float32(np.linalg.norm(each)) for each in arrays]
 
 
-Query = SearchQuery | EmbeddingsQuery
+Query = SearchQuery | CropsQuery | EmbeddingsQuery
 """The query of any search."""

@@ -1,7 +1,7 @@
 """Bytes -> a request, after a walk over the fields that keeps parsing cheap.
 
 Rule: what a parser makes of bytes may be forty times as large as they are (empty messages, empty strings). So the
-number of fields is checked first, and the bytes in addition to the one field that may be large, such as a photo. The
+number of fields is checked first, and the bytes in addition to the fields that may be large, such as a photo. The
 walk is linear in the fields, copies nothing, and knows the wire format only
 (https://protobuf.dev/programming-guides/encoding/).
 """
@@ -26,10 +26,10 @@ RequestT = TypeVar("RequestT", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class FieldBounds:
-    """At most `most_fields` top-level fields and, the field of number `large_field` aside, `most_bytes` bytes."""
+    """At most `most_fields` top-level fields and, fields with a number in `large_fields` aside, `most_bytes` bytes."""
 
     most_fields: int = USUAL_FIELDS
-    large_field: int | None = None
+    large_fields: tuple[int, ...] = ()
     most_bytes: int = REQUEST_ALLOWANCE
 
 
@@ -62,7 +62,7 @@ def check_fields(raw: bytes, kind: type[Message], bounds: FieldBounds) -> None:
             case 2:
                 size, place = varint(raw, place)
                 place += size
-                large += size if tag >> 3 == bounds.large_field else 0
+                large += size if tag >> 3 in bounds.large_fields else 0
             case 0:
                 _, place = varint(raw, place)
             case 1:
@@ -78,10 +78,11 @@ def check_fields(raw: bytes, kind: type[Message], bounds: FieldBounds) -> None:
 
 
 def too_many_bytes(kind: type[Message], bounds: FieldBounds) -> SightlineError:
-    """The error of a request of too many bytes; it names the field that does not count."""
+    """The error of a request of too many bytes; it names the fields that do not count."""
     addition = ""
-    if bounds.large_field is not None:
-        addition = f" in addition to the {kind.DESCRIPTOR.fields_by_number[bounds.large_field].name}"
+    if bounds.large_fields:
+        names = (kind.DESCRIPTOR.fields_by_number[number].name for number in bounds.large_fields)
+        addition = f" in addition to the {' or the '.join(names)}"
     return SightlineError(ErrorKind.INVALID_REQUEST, f"the request has more than {bounds.most_bytes} bytes{addition}")
 
 

@@ -28,7 +28,6 @@ MATCHED, UNMATCHED, SKIPPED, FAILED = "matched", "unmatched", "skipped", "failed
 FULL_INLIERS = 60
 """Points in common from which on the contribution is the whole one. More of them say that the photo is sharp, not that
 the product is another one."""
-WHOLE = Box.whole()
 
 
 class FeatureComparisons:
@@ -136,7 +135,7 @@ class FeatureComparison:
 
     def _compared(self, item: PhotoObject, neighbours: Sequence[Neighbour]) -> dict[str, Reason]:
         """The reasons for the products of `neighbours` that share points with the object; on a thread."""
-        box = self._parts.middle if item.box == WHOLE else item.box
+        box = self._parts.middle if item.is_whole_photo else item.box
         described = features_of(self._views.of(box), box)
         if len(described) < LEAST_INLIERS:
             return {}

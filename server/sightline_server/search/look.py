@@ -4,7 +4,8 @@ Rule: nothing here knows of a catalog, a product or an embedder. One thread hop 
 the batcher is the only place where photos meet.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +56,7 @@ class Look:
         self._detection = detection
 
     async def decode(self, query: SearchQuery, watch: Stopwatch) -> DecodedPhoto:
-        """The query's photo. Raises `SightlineError` of kind INVALID_IMAGE or LIMIT_EXCEEDED."""
+        """The query's photo or crop. Raises `SightlineError` of kind INVALID_IMAGE or LIMIT_EXCEEDED."""
         detector = self._engine.spec(DETECTOR)
         # Every photo goes through a detector that may find people, also one with boxes.
         wanted = query.needs_detector or finds_people(detector, self._detection)
@@ -64,7 +65,13 @@ class Look:
             return DecodedPhoto(frame, detector_input(frame, detector) if wanted else None)
 
         with watch.step(DECODE) as step:
-            return await self._threads.decode(query.photo, self._limits, prepared, on_start=step.runs)
+            if not query.crop:
+                return await self._threads.decode(query.photo, self._limits, prepared, on_start=step.runs)
+            try:
+                limits = shared(self._limits, query.crops)
+                return await self._threads.decode(query.photo, limits, prepared, on_start=step.runs)
+            except SightlineError as error:
+                raise of_crop(error, query.crop) from error
 
     async def choose(self, query: SearchQuery, photo: DecodedPhoto, watch: Stopwatch) -> Choice:
         """The objects of a photo, best first. Raises `SightlineError`: INTERNAL for an invalid detector's answer."""
@@ -82,3 +89,15 @@ class Look:
                 if error.kind is ErrorKind.MODEL_ANSWER:
                     raise SightlineError(ErrorKind.INTERNAL, "internal error") from error
                 raise
+
+
+def shared(limits: DecodeLimits, crops: int) -> DecodeLimits:
+    """The limits on each of several crops, which together have the pixels of one photo, before and after decoding."""
+    edge = max(1, int(limits.max_edge / math.sqrt(crops)))
+    return replace(limits, max_pixels=max(1, limits.max_pixels // crops), max_edge=edge)
+
+
+def of_crop(error: SightlineError, number: int) -> SightlineError:
+    """The error of crop `number`, from 1, of a request."""
+    field = f"crops[{number - 1}]"
+    return SightlineError(error.kind, f"{field}: {error.message}", field=field, metadata=error.metadata)

@@ -55,7 +55,7 @@ class ObjectEmbedder:
 
             def work() -> list[Pixels]:
                 step.runs()
-                boxes = [self.middle if item.box == WHOLE else item.box for item in objects]
+                boxes = [self.middle if item.is_whole_photo else item.box for item in objects]
                 return [crop(views.of(box), box, self.spec).pixels for box in boxes]
 
             return Portion(objects, await self.threads.run(work))

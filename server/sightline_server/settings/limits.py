@@ -18,7 +18,7 @@ class LimitSettings(Part):
     max_photo_pixels: Positive = 64_000_000
     """Largest photo in pixels, checked in its header before anything is decoded."""
     max_regions: Positive = 16
-    """Largest number of boxes and taps in one request."""
+    """Largest number of boxes and taps in one request, and of crops or embeddings in place of a photo."""
     default_objects: Positive = 8
     """Objects searched when the request has 0."""
     max_objects: Positive = 16

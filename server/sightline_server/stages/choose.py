@@ -31,7 +31,17 @@ class Choice:
 
 def choose(query: SearchQuery, frame: Frame, scene: Scene, settings: DetectionSettings) -> Choice:
     """One object per region, or else the best products, or else the whole photo unless it shows people."""
-    return replace(objects_of(query, frame, scene, settings), hidden=redaction(scene, settings))
+    choice = objects_of(query, frame, scene, settings)
+    if query.crop:
+        choice = as_crop(choice, query.crop)
+    return replace(choice, hidden=redaction(scene, settings))
+
+
+def as_crop(choice: Choice, number: int) -> Choice:
+    """The choice of crop `number` of a call: its one object, under the id that it has among those of all crops."""
+    (item,) = choice.objects
+    named = replace(item, object_id=f"o{number}", source=ObjectSource.CROP)
+    return Choice((named,), frozenset({named.object_id}) if choice.on_person else frozenset())
 
 
 def objects_of(query: SearchQuery, frame: Frame, scene: Scene, settings: DetectionSettings) -> Choice:

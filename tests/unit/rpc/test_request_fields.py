@@ -72,7 +72,15 @@ def test_fields_follow_the_setting_of_regions() -> None:
 )
 def test_bytes_in_addition_to_the_photo_are_bounded(head: bytes) -> None:
     body = b"\x0a\x00" * (REQUEST_ALLOWANCE // 2)
-    assert "in addition to the photo" in refused(head + varint(len(body)) + body).message
+    assert "in addition to the photo or the crops" in refused(head + varint(len(body)) + body).message
+
+
+def test_crops_count_as_fields_and_not_as_bytes_in_addition() -> None:
+    crops = [bytes(2 * REQUEST_ALLOWANCE)] * 2
+    sent = lens_service_pb2.SearchRequest(crops=crops, catalog="shop")
+    assert parse(sent.SerializeToString(), LIMITS) == sent
+    # Ten million empty crops would take half a gigabyte once they are parsed.
+    assert "fields" in refused(b"\x5a\x00" * (SIZE // 2)).message
 
 
 def test_without_a_large_field_every_byte_counts() -> None:

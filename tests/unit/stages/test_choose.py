@@ -53,6 +53,22 @@ def test_boxes_are_searched_as_they_are() -> None:
     assert (only.box, only.source, only.label, only.score) == (box, ObjectSource.BOX, "", 0.0)
 
 
+def test_a_crop_is_one_object_under_the_number_that_it_has_in_its_call() -> None:
+    crop = query(regions=(Box.whole(),), max_objects=1, crop=3, crops=5)
+    found = choose(crop, FRAME, Scene((LARGE, SMALL)), SETTINGS)
+    (only,) = found.objects
+    assert (only.object_id, only.box, only.source, only.label) == ("o3", Box.whole(), ObjectSource.CROP, "")
+    assert (found.on_person, found.notice, found.hidden) == (frozenset(), None, None)
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, SETTINGS.model_copy(update={"most_people_share": 0.3})])
+def test_a_crop_of_a_person_is_refused_under_its_number(settings: DetectionSettings) -> None:
+    person = Detection(Box(0.1, 0.0, 0.9, 1.0), "person", 0.9)
+    found = choose(query(regions=(Box.whole(),), crop=2, crops=2), FRAME, Scene((), (person,)), settings)
+    assert found.on_person == {"o2"} == {each.object_id for each in found.objects}
+    assert found.hidden is not None and len(found.hidden.people) == 1
+
+
 def test_a_tap_picks_the_smallest_detection_that_covers_it() -> None:
     objects = choose(query(regions=(Point(0.3, 0.3), Point(0.1, 0.1))), FRAME, Scene((LARGE, SMALL)), SETTINGS).objects
     assert [(each.object_id, each.label, each.source, each.score) for each in objects] == [

@@ -24,6 +24,7 @@ class ObjectSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OBJECT_SOURCE_WHOLE_PHOTO: _ClassVar[ObjectSource]
     OBJECT_SOURCE_CODE: _ClassVar[ObjectSource]
     OBJECT_SOURCE_EMBEDDING: _ClassVar[ObjectSource]
+    OBJECT_SOURCE_CROP: _ClassVar[ObjectSource]
 
 class FailureReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -69,6 +70,7 @@ OBJECT_SOURCE_TAP: ObjectSource
 OBJECT_SOURCE_WHOLE_PHOTO: ObjectSource
 OBJECT_SOURCE_CODE: ObjectSource
 OBJECT_SOURCE_EMBEDDING: ObjectSource
+OBJECT_SOURCE_CROP: ObjectSource
 FAILURE_REASON_UNSPECIFIED: FailureReason
 FAILURE_REASON_MODEL_ANSWER: FailureReason
 FAILURE_REASON_INTERNAL: FailureReason
@@ -91,7 +93,7 @@ CONSENT_MODE_OPTIONAL: ConsentMode
 CONSENT_MODE_REQUIRED: ConsentMode
 
 class SearchRequest(_message.Message):
-    __slots__ = ("photo", "regions", "filter", "catalog", "max_objects", "max_products", "min_similarity", "lane", "grant", "one_per_group")
+    __slots__ = ("photo", "regions", "filter", "catalog", "max_objects", "max_products", "min_similarity", "lane", "grant", "one_per_group", "crops")
     PHOTO_FIELD_NUMBER: _ClassVar[int]
     REGIONS_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
@@ -102,6 +104,7 @@ class SearchRequest(_message.Message):
     LANE_FIELD_NUMBER: _ClassVar[int]
     GRANT_FIELD_NUMBER: _ClassVar[int]
     ONE_PER_GROUP_FIELD_NUMBER: _ClassVar[int]
+    CROPS_FIELD_NUMBER: _ClassVar[int]
     photo: bytes
     regions: _containers.RepeatedCompositeFieldContainer[_geometry_pb2.Region]
     filter: Filter
@@ -112,7 +115,8 @@ class SearchRequest(_message.Message):
     lane: Lane
     grant: str
     one_per_group: bool
-    def __init__(self, photo: _Optional[bytes] = ..., regions: _Optional[_Iterable[_Union[_geometry_pb2.Region, _Mapping]]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., catalog: _Optional[str] = ..., max_objects: _Optional[int] = ..., max_products: _Optional[int] = ..., min_similarity: _Optional[float] = ..., lane: _Optional[_Union[Lane, str]] = ..., grant: _Optional[str] = ..., one_per_group: _Optional[bool] = ...) -> None: ...
+    crops: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, photo: _Optional[bytes] = ..., regions: _Optional[_Iterable[_Union[_geometry_pb2.Region, _Mapping]]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., catalog: _Optional[str] = ..., max_objects: _Optional[int] = ..., max_products: _Optional[int] = ..., min_similarity: _Optional[float] = ..., lane: _Optional[_Union[Lane, str]] = ..., grant: _Optional[str] = ..., one_per_group: _Optional[bool] = ..., crops: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class SearchEmbeddingsRequest(_message.Message):
     __slots__ = ("embedder", "vectors", "filter", "catalog", "max_products", "min_similarity", "lane", "grant", "one_per_group")

@@ -42,6 +42,7 @@ SOURCES = {
     ObjectSource.WHOLE_PHOTO: lens_service_pb2.OBJECT_SOURCE_WHOLE_PHOTO,
     ObjectSource.CODE: lens_service_pb2.OBJECT_SOURCE_CODE,
     ObjectSource.EMBEDDING: lens_service_pb2.OBJECT_SOURCE_EMBEDDING,
+    ObjectSource.CROP: lens_service_pb2.OBJECT_SOURCE_CROP,
 }
 LEVELS = {
     MatchLevel.WEAK: product_pb2.MATCH_LEVEL_WEAK,

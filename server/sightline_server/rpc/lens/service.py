@@ -8,13 +8,15 @@ from contextlib import aclosing
 
 from sightline.v1 import lens_service_pb2
 from sightline_server.access.catalog_pass import CatalogPass
+from sightline_server.access.grants.consent import Sent
 from sightline_server.domain.catalogs import CatalogNames
-from sightline_server.domain.request import EmbeddingsQuery, Query, SearchQuery
+from sightline_server.domain.request import CropsQuery, EmbeddingsQuery, Query, SearchQuery
 from sightline_server.pipeline import Pipeline
 from sightline_server.rpc.call import Call
 from sightline_server.rpc.edge import Edge, Handler
 from sightline_server.rpc.fields import USUAL_FIELDS, FieldBounds
 from sightline_server.rpc.lens.convert import is_result, to_grant, to_query, to_target
+from sightline_server.rpc.lens.crops import to_crops_query
 from sightline_server.rpc.lens.embeddings import to_embeddings_query
 from sightline_server.rpc.lens.event_size import sendable
 from sightline_server.rpc.lens.info import GET_SERVER_INFO, InfoQuery, ServerFacts, in_order, to_info, to_info_query
@@ -28,6 +30,10 @@ SearchEmbeddingsRequest = lens_service_pb2.SearchEmbeddingsRequest
 SearchResponse = lens_service_pb2.SearchResponse
 GetServerInfoRequest = lens_service_pb2.GetServerInfoRequest
 GetServerInfoResponse = lens_service_pb2.GetServerInfoResponse
+
+
+LARGE_FIELDS = (SearchRequest.PHOTO_FIELD_NUMBER, SearchRequest.CROPS_FIELD_NUMBER)
+ImageQuery = SearchQuery | CropsQuery
 
 
 class LensService:
@@ -73,8 +79,8 @@ class LensService:
                     self._on_too_large()
                 await call.send(response)
 
-    def _to_query(self, request: SearchRequest, catalog: CatalogPass, call: Call[SearchResponse]) -> SearchQuery:
-        return to_query(
+    def _to_query(self, request: SearchRequest, catalog: CatalogPass, call: Call[SearchResponse]) -> ImageQuery:
+        return (to_crops_query if request.crops else to_query)(
             request,
             catalog,
             request_id=call.request_id,
@@ -118,9 +124,9 @@ class LensService:
         return self.pipeline
 
 
-def photo_of(query: SearchQuery) -> bytes:
-    """The bytes that the grant of a search is for."""
-    return query.photo
+def photo_of(query: ImageQuery) -> Sent:
+    """The photo or the crops that the grant of a search is for."""
+    return query.photo if isinstance(query, SearchQuery) else query.crops
 
 
 def vectors_of(query: EmbeddingsQuery) -> tuple[bytes, ...]:
@@ -129,13 +135,13 @@ def vectors_of(query: EmbeddingsQuery) -> tuple[bytes, ...]:
 
 
 def search_method(limits: LimitSettings) -> Method[SearchRequest, SearchResponse]:
-    """`Search`, whose requests may have a region each in addition to the usual fields, and a photo of any size."""
+    """`Search`, whose requests may have a region or a crop for each object, and a photo or crops of any size."""
     return Method(
         descriptor=SERVICE.methods_by_name["Search"],
         request=SearchRequest,
         response=SearchResponse,
         target=to_target,
-        bounds=FieldBounds(limits.max_regions + USUAL_FIELDS, large_field=SearchRequest.PHOTO_FIELD_NUMBER),
+        bounds=FieldBounds(limits.max_regions + USUAL_FIELDS, large_fields=LARGE_FIELDS),
         is_result=is_result,
         grant=to_grant,
     )
