@@ -22,7 +22,7 @@ methods = ["search"]
 
 [principals.hostile]
 catalogs = ["*"]
-methods = ["search"]
+methods = ["search", "embeddings"]
 quota = { concurrent = 8 }
 
 [principals.reader]

@@ -9,6 +9,7 @@ from load_tests.hostile.call import HostileCall, call, prefixed
 from load_tests.hostile.heads import CHANGED, METADATA, METHODS, TIMEOUTS
 from load_tests.hostile.materials import MEGABYTE, NO_IMAGE, Materials
 from load_tests.hostile.raw import RAW
+from load_tests.hostile.tiers import TIERS
 from sightline.v1 import lens_service_pb2
 
 Make = Callable[[random.Random], HostileCall]
@@ -39,6 +40,7 @@ class Mix:
             "metadata": (16, self._metadata),
             "head": (8, self._head),
             "body": (16, self._body),
+            "tier": (8, self._tier),
             "reset": (8, self._reset),
         }
 
@@ -107,6 +109,11 @@ class Mix:
             return call(f"body: {kind}", *fields, message=make(source))
         kind, make = source.choice(list(FRAMED.items()))
         return replace(call(f"frame: {kind}", *fields), data=make(source))
+
+    def _tier(self, source: random.Random) -> HostileCall:
+        kind, (path, make) = source.choice(list(TIERS.items()))
+        fields = [self._good, *([(b"sightline-grant", self._materials.used)] if source.random() < 0.5 else [])]
+        return call(f"tier: {kind}", *fields, message=make(source), path=path)
 
     def _reset(self, source: random.Random) -> HostileCall:
         base = call("", self._good, message=self._search)

@@ -160,7 +160,7 @@ def test_equal_seeds_make_equal_calls(made: Materials) -> None:
 def test_the_mix_has_calls_of_every_group_and_kind_of_connection(made: Materials) -> None:
     mix = Mix(made, 3)
     groups = {each.kind.partition(":")[0] for each in islice(mix.calls(), 2000)}
-    assert groups == {"token", "key", "grant", "method", "metadata", "head", "body", "frame", "reset"}
+    assert groups == {"token", "key", "grant", "method", "metadata", "head", "body", "frame", "tier", "reset"}
     assert len({mix.raw().kind for _ in range(1000)}) > 30
 
 
