@@ -12,13 +12,14 @@ from google.protobuf.message import DecodeError
 
 from sightline.v1 import lens_service_pb2 as pb
 from sightline_client import credentials
-from sightline_client.channels import SEARCH, Channels
+from sightline_client.channels import SEARCH, SERVER_INFO, Channels
 from sightline_client.errors import SightlineError
 from sightline_client.options import ClientOptions
 from sightline_client.status import error_from_call
 
 Metadata = tuple[tuple[str, str], ...]
 Method = grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
+UnaryMethod = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
 TIMEOUT_S = 30.0
 
 
@@ -61,6 +62,18 @@ class Caller:
             request.grant = grant
         metadata = credentials.grant_metadata(grant or None)
         return await self.call(name, SEARCH, request.SerializeToString(), metadata, timeout_s)
+
+    async def info(self, catalog: str, timeout_s: float = TIMEOUT_S) -> pb.GetServerInfoResponse | None:
+        """The server's description of a catalog; None where it gives none to this caller."""
+        metadata = (*await credentials.metadata(self._options.token, timeout_s), *self._metadata)
+        method: UnaryMethod = self._channels.next().unary_unary(SERVER_INFO)
+        request = pb.GetServerInfoRequest(catalog=catalog)
+        try:
+            return pb.GetServerInfoResponse.FromString(
+                await method(request.SerializeToString(), timeout=timeout_s, metadata=metadata)
+            )
+        except (grpc.aio.AioRpcError, DecodeError):
+            return None
 
     async def call(
         self, name: str, path: str, message: bytes, metadata: Metadata = (), timeout_s: float = TIMEOUT_S

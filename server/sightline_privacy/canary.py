@@ -56,6 +56,11 @@ class Canary:
         """All photos."""
         return self.jpeg, self.bare, self.png, self.other
 
+    def embedding(self, dimension: int) -> NDArray[np.float32]:
+        """A vector float32 [dimension] of length 1 that is made of the pixels, so that nobody else has it."""
+        made = np.random.default_rng(self.pixels.reshape(-1)[:64].astype(np.uint64)).normal(size=dimension)
+        return np.asarray(made / np.linalg.norm(made), np.float32)
+
     @property
     def wrong_box(self) -> tuple[float, float, float, float]:
         """A box inside out, which is refused."""

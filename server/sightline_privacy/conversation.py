@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from sightline.v1 import geometry_pb2
 from sightline.v1 import lens_service_pb2 as pb
+from sightline_client import credentials
 from sightline_client.channels import SEARCH, SEARCH_EMBEDDINGS
 from sightline_privacy.calls import Caller, Outcome, UnreachableError
 from sightline_privacy.canary import Canary
@@ -50,13 +51,14 @@ async def converse(caller: Caller, canary: Canary, marks: Marks, catalog: str, g
     """
     made = Conversation()
     for name, request in searches(canary, catalog):
-        outcome = await caller.search(name, request, grant=grants(request.photo))
+        outcome = await caller.search(name, request, grant=grants(request.photo or tuple(request.crops)))
         if not outcome.succeeded:
             raise UnreachableError(
                 f"the search of {name} failed, so nothing can be checked: {outcome.code} {outcome.reason}"
             )
         note(marks, outcome)
         made.answers.append(outcome)
+    await search_embedding(caller, canary, marks, catalog, grants, made)
     for name, request in bad_requests(canary, catalog):
         sent = request.photo or tuple(request.crops)
         made.refusals.append(await caller.search(name, request, grant=grants(sent)))
@@ -80,10 +82,30 @@ async def converse(caller: Caller, canary: Canary, marks: Marks, catalog: str, g
     return made
 
 
+async def search_embedding(
+    caller: Caller, canary: Canary, marks: Marks, catalog: str, grants: Grants, made: Conversation
+) -> None:
+    """Searches an embedding that only this verification has; a refusal is one where the caller may not."""
+    info = await caller.info(catalog)
+    described = (
+        [each for each in info.catalogs if each.name == catalog or (not catalog and each.is_default)] if info else []
+    )
+    for each in described:
+        vector = canary.embedding(each.embedder.dimension).astype("<f4").tobytes()
+        request = pb.SearchEmbeddingsRequest(
+            embedder=each.embedder.id, vectors=[vector], catalog=catalog, grant=grants((vector,))
+        )
+        metadata = credentials.grant_metadata(request.grant)
+        outcome = await caller.call("an embedding", SEARCH_EMBEDDINGS, request.SerializeToString(), metadata)
+        note(marks, outcome)
+        (made.answers if outcome.succeeded else made.refusals).append(outcome)
+
+
 def searches(canary: Canary, catalog: str) -> Iterator[tuple[str, pb.SearchRequest]]:
     """The searches that succeed."""
     yield "a photo with EXIF", pb.SearchRequest(photo=canary.jpeg, catalog=catalog)
     yield "a PNG", pb.SearchRequest(photo=canary.png, catalog=catalog)
+    yield "crops", pb.SearchRequest(crops=[canary.jpeg, canary.bare], catalog=catalog)
     regions = [region(canary.box), tap(canary.tap)]
     yield "regions of a photo", pb.SearchRequest(photo=canary.jpeg, catalog=catalog, regions=regions)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sightline_client.grants import write_key
+from sightline_server.domain.request import SearchQuery
 from sightline_server.pipeline import Pipeline
 from tests.support.grants import AUDIENCE, ISSUER
 from tests.support.verified import Subject, under_verification
@@ -51,7 +52,8 @@ async def test_a_broken_promise_is_exit_code_1_and_json_names_it(
     run_search = Pipeline.run
 
     async def leaking(self: Pipeline, query: object, catalog: object) -> object:
-        (tmp_path / "searched" / "photo").write_bytes(query.photo)  # type: ignore[attr-defined]
+        if isinstance(query, SearchQuery):
+            (tmp_path / "searched" / "photo").write_bytes(query.photo)
         async for event in run_search(self, query, catalog):  # type: ignore[arg-type]
             yield event
 

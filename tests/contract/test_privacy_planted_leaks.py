@@ -23,6 +23,7 @@ from sightline_server.access.grants.consent import Consent, ConsentMode
 from sightline_server.access.grants.process_store import ProcessStore
 from sightline_server.domain.events import Detected
 from sightline_server.domain.items import ReasonKind
+from sightline_server.domain.request import CropsQuery, EmbeddingsQuery, SearchQuery
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.pipeline import Pipeline
 from sightline_server.rpc.consent import ConsentStep
@@ -52,12 +53,13 @@ class Leak:
 
 
 def each_search(patch: Patch, leak: Callable[[Any, Any], None]) -> None:
-    """Calls `leak` with the query and each event of every search."""
+    """Calls `leak` with the query and each event of every search of a photo."""
     run = Pipeline.run
 
     async def leaking(self: Pipeline, query: Any, catalog: Any) -> AsyncGenerator[Any, None]:
         async for event in run(self, query, catalog):
-            leak(query, event)
+            if isinstance(query, SearchQuery):
+                leak(query, event)
             yield event
 
     patch.setattr(Pipeline, "run", leaking)
@@ -125,6 +127,29 @@ def as_base64(query: Any, event: Any) -> str:
     import base64
 
     return base64.b64encode(query.photo).decode() if objects_of(event) else ""
+
+
+def embedding_of_an_app_in_the_log(patch: Patch, subject: Subject) -> None:
+    run = Pipeline.run
+
+    async def leaking(self: Pipeline, query: Any, catalog: Any) -> AsyncGenerator[Any, None]:
+        if isinstance(query, EmbeddingsQuery):
+            log.warning("searching %s", [each.tolist() for each in query.embeddings()])
+        async for event in run(self, query, catalog):
+            yield event
+
+    patch.setattr(Pipeline, "run", leaking)
+
+
+def crops_in_a_file(patch: Patch, subject: Subject) -> None:
+    images = CropsQuery.images
+
+    def leaking(self: CropsQuery) -> Any:
+        with (subject.folder / "crops").open("ab") as file:
+            file.write(self.crops[0])
+        return images(self)
+
+    patch.setattr(CropsQuery, "images", leaking)
 
 
 def photo_in_a_file(patch: Patch, subject: Subject) -> None:
@@ -299,6 +324,8 @@ LEAKS: dict[str, Leak] = {
     "a hash in the log": Leak(logged(hash_of), AT_REST),
     "a label in the log": Leak(logged(label_of), AT_REST),
     "the photo in the log": Leak(logged(as_base64), AT_REST | {Promise.MINIMISATION}),
+    "an embedding of an app in the log": Leak(embedding_of_an_app_in_the_log, AT_REST),
+    "a crop of an app in a file": Leak(crops_in_a_file, AT_REST | {Promise.MINIMISATION}),
     "the photo in a file": Leak(photo_in_a_file, AT_REST),
     "a thumbnail in a file": Leak(thumbnail_in_a_file, AT_REST),
     "pixels in a file": Leak(pixels_in_a_file, AT_REST),

@@ -30,7 +30,7 @@ DIMENSION = 64
 POLICY = """
 [principals.app]
 catalogs = ["default"]
-methods = ["search"]
+methods = ["search", "embeddings"]
 lanes = ["interactive"]
 
 [principals.other]
@@ -94,7 +94,7 @@ async def under_verification(tmp_path: Path, mode: str = "required", **options: 
     tracing = FileTracing(tmp_path / "spans.json")
     settings: dict[str, Any] = {
         "engine": engine(),
-        "index": FakeSnapshot(dimension=DIMENSION),
+        "index": FakeSnapshot(dimension=DIMENSION, embedder=engine().embedder.identity),
         "rights": {"policy_file": tmp_path / "policy.toml", "keys_file": tmp_path / "keys.json"},
         "audit": {"folder": tmp_path / "audit"},
         "consent": service.settings(mode),
