@@ -14,7 +14,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from sightline_client import Answer, Box, Client, EmbedderInfo, ObjectSource, PermissionDeniedError, grants
+from sightline_client import (
+    Answer,
+    Box,
+    Client,
+    ClientOptions,
+    EmbedderInfo,
+    ObjectSource,
+    PermissionDeniedError,
+    grants,
+)
 from sightline_models.onnx_runtime import onnxruntime
 from sightline_models.places import default_repository
 from tests.support.engine import sightline_home
@@ -25,6 +34,9 @@ from tests.support.world import PRODUCTS, RunningServer, World, draw_photo, prod
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(240)]
 BOXES = (Box(20 / 480, 0.0, 140 / 480, 1.0), Box(170 / 480, 0.0, 290 / 480, 1.0), Box(320 / 480, 0.0, 440 / 480, 1.0))
 """The columns of a drawn photo that hold its three products."""
+
+PATIENT_S = 30.0
+"""Deadline of a call, the longest that a server allows: twelve crops are twelve runs of the detector."""
 
 
 class App:
@@ -88,7 +100,7 @@ def image_of(data: bytes) -> Image.Image:
 def test_catalog_images_as_crops_and_as_embeddings_are_their_own_products(
     requiring: RunningServer, world: World, signer: grants.GrantSigner
 ) -> None:
-    with Client(requiring.target) as client:
+    with Client(ClientOptions(requiring.target, timeout_s=PATIENT_S)) as client:
         catalog = client.server_info().catalog()
         assert catalog is not None
         app = App(catalog.embedder)
@@ -110,7 +122,7 @@ def test_crops_and_embeddings_of_a_photo_find_what_its_boxes_find(
 ) -> None:
     image = draw_photo(seed)
     photo, parts = encode(image, "PNG"), parts_of(image)
-    with Client(requiring.target) as client:
+    with Client(ClientOptions(requiring.target, timeout_s=PATIENT_S)) as client:
         of_photo = ids(client.find(photo, regions=BOXES, grant=signer.grant(photo)))
         crops = [encode(part, "PNG") for part in parts]
         assert ids(client.find_crops(crops, grant=signer.grant_crops(crops))) == of_photo
@@ -127,7 +139,7 @@ def test_a_grant_of_one_tier_serves_no_other(
     requiring: RunningServer, world: World, signer: grants.GrantSigner
 ) -> None:
     picture = world.picture(0)
-    with Client(requiring.target) as client:
+    with Client(ClientOptions(requiring.target, timeout_s=PATIENT_S)) as client:
         catalog = client.server_info().catalog()
         assert catalog is not None
         vector = App(catalog.embedder).embedding(image_of(picture))
