@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from sightline_models.embedders import FOLDER
+from sightline_models.embedders import FIRST, FOLDER
 from sightline_models.errors import ModelError
+from sightline_models.offered import by_name
 from sightline_models.sources import sha256_of
+from sightline_models.store import model_path
 
 CONFIG = """\
 # An embedder: CROPS UINT8 [B,h,w,3] -> EMBEDDINGS FP32 [B,D]. Names, types and sizes of the tensors come from the ONNX
@@ -35,39 +38,62 @@ parameters {{ key: "preprocess" value {{ string_value: {preprocess} }} }}
 """
 
 
-def add_embedder(repository: Path, name: str, onnx: Path, preprocess: str, check: Callable[[Path, str], None]) -> Path:
+Check = Callable[[Path, str], None]
+"""Given a repository and a folder in it, raises when a server would refuse the model."""
+
+
+def add_embedder(
+    repository: Path, name: str, onnx: Path, preprocess: str, check: Check, *, content: bytes | None = None
+) -> Path:
     """Adds the ONNX file as the embedder `name`; returns its folder.
 
     Args:
         preprocess: JSON, as `config.pbtxt` has it.
-        check: given a repository and the folder in it, raises when a server would refuse the model.
+        content: bytes that are written instead of those of the file, which was wrapped.
 
     Raises:
         ModelError: the name cannot be used or is taken, no such file, or text that is not JSON; what `check` raises.
     """
-    folder = f"embedder-{name}"
-    require(FOLDER.fullmatch(folder) is not None, f"{name!r} cannot be a name: use letters, digits, '.', '-' and '_'")
-    require(not os.path.lexists(repository / folder), f"{repository / folder} is there already; choose another name")
+    folder = free_folder(repository, name)
     require(onnx.is_file(), f"no such file: {onnx}")
     require(is_json_object(preprocess), f"--preprocess {preprocess!r} is not a JSON object")
-    aside = repository / f".adding-{os.getpid()}"
-    try:
-        write(aside / folder, name, onnx, preprocess)
+    with set_aside(repository, folder, onnx) as aside:
+        write(aside / folder, name, onnx.read_bytes() if content is None else content, preprocess)
         check(aside, folder)
         os.replace(aside / folder, repository / folder)
-    except ModelError as error:
-        # The copy is gone by now.
-        raise ModelError(str(error).replace(str(aside / folder / "1" / "model.onnx"), str(onnx))) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return repository / folder
 
 
-def write(folder: Path, name: str, onnx: Path, preprocess: str) -> None:
-    """The files of an embedder in `folder`, which is not there yet."""
+@contextmanager
+def set_aside(repository: Path, folder: str, onnx: Path) -> Iterator[Path]:
+    """A second repository for a model that is not checked yet, on the same file system; removed at the end.
+
+    Errors about the copy in `folder` name the file `onnx` that it was made from.
+    """
+    aside = repository / f".adding-{os.getpid()}"
+    try:
+        yield aside
+    except ModelError as error:
+        # The copy is gone by now.
+        raise ModelError(str(error).replace(str(model_path(aside, folder)), str(onnx))) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def free_folder(repository: Path, name: str) -> str:
+    """The name of the folder of the embedder `name`. Raises ModelError where it cannot be used or is taken."""
+    folder = f"embedder-{name}"
+    require(FOLDER.fullmatch(folder) is not None, f"{name!r} cannot be a name: use letters, digits, '.', '-' and '_'")
+    require(by_name(FIRST, name) is None, f"{name} is the name of a model of this package; choose another name")
+    require(not os.path.lexists(repository / folder), f"{repository / folder} is there already; choose another name")
+    return folder
+
+
+def write(folder: Path, name: str, onnx: bytes, preprocess: str) -> None:
+    """Writes the files of an embedder into `folder`, which does not exist yet."""
     version = folder / "1"
     version.mkdir(parents=True)
-    shutil.copyfile(onnx, version / "model.onnx")
+    (version / "model.onnx").write_bytes(onnx)
     facts = {"name": name, "version": "1", "sha256": sha256_of(version / "model.onnx")}
     (version / "model.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     config = CONFIG.format(name=json.dumps(name), preprocess=json.dumps(preprocess))

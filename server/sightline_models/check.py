@@ -62,7 +62,7 @@ def check(repository: Path, models: Sequence[DefaultModel] = DEFAULT_MODELS) -> 
 def check_one(stored: StoredModel) -> Checked:
     """Verifies one model; see `check`."""
     stored.require()
-    contract, session = CONTRACTS[stored.role], _open(stored.path)
+    contract, session = CONTRACTS[stored.role], open_session(stored.path)
     inputs, outputs = tuple(session.get_inputs()), tuple(session.get_outputs())
     contract.require_tensors(stored.path, inputs, outputs)
     answers = run_probes(session, contract)
@@ -128,14 +128,14 @@ def _references(name: str) -> dict[str, Array]:
         return {key.partition("/")[2]: archive[key] for key in archive.files if key.startswith(f"{name}/")}
 
 
-def _open(path: Path) -> Any:
+def open_session(path: Path) -> Any:
     """A session on the CPU. Raises `ModelError` where ONNX Runtime is missing or cannot load the file."""
     try:
         from sightline_models.onnx_runtime import onnxruntime
     except ImportError as error:
         raise ModelError('onnxruntime is missing, which runs the check; pip install "sightline[cpu]"') from error
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors are raised
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:

@@ -28,6 +28,8 @@ _ELEMENT_TYPES: Mapping[type[np.generic], int] = {
     np.int32: TensorProto.INT32,
     np.int64: TensorProto.INT64,
 }
+_INCLUDED = "included/"
+"""The beginning of the names in a model that a graph includes, so that they differ from the graph's own."""
 
 
 def fold_batch_norm(
@@ -57,10 +59,17 @@ def fold_batch_norm(
 
 
 class Graph:
-    """Collects nodes and weights; names follow from the order of the calls."""
+    """Collects nodes and weights; names follow from the order of the calls.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        opset, ir_version: of the file; others than the usual ones are for a graph that includes another model.
+    """
+
+    def __init__(self, name: str, *, opset: int = OPSET, ir_version: int = IR_VERSION) -> None:
         self._name = name
+        self.opset = opset
+        self._ir_version = ir_version
+        self._included: onnx.ModelProto | None = None
         self._nodes: list[onnx.NodeProto] = []
         self._weights: list[onnx.TensorProto] = []
         self._inputs: list[onnx.ValueInfoProto] = []
@@ -115,16 +124,73 @@ class Graph:
             group=groups,
         )
 
+    def reduce(self, op: str, x: str, axes: Sequence[int]) -> str:
+        """Adds `ReduceMax` or `ReduceMean` over `axes`, which disappear; opset 18 made the axes an input."""
+        if self.opset < 18:
+            return self.node(op, [x], axes=list(axes), keepdims=0)
+        return self.node(op, [x, self.constant(np.array(axes, dtype=np.int64))], keepdims=0)
+
+    def include(self, model: onnx.ModelProto, inputs: Mapping[str, str], outputs: Sequence[str]) -> list[str]:
+        """Adds all nodes and weights of another model, which must have this graph's opset; once a graph.
+
+        Args:
+            inputs: a value of this graph for each input of the model, by the input's name.
+            outputs: names of outputs of the model.
+
+        Returns:
+            The values of this graph that hold these outputs.
+        """
+        assert self._included is None
+        included = onnx.ModelProto()
+        included.CopyFrom(model)
+        _prefix_names(included.graph)
+        for name, value in inputs.items():
+            self._nodes.append(helper.make_node("Identity", [value], [_INCLUDED + name]))
+        self._nodes.extend(included.graph.node)
+        self._included = included
+        return [_INCLUDED + name for name in outputs]
+
     def serialize(self, metadata: Mapping[str, str]) -> bytes:
         """Checks the whole and returns the file's bytes.
+
+        The types and shapes inside an included model are not checked: tools state them loosely, and the check of the
+        model's answers runs it.
 
         Args:
             metadata: becomes the file's `metadata_props`, in order of key.
         """
         graph = helper.make_graph(self._nodes, self._name, self._inputs, self._outputs, self._weights)
-        opset = helper.make_opsetid("", OPSET)
-        model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="sightline")
+        opset = helper.make_opsetid("", self.opset)
+        model = helper.make_model(graph, opset_imports=[opset], ir_version=self._ir_version, producer_name="sightline")
         for key in sorted(metadata):
             model.metadata_props.add(key=key, value=metadata[key])
-        onnx.checker.check_model(model, full_check=True)
+        if self._included is not None:
+            _add_parts(model, self._included)
+        onnx.checker.check_model(model, full_check=self._included is None)
         return model.SerializeToString(deterministic=True)
+
+
+def _prefix_names(graph: onnx.GraphProto) -> None:
+    """Gives the prefix to every name of a graph and of the graphs inside its nodes; an empty name stays empty."""
+    for value in (*graph.input, *graph.output):
+        value.name = _INCLUDED + value.name
+    for weight in graph.initializer:
+        weight.name = _INCLUDED + weight.name
+    for sparse in graph.sparse_initializer:
+        sparse.values.name = _INCLUDED + sparse.values.name
+    del graph.value_info[:]
+    for node in graph.node:
+        node.name = node.name and _INCLUDED + node.name
+        for names in (node.input, node.output):
+            names[:] = [name and _INCLUDED + name for name in names]
+        for attribute in node.attribute:
+            for inner in (*[attribute.g] * attribute.HasField("g"), *attribute.graphs):
+                _prefix_names(inner)
+
+
+def _add_parts(model: onnx.ModelProto, included: onnx.ModelProto) -> None:
+    """Adds what nodes refer to: weights, functions and the operator sets of other domains."""
+    model.graph.initializer.extend(included.graph.initializer)
+    model.graph.sparse_initializer.extend(included.graph.sparse_initializer)
+    model.functions.extend(included.functions)
+    model.opset_import.extend(each for each in included.opset_import if each.domain not in ("", "ai.onnx"))

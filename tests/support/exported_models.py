@@ -1,0 +1,79 @@
+"""Tiny ONNX files as exporters of training frameworks write them, and numpy's own answers to the same pixels.
+
+The tower cuts float pixels [B, 3, 16, 16] into 4 x 4 patches and multiplies each by a matrix: a map [B, 8, 4, 4] that
+`tokens` holds as [B, 16, 8], and `pooled` as the tanh of the mean [B, 8].
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+SIZE = 16
+PATCH = 4
+ROWS = SIZE // PATCH
+TOKENS = ROWS**2
+WIDTH = 8
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+Floats = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+Dim = int | str
+
+WEIGHT: Floats = np.random.default_rng(11).normal(0, 0.3, (WIDTH, 3, PATCH, PATCH)).astype(np.float32)
+
+
+def images(count: int, seed: int = 5) -> Pixels:
+    """Noise uint8 [count, 16, 16, 3]."""
+    return np.random.default_rng(seed).integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)
+
+
+def tower(
+    outputs: Sequence[str] = ("tokens", "pooled"),
+    *,
+    shape: Sequence[Dim] = ("batch", 3, SIZE, SIZE),
+    opset: int = 17,
+    element: int = TensorProto.FLOAT,
+    more: Sequence[onnx.NodeProto] = (),
+    weights: Mapping[str, NDArray[Any]] | None = None,
+    more_inputs: Sequence[onnx.ValueInfoProto] = (),
+) -> onnx.ModelProto:
+    """The tower with some of its values `map`, `tokens` and `pooled` as outputs, or those of `more` nodes."""
+    numpy_type = helper.tensor_dtype_to_np_dtype(element)
+    constants: dict[str, NDArray[Any]] = {
+        "weight": WEIGHT.astype(numpy_type),
+        "token_shape": np.array([0, WIDTH, TOKENS], np.int64),
+        "axes": np.array([1], np.int64),
+        **(weights or {}),
+    }
+    mean = ["tokens"] if opset < 18 else ["tokens", "axes"]
+    nodes = [
+        helper.make_node("Conv", ["pixel_values", "weight"], ["map"], strides=[PATCH, PATCH]),
+        helper.make_node("Reshape", ["map", "token_shape"], ["flat"]),
+        helper.make_node("Transpose", ["flat"], ["tokens"], perm=[0, 2, 1]),
+        helper.make_node("ReduceMean", mean, ["mean"], keepdims=0, axes=None if opset >= 18 else [1]),
+        helper.make_node("Tanh", ["mean"], ["pooled"]),
+        *more,
+    ]
+    pixels = helper.make_tensor_value_info("pixel_values", element, list(shape))
+    # Without a shape, as some exporters leave it.
+    found = [helper.make_tensor_value_info(name, element, None) for name in outputs]
+    initializers = [numpy_helper.from_array(value, key) for key, value in constants.items()]
+    graph = helper.make_graph(nodes, "tower", [pixels, *more_inputs], found, initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def tokens_of(crops: Pixels, mean: Sequence[float] = MEAN, std: Sequence[float] = STD, scale: float = 255) -> Floats:
+    """The tower's tokens [B, 16, 8] of uint8 [B, 16, 16, 3]."""
+    pixels = (crops.astype(np.float64) / scale - mean) / std
+    patches = pixels.reshape(-1, ROWS, PATCH, ROWS, PATCH, 3)
+    found: Floats = np.einsum("brycxk,okyx->brco", patches, WEIGHT).reshape(-1, TOKENS, WIDTH).astype(np.float32)
+    return found
+
+
+def unit(vectors: Floats) -> Floats:
+    """The vectors at length 1."""
+    found: Floats = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return found
