@@ -82,11 +82,17 @@ def set_aside(repository: Path, folder: str, onnx: Path) -> Iterator[Path]:
 
 def free_folder(repository: Path, name: str) -> str:
     """The name of the folder of the embedder `name`. Raises ModelError where it cannot be used or is taken."""
+    require_name(FIRST, name)
     folder = f"embedder-{name}"
-    require(FOLDER.fullmatch(folder) is not None, f"{name!r} cannot be a name: use letters, digits, '.', '-' and '_'")
-    require(by_name(FIRST, name) is None, f"{name} is the name of a model of this package; choose another name")
     require(not os.path.lexists(repository / folder), f"{repository / folder} is there already; choose another name")
     return folder
+
+
+def require_name(role: str, name: str) -> None:
+    """Raises ModelError unless a model of the operator's own may have this name."""
+    fits = FOLDER.fullmatch(f"embedder-{name}") is not None
+    require(fits, f"{name!r} cannot be a name: use letters, digits, '.', '-' and '_'")
+    require(by_name(role, name) is None, f"{name} is the name of a model of this package; choose another name")
 
 
 def write(folder: Path, name: str, onnx: bytes, preprocess: str) -> None:

@@ -6,12 +6,21 @@ only after the wrapped model has passed the checks of `models check`.
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
-from sightline_models.adding import Check, add_embedder, free_folder
+from sightline_models.adding import Check, add_embedder, free_folder, is_json_object, require, require_name, set_aside
+from sightline_models.adopted_detector import wrap_detector
 from sightline_models.adopted_embedder import wrap_embedder
-from sightline_models.adoption import Normalization, Pool, Size
+from sightline_models.adoption import Head, Normalization, Pool, Size
+from sightline_models.coco import COCO_LABELS, COCO_VOCABULARY
+from sightline_models.configuration import with_parameters
+from sightline_models.defaults import DETECTOR
 from sightline_models.exported import read_exported
+from sightline_models.store import inspect, model_path, write_declared
+from sightline_models.use import require_replaceable
 
 
 def adopt_embedder(
@@ -39,3 +48,58 @@ def adopt_embedder(
     free_folder(repository, name)
     wrapped = wrap_embedder(read_exported(onnx, size), normalization, output, pool)
     return add_embedder(repository, name, onnx, preprocess, check, content=wrapped)
+
+
+def adopt_detector(
+    repository: Path,
+    name: str,
+    onnx: Path,
+    normalization: Normalization,
+    preprocess: str,
+    check: Check,
+    *,
+    head: Head,
+    labels: tuple[str, ...],
+    vocabulary: str | None,
+    config: str,
+    size: Size | None,
+    force: bool,
+) -> Path:
+    """Wraps an exported detector and serves it in place of the present one; returns its folder.
+
+    Args:
+        preprocess, vocabulary: JSON, as `config.pbtxt` has them. Without a vocabulary labels of COCO get COCO's.
+        config: text of the present `config.pbtxt`; its parameters of the model are replaced.
+        size: of the input, where the file leaves it open.
+        force: replace a model of the operator's own, or a file that nothing declares.
+
+    Raises:
+        ModelError: as `read_exported` and `wrap_detector`, a name or JSON that cannot be used; such a model without
+            `force`; what `check` raises.
+    """
+    folder = DETECTOR.folder
+    require_name(folder, name)
+    for option, text in (("--preprocess", preprocess), ("--vocabulary", vocabulary or "{}")):
+        require(is_json_object(text), f"{option} {text!r} is not a JSON object")
+    require_replaceable(inspect(repository, DETECTOR), model_path(repository, folder), force=force)
+    wrapped = wrap_detector(read_exported(onnx, size), normalization, head, labels)
+    words = json.loads(vocabulary) if vocabulary else vocabulary_of(labels)
+    parameters = {"name": name, "preprocess": preprocess, "labels": json.dumps(labels)}
+    config = with_parameters(config, parameters | ({"vocabulary": json.dumps(words)} if words else {}))
+    declaration = {"name": name, "version": "1", "sha256": hashlib.sha256(wrapped).hexdigest()}
+    with set_aside(repository, folder, onnx) as aside:
+        write_declared(aside, folder, declaration, wrapped, config)
+        check(aside, folder)
+    write_declared(repository, folder, declaration, wrapped, config)
+    return repository / folder
+
+
+def vocabulary_of(labels: tuple[str, ...]) -> Mapping[str, object]:
+    """The vocabulary of COCO for its labels; none for others, to which the server applies its default."""
+    return COCO_VOCABULARY if labels == COCO_LABELS else {}
+
+
+def means_people(labels: tuple[str, ...], vocabulary: str | None) -> bool:
+    """Returns whether one of the labels means a person to the server."""
+    people = json.loads(vocabulary or "{}").get("people", COCO_VOCABULARY["people"])
+    return not set(people).isdisjoint(labels)

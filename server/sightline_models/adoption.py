@@ -1,7 +1,7 @@
 """The values that say how an exported model is wrapped into the contract.
 
-Place in the flow: command -> these values -> `exported`, `adopted_embedder`. The one rule: nothing here needs onnx, so
-that the command line starts without it.
+Place in the flow: command -> these values -> `exported`, `adopted_embedder`, `adopted_detector`. The one rule: nothing
+here needs onnx, so that the command line starts without it.
 """
 
 from __future__ import annotations
@@ -53,6 +53,77 @@ class Pool(StrEnum):
     """The first token of [B, tokens, D]."""
     MEAN = "mean"
     """The mean of all tokens of [B, tokens, D], or of all positions of a map [B, D, rows, columns]."""
+
+
+class Activation(StrEnum):
+    """The way from the numbers of a detector's head to a probability for each class."""
+
+    SIGMOID = "sigmoid"
+    SOFTMAX = "softmax"
+    """Over all classes, of which the last one means that there is no object."""
+    NONE = "none"
+    """They are probabilities already."""
+
+
+class BoxFormat(StrEnum):
+    """The numbers of a box, in parts of the image or in pixels of the input."""
+
+    CENTRE = "cxcywh"
+    CORNERS = "xyxy"
+    CENTRE_PIXELS = "cxcywh-pixels"
+    CORNERS_PIXELS = "xyxy-pixels"
+
+    @property
+    def centred(self) -> bool:
+        """Returns whether a box is its centre and size, not two corners."""
+        return self in (BoxFormat.CENTRE, BoxFormat.CENTRE_PIXELS)
+
+    @property
+    def in_pixels(self) -> bool:
+        """Returns whether the numbers are pixels of the input."""
+        return self in (BoxFormat.CENTRE_PIXELS, BoxFormat.CORNERS_PIXELS)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The outputs of a detector: `logits` and `boxes`, or both in one, which is `output` or the only one of the file.
+
+    objectness: the one output has a score for any object between the box and the classes.
+    """
+
+    activation: Activation
+    box_format: BoxFormat
+    logits: str | None = None
+    boxes: str | None = None
+    output: str | None = None
+    objectness: bool = False
+
+    @property
+    def joint(self) -> bool:
+        """Returns whether one output has boxes and scores."""
+        return self.logits is None
+
+
+def detector_head(
+    logits: str | None,
+    boxes: str | None,
+    output: str | None,
+    activation: Activation | None,
+    box_format: BoxFormat | None,
+    *,
+    objectness: bool,
+) -> Head:
+    """The head that options describe; what they leave out is usual for its form. Raises `ModelError` for a mixture."""
+    if (logits is None) != (boxes is None):
+        raise ModelError("--logits and --boxes belong together; a head with one output has --output instead")
+    if logits is None:
+        form = (activation or Activation.NONE, box_format or BoxFormat.CENTRE_PIXELS)
+        if form[0] is Activation.SOFTMAX:
+            raise ModelError("--activation softmax is for a head with --logits and --boxes")
+        return Head(*form, output=output, objectness=objectness)
+    if output is not None or objectness:
+        raise ModelError("--output and --objectness are for a head with one output; leave --logits and --boxes out")
+    return Head(activation or Activation.SIGMOID, box_format or BoxFormat.CENTRE, logits, boxes)
 
 
 def parse_levels(option: str, text: str) -> tuple[float, float, float]:

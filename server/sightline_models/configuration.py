@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 
 from sightline_models.defaults import DefaultModel
 
@@ -28,12 +29,17 @@ def parameters_of(model: DefaultModel) -> dict[str, str]:
 
 
 def configure(text: str, model: DefaultModel) -> str:
-    """The configuration of another model of the same role with the parameters of `model`.
+    """The configuration of another model of the same role with the parameters of `model`; see `with_parameters`."""
+    return with_parameters(text, parameters_of(model))
+
+
+def with_parameters(text: str, parameters: Mapping[str, str]) -> str:
+    """The configuration of another model of the same role with these parameters of a model.
 
     They are put where the first of the old ones was. One that is written in another form than this package writes stays
     and has no effect, since Triton takes the last value of a key and the new ones come at the end then.
     """
-    lines = "".join(_line(key, value) for key, value in parameters_of(model).items())
+    lines = "".join(_line(key, value) for key, value in parameters.items())
     old = [match for match in _PARAMETER.finditer(text) if match["key"] in _OF_A_FILE]
     for match in reversed(old):
         text = text[: match.start()] + text[match.end() :]

@@ -160,16 +160,23 @@ def role_of(folder: str) -> str:
 
 
 def write(repository: Path, default: DefaultModel, onnx_bytes: bytes, config: str | None = None) -> Path:
-    """Puts a compiled model, a configuration if one is given, and the `model.json` in place; returns the model's path.
+    """Puts a compiled model, a configuration if one is given, and the `model.json` in place; returns the path."""
+    declaration = {"name": default.name, "version": default.version, "sha256": default.sha256}
+    return write_declared(repository, default.folder, declaration, onnx_bytes, config)
+
+
+def write_declared(
+    repository: Path, folder: str, declaration: Mapping[str, str], onnx_bytes: bytes, config: str | None = None
+) -> Path:
+    """As `write`, for any model; `declaration` is the content of its `model.json`.
 
     The declaration is last: until it is there, the file counts as wrong and no server starts with half of a change.
     """
-    path = model_path(repository, default.folder)
+    path = model_path(repository, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    declaration = {"name": default.name, "version": default.version, "sha256": default.sha256}
     _replace(path, onnx_bytes)
     if config is not None:
-        write_config(repository, default.folder, config)
+        write_config(repository, folder, config)
     _replace(_declaration_path(path), (json.dumps(declaration, indent=2) + "\n").encode())
     return path
 

@@ -48,7 +48,7 @@ def use(
         ModelError: such a model without `force`, another version that Triton serves, no source, or wrong bytes.
     """
     stored = inspect(repository, model)
-    _require_replaceable(stored, model_path(repository, model.folder), force=force)
+    require_replaceable(stored, model_path(repository, model.folder), force=force)
     configured = configure(config, model)
     if stored.state is State.READY and stored.name == model.name:
         report(Progress(model, Step.KEPT))
@@ -63,7 +63,8 @@ def use(
     return inspect(repository, model)
 
 
-def _require_replaceable(stored: StoredModel, path: Path, *, force: bool) -> None:
+def require_replaceable(stored: StoredModel, path: Path, *, force: bool) -> None:
+    """Raises ModelError where a file at `path` would not be served, or would replace a model of the operator's own."""
     if stored.path != path:
         raise ModelError(f"{stored.path}: Triton serves this version, and {path} would not be; remove the higher one")
     if stored.state in _FOREIGN and not force:

@@ -1,15 +1,18 @@
 """Adopted models on the real Triton: they answer as the networks that were exported."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sightline_server.domain.embedders import embedder_role
+from sightline_server.domain.models import DETECTOR
 from sightline_server.triton.specs import search_models
 from tests.support.adopted import adopt
 from tests.support.embedded import running_engine
-from tests.support.exported_models import images, tokens_of, tower, unit
+from tests.support.exported_models import detections, detr, images, raw_detections, sigmoid, tokens_of, tower, unit
 from tests.support.tiny_models import build_repository
 
 pytestmark = pytest.mark.engine
@@ -26,3 +29,20 @@ async def test_an_adopted_embedder_is_served(tmp_path: Path) -> None:
             crops = images(count, seed=count)
             answer = await embedded.engine.runner(role).infer({"CROPS": list(crops)}, deadline=None)
             np.testing.assert_allclose(answer["EMBEDDINGS"], unit(tokens_of(crops).mean(axis=1)), atol=1e-6)
+
+
+async def test_an_adopted_detector_is_served(tmp_path: Path) -> None:
+    repository = build_repository(tmp_path / "repository")
+    (tmp_path / "labels.txt").write_text("person\nchair\nsofa\nlamp\nvase\n")
+    options = ("--logits", "logits", "--boxes", "pred_boxes", "--labels", str(tmp_path / "labels.txt"), "--force")
+    assert adopt(repository, detr(), *options, role="detector").exit_code == 0
+    async with running_engine(repository) as embedded:
+        spec = embedded.engine.spec(DETECTOR)
+        assert (spec.name, spec.labels[0], spec.max_detections) == ("mine", "person", 16)
+        for count in (1, 3):
+            photos = images(count, seed=count)
+            logits, boxes, _ = raw_detections(photos)
+            expected: tuple[NDArray[Any], ...] = detections(boxes, sigmoid(logits))
+            answer = await embedded.engine.runner(DETECTOR).infer({"IMAGES": list(photos)}, deadline=None)
+            for name, values in zip(("BOXES", "SCORES", "LABELS"), expected, strict=True):
+                np.testing.assert_allclose(answer[name], values, atol=1e-6)

@@ -77,3 +77,61 @@ def unit(vectors: Floats) -> Floats:
     """The vectors at length 1."""
     found: Floats = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return found
+
+
+CLASSES = 5
+CLASS_WEIGHT: Floats = np.random.default_rng(12).normal(0, 0.2, (WIDTH, CLASSES)).astype(np.float32)
+BOX_WEIGHT: Floats = np.random.default_rng(13).normal(0, 1, (WIDTH, 4)).astype(np.float32)
+OBJECT_WEIGHT: Floats = np.random.default_rng(14).normal(0, 1, (WIDTH, 1)).astype(np.float32)
+
+
+def detr() -> onnx.ModelProto:
+    """Outputs `logits` [B, 16, 5] and `pred_boxes` [B, 16, 4], centre and size in parts of the image."""
+    nodes = [
+        helper.make_node("MatMul", ["tokens", "class_weight"], ["logits"]),
+        helper.make_node("MatMul", ["tokens", "box_weight"], ["raw_boxes"]),
+        helper.make_node("Sigmoid", ["raw_boxes"], ["pred_boxes"]),
+    ]
+    weights = {"class_weight": CLASS_WEIGHT, "box_weight": BOX_WEIGHT}
+    return tower(["logits", "pred_boxes"], more=nodes, weights=weights)
+
+
+def yolo(*, by_row: bool, objectness: bool) -> onnx.ModelProto:
+    """One output [B, 9, 16], or [B, 16, 9] by row: boxes in pixels, objectness if asked for, and probabilities."""
+    nodes = [*detr().graph.node][-3:]
+    parts = ["pixel_boxes", *["presence"] * objectness, "probabilities"]
+    nodes += [
+        helper.make_node("Mul", ["pred_boxes", "size"], ["pixel_boxes"]),
+        helper.make_node("Sigmoid", ["logits"], ["probabilities"]),
+        helper.make_node("MatMul", ["tokens", "object_weight"], ["raw_presence"]),
+        helper.make_node("Sigmoid", ["raw_presence"], ["presence"]),
+        helper.make_node("Concat", parts, ["rows"], axis=2),
+        helper.make_node("Transpose", ["rows"], ["output0"], perm=[0, 1, 2] if by_row else [0, 2, 1]),
+    ]
+    size = np.array(SIZE, np.float32)
+    weights = {"class_weight": CLASS_WEIGHT, "box_weight": BOX_WEIGHT, "object_weight": OBJECT_WEIGHT, "size": size}
+    return tower(["output0"], more=nodes, weights=weights)
+
+
+def sigmoid(values: Floats) -> Floats:
+    """1 / (1 + exp(-x)), calculated in float64."""
+    found: Floats = (1 / (1 + np.exp(-values.astype(np.float64)))).astype(np.float32)
+    return found
+
+
+def raw_detections(pixels: Pixels) -> tuple[Floats, Floats, Floats]:
+    """Logits [B, 16, 5], boxes [B, 16, 4] as centre and size, and objectness [B, 16] of `detr` and `yolo`."""
+    tokens = tokens_of(pixels)
+    return tokens @ CLASS_WEIGHT, sigmoid(tokens @ BOX_WEIGHT), sigmoid(tokens @ OBJECT_WEIGHT)[..., 0]
+
+
+def detections(boxes: Floats, probabilities: Floats) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """The contract's answers of boxes as centre and size, and probabilities [B, n, classes]: best score first."""
+    best, label = probabilities.max(axis=2), probabilities.argmax(axis=2)
+    corners = np.concatenate([boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], axis=2)
+    order = np.argsort(-best, axis=1)
+    return (
+        np.take_along_axis(corners.clip(0, 1), order[..., None], 1),
+        np.take_along_axis(best, order, 1),
+        np.take_along_axis(label, order, 1),
+    )

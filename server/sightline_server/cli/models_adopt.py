@@ -11,18 +11,29 @@ from typing import Annotated
 import typer
 
 from sightline_console.terminal import echo
-from sightline_models.adoption import Normalization, Pool, parse_levels, parse_size
+from sightline_models.adoption import (
+    Activation,
+    BoxFormat,
+    Normalization,
+    Pool,
+    detector_head,
+    parse_levels,
+    parse_size,
+)
 from sightline_models.errors import ModelError
 from sightline_models.places import default_repository, find_home
-from sightline_server.cli.models_configuration import check_folder
+from sightline_server.cli.models_configuration import check_folder, present_configuration
 from sightline_server.cli.models_options import Home, Repository
 from sightline_server.cli.models_output import errors_on_one_line
+
+_OF_DETECTOR = "--logits, --boxes, --labels, --activation, --box-format, --objectness, --vocabulary and --force"
 
 
 class Role(StrEnum):
     """The roles that an exported model can have."""
 
     EMBEDDER = "embedder"
+    DETECTOR = "detector"
 
 
 def adopt(
@@ -39,33 +50,82 @@ def adopt(
     preprocess: Annotated[
         str | None, typer.Option(metavar="JSON", help="All steps instead of --resize; docs/guide/models.md.")
     ] = None,
-    output: Annotated[str | None, typer.Option(help="Output with the features, where there are several.")] = None,
-    pool: Annotated[Pool, typer.Option(help="From that output to one vector an image.")] = Pool.NONE,
+    output: Annotated[
+        str | None, typer.Option(help="Output with the features, or with boxes and scores, where there are several.")
+    ] = None,
+    pool: Annotated[Pool | None, typer.Option(help="Embedder: from the output to one vector (default: none).")] = None,
+    logits: Annotated[str | None, typer.Option(help="Detector: output [B, rows, classes].")] = None,
+    boxes: Annotated[str | None, typer.Option(help="Detector: output [B, rows, 4].")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Detector: a label a line, or JSON with `id2label`.")
+    ] = None,
+    activation: Annotated[
+        Activation | None, typer.Option(help="Detector: from scores to probabilities (default: sigmoid with --logits).")
+    ] = None,
+    box_format: Annotated[
+        BoxFormat | None,
+        typer.Option(help="Detector: form of a box (default: cxcywh with --boxes, else cxcywh-pixels)."),
+    ] = None,
+    objectness: Annotated[
+        bool, typer.Option("--objectness", help="Detector: --output has a score for any object after the box.")
+    ] = False,
+    vocabulary: Annotated[
+        str | None, typer.Option(metavar="JSON", help="Detector: the meaning of labels; docs/guide/models.md.")
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Detector: replace a model that is not one of this package.")] = False,
     repository: Repository = None,
     home: Home = None,
 ) -> None:
-    """Wrap an exported ONNX file into the contract and add it, after the checks of `check`.
+    """Wrap an exported ONNX file into the contract and serve it, after the checks of `check`.
 
-    docs/guide/models.md has a command for each family of models.
+    An embedder is added to those of the repository; a detector replaces the present one. docs/guide/models.md has a
+    command for each family of models.
     """
     # Late, so that the other commands do not load onnx.
-    from sightline_models.adopting import adopt_embedder
+    from sightline_models.adopting import adopt_detector, adopt_embedder, means_people
+    from sightline_models.label_files import read_labels
 
     with errors_on_one_line():
         place = repository or default_repository(home or find_home())
         normalization = Normalization(parse_levels("--mean", mean), parse_levels("--std", std), scale)
-        folder = adopt_embedder(
+        found = None if size is None else parse_size(size)
+        of_detector = (logits, boxes, labels, activation, box_format, objectness or None, vocabulary, force or None)
+        if role is Role.EMBEDDER:
+            if any(each is not None for each in of_detector):
+                raise ModelError(f"an embedder has none of the options {_OF_DETECTOR}; leave them out")
+            folder = adopt_embedder(
+                place,
+                name,
+                file,
+                normalization,
+                _preprocess(resize, preprocess),
+                check_folder,
+                output=output,
+                pool=pool or Pool.NONE,
+                size=found,
+            )
+            echo(f"{folder}  added; build a catalog with: --embedder {folder.name}")
+            return
+        if pool is not None or labels is None:
+            raise ModelError("a detector needs --labels FILE and has no --pool")
+        words = read_labels(labels)
+        folder = adopt_detector(
             place,
             name,
             file,
             normalization,
             _preprocess(resize, preprocess),
             check_folder,
-            output=output,
-            pool=pool,
-            size=None if size is None else parse_size(size),
+            head=detector_head(logits, boxes, output, activation, box_format, objectness=objectness),
+            labels=words,
+            vocabulary=vocabulary,
+            config=present_configuration(place, "detector"),
+            size=found,
+            force=force,
         )
-        echo(f"{folder}  added; build a catalog with: --embedder {folder.name}")
+        if not means_people(words, vocabulary):
+            echo(f"{folder}  no label means a person, so people are searched like products; see --vocabulary")
+        echo(f"{folder}  {name} is in place; restart the server")
 
 
 def _preprocess(resize: str | None, preprocess: str | None) -> str:
