@@ -7,6 +7,7 @@ HOURS ?= 8
 VENV := .venv
 BIN := $(VENV)/bin
 FLOORS := .venv-floors
+REFERENCE := .venv-reference
 # What hostile input meets first: decoders, feed and request readers, the command line, and a real server under attack.
 FLOOR_TESTS := tests/unit/repository/test_dependency_floors.py tests/unit/stages/test_hostile_photos.py \
 	$(wildcard $(foreach folder,tests/unit tests/unit/* tests/unit/*/*,$(addprefix $(folder)/test_, \
@@ -23,10 +24,10 @@ export LC_ALL := C.UTF-8
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup env demo test test-milvus test-floors check format serve quality bench bench-peers attacks soak protos docs lock doctor clean
+.PHONY: help setup env demo test test-milvus test-floors models-reference check format serve quality bench bench-peers attacks soak protos docs lock doctor clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: env ## the environment, the engine's environment, the models; does nothing that is done
 	@$(BIN)/sightline engine install
@@ -65,6 +66,12 @@ $(FLOORS)/.stamp: requirements/floors.txt pyproject.toml | env
 	$(BIN)/python -m pip --python $(FLOORS)/bin/python install --quiet --no-compile --require-hashes -r requirements/floors.txt
 	$(BIN)/python -m pip --python $(FLOORS)/bin/python install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
+
+models-reference: ## exported models of the tests and PyTorch's answers, made again in a separate environment (1.5 GB)
+	test -x $(REFERENCE)/bin/python || "$(PYTHON)" -m venv $(REFERENCE)
+	$(REFERENCE)/bin/python -m pip install --quiet torch==2.13.0 torchvision==0.28.0 timm==1.0.31 transformers==5.24.0 \
+		onnx==1.23.2 onnxscript==0.7.2
+	$(REFERENCE)/bin/python -W ignore tests/congruence/exported_samples.py
 
 check: env ## format, lint, types, import floors, generated code and requirements fresh, plain English, the Helm chart
 	$(BIN)/ruff format --check .
@@ -124,5 +131,5 @@ doctor: env ## what fits and what is missing on this machine
 	$(BIN)/sightline doctor
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) $(FLOORS) .sightline demo-out bench-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(FLOORS) $(REFERENCE) .sightline demo-out bench-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	rm -rf model_repository/*/1

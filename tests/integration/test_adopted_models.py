@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sightline_server.domain.embedders import embedder_role
 from sightline_server.domain.models import DETECTOR
 from sightline_server.triton.specs import search_models
-from tests.support.adopted import adopt
+from tests.support.adopted import SAMPLES, adopt, adopt_sample, distances
 from tests.support.embedded import running_engine
 from tests.support.exported_models import detections, detr, images, raw_detections, sigmoid, tokens_of, tower, unit
 from tests.support.tiny_models import build_repository
@@ -46,3 +46,20 @@ async def test_an_adopted_detector_is_served(tmp_path: Path) -> None:
             answer = await embedded.engine.runner(DETECTOR).infer({"IMAGES": list(photos)}, deadline=None)
             for name, values in zip(("BOXES", "SCORES", "LABELS"), expected, strict=True):
                 np.testing.assert_allclose(answer[name], values, atol=1e-6)
+
+
+async def test_exports_of_pytorch_are_served(tmp_path: Path) -> None:
+    repository = build_repository(tmp_path / "repository")
+    towers = ("siglip2", "dinov2-cls", "dinov3", "clip", "mobileclip2-fastvit")
+    expected = {name: adopt_sample(repository, SAMPLES[name], "--name", name) for name in (*towers, "rt-detr")}
+    roles = {name: embedder_role(f"embedder-{name}") for name in towers}
+    models = search_models(roles.values())
+    async with running_engine(repository, models=models, roles=tuple(model.role for model in models)) as embedded:
+        for name, role in roles.items():
+            images = list(expected[name]["images"])
+            answer = await embedded.engine.runner(role).infer({"CROPS": images}, deadline=None)
+            np.testing.assert_allclose(answer["EMBEDDINGS"], expected[name]["EMBEDDINGS"], rtol=0, atol=1e-6)
+        wanted = expected["rt-detr"]
+        served = await embedded.engine.runner(DETECTOR).infer({"IMAGES": list(wanted["images"])}, deadline=None)
+        for image in range(len(wanted["images"])):
+            assert max(distances(served, wanted, image).max(), distances(wanted, served, image).max()) <= 1e-6

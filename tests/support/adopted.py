@@ -1,9 +1,10 @@
 """Runs `models adopt` on an exported model in memory, and the file that it wrote."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
@@ -14,6 +15,9 @@ from sightline_server.cli.models import app
 from tests.support.exported_models import MEAN, STD, Floats, Pixels
 
 LEVELS = ("--mean", ",".join(map(str, MEAN)), "--std", ",".join(map(str, STD)))
+SAMPLES = {path.stem: path for path in (Path(__file__).resolve().parents[1] / "data" / "exported").glob("*.npz")}
+"""The exports of PyTorch that `tests/congruence/exported_samples.py` made, by name."""
+LABELS_OF_SAMPLES = tuple(f"label {number}" for number in range(7))
 
 
 def adopt(repository: Path, model: onnx.ModelProto | bytes, *options: str, role: str = "embedder") -> Result:
@@ -22,6 +26,37 @@ def adopt(repository: Path, model: onnx.ModelProto | bytes, *options: str, role:
     file.write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
     arguments = ["adopt", str(file), "--role", role, "--name", "mine", *LEVELS, *options]
     return CliRunner().invoke(app, [*arguments, "--repository", str(repository)])
+
+
+def adopt_sample(
+    repository: Path, sample: Path, *options: str, replaced: Sequence[str] | None = None
+) -> dict[str, NDArray[Any]]:
+    """Adopts a sample of `exported_samples.py`; returns its images and PyTorch's answers by output.
+
+    Args:
+        options: in addition to those of the sample.
+        replaced: instead of those of the sample, but for the role.
+    """
+    with np.load(sample) as archive:
+        stored = {name: archive[name] for name in archive.files}
+    own = [str(each) for each in stored.pop("options")]
+    own = own if replaced is None else [*own[:2], *replaced]
+    if "detector" in own:
+        labels = repository.parent / "sample_labels.txt"
+        labels.write_text("\n".join(LABELS_OF_SAMPLES))
+        own += ["--labels", str(labels), "--force"]
+    done = adopt(repository, stored.pop("model").tobytes(), *own, *options)
+    assert done.exit_code == 0, done.stderr
+    return stored
+
+
+def distances(some: Mapping[str, NDArray[Any]], others: Mapping[str, NDArray[Any]], image: int) -> NDArray[Any]:
+    """For each row of `some` the difference of box and score to the nearest row of its label in `others`."""
+    boxes = np.abs(some["BOXES"][image][:, None] - others["BOXES"][image][None]).max(axis=2)
+    scores = np.abs(some["SCORES"][image][:, None] - others["SCORES"][image][None])
+    other_label = some["LABELS"][image][:, None] != others["LABELS"][image][None]
+    nearest: NDArray[Any] = np.where(other_label, np.inf, np.maximum(boxes, scores)).min(axis=1)
+    return nearest
 
 
 def answers(repository: Path, folder: str, images: Pixels) -> Mapping[str, NDArray[Any]]:
