@@ -128,7 +128,7 @@ def _load(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load_model_from_string(path.read_bytes())
     except DecodeError as error:
-        raise ModelError(f"{path}: is not an ONNX file, or is damaged") from error
+        raise ModelError(f"{path}: is not an ONNX file, is damaged, or is larger than 2 GB") from error
     if not model.graph.node:
         raise ModelError(f"{path}: is not an ONNX file, or has no nodes")
     return model
@@ -201,12 +201,24 @@ def _opset(model: onnx.ModelProto) -> int | None:
 def _run(path: Path, name: str, dtype: type[np.generic], size: Size) -> dict[str, Array]:
     session = open_session(path)
     images = np.random.default_rng(1).normal(size=(_IMAGES, _CHANNELS, *size)).astype(dtype)
+    shape = f"{size[0]} x {size[1]}"
     try:
         answers = session.run(None, {name: images})
     except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(
-            f"{path}: fails for two images of {size[0]} x {size[1]} ({reason}); {_DYNAMIC_BATCH}"
-        ) from error
+        reason = _failure(session, name, images[:1])
+        if reason:
+            raise ModelError(
+                f"{path}: fails for an image of {shape} ({reason}); state the size that it was trained with by --size"
+            ) from error
+        raise ModelError(f"{path}: fails for two images of {shape}, and not for one; {_DYNAMIC_BATCH}") from error
     tensors = (each if isinstance(each, np.ndarray) else np.empty(0, object) for each in answers)
     return dict(zip((each.name for each in session.get_outputs()), tensors, strict=True))
+
+
+def _failure(session: Any, name: str, images: Array) -> str:
+    """The first line of the error for these images; empty where there is none."""
+    try:
+        session.run(None, {name: images})
+    except Exception as error:
+        return str(error).splitlines()[0]
+    return ""

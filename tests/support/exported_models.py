@@ -14,8 +14,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 SIZE = 16
 PATCH = 4
-ROWS = SIZE // PATCH
-TOKENS = ROWS**2
 WIDTH = 8
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Floats = NDArray[np.float32]
@@ -44,7 +42,7 @@ def tower(
     numpy_type = helper.tensor_dtype_to_np_dtype(element)
     constants: dict[str, NDArray[Any]] = {
         "weight": WEIGHT.astype(numpy_type),
-        "token_shape": np.array([0, WIDTH, TOKENS], np.int64),
+        "token_shape": np.array([0, WIDTH, -1], np.int64),
         "axes": np.array([1], np.int64),
         **(weights or {}),
     }
@@ -66,10 +64,10 @@ def tower(
 
 
 def tokens_of(crops: Pixels, mean: Sequence[float] = MEAN, std: Sequence[float] = STD, scale: float = 255) -> Floats:
-    """The tower's tokens [B, 16, 8] of uint8 [B, 16, 16, 3]."""
+    """The tower's tokens [B, n, 8] of uint8 [B, h, w, 3]."""
     pixels = (crops.astype(np.float64) / scale - mean) / std
-    patches = pixels.reshape(-1, ROWS, PATCH, ROWS, PATCH, 3)
-    found: Floats = np.einsum("brycxk,okyx->brco", patches, WEIGHT).reshape(-1, TOKENS, WIDTH).astype(np.float32)
+    patches = pixels.reshape(len(crops), crops.shape[1] // PATCH, PATCH, crops.shape[2] // PATCH, PATCH, 3)
+    found: Floats = np.einsum("brycxk,okyx->brco", patches, WEIGHT).reshape(len(crops), -1, WIDTH).astype(np.float32)
     return found
 
 
@@ -96,7 +94,7 @@ def detr() -> onnx.ModelProto:
     return tower(["logits", "pred_boxes"], more=nodes, weights=weights)
 
 
-def yolo(*, by_row: bool, objectness: bool) -> onnx.ModelProto:
+def yolo(*, by_row: bool, objectness: bool, shape: Sequence[Dim] = ("batch", 3, SIZE, SIZE)) -> onnx.ModelProto:
     """One output [B, 9, 16], or [B, 16, 9] by row: boxes in pixels, objectness if asked for, and probabilities."""
     nodes = [*detr().graph.node][-3:]
     parts = ["pixel_boxes", *["presence"] * objectness, "probabilities"]
@@ -110,7 +108,7 @@ def yolo(*, by_row: bool, objectness: bool) -> onnx.ModelProto:
     ]
     size = np.array(SIZE, np.float32)
     weights = {"class_weight": CLASS_WEIGHT, "box_weight": BOX_WEIGHT, "object_weight": OBJECT_WEIGHT, "size": size}
-    return tower(["output0"], more=nodes, weights=weights)
+    return tower(["output0"], shape=shape, more=nodes, weights=weights)
 
 
 def sigmoid(values: Floats) -> Floats:

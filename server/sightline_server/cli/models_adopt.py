@@ -37,7 +37,9 @@ class Role(StrEnum):
 
 
 def adopt(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="ONNX file: float pixels [batch, 3, height, width].")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="ONNX file whose input is float pixels, channels first.")
+    ],
     role: Annotated[Role, typer.Option(help="The role of the model.")],
     name: Annotated[str, typer.Option(help="Name of the model; an embedder's folder is embedder-NAME.")],
     mean: Annotated[str, typer.Option(metavar="R,G,B", help="Mean of the channels after --scale; one number for all.")],
@@ -46,7 +48,10 @@ def adopt(
     size: Annotated[
         str | None, typer.Option(metavar="N|HxW", help="Size of the input, where the file leaves it open.")
     ] = None,
-    resize: Annotated[str | None, typer.Option(help="How an image gets that size: squash (the default), ...")] = None,
+    resize: Annotated[
+        str | None,
+        typer.Option(help="How an image gets its size: squash (the default), letterbox, center-crop or shortest-edge."),
+    ] = None,
     preprocess: Annotated[
         str | None, typer.Option(metavar="JSON", help="All steps instead of --resize; docs/guide/models.md.")
     ] = None,

@@ -110,6 +110,13 @@ def fixed_inside() -> onnx.ModelProto:
     return tower(["out"], more=[node], weights={"fixed": np.array([1, WIDTH], np.int64)})
 
 
+def trained_at(tokens: int) -> onnx.ModelProto:
+    """A tower with an open size that has an embedding for each of so many positions."""
+    node = helper.make_node("Add", ["tokens", "positions"], ["out"])
+    weights = {"positions": np.ones((1, tokens, WIDTH), np.float32)}
+    return tower(["out"], shape=("batch", 3, "height", "width"), more=[node], weights=weights)
+
+
 def folded() -> onnx.ModelProto:
     """A tower that joins the vectors of all images."""
     node = helper.make_node("Reshape", ["pooled", "joined"], ["out"])
@@ -128,7 +135,8 @@ REFUSED: list[tuple[onnx.ModelProto | bytes, Sequence[str], str]] = [
     (b"", (), "is not an ONNX file"),
     (tower(more_inputs=[TEXT]), (), "must have one input, the pixels, and has pixel_values, input_ids"),
     (tower(shape=(1, 3, SIZE, SIZE)), (), "a batch of 1 only; export it again with a dynamic first dimension"),
-    (fixed_inside(), (), "fails for two images of 16 x 16"),
+    (fixed_inside(), (), "fails for two images of 16 x 16, and not for one; export it again with a dynamic"),
+    (trained_at(16), ("--size", "32"), "); state the size that it was trained with by --size"),
     (folded(), (), "has shape [1, 16] for two images; export it again with a dynamic"),
     (tower(shape=("batch", 3, "height", SIZE)), (), "any height and width; state those that it was trained with"),
     (tower(), ("--size", "32"), "--size 32x32 cannot change; leave --size out"),

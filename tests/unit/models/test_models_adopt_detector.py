@@ -18,6 +18,7 @@ from sightline_server.triton.client import parse_config
 from tests.support.adopted import adopt, answers
 from tests.support.exported_models import (
     CLASS_WEIGHT,
+    SIZE,
     Floats,
     detections,
     detr,
@@ -86,6 +87,18 @@ def test_a_head_with_one_output_answers_as_it_was_exported(repository: Path, by_
     logits, boxes, presence = raw_detections(images(2, seed=2))
     probabilities = sigmoid(logits) * (presence[..., None] if objectness else 1)
     require_detections(repository, boxes, probabilities, 2)
+
+
+def test_pixels_of_an_input_that_is_not_square_are_parts_of_each_edge(repository: Path) -> None:
+    model = yolo(by_row=True, objectness=False, shape=("batch", 3, "height", "width"))
+    code, output = adopt_detector(repository, model, "--size", f"{SIZE}x{2 * SIZE}")
+    assert code == 0, output
+    wide = np.concatenate([images(2), images(2, seed=9)], axis=2)
+    logits, boxes, _ = raw_detections(wide)
+    expected, scores, _ = detections((boxes / [2, 1, 2, 1]).astype(np.float32), sigmoid(logits))
+    found = answers(repository, "detector", wide)
+    np.testing.assert_allclose(found["SCORES"], scores, atol=1e-6)
+    np.testing.assert_allclose(found["BOXES"], expected, atol=1e-6)
 
 
 def test_a_class_for_no_object_is_left_out_of_a_softmax(repository: Path) -> None:
