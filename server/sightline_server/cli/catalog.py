@@ -21,6 +21,16 @@ from sightline_server.cli.catalog_delete import delete
 from sightline_server.cli.catalog_export import export
 from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.catalog_index import choose_for_large, index, info_text
+from sightline_server.cli.catalog_on_ray import (
+    Address,
+    CheckpointFolder,
+    On,
+    Workers,
+    build_with_ray,
+    checkpoint_folder,
+    require_ray,
+    show_embedded,
+)
 from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
 from sightline_server.cli.catalog_push import push
 from sightline_server.cli.catalog_reembed import reembed
@@ -114,6 +124,10 @@ def build(
     device: engine_options.Device = None,
     repository: engine_options.Repository = None,
     embedder: engine_options.Embedder = None,
+    on: On = None,
+    address: Address = None,
+    workers: Workers = None,
+    checkpoint: CheckpointFolder = None,
     config: ConfigFile = None,
 ) -> None:
     """Build a catalog from a product feed.
@@ -132,7 +146,10 @@ def build(
     from sightline_server.ingest.image_cache import CacheLimits
     from sightline_server.ingest.images import ImageLimits
 
-    with failures(), ExitStack() as stack:
+    embedded_in = checkpoint_folder(checkpoint, out)
+    stays = f"; what was embedded is in {embedded_in}: the same command goes on from there" if on else ""
+    with failures(f"no catalog was written{stays}"), ExitStack() as stack:
+        require_ray(on, {"--address": address, "--workers": workers, "--checkpoint": checkpoint})
         settings = load(
             config,
             engine=engine_options.engine_group(
@@ -182,9 +199,15 @@ def build(
             local_features=local_features,
         )
         started = time.monotonic()
-        report = asyncio.run(build_with_engine(settings, options, embedder))
+        if on:
+            on_ray = build_with_ray(settings, options, embedder, address, workers, embedded_in)
+            report = on_ray.report
+        else:
+            on_ray, report = None, asyncio.run(build_with_engine(settings, options, embedder))
     for line in summary(report, out, time.monotonic() - started):
         echo(line)
+    if on_ray:
+        show_embedded(on_ray)
     if discarded:
         echo(f"  discarded: {discarded} of the catalog that was there")
     with failures("the catalog is built; exact search is used until an index is chosen"):

@@ -82,6 +82,18 @@ class BuildOptions:
     keep_originals: bool | None = None
     local_features: bool | None = None
 
+    @property
+    def keeps_originals(self) -> bool:
+        """True where the catalog keeps the original files of its images."""
+        kept = self.keep_originals
+        return self.replace and keeps_originals(self.out) if kept is None else kept
+
+    @property
+    def keeps_features(self) -> bool:
+        """True where the catalog keeps the local features of its images."""
+        kept = self.local_features
+        return self.replace and keeps_originals(self.out, FEATURE_FILES) if kept is None else kept
+
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
@@ -123,8 +135,17 @@ class Progress:
     waiting: Callable[[str], None] = lambda text: None
 
 
+Known = Callable[[SeenImages, SameImages], None]
+"""Adds the images that were embedded before a build began, which neither reads nor embeds them again."""
+
+
 async def build_catalog(
-    options: BuildOptions, embedder: EmbedderSpec, embed: Embed, built_at: datetime, progress: Progress | None = None
+    options: BuildOptions,
+    embedder: EmbedderSpec,
+    embed: Embed,
+    built_at: datetime,
+    progress: Progress | None = None,
+    known: Known | None = None,
 ) -> BuildReport:
     """Builds the catalog `options.out` and returns the outcome.
 
@@ -132,19 +153,19 @@ async def build_catalog(
     can be, when too much was lost, or, with `strict`, at the first problem; the engine's own kinds when it fails.
     `options.out` is then as it was before.
     """
-    keep = options.keep_originals
-    if keep is None:
-        keep = options.replace and keeps_originals(options.out)
-    features = options.local_features
-    if features is None:
-        features = options.replace and keeps_originals(options.out, FEATURE_FILES)
     with (
         CatalogWriter(
-            options.out, embedder, replace=options.replace, keep_originals=keep, local_features=features
+            options.out,
+            embedder,
+            replace=options.replace,
+            keep_originals=options.keeps_originals,
+            local_features=options.keeps_features,
         ) as writer,
         SeenImages(options.out.resolve().parent, embedder.dimension) as seen,
     ):
         build = Build(options, embedder, embed, BuiltSink(writer), seen, progress or Progress())
+        if known is not None:
+            known(seen, build.same)
         await build.run()
         build.check()
         facts = writer.publish(built_at)
@@ -221,17 +242,8 @@ class Build:
 
     async def run(self) -> None:
         """Reads the feed and writes its rows."""
-        options, notify = self._options, self._progress.waiting
-        cache = ImageCache(options.cache, options.cache_limits, notify) if options.cache else None
-        network = CheckedNetwork(HostCheck(allow_private=options.allow_private_images))
-        source = ImageSource(
-            options.images or options.feed.parent,
-            options.image_limits,
-            requests=options.requests,
-            network=network,
-            cache=cache,
-            notify=notify,
-        )
+        options = self._options
+        source = image_source(options, options.images or options.feed.parent, self._progress.waiting)
         groups = prepared_groups(
             read_feed(options.feed, options.feed_options),
             source,
@@ -292,6 +304,18 @@ class Build:
             if self._options.strict:
                 message = f"{feed_name(self._options.feed)}, {problem}"
                 raise SightlineError(ErrorKind.INVALID_REQUEST, message)
+
+
+def image_source(options: BuildOptions, root: Path | None, notify: Callable[[str], None]) -> ImageSource:
+    """The source of the images of a build, whose relative links lie below `root`."""
+    return ImageSource(
+        root,
+        options.image_limits,
+        requests=options.requests,
+        network=CheckedNetwork(HostCheck(allow_private=options.allow_private_images)),
+        cache=ImageCache(options.cache, options.cache_limits, notify) if options.cache else None,
+        notify=notify,
+    )
 
 
 def feed_name(feed: Path | OpenFeed) -> str:

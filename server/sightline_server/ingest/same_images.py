@@ -23,9 +23,17 @@ class SameImages:
 
     def add(self, image: bytes) -> None:
         """Counts the encoded image of one more link."""
+        self.count(content_key(image))
+
+    def count(self, key: bytes) -> None:
+        """Counts one more link to the image whose `content_key` is `key`."""
         self.total += 1
-        key = blake2b(image, digest_size=16).digest()
         if key in self._counts or len(self._counts) < COUNTERS:
             self._counts[key] = self._counts.get(key, 0) + 1
         else:
             self._counts = {other: count - 1 for other, count in self._counts.items() if count > 1}
+
+
+def content_key(image: bytes) -> bytes:
+    """A short name of an encoded image that no other image has."""
+    return blake2b(image, digest_size=16).digest()

@@ -59,15 +59,23 @@ class SeenImages:
 
     def add(self, link: str, embedding: NDArray[np.float32], features: str = "") -> None:
         """Keeps an embedding, as precisely as the catalog does (float16), and the name of the local features."""
+        self.add_key(key_of(link), embedding, features)
+
+    def add_key(self, key: bytes, embedding: NDArray[np.float32] | NDArray[np.float16], features: str = "") -> None:
+        """As `add`, for the link whose `key_of` is `key`."""
         stored = embedding.astype(np.float16).tobytes() + bytes.fromhex(features).ljust(NAME_BYTES, b"\0")
         if self._file.write(stored) != len(stored):
             raise OSError(errno.ENOSPC, "no room for the embeddings next to the catalog")
-        self._outcomes[key_of(link)] = self._count
+        self._outcomes[key] = self._count
         self._count += 1
 
     def fail(self, link: str, reason: str) -> None:
         """Keeps why a link cannot be read."""
-        self._outcomes[key_of(link)] = reason
+        self.fail_key(key_of(link), reason)
+
+    def fail_key(self, key: bytes, reason: str) -> None:
+        """As `fail`, for the link whose `key_of` is `key`."""
+        self._outcomes[key] = reason
 
 
 def key_of(link: str) -> bytes:
