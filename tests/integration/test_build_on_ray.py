@@ -1,8 +1,9 @@
-"""`sightline catalog build --on ray` with the real Ray and Triton: on one node, stopped and resumed."""
+"""`sightline catalog build --on ray` with the real Ray and Triton: on one node, resumed, with a node killed."""
 
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,13 +15,13 @@ import pytest
 from typer.testing import CliRunner
 
 from sightline_server.cli.catalog import app
-from sightline_server.index.catalog import read_facts
+from sightline_server.index.catalog import open_catalog, read_facts
 from tests.integration.test_engine import counters
 from tests.support.catalogs import write_feed, write_picture
 from tests.support.engine import TritonSession, sightline_home
-from tests.support.ray_cluster import require_ray
+from tests.support.ray_cluster import TwoNodes, require_ray
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(240)]
 
 COMMAND = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -164,6 +165,27 @@ def test_a_build_whose_process_was_killed_embeds_only_the_rest(
     assert read_facts(tmp_path / "shop").content_sha256 == digest_of_local_build(feed, tiny_triton)
 
 
+def test_two_nodes_of_which_one_is_killed_give_every_product_once(
+    tmp_path: Path, tiny_triton: TritonSession, builds: list[Build]
+) -> None:
+    feed = shop(tmp_path, 2000)
+    with TwoNodes() as nodes:
+        # Each node starts an engine.
+        build = Build(feed, "--address", nodes.address, "--repository", tiny_triton.repository)
+        builds.append(build)
+        build.wait_until_embedded(tmp_path / "shop.embedded", 3)
+        nodes.kill_second()
+        at_kill = len(list((tmp_path / "shop.embedded").glob("part-*.parquet")))
+        output = build.end()
+    assert build.process.returncode == 0, "".join(build.lines)
+    embedded, _ = counts(output)
+    print(f"killed after {at_kill} of 16 blocks; {embedded} images embedded")
+    assert at_kill < 16
+    ids = open_catalog(tmp_path / "shop").display["id"].to_pylist()
+    assert ids == [f"p{number}" for number in range(2000)]
+    assert read_facts(tmp_path / "shop").content_sha256 == digest_of_local_build(feed, tiny_triton)
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_build_and_keeps_what_was_embedded(
     tmp_path: Path, tiny_triton: TritonSession, builds: list[Build], number: int, code: int
@@ -180,3 +202,14 @@ def test_a_signal_ends_a_build_and_keeps_what_was_embedded(
         "the same command goes on from there\n"
     )
     assert not (tmp_path / "shop").exists()
+
+
+def test_an_address_where_another_program_listens_is_named(tmp_path: Path, builds: list[Build]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        build = Build(shop(tmp_path, 30), "--address", address)
+        builds.append(build)
+        build.end()
+    assert build.process.returncode == 2
+    assert build.lines[-1].startswith(f"sightline: no Ray answers at {address} (what listens there is another program")
+    assert not (tmp_path / "shop.embedded").exists()

@@ -85,7 +85,8 @@ def build_with_ray(
     from sightline_server.ingest.on_ray.worker import Work
     from sightline_server.stages.formats import check_decoders
 
-    loaded()
+    cluster = address or os.environ.get("RAY_ADDRESS") or None
+    loaded(cluster)
     check_target(options.out, replace=options.replace)
     check_decoders(options.decode.formats)
     work = Work(sent_options(options), images_root(options), WorkerEngine.of(settings, embedder))
@@ -93,7 +94,6 @@ def build_with_ray(
 
     @contextmanager
     def connect() -> Iterator["Pool"]:
-        cluster = address or os.environ.get("RAY_ADDRESS") or None
         # The handlers come second, because Ray sets its own.
         with ray_pool(work, cluster, workers, gpu=gpu) as pool, raising_signals():
             yield pool

@@ -7,6 +7,8 @@ import logging
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Generator, Iterable, Iterator
@@ -16,24 +18,29 @@ from typing import Any
 
 import pyarrow as pa
 
+from sightline_server.domain.address import is_loopback_host
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.on_ray.plan import Block
-from sightline_server.ingest.on_ray.worker import Fault, Outcome, Work, Worker
+from sightline_server.ingest.on_ray.worker import Fault, Outcome, Work
+from sightline_server.ingest.on_ray.worker_process import WorkerProcess
 
 LOCAL_STORE_BYTES = 256 * 1024 * 1024
 CONNECT_S = 5.0
+HEALTH_S = 30.0
 SWITCHES = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
 }
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""With 0, Ray stays on loopback on every system. Otherwise it takes 127.0.0.1 for the machine's public address."""
 
 
 class BlockActor:
-    """A `Worker` as Ray Data calls it: a table with one encoded block -> a table with its outcome."""
+    """A worker as Ray Data calls it: a table with one encoded block -> a table with its outcome."""
 
     def __init__(self, work: Work) -> None:
-        self._worker = Worker(work)
+        self._worker = WorkerProcess(work)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """The outcomes of the blocks in `table`."""
@@ -81,16 +88,18 @@ def ray_pool(work: Work, address: str | None, workers: int | None, *, gpu: bool)
     Without `workers`, one for each GPU where `gpu` allows them and there are some, else one for each node.
     Raises `SightlineError` of kind CONFIGURATION without the package or a Ray that answers.
     """
-    ray = loaded()
+    ray = loaded(address)
     with connected(ray, address, workers):
         found = int(ray.cluster_resources().get("GPU", 0)) if gpu else 0
         nodes = sum(bool(node["Alive"]) for node in ray.nodes())
         yield RayPool(work, workers or found or nodes, 1 if found else 0)
 
 
-def loaded() -> Any:
-    """The package. Raises `SightlineError` of kind CONFIGURATION where it is missing."""
+def loaded(address: str | None) -> Any:
+    """The package, for the Ray at `address`. Raises `SightlineError` of kind CONFIGURATION where it is missing."""
     os.environ.update(SWITCHES)
+    if address is None or is_loopback_host(address.rpartition(":")[0].strip("[]")):
+        os.environ[LOOPBACK] = "0"
     try:
         import ray
         import ray.data
@@ -111,6 +120,8 @@ def connected(ray: Any, address: str | None, workers: int | None) -> Iterator[No
     folder = None
     if address is not None:
         require_answer(address)
+        if address != "auto":
+            require_ray(address)
         quiet.pop("include_dashboard")
         options: dict[str, Any] = {"address": address, **quiet}
     else:
@@ -170,9 +181,22 @@ def require_answer(address: str) -> None:
         with closing(socket.create_connection((host.strip("[]"), int(port)), CONNECT_S)):
             pass
     except (OSError, OverflowError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        message = f"no Ray answers at {address} ({reason}); start one with `ray start`, or leave --address out"
-        raise SightlineError(ErrorKind.CONFIGURATION, message) from error
+        raise no_answer(address, getattr(error, "strerror", None) or type(error).__name__) from error
+
+
+def require_ray(address: str) -> None:
+    """Raises `SightlineError` of kind CONFIGURATION where another program listens; `ray.init` would wait."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=HEALTH_S)
+    except subprocess.SubprocessError as error:
+        raise no_answer(address, "what listens there is another program, or another version of Ray") from error
+
+
+def no_answer(address: str, reason: str) -> SightlineError:
+    """The error of an address without a Ray."""
+    message = f"no Ray answers at {address} ({reason}); start one with `ray start`, or leave --address out"
+    return SightlineError(ErrorKind.CONFIGURATION, message)
 
 
 def failed(error: Exception) -> SightlineError:

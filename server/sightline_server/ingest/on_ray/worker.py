@@ -7,7 +7,6 @@ that failed starts its engine again, after a pause that gives its blocks to othe
 import asyncio
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -67,9 +66,8 @@ class Worker:
         self._faults = 0
         self._embedder: BlockEmbedder | None = None
         self._open = AsyncExitStack()
+        # Runs in the thread that calls, the main one of its process: an embedded engine starts in no other.
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="ray-worker-loop", daemon=True)
-        self._thread.start()
 
     def outcome(self, block: Block) -> Outcome:
         """The outcome of `block`. Blocks."""
@@ -78,7 +76,7 @@ class Worker:
         if self._faults:
             self._sleep(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (self._faults - 1)))
         try:
-            part = asyncio.run_coroutine_threadsafe(self._part(block), self._loop).result()
+            part = self._loop.run_until_complete(self._part(block))
         except Exception as error:
             self._faults += 1
             return Outcome(block, node, worker, fault=fault_of(error))
@@ -87,9 +85,8 @@ class Worker:
 
     def close(self) -> None:
         """Stops the engine."""
-        asyncio.run_coroutine_threadsafe(self._open.aclose(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self._loop.run_until_complete(self._open.aclose())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
 
     async def _part(self, block: Block) -> bytes:
