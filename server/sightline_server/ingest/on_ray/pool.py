@@ -146,6 +146,8 @@ def connected(ray: Any, address: str | None, workers: int | None) -> Iterator[No
             where = f"the Ray at {address}" if address else "Ray"
             message = f"{where} cannot be used: {first_line(error)}"
             raise SightlineError(ErrorKind.CONFIGURATION, message) from error
+        # Otherwise Ray prints the raylets' remarks about killed actors to standard output; there is no option for it.
+        ray._private.worker._worker_logs_enabled = False
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
