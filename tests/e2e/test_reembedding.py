@@ -106,7 +106,7 @@ async def test_a_catalog_is_embedded_again_while_it_is_searched(shop: Path, repo
     variables = {
         "SIGHTLINE_ENGINE__REPOSITORY": str(repository),
         "SIGHTLINE_SERVER__CATALOG_LISTEN": "127.0.0.1:0",
-        # The tiny detector takes some of the noise for people, who would be greyed out.
+        # The tiny detector calls some of the noise a person, which would be greyed out.
         "SIGHTLINE_DETECTION__REDACT_PEOPLE": "false",
     }
     process = LocalServer(extra_args=["--catalog", f"shop={shop}"], env=environment(**variables), log=log)

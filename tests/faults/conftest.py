@@ -27,7 +27,7 @@ def shop_server(shop: SmallShop, tmp_path_factory: pytest.TempPathFactory) -> It
         "SIGHTLINE_ENGINE__PROBE_TIMEOUT_S": "20",
         "SIGHTLINE_BATCHING__FRAMES__MAX_WAITING": "4",
         "SIGHTLINE_BATCHING__FRAMES__MAX_BATCH": "2",
-        # The tiny detector takes some colours for people, who would be greyed out.
+        # The tiny detector calls some colours a person, which would be greyed out.
         "SIGHTLINE_DETECTION__REDACT_PEOPLE": "false",
     }
     with serving(shop, tmp_path_factory.mktemp("shop-server") / "server.log", **settings) as server:
