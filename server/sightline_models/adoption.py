@@ -60,7 +60,7 @@ class Activation(StrEnum):
 
     SIGMOID = "sigmoid"
     SOFTMAX = "softmax"
-    """Over all classes, of which the last one means that there is no object."""
+    """Probabilities over all classes; the last class means no object."""
     NONE = "none"
     """They are probabilities already."""
 

@@ -34,7 +34,7 @@ class Redaction:
 
 
 def redaction(scene: Scene, settings: DetectionSettings) -> Redaction | None:
-    """The parts of a photo of `scene` to hide; None where there are no people, or they are not to be hidden."""
+    """The parts of a photo of `scene` to hide; None without people, or where they are not to be hidden."""
     if not scene.people or not settings.redact_people:
         return None
     people = tuple(person.box.grown(settings.person_padding) for person in scene.people)
