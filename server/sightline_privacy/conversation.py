@@ -107,6 +107,7 @@ def searches(canary: Canary, catalog: str) -> Iterator[tuple[str, pb.SearchReque
     yield "a PNG", pb.SearchRequest(photo=canary.png, catalog=catalog)
     yield "crops", pb.SearchRequest(crops=[canary.jpeg, canary.bare], catalog=catalog)
     regions = [region(canary.box), tap(canary.tap)]
+    yield "a second round", pb.SearchRequest(photo=canary.png, catalog=catalog, max_objects=16, look_closer=True)
     yield "regions of a photo", pb.SearchRequest(photo=canary.jpeg, catalog=catalog, regions=regions)
 
 

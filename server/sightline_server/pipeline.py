@@ -1,6 +1,7 @@
 """The flow of one search: decode, choose and read codes, embed, `find`; events are sent as soon as each is known.
 
     a photo, crops   `_images`      decode -> detect -> hide people -> Detected -> crop, embed, find
+                     `_further`     a second round, where one is wanted -> Detected -> crop, embed, find
     embeddings       `_embeddings`  Detected -> find
 Crops that a caller made are several photos, each of which is one object.
 Rule: everything of a photo lives in the frames of `run` and of the tasks that end with it, and is gone with them. A
@@ -22,6 +23,7 @@ from sightline_server.domain.embedders import other_embedder
 from sightline_server.domain.events import Accepted, Detected, Done, Event, FailureReason, Notice, SkippedStep
 from sightline_server.domain.filters import Filter
 from sightline_server.domain.geometry import Box
+from sightline_server.domain.image import Frame
 from sightline_server.domain.items import EmbeddedObject, ObjectSource, PhotoObject
 from sightline_server.domain.models import DETECTOR, DetectorSpec, EmbedderSpec
 from sightline_server.domain.request import EmbeddingsQuery, Lane, Query, SearchQuery
@@ -33,6 +35,7 @@ from sightline_server.search.local_features import FeatureComparisons
 from sightline_server.search.look import DecodedPhoto, FramesBatcher, Look
 from sightline_server.search.object_embedder import CropsBatcher, ObjectEmbedder, Portion
 from sightline_server.search.outcomes import Outcome, Outcomes
+from sightline_server.search.second_round import SecondRound
 from sightline_server.search.under_way import Part, QueryT, Search, Seen
 from sightline_server.settings import CodeSettings, DetectionSettings, LocalFeatureSettings, RankingSettings
 from sightline_server.stages.choose import Choice
@@ -84,6 +87,14 @@ class Pipeline:
             threads=threads,
             limits=settings.decode,
             detection=settings.detection,
+        )
+        self.second_round = SecondRound(
+            engine=engine,
+            frames=frames,
+            threads=threads,
+            detection=settings.detection,
+            metrics=metrics,
+            clock=clock,
         )
         middle = Box.middle(settings.detection.whole_photo_share)
         self.embedders = {
@@ -166,7 +177,8 @@ class Pipeline:
         photos = await together([partial(self.look.decode, each.query, watch) for each in searches])
         yield Accepted(query.request_id, snapshot.name, snapshot.revision)
         seen = await together([partial(self._see, *each) for each in zip(searches, photos, strict=True)])
-        # The detector's inputs are not needed any more.
+        # The detector's inputs are not needed any more, and the frame only for a second round.
+        frame = photos[0].frame if query.look_closer else None
         del photos
         yield Detected(tuple(chain(*(each.choice.objects for each in seen))), sum(each.redacted for each in seen))
         for each in seen:
@@ -179,8 +191,24 @@ class Pipeline:
         async with aclosing(self._answers([part for each in seen for part in each.parts()])) as answers:
             async for answer in answers:
                 yield answer
-        skipped = tuple(dict.fromkeys(chain(*(each.skipped for each in seen))))
-        yield self._done(searches[0], self.detector.identity, seen[0].choice.notice, skipped)
+        skipped = list(chain(*(each.skipped for each in seen)))
+        if frame is not None:
+            async with aclosing(self._further(seen[0], frame, skipped)) as events:
+                async for event in events:
+                    yield event
+        yield self._done(searches[0], self.detector.identity, seen[0].choice.notice, tuple(dict.fromkeys(skipped)))
+
+    async def _further(self, first: Seen, frame: Frame, skipped: list[SkippedStep]) -> AsyncGenerator[Event, None]:
+        """The events of the objects that only a second round finds; adds to `skipped` what was left out."""
+        further = await self.second_round.further(first, frame)
+        if further is None:
+            skipped.append(SkippedStep.LOOK_CLOSER)
+            return
+        yield Detected(further.seen.choice.objects, further.people, further=True)
+        async with aclosing(self._answers(further.seen.parts())) as answers:
+            async for answer in answers:
+                yield answer
+        skipped.extend(further.seen.skipped)
 
     async def _see(self, search: Search[SearchQuery], photo: DecodedPhoto) -> Seen:
         """The objects of a photo, its codes, and its views without people."""

@@ -85,6 +85,22 @@ async def test_regions_and_limits_are_sent_and_the_photo_may_come_by_pipe() -> N
     assert request.one_per_group
 
 
+async def test_further_objects_of_a_second_round_are_shown(photo: Path) -> None:
+    cup = events.DetectedObject("o3", events.Box(0.5, 0.5, 0.625, 0.75), "cup", 0.5, events.ObjectSource.DETECTOR)
+    further = (events.Detected((cup,), 1, further=True), events.ObjectResults("o3", (ranked("p9", 1),)))
+    skipping = dataclasses.replace(DONE, skipped=(events.SkippedStep.LOOK_CLOSER,))
+    fake = FakeLens(lambda call: (*ANSWER[:-1], *(further if call == 1 else ()), DONE if call == 1 else skipping))
+    async with serving(fake) as target:
+        command = ("search", str(photo), "--target", target, "--look-closer")
+        ran, left_out = await sightline(*command), await sightline(*command)
+    assert (ran.returncode, left_out.returncode) == (0, 0), ran.stderr + left_out.stderr
+    assert [request.look_closer for request in fake.requests] == [True, True]
+    text = ran.stdout.decode()
+    for expected in ("2 objects\n", "1 further object, 1 person greyed out", "3 cup", "p9"):
+        assert expected in text
+    assert "smaller objects were not searched for" in left_out.stdout.decode()
+
+
 async def test_a_filter_is_sent_and_shown_as_it_was_applied(photo: Path) -> None:
     plan = events.FilterPlan(events.FilterPlanKind.GATHER, 12, 15)
     done = dataclasses.replace(DONE, applied_filter="brand=Norrvik price=..50 USD", filter_plan=plan)

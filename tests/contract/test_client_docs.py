@@ -1,4 +1,4 @@
-"""The Python examples of `docs/guide/client.md` and `docs/guide/tiers.md` run as they are written."""
+"""The Python examples of the guide's pages about searches run as they are written."""
 
 import asyncio
 import re
@@ -13,7 +13,7 @@ from sightline_client import grants
 from tests.support.fake_lens import FakeLens, serving
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide"
-PAGES = {"client.md": ["2 objects", "chair", "", ""], "tiers.md": ["", "Title of p1", "ey"]}
+PAGES = {"client.md": ["2 objects", "chair", "", ""], "look-closer.md": ["vase"], "tiers.md": ["", "Title of p1", "ey"]}
 """A part of the output of each example of a page."""
 
 

@@ -17,11 +17,14 @@ from sightline_client import (
     Client,
     ClientOptions,
     DeadlineExceededError,
+    Detected,
+    DetectedObject,
     Event,
     InvalidRequestError,
     Lane,
     MatchLevel,
     ObjectResults,
+    ObjectSource,
     OverloadedError,
     PhotoTooLargeError,
     Point,
@@ -30,7 +33,17 @@ from sightline_client import (
     StreamBrokenError,
     UnavailableError,
 )
-from tests.support.fake_lens import ANSWER, UNKNOWN_LEVEL, FakeLens, Hang, cancelled, serving, status_of, unavailable
+from tests.support.fake_lens import (
+    ANSWER,
+    UNKNOWN_LEVEL,
+    FakeLens,
+    Hang,
+    cancelled,
+    ranked,
+    serving,
+    status_of,
+    unavailable,
+)
 
 PHOTO = b"\xff\xd8 a photo"
 
@@ -87,6 +100,27 @@ async def test_find_puts_the_answer_together_in_the_order_of_detected() -> None:
     assert answer.request_id == "req-1"
     assert answer.done is not None
     assert answer.done.timings.total_ms == 28
+
+
+async def test_further_objects_follow_those_of_the_first_answer() -> None:
+    cup = DetectedObject("o3", Box(0.5, 0.5, 0.625, 0.75), "cup", 0.5, ObjectSource.DETECTOR)
+    further = (Detected((cup,), 1, further=True), ObjectResults("o3", (ranked("p3", 1),)))
+    fake = FakeLens(lambda _: (*ANSWER[:-1], *further, ANSWER[-1]))
+    async with serving(fake) as target, AsyncClient(target) as client:
+        assert tuple(await collect(client, look_closer=True)) == (*ANSWER[:-1], *further, ANSWER[-1])
+        answer = await client.find(PHOTO, look_closer=True)
+        await collect(client)
+    assert [found.object.object_id for found in answer.objects] == ["o1", "o2", "o3"]
+    assert answer.objects[0].failure is not None
+    assert [len(found.products) for found in answer.objects] == [0, 2, 1]
+    assert [request.look_closer for request in fake.requests] == [True, True, False]
+
+
+async def test_a_second_round_is_for_photos_only() -> None:
+    async with AsyncClient("127.0.0.1:1") as client:
+        with pytest.raises(InvalidRequestError) as caught:
+            await client.find_crops([PHOTO], look_closer=True)  # type: ignore[call-arg]
+    assert caught.value.violations[0].field == "look_closer"
 
 
 async def test_what_a_newer_server_says_is_passed_over() -> None:

@@ -77,6 +77,7 @@ calls = st.fixed_dictionaries(
         "min_similarity": anything,
         "lane": anything,
         "one_per_group": anything,
+        "look_closer": anything,
         "filter": filters,
         # No finite positive number: the test would wait for it, and a tiny one is a deadline that passes.
         "timeout_s": st.one_of(st.sampled_from([math.nan, math.inf, -1.0, 0, 1e10, 20.0]), texts, st.none()),
@@ -164,6 +165,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"catalog": b"shoes"}, "catalog"),
     ({"lane": "batch"}, "lane"),
     ({"one_per_group": 1}, "one_per_group"),
+    ({"look_closer": 1}, "look_closer"),
+    ({"look_closer": None}, "look_closer"),
     ({"timeout_s": 0}, "timeout_s"),
     ({"timeout_s": -1}, "timeout_s"),
     ({"timeout_s": math.nan}, "timeout_s"),

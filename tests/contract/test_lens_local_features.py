@@ -208,6 +208,19 @@ async def test_objects_beyond_the_limit_are_answered_without_the_comparison() ->
         assert outcomes == [1, 1]
 
 
+async def test_objects_of_a_second_round_count_as_those_of_the_photo() -> None:
+    for most, further in ((2, ["p2", "p0", "p1"]), (1, ["p0", "p1", "p2"])):
+        index = shop(p1=PRINT, p2=OTHER)
+        settings = {"most_objects": most, "contribution": 0.5}
+        async with serving(engine=seeing(LEFT), index=index, limits=LIMITS, local_features=settings) as served:
+            rows: Any = ([(LEFT, 0.875, 0)], [], [((0.2, 0.1, 0.9, 0.9), 0.5, 0)], [], [], [])
+            served.engine.models["detector"].replies = [detections(1, *each) for each in rows]
+            events = await events_of(served.search(asked(photo=photo(), look_closer=True)))
+            assert kinds(events) == ["accepted", "detected", "results", "detected", "results", "done"]
+            assert [shown(events[2]), shown(events[4])] == [["p1", "p0", "p2"], further]
+            assert bool(events[-1].done.skipped) == (most == 1)
+
+
 async def test_a_comparison_that_fails_costs_the_reason_alone(caplog: pytest.LogCaptureFixture) -> None:
     index = shop(ValueError("the secret of a file"), p1=PRINT)
     with caplog.at_level(logging.DEBUG):

@@ -11,7 +11,9 @@ from load_tests.attacks.people import noticed, on_the_person, refused
 from sightline.v1 import geometry_pb2
 from sightline_client.convert import request_to_pb
 from sightline_client.events import Box
-from tests.support.people import composites, encoded, face_of, image_of
+from sightline_server.domain.geometry import Box as BoxOfPhoto
+from sightline_server.stages.people import covered_share
+from tests.support.people import Composite, composites, encoded, face_of, image_of
 from tests.support.world import asked, search
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(240)]
@@ -36,6 +38,34 @@ async def test_no_object_of_a_room_is_the_person(channel: grpc.aio.Channel) -> N
         answer = await search(channel, asked(made.photo))
         for each in answer.objects:
             assert overlap(each.box, made.person) < 0.5, (made.name, each.label)
+
+
+async def test_no_object_of_a_second_round_is_on_the_person(channel: grpc.aio.Channel) -> None:
+    further = 0
+    for made in composites(6):
+        answer = await search(channel, asked(made.photo, max_objects=16, look_closer=True), timeout_s=60)
+        assert noticed(answer) or answer.done.timings.look_closer_ms > 0
+        plain = await search(channel, asked(made.photo, max_objects=16))
+        first, more = answer.objects[: len(plain.objects)], answer.objects[len(plain.objects) :]
+        assert [each.label for each in first] == [each.label for each in plain.objects]
+        for each in more:
+            box = BoxOfPhoto(each.box.x_min, each.box.y_min, each.box.x_max, each.box.y_max)
+            assert covered_share(box, [person_of(made)]) < 0.6, (made.name, each.label)
+        further += len(more)
+    assert further >= 1
+
+
+async def test_a_second_round_on_a_person_finds_nothing(channel: grpc.aio.Channel) -> None:
+    for name in ("collins", "photographer", "hopper"):
+        photo = encoded(image_of(name))
+        answer = await search(channel, asked(photo, max_objects=16, look_closer=True), timeout_s=60)
+        plain = await search(channel, asked(photo, max_objects=16))
+        assert [each.label for each in answer.objects] == [each.label for each in plain.objects], name
+
+
+def person_of(made: Composite) -> BoxOfPhoto:
+    """The box of the person."""
+    return BoxOfPhoto(made.person.x_min, made.person.y_min, made.person.x_max, made.person.y_max)
 
 
 def overlap(one: geometry_pb2.BoundingBox, other: Box) -> float:

@@ -176,7 +176,7 @@ async def search(channel: grpc.aio.Channel, request: lens_service_pb2.SearchRequ
         kind = event.WhichOneof("event")
         order.append(kind)
         if kind == "detected":
-            answer.objects = list(event.detected.objects)
+            answer.objects += event.detected.objects
         elif kind == "results":
             answer.products[event.results.object_id] = list(event.results.products)
         elif kind == "failure":

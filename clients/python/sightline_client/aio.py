@@ -53,6 +53,8 @@ class SearchParameters(ObjectParameters, total=False):
     regions: Sequence[Region]
     """Boxes to search as they are and points that a person tapped; without any, the detector decides."""
     max_objects: int
+    look_closer: bool
+    """Looks for smaller objects in parts of the photo after the first answer; not together with `regions`."""
 
 
 class AsyncClient:

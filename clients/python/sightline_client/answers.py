@@ -17,7 +17,7 @@ class AnsweredObject:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """All objects in the order of `Detected`, and the closing facts."""
+    """All objects in the order of `Detected`, those of a second round last, and the closing facts."""
 
     request_id: str
     objects: tuple[AnsweredObject, ...]
@@ -37,8 +37,9 @@ class Answer:
                 case events.Accepted():
                     request_id = event.request_id
                 case events.Detected():
-                    order = list(event.objects)
-                    found = {each.object_id: AnsweredObject(each) for each in order}
+                    new = {each.object_id: AnsweredObject(each) for each in event.objects}
+                    order = [*order, *event.objects] if event.further else list(event.objects)
+                    found = {**found, **new} if event.further else new
                 case events.ObjectResults() if event.object_id in found:
                     found[event.object_id] = AnsweredObject(found[event.object_id].object, event.products)
                 case events.ObjectFailure() if event.object_id in found:

@@ -57,6 +57,7 @@ _SKIPPED = {
     events.SkippedStep.UNKNOWN: lens_service_pb2.SKIPPED_STEP_UNSPECIFIED,
     events.SkippedStep.CODES: lens_service_pb2.SKIPPED_STEP_CODES,
     events.SkippedStep.LOCAL_FEATURES: lens_service_pb2.SKIPPED_STEP_LOCAL_FEATURES,
+    events.SkippedStep.LOOK_CLOSER: lens_service_pb2.SKIPPED_STEP_LOOK_CLOSER,
 }
 _PLANS = {
     events.FilterPlanKind.UNKNOWN: lens_service_pb2.FILTER_PLAN_KIND_UNSPECIFIED,
@@ -92,6 +93,7 @@ def request_to_pb(
     one_per_group: bool | None = None,
     filter: Filter | None = None,
     grant: str | None = None,
+    look_closer: bool = False,
 ) -> lens_service_pb2.SearchRequest:
     """The request message, of a photo or of crops.
 
@@ -109,6 +111,7 @@ def request_to_pb(
         one_per_group=one_per_group,
         filter=None if filter is None else _filter_to_pb(filter),
         grant=grant or "",
+        look_closer=look_closer,
     )
 
 
@@ -151,7 +154,8 @@ def event_from_pb(message: lens_service_pb2.SearchResponse) -> events.Event | No
             return events.Accepted(accepted.request_id, accepted.catalog, accepted.catalog_revision)
         case "detected":
             detected = message.detected
-            return events.Detected(tuple(_object_from_pb(found) for found in detected.objects), detected.redacted)
+            objects_found = tuple(_object_from_pb(found) for found in detected.objects)
+            return events.Detected(objects_found, detected.redacted, detected.further)
         case "results":
             ranked = tuple(_ranked_from_pb(product) for product in message.results.products)
             return events.ObjectResults(message.results.object_id, ranked)
@@ -176,7 +180,7 @@ def event_to_pb(event: events.Event) -> lens_service_pb2.SearchResponse:
         case events.Detected():
             objects = [_object_to_pb(found) for found in event.objects]
             return lens_service_pb2.SearchResponse(
-                detected=lens_service_pb2.Detected(objects=objects, redacted=event.redacted)
+                detected=lens_service_pb2.Detected(objects=objects, redacted=event.redacted, further=event.further)
             )
         case events.ObjectResults():
             products = [_ranked_to_pb(product) for product in event.products]

@@ -1,5 +1,7 @@
 """The typed events of a search, in order: Accepted, Detected, one ObjectResults or ObjectFailure per object, Done.
 
+With `look_closer`, a second Detected with further objects and the events of these come before Done.
+
 Rule: plain frozen values without protobuf or gRPC, so that they can be kept, compared, pickled and made in tests.
 Coordinates are fractions of the upright photo: 0..1, origin top left. Times are milliseconds.
 """
@@ -82,6 +84,8 @@ class SkippedStep(Enum):
     """Barcodes and QR codes were not read: the deadline was too near, or the reader failed."""
     LOCAL_FEATURES = "local_features"
     """Local features of an object were not compared: the deadline was too near, or the comparison failed."""
+    LOOK_CLOSER = "look_closer"
+    """There was no second round: no time, a busy server, or the detector failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +184,13 @@ class Accepted:
 class Detected:
     """All objects, best first; none when the photo shows people and no product (`Done.notice`).
 
-    `redacted` is the number of people who were greyed out before anything was searched.
+    `redacted` is the number of people who were greyed out before anything was searched. With `further`, the objects and
+    the people are those that only the second round has found.
     """
 
     objects: tuple[DetectedObject, ...]
     redacted: int = 0
+    further: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,14 +230,17 @@ class StageTimings:
     """Reading of barcodes, while the detector runs."""
     local_features_ms: float = 0.0
     """Comparing local features with those of the nearest products."""
+    look_closer_ms: float = 0.0
+    """Looking for further objects in parts of the photo; its waits for the detector are not in `queue_ms`."""
 
     @property
     def stages(self) -> dict[str, float]:
         """Stage -> its milliseconds, in order."""
         names = [each.name.removesuffix("_ms") for each in fields(self)]
         # The newest fields are the last ones, for callers who name none.
-        features, codes = names.pop(), names.pop()
+        closer, features, codes = names.pop(), names.pop(), names.pop()
         names.insert(names.index("rank"), features)
+        names.insert(names.index("rank") + 1, closer)
         names.insert(1, codes)
         return {name: getattr(self, f"{name}_ms") for name in names if name not in ("queue", "total")}
 

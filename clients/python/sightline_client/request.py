@@ -120,6 +120,12 @@ def _choice(value: object) -> bool | None:
     raise ValueError(f"must be True, False or None, not {values.quoted(value)}")
 
 
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError(f"must be True or False, not {values.quoted(value)}")
+
+
 def _lane(value: object) -> Lane:
     if not isinstance(value, Lane):
         raise ValueError(f"must be a Lane, not {values.quoted(value)}")
@@ -147,6 +153,7 @@ _CHECKS: Mapping[str, Callable[[object], Any]] = {
     "one_per_group": _choice,
     "filter": _filter,
     "grant": _grant,
+    "look_closer": _flag,
 }
-_OF_OBJECTS = tuple(name for name in _CHECKS if name not in ("regions", "max_objects"))
+_OF_OBJECTS = tuple(name for name in _CHECKS if name not in ("regions", "max_objects", "look_closer"))
 """The parameters of a search of objects that the caller has found itself."""

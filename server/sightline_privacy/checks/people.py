@@ -12,10 +12,9 @@ MIDDLE = (0.2, 0.2, 0.8, 0.8)
 
 def people_among(outcome: Outcome) -> list[str]:
     """Findings about people among the objects of an answer."""
-    detected = [item for event in outcome.events for item in event.detected.objects]
     return [
         f"the answer to {outcome.name} has a person as an object"
-        for item in detected
+        for item in objects_of(outcome)
         if item.label.strip().lower() in WORDS
     ]
 
@@ -38,15 +37,29 @@ async def not_searched(caller: Caller, made: Conversation, photo: bytes | None, 
     crop = await caller.search(
         "a crop of a person", pb.SearchRequest(crops=[photo], catalog=catalog), grant=grants((photo,))
     )
-    for outcome in (whole, part, crop):
+    closer = await caller.search(
+        "a second round on a person",
+        pb.SearchRequest(photo=photo, catalog=catalog, look_closer=True),
+        grant=grants(photo),
+    )
+    for outcome in (whole, part, crop, closer):
         if not outcome.succeeded:
             return not_checked(Promise.PEOPLE, f"the search of {outcome.name} failed: {outcome.code} {outcome.reason}")
-    findings = [finding for outcome in (whole, part, crop) for finding in people_among(outcome)]
-    sources = {item.source for event in whole.events for item in event.detected.objects}
+    findings = [finding for outcome in (whole, part, crop, closer) for finding in people_among(outcome)]
+    sources = {item.source for each in (whole, closer) for event in each.events for item in event.detected.objects}
     if pb.OBJECT_SOURCE_WHOLE_PHOTO in sources:
         findings.append("the photo of a person was searched as a whole")
+    if not objects_of(whole) and objects_of(closer):
+        findings.append("a second round searched parts of the photo of a person")
     for outcome in (part, crop):
         reasons = [event.failure.reason for event in outcome.events if event.WhichOneof("event") == "failure"]
         if reasons != [pb.FAILURE_REASON_PERSON]:
             findings.append(f"{outcome.name} was searched")
-    return judged(Promise.PEOPLE, findings, "a photo of a person, a box on it and a crop of it were refused")
+    return judged(
+        Promise.PEOPLE, findings, "a photo of a person, a box on it, a crop of it and a second round on it were refused"
+    )
+
+
+def objects_of(outcome: Outcome) -> list[pb.DetectedObject]:
+    """The objects of an answer."""
+    return [item for event in outcome.events for item in event.detected.objects]

@@ -1,4 +1,7 @@
-"""The events of a search, in order: Accepted, Detected, one ObjectResults or ObjectFailure per object, Done."""
+"""The events of a search, in order: Accepted, Detected, one ObjectResults or ObjectFailure per object, Done.
+
+With a second round, a second Detected and the events of its objects come before Done.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +31,7 @@ class SkippedStep(Enum):
 
     CODES = "codes"
     LOCAL_FEATURES = "local_features"
+    LOOK_CLOSER = "look_closer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +45,14 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """Every object that will be searched, best first, and the number of people who were greyed out."""
+    """Every object that will be searched, best first, and the number of people who were greyed out.
+
+    With `further`, the objects and the people that only the second round has found.
+    """
 
     objects: tuple[PhotoObject, ...]
     redacted: int = 0
+    further: bool = False
 
 
 @dataclass(frozen=True, slots=True)

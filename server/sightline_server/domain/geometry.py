@@ -72,6 +72,13 @@ class Box:
             max(0.0, self.x_min - dx), max(0.0, self.y_min - dy), min(1.0, self.x_max + dx), min(1.0, self.y_max + dy)
         )
 
+    def inside(self, outer: "Box") -> "Box | None":
+        """This box, in fractions of `outer`, as a box of the image; None where it is too thin to have an area there."""
+        width, height = outer.x_max - outer.x_min, outer.y_max - outer.y_min
+        x_min, x_max = outer.x_min + self.x_min * width, min(outer.x_max, outer.x_min + self.x_max * width)
+        y_min, y_max = outer.y_min + self.y_min * height, min(outer.y_max, outer.y_min + self.y_max * height)
+        return Box(x_min, y_min, x_max, y_max) if x_min < x_max and y_min < y_max else None
+
     def covers(self, point: Point) -> bool:
         """Returns whether `point` is in the box, edges included."""
         return self.x_min <= point.x <= self.x_max and self.y_min <= point.y <= self.y_max

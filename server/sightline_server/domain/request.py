@@ -63,7 +63,8 @@ class SearchQuery:
     `photo` are the encoded bytes. `deadline` is an instant of the server's monotonic clock, in seconds. A `Box` in
     `regions` is searched as it is, a `Point` through the detector; without regions the detector decides. With
     `one_per_group`, `max_products` counts item groups. `wanted` says which products may be returned. The catalog is not
-    part of it: a search needs a pass to one.
+    part of it: a search needs a pass to one. With `look_closer`, which is without regions, parts of the photo go
+    through the detector as well, after the first answer.
 
     One of the `crops` images of a `CropsQuery` has its number, from 1, as `crop`; a photo has 0.
     """
@@ -80,6 +81,7 @@ class SearchQuery:
     wanted: Filter = NO_FILTER
     crop: int = 0
     crops: int = 1
+    look_closer: bool = False
 
     def images(self) -> "tuple[SearchQuery, ...]":
         """The queries of its images: itself."""

@@ -32,8 +32,10 @@ EMBED = Stage("embed", Wait.BATCH)
 SEARCH = Stage("search", Wait.BATCH)
 LOCAL_FEATURES = Stage("local_features", Wait.THREAD)
 RANK = Stage("rank", Wait.NOTHING, sends=True)
+LOOK_CLOSER = Stage("look_closer", Wait.THREAD, sends=True)
+"""Finds further objects after the first answer; they go through the stages from `crop` on."""
 
-STAGES = (DECODE, CODES, DETECT, CROP, EMBED, SEARCH, LOCAL_FEATURES, RANK)
+STAGES = (DECODE, CODES, DETECT, CROP, EMBED, SEARCH, LOCAL_FEATURES, RANK, LOOK_CLOSER)
 """Every stage, in the order in which an object goes through them."""
 
 STAGE_NAMES = tuple(stage.name for stage in STAGES)

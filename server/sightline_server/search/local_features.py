@@ -85,6 +85,12 @@ class FeatureComparison:
         self._objects_left = parts.settings.most_objects
         self.skipped: tuple[SkippedStep, ...] = ()
 
+    def with_views(self, views: Views) -> "FeatureComparison":
+        """The comparison of further objects, which see the photo in other views; they count as objects of the photo."""
+        further = FeatureComparison(self._parts, self._query, views, self._snapshot, self._kept, self._watch)
+        further._objects_left = self._objects_left
+        return further
+
     async def reasons(
         self, objects: Sequence[PhotoObject], near: Sequence[Sequence[Neighbour]]
     ) -> dict[str, dict[str, Reason]]:

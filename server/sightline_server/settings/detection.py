@@ -41,6 +41,9 @@ class DetectionSettings(Part):
     it. Off, the part of a person that lies in the box of a product is searched with it."""
     person_padding: Fraction = 0.03
     """Fraction of a person's width and height that is greyed out around the person's box as well."""
+    second_round_min_time_left_s: Annotated[float, Field(ge=0)] = 1.0
+    """Seconds until the deadline that a second round (`look_closer` in a request) leaves for the objects that it finds.
+    It is left out where it would not end before them, and `Done.skipped` says so."""
     carried_share: Fraction = 0.5
     """A detected product of at most this fraction of the person's area counts as carried or worn, and is searched."""
     carried_iou: Annotated[float, Field(gt=0, le=1)] = 0.5

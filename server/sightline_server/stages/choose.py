@@ -15,18 +15,22 @@ from sightline_server.settings import DetectionSettings
 from sightline_server.stages.people import at_tap, on_person, people_share, searchable
 from sightline_server.stages.redact import Redaction, redaction
 
+NOTHING_SEEN = Scene()
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """The objects in their order, the ids of those that are mostly on a person, and the notice for the caller.
 
-    `hidden` are the parts of the photo that nothing after the choice may see; None where there are none.
+    `hidden` are the parts of the photo that nothing after the choice may see; None where there are none. `scene` is
+    what the detector saw.
     """
 
     objects: tuple[PhotoObject, ...]
     on_person: frozenset[str] = frozenset()
     notice: Notice | None = None
     hidden: Redaction | None = None
+    scene: Scene = NOTHING_SEEN
 
 
 def choose(query: SearchQuery, frame: Frame, scene: Scene, settings: DetectionSettings) -> Choice:
@@ -34,7 +38,7 @@ def choose(query: SearchQuery, frame: Frame, scene: Scene, settings: DetectionSe
     choice = objects_of(query, frame, scene, settings)
     if query.crop:
         choice = as_crop(choice, query.crop)
-    return replace(choice, hidden=redaction(scene, settings))
+    return replace(choice, hidden=redaction(scene, settings), scene=scene)
 
 
 def as_crop(choice: Choice, number: int) -> Choice:

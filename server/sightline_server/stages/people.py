@@ -75,6 +75,16 @@ def searchable(scene: Scene, settings: DetectionSettings) -> tuple[Detection, ..
     return tuple(product for product in scene.products if not on_person(product.box, scene, settings))
 
 
+def people_only(scene: Scene, settings: DetectionSettings) -> bool:
+    """Returns whether a photo of `scene` counts as one of people, of which nothing is searched."""
+    if not scene.people:
+        return False
+    share = people_share(scene)
+    if share > settings.most_people_share:
+        return True
+    return share >= settings.person_photo_share and not searchable(scene, settings)
+
+
 def people_share(scene: Scene) -> float:
     """Fraction 0..1 of the whole photo that people cover."""
     return covered_share(Box.whole(), [person.box for person in scene.people])

@@ -90,6 +90,9 @@ class Metrics:
         self.feature_checks = make.counter(
             "feature_checks", "Objects whose local features were to be compared with products, by outcome.", "outcome"
         )
+        self.second_rounds = make.counter(
+            "second_rounds", "Second rounds that callers asked for, by outcome.", "outcome"
+        )
         self.queue_seconds = make.histogram(
             "queue_seconds", "Seconds that an entry waited for its batch.", QUEUE_BUCKETS, "batcher"
         )

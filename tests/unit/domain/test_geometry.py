@@ -20,6 +20,14 @@ def boxes(draw: st.DrawFn) -> Box:
     return Box(x[0], y[0], x[1], y[1])
 
 
+@given(box=boxes(), outer=boxes())
+def test_a_box_in_fractions_of_another_lies_in_it_or_has_no_area(box: Box, outer: Box) -> None:
+    found = box.inside(outer)
+    assert found is None or found.intersection(outer) == found
+    assert Box.whole().inside(outer) == outer
+    assert box.inside(Box.whole()) == box
+
+
 @pytest.mark.parametrize(
     "corners",
     [

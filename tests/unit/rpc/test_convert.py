@@ -89,6 +89,13 @@ def test_one_per_group_of_the_request_goes_before_the_servers(default: bool) -> 
     assert query(default=default, one_per_group=False).one_per_group is False
 
 
+def test_a_second_round_is_off_unless_asked_for_and_not_for_regions() -> None:
+    assert not query().look_closer
+    assert query(look_closer=True).look_closer
+    error = refusal(look_closer=True, regions=[tap(0.5, 0.5)])
+    assert (error.kind, error.field) == (ErrorKind.INVALID_REQUEST, "look_closer")
+
+
 @pytest.mark.parametrize(("field", "cap"), [("max_objects", 3), ("max_products", 7)])
 @pytest.mark.parametrize("beyond", [-1, -(2**31), 1, 2**31 - 1 - 7])
 def test_a_value_over_its_cap_is_refused_with_the_cap(field: str, cap: int, beyond: int) -> None:
@@ -202,6 +209,8 @@ def test_every_event_says_everything() -> None:
     assert (accepted.request_id, accepted.catalog, accepted.catalog_revision) == ("r", "shop", "rev")
     item = PhotoObject("o1", Box(0.25, 0.5, 0.75, 1.0), ObjectSource.TAP, "chair", 0.5)
     shown = convert.to_response(Detected((item,))).detected.objects[0]
+    further = convert.to_response(Detected((item,), 2, further=True)).detected
+    assert (len(further.objects), further.redacted, further.further) == (1, 2, True)
     assert (shown.object_id, shown.label, shown.score, shown.source) == (
         "o1",
         "chair",

@@ -44,6 +44,7 @@ def test_a_whole_request_is_parsed_as_it_was_sent() -> None:
         lane=lens_service_pb2.LANE_BATCH,
         grant="signed",
         one_per_group=True,
+        look_closer=True,
     )
     assert parse(sent.SerializeToString(), LIMITS) == sent
 

@@ -61,6 +61,12 @@ def search(
             help="Show one product of each item_group_id (default: as the server is set).",
         ),
     ] = None,
+    look_closer: Annotated[
+        bool,
+        typer.Option(
+            "--look-closer", help="After the first answer, look for smaller objects in parts of the photo as well."
+        ),
+    ] = False,
     filter: Annotated[
         str | None,
         typer.Option(
@@ -114,6 +120,7 @@ def search(
                     max_objects=max_objects,
                     max_products=max_products,
                     one_per_group=one_per_group,
+                    look_closer=look_closer,
                     filter=conditions,
                     grant=None if grant_file is None else credentials.read_token(grant_file),
                 )
@@ -197,7 +204,7 @@ def _print_table(event: events.Event, detected: list[events.DetectedObject]) -> 
     numbered = {found.object_id: (number, found) for number, found in enumerate(detected, 1)}
     match event:
         case events.Detected():
-            console.print(tables.found(len(detected), event.redacted))
+            console.print(tables.found(len(event.objects), event.redacted, further=event.further))
         case events.ObjectResults(products=()) if event.object_id in numbered:
             tables.show_nothing(console, *numbered[event.object_id])
         case events.ObjectResults() if event.object_id in numbered:

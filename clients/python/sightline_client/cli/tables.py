@@ -40,6 +40,7 @@ SKIPPED = {
     SkippedStep.CODES: "barcodes and QR codes were not read: the deadline was too near, or the reader failed",
     SkippedStep.LOCAL_FEATURES: "local features of an object were not compared: the deadline was too near, or the "
     "comparison failed",
+    SkippedStep.LOOK_CLOSER: "smaller objects were not searched for: no time, a busy server, or the detector failed",
 }
 """Each step that was left out as a message."""
 
@@ -106,10 +107,10 @@ def photo_table(name: str, answer: Answer, best: int = 3) -> Table:
     return table
 
 
-def found(objects: int, redacted: int) -> str:
-    """The number of objects in the photo, and of people who were greyed out."""
+def found(objects: int, redacted: int, *, further: bool = False) -> str:
+    """The number of objects in the photo, or of `further` ones, and of people who were greyed out."""
     people = f", {redacted} {'person' if redacted == 1 else 'people'} greyed out" if redacted else ""
-    return f"{objects} object{'s' if objects != 1 else ''}{people}"
+    return f"{objects} {'further ' if further else ''}object{'s' if objects != 1 else ''}{people}"
 
 
 def label(found: DetectedObject) -> str:

@@ -44,6 +44,7 @@ class SkippedStep(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SKIPPED_STEP_UNSPECIFIED: _ClassVar[SkippedStep]
     SKIPPED_STEP_CODES: _ClassVar[SkippedStep]
     SKIPPED_STEP_LOCAL_FEATURES: _ClassVar[SkippedStep]
+    SKIPPED_STEP_LOOK_CLOSER: _ClassVar[SkippedStep]
 
 class FilterPlanKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -81,6 +82,7 @@ NOTICE_PERSON_ONLY: Notice
 SKIPPED_STEP_UNSPECIFIED: SkippedStep
 SKIPPED_STEP_CODES: SkippedStep
 SKIPPED_STEP_LOCAL_FEATURES: SkippedStep
+SKIPPED_STEP_LOOK_CLOSER: SkippedStep
 FILTER_PLAN_KIND_UNSPECIFIED: FilterPlanKind
 FILTER_PLAN_KIND_NO_MATCH: FilterPlanKind
 FILTER_PLAN_KIND_ALL: FilterPlanKind
@@ -93,7 +95,7 @@ CONSENT_MODE_OPTIONAL: ConsentMode
 CONSENT_MODE_REQUIRED: ConsentMode
 
 class SearchRequest(_message.Message):
-    __slots__ = ("photo", "regions", "filter", "catalog", "max_objects", "max_products", "min_similarity", "lane", "grant", "one_per_group", "crops")
+    __slots__ = ("photo", "regions", "filter", "catalog", "max_objects", "max_products", "min_similarity", "lane", "grant", "one_per_group", "crops", "look_closer")
     PHOTO_FIELD_NUMBER: _ClassVar[int]
     REGIONS_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +107,7 @@ class SearchRequest(_message.Message):
     GRANT_FIELD_NUMBER: _ClassVar[int]
     ONE_PER_GROUP_FIELD_NUMBER: _ClassVar[int]
     CROPS_FIELD_NUMBER: _ClassVar[int]
+    LOOK_CLOSER_FIELD_NUMBER: _ClassVar[int]
     photo: bytes
     regions: _containers.RepeatedCompositeFieldContainer[_geometry_pb2.Region]
     filter: Filter
@@ -116,7 +119,8 @@ class SearchRequest(_message.Message):
     grant: str
     one_per_group: bool
     crops: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, photo: _Optional[bytes] = ..., regions: _Optional[_Iterable[_Union[_geometry_pb2.Region, _Mapping]]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., catalog: _Optional[str] = ..., max_objects: _Optional[int] = ..., max_products: _Optional[int] = ..., min_similarity: _Optional[float] = ..., lane: _Optional[_Union[Lane, str]] = ..., grant: _Optional[str] = ..., one_per_group: _Optional[bool] = ..., crops: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    look_closer: bool
+    def __init__(self, photo: _Optional[bytes] = ..., regions: _Optional[_Iterable[_Union[_geometry_pb2.Region, _Mapping]]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., catalog: _Optional[str] = ..., max_objects: _Optional[int] = ..., max_products: _Optional[int] = ..., min_similarity: _Optional[float] = ..., lane: _Optional[_Union[Lane, str]] = ..., grant: _Optional[str] = ..., one_per_group: _Optional[bool] = ..., crops: _Optional[_Iterable[bytes]] = ..., look_closer: _Optional[bool] = ...) -> None: ...
 
 class SearchEmbeddingsRequest(_message.Message):
     __slots__ = ("embedder", "vectors", "filter", "catalog", "max_products", "min_similarity", "lane", "grant", "one_per_group")
@@ -207,12 +211,14 @@ class Accepted(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., catalog: _Optional[str] = ..., catalog_revision: _Optional[str] = ...) -> None: ...
 
 class Detected(_message.Message):
-    __slots__ = ("objects", "redacted")
+    __slots__ = ("objects", "redacted", "further")
     OBJECTS_FIELD_NUMBER: _ClassVar[int]
     REDACTED_FIELD_NUMBER: _ClassVar[int]
+    FURTHER_FIELD_NUMBER: _ClassVar[int]
     objects: _containers.RepeatedCompositeFieldContainer[DetectedObject]
     redacted: int
-    def __init__(self, objects: _Optional[_Iterable[_Union[DetectedObject, _Mapping]]] = ..., redacted: _Optional[int] = ...) -> None: ...
+    further: bool
+    def __init__(self, objects: _Optional[_Iterable[_Union[DetectedObject, _Mapping]]] = ..., redacted: _Optional[int] = ..., further: _Optional[bool] = ...) -> None: ...
 
 class DetectedObject(_message.Message):
     __slots__ = ("object_id", "box", "label", "score", "source")
@@ -281,7 +287,7 @@ class FilterPlan(_message.Message):
     def __init__(self, kind: _Optional[_Union[FilterPlanKind, str]] = ..., products: _Optional[int] = ..., images: _Optional[int] = ...) -> None: ...
 
 class StageTimings(_message.Message):
-    __slots__ = ("decode_ms", "codes_ms", "detect_ms", "crop_ms", "embed_ms", "search_ms", "local_features_ms", "rank_ms", "queue_ms", "total_ms")
+    __slots__ = ("decode_ms", "codes_ms", "detect_ms", "crop_ms", "embed_ms", "search_ms", "local_features_ms", "rank_ms", "look_closer_ms", "queue_ms", "total_ms")
     DECODE_MS_FIELD_NUMBER: _ClassVar[int]
     CODES_MS_FIELD_NUMBER: _ClassVar[int]
     DETECT_MS_FIELD_NUMBER: _ClassVar[int]
@@ -290,6 +296,7 @@ class StageTimings(_message.Message):
     SEARCH_MS_FIELD_NUMBER: _ClassVar[int]
     LOCAL_FEATURES_MS_FIELD_NUMBER: _ClassVar[int]
     RANK_MS_FIELD_NUMBER: _ClassVar[int]
+    LOOK_CLOSER_MS_FIELD_NUMBER: _ClassVar[int]
     QUEUE_MS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_MS_FIELD_NUMBER: _ClassVar[int]
     decode_ms: float
@@ -300,9 +307,10 @@ class StageTimings(_message.Message):
     search_ms: float
     local_features_ms: float
     rank_ms: float
+    look_closer_ms: float
     queue_ms: float
     total_ms: float
-    def __init__(self, decode_ms: _Optional[float] = ..., codes_ms: _Optional[float] = ..., detect_ms: _Optional[float] = ..., crop_ms: _Optional[float] = ..., embed_ms: _Optional[float] = ..., search_ms: _Optional[float] = ..., local_features_ms: _Optional[float] = ..., rank_ms: _Optional[float] = ..., queue_ms: _Optional[float] = ..., total_ms: _Optional[float] = ...) -> None: ...
+    def __init__(self, decode_ms: _Optional[float] = ..., codes_ms: _Optional[float] = ..., detect_ms: _Optional[float] = ..., crop_ms: _Optional[float] = ..., embed_ms: _Optional[float] = ..., search_ms: _Optional[float] = ..., local_features_ms: _Optional[float] = ..., rank_ms: _Optional[float] = ..., look_closer_ms: _Optional[float] = ..., queue_ms: _Optional[float] = ..., total_ms: _Optional[float] = ...) -> None: ...
 
 class GetServerInfoRequest(_message.Message):
     __slots__ = ("catalog", "lane")

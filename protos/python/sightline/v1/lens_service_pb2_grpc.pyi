@@ -39,6 +39,8 @@ class LensServiceStub:
     The results of an object are sent when they are known: on a CPU with time to spare those of the best object come
     while the others are still being embedded.
 
+    With SearchRequest.look_closer a second Detected follows the events of these objects, and then those of its objects.
+
     A call that is refused is refused before Accepted. Every error carries google.rpc.Status details: ErrorInfo
     always, BadRequest for INVALID_ARGUMENT, RetryInfo for UNAVAILABLE and RESOURCE_EXHAUSTED.
     buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
@@ -67,6 +69,8 @@ class LensServiceAsyncStub(LensServiceStub):
 
     The results of an object are sent when they are known: on a CPU with time to spare those of the best object come
     while the others are still being embedded.
+
+    With SearchRequest.look_closer a second Detected follows the events of these objects, and then those of its objects.
 
     A call that is refused is refused before Accepted. Every error carries google.rpc.Status details: ErrorInfo
     always, BadRequest for INVALID_ARGUMENT, RetryInfo for UNAVAILABLE and RESOURCE_EXHAUSTED.
@@ -99,6 +103,8 @@ class LensServiceServicer(metaclass=_abc_1.ABCMeta):
 
         The results of an object are sent when they are known: on a CPU with time to spare those of the best object come
         while the others are still being embedded.
+
+        With SearchRequest.look_closer a second Detected follows the events of these objects, and then those of its objects.
 
         A call that is refused is refused before Accepted. Every error carries google.rpc.Status details: ErrorInfo
         always, BadRequest for INVALID_ARGUMENT, RetryInfo for UNAVAILABLE and RESOURCE_EXHAUSTED.

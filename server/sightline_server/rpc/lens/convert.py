@@ -70,6 +70,7 @@ NOTICES = {
 SKIPPED = {
     SkippedStep.CODES: lens_service_pb2.SKIPPED_STEP_CODES,
     SkippedStep.LOCAL_FEATURES: lens_service_pb2.SKIPPED_STEP_LOCAL_FEATURES,
+    SkippedStep.LOOK_CLOSER: lens_service_pb2.SKIPPED_STEP_LOOK_CLOSER,
 }
 
 
@@ -107,6 +108,8 @@ def to_query(
         raise invalid("regions", f"{len(request.regions)} regions, the limit is {limits.max_regions}")
     if 0 < request.max_objects < len(request.regions):
         raise invalid("max_objects", "fewer objects than regions")
+    if request.look_closer and request.regions:
+        raise invalid("look_closer", "regions say where the objects are: leave one of the two out")
     return SearchQuery(
         request_id=request_id,
         photo=request.photo,
@@ -118,6 +121,7 @@ def to_query(
         lane=catalog.lane,
         one_per_group=request.one_per_group if request.HasField("one_per_group") else one_per_group,
         wanted=to_filter(request.filter) if request.HasField("filter") else NO_FILTER,
+        look_closer=request.look_closer,
     )
 
 
@@ -171,7 +175,7 @@ def to_response(event: Event) -> lens_service_pb2.SearchResponse:
         case Detected():
             objects = [to_object(item) for item in event.objects]
             return lens_service_pb2.SearchResponse(
-                detected=lens_service_pb2.Detected(objects=objects, redacted=event.redacted)
+                detected=lens_service_pb2.Detected(objects=objects, redacted=event.redacted, further=event.further)
             )
         case ObjectResults():
             products = [to_ranked(product) for product in event.products]

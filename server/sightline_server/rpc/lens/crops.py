@@ -50,6 +50,8 @@ def check_crops(request: lens_service_pb2.SearchRequest, limits: LimitSettings) 
         raise invalid("crops", "a request has a photo or crops, not both")
     if request.regions:
         raise invalid("regions", "crops have no regions: each of them is one object")
+    if request.look_closer:
+        raise invalid("look_closer", "crops have no second round: each of them is one object")
     if len(request.crops) > limits.max_regions:
         raise invalid("crops", f"{len(request.crops)} crops, the limit is {limits.max_regions}")
     size = sum(map(len, request.crops))

@@ -72,4 +72,4 @@ def with_own_objects(
     objects = tuple(replace(item, object_id=f"o{number}") for number, (item, _) in enumerate(kept, start=1))
     named = {item.object_id: products for item, (_, products) in zip(objects, kept, strict=True) if products}
     # A photo with something to show is more than its people.
-    return CodedChoice(Choice(objects, hidden=choice.hidden), named)
+    return CodedChoice(Choice(objects, hidden=choice.hidden, scene=choice.scene), named)
