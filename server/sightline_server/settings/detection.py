@@ -23,6 +23,9 @@ class DetectionSettings(Part):
     whole_photo_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Of an object that is the whole photo only this middle part is embedded, as a fraction of each edge: where callers
     photograph one product, the edges often show its surroundings. 1 embeds all of it, as it is in the catalog."""
+    whole_photo_below: Fraction = 0.0
+    """The whole photo is searched as well, as the last object, where no detection has at least this confidence. It is
+    not where people cover `person_photo_share` of it, nor where a request wants one object. 0 adds it to no photo."""
     not_products: frozenset[str] | None = None
     """Labels that never become objects, in place of those that the detector's configuration states."""
     person_labels: frozenset[str] | None = None

@@ -4,12 +4,13 @@ Rule: every region and every photo gets an answer; people are not searched (`sta
 an object that is refused, and a photo of people only has no objects and a notice.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sightline_server.domain.events import Notice
 from sightline_server.domain.geometry import Box, Point
 from sightline_server.domain.image import Frame
-from sightline_server.domain.items import ObjectSource, PhotoObject, Scene
+from sightline_server.domain.items import Detection, ObjectSource, PhotoObject, Scene
 from sightline_server.domain.request import Region, SearchQuery
 from sightline_server.settings import DetectionSettings
 from sightline_server.stages.people import at_tap, on_person, people_share, searchable
@@ -34,7 +35,10 @@ class Choice:
 
 
 def choose(query: SearchQuery, frame: Frame, scene: Scene, settings: DetectionSettings) -> Choice:
-    """One object per region, or else the best products, or else the whole photo unless it shows people."""
+    """One object per region, or else the best products, or else the whole photo unless it shows people.
+
+    Next to products of which the detector is not sure, the whole photo is an object as well where the settings say so.
+    """
     choice = objects_of(query, frame, scene, settings)
     if query.crop:
         choice = as_crop(choice, query.crop)
@@ -56,15 +60,27 @@ def objects_of(query: SearchQuery, frame: Frame, scene: Scene, settings: Detecti
         return of_regions(query.regions, frame, scene, settings)
     products = searchable(scene, settings)
     if products:
-        return Choice(
-            tuple(
-                PhotoObject(f"o{place}", found.box, ObjectSource.DETECTOR, found.label, found.score)
-                for place, found in enumerate(products[: query.max_objects], start=1)
-            )
-        )
+        return Choice(of_products(products, scene, query.max_objects, settings))
     if scene.people and people_share(scene) >= settings.person_photo_share:
         return Choice((), notice=Notice.PERSON_ONLY)
     return Choice((PhotoObject("o1", Box.whole(), ObjectSource.WHOLE_PHOTO),))
+
+
+def of_products(
+    products: Sequence[Detection], scene: Scene, most: int, settings: DetectionSettings
+) -> tuple[PhotoObject, ...]:
+    """The best of `products`, which are searchable; the whole photo as well where the detector is sure of none."""
+    unsure = (
+        products[0].score < settings.whole_photo_below
+        and most > 1
+        and people_share(scene) < settings.person_photo_share
+    )
+    objects = [
+        PhotoObject(f"o{place}", found.box, ObjectSource.DETECTOR, found.label, found.score)
+        for place, found in enumerate(products[: most - unsure], start=1)
+    ]
+    whole = [PhotoObject(f"o{len(objects) + 1}", Box.whole(), ObjectSource.WHOLE_PHOTO)] if unsure else []
+    return (*objects, *whole)
 
 
 def of_people(regions: tuple[Region, ...], frame: Frame, settings: DetectionSettings) -> Choice:

@@ -41,6 +41,34 @@ def test_nothing_detected_means_the_whole_photo() -> None:
     )
 
 
+def test_the_whole_photo_is_searched_as_well_where_nothing_is_sure() -> None:
+    unsure = DetectionSettings(whole_photo_below=0.95)
+    objects = choose(query(), FRAME, Scene((LARGE, SMALL)), unsure).objects
+    assert [(each.object_id, each.source) for each in objects] == [
+        ("o1", ObjectSource.DETECTOR),
+        ("o2", ObjectSource.DETECTOR),
+        ("o3", ObjectSource.WHOLE_PHOTO),
+    ]
+    assert objects[-1].is_whole_photo
+    sure = choose(query(), FRAME, Scene((LARGE, SMALL)), DetectionSettings(whole_photo_below=0.9)).objects
+    assert [each.source for each in sure] == [ObjectSource.DETECTOR] * 2
+
+
+def test_the_whole_photo_takes_the_place_of_the_worst_detection_and_never_of_the_best() -> None:
+    unsure = DetectionSettings(whole_photo_below=0.95)
+    two = choose(query(max_objects=2), FRAME, Scene((LARGE, SMALL)), unsure).objects
+    assert [each.label for each in two] == ["couch", ""]
+    one = choose(query(max_objects=1), FRAME, Scene((LARGE, SMALL)), unsure).objects
+    assert [each.label for each in one] == ["couch"]
+
+
+def test_a_photo_with_people_is_not_searched_as_a_whole_next_to_its_products() -> None:
+    unsure = DetectionSettings(whole_photo_below=0.95)
+    for size, objects in ((0.1, 2), (0.3, 1)):
+        person = Detection(Box(0.6, 0.6, 0.6 + size, 0.6 + size), "person", 0.9)
+        assert len(choose(query(), FRAME, Scene((SMALL,), (person,)), unsure).objects) == objects
+
+
 def test_the_best_detections_up_to_the_number_asked_for() -> None:
     objects = choose(query(max_objects=1), FRAME, Scene((LARGE, SMALL)), SETTINGS).objects
     assert [(each.object_id, each.label, each.source) for each in objects] == [("o1", "couch", ObjectSource.DETECTOR)]
