@@ -9,7 +9,6 @@ from sightline_server.app.catalog_changes import kept_kinds
 from sightline_server.app.checks import check_settings
 from sightline_server.catalog.originals import FEATURE_FILES, IMAGE_FILES, Originals, keeps_originals
 from sightline_server.domain.feature_bytes import encode as encoded
-from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalogs_folder import CatalogsFolder
@@ -17,7 +16,7 @@ from sightline_server.index.kept_features import feature_key
 from sightline_server.index.living import LivingCatalog
 from sightline_server.settings import Settings
 from sightline_server.settings.server import ServerSettings
-from sightline_server.stages.local_features.describing import features_of
+from sightline_server.stages.local_features.describing import image_features
 from tests.support.catalog_service import catalog_serving, make_shop, product, ready, reason, upsert, upserted
 from tests.support.catalogs import SPEC
 from tests.support.pictures import blocks, encode
@@ -32,7 +31,7 @@ def image(seed: int) -> pb.ProductImage:
 
 
 def features(seed: int) -> bytes:
-    return encoded(features_of(Frame(blocks(seed)), Box.whole()))
+    return encoded(image_features(Frame(blocks(seed))))
 
 
 async def test_images_that_callers_send_are_described(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from sightline_server.domain.image import Frame
 from sightline_server.domain.local_features import LocalFeatures
 from sightline_server.search import local_features as comparing
 from sightline_server.stages import photo_threads
-from sightline_server.stages.local_features.describing import features_of
+from sightline_server.stages.local_features.describing import features_of, image_features
 from sightline_server.stages.uncancelled import ended
 from sightline_server.telemetry.stopwatch import PLACES
 from tests.support.asking import asked, box, events_of, kinds
@@ -28,10 +28,6 @@ from tests.support.pictures import Pixels, blocks, encode
 LIMITS = {"default_products": 3}
 LEFT, RIGHT = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
 PRINT, OTHER = blocks(1), blocks(2)
-
-
-def features(pixels: Pixels) -> LocalFeatures:
-    return features_of(Frame(pixels), Box.whole())
 
 
 @dataclass
@@ -48,7 +44,8 @@ class FakeFeatures:
         self.before()
         if self.failure is not None:
             raise self.failure
-        return [features(self.of_product[name]) if name in self.of_product else None for name, _ in images]
+        known = self.of_product
+        return [image_features(Frame(known[name])) if name in known else None for name, _ in images]
 
 
 def shop(failure: Exception | None = None, **images: Pixels) -> FakeSnapshot:
@@ -105,6 +102,23 @@ async def test_a_product_whose_print_is_on_the_object_rises() -> None:
         assert list(done.skipped) == []
         assert served.value("feature_checks_total", outcome="matched") == 2
         assert served.value("stage_seconds_count", stage="local_features") == 1
+
+
+async def test_colours_move_products_where_the_settings_weigh_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    red, green = (np.full((200, 200, 3), colour, np.uint8) for colour in ((200, 30, 30), (30, 160, 40)))
+    for weight, expected in ((0.3, ["p1", "p0", "p2"]), (0.0, ["p0", "p1", "p2"])):
+        if not weight:
+            monkeypatch.setattr(comparing, "colours_of", None)
+        index = shop(p0=green, p1=red)
+        settings = {"colour_contribution": weight}
+        async with serving(engine=seeing(LEFT), index=index, limits=LIMITS, local_features=settings) as served:
+            events = await events_of(served.search(asked(photo=encode(red))))
+            assert shown(events[2]) == expected
+            best = events[2].results.products[0]
+            colour = [each for each in best.reasons if each.kind == product_pb2.REASON_KIND_COLOUR]
+            assert [each.contribution for each in colour] == pytest.approx([weight / 2] if weight else [], abs=0.01)
+            assert best.score == pytest.approx(sum(each.contribution for each in best.reasons))
+            assert served.value("feature_checks_total", outcome="unmatched") == 1
 
 
 async def test_the_nearest_products_alone_are_compared_with_their_closest_images() -> None:

@@ -41,6 +41,7 @@ _REASONS = {
     events.ReasonKind.UNAVAILABLE: product_pb2.REASON_KIND_UNAVAILABLE,
     events.ReasonKind.CODE: product_pb2.REASON_KIND_CODE,
     events.ReasonKind.LOCAL_FEATURES: product_pb2.REASON_KIND_LOCAL_FEATURES,
+    events.ReasonKind.COLOUR: product_pb2.REASON_KIND_COLOUR,
 }
 _FAILURES = {
     events.FailureReason.UNKNOWN: lens_service_pb2.FAILURE_REASON_UNSPECIFIED,

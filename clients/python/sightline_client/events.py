@@ -54,6 +54,8 @@ class ReasonKind(Enum):
     """A barcode or QR code in the photo holds the product's GTIN."""
     LOCAL_FEATURES = "local_features"
     """Points of the print on the object are those of the product's image, in the same arrangement."""
+    COLOUR = "colour"
+    """The colours of the object are more, or less, like those of the product's image than those of the others."""
 
 
 class FailureReason(Enum):

@@ -115,6 +115,7 @@ class ReasonKind(Enum):
     UNAVAILABLE = "unavailable"
     CODE = "code"
     LOCAL_FEATURES = "local_features"
+    COLOUR = "colour"
 
 
 @dataclass(frozen=True, slots=True)

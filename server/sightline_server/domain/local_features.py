@@ -1,4 +1,7 @@
-"""Local features of an image: points that can be found again in another image, each with a descriptor."""
+"""Local features of an image: points that can be found again in another image, each with a descriptor.
+
+The colours of the image as a whole are kept with them.
+"""
 
 from dataclasses import dataclass
 
@@ -7,16 +10,20 @@ from numpy.typing import NDArray
 
 DESCRIPTOR = 128
 """Numbers of a descriptor of SIFT."""
+COLOURS = 6 * 8 * 8
+"""Numbers of a colour histogram."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LocalFeatures:
     """N points of one image: `points` float32 [N,2], x and y in pixels of the reduced image in which they were found,
-    and `descriptors` uint8 [N,128].
+    and `descriptors` uint8 [N,128]. `colours` is the histogram of all of its pixels (`stages.local_features.colours`),
+    uint8 [384]; None where it is not known.
     """
 
     points: NDArray[np.float32]
     descriptors: NDArray[np.uint8]
+    colours: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.points)

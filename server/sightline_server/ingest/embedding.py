@@ -21,7 +21,7 @@ from sightline_server.ports import Engine
 from sightline_server.stages.crop import crop
 from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.embed import check_embeddings
-from sightline_server.stages.local_features.describing import features_of
+from sightline_server.stages.local_features import describing
 from sightline_server.stages.photo_threads import PhotoThreads
 
 ValueT = TypeVar("ValueT")
@@ -95,7 +95,7 @@ async def described_image(
     """The whole image at the embedder's input size, with its local features. Raises as `catalog_crop`."""
 
     def whole(frame: Frame) -> DescribedImage:
-        features = encode(features_of(frame, Box.whole()))
+        features = encode(describing.image_features(frame))
         return DescribedImage(crop(frame, Box.whole(), spec).pixels, features)
 
     return await of_image(photo, threads, limits, whole)
@@ -103,7 +103,7 @@ async def described_image(
 
 async def image_features(photo: bytes, threads: PhotoThreads, limits: DecodeLimits) -> bytes:
     """The local features of an image as they are stored. Raises as `catalog_crop`."""
-    return await of_image(photo, threads, limits, lambda frame: encode(features_of(frame, Box.whole())))
+    return await of_image(photo, threads, limits, lambda frame: encode(describing.image_features(frame)))
 
 
 async def of_image(

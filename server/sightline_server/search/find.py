@@ -9,14 +9,14 @@ from types import MappingProxyType
 from typing import Protocol
 
 from sightline_server.batching.batcher import MicroBatcher, copy_for_caller
-from sightline_server.domain.items import EmbeddedObject, Neighbour, PhotoObject, RankedNeighbour, RankedProduct, Reason
+from sightline_server.domain.items import EmbeddedObject, Neighbour, PhotoObject, RankedNeighbour, RankedProduct
 from sightline_server.domain.models import DETECTOR
 from sightline_server.domain.request import SearchTerms
 from sightline_server.domain.stages import RANK, SEARCH
 from sightline_server.errors import SightlineError
 from sightline_server.ports import CodedProducts, Engine, Snapshot
 from sightline_server.settings import RankingSettings
-from sightline_server.stages.rank import NO_REASONS, rank
+from sightline_server.stages.rank import NO_REASONS, FurtherReasons, rank
 from sightline_server.stages.search import Found, VectorQuery
 from sightline_server.stages.show import show
 from sightline_server.telemetry.stopwatch import Stopwatch
@@ -24,8 +24,8 @@ from sightline_server.telemetry.stopwatch import Stopwatch
 CodesByObject = Mapping[str, Sequence[CodedProducts]]
 """By the id of an object, the products that the codes on it name."""
 NO_CODES: CodesByObject = MappingProxyType({})
-ReasonsByObject = Mapping[str, Mapping[str, Reason]]
-"""By the id of an object, one more reason for some of its products, by their ids."""
+ReasonsByObject = Mapping[str, FurtherReasons]
+"""By the id of an object, further reasons for some of its products."""
 QueriesBatcher = MicroBatcher[VectorQuery, Found]
 
 

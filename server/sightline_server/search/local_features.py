@@ -1,23 +1,30 @@
 """Local features of the objects of a photo, compared with those of the products that are nearest to them.
 
-Rule: they only ever add a reason. Without time, or when the comparison fails, an object is ranked by what is known of
+Where the settings weigh colours, those of the object as a whole are compared with those of the images as well.
+Rule: they only ever add reasons. Without time, or when the comparison fails, an object is ranked by what is known of
 it. The features of a photo live in the thread that compares them, and no longer than that takes.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import partial
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sightline_server.domain.events import SkippedStep
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.items import Neighbour, PhotoObject, Reason, ReasonKind
+from sightline_server.domain.local_features import LocalFeatures
 from sightline_server.domain.request import SearchQuery
 from sightline_server.domain.stages import LOCAL_FEATURES
 from sightline_server.ports import Clock, ImageFeatures, Snapshot
 from sightline_server.settings import LocalFeatureSettings
+from sightline_server.stages.local_features.colours import colours_of, likeness
 from sightline_server.stages.local_features.describing import features_of
 from sightline_server.stages.local_features.matching import LEAST_INLIERS, inliers
 from sightline_server.stages.photo_threads import PhotoThreads
+from sightline_server.stages.rank import FurtherReasons
 from sightline_server.stages.redact import Views
 from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.stopwatch import Stopwatch
@@ -93,9 +100,9 @@ class FeatureComparison:
 
     async def reasons(
         self, objects: Sequence[PhotoObject], near: Sequence[Sequence[Neighbour]]
-    ) -> dict[str, dict[str, Reason]]:
+    ) -> dict[str, FurtherReasons]:
         """See `find.Comparison`. Objects are compared one after the other: other photos need the threads, too."""
-        found: dict[str, dict[str, Reason]] = {}
+        found: dict[str, FurtherReasons] = {}
         for item, neighbours in zip(objects, near, strict=True):
             if not neighbours:
                 continue
@@ -106,13 +113,13 @@ class FeatureComparison:
                 found[item.object_id] = await self._of_object(item, neighbours[: self.products])
         return found
 
-    async def _of_object(self, item: PhotoObject, neighbours: Sequence[Neighbour]) -> dict[str, Reason]:
+    async def _of_object(self, item: PhotoObject, neighbours: Sequence[Neighbour]) -> FurtherReasons:
         parts = self._parts
         if self._is_late():
             return self._left_out(SKIPPED)
         with self._watch.step(LOCAL_FEATURES) as step:
 
-            def work() -> dict[str, Reason] | None:
+            def work() -> FurtherReasons | None:
                 step.runs()
                 # The wait for the thread may have taken the time.
                 return None if self._is_late() else self._compared(item, neighbours)
@@ -128,35 +135,76 @@ class FeatureComparison:
                 return self._left_out(FAILED)
         if found is None:
             return self._left_out(SKIPPED)
-        parts.counts[MATCHED if found else UNMATCHED].inc()
+        matched = any(each.kind is ReasonKind.LOCAL_FEATURES for reasons in found.values() for each in reasons)
+        parts.counts[MATCHED if matched else UNMATCHED].inc()
         return found
 
     def _is_late(self) -> bool:
         return self._query.deadline - self._parts.clock() < self._parts.settings.min_time_left_s
 
-    def _left_out(self, outcome: str) -> dict[str, Reason]:
+    def _left_out(self, outcome: str) -> FurtherReasons:
         self._parts.counts[outcome].inc()
         self.skipped = (SkippedStep.LOCAL_FEATURES,)
         return {}
 
-    def _compared(self, item: PhotoObject, neighbours: Sequence[Neighbour]) -> dict[str, Reason]:
-        """The reasons for the products of `neighbours` that share points with the object; on a thread."""
+    def _compared(self, item: PhotoObject, neighbours: Sequence[Neighbour]) -> FurtherReasons:
+        """The reasons for the products of `neighbours`; on a thread."""
+        settings = self._parts.settings
         box = self._parts.middle if item.is_whole_photo else item.box
-        described = features_of(self._views.of(box), box)
-        if len(described) < LEAST_INLIERS:
+        frame = self._views.of(box)
+        described = features_of(frame, box)
+        has_print, in_colour = len(described) >= LEAST_INLIERS, settings.colour_contribution > 0
+        if not (has_print or in_colour):
             return {}
         links = self._snapshot.image_links([found.image for found in neighbours])
         stored = self._kept.of([(found.product_id, link) for found, link in zip(neighbours, links, strict=True)])
-        reason = partial(reason_of, most=self._parts.settings.contribution)
-        counts = {
-            found.product_id: inliers(described, image)
-            for found, image in zip(neighbours, stored, strict=True)
-            if image is not None
-        }
-        return {product_id: reason(count) for product_id, count in counts.items() if count}
+        images = {found.product_id: image for found, image in zip(neighbours, stored, strict=True) if image is not None}
+        reasons = print_reasons(described, images, settings.contribution) if has_print else {}
+        if not in_colour:
+            return reasons
+        return joined(reasons, colour_reasons(colours_of(frame, box), images, settings.colour_contribution))
+
+
+def print_reasons(
+    described: LocalFeatures, images: Mapping[str, LocalFeatures], most: float
+) -> dict[str, tuple[Reason, ...]]:
+    """The reasons for the products whose images, by the products' ids, share points with an object."""
+    counts = {product_id: inliers(described, image) for product_id, image in images.items()}
+    return {product_id: (reason_of(count, most),) for product_id, count in counts.items() if count}
 
 
 def reason_of(count: int, most: float) -> Reason:
     """The reason that `count` points in common are."""
     contribution = most * min(count, FULL_INLIERS) / FULL_INLIERS
     return Reason(ReasonKind.LOCAL_FEATURES, contribution, f"{count} points of its image are on the object as well")
+
+
+def colour_reasons(
+    colours: NDArray[np.uint8], images: Mapping[str, LocalFeatures], weight: float
+) -> dict[str, tuple[Reason, ...]]:
+    """The reasons that the colours of an object are, for the products whose images have theirs.
+
+    They are about the average of those, so that products which are compared gain nothing over those which are not.
+    """
+    alike = {
+        product_id: likeness(colours, image.colours)
+        for product_id, image in images.items()
+        if image.colours is not None
+    }
+    if len(alike) < 2:
+        return {}
+    average = fmean(alike.values())
+    text = "its colours are {:.0%} like those of the object; the average is {:.0%}"
+    return {
+        product_id: (Reason(ReasonKind.COLOUR, weight * (each - average), text.format(each, average)),)
+        for product_id, each in alike.items()
+    }
+
+
+def joined(*parts: Mapping[str, tuple[Reason, ...]]) -> dict[str, tuple[Reason, ...]]:
+    """The reasons of all `parts`."""
+    found: dict[str, tuple[Reason, ...]] = {}
+    for part in parts:
+        for product_id, reasons in part.items():
+            found[product_id] = (*found.get(product_id, ()), *reasons)
+    return found

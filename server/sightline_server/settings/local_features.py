@@ -18,6 +18,10 @@ class LocalFeatureSettings(Part):
     contribution: Annotated[float, Field(ge=0, le=0.5)] = 0.2
     """Most that is added to a product's score, for 60 points in common and more; 8 points add 0.027. In units of cosine
     similarity."""
+    colour_contribution: Annotated[float, Field(ge=0, le=0.3)] = 0.0
+    """Weight of the colours of an object as a whole. The likeness 0..1 of the colours of a product's image to those of
+    the object, minus the average of the products that are compared, times this is added to the product's score. 0
+    compares no colours."""
     most_products: Annotated[int, Field(ge=1, le=100)] = 20
     """Products of an object that are compared, those of the highest similarity. The time grows with them, about 2 ms
     of CPU a product."""

@@ -19,7 +19,9 @@ from sightline_server.settings import RankingSettings
 CODE_CONTRIBUTION = 4.0
 """More than all other contributions together can differ, so that a product with the code comes before any other."""
 UNAVAILABLE = frozenset({"out_of_stock", "out of stock"})
-NO_REASONS: Mapping[str, Reason] = MappingProxyType({})
+FurtherReasons = Mapping[str, Sequence[Reason]]
+"""Reasons for some products of an object in addition to those of the ranking, by the ids of the products."""
+NO_REASONS: FurtherReasons = MappingProxyType({})
 WORD = re.compile(r"[a-z]+")
 Scored = tuple[Neighbour, float]
 """A neighbour and its score."""
@@ -35,14 +37,14 @@ def rank(
     synonyms: Synonyms = DEFAULT_VOCABULARY.synonyms,
     one_per_group: bool = False,
     coded: Sequence[Neighbour] = (),
-    further: Mapping[str, Reason] = NO_REASONS,
+    further: FurtherReasons = NO_REASONS,
     compared: bool = True,
 ) -> tuple[RankedNeighbour, ...]:
     """The best `limit` products of at least `min_similarity` for an object with the detector's `label`.
 
     With `one_per_group`, only the best product of each item group. `coded` are the products whose code is on the
-    object; they come first, also below `min_similarity`. `further` has one more reason for some products, by their ids.
-    Where nothing was `compared`, similarities do not count.
+    object; they come first, also below `min_similarity`. `further` has more reasons for some products. Where nothing
+    was `compared`, similarities do not count.
     """
     threshold = max(min_similarity, settings.min_similarity)
     exact = {found.product_id: found for found in coded}
@@ -68,7 +70,7 @@ class Scoring:
     settings: RankingSettings
     synonyms: Synonyms
     exact: Collection[str]
-    further: Mapping[str, Reason]
+    further: FurtherReasons
     compared: bool
 
     def score(self, found: Neighbour) -> float:
@@ -86,9 +88,7 @@ class Scoring:
         counted = [(ReasonKind.CODE, CODE_CONTRIBUTION)] if found.product_id in self.exact else []
         if self.compared:
             counted.append((ReasonKind.VISUAL_SIMILARITY, found.similarity))
-        if found.product_id in self.further:
-            more = self.further[found.product_id]
-            counted.append((more.kind, more.contribution))
+        counted += [(more.kind, more.contribution) for more in self.further.get(found.product_id, ())]
         settings = self.settings
         if settings.category_bonus and names_category(self.label, found.category, self.synonyms):
             counted.append((ReasonKind.CATEGORY_MATCH, settings.category_bonus))
@@ -106,8 +106,8 @@ class Scoring:
                 return f"its category matches '{self.label}'"
             case ReasonKind.UNAVAILABLE:
                 return "is out of stock"
-            case ReasonKind.LOCAL_FEATURES:
-                return self.further[found.product_id].text
+            case ReasonKind.LOCAL_FEATURES | ReasonKind.COLOUR:
+                return next(more.text for more in self.further[found.product_id] if more.kind is kind)
             case _:
                 assert_never(kind)
 

@@ -12,7 +12,6 @@ from typer.testing import CliRunner, Result
 from sightline_server.catalog.originals import FEATURE_FILES, Originals, keeps_originals, originals_size
 from sightline_server.cli.catalog import app
 from sightline_server.domain.feature_bytes import decode, encode
-from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
 from sightline_server.index.kept_features import feature_key, needed_features
 from sightline_server.index.living import LivingCatalog
@@ -20,7 +19,7 @@ from sightline_server.index.stored_rows import stored_rows
 from sightline_server.ingest.build import BuildOptions, BuildReport, Progress, build_catalog
 from sightline_server.ingest.upsert import upsert_feed
 from sightline_server.stages.decode import DecodeLimits
-from sightline_server.stages.local_features.describing import features_of
+from sightline_server.stages.local_features.describing import image_features
 from tests.support.catalogs import BUILT, SPEC, row, shade_embed, unit_vectors, write_catalog, write_feed
 from tests.support.pictures import blocks
 
@@ -28,7 +27,7 @@ LIMITS = DecodeLimits(1 << 20, 1 << 20, 480)
 
 
 def features(seed: int) -> bytes:
-    return encode(features_of(Frame(blocks(seed)), Box.whole()))
+    return encode(image_features(Frame(blocks(seed))))
 
 
 def shop_feed(folder: Path, *rows: tuple[str, list[int]]) -> Path:

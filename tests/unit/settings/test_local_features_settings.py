@@ -40,6 +40,9 @@ def test_a_catalog_has_its_own_setting_and_of_two_false_counts(
 def test_no_contribution_lifts_a_product_over_that_of_a_code() -> None:
     with pytest.raises(ValidationError):
         LocalFeatureSettings(contribution=0.51)
-    most = LocalFeatureSettings(contribution=0.5).contribution
+    with pytest.raises(ValidationError):
+        LocalFeatureSettings(colour_contribution=0.31)
+    compared = LocalFeatureSettings(contribution=0.5, colour_contribution=0.3)
+    most = compared.contribution + compared.colour_contribution
     ranking = RankingSettings(category_bonus=0.5, unavailable_penalty=0.5)
     assert 2 + ranking.category_bonus + ranking.unavailable_penalty + most < CODE_CONTRIBUTION

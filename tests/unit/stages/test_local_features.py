@@ -11,7 +11,8 @@ from sightline_server.domain.feature_bytes import decode, encode
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
 from sightline_server.domain.local_features import LocalFeatures, no_features
-from sightline_server.stages.local_features.describing import MOST_POINTS, features_of
+from sightline_server.stages.local_features.colours import colours_of
+from sightline_server.stages.local_features.describing import MOST_POINTS, features_of, image_features
 from sightline_server.stages.local_features.matching import LEAST_INLIERS, inliers, matches, plausible
 
 WHOLE = Box.whole()
@@ -71,13 +72,24 @@ def test_encoded_features_are_the_same_when_they_are_decoded() -> None:
 
 @given(st.binary(max_size=400))
 def test_other_bytes_are_not_decoded(stored: bytes) -> None:
-    assert decode(stored) is None or stored.startswith(b"SLF1")
+    assert decode(stored) is None or stored.startswith((b"SLF1", b"SLF2"))
 
 
 def test_cut_bytes_are_not_decoded() -> None:
-    stored = encode(of(print_of(1)))
-    assert decode(stored[:-1]) is None
-    assert decode(stored + b"x") is None
+    for stored in (encode(of(print_of(1))), encode(image_features(Frame(print_of(1))))):
+        assert decode(stored[:-1]) is None
+        assert decode(stored + b"x") is None
+
+
+def test_a_catalog_image_has_its_colours_and_an_earlier_one_none() -> None:
+    decoded = decode(encode(image_features(Frame(print_of(1)))))
+    assert decoded is not None
+    assert decoded.colours is not None
+    assert np.array_equal(decoded.colours, colours_of(Frame(print_of(1)), WHOLE))
+    earlier = decode(encode(of(print_of(1))))
+    assert earlier is not None
+    assert earlier.colours is None
+    assert len(encode(image_features(Frame(print_of(1))))) <= STORED_BYTES
 
 
 @pytest.mark.parametrize(("degrees", "scale"), [(0.0, 1.0), (25.0, 0.6), (-90.0, 0.8), (180.0, 0.45)])

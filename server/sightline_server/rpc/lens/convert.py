@@ -55,6 +55,7 @@ REASONS = {
     ReasonKind.UNAVAILABLE: product_pb2.REASON_KIND_UNAVAILABLE,
     ReasonKind.CODE: product_pb2.REASON_KIND_CODE,
     ReasonKind.LOCAL_FEATURES: product_pb2.REASON_KIND_LOCAL_FEATURES,
+    ReasonKind.COLOUR: product_pb2.REASON_KIND_COLOUR,
 }
 FAILURES = {
     FailureReason.MODEL_ANSWER: lens_service_pb2.FAILURE_REASON_MODEL_ANSWER,

@@ -4,6 +4,7 @@ Rule: bounded work and a bounded result, whatever the image shows. A catalog ima
 steps.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -14,6 +15,7 @@ from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
 from sightline_server.domain.local_features import LocalFeatures, no_features
 from sightline_server.stages import opencv as opencv  # sets its threads and silences its log
+from sightline_server.stages.local_features.colours import colours_of
 
 MOST_POINTS = 384
 """Points of an image at most, those of the strongest contrast; 50.7 KB as they are stored."""
@@ -25,8 +27,14 @@ LEAST_EDGE = 16
 """Pixels of the shorter edge of an image that can have points."""
 
 
+def image_features(frame: Frame) -> LocalFeatures:
+    """The local features of a catalog image, with its colours."""
+    whole = Box.whole()
+    return replace(features_of(frame, whole), colours=colours_of(frame, whole))
+
+
 def features_of(frame: Frame, box: Box) -> LocalFeatures:
-    """The local features of the part of `frame` in `box`; none where it has no texture."""
+    """The points of the part of `frame` in `box`; none where it has no texture."""
     left, top, right, bottom = box.pixels(frame.width, frame.height)
     grey = scaled(frame.pixels[top:bottom, left:right])
     if min(grey.shape) < LEAST_EDGE:
