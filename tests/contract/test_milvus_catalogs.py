@@ -4,7 +4,9 @@ import asyncio
 import json
 import ssl
 import sys
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,10 @@ from sightline_server.domain.catalogs import Capability
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import open_catalog
 from sightline_server.index.device_thread import DeviceThread
-from sightline_server.index.milvus import pushing
+from sightline_server.index.milvus import lease, pushing
 from sightline_server.index.milvus.client import Milvus
 from sightline_server.index.milvus.facts import CollectionFacts
-from sightline_server.index.milvus.names import alias_of, collections_of
+from sightline_server.index.milvus.names import alias_of, collections_of, lease_of
 from sightline_server.index.milvus.opening import open_collection
 from sightline_server.index.milvus.pushing import push
 from sightline_server.index.opening import open_snapshot
@@ -212,6 +214,67 @@ def test_a_push_that_fails_is_never_served_and_is_removed_by_the_next(
     assert client.active(alias_of("half")) == after.collection
     pushed(milvus, tmp_path / "fourth", "half", rows(10))
     assert before.collection not in client.collections(collections_of("half"))
+    client.close()
+
+
+def test_a_second_push_at_the_same_time_is_refused_and_removes_nothing(
+    milvus: MilvusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+    finish = Milvus.finish
+
+    def paused(milvus: Milvus, collection: str, index: str) -> None:
+        reached.set()
+        assert go_on.wait(60)
+        finish(milvus, collection, index)
+
+    monkeypatch.setattr(Milvus, "finish", paused)
+    monkeypatch.setattr(lease, "BEAT_S", 0.5)
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(pushed, milvus, tmp_path / "first", "twice", rows(20))
+        assert reached.wait(60)
+        try:
+            with pytest.raises(SightlineError, match=r"is being changed by a push on .*; wait until that has ended"):
+                pushed(milvus, tmp_path / "second", "twice", rows(30))
+        finally:
+            go_on.set()
+        done = first.result(60)
+    client = Milvus(milvus.uri)
+    assert client.active(alias_of("twice")) == done.collection
+    assert open_collection(client, "twice").product_count == 20
+    assert client.reserved(lease_of("twice")) is None, "and the lease is given back"
+    client.close()
+
+
+def test_a_push_that_was_killed_holds_up_the_next_one_for_a_while_only(
+    milvus: MilvusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Milvus(milvus.uri)
+    killed = lease.Lease(client, "dead", lease.Holder("a push"))
+    assert killed.attempt()
+    killed.renew()
+    for name, seconds in (("SILENT_S", 6.0), ("MARGIN_S", 1.0), ("SETTLE_S", 0.5), ("BEAT_S", 0.5)):
+        monkeypatch.setattr(lease, name, seconds)
+    done = pushed(milvus, tmp_path / "shop", "dead", rows(20))
+    assert client.active(alias_of("dead")) == done.collection
+    client.close()
+
+
+def test_a_push_whose_catalog_was_changed_meanwhile_leaves_that(
+    milvus: MilvusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = pushed(milvus, tmp_path / "first", "compared", rows(20))
+    client, finish = Milvus(milvus.uri), Milvus.finish
+
+    def another_takes_it(milvus: Milvus, collection: str, index: str) -> None:
+        finish(milvus, collection, index)
+        client.create("other_of_compared", CollectionFacts.parse(client.description(before.collection)), 4)
+        client.activate(alias_of("compared"), "other_of_compared", existing=True)
+
+    monkeypatch.setattr(Milvus, "finish", another_takes_it)
+    with pytest.raises(SightlineError, match="was changed during the push, and stays as it is"):
+        pushed(milvus, tmp_path / "second", "compared", rows(30))
+    assert client.active(alias_of("compared")) == "other_of_compared"
     client.close()
 
 

@@ -38,6 +38,8 @@ SEARCH = "search"
 RETRY_S = 2.0
 """After which a caller should try again while Milvus is away."""
 METRIC = "IP"
+BEAT = "sightline.beat"
+"""A property of a collection that stands for a lease; its holder changes it again and again."""
 UNCHANGED = "Eventually"
 """Consistency of reads: a collection does not change once it is active, so there is nothing newer to wait for."""
 HNSW = {"M": 16, "efConstruction": 200}
@@ -128,6 +130,37 @@ class Milvus:
                 max_length=fields.MOST_BYTES,
             )
         self._call("create", "create_collection", collection, schema=schema, consistency_level="Strong")
+
+    def reserve(self, name: str, description: str) -> bool:
+        """Creates a collection without rows that says `description`; returns whether it did, False where there is one.
+
+        Milvus refuses a second collection of the same name whose description is another one, so of several callers at
+        the same time one succeeds.
+        """
+        schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False, description=description)
+        schema.add_field(fields.PRIMARY, DataType.INT64, is_primary=True)
+        schema.add_field(fields.VECTOR, DataType.FLOAT_VECTOR, dim=2)
+        try:
+            self._call("create", "create_collection", name, schema=schema)
+        except SightlineError as error:
+            if isinstance(error.__cause__, MilvusException) and self.reserved(name) is not None:
+                return False
+            raise
+        return True
+
+    def reserved(self, name: str) -> tuple[str, str] | None:
+        """The description of the collection that `reserve` made and its last beat; None where there is none."""
+        try:
+            found = self._call("describe", "describe_collection", name)
+        except SightlineError as error:
+            if isinstance(error.__cause__, MilvusException) and name not in self.collections(name):
+                return None
+            raise
+        return str(found["description"]), str(found["properties"].get(BEAT, ""))
+
+    def beat(self, name: str, value: str) -> None:
+        """Notes `value` as the last beat of a collection that `reserve` made."""
+        self._call("beat", "alter_collection_properties", name, {BEAT: value})
 
     def insert(self, collection: str, rows: Sequence[fields.Row]) -> None:
         """Writes `rows`."""

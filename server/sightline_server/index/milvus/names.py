@@ -21,6 +21,12 @@ def collections_of(catalog: str) -> str:
     return alias_of(catalog) + "__"
 
 
+def lease_of(catalog: str) -> str:
+    """The collection that stands for the lease of `catalog`. The encoding above has hex after an underscore, so no
+    other catalog's alias is equal to it."""
+    return alias_of(catalog) + "_lease"
+
+
 def new_collection(catalog: str) -> str:
     """A name for a new collection of `catalog`."""
     return collections_of(catalog) + uuid.uuid4().hex[:16]

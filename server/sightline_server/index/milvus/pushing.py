@@ -1,8 +1,9 @@
 """A local catalog -> a new collection in Milvus, checked, and then the active one.
 
-    leftovers removed -> collection created with its facts -> rows -> sealed, indexed, loaded -> checked -> alias
+    lease -> leftovers removed -> collection with its facts -> rows -> sealed, indexed, loaded -> checked -> alias
 Rule: the alias is set last, in one step, so that a push which ends anywhere before leaves what is served. Its
 collection is removed by the next push; one that was active before stays until then, for the calls that still search it.
+Only the holder of the catalog's lease removes collections or sets the alias.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import Catalog
 from sightline_server.index.faiss_index import normalised
 from sightline_server.index.gtins import GtinRows
@@ -17,6 +19,7 @@ from sightline_server.index.half_floats import float32
 from sightline_server.index.milvus import fields
 from sightline_server.index.milvus.client import Milvus
 from sightline_server.index.milvus.facts import CollectionFacts, Sample
+from sightline_server.index.milvus.lease import Lease, holding
 from sightline_server.index.milvus.names import alias_of, collections_of, new_collection
 from sightline_server.index.milvus.opening import checked_snapshot
 from sightline_server.index.selfcheck import NEAREST, nearest_similarities
@@ -49,23 +52,38 @@ def push(
     """Copies `catalog` into Milvus as the next active revision of `name`; `progress` gets the images that are there.
 
     Up to `exact_mib` MiB of vectors Milvus compares all of them (FLAT), above it has a graph (HNSW). Raises
-    `SightlineError`: INDEX_UNAVAILABLE where Milvus does not answer or the check fails, INVALID_REQUEST for a product
-    that Milvus has no room for, CONFIGURATION for a catalog without products. What was active stays so then.
+    `SightlineError`: INDEX_UNAVAILABLE where Milvus does not answer, another process changes the catalog, or the check
+    fails, INVALID_REQUEST for a product that Milvus has no room for, CONFIGURATION for a catalog without products. What
+    was active stays so then.
     """
-    alias = alias_of(name)
+    facts = facts_of(catalog, name, exact_mib)
+    with holding(milvus, name, "a push") as lease:
+        return pushed(catalog, facts, milvus, lease, progress)
+
+
+def pushed(
+    catalog: Catalog, facts: CollectionFacts, milvus: Milvus, lease: Lease, progress: Callable[[int], None]
+) -> Pushed:
+    """`push` by the holder of `lease`."""
+    name, alias = facts.catalog, alias_of(facts.catalog)
     active = milvus.active(alias)
     remove_others(milvus, name, active)
-    facts = facts_of(catalog, name, exact_mib)
     collection = new_collection(name)
     milvus.create(collection, facts, catalog.facts.embedder.dimension)
     done = 0
     for rows in fields.rows_of(catalog):
         for part in in_calls(rows):
+            lease.require()
             milvus.insert(collection, part)
             done += len(part)
             progress(done)
     milvus.finish(collection, facts.index)
     checked = checked_snapshot(milvus, name, collection)
+    # A lease can be lost while this process was stopped: what another one has made active since then stays.
+    if milvus.active(alias) != active:
+        message = f"catalog {name} in Milvus was changed during the push, and stays as it is; push again"
+        raise SightlineError(ErrorKind.INDEX_UNAVAILABLE, message)
+    lease.require()
     milvus.activate(alias, collection, existing=active is not None)
     return Pushed(collection, facts.revision, facts.images, checked.self_check_recall)
 
