@@ -3,19 +3,17 @@
 Rule: writers wait only while rows are taken; ids are sorted outside of that, once for each version of the base.
 """
 
-import json
 from bisect import bisect_right
 from collections.abc import Iterator
 from heapq import merge
 from itertools import islice
-from typing import Any
 
 import pyarrow as pa
 
 from sightline_server.catalog.current import Current, etag_of
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.domain.catalog_rows import StoredProduct
-from sightline_server.domain.items import Product
+from sightline_server.index.products import product_of
 from sightline_server.index.schema import DISPLAY_COLUMNS
 
 
@@ -65,6 +63,5 @@ class CatalogReading:
 
 def stored_product(row: pa.RecordBatch) -> StoredProduct:
     """The product of one whole row."""
-    values: dict[str, Any] = {name: row[name][0].as_py() or "" for name in DISPLAY_COLUMNS}
-    values["attributes"] = json.loads(values["attributes"]) if values["attributes"] else {}
-    return StoredProduct(Product(**values), tuple(row["images"][0].as_py()), etag_of(row))
+    shown = {name: row[name][0].as_py() or "" for name in DISPLAY_COLUMNS}
+    return StoredProduct(product_of(shown), tuple(row["images"][0].as_py()), etag_of(row))

@@ -69,9 +69,15 @@ class ProductTable:
         """The products of `rows`."""
         taken = self._display.take(pa.array(rows, pa.int64()))
         columns = {name: taken[name].to_pylist() for name in taken.column_names}
-        columns["attributes"] = [json.loads(text) if text else {} for text in columns["attributes"]]
         names = tuple(columns)
-        return [Product(**dict(zip(names, values, strict=True))) for values in zip(*columns.values(), strict=True)]
+        return [product_of(dict(zip(names, values, strict=True))) for values in zip(*columns.values(), strict=True)]
+
+
+def product_of(shown: dict[str, Any]) -> Product:
+    """The product of one row's `schema.DISPLAY_COLUMNS`, in which nothing is null. `shown` is used up."""
+    text = shown["attributes"]
+    shown["attributes"] = json.loads(text) if text else {}
+    return Product(**shown)
 
 
 def order_by(ids: pa.Array) -> IdOrder:

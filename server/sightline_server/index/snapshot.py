@@ -29,7 +29,7 @@ from sightline_server.index.filters.planner import PlanLimits
 from sightline_server.index.filters.searches import GatherSearch
 from sightline_server.index.filters.selecting import Selector, search_of
 from sightline_server.index.gtins import MOST_PRODUCTS, GtinRows
-from sightline_server.index.nearest import NearestProducts
+from sightline_server.index.nearest import NearestProducts, checked_grouping
 from sightline_server.index.products import ProductTable
 from sightline_server.index.served_features import served_features
 from sightline_server.index.vectors import Search, VectorIndex
@@ -176,10 +176,7 @@ class CatalogSnapshot:
 
     def checked(self, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None) -> Sequence[bool]:
         """`by_group` for each query. Raises `SightlineError` of kind INTERNAL for queries that do not fit."""
-        grouped = [False] * len(queries) if by_group is None else by_group
-        if queries.ndim != 2 or queries.shape[1] != self.dimension or k < 1 or len(grouped) != len(queries):
-            raise SightlineError(ErrorKind.INTERNAL, "a query does not fit the index")
-        return grouped
+        return checked_grouping(queries, self.dimension, k, by_group)
 
     async def on_device(self, work: Callable[[], ValueT]) -> ValueT:
         """The result of `work`, run by the thread of the index.

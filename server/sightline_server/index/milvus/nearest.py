@@ -1,20 +1,18 @@
 """Nearest image rows of Milvus -> nearest products, by the rules that every backend has.
 
-Rule: as `index/nearest.py`, for rows that bring the facts of their products with them: a product counts once, equal
-similarities are ordered by product id, and more rows are asked for where the first ones do not settle it.
+Rule: `index/nearest.py` decides, as for every backend; here for rows that bring the facts of their products with them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.domain.items import Neighbour
-from sightline_server.index.groups import distinct_groups, first_attempt_for_groups
 from sightline_server.index.milvus.fields import PRIMARY
-from sightline_server.index.nearest import WIDENING
-from sightline_server.index.neighbours import Hit, HitColumns, IdOrder, distinct_products, first_attempt
+from sightline_server.index.nearest import first_count, products_among, settled
+from sightline_server.index.neighbours import Hit, HitColumns, IdOrder
 
 
 class Found(NamedTuple):
@@ -55,34 +53,26 @@ def nearest_products(
     search: Search, queries: NDArray[np.float32], k: int, by_group: Sequence[bool], *, max_images: int, most: int
 ) -> list[list[Neighbour]]:
     """As `ports.Snapshot.nearest`. No product has more than `max_images`; a search returns at most `most` rows."""
-    settled: dict[int, list[Neighbour]] = {}
-    left = list(range(len(queries)))
-    count = min(max(first_attempt(k, max_images), first_attempt_for_groups(k) if any(by_group) else 0), most)
-    while left:
-        for query, found in zip(left, search(queries[left], count), strict=True):
-            exhausted = count >= most or len(found) < count
-            chosen = products_among(found, k, by_group=by_group[query], exhausted=exhausted)
-            if chosen is not None:
-                settled[query] = chosen
-        left = [query for query in left if query not in settled]
-        count = min(count * WIDENING, most)
-    return [settled[query] for query in range(len(queries))]
+    found: dict[int, list[Found]] = {}
+
+    def ask(asked: Sequence[int], count: int) -> Iterator[tuple[int, list[Hit] | None]]:
+        for query, rows in zip(asked, search(queries[asked], count), strict=True):
+            found[query] = rows
+            exhausted = count >= most or len(rows) < count
+            groups = np.array([each.group for each in rows], np.int64) if by_group[query] else None
+            yield query, products_among(columns_of(rows), k, order_of(rows), groups, exhausted=exhausted)
+
+    chosen = settled(len(queries), first_count(k, by_group, max_images), most, ask)
+    return [as_neighbours(hits, found[query]) for query, hits in enumerate(chosen)]
 
 
-def products_among(found: Sequence[Found], k: int, *, by_group: bool, exhausted: bool) -> list[Neighbour] | None:
-    """The nearest products, or those of the nearest groups; None where more rows are needed."""
-    order = order_of({each.product: each.product_id for each in found})
-    columns = HitColumns(
+def columns_of(found: Sequence[Found]) -> HitColumns:
+    """The rows as hits."""
+    return HitColumns(
         np.array([each.similarity for each in found], np.float32),
         np.array([each.product for each in found], np.int64),
         np.array([each.image for each in found], np.int64),
     )
-    if by_group:
-        groups = np.array([each.group for each in found], np.int64)
-        chosen = distinct_groups(columns, groups, k, order, exhausted=exhausted)
-    else:
-        chosen = distinct_products(columns.hits(), k, order, exhausted=exhausted)
-    return None if chosen is None else as_neighbours(chosen, found)
 
 
 def as_neighbours(chosen: Sequence[Hit], found: Sequence[Found]) -> list[Neighbour]:
@@ -91,8 +81,9 @@ def as_neighbours(chosen: Sequence[Hit], found: Sequence[Found]) -> list[Neighbo
     return [by_image[hit.vector].neighbour(hit.similarity) for hit in chosen]
 
 
-def order_of(ids: Mapping[int, str]) -> IdOrder:
-    """The order of these products by the UTF-8 bytes of their ids."""
+def order_of(found: Sequence[Found]) -> IdOrder:
+    """The order of the products of these rows by the UTF-8 bytes of their ids."""
+    ids = {each.product: each.product_id for each in found}
 
     def ranks(rows: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
         asked = [ids[int(row)].encode() for row in rows]

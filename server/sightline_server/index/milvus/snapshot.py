@@ -6,7 +6,6 @@ take, so that `products` never waits.
 """
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -28,6 +27,8 @@ from sightline_server.index.milvus.facts import CollectionFacts
 from sightline_server.index.milvus.fields import PRIMARY, RANKED, SHOWN
 from sightline_server.index.milvus.nearest import Found, nearest_products
 from sightline_server.index.milvus.shown import ShownProducts
+from sightline_server.index.nearest import checked_grouping
+from sightline_server.index.products import product_of
 from sightline_server.index.schema import DISPLAY_COLUMNS, CatalogFacts
 from sightline_server.ports import CodedProducts, Snapshot
 
@@ -114,7 +115,7 @@ class MilvusSnapshot:
     async def _search(
         self, rows: str, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None
     ) -> list[list[Neighbour]]:
-        grouped = self._checked(queries, k, by_group)
+        grouped = checked_grouping(queries, self.dimension, k, by_group)
         return await self._call(self._searched, rows, queries, k, grouped)
 
     def _searched(
@@ -138,9 +139,8 @@ class MilvusSnapshot:
 
     def _keep(self, rows: Sequence[Mapping[str, Any]]) -> None:
         for row in rows:
-            shown = {name: row[name] for name in DISPLAY_COLUMNS}
-            shown["attributes"] = json.loads(shown["attributes"]) if shown["attributes"] else {}
-            self._shown.keep(row[PRIMARY], row["link_of_image"], row["product"], Product(**shown))
+            product = product_of({name: row[name] for name in DISPLAY_COLUMNS})
+            self._shown.keep(row[PRIMARY], row["link_of_image"], row["product"], product)
 
     async def _with_gtin(self, rows: str, applied: AppliedFilter | None, gtin: int) -> CodedProducts | None:
         having = f"gtin_number == {gtin}"
@@ -165,14 +165,8 @@ class MilvusSnapshot:
     async def _nothing(
         self, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None
     ) -> list[list[Neighbour]]:
-        self._checked(queries, k, by_group)
+        checked_grouping(queries, self.dimension, k, by_group)
         return [[] for _ in queries]
-
-    def _checked(self, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None) -> Sequence[bool]:
-        grouped = [False] * len(queries) if by_group is None else by_group
-        if queries.ndim != 2 or queries.shape[1] != self.dimension or k < 1 or len(grouped) != len(queries):
-            raise SightlineError(ErrorKind.INTERNAL, "a query does not fit the index")
-        return grouped
 
     async def _call(self, work: Callable[..., ValueT], *args: Any, **options: Any) -> ValueT:
         """The result of `work` in a thread. Raises `SightlineError` of kind INDEX_UNAVAILABLE after `close`."""
