@@ -53,7 +53,7 @@ demo: setup ## the main job on the sample world; leaves demo-out/index.html
 test: setup ## every test, the ones with the real Triton included
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-milvus: setup ## the tests that need a real Milvus: nine minutes, and the right to make a network namespace
+test-milvus: setup ## the tests that need a real Milvus: a quarter of an hour, and the right to make a network namespace
 	SIGHTLINE_REQUIRE_MILVUS=1 $(BIN)/python -m pytest -k "Milvus or milvus" tests/contract $(PYTEST_ARGS)
 
 test-floors: setup $(FLOORS)/.stamp ## hostile input on the lowest version of every dependency

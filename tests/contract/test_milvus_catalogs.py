@@ -362,5 +362,5 @@ def test_the_text_of_a_filter_is_in_no_log(
 
 
 def test_facts_of_another_format_are_refused() -> None:
-    with pytest.raises(SightlineError, match="has format 9, this server reads 1"):
+    with pytest.raises(SightlineError, match="has format 9, this server reads 2"):
         CollectionFacts.parse(json.dumps({"format": 9}))

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from sightline_server.app.audit import check_audit
 from sightline_server.app.catalog_listener import check_catalog_server
-from sightline_server.app.catalogs import check_folders
+from sightline_server.app.catalogs import check_folders, naming
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.catalog import read_facts
 from sightline_server.settings import ServerSettings, Settings
 from sightline_server.stages.formats import check_decoders
 
@@ -21,9 +22,24 @@ def check_settings(settings: Settings) -> dict[str, Path]:
     if settings.server.catalog_listen is not None:
         check_catalog_server(settings.server)
     check_catalogs_folder(settings.server)
+    check_written_in_milvus(settings)
     folders = check_folders(settings)
     check_decoders(settings.decode.formats)
     return folders
+
+
+def check_written_in_milvus(settings: Settings) -> None:
+    """Raises `SightlineError` of kind CONFIGURATION for the folder of a catalog in Milvus where no caller can write, or
+    for one that is not a catalog."""
+    for name, path in settings.written_in_milvus.items():
+        if settings.server.catalog_listen is None:
+            message = (
+                f"catalogs.{name}.path {path} is for writing to a catalog in Milvus, and needs server.catalog_listen; "
+                "set that too, or leave the path out"
+            )
+            raise SightlineError(ErrorKind.CONFIGURATION, message)
+        with naming(name, {**settings.catalog_folders, **settings.written_in_milvus}):
+            read_facts(path)
 
 
 def check_catalogs_folder(server: ServerSettings) -> None:

@@ -11,10 +11,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.domain.embedders import Embedders
-from sightline_server.domain.living import UNOBSERVED
+from sightline_server.domain.living import UNOBSERVED, LiveSizes
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.live.index import BuildBase, Exchange, LiveIndex
 from sightline_server.index.live.patience import GiveWay, at_once
@@ -29,12 +30,33 @@ EXCHANGE_S = 30.0
 """Seconds that the event loop may take until it exchanges a base."""
 
 
+class SearchedIndex(Protocol):
+    """The searched part of a catalog that is written: `LiveIndex`, or `MilvusLive`."""
+
+    @property
+    def sizes(self) -> LiveSizes:
+        """The sizes now. Raises `SightlineError` once it is closed."""
+
+    def join(self) -> None:
+        """Waits for a merge that runs, if there is one."""
+
+    def close(self) -> None:
+        """Ends what it does; nothing is written from now on."""
+
+
+IndexT = TypeVar("IndexT", bound=SearchedIndex, covariant=True)
+
+
 @dataclass(frozen=True, slots=True)
-class OpenLiving:
+class OpenCatalog(Generic[IndexT]):
     """A catalog that is served while `catalog` writes to it, from one thread at a time; `index` is what is searched."""
 
     catalog: LivingCatalog
-    index: LiveIndex
+    index: IndexT
+
+
+OpenLiving = OpenCatalog[LiveIndex]
+"""One that is searched in this process."""
 
 
 @asynccontextmanager
@@ -78,12 +100,12 @@ async def open_living(
     try:
         catalog.require_embedder(embedders)
         await asyncio.to_thread(index.open)
-        yield OpenLiving(catalog, index)
+        yield OpenCatalog(catalog, index)
     finally:
         await asyncio.shield(asyncio.to_thread(closed, catalog, index))
 
 
-def closed(catalog: LivingCatalog, index: LiveIndex) -> None:
+def closed(catalog: LivingCatalog, index: SearchedIndex) -> None:
     """Ends merges and writes, in this order."""
     try:
         index.close()

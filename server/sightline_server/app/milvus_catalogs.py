@@ -8,6 +8,7 @@ without it, and takes it in when it is back.
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ from sightline_server.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from sightline_server.index.milvus.client import Milvus
+    from sightline_server.index.milvus.live import MilvusLive
+    from sightline_server.index.milvus.snapshot import MilvusSnapshot
 
 log = logging.getLogger(__name__)
 
@@ -32,17 +35,25 @@ MOST_WAIT_S = 10.0
 
 
 async def keep_milvus_catalogs(
-    stack: AsyncExitStack, settings: Settings, registry: Registry, embedders: Embedders, metrics: Metrics
+    stack: AsyncExitStack,
+    settings: Settings,
+    registry: Registry,
+    embedders: Embedders,
+    metrics: Metrics,
+    live: "Mapping[str, MilvusLive]",
 ) -> None:
     """Opens the catalogs in Milvus and keeps them in `registry` until `stack` ends; those that are away are refused.
 
-    Returns after the first attempt of each. Raises `SightlineError` of kind CONFIGURATION without the package pymilvus.
+    This process writes those of `live`. Returns after the first attempt of each. Raises `SightlineError` of kind
+    CONFIGURATION without the package pymilvus.
     """
     catalogs = settings.milvus_catalogs
     if not catalogs:
         return
     require_pymilvus()
-    keepers = [MilvusKeeper(name, part, registry, embedders, metrics) for name, part in catalogs.items()]
+    keepers = [
+        MilvusKeeper(name, part, registry, embedders, metrics, live.get(name)) for name, part in catalogs.items()
+    ]
     for keeper in keepers:
         stack.push_async_callback(keeper.close)
     await asyncio.gather(*(keeper.check() for keeper in keepers))
@@ -76,13 +87,20 @@ class MilvusKeeper:
     """Keeps catalog `name` in `registry`: its active revision, or away. For the event loop; calls run in threads."""
 
     def __init__(
-        self, name: str, part: ServedCatalogSettings, registry: Registry, embedders: Embedders, metrics: Metrics
+        self,
+        name: str,
+        part: ServedCatalogSettings,
+        registry: Registry,
+        embedders: Embedders,
+        metrics: Metrics,
+        live: "MilvusLive | None" = None,
     ) -> None:
         self.name = name
+        self._live = live
         self._part, self._registry, self._embedders = part, registry, embedders
         self._metrics = metrics
         self._milvus: Milvus | None = None
-        self._collection = ""
+        self._opened: MilvusSnapshot | None = None
         self._failures = 0
 
     async def keep_checking(self) -> None:
@@ -115,13 +133,17 @@ class MilvusKeeper:
         from sightline_server.index.milvus.opening import open_collection
 
         if self._milvus is None:
-            self._milvus = await asyncio.to_thread(self._connected)
-            self._collection = ""
+            self._milvus, self._opened = await asyncio.to_thread(self._connected), None
+        if self._live is not None:
+            opened = await asyncio.to_thread(self._live.follow, self._milvus)
+            if opened is not None:
+                self._registry.publish(opened, self._live.view)
+            return
         active = await asyncio.to_thread(self._milvus.active, alias_of(self.name), limit_s=CALL_S)
-        if active is None or active != self._collection:
-            opened = await asyncio.to_thread(open_collection, self._milvus, self.name, self._embedders)
-            self._registry.publish(opened)
-            self._collection = opened.collection
+        if self._opened is None or active != self._opened.collection:
+            self._opened = await asyncio.to_thread(open_collection, self._milvus, self.name, self._embedders)
+            self._registry.publish(self._opened)
+        self._opened.forget_filters()
 
     def _connected(self) -> "Milvus":
         from sightline_server.index.milvus.client import Milvus
@@ -139,6 +161,8 @@ class MilvusKeeper:
             log.warning("catalog %s is away: %s", self.name, reason)
         self._failures += 1
         self._set_available(False)
+        if self._live is not None:
+            await asyncio.to_thread(self._live.lose, error if isinstance(error, SightlineError) else None)
         await self.close()
 
     def _set_available(self, available: bool) -> None:

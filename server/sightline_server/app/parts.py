@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from sightline_server.access.grants.consent import no_consent
 from sightline_server.access.quotas.tables import QuotaTables
@@ -46,6 +48,9 @@ from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.tracing import Tracing
 from sightline_server.telemetry.usage import ALONE
+
+if TYPE_CHECKING:
+    from sightline_server.index.milvus.live import MilvusLive
 
 PRODUCT_THREADS = 2
 """Threads that decode images of products, in addition to those of photos."""
@@ -140,15 +145,18 @@ async def build_core(
     engine: Engine,
     events: EngineMetrics,
     publish_catalogs: PublishCatalogs,
+    *,
+    live: "Mapping[str, MilvusLive]" = MappingProxyType({}),
 ) -> Core:
     """The core behind `front`: the catalogs and the pipeline of a started `engine`; they end with `stack`.
 
+    `live` are the catalogs in Milvus that this process writes, once `publish_catalogs` has opened them.
     `events` receives the engine's readiness from `admit_calls` on. Raises `SightlineError`.
     """
     catalog_metrics = CatalogMetrics(front.metrics)
     registry, device = new_registry(stack, catalog_metrics)
     await publish_catalogs(registry, device, engine.embedders)
-    await keep_milvus_catalogs(stack, front.settings, registry, engine.embedders, front.metrics)
+    await keep_milvus_catalogs(stack, front.settings, registry, engine.embedders, front.metrics, live)
     batchers = build_batchers(stack, front.settings, engine, front.metrics)
     pipeline = await build_pipeline(stack, front.settings, engine, registry, batchers, front.metrics, front.tracing)
     keep_measuring_recall(stack, registry, batchers.queries, catalog_metrics, front.settings.index.recall_every_s)

@@ -62,9 +62,11 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         engine = await stack.enter_async_context(engine_session(settings, events))
         log.info("engine: %s, %s", engine.spec(DETECTOR).identity, ", ".join(engine.embedders.identities))
         policy = index_policy(settings.index)
-        written = WrittenCatalogs(stack, folders, metrics, policy) if catalog_door else None
+        in_milvus = settings.written_in_milvus
+        written = WrittenCatalogs(stack, folders, metrics, policy, in_milvus=in_milvus) if catalog_door else None
         publish = written.publish if written else partial(publish_folders, folders, policy=policy)
-        core = await build_core(stack, front, engine, events, publish)
+        live = written.live if written else {}
+        core = await build_core(stack, front, engine, events, publish, live=live)
         await warm_up(core.pipeline, settings)
         metrics.build.labels(**build_facts(engine)).set(1)
         metrics.workers.set(1)

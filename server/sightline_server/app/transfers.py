@@ -1,7 +1,7 @@
 """Imports, exports and reembeddings of a server that callers start: what they run, and the jobs that hold them."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,6 +39,10 @@ from sightline_server.rpc.catalog.transfer_requests import ExportRequest, Import
 from sightline_server.settings import Settings
 
 AGAIN_S = 0.05
+NO_REEMBEDDING = (
+    "a catalog in Milvus is not embedded again while it is served; stop the server, use `sightline catalog reembed` on "
+    "its folder, and copy it with `sightline catalog push --writable`"
+)
 PATIENCE_S = 120.0
 """Seconds that an import waits for an engine that restarts."""
 
@@ -56,6 +60,8 @@ class ServedTransfers:
         """The folder of each catalog by its name; replaced where catalogs are created and deleted."""
         self.opened: Callable[[str], LivingCatalog] = unopened
         """The catalog of a name as its writer has opened it; replaced before the writers are published."""
+        self.in_milvus: Container[str] = ()
+        """The names of those that are searched in Milvus; replaced likewise."""
         self._network = network or CheckedNetwork(HostCheck())
         self._embedding: tuple[ServedEmbedders, Mapping[str, Embed]] | None = None
 
@@ -110,6 +116,8 @@ class ServedTransfers:
         """See `Transfers`."""
         assert self._embedding is not None, "opened before the writers are published"
         embedders, embed_by = self._embedding
+        if writer.name in self.in_milvus:
+            raise SightlineError(ErrorKind.CONFIGURATION, f"parent: {NO_REEMBEDDING}", field="parent")
         try:
             embedder = embedders.named(wanted.embedder).spec
         except SightlineError as error:

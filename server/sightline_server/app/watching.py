@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sightline_server.app.background import keep_checking_freshness, keep_running
 from sightline_server.app.figures import FiguresReporter
-from sightline_server.app.living import OpenLiving
+from sightline_server.app.living import OpenCatalog, SearchedIndex
 from sightline_server.domain.living import LivingFigures
 from sightline_server.index.living_figures import figures_of
 from sightline_server.index.registry import Registry
@@ -23,7 +23,7 @@ class Watch:
     reporter: FiguresReporter
     prober: FreshnessProber
 
-    async def add(self, stack: AsyncExitStack, name: str, path: Path, opened: OpenLiving) -> None:
+    async def add(self, stack: AsyncExitStack, name: str, path: Path, opened: OpenCatalog[SearchedIndex]) -> None:
         """Reports the figures of a catalog until `stack` ends. To be called before anything is written.
 
         Raises `OSError` for a folder that cannot be read.
@@ -39,6 +39,6 @@ def keep_watching(stack: AsyncExitStack, registry: Registry, queries: QueriesBat
     return Watch(reporter, keep_checking_freshness(stack, registry, queries, observer))
 
 
-def read_figures(path: Path, opened: OpenLiving) -> LivingFigures:
+def read_figures(path: Path, opened: OpenCatalog[SearchedIndex]) -> LivingFigures:
     """The figures of one catalog now. Raises `OSError`, and `SightlineError` once its index is closed."""
     return figures_of(path, opened.catalog.store, opened.index.sizes)

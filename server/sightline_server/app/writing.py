@@ -4,6 +4,7 @@
 Rule: the listener ends first, then the writers, then the catalogs.
 """
 
+from collections import ChainMap
 from contextlib import AsyncExitStack
 
 from sightline_server.app.catalog_changes import ChangingCatalogs
@@ -38,10 +39,11 @@ async def listen_for_writes(
         for each in embedders.models
     }
     door.transfers.open(embedders, embed)
-    door.transfers.folders = written.folders
+    door.transfers.folders = ChainMap(written.folders, dict(written.in_milvus))
+    door.transfers.in_milvus = frozenset(written.in_milvus)
     door.transfers.opened = lambda name: written.opened[name].catalog
     door.writers.publish(writers, images)
-    configured, names = front.settings.catalog_folders, front.door.names
+    configured, names = {**front.settings.catalog_folders, **written.in_milvus}, front.door.names
     changing = ChangingCatalogs(written, folder, configured, names, door.writers, door.transfers.jobs)
     door.service.catalogs = changing
     stack.push_async_callback(changing.close)

@@ -8,14 +8,18 @@ import asyncio
 import getpass
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from sightline_server.app.catalogs import naming
 from sightline_server.app.clock import clock
-from sightline_server.app.living import OpenLiving, open_living
+from sightline_server.app.living import OpenCatalog, SearchedIndex, open_living
+from sightline_server.app.milvus_catalogs import require_pymilvus
+from sightline_server.app.milvus_living import open_in_milvus
 from sightline_server.app.watching import Watch
 from sightline_server.batching.background import Background
 from sightline_server.batching.giving_way import GivingWay
@@ -31,23 +35,36 @@ from sightline_server.search.sampled_writer import SampledWriter
 from sightline_server.telemetry.living import LivingMetrics
 from sightline_server.telemetry.metrics import Metrics
 
+if TYPE_CHECKING:
+    from sightline_server.index.milvus.live import MilvusLive
+
 log = logging.getLogger(__name__)
 
 
 class WrittenCatalogs:
     """The catalogs in `folders`, opened by this process as their only writer; they close with `stack`.
 
-    `folders` and `opened` change when a catalog is created or deleted.
+    Those of `in_milvus` have their folder there too, and are searched in Milvus. `folders` and `opened` change when a
+    catalog is created or deleted.
     """
 
     def __init__(
-        self, stack: AsyncExitStack, folders: dict[str, Path], metrics: Metrics, policy: IndexPolicy = DEFAULT_POLICY
+        self,
+        stack: AsyncExitStack,
+        folders: dict[str, Path],
+        metrics: Metrics,
+        policy: IndexPolicy = DEFAULT_POLICY,
+        *,
+        in_milvus: Mapping[str, Path] = MappingProxyType({}),
     ) -> None:
         self._stack = stack
         self._policy = policy
         self.folders = folders
+        self.in_milvus = in_milvus
+        self.live: dict[str, MilvusLive] = {}
+        """Those of `in_milvus` as their stores have them."""
         self.observer = LivingMetrics(metrics.living)
-        self.opened: dict[str, OpenLiving] = {}
+        self.opened: dict[str, OpenCatalog[SearchedIndex]] = {}
         self._writers: dict[str, GroupWriter] = {}
         self._searches_first: GiveWay = at_once
         self._ends: dict[str, AsyncExitStack] = {}
@@ -61,6 +78,13 @@ class WrittenCatalogs:
         for name, path in self.folders.items():
             with naming(name, self.folders):
                 await self._open(name, path)
+        for name, path in self.in_milvus.items():
+            with naming(name, {**self.folders, **self.in_milvus}):
+                await self._open_in_milvus(name, path)
+
+    def folder_of(self, name: str) -> Path:
+        """The folder of an opened catalog."""
+        return self.folders[name] if name in self.folders else self.in_milvus[name]
 
     def watch(self, watch: Watch) -> None:
         """Reports the figures and the writes of catalogs to `watch` from now on."""
@@ -73,11 +97,15 @@ class WrittenCatalogs:
     async def write(self, name: str) -> CatalogWriter:
         """The writer of an opened catalog, which begins to write. Raises `OSError` for a folder that cannot be read."""
         opened, ends = self.opened[name], self._ends[name]
-        await self._watch.add(ends, name, self.folders[name], opened)
+        await self._watch.add(ends, name, self.folder_of(name), opened)
         writer = GroupWriter(name, opened.catalog, clock=clock, observer=self.observer)
         writer.start()
         ends.push_async_callback(writer.close)
         self._writers[name] = writer
+        if name in self.live:
+            from sightline_server.index.milvus.gated_writer import GatedWriter
+
+            return SampledWriter(GatedWriter(writer, self.live[name]), self._watch.prober)
         return SampledWriter(writer, self._watch.prober)
 
     async def start(self, name: str, path: Path) -> CatalogWriter:
@@ -121,6 +149,14 @@ class WrittenCatalogs:
         )
         async with AsyncExitStack() as ends:
             self.opened[name] = await ends.enter_async_context(opening)
+            self._ends[name] = ends.pop_all()
+
+    async def _open_in_milvus(self, name: str, path: Path) -> None:
+        require_pymilvus()
+        async with AsyncExitStack() as ends:
+            opening = open_in_milvus(path, name, self.embedders, actor=server_user())
+            opened = await ends.enter_async_context(opening)
+            self.opened[name], self.live[name] = opened, opened.index
             self._ends[name] = ends.pop_all()
 
 

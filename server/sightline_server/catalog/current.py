@@ -1,11 +1,11 @@
 """Whole rows as they are now: the base's row with what the log says of it, and the etag that stands for its content."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
 from sightline_server.catalog.base import Base
-from sightline_server.catalog.delta import Delta, joined
+from sightline_server.catalog.delta import Delta, View, joined, materialised
 from sightline_server.catalog.digest import hexadecimal, row_hashes
 from sightline_server.catalog.operations import Layout
 
@@ -34,6 +34,12 @@ class Current:
             return None if version is None else version.row
         heavy = self._of_base(row_id) if version.heavy_of is None else version.heavy_of.row
         return None if heavy is None else joined(version.row, heavy, self.layout)
+
+    def written(self, row_ids: Iterable[str]) -> pa.Table:
+        """The whole rows of those of `row_ids` that the log has written and not deleted since, read all at once."""
+        latest = (self._delta.latest(row_id) for row_id in row_ids)
+        view = View(frozenset(), tuple(version for version in latest if version is not None))
+        return materialised(view, self.layout, self._base.rows)
 
     def count(self) -> int:
         """The number of rows."""

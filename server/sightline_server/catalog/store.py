@@ -195,6 +195,10 @@ class CatalogStore:
             self._settle()
             yield Current(self.layout, self._delta, self._base)
 
+    def within_step(self) -> Current:
+        """The rows as they are now, for `published` while it is notified: it is the writer's turn then."""
+        return Current(self.layout, self._delta, self._base)
+
     def view(self, seq: int) -> View:
         """The operations since the last checkpoint as a reader at `seq` sees them.
 
@@ -334,7 +338,7 @@ class CatalogStore:
             raise SightlineError(ErrorKind.STOPPING, message)
         if self._held.unfinished:
             with writing_errors(self._folder):
-                self._log.begin()
+                self.epoch = self._log.begin()
                 operations = self._load()
             self._held.unfinished = False
             self._publisher.add(operations)

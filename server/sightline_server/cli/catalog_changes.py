@@ -32,9 +32,18 @@ def actor() -> str:
         return f"uid {os.getuid()}"
 
 
-def show_revision(revision: "Revision") -> None:
-    """Prints the revision that a command made."""
+def show_revision(revision: "Revision", catalog: Path) -> None:
+    """Prints the revision that a command made in the folder `catalog`."""
+    from sightline_server.index.milvus.binding import read_binding
+
     show_counts(revision.name, revision.rows, revision.items)
+    if read_binding(catalog) is not None:
+        echo(
+            "Its copy in Milvus is as it was, and is not written until the two are equal: sightline catalog push "
+            f"{catalog} --to milvus --uri URI --writable",
+            err=True,
+        )
+        return
     echo("A running server serves this revision after `sightline catalog reload`.", err=True)
 
 

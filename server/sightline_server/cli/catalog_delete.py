@@ -68,7 +68,7 @@ def deleted_locally(catalog: Path, ids: list[str]) -> "tuple[list[str], Callable
     with LivingCatalog(catalog, actor=actor()) as living:
         faults = ["" if seq else MISSING for seq in living.delete(ids).seqs]
         revision = living.checkpoint(f"delete of {counted(faults.count(''), 'product')}")
-    return faults, partial(show_revision, revision)
+    return faults, partial(show_revision, revision, catalog)
 
 
 def deleted_remotely(

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from sightline_console.terminal import echo
+from sightline_server.cli.catalog_changes import actor
 from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.export_progress import shown_export
 from sightline_server.cli.loading import ConfigFile, load
@@ -42,6 +43,13 @@ def push(
     ca_file: Annotated[
         Path | None, typer.Option(help="PEM file of the authority of its certificate.", dir_okay=False)
     ] = None,
+    writable: Annotated[
+        bool,
+        typer.Option(
+            "--writable",
+            help="The server whose settings name the folder may write to the copy; a folder without a log gets one.",
+        ),
+    ] = False,
     config: ConfigFile = None,
 ) -> None:
     """Copy a catalog into Milvus as its next revision there.
@@ -51,6 +59,7 @@ def push(
     push that failed has left. Up to index.exact_mib Milvus compares every vector; larger catalogs have a graph (HNSW).
     """
     from sightline_server.app.milvus_catalogs import require_pymilvus
+    from sightline_server.index.adopting import adopt
     from sightline_server.index.catalog import open_catalog
 
     with failures("the catalog in Milvus is as it was"):
@@ -61,12 +70,15 @@ def push(
         from sightline_server.index.milvus.client import Milvus
         from sightline_server.index.milvus.pushing import push as push_to_milvus
 
+        if writable:
+            adopt(folder, actor=actor())
         opened = open_catalog(folder)
         token = token_file.read_text("utf-8").strip() if token_file else ""
         milvus = Milvus(uri, token=token, ca_file=str(ca_file or ""), call_s=PUSH_CALL_S)
         try:
             with shown_export(len(opened.vectors), "pushing") as progress:
-                done = push_to_milvus(opened, wanted, milvus, exact_mib=settings.index.exact_mib, progress=progress)
+                exact_mib = settings.index.exact_mib
+                done = push_to_milvus(opened, wanted, milvus, exact_mib=exact_mib, writable=writable, progress=progress)
         finally:
             milvus.close()
     size = f"{len(opened.display)} products, {done.images} images"
@@ -75,7 +87,7 @@ def push(
 
 def found(catalog: str, settings: Settings) -> tuple[Path, str]:
     """The folder of a catalog that is given by its name or its folder, and its name."""
-    folder = settings.catalog_folders.get(catalog)
+    folder = {**settings.catalog_folders, **settings.written_in_milvus}.get(catalog)
     return (folder, catalog) if folder is not None else (Path(catalog), Path(catalog).resolve().name)
 
 

@@ -152,7 +152,7 @@ def rollback(
                 require_name(number, named.name, revision)
             made = rolled_back(living, number)
     echo(f"{catalog}: the content is that of revision {number}")
-    show_revision(made)
+    show_revision(made, catalog)
 
 
 def roll_back(remote: "RemoteCatalog", number: int, text: str) -> "RemoteRevision":
@@ -233,7 +233,7 @@ def compact(
             before = bytes_of(catalog)
             made = living.compact(keep)
         echo(f"{catalog}: {megabytes(bytes_of(catalog))} on the disk, {megabytes(before)} before")
-    show_revision(made)
+    show_revision(made, catalog)
 
 
 def bytes_of(folder: Path) -> int:

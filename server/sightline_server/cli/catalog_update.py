@@ -96,6 +96,7 @@ def update_writer(context: typer.Context, reach: "Reach | None", catalog: Path) 
 
         def write(rows: "Rows", progress: "Progress", name: str) -> "tuple[UpsertReport, Callable[[], None]]":
             report = update_rows(rows, written_to(living), progress, name)
-            return report, partial(show_revision, living.checkpoint(f"update of {counted(report.products, 'product')}"))
+            revision = living.checkpoint(f"update of {counted(report.products, 'product')}")
+            return report, partial(show_revision, revision, catalog)
 
         yield write

@@ -140,7 +140,7 @@ def upsert(
                 report = write_feed(settings, options, living)
             revision = living.checkpoint(f"upsert of {counted(report.products, 'product')}")
     echo(f"{catalog}: {counted(report.products, 'product')} written, {counted(report.skipped, 'row')} skipped")
-    show_revision(revision)
+    show_revision(revision, catalog)
 
 
 def write_embedded(feed: str, living: "LivingCatalog", options: FeedOptions, *, strict: bool) -> "UpsertReport":

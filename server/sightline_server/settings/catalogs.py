@@ -42,7 +42,8 @@ class ServedCatalogSettings(Part):
     """One catalog to search, under the name by which requests select it."""
 
     path: Path | None = None
-    """The catalog made by `sightline catalog build`; for the backend `folder`."""
+    """The catalog made by `sightline catalog build`. For the backend `milvus`: the folder that was copied there by
+    `sightline catalog push --writable`, where this one server writes it (`server.catalog_listen`); else unset."""
     backend: Literal["folder", "milvus"] = "folder"
     """The storage: `folder` for a folder on this machine, or `milvus` for what `sightline catalog push` has copied
     there."""
@@ -65,8 +66,6 @@ class ServedCatalogSettings(Part):
             if self.uri or self.token_file or self.ca_file:
                 raise ValueError("uri, token_file and ca_file are for backend = 'milvus'; set that, or leave them out")
             return self
-        if self.path is not None:
-            raise ValueError("path is for backend = 'folder'; leave it out for a catalog in Milvus")
         if self.local_features:
             raise ValueError("a catalog in Milvus keeps no local features; leave local_features out")
         if not self.uri.startswith(("http://", "https://")):

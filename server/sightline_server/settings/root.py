@@ -79,14 +79,23 @@ class Settings(BaseSettings):
 
     @property
     def catalog_folders(self) -> dict[str, Path]:
-        """The folder of each catalog that has one, by its name; that of the group `catalog` first."""
-        named = {name: part.path for name, part in self.catalogs.items() if part.path is not None}
+        """The folder of each catalog that is searched there, by its name; that of the group `catalog` first."""
+        named = {
+            name: part.path
+            for name, part in self.catalogs.items()
+            if part.backend == "folder" and part.path is not None
+        }
         return named if self.catalog.path is None else {self.catalog.name: self.catalog.path, **named}
 
     @property
     def milvus_catalogs(self) -> dict[str, ServedCatalogSettings]:
         """The catalogs in Milvus, by name."""
         return {name: part for name, part in self.catalogs.items() if part.backend == "milvus"}
+
+    @property
+    def written_in_milvus(self) -> dict[str, Path]:
+        """The folder of each catalog in Milvus that this server writes, by its name."""
+        return {name: part.path for name, part in self.milvus_catalogs.items() if part.path is not None}
 
     @property
     def catalog_names(self) -> CatalogNames:

@@ -16,6 +16,7 @@ from sightline_server.cli.catalog_delete import ids_of
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import open_catalog
 from sightline_server.index.living import LivingCatalog
+from sightline_server.index.milvus.binding import Binding
 from tests.support.catalogs import DIMENSION, SPEC, row, unit_vectors, write_catalog
 from tests.support.generations import OTHER, prepare
 
@@ -46,6 +47,17 @@ def shop(tmp_path: Path) -> Path:
 def ids(shop: Path) -> list[str]:
     found: list[str] = open_catalog(shop).display["id"].to_pylist()
     return sorted(found)
+
+
+def test_change_of_a_folder_says_that_its_copy_in_milvus_stays(shop: Path) -> None:
+    assert "catalog reload" in command("delete", "p1", "--catalog", shop).stderr
+    Binding("sightline_shop__1", epoch=1, seq=0).write(shop)
+    result = command("delete", "p2", "--catalog", shop)
+    assert result.exit_code == 0 and "catalog reload" not in result.stderr
+    assert (
+        f"Its copy in Milvus is as it was, and is not written until the two are equal: sightline catalog push {shop}"
+        in (result.stderr)
+    )
 
 
 def test_upsert_with_embeddings_adds_and_replaces_products(shop: Path, tmp_path: Path) -> None:

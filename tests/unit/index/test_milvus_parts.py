@@ -18,7 +18,6 @@ from sightline_server.index.milvus import fields
 from sightline_server.index.milvus.expressions import NOTHING, both, expression, quoted
 from sightline_server.index.milvus.names import alias_of, collections_of, new_collection
 from sightline_server.index.milvus.nearest import Found, nearest_products
-from sightline_server.index.milvus.pushing import in_calls
 from sightline_server.index.milvus.shown import ShownProducts
 from tests.support.backend_shop import ids, many
 from tests.support.backends import Reference
@@ -100,12 +99,12 @@ def test_rows_go_in_calls_of_bounded_size_and_in_order() -> None:
         return {fields.PRIMARY: image, fields.VECTOR: np.zeros(8, np.float32), **texts, **lists}
 
     small = [row(image, "chair") for image in range(1201)]
-    assert [len(part) for part in in_calls(small)] == [500, 500, 201]
+    assert [len(part) for part in fields.in_calls(small)] == [500, 500, 201]
     large = [row(image, "x" * 6_000_000) for image in range(5)]
-    parts = list(in_calls(large))
+    parts = list(fields.in_calls(large))
     assert [each[fields.PRIMARY] for part in parts for each in part] == list(range(5))
     assert [len(part) for part in parts] == [2, 2, 1]
-    assert list(in_calls([])) == []
+    assert list(fields.in_calls([])) == []
 
 
 def test_products_are_kept_for_as_long_as_a_call_may_take_and_then_dropped() -> None:

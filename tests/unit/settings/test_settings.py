@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from sightline_server.app.checks import check_settings
 from sightline_server.cli.loading import load
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import LimitSettings, ServerSettings, Settings
@@ -219,6 +220,15 @@ def test_a_catalog_may_be_in_milvus(tmp_path: Path) -> None:
     assert settings.milvus_catalogs["shop"].uri == "https://milvus.internal:19530"
 
 
+def test_a_catalog_in_milvus_with_a_folder_is_written_and_not_searched_there() -> None:
+    part = {"backend": "milvus", "uri": "http://m:1", "path": Path("/srv/shop")}
+    settings = Settings(catalogs={"shop": part})  # type: ignore[dict-item]
+    assert settings.written_in_milvus == {"shop": Path("/srv/shop")}
+    assert settings.catalog_folders == {} and settings.catalog_names.names == ("shop",)
+    with pytest.raises(SightlineError, match=r"catalogs\.shop\.path /srv/shop .* needs server\.catalog_listen"):
+        check_settings(settings)
+
+
 @pytest.mark.parametrize(
     ("part", "reason"),
     [
@@ -227,7 +237,6 @@ def test_a_catalog_may_be_in_milvus(tmp_path: Path) -> None:
         ({"path": "/srv/a", "uri": "http://m:1"}, "are for backend = 'milvus'"),
         ({"backend": "milvus"}, "needs a uri such as"),
         ({"backend": "milvus", "uri": "milvus:19530"}, "needs a uri such as"),
-        ({"backend": "milvus", "uri": "http://m:1", "path": "/srv/a"}, "path is for backend = 'folder'"),
         ({"backend": "milvus", "uri": "http://m:1", "ca_file": "/a"}, "needs a uri that begins with https://"),
         ({"backend": "qdrant", "path": "/srv/a"}, "'folder' or 'milvus'"),
     ],

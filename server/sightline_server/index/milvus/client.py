@@ -41,7 +41,11 @@ METRIC = "IP"
 BEAT = "sightline.beat"
 """A property of a collection that stands for a lease; its holder changes it again and again."""
 UNCHANGED = "Eventually"
-"""Consistency of reads: a collection does not change once it is active, so there is nothing newer to wait for."""
+"""Consistency of reads of a collection that does not change once it is active: there is nothing newer to wait for."""
+BOUNDED = "Bounded"
+"""Consistency of searches of one that is written: not older than some seconds, without a wait for the latest write."""
+STRONG = "Strong"
+"""Consistency of checks: after everything that was written before the call."""
 HNSW = {"M": 16, "efConstruction": 200}
 LEAST_EF = 128
 
@@ -90,6 +94,10 @@ class Milvus:
         self.threads.shutdown()
         self._client.close()
 
+    def version(self) -> str:
+        """The version of the server."""
+        return str(self._call("version", "get_server_version"))
+
     def active(self, alias: str, *, limit_s: float | None = None) -> str | None:
         """The collection that `alias` names; None where there is no such alias."""
         try:
@@ -129,7 +137,7 @@ class Milvus:
                 max_capacity=fields.MOST_VALUES,
                 max_length=fields.MOST_BYTES,
             )
-        self._call("create", "create_collection", collection, schema=schema, consistency_level="Strong")
+        self._call("create", "create_collection", collection, schema=schema, consistency_level=STRONG)
 
     def reserve(self, name: str, description: str) -> bool:
         """Creates a collection without rows that says `description`; returns whether it did, False where there is one.
@@ -162,9 +170,13 @@ class Milvus:
         """Notes `value` as the last beat of a collection that `reserve` made."""
         self._call("beat", "alter_collection_properties", name, {BEAT: value})
 
-    def insert(self, collection: str, rows: Sequence[fields.Row]) -> None:
-        """Writes `rows`."""
-        self._call("insert", "insert", collection, list(rows), limit_s=SLOW_S)
+    def insert(self, collection: str, rows: Sequence[fields.Row], *, limit_s: float = SLOW_S) -> None:
+        """Writes `rows`; Milvus does not compare their numbers with those that are there."""
+        self._call("insert", "insert", collection, list(rows), limit_s=limit_s)
+
+    def delete(self, collection: str, images: Sequence[int], *, limit_s: float | None = None) -> None:
+        """Deletes the rows of these numbers."""
+        self._call("delete", "delete", collection, ids=list(images), limit_s=limit_s)
 
     def finish(self, collection: str, index: str) -> None:
         """Seals what was written, builds an index of type FLAT or HNSW, and loads the collection."""
@@ -187,31 +199,46 @@ class Milvus:
         """Makes `alias` name `collection`, in one step; `existing` says whether there is the alias."""
         self._call("alias", "alter_alias" if existing else "create_alias", collection, alias)
 
-    def count(self, collection: str, expression: str = "", *, strong: bool = False) -> int:
-        """The number of rows that meet `expression`; if `strong`, after everything that was written before the call."""
+    def count(self, collection: str, expression: str = "", *, consistency: str = UNCHANGED) -> int:
+        """The number of rows that meet `expression`."""
         found = self._call(
             *("count", "query", collection),
             filter=expression,
             output_fields=["count(*)"],
-            consistency_level="Strong" if strong else UNCHANGED,
+            consistency_level=consistency,
         )
         return int(found[0]["count(*)"])
 
     def query(
-        self, collection: str, expression: str, names: Sequence[str], *, limit: int = MOST_HITS, strong: bool = False
+        self,
+        collection: str,
+        expression: str,
+        names: Sequence[str],
+        *,
+        limit: int = MOST_HITS,
+        consistency: str = UNCHANGED,
+        limit_s: float | None = None,
     ) -> list[Mapping[str, Any]]:
-        """The fields `names` of at most `limit` rows that meet `expression`, in no order; `strong` as in `count`."""
+        """The fields `names` of at most `limit` rows that meet `expression`, in no order."""
         found = self._call(
             *("query", "query", collection),
             filter=expression,
             output_fields=list(names),
             limit=limit,
-            consistency_level="Strong" if strong else UNCHANGED,
+            consistency_level=consistency,
+            limit_s=limit_s,
         )
         return list(found)
 
     def search(
-        self, collection: str, queries: NDArray[np.float32], k: int, expression: str, names: Sequence[str]
+        self,
+        collection: str,
+        queries: NDArray[np.float32],
+        k: int,
+        expression: str,
+        names: Sequence[str],
+        *,
+        consistency: str = UNCHANGED,
     ) -> list[list[Mapping[str, Any]]]:
         """For each of `queries` [B,D] its `k` nearest rows, most similar first.
 
@@ -226,7 +253,7 @@ class Milvus:
             filter=expression,
             output_fields=list(names),
             search_params={"metric_type": METRIC, "params": {"ef": max(k, LEAST_EF)}},
-            consistency_level=UNCHANGED,
+            consistency_level=consistency,
         )
         return [[flat(hit) for hit in hits] for hits in found]
 

@@ -9,7 +9,8 @@ from typing import Self
 
 from sightline_server.errors import ErrorKind, SightlineError
 
-FORMAT = 1
+FORMAT = 2
+"""2: the numbers of item groups follow from their texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class CollectionFacts:
-    """The facts of one revision in Milvus. `index` is the type of its index; `metadata` are the local catalog's."""
+    """The facts of one revision in Milvus. `index` is the type of its index; `metadata` are the local catalog's.
+
+    They are those of the push. Where the collection is `writable`, its rows may have changed since.
+    """
 
     catalog: str
     revision: str
@@ -34,6 +38,7 @@ class CollectionFacts:
     index: str
     metadata: dict[str, str]
     samples: tuple[Sample, ...]
+    writable: bool = False
     format: int = FORMAT
 
     def text(self) -> str:

@@ -49,7 +49,7 @@ class Reservations(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The process that holds a lease; `purpose` says in words what it does with the catalog."""
+    """The process that holds a lease; `purpose` is the part of an error that names it, such as "a push"."""
 
     purpose: str
     host: str = field(default_factory=socket.gethostname)
@@ -63,7 +63,7 @@ class Holder:
 
 
 def holder_in(description: str) -> str:
-    """The holder that a description names, in words for an error."""
+    """The holder that a description names, as an error shows it."""
     try:
         found = Holder(**json.loads(description))
     except (ValueError, TypeError):
@@ -100,7 +100,7 @@ class Lease:
 
     @property
     def other(self) -> str:
-        """The holder that was seen, in words for an error."""
+        """The holder that was seen, as an error shows it."""
         return holder_in(self._seen[0]) if self._seen else "another program"
 
     def attempt(self) -> bool:
@@ -139,6 +139,8 @@ class Lease:
 
     def keep(self) -> None:
         """Renews the lease in a thread until `stop` or `release`."""
+        if self._thread is not None and self._thread.is_alive():
+            return
         self._ended.clear()
         self._thread = threading.Thread(target=self._keep, name=f"lease-{self._catalog}", daemon=True)
         self._thread.start()

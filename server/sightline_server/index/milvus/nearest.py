@@ -45,20 +45,34 @@ class Found(NamedTuple):
         return Neighbour(self.product, self.image, similarity, *labels, self.group)
 
 
+def shown_all(found: Sequence[Found]) -> Sequence[Found]:
+    """Every row, of a collection that does not change."""
+    return found
+
+
 Search = Callable[[NDArray[np.float32], int], list[list[Found]]]
 """The nearest image rows of queries [B,D], so many for each, most similar first; fewer where there are no more."""
 
 
 def nearest_products(
-    search: Search, queries: NDArray[np.float32], k: int, by_group: Sequence[bool], *, max_images: int, most: int
+    search: Search,
+    queries: NDArray[np.float32],
+    k: int,
+    by_group: Sequence[bool],
+    *,
+    max_images: int,
+    most: int,
+    shown: Callable[[Sequence[Found]], Sequence[Found]] = shown_all,
 ) -> list[list[Neighbour]]:
-    """As `ports.Snapshot.nearest`. No product has more than `max_images`; a search returns at most `most` rows."""
-    found: dict[int, list[Found]] = {}
+    """As `ports.Snapshot.nearest`. No product has more than `max_images`; a search returns at most `most` rows, of
+    which those that `shown` drops do not count.
+    """
+    found: dict[int, Sequence[Found]] = {}
 
     def ask(asked: Sequence[int], count: int) -> Iterator[tuple[int, list[Hit] | None]]:
-        for query, rows in zip(asked, search(queries[asked], count), strict=True):
-            found[query] = rows
-            exhausted = count >= most or len(rows) < count
+        for query, every in zip(asked, search(queries[asked], count), strict=True):
+            rows = found[query] = shown(every)
+            exhausted = count >= most or len(every) < count
             groups = np.array([each.group for each in rows], np.int64) if by_group[query] else None
             yield query, products_among(columns_of(rows), k, order_of(rows), groups, exhausted=exhausted)
 

@@ -6,7 +6,7 @@ collection is removed by the next push; one that was active before stays until t
 Only the holder of the catalog's lease removes collections or sets the alias.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,9 +25,6 @@ from sightline_server.index.milvus.opening import checked_snapshot
 from sightline_server.index.selfcheck import NEAREST, nearest_similarities
 
 SAMPLES = 16
-INSERT_ROWS = 500
-INSERT_BYTES = 16 << 20
-"""Of one call, about; Milvus takes 64 MB."""
 EXACT_MIB = 512
 
 
@@ -47,16 +44,18 @@ def push(
     milvus: Milvus,
     *,
     exact_mib: int = EXACT_MIB,
+    writable: bool = False,
     progress: Callable[[int], None] = lambda _images: None,
 ) -> Pushed:
     """Copies `catalog` into Milvus as the next active revision of `name`; `progress` gets the images that are there.
 
-    Up to `exact_mib` MiB of vectors Milvus compares all of them (FLAT), above it has a graph (HNSW). Raises
+    Up to `exact_mib` MiB of vectors Milvus compares all of them (FLAT), above it has a graph (HNSW). Where it is
+    `writable`, the server that has the catalog's folder may write to it, and then `catalog` is one with a log. Raises
     `SightlineError`: INDEX_UNAVAILABLE where Milvus does not answer, another process changes the catalog, or the check
     fails, INVALID_REQUEST for a product that Milvus has no room for, CONFIGURATION for a catalog without products. What
     was active stays so then.
     """
-    facts = facts_of(catalog, name, exact_mib)
+    facts = facts_of(catalog, name, exact_mib, writable=writable)
     with holding(milvus, name, "a push") as lease:
         return pushed(catalog, facts, milvus, lease, progress)
 
@@ -72,13 +71,13 @@ def pushed(
     milvus.create(collection, facts, catalog.facts.embedder.dimension)
     done = 0
     for rows in fields.rows_of(catalog):
-        for part in in_calls(rows):
+        for part in fields.in_calls(rows):
             lease.require()
             milvus.insert(collection, part)
             done += len(part)
             progress(done)
     milvus.finish(collection, facts.index)
-    checked = checked_snapshot(milvus, name, collection)
+    checked = checked_snapshot(milvus, name, collection, pushed=True)
     # A lease can be lost while this process was stopped: what another one has made active since then stays.
     if milvus.active(alias) != active:
         message = f"catalog {name} in Milvus was changed during the push, and stays as it is; push again"
@@ -88,22 +87,6 @@ def pushed(
     return Pushed(collection, facts.revision, facts.images, checked.self_check_recall)
 
 
-def in_calls(rows: Sequence[fields.Row]) -> Iterator[list[fields.Row]]:
-    """`rows` in order, as many together as one call takes."""
-    part: list[fields.Row] = []
-    size = 0
-    for row in rows:
-        more = row[fields.VECTOR].nbytes + sum(len(row[name].encode()) for name in fields.TEXTS)
-        more += sum(len(text.encode()) for name in fields.LISTS for text in row[name])
-        if part and (len(part) == INSERT_ROWS or size + more > INSERT_BYTES):
-            yield part
-            part, size = [], 0
-        part.append(row)
-        size += more
-    if part:
-        yield part
-
-
 def remove_others(milvus: Milvus, name: str, active: str | None) -> None:
     """Removes the collections of `name` that are not active: of pushes that failed, and of revisions before."""
     for collection in milvus.collections(collections_of(name)):
@@ -111,7 +94,7 @@ def remove_others(milvus: Milvus, name: str, active: str | None) -> None:
             milvus.drop(collection)
 
 
-def facts_of(catalog: Catalog, name: str, exact_mib: int) -> CollectionFacts:
+def facts_of(catalog: Catalog, name: str, exact_mib: int, *, writable: bool) -> CollectionFacts:
     """The facts of the collection that `catalog` becomes."""
     vectors = catalog.vectors
     exact = 4 * vectors.size <= exact_mib << 20
@@ -125,6 +108,7 @@ def facts_of(catalog: Catalog, name: str, exact_mib: int) -> CollectionFacts:
         index="FLAT" if exact else "HNSW",
         metadata={key.decode(): text.decode() for key, text in catalog.facts.metadata().items()},
         samples=samples_of(catalog),
+        writable=writable,
     )
 
 
@@ -134,7 +118,7 @@ def samples_of(catalog: Catalog) -> tuple[Sample, ...]:
     queries = normalised(float32(catalog.vectors[images]))
     k = min(NEAREST, len(catalog.vectors))
     tenth = nearest_similarities(queries, catalog.vectors, k)[:, -1]
-    products = fields.ProductRows(catalog)
+    products = fields.ProductRows(catalog.display, catalog.prices)
     samples = []
     for image, vector, similarity in zip(images.tolist(), queries, tenth.tolist(), strict=True):
         owner = int(catalog.owners[image])

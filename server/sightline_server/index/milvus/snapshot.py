@@ -2,11 +2,13 @@
 
     queries -> nearest image rows, with what ranks their products -> nearest products -> their shown fields
 Rule: every call of Milvus runs in a thread. Products of an answer are read with it and kept for as long as a call may
-take, so that `products` never waits.
+take, so that `products` never waits. Of a collection that is written a snapshot shows what was acknowledged before its
+lease, as far as Milvus still has it.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -21,44 +23,91 @@ from sightline_server.domain.probes import NO_PROBES, Probes
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.filtered import FilteredSnapshot, FilteredSnapshots
 from sightline_server.index.gtins import MOST_PRODUCTS
-from sightline_server.index.milvus.client import MOST_HITS, RETRY_S, Milvus
+from sightline_server.index.milvus.client import BOUNDED, MOST_HITS, RETRY_S, UNCHANGED, Milvus
 from sightline_server.index.milvus.expressions import NOTHING, both, expression
 from sightline_server.index.milvus.facts import CollectionFacts
 from sightline_server.index.milvus.fields import PRIMARY, RANKED, SHOWN
 from sightline_server.index.milvus.nearest import Found, nearest_products
+from sightline_server.index.milvus.reach import Reach
 from sightline_server.index.milvus.shown import ShownProducts
 from sightline_server.index.nearest import checked_grouping
 from sightline_server.index.products import product_of
-from sightline_server.index.schema import DISPLAY_COLUMNS, CatalogFacts
+from sightline_server.index.schema import DISPLAY_COLUMNS, MAX_IMAGES, CatalogFacts
 from sightline_server.ports import CodedProducts, Snapshot
 
 ValueT = TypeVar("ValueT")
 NEEDED = (PRIMARY, *SHOWN)
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The content of a collection that is written at one moment: `reach` of its rows, under the name `revision`."""
+
+    revision: str
+    built_at: str
+    products: int
+    reach: Reach
+
+
+class Life:
+    """The state that the snapshots of one opening share: closed or not, and the products that they keep."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.shown = ShownProducts()
+
+
 class MilvusSnapshot:
-    """`ports.Snapshot` over the collection `collection`, whose facts were checked."""
+    """`ports.Snapshot` over the collection `collection`, whose facts were checked. It has so many `products` now."""
 
     def __init__(
-        self, name: str, collection: str, facts: CollectionFacts, stored: CatalogFacts, milvus: Milvus, recall: float
+        self,
+        name: str,
+        collection: str,
+        facts: CollectionFacts,
+        stored: CatalogFacts,
+        milvus: Milvus,
+        recall: float,
+        products: int,
+        *,
+        moment: Moment | None = None,
+        life: Life | None = None,
     ) -> None:
         self.name = name
-        self.revision = facts.revision
-        self.built_at = stored.built_at
+        self.revision = moment.revision if moment else facts.revision
+        self.built_at = moment.built_at if moment else stored.built_at
         self.embedder = stored.embedder.identity
         self.dimension = stored.embedder.dimension
-        self.product_count = facts.products
+        self.product_count = moment.products if moment else products
         exact = (Capability.EXACT,) if facts.index == "FLAT" else ()
         self.capabilities = frozenset({Capability.ITEM_GROUPS, Capability.FILTERS, *exact})
         self.self_check_recall = recall
         self.probes: Probes = NO_PROBES
         self.applied_filter: AppliedFilter | None = None
         self.collection = collection
-        self._facts = facts
+        self.facts = facts
+        self._stored = stored
         self._milvus = milvus
         self._filtered = FilteredSnapshots()
-        self._shown = ShownProducts()
-        self._closed = False
+        self._life = life or Life()
+        self._shown = self._life.shown
+        self._reach = moment.reach if moment else None
+        self._consistency = BOUNDED if facts.writable else UNCHANGED
+
+    @property
+    def content_sha256(self) -> str:
+        """The digest of the catalog that was pushed."""
+        return self._stored.content_sha256
+
+    def at(self, moment: Moment) -> "MilvusSnapshot":
+        """The same collection at a moment, for as long as this snapshot is open."""
+        given = (self.name, self.collection, self.facts, self._stored, self._milvus, self.self_check_recall)
+        return MilvusSnapshot(*given, moment.products, moment=moment, life=self._life)
+
+    def forget_filters(self) -> None:
+        """Counts the matches of filters again: another process may have written. For the event loop."""
+        if self.facts.writable:
+            self._filtered.clear()
 
     async def select(self, wanted: Filter) -> Snapshot:
         """See `ports.Snapshot`."""
@@ -79,7 +128,7 @@ class MilvusSnapshot:
     @property
     def has_gtins(self) -> bool:
         """See `ports.Snapshot`."""
-        return self._facts.gtins > 0
+        return self.facts.gtins > 0 or self.facts.writable
 
     async def with_gtin(self, gtin: int) -> CodedProducts | None:
         """See `ports.Snapshot`."""
@@ -95,22 +144,24 @@ class MilvusSnapshot:
 
     async def close(self) -> None:
         """Refuses later searches. The collection stays in Milvus, where other servers may search it."""
-        self._closed = True
+        self._life.closed = True
         self._filtered.clear()
 
     async def _select(self, wanted: Filter) -> Snapshot:
         rows = expression(wanted)
-        images = 0 if rows == NOTHING else await self._call(self._milvus.count, self.collection, rows)
-        counted = both(rows, "first_image == 1")
-        products = await self._call(self._milvus.count, self.collection, counted) if images else 0
+        images = 0 if rows == NOTHING else await self._count(rows)
+        products = await self._count(both(rows, "first_image == 1")) if images else 0
         kind = PlanKind.SELECTOR if images else PlanKind.NO_MATCH
-        if images == self._facts.images:
+        if images == self.facts.images and not self.facts.writable:
             kind, rows = PlanKind.ALL, ""
         applied = AppliedFilter(filter_text(wanted), FilterPlan(kind, products, images))
         if not images:
             return self._filtered.add(wanted, FilteredSnapshot(self, applied, self._nothing), 0)
         filtered = FilteredSnapshot(self, applied, partial(self._search, rows), partial(self._with_gtin, rows, applied))
         return self._filtered.add(wanted, filtered, len(rows))
+
+    async def _count(self, rows: str) -> int:
+        return await self._call(self._milvus.count, self.collection, rows, consistency=self._consistency)
 
     async def _search(
         self, rows: str, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None
@@ -122,20 +173,39 @@ class MilvusSnapshot:
         self, rows: str, queries: NDArray[np.float32], k: int, grouped: Sequence[bool]
     ) -> list[list[Neighbour]]:
         def search(part: NDArray[np.float32], count: int) -> list[list[Found]]:
-            answers = self._milvus.search(self.collection, part, count, rows, RANKED)
+            answers = self._milvus.search(self.collection, part, count, rows, RANKED, consistency=self._consistency)
             return [[Found.of(hit) for hit in hits] for hits in answers]
 
-        most = min(self._facts.images, MOST_HITS)
-        found = nearest_products(search, queries, k, grouped, max_images=self._facts.max_images, most=most)
-        self._read({each.image for hits in found for each in hits})
+        most, max_images = min(self.facts.images, MOST_HITS), self.facts.max_images
+        if self.facts.writable:
+            most, max_images = MOST_HITS, MAX_IMAGES
+        found = nearest_products(search, queries, k, grouped, max_images=max_images, most=most, shown=self._visible)
+        images = {each.image for hits in found for each in hits}
+        self._read(images)
+        if self.facts.writable and (gone := set(self._shown.missing(images))):
+            # Deleted between the search and the reading of what it shows.
+            found = [[each for each in hits if each.image not in gone] for hits in found]
         return found
+
+    def _visible(self, found: Sequence[Found]) -> Sequence[Found]:
+        """The rows that may be shown at this moment."""
+        reach = self._reach
+        if reach is None:
+            return latest(found) if self.facts.writable else found
+        return [each for each in found if not reach.hides(each.product_id, each.image)]
 
     def _read(self, images: set[int]) -> None:
         """Reads what is shown of `images` and keeps it; blocking."""
         missing = sorted(self._shown.missing(images))
         for start in range(0, len(missing), MOST_HITS):
             part = missing[start : start + MOST_HITS]
-            self._keep(self._milvus.query(self.collection, f"{PRIMARY} in {part}", NEEDED))
+            self._keep(self._query(f"{PRIMARY} in {part}", NEEDED))
+
+    def _query(self, rows: str, names: Sequence[str], limit: int = MOST_HITS) -> list[Mapping[str, Any]]:
+        """The fields `names`, which include the number and the id, of rows that may be shown; blocking."""
+        found = self._milvus.query(self.collection, rows, names, limit=limit, consistency=self._consistency)
+        reach = self._reach
+        return found if reach is None else [row for row in found if not reach.hides(row["id"], row[PRIMARY])]
 
     def _keep(self, rows: Sequence[Mapping[str, Any]]) -> None:
         for row in rows:
@@ -144,15 +214,15 @@ class MilvusSnapshot:
 
     async def _with_gtin(self, rows: str, applied: AppliedFilter | None, gtin: int) -> CodedProducts | None:
         having = f"gtin_number == {gtin}"
-        firsts = await self._call(
-            *(self._milvus.query, self.collection, both(having, "first_image == 1"), ["product"]),
-            limit=MOST_PRODUCTS + 1,
-        )
+        first = both(having, "first_image == 1")
+        # Of a collection that is written, rows that are hidden count towards the limit of the call.
+        limit = MOST_HITS if self.facts.writable else MOST_PRODUCTS + 1
+        firsts = await self._call(self._query, first, [PRIMARY, "id", "product"], limit)
         if not 0 < len(firsts) <= MOST_PRODUCTS:
             return None
         matching = both(rows, having)
         names = [*NEEDED, "item_group"]
-        found = await self._call(self._milvus.query, self.collection, both(matching, "first_image == 1"), names)
+        found = await self._call(self._query, both(matching, "first_image == 1"), names)
         if not found:
             return None
         self._keep(found)
@@ -170,7 +240,7 @@ class MilvusSnapshot:
 
     async def _call(self, work: Callable[..., ValueT], *args: Any, **options: Any) -> ValueT:
         """The result of `work` in a thread. Raises `SightlineError` of kind INDEX_UNAVAILABLE after `close`."""
-        if self._closed:
+        if self._life.closed:
             raise SightlineError(ErrorKind.INDEX_UNAVAILABLE, "the index is closed", retry_after_s=1.0)
         loop = asyncio.get_running_loop()
         try:
@@ -178,3 +248,14 @@ class MilvusSnapshot:
         except RuntimeError as error:  # the connection was closed, because Milvus is away
             raise SightlineError(ErrorKind.INDEX_UNAVAILABLE, "the index is away", retry_after_s=RETRY_S) from error
         return await running
+
+
+def latest(found: Sequence[Found]) -> Sequence[Found]:
+    """The rows without those of a product that another row of `found` has in a later version.
+
+    For a process that does not write: both are there for some seconds after a write.
+    """
+    versions: dict[str, int] = {}
+    for each in found:
+        versions[each.product_id] = max(each.product, versions.get(each.product_id, each.product))
+    return [each for each in found if each.product == versions[each.product_id]]
