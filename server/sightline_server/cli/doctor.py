@@ -31,6 +31,7 @@ from sightline_server.cli.access_check import access, consent, valkey
 from sightline_server.cli.folders import folders
 from sightline_server.cli.further_models import count_further, further_models
 from sightline_server.cli.loading import ConfigFile, load
+from sightline_server.cli.milvus_check import milvus_catalogs
 from sightline_server.cli.surroundings import home_folder, port, proxies, shared_memory
 from sightline_server.domain.checks import Check, Verdict
 from sightline_server.errors import SightlineError
@@ -85,6 +86,7 @@ def examine(settings: Settings) -> Iterator[Check]:
         yield port("catalog port", server.catalog_listen, partial(check_catalog_server, server))
     yield port("metrics port", server.metrics_listen, partial(check_metrics_listener, server))
     yield from folders(settings)
+    yield from milvus_catalogs(settings)
     yield from access(settings)
     yield from consent(settings)
     yield from valkey(settings)
