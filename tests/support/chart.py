@@ -17,8 +17,9 @@ from scripts.chart.helm import REQUIRED, found
 from scripts.chart.rendering import CHART, rendered
 
 EMBEDDED, SIDECAR, REMOTE = "values.yaml", "values-triton-sidecar.yaml", "values-triton-remote.yaml"
+IN_MILVUS = "values-milvus.yaml"
 EVERYTHING = "ci/everything.yaml"
-ALL = (EMBEDDED, SIDECAR, REMOTE, EVERYTHING)
+ALL = (EMBEDDED, SIDECAR, REMOTE, IN_MILVUS, EVERYTHING)
 
 Object = dict[str, Any]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from scripts.chart.rendering import CHART, rendered, values_files
+from scripts.chart.rendering import CHART, ChartError, rendered, values_files
 from sightline.v1 import lens_service_pb2
 from sightline_server.cli.loading import load
 from sightline_server.errors import ErrorKind, SightlineError
@@ -18,6 +18,7 @@ from tests.support.chart import (
     ALL,
     EMBEDDED,
     EVERYTHING,
+    IN_MILVUS,
     REMOTE,
     SIDECAR,
     containers,
@@ -53,7 +54,10 @@ def test_rendered_settings_are_accepted_by_serve(values: str, tmp_path: Path) ->
     served = settings(settings_text(values), tmp_path)
     check_listener(served.server)
     check_metrics_listener(served.server)
-    assert {name: str(each.path) for name, each in served.catalogs.items()} == {"default": "/catalog/shop"}
+    folders = {} if values == IN_MILVUS else {"default": "/catalog/shop"}
+    assert {name: str(path) for name, path in served.catalog_folders.items()} == folders
+    in_milvus = {IN_MILVUS: {"default"}, EVERYTHING: {"large", "Other.one"}}
+    assert set(served.milvus_catalogs) == in_milvus.get(values, set())
     assert served.log.json_lines is True
 
 
@@ -121,6 +125,31 @@ def test_remote_triton_is_reached_with_mutual_tls_or_an_explicit_allowance(tmp_p
     assert link is not None
     link.check()
     assert "triton-tls" not in str(pod(REMOTE, *options))
+
+
+def test_catalogs_in_milvus_have_its_address_its_secret_and_no_volume(tmp_path: Path) -> None:
+    part = settings(settings_text(IN_MILVUS), tmp_path).milvus_catalogs["default"]
+    assert (part.uri, part.path) == ("https://milvus.databases.svc:19530", None)
+    assert (str(part.token_file), str(part.ca_file)) == ("/etc/sightline/milvus/token", "/etc/sightline/milvus/ca.crt")
+    volumes = {volume["name"]: volume for volume in pod(IN_MILVUS)["spec"]["volumes"]}
+    assert volumes["milvus"]["secret"]["secretName"] == "sightline-milvus"
+    assert "catalog" not in volumes
+    bare = ("--set", "milvus.secret=,milvus.token=false,milvus.ca=false")
+    part = settings(settings_text(IN_MILVUS, *bare), tmp_path).milvus_catalogs["default"]
+    assert (part.token_file, part.ca_file) == (None, None)
+    assert "milvus" not in {volume["name"] for volume in pod(IN_MILVUS, *bare)["spec"]["volumes"]}
+
+
+@pytest.mark.parametrize(
+    ("values", "option", "message"),
+    [
+        (EVERYTHING, 'milvus.catalogs=["default"]', "both name default"),
+        (EMBEDDED, 'catalog.folders={"default": null}', "there is no catalog to serve"),
+    ],
+)
+def test_catalogs_that_cannot_be_served_are_refused(values: str, option: str, message: str) -> None:
+    with pytest.raises(ChartError, match=message):
+        rendered(helm(), "--values", str(CHART / values), "--set-json", option)
 
 
 @pytest.mark.parametrize("values", ALL)

@@ -6,7 +6,7 @@ import pytest
 
 from scripts.chart.rendering import CHART, ChartError, rendered
 from sightline.v1 import lens_service_pb2
-from tests.support.chart import ALL, EMBEDDED, EVERYTHING, REMOTE, SIDECAR, containers, helm, one
+from tests.support.chart import ALL, EMBEDDED, EVERYTHING, IN_MILVUS, REMOTE, SIDECAR, containers, helm, one
 
 SERVICES = set(lens_service_pb2.DESCRIPTOR.services_by_name)
 
@@ -41,9 +41,17 @@ def test_network_policy_lets_out_to_the_remote_triton_and_to_dns() -> None:
     assert all(rule["to"] for rule in (dns, triton)), "a rule without peers lets out to everyone"
 
 
-def test_network_policy_has_the_rules_of_the_user_and_dns() -> None:
-    dns, collector = policy(EVERYTHING)["egress"]
+def test_network_policy_lets_out_to_milvus_and_to_dns() -> None:
+    dns, milvus = policy(IN_MILVUS)["egress"]
     assert dns["ports"][0]["port"] == 53
+    assert milvus["ports"] == [{"protocol": "TCP", "port": 19530}]
+    assert all(rule["to"] for rule in (dns, milvus)), "a rule without peers lets out to everyone"
+
+
+def test_network_policy_has_the_rules_of_the_user_and_dns() -> None:
+    dns, milvus, collector = policy(EVERYTHING)["egress"]
+    assert dns["ports"][0]["port"] == 53
+    assert milvus["to"] == [{"podSelector": {"matchLabels": {"app": "milvus"}}}]
     assert collector["ports"] == [{"protocol": "TCP", "port": 4317}]
 
 
@@ -55,7 +63,11 @@ def test_no_policy_is_rendered_where_it_is_off(values: str) -> None:
 
 @pytest.mark.parametrize(
     ("values", "option", "message"),
-    [(REMOTE, "engine.remote.peers=[]", "engine.remote.peers"), (EVERYTHING, "grpcRoute.peers=[]", "grpcRoute.peers")],
+    [
+        (REMOTE, "engine.remote.peers=[]", "engine.remote.peers"),
+        (EVERYTHING, "grpcRoute.peers=[]", "grpcRoute.peers"),
+        (IN_MILVUS, "milvus.peers=[]", "milvus.peers"),
+    ],
 )
 def test_policy_that_would_cut_off_a_needed_peer_is_refused(values: str, option: str, message: str) -> None:
     with pytest.raises(ChartError, match=f"{message} is empty"):

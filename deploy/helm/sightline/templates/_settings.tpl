@@ -16,11 +16,31 @@ setting of the user that the chart decides, so that none is replaced without a m
 {{- range $name, $folder := .Values.catalog.folders -}}
 {{- $_ := set $catalogs $name (dict "path" (printf "/catalog/%s" $folder)) -}}
 {{- end -}}
+{{- range $name := .Values.milvus.catalogs -}}
+{{- if hasKey $catalogs $name -}}
+{{- fail (printf "milvus.catalogs and catalog.folders both name %s: give one of them another name" $name) -}}
+{{- end -}}
+{{- $_ := set $catalogs $name (include "sightline.milvus" $ | fromYaml) -}}
+{{- end -}}
+{{- if not $catalogs -}}
+{{- fail "there is no catalog to serve: name its folder in catalog.folders, or its name in milvus.catalogs" -}}
+{{- end -}}
 {{- $decided := dict "server" $server "catalogs" $catalogs "engine" (include "sightline.engine" . | fromYaml) -}}
 {{- if .Values.access.secret -}}
 {{- $_ := set $decided "access" (include "sightline.access" . | fromYaml) -}}
 {{- end -}}
 {{- toToml (mustMergeOverwrite (deepCopy .Values.settings) $decided) -}}
+{{- end -}}
+
+{{- define "sightline.milvus" -}}
+backend: milvus
+uri: {{ .Values.milvus.uri | quote }}
+{{- if .Values.milvus.token }}
+token_file: /etc/sightline/milvus/token
+{{- end }}
+{{- if .Values.milvus.ca }}
+ca_file: /etc/sightline/milvus/ca.crt
+{{- end }}
 {{- end -}}
 
 {{- define "sightline.access" -}}

@@ -2,7 +2,12 @@
 
 {{- define "sightline.mounts" -}}
 - {name: settings, mountPath: /etc/sightline/settings, readOnly: true}
+{{- if .Values.catalog.folders }}
 - {name: catalog, mountPath: /catalog, readOnly: true}
+{{- end }}
+{{- if and .Values.milvus.secret (or .Values.milvus.token .Values.milvus.ca) }}
+- {name: milvus, mountPath: /etc/sightline/milvus, readOnly: true}
+{{- end }}
 - {name: shm, mountPath: /dev/shm}
 - {name: tmp, mountPath: /tmp}
 {{- if .Values.tls.secret }}
@@ -21,14 +26,20 @@
 {{- define "sightline.volumes" -}}
 - name: settings
   configMap: {name: {{ include "sightline.name" . }}-settings}
+{{- if .Values.catalog.folders }}
 - name: catalog
   persistentVolumeClaim: {claimName: {{ .Values.catalog.claim }}, readOnly: true}
+{{- end }}
 # Pixels on their way to the models; the default of 64 MiB is too small. In memory, so that photos touch no disk.
 - name: shm
   emptyDir: {medium: Memory, sizeLimit: {{ .Values.sharedMemory }}}
 - name: tmp
   emptyDir: {medium: Memory, sizeLimit: 64Mi}
 {{- /* Secrets are mounted as folders: what is mounted with subPath is never updated. The group of the pod may read them. */}}
+{{- if and .Values.milvus.secret (or .Values.milvus.token .Values.milvus.ca) }}
+- name: milvus
+  secret: {secretName: {{ .Values.milvus.secret }}, defaultMode: 0440}
+{{- end }}
 {{- with .Values.tls.secret }}
 - name: tls
   secret: {secretName: {{ . }}, defaultMode: 0440}
