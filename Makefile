@@ -24,7 +24,7 @@ export LC_ALL := C.UTF-8
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup env demo test test-milvus test-floors models-reference check format serve quality bench bench-peers attacks soak protos docs lock doctor clean
+.PHONY: help setup env demo test test-milvus test-milvus-short test-floors models-reference check format serve quality bench bench-peers attacks soak protos docs lock doctor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,11 @@ test: setup ## every test, the ones with the real Triton included
 
 test-milvus: setup ## the tests that need a real Milvus: a quarter of an hour, and the right to make a network namespace
 	SIGHTLINE_REQUIRE_MILVUS=1 $(BIN)/python -m pytest -k "Milvus or milvus" tests/contract $(PYTEST_ARGS)
+
+test-milvus-short: setup ## six of them, in two minutes: push, search, write, delete, two pushes at once, doctor
+	SIGHTLINE_REQUIRE_MILVUS=1 $(BIN)/python -m pytest tests/contract/test_milvus_living.py \
+	  tests/contract/test_milvus_catalogs.py tests/contract/test_milvus_doctor.py $(PYTEST_ARGS) \
+	  -k "acknowledged_is_found or tombstones or sent_again or with_faiss or second_push or is_described"
 
 test-floors: setup $(FLOORS)/.stamp ## hostile input on the lowest version of every dependency
 	# An old pytest-asyncio leaves a loop open at the end; what our tests leave open is checked by `make test`.
