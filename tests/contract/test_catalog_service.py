@@ -343,6 +343,25 @@ async def test_unknown_catalogs_are_refused_by_every_method(served: ServedCatalo
     assert [await refusal(call) for call in calls] == [("NOT_FOUND", "UNKNOWN_CATALOG", "")] * len(calls)
 
 
+async def test_calls_that_concern_a_replica_are_refused_with_where_to_send_them(
+    served: ServedCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub = served.stub
+    monkeypatch.setattr(served.door.writers, "_writers", {})
+    monkeypatch.setattr(served.door.writers, "replicas", frozenset({"shop"}))
+    update = pb.ProductUpdate(name=f"{SHOP}/products/p1", product=Product(title="x"))
+    calls = [
+        stub.GetCatalog(pb.GetCatalogRequest(name=SHOP)),
+        stub.UpdateProducts(pb.UpdateProductsRequest(parent=SHOP, updates=[update])),
+        stub.DeleteProducts(pb.DeleteProductsRequest(parent=SHOP, deletions=[pb.ProductDeletion(name="x")])),
+        stub.ActivateRevision(pb.ActivateRevisionRequest(name=f"{SHOP}/revisions/1")),
+    ]
+    expected = ("FAILED_PRECONDITION", "CATALOG_IS_REPLICA", "")
+    assert [await refusal(call) for call in calls] == [expected] * len(calls)
+    with pytest.raises(grpc.aio.AioRpcError, match="send the call to the CatalogService of the writer"):
+        await upserted(served, upsert(product("p1", ready(served.embedder))))
+
+
 async def test_a_write_that_comes_before_an_activation_makes_its_etag_stale(
     served: ServedCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

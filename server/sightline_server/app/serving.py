@@ -4,6 +4,7 @@
 """
 
 import logging
+from collections import ChainMap
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -15,6 +16,7 @@ from sightline_server.app.catalog_door import CatalogDoor
 from sightline_server.app.catalogs import publish_folders
 from sightline_server.app.checks import check_settings
 from sightline_server.app.engine import engine_session
+from sightline_server.app.following import fetch_missing, keep_following
 from sightline_server.app.limits import index_policy
 from sightline_server.app.metrics_page import build_facts, start_metrics
 from sightline_server.app.parts import (
@@ -26,12 +28,17 @@ from sightline_server.app.parts import (
     build_front,
     start_refusing,
 )
+from sightline_server.app.publishing import keep_publishing
 from sightline_server.app.reload import CatalogReloader, RegistryShelf, Reloading
 from sightline_server.app.running import Running
 from sightline_server.app.warm_up import warm_up
 from sightline_server.app.writing import listen_for_writes
 from sightline_server.app.written import WrittenCatalogs
+from sightline_server.domain.embedders import ServedEmbedders
 from sightline_server.domain.models import DETECTOR
+from sightline_server.index.choice.choosing import IndexPolicy
+from sightline_server.index.device_thread import DeviceThread
+from sightline_server.index.registry import Registry
 from sightline_server.rpc import server as rpc_server
 from sightline_server.settings import Settings
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
@@ -53,6 +60,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         metrics.workers_wanted.set(1)
         address = stack.enter_context(rpc_server.listening(door.server, settings.server, door.certificates))
         # Before the engine: what is wrong with the settings is reported at once.
+        await fetch_missing(settings)
         folders = check_settings(settings)
         catalog_door = await start_catalog_door(stack, front)
         server = settings.server
@@ -62,11 +70,12 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         engine = await stack.enter_async_context(engine_session(settings, events))
         log.info("engine: %s, %s", engine.spec(DETECTOR).identity, ", ".join(engine.embedders.identities))
         policy = index_policy(settings.index)
+        followed = {name: folders[name] for name in settings.followed_catalogs}
+        own = {name: path for name, path in folders.items() if name not in followed}
         in_milvus = settings.written_in_milvus
-        written = WrittenCatalogs(stack, folders, metrics, policy, in_milvus=in_milvus) if catalog_door else None
-        publish = written.publish if written else partial(publish_folders, folders, policy=policy)
-        live = written.live if written else {}
-        core = await build_core(stack, front, engine, events, publish, live=live)
+        written = WrittenCatalogs(stack, own, metrics, policy, in_milvus=in_milvus) if catalog_door else None
+        publish = partial(publish_catalogs, written, own, followed, policy)
+        core = await build_core(stack, front, engine, events, publish, live=written.live if written else {})
         await warm_up(core.pipeline, settings)
         metrics.build.labels(**build_facts(engine)).set(1)
         metrics.workers.set(1)
@@ -74,8 +83,27 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(door.close, settings.server.grace_s)
         if catalog_door and written:
             await listen_for_writes(stack, front, core, catalog_door, written, made)
-        reloading = build_reloading(stack, front, core, folders)
+        reloading = build_reloading(stack, front, core, ChainMap(own, followed))
+        keep_following(stack, settings, engine.embedders, metrics.replication, reloading.reload_catalogs)
+        keep_publishing(stack, settings, metrics.replication)
         yield Running(str(address), metrics_address, reloading.on_hangup, reloading.reload_catalogs)
+
+
+async def publish_catalogs(
+    written: WrittenCatalogs | None,
+    own: Mapping[str, Path],
+    followed: Mapping[str, Path],
+    policy: IndexPolicy,
+    registry: Registry,
+    device: DeviceThread,
+    embedders: ServedEmbedders,
+) -> None:
+    """Opens and publishes the catalogs: by `written` those of this server, where it writes them. See `parts`."""
+    if written is None:
+        await publish_folders({**own, **followed}, registry, device, embedders, policy=policy)
+    else:
+        await written.publish(registry, device, embedders)
+        await publish_folders(followed, registry, device, embedders, policy=policy)
 
 
 async def start_catalog_door(stack: AsyncExitStack, front: Front) -> CatalogDoor | None:

@@ -42,6 +42,7 @@ async def listen_for_writes(
     door.transfers.folders = ChainMap(written.folders, dict(written.in_milvus))
     door.transfers.in_milvus = frozenset(written.in_milvus)
     door.transfers.opened = lambda name: written.opened[name].catalog
+    door.writers.replicas = frozenset(front.settings.followed_catalogs)
     door.writers.publish(writers, images)
     configured, names = {**front.settings.catalog_folders, **written.in_milvus}, front.door.names
     changing = ChangingCatalogs(written, folder, configured, names, door.writers, door.transfers.jobs)

@@ -186,6 +186,11 @@ class Base:
             older_than=ANY_AGE, delete_unverified=True, error_if_tagged_old_versions=False
         )
 
+    def files(self) -> list[str]:
+        """The files of this version, as paths within the dataset. Raises as `rows`."""
+        with reading_errors(self._path, self.version):
+            return version_files(self._dataset, self._path)
+
     def new_files(self) -> NewFiles:
         """A record of the files of now, which brings later ones to the disk."""
         return NewFiles(self._path)
@@ -195,6 +200,19 @@ def opened(path: Path, version: int) -> Any:
     """The dataset at `path` in `version`. Raises `SightlineError` of kind CONFIGURATION when it cannot be opened."""
     with reading_errors(path, version):
         return lance.dataset(str(path), version=version)
+
+
+def version_files(dataset: Any, path: Path) -> list[str]:
+    """The files of an opened version of the dataset at `path`, as paths within it: rows, deletions, the manifest.
+
+    They are never changed. Raises `FileNotFoundError` when the version was removed meanwhile.
+    """
+    names = [f"{manifests.VERSIONS}/{manifests.manifest_name(path, int(dataset.version))}"]
+    for fragment in dataset.get_fragments():
+        names += [f"data/{file.path}" for file in fragment.data_files()]
+        if (deleted := fragment.deletion_file()) is not None:
+            names.append(deleted)
+    return names
 
 
 @contextmanager

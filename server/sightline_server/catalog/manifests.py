@@ -33,6 +33,14 @@ def versions(dataset: Path) -> set[int]:
     return {number for name in names if (number := version_of(name)) is not None}
 
 
+def manifest_name(dataset: Path, version: int) -> str:
+    """The name of the manifest of `version`. Raises `FileNotFoundError` without one."""
+    for entry in (dataset / VERSIONS).iterdir():
+        if version_of(entry.name) == version:
+            return entry.name
+    raise FileNotFoundError(f"version {version} of {dataset} has no manifest")
+
+
 def newer(dataset: Path, version: int) -> list[Path]:
     """The manifests of versions after `version`, and leftovers of unfinished ones."""
     found: list[Path] = []

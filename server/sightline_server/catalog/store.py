@@ -33,6 +33,7 @@ from sightline_server.catalog.pending import Pending
 from sightline_server.catalog.preparing import Preparation, PreparedRows
 from sightline_server.catalog.published import Published
 from sightline_server.catalog.publisher import Publisher
+from sightline_server.catalog.replica_mark import require_not_replica
 from sightline_server.catalog.revisions import Revision, RevisionKind, kept_revision
 from sightline_server.catalog.verify import require_intact
 from sightline_server.catalog.writing import CheckpointPolicy, Receipt, writing_errors
@@ -82,6 +83,7 @@ class CatalogStore:
         self._last_seq = self._pending_bytes = 0
 
     def __enter__(self) -> Self:
+        require_not_replica(self._folder)
         path = require_log(self._folder)
         self._lock.acquire()
         self._closed = False

@@ -36,6 +36,7 @@ from sightline_server.cli.catalog_push import push
 from sightline_server.cli.catalog_reembed import reembed
 from sightline_server.cli.catalog_reload import reload
 from sightline_server.cli.catalog_replacing import revisions_to_discard
+from sightline_server.cli.catalog_replication import follow, publish
 from sightline_server.cli.catalog_revisions import compact, revisions, rollback, verify
 from sightline_server.cli.catalog_update import update
 from sightline_server.cli.catalog_upsert import upsert
@@ -264,6 +265,8 @@ app.command()(reembed)
 app.command()(verify)
 app.command()(compact)
 app.command()(push)
+app.command()(publish)
+app.command()(follow)
 app.command()(reload)
 
 

@@ -19,6 +19,7 @@ from sightline_server.catalog.founding import found_catalog
 from sightline_server.catalog.operations import Layout
 from sightline_server.catalog.originals import KINDS
 from sightline_server.catalog.refusals import refusal
+from sightline_server.catalog.replica_mark import require_not_replica
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import open_catalog
 from sightline_server.index.choice.shelf import FOLDER
@@ -36,6 +37,7 @@ def adopt(path: Path, *, actor: str = "") -> bool:
 
     Raises `SightlineError` of kind CONFIGURATION when there is no catalog or it is damaged; it is then as it was.
     """
+    require_not_replica(path)
     if is_living(path):
         return False
     catalog = open_catalog(path)

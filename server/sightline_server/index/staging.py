@@ -17,6 +17,7 @@ from typing import Self
 from sightline_server.catalog.content import is_living
 from sightline_server.catalog.durable import sync, sync_tree
 from sightline_server.catalog.lock import WriterLock, note_holder
+from sightline_server.catalog.replica_mark import require_not_replica
 from sightline_server.errors import ErrorKind, SightlineError
 
 AT_FDCWD = -100
@@ -26,10 +27,12 @@ RENAME_EXCHANGE = 2
 class Staging:
     """A context: `path` is a fresh name to write to; `publish` moves it to `out`; leaving without it removes it."""
 
-    def __init__(self, out: Path, *, replace: bool) -> None:
+    def __init__(self, out: Path, *, replace: bool, replica: bool = False) -> None:
+        """`replica` is for the follower of a replica, which alone may replace one."""
         self.out = out.resolve()
         self.path = self.out.with_name(f"{self.out.name}.partial-{os.getpid()}")
         self._replace = replace
+        self._replica = replica
         self._lock = -1
         self._writer = WriterLock(self.out)
 
@@ -70,6 +73,8 @@ class Staging:
         if not self._replace:
             message = f"{self.out} already exists; --replace builds it again"
             raise SightlineError(ErrorKind.CONFIGURATION, message)
+        if not self._replica:
+            require_not_replica(self.out)
         # A slip of the keyboard must not cost a folder that we did not make.
         known = (self.out / "_versions").is_dir() or is_living(self.out)
         if not self.out.is_dir() or (any(self.out.iterdir()) and not known):
@@ -102,7 +107,7 @@ def lock(out: Path) -> int:
         except BlockingIOError:
             holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
             os.close(descriptor)
-            message = f"another build of {out} is running (process {holder or 'unknown'})"
+            message = f"another build of {out}, or its follower, is running (process {holder or 'unknown'})"
             raise SightlineError(ErrorKind.CONFIGURATION, message) from None
         # The previous holder may have unlinked the file between our open and our lock.
         if same_file(descriptor, path):

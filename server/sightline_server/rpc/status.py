@@ -34,6 +34,7 @@ CODES: dict[ErrorKind, grpc.StatusCode] = {
     ErrorKind.EMBEDDER_MISMATCH: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorKind.CATALOG_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
     ErrorKind.CATALOG_NOT_EMPTY: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorKind.CATALOG_IS_REPLICA: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorKind.ETAG_MISMATCH: grpc.StatusCode.ABORTED,
     ErrorKind.EMBEDDER_CHANGED: grpc.StatusCode.ABORTED,
     ErrorKind.NOT_BUILT: grpc.StatusCode.UNIMPLEMENTED,

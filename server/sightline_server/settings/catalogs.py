@@ -57,15 +57,28 @@ class ServedCatalogSettings(Part):
     """Consent that a search of it needs: `off`, `optional` or `required`. If unset, that of `consent.mode`."""
     local_features: bool | None = None
     """Compares local features in searches of it, where it keeps them. If unset, `local_features.enabled`."""
+    follow: Path | None = None
+    """The folder that the writer of the catalog publishes its revisions to. This server keeps a copy in `path`, which
+    only it writes to, and serves each new revision; see docs/operate/replicas.md."""
+    publish: Path | None = None
+    """A folder to publish each new revision of the catalog to, for servers that follow it; one for each catalog."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if self.backend == "folder":
             if self.path is None:
                 raise ValueError("a catalog needs a path, or backend = 'milvus' with a uri")
+            if self.follow is not None and self.publish is not None:
+                raise ValueError("a catalog that follows another one is not published; set follow or publish")
+            if self.follow is not None and self.local_features:
+                raise ValueError("local features are not published, so a catalog with follow has none; leave them out")
             if self.uri or self.token_file or self.ca_file:
                 raise ValueError("uri, token_file and ca_file are for backend = 'milvus'; set that, or leave them out")
             return self
+        if self.follow or self.publish:
+            raise ValueError(
+                "follow and publish are for backend = 'folder'; servers share a catalog in Milvus as it is"
+            )
         if self.local_features:
             raise ValueError("a catalog in Milvus keeps no local features; leave local_features out")
         if not self.uri.startswith(("http://", "https://")):

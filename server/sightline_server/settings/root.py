@@ -88,6 +88,16 @@ class Settings(BaseSettings):
         return named if self.catalog.path is None else {self.catalog.name: self.catalog.path, **named}
 
     @property
+    def followed_catalogs(self) -> dict[str, Path]:
+        """The folder that each catalog with `follow` follows, by the catalog's name."""
+        return {name: part.follow for name, part in self.catalogs.items() if part.follow is not None}
+
+    @property
+    def published_catalogs(self) -> dict[str, Path]:
+        """The folder that each catalog with `publish` is published to, by the catalog's name."""
+        return {name: part.publish for name, part in self.catalogs.items() if part.publish is not None}
+
+    @property
     def milvus_catalogs(self) -> dict[str, ServedCatalogSettings]:
         """The catalogs in Milvus, by name."""
         return {name: part for name, part in self.catalogs.items() if part.backend == "milvus"}

@@ -14,6 +14,7 @@ from prometheus_client.process_collector import ProcessCollector
 from sightline_server.access.grants.valkey_store import REASONS
 from sightline_server.telemetry.living import COMMIT_BUCKETS, LivingSeries
 from sightline_server.telemetry.making import Maker
+from sightline_server.telemetry.replication import ReplicationSeries
 
 # Finest around the objective of a second: a quantile is interpolated between two bounds, and 1.3 s was read as 2.4 s.
 STAGE_BUCKETS = (
@@ -226,6 +227,7 @@ class Metrics:
         # The parent of workers writes no audit log and takes no connections: its 0 would be the least of all.
         for usable in (self.tls_files_usable, self.audit_usable):
             usable.set(1)
+        self.replication = ReplicationSeries(make)
         self.living = LivingSeries(make, products=self.catalog_products, built=self.catalog_built)
 
     def access_file(self, name: str, usable: bool) -> None:

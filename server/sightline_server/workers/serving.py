@@ -11,8 +11,10 @@ from sightline_server.app.background import keep_access_files, keep_certificates
 from sightline_server.app.checks import check_settings
 from sightline_server.app.consent import WatchedFiles, open_grant_file, watched_files
 from sightline_server.app.engine import engine_session
+from sightline_server.app.following import fetch_missing, keep_following
 from sightline_server.app.metrics_page import build_facts, start_metrics
 from sightline_server.app.pseudonyms import keep_pseudonym_keys
+from sightline_server.app.publishing import keep_publishing
 from sightline_server.app.reload import CatalogReloader
 from sightline_server.app.running import Running
 from sightline_server.app.used_grants import shared_by_workers
@@ -42,6 +44,7 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[Running]:
     certificates = open_certificates(settings.server)
     rpc_server.allowed_credentials(settings.server, certificates)
     access_files = watched_files(open_access_files(settings), open_grant_file(settings))
+    await fetch_missing(settings)
     folders = check_settings(settings)
     async with AsyncExitStack() as stack:
         settings = shared_by_workers(stack, settings)
@@ -69,6 +72,8 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[Running]:
         replacing = Replacing(parent, crew, engine, reloader)
         engine.on_change(replacing.on_engine)
         stack.callback(replacing.end)
+        keep_following(stack, settings, engine.embedders, metrics.replication, replacing.reload_catalogs)
+        keep_publishing(stack, settings, metrics.replication)
         yield Running(str(address), metrics_address, replacing.reload, replacing.reload_catalogs)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.domain.catalogs import unknown_catalog
+from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import CatalogWriter, ImageEmbedders
 
 
@@ -13,6 +14,8 @@ class CatalogWriters:
     def __init__(self) -> None:
         self._writers: dict[str, CatalogWriter] = {}
         self._images: ImageEmbedders | None = None
+        self.replicas: frozenset[str] = frozenset()
+        """The catalogs of this server that follow another writer."""
 
     def publish(self, writers: Mapping[str, CatalogWriter], images: ImageEmbedders) -> None:
         """Offers `writers`, by name, and `images`, which embed what they write."""
@@ -43,8 +46,17 @@ class CatalogWriters:
         return self._writers[name]
 
     def of(self, granted: CatalogPass) -> CatalogWriter:
-        """The writer of the pass's catalog. Raises `SightlineError` of kind UNKNOWN_CATALOG."""
+        """The writer of the pass's catalog. Raises `SightlineError` of kind UNKNOWN_CATALOG or CATALOG_IS_REPLICA."""
         found = self._writers.get(granted.catalog)
         if found is None:
-            raise unknown_catalog()
+            raise is_replica() if granted.catalog in self.replicas else unknown_catalog()
         return found
+
+
+def is_replica() -> SightlineError:
+    """The refusal of calls that concern a catalog of another writer."""
+    message = (
+        "catalog: on this server it is a replica, which follows the revisions of its writer and takes no writes; send "
+        "the call to the CatalogService of the writer"
+    )
+    return SightlineError(ErrorKind.CATALOG_IS_REPLICA, message, field="catalog")

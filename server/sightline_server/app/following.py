@@ -1,0 +1,126 @@
+"""The catalogs that follow the revisions of another server.
+
+    SHARE -> copy in `path` (checked, exchanged) -> opened again as by `catalog reload` -> served
+Rule: whatever is wrong with a source, what is served stays served. Each attempt is made again; what is behind is shown
+by a metric, and each new reason is logged once.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import datetime
+from pathlib import Path
+
+from sightline_server.app.background import keep_running
+from sightline_server.control.protocol import Reload
+from sightline_server.domain.embedders import Embedders
+from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.catalog import bound, read_facts
+from sightline_server.index.replication.description import Description
+from sightline_server.index.replication.reasons import NotFollowedError, Reason
+from sightline_server.index.replication.replica import Replica
+from sightline_server.settings import Settings
+from sightline_server.telemetry.replication import ReplicationSeries
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 1.0
+MOST_WAIT_S = 10.0
+"""Between two attempts where the last ones failed."""
+
+
+async def fetch_missing(settings: Settings) -> None:
+    """Takes the published revision of each followed catalog that has no copy yet.
+
+    Raises `SightlineError`: CONFIGURATION where its folder is another catalog's, INDEX_UNAVAILABLE where there is none.
+    """
+    for name, replica in replicas(settings, Replica).items():
+        if not replica.exists:
+            log.info("catalog %s: there is no copy yet, taking it from %s", name, settings.followed_catalogs[name])
+            await asyncio.to_thread(replica.step)
+
+
+def replicas(settings: Settings, make: Callable[[Path, Path], Replica]) -> dict[str, Replica]:
+    """The copy of each followed catalog, by the catalog's name."""
+    folders = settings.catalog_folders
+    return {name: make(source, folders[name]) for name, source in settings.followed_catalogs.items()}
+
+
+def keep_following(
+    stack: AsyncExitStack, settings: Settings, embedders: Embedders, series: ReplicationSeries, reload: Reload
+) -> None:
+    """Follows the sources of the settings until `stack` ends; `reload` opens a copy that has changed."""
+
+    def require_servable(folder: Path) -> None:
+        if not bound(folder, read_facts(folder), embedders).products:
+            message = f"the published revision of {folder} has no products; the one before is served"
+            raise SightlineError(ErrorKind.CONFIGURATION, message)
+
+    def make(source: Path, folder: Path) -> Replica:
+        return Replica(source, folder, check=require_servable)
+
+    for name, replica in replicas(settings, make).items():
+        follower = CatalogFollower(name, replica, series, reload)
+        keep_running(stack, follower.keep_following(), f"follow-{name}")
+
+
+class CatalogFollower:
+    """Keeps catalog `name` at the revision that its source has."""
+
+    def __init__(self, name: str, replica: Replica, series: ReplicationSeries, reload: Reload) -> None:
+        self._name = name
+        self._replica = replica
+        self._series = series
+        self._reload = reload
+        self._reload_due = False
+        self._served: Description | None = None
+        """The published revision that was served at the last check."""
+        self._failures = 0
+        self._failure = ""
+        series.followed(name, tuple(reason.value for reason in Reason))
+
+    async def keep_following(self) -> None:
+        """Follows until it is cancelled: every second, and less often as long as it fails."""
+        while True:
+            await self.check()
+            await asyncio.sleep(min(EVERY_S * 2 ** min(self._failures, 10), MOST_WAIT_S))
+
+    async def check(self) -> None:
+        """Takes and serves the published revision if it is another one."""
+        try:
+            await self._open()
+            if await asyncio.to_thread(self._replica.step) is not None:
+                self._reload_due = True
+                await self._open()
+        except NotFollowedError as error:
+            self._behind(error.reason, error.message)
+        except Exception as error:  # whatever is wrong, the next attempt may succeed
+            known = isinstance(error, SightlineError | OSError)
+            self._behind(Reason.OTHER, str(error) if known else f"{type(error).__name__}")
+            if not known:
+                log.exception("catalog %s", self._name)
+        else:
+            if self._failures:
+                log.info("catalog %s is in step with its source again", self._name)
+            self._served, self._failures, self._failure = self._replica.newest, 0, ""
+            self._series.in_step(self._name)
+
+    async def _open(self) -> None:
+        """Serves the copy if it has changed. Raises `NotFollowedError`; the next check tries it again."""
+        if not self._reload_due:
+            return
+        [report] = await self._reload([self._name])
+        if report.error:
+            raise NotFollowedError(Reason.RELOAD, report.error)
+        self._reload_due = False
+
+    def _behind(self, reason: Reason, message: str) -> None:
+        self._failures += 1
+        if message != self._failure:
+            log.warning("catalog %s stays at its revision (%s): %s", self._name, reason.value, message)
+        self._failure = message
+        newest, published_at = self._replica.newest, None
+        if newest is not None and newest is not self._served:
+            published_at = datetime.fromisoformat(newest.published_at).timestamp()
+        self._series.behind(self._name, reason.value, published_at)
