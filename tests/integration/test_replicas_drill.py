@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from load_tests.generator.photos import SHOWROOM, read_photos
-from load_tests.replicas.drill import SIGNALS, Load, drill
+from load_tests.replicas.drill import SIGNALS, SLOWED, Load, drill
 from load_tests.replicas.envoy import binary_of
+from load_tests.replicas.stale import drill_stale
+from tests.support.catalog_service import make_shop
 from tests.support.light_replica import LightReplica
 
 
@@ -16,6 +18,17 @@ def envoy() -> Path:
         return binary_of(None)
     except FileNotFoundError as error:
         pytest.skip(str(error))
+
+
+def test_a_slowed_replica_gets_fewer_calls_by_its_load_reports(envoy: Path) -> None:
+    verdict = drill(SLOWED, envoy, LightReplica, read_photos(SHOWROOM, at_most=3), Load(8.0, 24.0, 10.0))
+    assert verdict.holds, verdict.line
+
+
+def test_a_stale_replica_is_named_and_comes_back(envoy: Path, tmp_path: Path) -> None:
+    photos = read_photos(SHOWROOM, at_most=3)
+    verdict = drill_stale(envoy, LightReplica, make_shop(tmp_path), photos, Load(4.0, 12.0, 10.0))
+    assert verdict.holds, verdict.line
 
 
 @pytest.mark.parametrize("case", list(SIGNALS))

@@ -1,6 +1,7 @@
 """A replica without an engine, for drills: the server's own gRPC side over fakes, in a separate process.
 
-`python -m tests.support.light_replica HOST:PORT` serves until SIGTERM, which drains it as `sightline serve` does.
+`python -m tests.support.light_replica HOST:PORT HOST:METRICS_PORT [SHARE COPY]` serves until SIGTERM, which drains it
+as `sightline serve` does. With SHARE it follows that folder by the server's own parts.
 Rule: a search takes `SEARCH_S`, so that calls are inside when the process is killed.
 """
 
@@ -9,6 +10,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,21 +19,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from load_tests.replicas.envoy import free_ports
-from tests.support.lens import Answer, FakeEngine, FakeRunner, serving, two_objects
+from sightline_server.app.following import fetch_missing, keep_following
+from sightline_server.app.metrics_page import start_metrics
+from sightline_server.app.reload import CatalogReloader, RegistryShelf
+from sightline_server.index.device_thread import DeviceThread
+from sightline_server.index.opening import open_snapshot
+from sightline_server.settings import Settings
+from tests.support.lens import Answer, FakeEngine, FakeRunner, Served, serving, two_objects
 
 SEARCH_S = 0.4
 GRACE_S = 20.0
 
 
 class LightReplica:
-    """The process as a context manager."""
+    """The process as a context manager; it follows `source` with its copy in `copy` where they are given."""
 
-    def __init__(self) -> None:
-        self.target = f"127.0.0.1:{free_ports(1)[0]}"
+    def __init__(self, source: Path | None = None, copy: Path | None = None) -> None:
+        port, metrics_port = free_ports(2)
+        self.target = f"127.0.0.1:{port}"
+        self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
+        self._arguments = [self.target, f"127.0.0.1:{metrics_port}", *map(str, (source, copy) if source else ())]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "tests.support.light_replica", self.target]
+        command = [sys.executable, "-m", "tests.support.light_replica", *self._arguments]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == b"serving\n"
@@ -62,18 +74,39 @@ def two(parts: Sequence[NDArray[np.uint8]]) -> Answer:
     return two_objects(len(parts))
 
 
-async def serve(listen: str) -> None:
+async def serve(listen: str, metrics_listen: str, source: str = "", copy: str = "") -> None:
     """Serves until SIGTERM, then answers what is inside."""
     engine = FakeEngine()
     engine.models["detector"] = SlowRunner(two)
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     batching = {"frames": {"slots": 8}, "crops": {"slots": 8}}
-    async with serving(engine=engine, server={"listen": listen}, batching=batching) as served:
+    server = {"listen": listen, "metrics_listen": metrics_listen, "load_reports": True}
+    followed = {"default": {"path": copy, "follow": source}} if source else {}
+    settings = Settings.model_validate({"catalogs": followed, "server": server})
+    async with AsyncExitStack() as stack:
+        device = DeviceThread()
+        stack.callback(device.close)
+        await fetch_missing(settings)
+        index = await open_snapshot(Path(copy), "default", engine.embedders, device) if source else None
+        served = await stack.enter_async_context(
+            serving(engine=engine, index=index, server=server, batching=batching, catalogs=followed)
+        )
+        start_metrics(stack, settings.server, served.metrics.registry)
+        if source:
+            follow(stack, settings, served, device)
         print("serving", flush=True)
         await stopped.wait()
         await served.door.close(GRACE_S)
 
 
+def follow(stack: AsyncExitStack, settings: Settings, served: Served, device: DeviceThread) -> None:
+    """Follows as `app/serving.py` does."""
+    embedders = served.core.engine.embedders
+    shelf = RegistryShelf(settings.catalog_folders, served.core.registry, device, embedders)
+    reloader = CatalogReloader(shelf, served.core.catalog_metrics)
+    keep_following(stack, settings, embedders, served.metrics.replication, reloader.reload)
+
+
 if __name__ == "__main__":
-    asyncio.run(serve(sys.argv[1]))
+    asyncio.run(serve(*sys.argv[1:]))

@@ -63,6 +63,30 @@ def test_a_drill_in_which_nothing_is_answered_afterwards_does_not_hold(case: str
     assert not judge([call(-2, -1)], fault(case)).holds
 
 
+def calls_in_turn(slowed_every: int) -> list[Logged]:
+    """30 calls before the fault, every second one ours, and 60 after it, each `slowed_every`th one ours."""
+    before = [call(at / 10 - 3, at / 10 - 2.9, OURS if at % 2 else OTHER) for at in range(30)]
+    return [*before, *(call(at / 10, at / 10 + 0.1, OTHER if at % slowed_every else OURS) for at in range(60))]
+
+
+def test_a_slowed_replica_must_get_fewer_calls() -> None:
+    verdict = judge(calls_in_turn(5), fault("slowed", None))
+    assert verdict.shares is not None
+    assert verdict.shares == pytest.approx((0.5, 0.2), abs=0.02)
+    assert verdict.holds
+    assert "its share was 50% before and 20% after" in verdict.line
+    assert not judge(calls_in_turn(2), fault("slowed", None)).holds
+    assert not judge([*calls_in_turn(5), call(1, 2, OURS, 14)], fault("slowed", None)).holds
+
+
+def test_envoy_weights_by_reports_out_of_band_where_that_is_asked_for() -> None:
+    made = bootstrap(Envoy("127.0.0.1:5", "127.0.0.1:6", Path("/tmp/log")), [OURS, OTHER], weighted=True)
+    (cluster,) = made["static_resources"]["clusters"]
+    (policy,) = cluster["load_balancing_policy"]["policies"]
+    assert policy["typed_extension_config"]["typed_config"]["enable_oob_load_report"] is True
+    assert "lb_policy" not in cluster
+
+
 def test_refusals_for_lack_of_room_are_counted_and_not_lost() -> None:
     verdict = judge([call(1, 1.1, OTHER, 8), AFTER], fault("drained"))
     assert (verdict.refused, verdict.lost, verdict.holds) == (1, 0, True)
