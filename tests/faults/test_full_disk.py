@@ -52,3 +52,12 @@ def test_a_read_only_disk_at_any_step_harms_nothing_and_is_named(tmp_path: Path)
     found = swept(tmp_path, 1, [f"{name}:read-only" for name in names])
     assert {each["step"]: each["faults"] for each in found} == {f"{name}:read-only": [] for name in names}
     assert all("can be written" in message for each in found for message in each["messages"])
+
+
+@pytest.mark.parametrize(("resource", "stride"), [("blocks", 4), ("inodes", 3), ("read-only", 1)])
+def test_a_full_disk_of_a_replica_harms_nothing_and_is_named(tmp_path: Path, resource: str, stride: int) -> None:
+    tries = str(1 if Effort.long else stride)
+    command = within(sys.executable, "-m", "tests.support.full_replica", str(tmp_path), tries, resource)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=None if Effort.long else 110, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert int(ran.stdout) > (0 if resource == "read-only" else 2)

@@ -13,15 +13,21 @@ from tests.support.catalogs import row, unit_vectors, write_catalog
 
 @dataclass
 class Site:
-    """The catalog `shop`, the folder `share`, and the copy that `replica` keeps."""
+    """The catalog `shop`, the folder `share`, and the copy that `replica` keeps, in `folder` or on the disk `disk`."""
 
     folder: Path
+    disk: Path | None = None
 
     def __post_init__(self) -> None:
-        self.shop, self.share, self.copy = self.folder / "shop", self.folder / "share", self.folder / "copy"
+        self.shop, self.share, self.copy = self.folder / "shop", self.folder / "share", self.own_disk / "copy"
         self.share.mkdir(exist_ok=True)
         self.publisher = Publisher(self.shop, self.share, unused_s=0.0)
         self.replica = Replica(self.share, self.copy)
+
+    @property
+    def own_disk(self) -> Path:
+        """The folder that has the copy."""
+        return self.disk or self.folder
 
     def build(self, products: int = 5, *, replace: bool = False) -> None:
         """Builds the catalog, without a log."""
@@ -50,7 +56,7 @@ class Site:
             assert (self.revision if self.copy.exists() else None) == before
             if before is not None:
                 open_catalog(self.copy)
-            assert not list(self.folder.glob("copy.partial-*"))
+            assert not list(self.own_disk.glob("copy.partial-*"))
             return error
         raise AssertionError(f"revision {taken} was taken")
 

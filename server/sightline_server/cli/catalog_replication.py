@@ -2,7 +2,7 @@
 
 Rule: each revision is one line on standard output, each new reason for which none was taken one line on standard error.
 Exit code 0 when the newest revision is there, 1 when it could not be brought there, 2 when what was asked for is wrong;
-with --every only a wrong use ends the command.
+with --every only a wrong use at its beginning ends the command.
 """
 
 import time
@@ -63,25 +63,26 @@ def follow(
 
 def repeat(step: Callable[[], str], idle: str, every: float | None) -> None:
     """Runs `step` once or every `every` seconds, and prints its line; `idle` where there was nothing to do at once."""
-    line, failure = attempt(step, "", ends=every is None)
+    line, failure = attempt(step, "", every is None, wrong_use_ends=True)
     if not failure:
         echo(line or idle)
     while every is not None:
         time.sleep(every)
-        line, failure = attempt(step, failure, ends=False)
+        line, failure = attempt(step, failure, False, wrong_use_ends=False)
         if line:
             echo(line)
 
 
-def attempt(step: Callable[[], str], before: str, *, ends: bool) -> tuple[str, str]:
+def attempt(step: Callable[[], str], before: str, ends: bool, *, wrong_use_ends: bool) -> tuple[str, str]:
     """The line of a step and its failure, which is printed when it is another one than `before`.
 
-    Raises `SightlineError` for a wrong use, and for everything where it `ends`.
+    Raises `SightlineError` where it `ends`, or for a wrong use alone. A catalog that is replaced while it is read can
+    seem to be missing, so that later attempts do not end for it.
     """
     try:
         return step(), ""
     except SightlineError as error:
-        if ends or error.kind is ErrorKind.CONFIGURATION:
+        if ends or (wrong_use_ends and error.kind is ErrorKind.CONFIGURATION):
             raise
         if error.message != before:
             echo(f"sightline: {printable(error.message)}", err=True)

@@ -19,6 +19,10 @@ def folders(settings: Settings) -> Iterator[Check]:
     """The findings about the folders that the settings name; none for those that they do not name."""
     if (root := settings.server.catalogs_folder) is not None:
         yield catalogs_folder(settings, root)
+    for name, share in settings.followed_catalogs.items():
+        yield followed_folder(name, share, settings.catalog_folders[name])
+    for name, share in settings.published_catalogs.items():
+        yield share_folder(f"catalog {name}, publish", share, WRITE, "write to")
     if (log := settings.audit.folder) is not None:
         yield audit_folder(log)
     transfer = settings.transfer
@@ -43,6 +47,24 @@ def catalogs_folder(settings: Settings, root: Path) -> Check:
     except SightlineError as error:
         return Check(name, Verdict.FAIL, error.message)
     return Check(name, Verdict.OK, f"{counted(len(found), 'catalog')} in {root}")
+
+
+def followed_folder(name: str, share: Path, copy: Path) -> Check:
+    """The finding about a catalog that follows a writer: the source, and the folder that will have the copy."""
+    parent = next(each for each in copy.absolute().parents if each.exists())
+    if not os.access(parent, WRITE):
+        found = f"this user cannot write to {parent}, which will have the copy"
+        return Check(f"catalog {name}, follow", Verdict.FAIL, found, "chown or chmod the folder")
+    return share_folder(f"catalog {name}, follow", share, READ, "read")
+
+
+def share_folder(name: str, share: Path, rights: int, verb: str) -> Check:
+    """The finding about a folder of published revisions; `serve` starts without it where it has a copy."""
+    if not share.is_dir():
+        return Check(name, Verdict.WARN, f"{share} is not a folder", "make it, or mount it")
+    if not os.access(share, rights):
+        return Check(name, Verdict.WARN, f"this user cannot {verb} {share}", "chown or chmod the folder")
+    return Check(name, Verdict.OK, str(share))
 
 
 def audit_folder(path: Path) -> Check:

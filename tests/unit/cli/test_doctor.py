@@ -206,6 +206,22 @@ def test_folders_that_the_user_cannot_use_are_named(tmp_path: Path, monkeypatch:
     }
 
 
+def test_folders_of_catalogs_that_follow_or_are_published_are_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share, copy = tmp_path / "share", tmp_path / "var" / "copy"
+    settings = {"a": {"path": copy, "follow": share}, "b": {"path": copy, "publish": share}}
+    names = [f"catalog {name}, {verb}" for name, verb in (("a", "follow"), ("b", "publish"))]
+    assert folder_checks(catalogs=settings) == dict.fromkeys(names, ("WARN", f"{share} is not a folder"))
+    share.mkdir()
+    assert folder_checks(catalogs=settings) == dict.fromkeys(names, ("OK", str(share)))
+    monkeypatch.setattr(os, "access", lambda path, rights: False)
+    assert folder_checks(catalogs=settings) == {
+        names[0]: ("FAIL", f"this user cannot write to {tmp_path}, which will have the copy"),
+        names[1]: ("WARN", f"this user cannot write to {share}"),
+    }
+
+
 def test_folder_of_the_audit_log_is_judged_by_the_nearest_that_exists(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,23 @@ def test_commands_that_write_refuse_a_replica(site: Site, verb: str) -> None:
     assert len(site.ids()) == 6
 
 
+def test_publisher_goes_on_while_its_catalog_is_missing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def between() -> Iterator[None]:
+        site.shop.rename(site.folder / "elsewhere")
+        yield
+        (site.folder / "elsewhere").rename(site.shop)
+        site.change("first")
+        yield
+        raise KeyboardInterrupt
+
+    pauses = between()
+    monkeypatch.setattr("sightline_server.cli.catalog_replication.time.sleep", lambda seconds: next(pauses))
+    done = command("publish", site.shop, "--to", site.share, "--every", 1)
+    assert done.exit_code == 130
+    assert [line.split()[3].partition("-")[0] for line in done.stdout.splitlines()] == ["1", "2"]
+    assert done.stderr.count("there is no catalog at") == 1
+
+
 def test_follower_goes_on_and_says_each_failure_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def between() -> Iterator[None]:
         yield
