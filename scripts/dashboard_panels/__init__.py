@@ -6,7 +6,7 @@ of `docs/operate/metrics.md`, of Triton, or a recording rule. `tests/integration
 
 from scripts.dashboard_panels.batching import BATCHES, QUEUES
 from scripts.dashboard_panels.calls import ERRORS, LATENCY, OVERVIEW, TRAFFIC
-from scripts.dashboard_panels.catalogs import IN_MILVUS, OBJECTIVES, WRITES
+from scripts.dashboard_panels.catalogs import IN_MILVUS, OBJECTIVES, REPLICAS, WRITES
 from scripts.dashboard_panels.engine import ENGINE, INDEX
 from scripts.dashboard_panels.machine import AUDIT, GPU, SATURATION, WORKERS
 from scripts.dashboard_panels.panel import Row
@@ -23,6 +23,7 @@ ROWS: tuple[Row, ...] = (
     OBJECTIVES,
     WRITES,
     IN_MILVUS,
+    REPLICAS,
     SATURATION,
     WORKERS,
     AUDIT,

@@ -191,3 +191,44 @@ IN_MILVUS = Row(
         ),
     ),
 )
+
+REPLICAS = Row(
+    "Replicas that follow a writer",
+    (
+        Panel(
+            "Behind the source",
+            "Seconds for which it has not been certain that a replica serves the newest published revision. A few "
+            "while a revision is fetched; an alert names a replica after a minute.",
+            "s",
+            (
+                Query(
+                    f"time() - min by (instance, catalog) (sightline_replica_in_step_timestamp_seconds{{{OURS}}})",
+                    "{{instance}} {{catalog}}",
+                ),
+                Query(
+                    f"time() - min by (instance, catalog) (sightline_publication_in_step_timestamp_seconds{{{OURS}}})",
+                    "{{instance}} {{catalog}} publishing",
+                ),
+            ),
+            red_from=60.0,
+        ),
+        Panel(
+            "Age of what is not served yet",
+            "Seconds since the publication of a revision that a replica does not serve. 0 is normal.",
+            "s",
+            (
+                Query(
+                    f"max by (instance, catalog) (sightline_replica_lag_seconds{{{OURS}}})",
+                    "{{instance}} {{catalog}}",
+                ),
+            ),
+        ),
+        Panel(
+            "Failed attempts to follow",
+            "By reason; the runbook says what to do about each. None is normal.",
+            "cps",
+            (Query(rate("sightline_replica_failures_total", "catalog, reason"), "{{catalog}} {{reason}}"),),
+            stacked=True,
+        ),
+    ),
+)

@@ -42,8 +42,10 @@ NOT_HERE = (
     "sightline_quota_refusals_total",
     "sightline_milvus_",
     "sightline_catalog_available",
+    "sightline_replica_",
+    "sightline_publication_",
 )
-"""Metrics that have no series here: nothing is merged, nobody has a quota, and no catalog is in Milvus."""
+"""Metrics that have no series here: nothing is merged, nobody has a quota, and no catalog is in Milvus or a replica."""
 
 
 def is_not_here(expression: str) -> bool:
