@@ -19,7 +19,7 @@ from sightline_server.index.catalog import read_identity
 from tests.support.engine import CHECKOUT
 from tests.support.small_shop import PRODUCTS, SmallShop
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(400)]
 WITHIN_S = 60.0
 """Seconds for a revision on a busy machine; on a free one it takes two, and some more with workers."""
 
