@@ -5,6 +5,7 @@ The case `stale` has its own module.
 Rule: the load is an open loop, so calls go on arriving while a replica does not answer.
 """
 
+import math
 import signal
 import tempfile
 import threading
@@ -26,6 +27,7 @@ WARM_UP_CALLS = 4
 NOTICED_S = 10.0
 """Seconds that the balancer may take to notice before the drill goes on; the bound is shorter."""
 SLOWED = "slowed"
+CALLS_OF_A_REPORT = 6
 STOPPED_S, RUNNING_S = 0.6, 0.15
 """A slowed replica is stopped and continued in turns; health checks get their answer within 1.5 s all the same."""
 SIGNALS = {"killed": signal.SIGKILL, "drained": signal.SIGTERM, "frozen": signal.SIGSTOP}
@@ -58,7 +60,12 @@ def drill(case: str, binary: Path, start: StartReplica, photos: Photos, load: Lo
         with ExitStack() as stack:
             replicas = [stack.enter_context(start()) for _ in range(2)]
             envoy = stack.enter_context(
-                running(binary, [each.target for each in replicas], Path(name), weighted=case == SLOWED)
+                running(
+                    binary,
+                    [each.target for each in replicas],
+                    Path(name),
+                    reports_every_s=reports_s(load) if case == SLOWED else 0,
+                )
             )
             generator = stack.enter_context(
                 Generator(envoy.target, photos.requests, connections=4, deadline_s=load.deadline_s)
@@ -70,6 +77,11 @@ def drill(case: str, binary: Path, start: StartReplica, photos: Photos, load: Lo
         # Envoy writes the last lines of its log when it ends.
         calls = read_log(envoy.log.read_text().splitlines())
         return judge([call for call in calls if call.start >= begun], fault)
+
+
+def reports_s(load: Load) -> int:
+    """Seconds between two load reports in which each of two replicas gets several calls."""
+    return math.ceil(CALLS_OF_A_REPORT / load.rate)
 
 
 def under_load(case: str, replica: Replica, envoy: Envoy, generator: Generator, requests: int, load: Load) -> Fault:

@@ -21,7 +21,6 @@ SERVICE = "sightline.v1.LensService"
 CHECK_EVERY_S = 0.5
 CHECK_WITHIN_S = 1.5
 """A frozen replica is known after at most one interval and this; a busy one answers a check in less."""
-REPORTS_EVERY_S = 1
 TYPES = "type.googleapis.com/envoy.extensions"
 LOG_FIELDS = {
     "start": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3f+00:00)%",
@@ -64,16 +63,16 @@ class Envoy:
 
 
 @contextmanager
-def running(binary: Path, replicas: Sequence[str], folder: Path, *, weighted: bool = False) -> Iterator[Envoy]:
+def running(binary: Path, replicas: Sequence[str], folder: Path, *, reports_every_s: int = 0) -> Iterator[Envoy]:
     """An Envoy in front of `replicas` (HOST:PORT) for the length of the block; its files are in `folder`.
 
-    With `weighted` each gets calls by the load that it reports, else all get equally many. Raises `RuntimeError` with
-    the end of its log when it does not start.
+    With `reports_every_s` each gets calls by the load that it reports so often, else all get equally many. Raises
+    `RuntimeError` with the end of its log when it does not start.
     """
     ports = free_ports(2)
     envoy = Envoy(f"127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}", folder / "access.log")
     configuration, output = folder / "envoy.json", folder / "envoy.log"
-    configuration.write_text(json.dumps(bootstrap(envoy, replicas, weighted=weighted), indent=1))
+    configuration.write_text(json.dumps(bootstrap(envoy, replicas, reports_every_s=reports_every_s), indent=1))
     command = [str(binary), "-c", str(configuration), "--concurrency", "1", "--disable-hot-restart", "-l", "warning"]
     with output.open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
@@ -102,11 +101,14 @@ def wait_for_all(envoy: Envoy, replicas: Sequence[str], process: "subprocess.Pop
     raise RuntimeError(f"Envoy does not use all replicas (exit code {process.poll()}):\n{output.read_text()[-2000:]}")
 
 
-def bootstrap(envoy: Envoy, replicas: Sequence[str], *, weighted: bool = False) -> dict[str, Any]:
+def bootstrap(envoy: Envoy, replicas: Sequence[str], *, reports_every_s: int = 0) -> dict[str, Any]:
     """The whole configuration."""
     return {
         "admin": {"address": address(envoy.admin)},
-        "static_resources": {"listeners": [listener(envoy)], "clusters": [cluster(replicas, weighted=weighted)]},
+        "static_resources": {
+            "listeners": [listener(envoy)],
+            "clusters": [cluster(replicas, reports_every_s=reports_every_s)],
+        },
     }
 
 
@@ -155,7 +157,7 @@ def listener(envoy: Envoy) -> dict[str, Any]:
     }
 
 
-def cluster(replicas: Sequence[str], *, weighted: bool) -> dict[str, Any]:
+def cluster(replicas: Sequence[str], *, reports_every_s: int) -> dict[str, Any]:
     """The replicas, in turn or by weight, with checks of their gRPC health."""
     http2 = {
         "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -164,7 +166,7 @@ def cluster(replicas: Sequence[str], *, weighted: bool) -> dict[str, Any]:
     return {
         "name": "replicas",
         "type": "STATIC",
-        **({"load_balancing_policy": by_load()} if weighted else {"lb_policy": "ROUND_ROBIN"}),
+        **({"load_balancing_policy": by_load(reports_every_s)} if reports_every_s else {"lb_policy": "ROUND_ROBIN"}),
         "connect_timeout": "1s",
         "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2},
         # One of two replicas is half of them: calls must not go to a failed one for that.
@@ -186,18 +188,19 @@ def cluster(replicas: Sequence[str], *, weighted: bool) -> dict[str, Any]:
     }
 
 
-def by_load() -> dict[str, Any]:
+def by_load(reports_every_s: int) -> dict[str, Any]:
     """Weighted round robin by ORCA load reports, each on its own stream (`server.load_reports`).
 
-    A weight is calls a second over utilization, so it falls where calls take longer.
+    A weight is calls a second over utilization, so it falls where calls take longer. It is that of the latest report
+    alone, which should cover several calls.
     """
     policy = {
         "@type": f"{TYPES}.load_balancing_policies.client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin",
         "enable_oob_load_report": True,
-        "oob_reporting_period": f"{REPORTS_EVERY_S}s",
-        "blackout_period": f"{REPORTS_EVERY_S}s",
-        "weight_update_period": f"{REPORTS_EVERY_S}s",
-        "weight_expiration_period": f"{30 * REPORTS_EVERY_S}s",
+        "oob_reporting_period": f"{reports_every_s}s",
+        "blackout_period": f"{reports_every_s}s",
+        "weight_update_period": f"{reports_every_s}s",
+        "weight_expiration_period": f"{30 * reports_every_s}s",
     }
     return {"policies": [{"typed_extension_config": {"name": "by_load", "typed_config": policy}}]}
 

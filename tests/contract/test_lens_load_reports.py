@@ -49,7 +49,7 @@ async def test_a_report_says_how_full_the_server_is() -> None:
         call = served.search(asked())
         await call.read()
         await reports.read()
-        assert (await reports.read()).application_utilization == 0.5
+        assert (await reports.read()).application_utilization == pytest.approx(0.5)
         served.engine.models["detector"].gate.set()
         assert kinds(await events_of(call))[-1] == "done"
 
@@ -109,7 +109,7 @@ async def test_searches_that_fill_the_server_leave_reports_theirs() -> None:
         served.engine.models["detector"].gate.clear()
         call = served.search(asked())
         await call.read()
-        assert (await stream(served).read()).application_utilization == 1.0
+        assert (await stream(served).read()).application_utilization == pytest.approx(1.0)
         served.engine.models["detector"].gate.set()
         await events_of(call)
 

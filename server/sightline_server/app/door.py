@@ -28,6 +28,7 @@ from sightline_server.rpc.lens.info import ServerFacts
 from sightline_server.rpc.lens.service import LensService
 from sightline_server.rpc.listener.tls import open_certificates
 from sightline_server.rpc.listener.tls_files import Contents
+from sightline_server.rpc.load_reports.occupancy import Occupancy
 from sightline_server.rpc.load_reports.reading import LoadReader
 from sightline_server.rpc.load_reports.service import LoadReports
 from sightline_server.rpc.probe_requests import ProbeRequests
@@ -45,6 +46,16 @@ MakeAccess = Callable[[CatalogNames], Access]
 """Makes the access checks of a server that has these catalogs."""
 MakeServices = Callable[[Edge], Sequence[Service]]
 """Makes services whose calls the edge takes."""
+
+
+def both(first: Callable[[int], object], second: Callable[[int], object]) -> Callable[[int], object]:
+    """Calls `first` and then `second`."""
+
+    def call(value: int) -> None:
+        first(value)
+        second(value)
+
+    return call
 
 
 def no_services(edge: Edge) -> Sequence[Service]:
@@ -74,6 +85,7 @@ class Door:
         self._engine: Engine | None = None
         self.names = settings.catalog_names
         """The catalogs that callers may name, shared with other listeners of the server."""
+        occupancy = Occupancy(clock)
         self.admission = Admission(
             limit=AdaptiveLimit(
                 target_s=settings.limits.target_first_result_s, floor=2, ceiling=settings.limits.max_concurrent_calls
@@ -81,7 +93,9 @@ class Door:
             engine_ready=lambda: self._engine is not None and self._engine.ready,
             clock=clock,
             on_limit=metrics.concurrency_limit.set,
-            on_inside=metrics.in_flight.set,
+            on_inside=both(metrics.in_flight.set, occupancy.note)
+            if settings.server.load_reports
+            else metrics.in_flight.set,
         )
         metrics.tls_files_usable.set(1)
         self.certificates = open_certificates(settings.server, initial=tls, on_check=metrics.tls_files_usable.set)
@@ -116,7 +130,7 @@ class Door:
         self.health = Health(self.admission, [each.name for each in offered], requests, metrics)
         aside: list[Service] = [self.health]
         if settings.server.load_reports:
-            aside.append(LoadReports(LoadReader(self.admission, metrics, clock), requests, metrics))
+            aside.append(LoadReports(LoadReader(self.admission, occupancy, metrics, clock), requests, metrics))
         self._metrics = metrics
         self._trimming = Trimming()
         self.server: grpc.aio.Server = rpc_server.build([*offered, *aside], settings.server, settings.limits, metrics)

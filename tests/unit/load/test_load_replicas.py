@@ -80,10 +80,11 @@ def test_a_slowed_replica_must_get_fewer_calls() -> None:
 
 
 def test_envoy_weights_by_reports_out_of_band_where_that_is_asked_for() -> None:
-    made = bootstrap(Envoy("127.0.0.1:5", "127.0.0.1:6", Path("/tmp/log")), [OURS, OTHER], weighted=True)
+    made = bootstrap(Envoy("127.0.0.1:5", "127.0.0.1:6", Path("/tmp/log")), [OURS, OTHER], reports_every_s=3)
     (cluster,) = made["static_resources"]["clusters"]
     (policy,) = cluster["load_balancing_policy"]["policies"]
     assert policy["typed_extension_config"]["typed_config"]["enable_oob_load_report"] is True
+    assert policy["typed_extension_config"]["typed_config"]["oob_reporting_period"] == "3s"
     assert "lb_policy" not in cluster
 
 

@@ -14,6 +14,7 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.rpc.load_reports import messages
 from sightline_server.rpc.load_reports.cpu import CpuTime, of_machine, open_cpu_time
 from sightline_server.rpc.load_reports.messages import OrcaLoadReport, OrcaLoadReportRequest
+from sightline_server.rpc.load_reports.occupancy import Occupancy
 from sightline_server.rpc.load_reports.reading import LoadReader, Reading
 from sightline_server.rpc.load_reports.service import LEAST_S, MOST_S, USUAL_S, interval_s, message
 from sightline_server.telemetry.metrics import Metrics
@@ -81,7 +82,7 @@ def reader(metrics: Metrics, cores: float = 2.0) -> LoadReader:
     admission = Admission(
         limit=AdaptiveLimit(target_s=1.0, floor=2, ceiling=64), engine_ready=lambda: True, clock=lambda: 5.0
     )
-    return LoadReader(admission, metrics, lambda: 5.0, CpuTime(Path("/nowhere"), cores))
+    return LoadReader(admission, Occupancy(lambda: 5.0), metrics, lambda: 5.0, CpuTime(Path("/nowhere"), cores))
 
 
 def test_a_reading_counts_searches_only() -> None:
@@ -93,7 +94,7 @@ def test_a_reading_counts_searches_only() -> None:
 
 
 def test_the_load_is_of_the_time_between_two_readings() -> None:
-    load = reader(Metrics()).between(Reading(10.0, 4.0, 100, 1, 0, 8), Reading(12.0, 7.0, 110, 2, 6, 8))
+    load = reader(Metrics()).between(Reading(10.0, 4.0, 100, 1, 20.0, 8), Reading(12.0, 7.0, 110, 2, 32.0, 8))
     assert load.cpu_utilization == 0.75
     assert load.application_utilization == 0.75
     assert (load.answered_per_s, load.faults_per_s) == (5.0, 0.5)
@@ -102,7 +103,7 @@ def test_the_load_is_of_the_time_between_two_readings() -> None:
 
 
 def test_a_source_that_goes_away_or_starts_again_gives_no_negative_load() -> None:
-    load = reader(Metrics()).between(Reading(10.0, 4.0, 100, 1, 0, 8), Reading(10.0, 0.0, 0, 0, 6, 0))
+    load = reader(Metrics()).between(Reading(10.0, 4.0, 100, 1, 6.0, 8), Reading(10.0, 0.0, 0, 0, 0.0, 0))
     assert (load.cpu_utilization, load.answered_per_s, load.faults_per_s) == (0.0, 0.0, 0.0)
     assert math.isfinite(load.application_utilization)
 
@@ -141,3 +142,15 @@ def test_this_machine_has_a_source() -> None:
 
 def test_guest_time_is_not_counted_twice() -> None:
     assert of_machine("cpu 100 0 0 0 0 0 0 0 100 0\n") == 100 / os.sysconf("SC_CLK_TCK")
+
+
+def test_calls_inside_are_added_up_over_time() -> None:
+    clock = [10.0]
+    occupancy = Occupancy(lambda: clock[0])
+    for at, inside in ((11.0, 2), (13.0, 1), (13.5, 0)):
+        clock[0] = at
+        occupancy.note(inside)
+    assert occupancy.until(13.5) == occupancy.until(20.0) == 4.5
+    clock[0] = 20.0
+    occupancy.note(1)
+    assert occupancy.until(22.0) == 6.5

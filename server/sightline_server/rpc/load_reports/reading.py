@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sightline_server.admission.slots import Admission
 from sightline_server.ports import Clock
 from sightline_server.rpc.load_reports.cpu import CpuTime, open_cpu_time
+from sightline_server.rpc.load_reports.occupancy import Occupancy
 from sightline_server.telemetry.metrics import Metrics
 
 SEARCH = "Search"
@@ -18,13 +19,13 @@ FAULTS = frozenset({"INTERNAL", "UNKNOWN", "UNAVAILABLE", "DEADLINE_EXCEEDED"})
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Totals at the instant `at`, and the calls inside then, of the `slots` that fit."""
+    """Totals at the instant `at`: `call_s` are seconds of calls inside, of which `slots` fit at once now."""
 
     at: float
     cpu_s: float
     answered: float
     faults: float
-    inside: int
+    call_s: float
     slots: int
 
 
@@ -41,31 +42,38 @@ class Load:
 class LoadReader:
     """Reads the load of this process."""
 
-    def __init__(self, admission: Admission, metrics: Metrics, clock: Clock, cpu: CpuTime | None = None) -> None:
-        """`cpu` is found on the machine where it is not given."""
+    def __init__(
+        self,
+        admission: Admission,
+        occupancy: Occupancy,
+        metrics: Metrics,
+        clock: Clock,
+        cpu: CpuTime | None = None,
+    ) -> None:
+        """`occupancy` is of the calls in `admission`; `cpu` is found on the machine where it is not given."""
         self._admission = admission
+        self._occupancy = occupancy
         self._requests = metrics.requests
         self._clock = clock
         self._cpu = cpu or open_cpu_time()
 
     def read(self) -> Reading:
         """The totals now."""
+        at = self._clock()
         answered = faults = 0.0
         for family in self._requests.collect():
             for sample in family.samples:
                 if sample.name.endswith("_total") and sample.labels["method"] == SEARCH:
                     answered += sample.value if sample.labels["code"] in ANSWERED else 0.0
                     faults += sample.value if sample.labels["code"] in FAULTS else 0.0
-        return Reading(
-            self._clock(), self._cpu.used_s(), answered, faults, self._admission.inside, self._admission.slots
-        )
+        return Reading(at, self._cpu.used_s(), answered, faults, self._occupancy.until(at), self._admission.slots)
 
     def between(self, before: Reading, now: Reading) -> Load:
         """The load from `before` to `now`."""
         seconds = max(now.at - before.at, 1e-3)
         return Load(
             cpu_utilization=max(0.0, now.cpu_s - before.cpu_s) / seconds / self._cpu.cores,
-            application_utilization=now.inside / max(1, now.slots),
+            application_utilization=max(0.0, now.call_s - before.call_s) / seconds / max(1, now.slots),
             answered_per_s=max(0.0, now.answered - before.answered) / seconds,
             faults_per_s=max(0.0, now.faults - before.faults) / seconds,
         )
