@@ -30,6 +30,16 @@ def loopback_without_proxies() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def same_precision_everywhere() -> Iterator[None]:
+    """Servers of tests run their models in float32, so that a CPU with bf16 changes no answer; tests of bf16 ask for
+    it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "SIGHTLINE_ENGINE__PRECISION" not in os.environ:
+            patch.setenv("SIGHTLINE_ENGINE__PRECISION", "float32")
+        yield
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """A catalog of drawn products, built with the real models."""

@@ -23,13 +23,18 @@ ENGINE = Row(
             width=6,
         ),
         Panel(
-            "Provider",
-            "Execution provider of each model; `remote` for an external Triton, whose own metrics report it.",
+            "Provider and precision",
+            "Execution provider of each model, `remote` for an external Triton, whose own metrics report it; and its"
+            " precision on the embedded engine.",
             "short",
             (
                 Query(
                     f"count by (model, provider) (sightline_engine_provider{{{OURS}}} == 1)",
                     "{{model}}: {{provider}}",
+                ),
+                Query(
+                    f"count by (model, precision) (sightline_engine_precision{{{OURS}}} == 1)",
+                    "{{model}}: {{precision}}",
                 ),
             ),
             kind="stat",

@@ -41,6 +41,7 @@ class Events:
     lost: list[str] = field(default_factory=list)
     """Models that Triton marked as unhealthy."""
     providers: dict[str, str] = field(default_factory=dict)
+    precisions: dict[str, str] = field(default_factory=dict)
 
     def restarted(self, kind: str, /) -> None:
         self.mends.append(kind)
@@ -48,8 +49,9 @@ class Events:
     def transport(self, model: str, name: str, /) -> None:
         pass
 
-    def provider(self, model: str, name: str, /) -> None:
+    def provider(self, model: str, name: str, precision: str, /) -> None:
         self.providers[model] = name
+        self.precisions[model] = precision
 
     def given_up(self, model: str, /) -> None:
         self.lost.append(model)

@@ -4,8 +4,8 @@ Rule: the only module that imports `embedded/`, and only where an embedded engin
 `engine.triton_url` runs in an installation that lacks the package.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,16 +32,24 @@ def embedded_host(settings: Settings, on_provider: ProviderListener, roles: "tup
         from sightline_server.embedded.config import EmbeddedConfig
         from sightline_server.embedded.devices import Device
         from sightline_server.embedded.host import EmbeddedHost
+        from sightline_server.embedded.precision import Precision
         from sightline_server.embedded.repository import assemble
 
     home, part = settings.home_folder, settings.engine
     repository = part.repository or default_repository(home)
     assemble(repository)
-    return EmbeddedHost(EmbeddedConfig(home, repository, Device(part.device), part.metrics_port, roles), on_provider)
+    config = EmbeddedConfig(home, repository, Device(part.device), Precision(part.precision), part.metrics_port, roles)
+    return EmbeddedHost(config, on_provider)
 
 
 def install_engine(
-    home: Path, progress: Callable[[str], None], *, gpu: bool | None = None, nvidia: bool = True, force: bool = False
+    home: Path,
+    progress: Callable[[str], None],
+    *,
+    gpu: bool | None = None,
+    bf16: bool | None = None,
+    nvidia: bool = True,
+    force: bool = False,
 ) -> None:
     """Installs the engine under `home` unless it is up to date; `embedded.install` says what the options do.
 
@@ -50,7 +58,19 @@ def install_engine(
     with required_package():
         from sightline_server.embedded.install import install
 
-    install(home, gpu=gpu, nvidia=nvidia, force=force, progress=progress)
+    install(home, gpu=gpu, bf16=bf16, nvidia=nvidia, force=force, progress=progress)
+
+
+def compare_precisions(home: Path, repository: Path, models: Iterable[str], report: Callable[[str], None]) -> None:
+    """Compares the answers of `models` in float32 and bf16, where this CPU and the engine under `home` have bf16, and
+    stores the findings for the engine's starts. `report` gets a line for each; without an engine nothing happens.
+    """
+    with suppress(SightlineError), required_package():
+        from sightline_server.embedded.installation import installation_of
+        from sightline_server.embedded.precision import Precision
+        from sightline_server.embedded.precision_choice import choose
+
+        choose(Precision.AUTO, installation_of(home), home, repository, models, report)
 
 
 def embedded_checks() -> "EmbeddedChecks | None":

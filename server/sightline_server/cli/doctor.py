@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -95,6 +96,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield gpu(devices)
     yield faiss(has_gpu=bool(devices))
     yield engine(settings)
+    yield from precision(settings)
     yield from workers(settings, os.cpu_count() or 1)
     yield from models(settings)
     yield from further_models(settings)
@@ -169,6 +171,16 @@ def engine(settings: Settings) -> Check:
     except SightlineError as error:
         return Check("engine", Verdict.WARN, error.message.split(". ")[0], "sightline engine install")
     return Check("engine", Verdict.OK, f"embedded Triton in {root}")
+
+
+def precision(settings: Settings) -> Iterator[Check]:
+    """The finding about bf16; none for a remote engine, one on a GPU, and one that is not installed."""
+    embedded = embedded_checks()
+    if embedded is None or settings.engine.triton_url is not None or settings.engine.device == "gpu":
+        return
+    with suppress(SightlineError, NoHomeError):
+        repository = settings.engine.repository or default_repository(settings.home)
+        yield embedded.precision(settings.home_folder, repository, settings.engine.precision)
 
 
 def workers(settings: Settings, cores: int) -> Iterator[Check]:

@@ -31,12 +31,19 @@ def install(
         bool | None,
         typer.Option("--gpu/--cpu", help="ONNX Runtime with CUDA 13 or without (default: as installed, else without)."),
     ] = None,
+    bf16: Annotated[
+        bool | None,
+        typer.Option(
+            "--bf16/--no-bf16",
+            help="OpenVINO for a CPU with bf16, or not (default: as installed, else what this CPU has).",
+        ),
+    ] = None,
     nvidia: Annotated[
         bool, typer.Option("--nvidia/--no-nvidia", help="With --gpu: install NVIDIA's libraries or not.")
     ] = True,
     force: Annotated[bool, typer.Option("--force", help="Install again even if it is up to date.")] = False,
 ) -> None:
-    """Install the embedded Triton in HOME/engine (290 MB; Linux x86-64, Python 3.11 or 3.12).
+    """Install the embedded Triton in HOME/engine (290 MB, 500 MB with bf16; Linux x86-64, Python 3.11 or 3.12).
 
     With --gpu it takes 3.3 GB, because NVIDIA's libraries are installed too. Use --no-nvidia if the machine has them.
     """
@@ -44,7 +51,7 @@ def install(
         place = find_home({HOME_VARIABLE: str(home)} if home else None)
         if place is None:
             raise NoHomeError
-        install_engine(place.absolute(), echo, gpu=gpu, nvidia=nvidia, force=force)
+        install_engine(place.absolute(), echo, gpu=gpu, bf16=bf16, nvidia=nvidia, force=force)
     except NoHomeError as error:
         echo(f"sightline: {error}", err=True)
         raise typer.Exit(2) from error

@@ -21,6 +21,7 @@ from sightline_models.pull import pull as pull_models
 from sightline_models.store import inspect, inspect_all
 from sightline_models.use import in_folder
 from sightline_models.use import use as use_model
+from sightline_server.app.embedded import compare_precisions
 from sightline_server.cli.models_adopt import adopt
 from sightline_server.cli.models_configuration import check_configuration, check_folder, present_configuration
 from sightline_server.cli.models_options import Home, Repository
@@ -65,6 +66,8 @@ def pull(
         place = repository or default_repository(folder)
         with reporting(Console(stderr=True), DEFAULT_MODELS) as report:
             pull_models(place, folder, report, force=force)
+        if folder is not None:
+            compare_precisions(folder, place, [model.folder for model in DEFAULT_MODELS], echo)
 
 
 def _fetch(names: list[str], home: Path | None, *, force: bool) -> None:
@@ -104,6 +107,8 @@ def use(
             echo(check_line(checked))
             if model.advice:
                 echo(f"{model.folder}: {model.advice}")
+        if kept is not None:
+            compare_precisions(kept, place, [model.folder for model in models], echo)
         echo("restart the server; a catalog of an embedder that is not served has to be built or embedded again")
 
 

@@ -10,6 +10,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from sightline_models.embedders import embedder_folders
+from sightline_models.sources import sha256_of
+from sightline_models.store import served_path
 from sightline_server.domain.checks import Check, Verdict
 from sightline_server.embedded.fitness import (
     ELSEWHERE,
@@ -20,6 +23,8 @@ from sightline_server.embedded.fitness import (
     unfit_python,
 )
 from sightline_server.embedded.installation import installation_of
+from sightline_server.embedded.precision import Comparison, Precision, cpu_has_bf16, obstacle
+from sightline_server.embedded.precision_store import read_findings
 from sightline_server.embedded.repository import config_path
 
 
@@ -60,6 +65,29 @@ def disk(home: Path) -> Check:
 def installed(home: Path) -> Path:
     """The folder of the engine that is installed under `home`. Raises `SightlineError` when there is none."""
     return installation_of(home).root
+
+
+def precision(home: Path, repository: Path, asked: str) -> Check:
+    """The precision in which the models in `repository` run, by what CPU and engine have and what the gate has found.
+
+    Raises `SightlineError` when no engine is installed under `home`.
+    """
+    installation, wanted = installation_of(home), Precision(asked)
+    if reason := obstacle(wanted, installation, cpu_fits=cpu_has_bf16()):
+        verdict = Verdict.FAIL if wanted is Precision.BF16 else Verdict.OK
+        return Check("precision", verdict, f"float32: {reason}")
+    findings = read_findings(home, installation)
+    paths = {model: served_path(repository, model) for model in ("detector", "embedder", *embedder_folders(repository))}
+    compared = {model: findings.get(sha256_of(path)) for model, path in paths.items() if path.is_file()}
+    unknown = [model for model, found in compared.items() if found is None]
+    told = [f"{model} {in_use(wanted, found)} ({found.finding})" for model, found in compared.items() if found]
+    hint = "the next start of the server or `sightline models pull` compares them" if unknown else ""
+    return Check("precision", Verdict.OK, "; ".join([*told, *(f"{model} not compared yet" for model in unknown)]), hint)
+
+
+def in_use(wanted: Precision, found: Comparison) -> str:
+    """The precision in which a model runs that has been compared."""
+    return Precision.BF16.value if wanted is Precision.BF16 else found.chosen.value
 
 
 def model_config(repository: Path, model: str) -> Path:

@@ -6,6 +6,7 @@ Rule: nothing of the server's environment reaches the engine unless it is named 
 import os
 import re
 import socket
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sightline_server.embedded.installation import Installation
 from sightline_server.triton.sharing import StubMemory
 
 ON_GPU = "SIGHTLINE_ON_GPU"
-
+IN_BF16 = "SIGHTLINE_BF16"
 
 SOCKET = "triton"
 """Name of the socket in the runtime folder, before the number that Triton appends."""
@@ -105,13 +106,18 @@ def command_line(
     ]
 
 
-def environment(installation: Installation, cores: str = "", *, gpu: bool) -> dict[str, str]:
+def environment(
+    installation: Installation, cores: str = "", *, gpu: bool, bf16: Collection[str] = ()
+) -> dict[str, str]:
     """The engine's environment variables: its own Python first, and of the server's those that `INHERITED` names.
 
-    `cores` are the `SharedCores.paths` of models that share the machine.
+    `cores` are the `SharedCores.paths` of models that share the machine, `bf16` the models that run in bf16.
     """
     kept = {name: value for name, value in os.environ.items() if INHERITED.fullmatch(name)}
     kept["SIGHTLINE_CORES"] = cores
+    if bf16:
+        # Read by our backend in the stubs.
+        kept[IN_BF16] = ":".join(sorted(bf16))
     # ONNX Runtime sends telemetry otherwise, and starts to do so when a stub loads it; docs/operate/privacy.md.
     kept["ORT_DISABLE_TELEMETRY"] = "1"
     # NVIDIA's DCGM, which Triton loads for the metrics of GPUs, writes /var/log/nv-hostengine.log otherwise.

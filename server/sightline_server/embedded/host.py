@@ -17,6 +17,8 @@ from sightline_server.embedded.devices import runs_on_gpu
 from sightline_server.embedded.fitness import check_python
 from sightline_server.embedded.installation import Installation, installation_of
 from sightline_server.embedded.model_files import check_model_files
+from sightline_server.embedded.precision import Precisions
+from sightline_server.embedded.precision_choice import choose
 from sightline_server.embedded.process import TritonProcess
 from sightline_server.embedded.reaping import Reaper
 from sightline_server.embedded.stubs import Stub, kill_stub, stub_is_well, stubs_of
@@ -41,6 +43,8 @@ class EmbeddedHost:
         self._config = config
         self._on_provider = on_provider
         self._installation: Installation | None = None
+        self._precisions: Precisions | None = None
+        """Decided at the first start on a CPU, and kept."""
         self._ports: Ports | None = None
         self._process: TritonProcess | None = None
         self._reaper: Reaper | None = None
@@ -83,6 +87,7 @@ class EmbeddedHost:
             self._installation = installation
         # Asked at each start: a GPU may have been lost, or have come back.
         gpu = runs_on_gpu(self._config.device, engine_has_cuda=self._installation.has_cuda)
+        bf16 = frozenset[str]() if gpu else (await self._precisions_on_cpu(self._installation)).bf16
         if self._reaper is None:
             self._reaper = Reaper(owned_names.own_prefix())
             self._reaper.start()
@@ -97,13 +102,25 @@ class EmbeddedHost:
             self._config.roles,
             self._ports,
             f"{owned_names.own_prefix()}e{next(numbers)}-",
-            lambda model, name: report(loop, self._on_provider, model, name),
+            lambda model, name, precision: report(loop, self._on_provider, model, name, precision),
             gpu=gpu,
+            bf16=bf16,
         )
         folders.remove_orphans()
         self._folders_before = folders.present()
         self._process.start()
         self._reaper.watch(self._process.pid)
+
+    async def _precisions_on_cpu(self, installation: Installation) -> Precisions:
+        """The precision of each model, decided once. Raises `SightlineError` where `bf16` cannot be had."""
+        if self._precisions is None:
+            config = self._config
+            chosen = await asyncio.to_thread(
+                choose, config.precision, installation, config.home, config.repository, config.roles
+            )
+            log.info("engine: %s", in_words(chosen))
+            self._precisions = chosen
+        return self._precisions
 
     def explain(self, detail: str) -> str:
         """The text as it is: the engine's own log says more."""
@@ -169,12 +186,15 @@ class EmbeddedHost:
             self._folder, self._folders_before = folders.mark(self._folders_before), None
 
     def digest(self, model: str, version: str) -> str:
-        """SHA-256 of a model's ONNX file."""
+        """SHA-256 of a model's ONNX file; another one where bf16 changes its answers, so that it counts as another
+        model."""
         folder = self._config.repository / model / version
         usual = folder / "model.onnx"
         path = usual if usual.exists() else next(iter(sorted(folder.glob("*.onnx"))))
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        changed = self._precisions is not None and model in self._precisions.changed
+        return hashlib.sha256(f"{digest} bf16".encode()).hexdigest() if changed else digest
 
     def log_tail(self) -> list[str]:
         """The latest lines of the engine's log."""
@@ -212,7 +232,14 @@ def linked(folder: runtime_folder.RuntimeFolder, installation: Installation) -> 
     )
 
 
-def report(loop: asyncio.AbstractEventLoop, listener: ProviderListener, model: str, name: str) -> None:
+def in_words(chosen: Precisions) -> str:
+    """The decision about bf16 as a phrase for the log."""
+    if chosen.reason:
+        return f"models run in float32: {chosen.reason}"
+    return f"in bf16: {', '.join(sorted(chosen.bf16)) or 'no model'}"
+
+
+def report(loop: asyncio.AbstractEventLoop, listener: ProviderListener, model: str, name: str, precision: str) -> None:
     """Passes an event of the log's thread to the event loop, if that still runs."""
     if not loop.is_closed():
-        loop.call_soon_threadsafe(listener, model, name)
+        loop.call_soon_threadsafe(listener, model, name, precision)

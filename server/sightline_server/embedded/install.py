@@ -18,6 +18,7 @@ from pathlib import Path
 from sightline_models.places import missing_right
 from sightline_server.embedded.fitness import NEEDED_BYTES, NEEDED_BYTES_CUDA, check_machine
 from sightline_server.embedded.installation import (
+    BF16,
     CPU,
     CUDA,
     REQUIREMENTS,
@@ -31,33 +32,38 @@ from sightline_server.embedded.installation import (
     wanted_stamp,
     write_stamp,
 )
+from sightline_server.embedded.precision import cpu_has_bf16
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.runtime_folder import RuntimeFolder
 
 Progress = Callable[[str], None]
+SIZES = {CPU: "100 MB", BF16: "170 MB"}
+"""Downloads of the builds for a CPU."""
 
 
 def install(
     home: Path,
     *,
     gpu: bool | None = None,
+    bf16: bool | None = None,
     nvidia: bool = True,
     force: bool = False,
     progress: Progress = print,
 ) -> Installation:
     """Installs the engine under `home` if it is not there yet. Raises CONFIGURATION with what is in the way.
 
-    `gpu` None keeps the build that is there, else takes the CPU's. Without `nvidia` its CUDA libraries are left out:
-    the loader must find others.
+    Without `gpu` and `bf16` the build that is there is kept, else it is one for the CPU: with `bf16`, or where that is
+    None and the CPU has it, with OpenVINO's provider. Without `nvidia` the CUDA libraries of `gpu` are left out: the
+    loader must find others.
     """
     root = home / "engine"
     found = read_stamp(root)
-    if not force and found == wanted_stamp(wanted_build(gpu, found)) and not may_write(home):
+    if not force and found == wanted_stamp(wanted_build(gpu, bf16, found)) and not may_write(home):
         # A user who may only read the home needs no lock for that: nothing is to be done.
         progress(f"engine: up to date in {root}")
         return installation_of(home)
     try:
-        return install_locked(home, gpu=gpu, nvidia=nvidia, force=force, progress=progress)
+        return install_locked(home, gpu=gpu, bf16=bf16, nvidia=nvidia, force=force, progress=progress)
     except PermissionError as error:
         raise SightlineError(
             ErrorKind.CONFIGURATION, f"the engine cannot be installed: {missing_right(error)}"
@@ -67,13 +73,15 @@ def install(
         raise SightlineError(ErrorKind.CONFIGURATION, f"the engine cannot be installed: {reason}") from error
 
 
-def install_locked(home: Path, *, gpu: bool | None, nvidia: bool, force: bool, progress: Progress) -> Installation:
+def install_locked(
+    home: Path, *, gpu: bool | None, bf16: bool | None, nvidia: bool, force: bool, progress: Progress
+) -> Installation:
     """As `install`, one at a time for each home. Raises `OSError` for what cannot be written."""
     root = home / "engine"
     with one_at_a_time(home):
         remove_leftovers(home)
         found = read_stamp(root)
-        wanted = wanted_stamp(wanted_build(gpu, found))
+        wanted = wanted_stamp(wanted_build(gpu, bf16, found))
         if not force and found == wanted:
             progress(f"engine: up to date in {root}")
         elif not force and found is not None and same_environment(found, wanted):
@@ -96,11 +104,15 @@ def in_words(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def wanted_build(gpu: bool | None, found: Stamp | None) -> str:
-    """The build that is asked for; unasked, the one that is there."""
-    if gpu is None:
-        return found.build if found and found.build in REQUIREMENTS else CPU
-    return CUDA if gpu else CPU
+def wanted_build(gpu: bool | None, bf16: bool | None, found: Stamp | None) -> str:
+    """The build that is asked for; unasked, the one that is there. Raises CONFIGURATION for a GPU's with bf16."""
+    if gpu:
+        if bf16:
+            raise SightlineError(ErrorKind.CONFIGURATION, "--bf16 is for a CPU; leave out --gpu or --bf16")
+        return CUDA
+    if gpu is None and bf16 is None and found and found.build in REQUIREMENTS:
+        return found.build
+    return BF16 if bf16 or (bf16 is None and cpu_has_bf16()) else CPU
 
 
 def build(root: Path, wanted: Stamp, progress: Progress, *, nvidia: bool) -> None:
@@ -113,7 +125,7 @@ def build(root: Path, wanted: Stamp, progress: Progress, *, nvidia: bool) -> Non
         place = plain.link("engine", partial)
         progress("engine: making its environment")
         venv.EnvBuilder(with_pip=False, symlinks=True).create(place / "venv")
-        size = "100 MB" if wanted.build == CPU else "1.6 GB" if nvidia else "360 MB"
+        size = SIZES.get(wanted.build) or ("1.6 GB" if nvidia else "360 MB")
         progress(f"engine: fetching Triton and ONNX Runtime (about {size})")
         fetch_packages(place / "venv" / "bin" / "python", requirements(wanted.build, nvidia=nvidia))
         progress("engine: assembling the backends")

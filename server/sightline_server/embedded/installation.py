@@ -1,6 +1,7 @@
 """An installed engine: its paths, its contents, and the stamp that vouches for them.
 
-HOME/engine/venv/                   tritonserver, ONNX Runtime (the CPU's or CUDA's) and numpy below 2, pinned
+HOME/engine/venv/                   tritonserver, ONNX Runtime (the CPU's or CUDA's) and numpy below 2, pinned;
+                                    with bf16 also OpenVINO's provider
 HOME/engine/backends/python/        Triton's Python backend with the stub of this Python version
 HOME/engine/backends/onnxruntime/   our backend (backend/)
 HOME/engine/stamp.json              what it was made of
@@ -19,9 +20,13 @@ from sightline_models.places import missing_right
 from sightline_server.embedded.fitness import libpython_dir
 from sightline_server.errors import ErrorKind, SightlineError
 
-CPU, CUDA = "cpu", "cuda"
-REQUIREMENTS = {CPU: "requirements.txt", CUDA: "requirements-cuda.txt"}
-"""The two builds of the engine, by what their ONNX Runtime can use."""
+CPU, BF16, CUDA = "cpu", "cpu-bf16", "cuda"
+REQUIREMENTS = {
+    CPU: ("requirements.txt",),
+    BF16: ("requirements.txt", "requirements-bf16.txt"),
+    CUDA: ("requirements-cuda.txt",),
+}
+"""The builds of the engine, by what their ONNX Runtime can use: their files of requirements."""
 NVIDIA = re.compile(r"^nvidia-(?!pytriton)")
 """Requirements that are NVIDIA's libraries and nothing else."""
 
@@ -34,6 +39,7 @@ class Installation:
     python_version: str
     libpython_dir: str
     has_cuda: bool = False
+    build: str = CPU
 
     @property
     def venv(self) -> Path:
@@ -83,7 +89,7 @@ def installation_of(home: Path) -> Installation:
         raise SightlineError(ErrorKind.CONFIGURATION, f"no engine is installed in {root}. {hint}")
     if found.build not in REQUIREMENTS or found != wanted_stamp(found.build):
         raise SightlineError(ErrorKind.CONFIGURATION, f"the engine in {root} is of another release or Python. {hint}")
-    return Installation(root, found.python_version, found.libpython_dir, found.build == CUDA)
+    return Installation(root, found.python_version, found.libpython_dir, found.build == CUDA, found.build)
 
 
 def wanted_stamp(build: str) -> Stamp:
@@ -105,7 +111,8 @@ def same_environment(found: Stamp, wanted: Stamp) -> bool:
 
 def requirements(build: str, *, nvidia: bool = True) -> str:
     """The requirements of a build, in pip's format; without `nvidia` less NVIDIA's libraries."""
-    text = (resources.files("sightline_server.embedded") / REQUIREMENTS[build]).read_text()
+    folder = resources.files("sightline_server.embedded")
+    text = "\n".join((folder / name).read_text() for name in REQUIREMENTS[build])
     blocks = re.split(r"\n(?=\S)", text)
     return "\n".join(block for block in blocks if nvidia or not NVIDIA.match(block))
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from sightline_server.triton import regions, sharing
 
 LOG_LINES = 400
 LOG_LINE_CHARACTERS = 1000
-PROVIDER_LINE = re.compile(r"sightline provider (\S+) (\w+)")
+PROVIDER_LINE = re.compile(r"sightline provider (\S+) (\w+) (\w+)")
 
 
 class TritonProcess:
@@ -36,19 +36,22 @@ class TritonProcess:
         models: tuple[str, ...],
         ports: Ports,
         prefix: str,
-        on_provider: Callable[[str, str], None] = lambda model, provider: None,
+        on_provider: Callable[[str, str, str], None] = lambda model, provider, precision: None,
         *,
         gpu: bool = False,
+        bf16: Collection[str] = (),
     ) -> None:
-        """`prefix` begins the names of its shared memory; `on_provider(model, name)` is called from another thread.
+        """`prefix` begins the names of its shared memory; `on_provider(model, name, precision)` is called from another
+        thread.
 
-        With `gpu` a model that ONNX Runtime would run on the CPU fails to load, without it no GPU is visible.
+        With `gpu` a model that ONNX Runtime would run on the CPU fails to load, without it no GPU is visible. The
+        models of `bf16` run in bf16 or fail to load.
         """
         self.ports = ports
         self.prefix = prefix
         memory = sharing.stub_memory(sharing.room().free, len(models))
         self._command = command_line(installation, repository, models, ports, prefix, memory)
-        self._installation, self._gpu = installation, gpu
+        self._installation, self._gpu, self._bf16 = installation, gpu, bf16
         self._cores: SharedCores | None = None
         self._on_provider = on_provider
         self._log: deque[str] = deque(maxlen=LOG_LINES)
@@ -76,7 +79,7 @@ class TritonProcess:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=environment(self._installation, self._cores.paths, gpu=self._gpu),
+            env=environment(self._installation, self._cores.paths, gpu=self._gpu, bf16=self._bf16),
             text=True,
             errors="replace",
             process_group=0,
@@ -92,7 +95,7 @@ class TritonProcess:
             for line in self._process.stdout:
                 self._log.append(line.rstrip()[:LOG_LINE_CHARACTERS])
                 if match := PROVIDER_LINE.search(line):
-                    self._on_provider(match[1], match[2])
+                    self._on_provider(match[1], match[2], match[3])
 
     def log_tail(self, lines: int = 25) -> list[str]:
         """The latest lines that say something, oldest first; tables of options are left out."""

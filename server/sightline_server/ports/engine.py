@@ -97,5 +97,11 @@ class EmbeddedChecks(Protocol):
     def installed(self, home: Path) -> Path:
         """The folder of the engine that is installed under `home`. Raises `SightlineError` when there is none."""
 
+    def precision(self, home: Path, repository: Path, asked: str) -> Check:
+        """The finding about the precision in which the models in `repository` run, with `engine.precision` as `asked`.
+
+        Raises `SightlineError` without an installed engine.
+        """
+
     def model_config(self, repository: Path, model: str) -> Path:
         """The `config.pbtxt` that the engine would use for `model`; it may be missing."""

@@ -31,6 +31,9 @@ class EngineSettings(Part):
     """Name expected in Triton's certificate, where it is not the host of `triton_url`."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """Device of the embedded engine; with `gpu` the server refuses to start without a GPU."""
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    """Precision of the embedded engine on a CPU. `auto` runs a model in bf16 where CPU and engine have it, its answers
+    stay the same and it saves time; with `bf16` the server refuses to start where a model cannot run in it."""
     repository: Path | None = None
     """The Triton model repository; if unset, the checkout's, or else the one below `home`."""
     embedders: tuple[EmbedderFolder, ...] | None = None

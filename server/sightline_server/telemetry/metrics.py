@@ -127,6 +127,12 @@ class Metrics:
             *("model", "provider"),
             over_workers="livemax",
         )
+        self.engine_precision = make.gauge(
+            "engine_precision",
+            "1 for the precision in which a model runs.",
+            *("model", "precision"),
+            over_workers="livemax",
+        )
         self.triton_transport = make.gauge(
             "triton_transport",
             "1 for the transport by which tensors reach a model.",
@@ -289,6 +295,7 @@ class EngineMetrics:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._provider: dict[str, str] = {}
+        self._precision: dict[str, str] = {}
         self._transport: dict[str, str] = {}
         for kind in ("reload", "restart"):
             metrics.engine_restarts.labels(kind)
@@ -301,9 +308,11 @@ class EngineMetrics:
         """The engine was recovered: `reload` of a model or `restart` of the whole."""
         self._metrics.engine_restarts.labels(kind).inc()
 
-    def provider(self, model: str, name: str, /) -> None:
-        """`model` runs on execution provider `name`."""
+    def provider(self, model: str, name: str, precision: str, /) -> None:
+        """`model` runs on execution provider `name` in `precision`, which is not shown where it is not known."""
         show_current(self._metrics.engine_provider, self._provider, model, name)
+        if precision:
+            show_current(self._metrics.engine_precision, self._precision, model, precision)
 
     def transport(self, model: str, name: str, /) -> None:
         """Tensors reach `model` by `shm` or `inline`."""

@@ -74,8 +74,9 @@ class EngineEvents(Protocol):
     def transport(self, model: str, name: str, /) -> None:
         """Pixels now reach `model` by `shm` or `inline`."""
 
-    def provider(self, model: str, name: str, /) -> None:
-        """`model` is run by ONNX Runtime's provider `name`, such as `CPUExecutionProvider`, or is `remote`."""
+    def provider(self, model: str, name: str, precision: str, /) -> None:
+        """`model` is run by ONNX Runtime's provider `name`, such as `CPUExecutionProvider`, or is `remote`; in
+        `float32` or `bf16`, empty where that is not known."""
 
     def given_up(self, model: str, /) -> None:
         """Triton marked the stub of `model` as unhealthy; the stub may live and be out of step with Triton."""
@@ -90,7 +91,7 @@ class NoEvents:
     def transport(self, model: str, name: str, /) -> None:
         """Ignored."""
 
-    def provider(self, model: str, name: str, /) -> None:
+    def provider(self, model: str, name: str, precision: str, /) -> None:
         """Ignored."""
 
     def given_up(self, model: str, /) -> None:

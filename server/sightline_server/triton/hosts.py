@@ -9,8 +9,8 @@ from typing import Protocol
 
 from sightline_server.triton.link import TritonTls
 
-ProviderListener = Callable[[str, str], None]
-"""(model, ONNX Runtime's provider)"""
+ProviderListener = Callable[[str, str, str], None]
+"""(model, ONNX Runtime's provider, precision); the precision is empty where it is not known"""
 
 
 class Host(Protocol):

@@ -57,7 +57,7 @@ class RemoteHost:
     def settled(self) -> None:
         """Reports every model as remote; nothing is known of its processes."""
         for model in self._roles:
-            self._on_provider(model, "remote")
+            self._on_provider(model, "remote", "")
 
     def digest(self, model: str, version: str) -> str:
         """The digest that the parent process sent, because the files are not available here.

@@ -45,7 +45,7 @@ class WorkerEngineMetrics(EngineMetrics):
     def restarted(self, kind: str, /) -> None:
         """Ignores a reconnection; the parent counts restarts."""
 
-    def provider(self, model: str, name: str, /) -> None:
+    def provider(self, model: str, name: str, precision: str, /) -> None:
         """Always `remote` from here."""
 
     def given_up(self, model: str, /) -> None:

@@ -93,7 +93,7 @@ def backend(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Modul
     with resources.as_file(resources.files("sightline_server.embedded") / "backend") as folder:
         monkeypatch.syspath_prepend(folder)
         monkeypatch.delenv("SIGHTLINE_CORES", raising=False)
-        for name in ("onnx_sessions", "onnx_runtime", "model_cores"):
+        for name in ("onnx_sessions", "bf16_sessions", "onnx_runtime", "model_cores"):
             monkeypatch.delitem(sys.modules, name, raising=False)
         spec = importlib.util.spec_from_file_location("backend_model", folder / "model.py")
         assert spec is not None

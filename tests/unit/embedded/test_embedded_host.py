@@ -27,7 +27,7 @@ class EndedProcess(TritonProcess):
 async def test_folder_is_marked_once_and_removed_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folders, "FOLDER", tmp_path)
     own, neighbour = tmp_path / "python_env_own000", tmp_path / "python_env_other0"
-    host = EmbeddedHost(EmbeddedConfig(tmp_path, tmp_path), lambda model, name: None)
+    host = EmbeddedHost(EmbeddedConfig(tmp_path, tmp_path), lambda model, name, precision: None)
     host._process = EndedProcess()
     host._folders_before = folders.present()
     own.mkdir()

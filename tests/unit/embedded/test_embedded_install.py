@@ -5,6 +5,7 @@ import platform
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from sightline_server.cli.engine import app
 from sightline_server.embedded import fitness, installation
 from sightline_server.embedded import install as installer
-from sightline_server.embedded.installation import CPU, CUDA, Installation, installation_of, requirements
+from sightline_server.embedded.installation import BF16, CPU, CUDA, Installation, installation_of, requirements
 from sightline_server.errors import ErrorKind, SightlineError
 
 
@@ -24,8 +25,9 @@ def quiet(text: str) -> None:
 
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Replaces fetching and assembling by leaving marks; returns the steps taken."""
+    """Replaces fetching and assembling by leaving marks, on a CPU without bf16; returns the steps taken."""
     steps: list[str] = []
+    monkeypatch.setattr(installer, "cpu_has_bf16", lambda: False)
 
     def fetch(python: Path, listed: str) -> None:
         steps.append("fetch")
@@ -57,6 +59,46 @@ def test_the_build_for_a_gpu_differs_in_onnx_runtime_and_nvidias_libraries_alone
     bare = pinned(requirements(CUDA, nvidia=False))
     assert {name for name in cuda if name not in bare} >= {"nvidia-cublas", "nvidia-cudnn-cu13", "nvidia-cuda-runtime"}
     assert {**bare, "onnxruntime": cpu["onnxruntime"]} == {**cpu, "onnxruntime-gpu": cuda["onnxruntime-gpu"]}
+
+
+def test_the_build_with_bf16_adds_openvinos_provider_and_changes_nothing() -> None:
+    cpu, bf16 = pinned(requirements(CPU)), pinned(requirements(BF16))
+    assert set(bf16) - set(cpu) == {"onnxruntime-ep-openvino"}
+    assert {name: bf16[name] for name in cpu} == cpu
+    # Another distribution would own the module `onnxruntime` a second time.
+    assert [name for name in bf16 if name.startswith("onnxruntime")] == ["onnxruntime", "onnxruntime-ep-openvino"]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "bf16", "cpu_fits", "installed", "build"),
+    [
+        (None, None, False, None, CPU),
+        (None, None, True, None, BF16),
+        (None, None, True, CPU, CPU),
+        (None, None, False, BF16, BF16),
+        (None, True, True, CPU, BF16),
+        (None, False, True, BF16, CPU),
+        (False, None, True, CUDA, BF16),
+        (None, True, False, CUDA, BF16),
+        (True, None, True, CPU, CUDA),
+    ],
+)
+def test_build_is_the_one_asked_for_or_installed_or_the_cpus(
+    gpu: bool | None,
+    bf16: bool | None,
+    cpu_fits: bool,
+    installed: str | None,
+    build: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(installer, "cpu_has_bf16", lambda: cpu_fits)
+    found = replace(installation.wanted_stamp(CPU), build=installed) if installed else None
+    assert installer.wanted_build(gpu, bf16, found) == build
+
+
+def test_bf16_with_a_gpu_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SightlineError, match="leave out --gpu or --bf16"):
+        installer.install(tmp_path, gpu=True, bf16=True, progress=quiet)
 
 
 def test_an_engine_keeps_its_build_until_another_is_asked_for(tmp_path: Path, offline: list[str]) -> None:

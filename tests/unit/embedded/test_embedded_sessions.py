@@ -18,7 +18,7 @@ import pytest
 from tests.support.tiny_models import build_repository, expected_embeddings
 
 CORES = 3
-MODULES = ("onnx_sessions", "fixed_batches", "onnx_runtime", "model_cores")
+MODULES = ("onnx_sessions", "bf16_sessions", "fixed_batches", "onnx_runtime", "model_cores")
 
 
 @pytest.fixture

@@ -84,13 +84,18 @@ def test_an_engine_shows_its_present_provider_and_transport_only() -> None:
     heard = EngineMetrics(metrics)
     heard.transport("detector", "shm")
     heard.transport("detector", "inline")
-    heard.provider("detector", "CPUExecutionProvider")
-    heard.provider("detector", "CPUExecutionProvider")
+    heard.provider("detector", "OpenVINOExecutionProvider", "bf16")
+    heard.provider("detector", "CPUExecutionProvider", "float32")
+    heard.provider("embedder", "remote", "")
     heard.restarted("reload")
     heard.ready(True)
     assert value(metrics, "sightline_triton_transport", model="detector", transport="shm") == 0
     assert value(metrics, "sightline_triton_transport", model="detector", transport="inline") == 1
     assert value(metrics, "sightline_engine_provider", model="detector", provider="CPUExecutionProvider") == 1
+    assert value(metrics, "sightline_engine_provider", model="detector", provider="OpenVINOExecutionProvider") == 0
+    assert value(metrics, "sightline_engine_precision", model="detector", precision="float32") == 1
+    assert value(metrics, "sightline_engine_precision", model="detector", precision="bf16") == 0
+    assert value(metrics, "sightline_engine_precision", model="embedder", precision="bf16") is None
     assert value(metrics, "sightline_engine_restarts_total", kind="reload") == 1
     assert value(metrics, "sightline_engine_ready") == 1
     heard.ready(False)

@@ -23,4 +23,5 @@ def test_default_of_each_shared_value_is_that_of_the_settings() -> None:
         "shared_memory",
         "metrics_port",
         "device",
+        "precision",
     } == shared

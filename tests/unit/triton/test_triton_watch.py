@@ -109,7 +109,7 @@ class Recorder:
     def transport(self, model: str, name: str, /) -> None:
         pass
 
-    def provider(self, model: str, name: str, /) -> None:
+    def provider(self, model: str, name: str, precision: str, /) -> None:
         pass
 
     def given_up(self, model: str, /) -> None:

@@ -3,7 +3,8 @@
 The files of this folder are copied next to `python/` in the engine's backend directory and run in Triton's stub
 processes, in the engine's own environment: so they import numpy, ONNX Runtime and `triton_python_backend_utils` and
 nothing of Sightline. This one is Triton's side, onnx_sessions.py is ONNX Runtime's, onnx_runtime.py loads it without
-its telemetry, model_cores.py assigns images to cores, fixed_batches.py serves a GPU.
+its telemetry, model_cores.py assigns images to cores, fixed_batches.py serves a GPU, bf16_sessions.py a CPU with bf16;
+compare_precisions.py is a separate program.
 Rule: one `config.pbtxt` means the same here and on the native backend, parameter names included.
 """
 
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
+from bf16_sessions import asked_for_bf16
 from model_cores import Arrays
 from numpy.typing import NDArray
 from onnx_runtime import onnxruntime
@@ -135,15 +137,17 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         kind = args["model_instance_kind"]
         path = find_model(os.path.join(args["model_repository"], str(args["model_version"])))
-        self.sessions = Sessions(path, config, kind, args["model_instance_device_id"])
+        bf16 = asked_for_bf16(args["model_name"])
+        self.sessions = Sessions(path, config, kind, args["model_instance_device_id"], bf16=bf16)
         # The variable is set by the server that asked for a GPU, for the case that Triton sees none.
         gpu_asked = kind == "GPU" or "SIGHTLINE_ON_GPU" in os.environ
         if gpu_asked and self.sessions.provider == "CPUExecutionProvider":
             raise pb_utils.TritonModelException(
                 "model " + args["model_name"] + " is to run on a GPU but ONNX Runtime gave the CPU provider"
             )
-        # The engine reads this line from Triton's log: it is how the provider in use becomes a metric.
-        pb_utils.Logger.log_info("sightline provider " + args["model_name"] + " " + self.sessions.provider)
+        # The engine reads this line from Triton's log: it is how provider and precision in use become metrics.
+        in_use = self.sessions.provider + " " + self.sessions.precision
+        pb_utils.Logger.log_info("sightline provider " + args["model_name"] + " " + in_use)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Takes the requests and returns; each has its answer when its images have run.

@@ -5,6 +5,7 @@ import os
 from concurrent.futures import Future
 from typing import Any
 
+from bf16_sessions import BF16, FLOAT32, open_bf16
 from fixed_batches import FixedBatches
 from model_cores import Arrays, Core, Dealer, Together, open_cores
 from onnx_runtime import onnxruntime
@@ -60,14 +61,18 @@ class Sessions:
     joined for an image that is alone on the machine.
     """
 
-    def __init__(self, path: str, config: dict[str, Any], kind: str, device_id: str) -> None:
+    def __init__(self, path: str, config: dict[str, Any], kind: str, device_id: str, *, bf16: bool = False) -> None:
+        """`bf16` has an effect on a CPU only."""
         stated = int(parameter(config, "intra_op_thread_count", "0"))
         count = cores_of(config)
         chosen = providers(kind, device_id, config)
         options = session_options(config, stated or count)
         largest = int(config.get("max_batch_size", 0))
+        self.precision = BF16 if bf16 and kind != "GPU" else FLOAT32
 
         def open_session() -> Any:
+            if self.precision == BF16:
+                return open_bf16(path, stated or count)
             return onnxruntime.InferenceSession(path, options, providers=chosen)
 
         self.joined = FixedBatches(open_session, largest) if kind == "GPU" and largest else open_session()
@@ -79,7 +84,12 @@ class Sessions:
         self.dealt = count > 1 and kind != "GPU" and not stated
         if self.dealt:
             self.together = Together(open_cores(count))
-            self.single = onnxruntime.InferenceSession(path, session_options(config, 1), providers=chosen)
+            # Each core's thread calls it, so in bf16 it has a stream of one thread for each.
+            self.single = (
+                open_bf16(path, count, count)
+                if self.precision == BF16
+                else onnxruntime.InferenceSession(path, session_options(config, 1), providers=chosen)
+            )
             self.dealer = Dealer(open_cores(count), lambda arrays: self.run_on(self.single, arrays))
 
     def submit(self, arrays: Arrays, limit: float = math.inf) -> "Future[Arrays]":
