@@ -18,9 +18,10 @@ import psutil
 import pytest
 
 from load_tests.observe.processes import below
-from sightline_server.embedded.command import command_line, environment, free_ports
+from sightline_server.embedded.command import IN_BF16, command_line, environment, free_ports
 from sightline_server.embedded.install import install
 from sightline_server.embedded.installation import installation_of
+from sightline_server.embedded.precision import Precision, cpu_has_bf16, obstacle
 from sightline_server.triton.sharing import room, stub_memory
 from tests.support import strace
 from tests.support.calling_home import Places, findings
@@ -150,6 +151,10 @@ def test_no_command_calls_anybody_or_leaves_a_file(person: Person) -> None:
         # The engine's environment must say it as well: the native backend has no lines of ours.
         (engine,) = below(server.process.pid)["tritonserver"]
         assert engine.environ()["ORT_DISABLE_TELEMETRY"] == "1"
+        # On a CPU with bf16 it is OpenVINO that must call nobody, in the gate and in the engine.
+        installation = installation_of(person.place)
+        fits = not obstacle(Precision.AUTO, installation, cpu_fits=cpu_has_bf16())
+        assert bool(engine.environ().get(IN_BF16)) == fits
         found = str(person.out / "found.png")
         person.run("search", str(person.photo), "--target", server.word, "--annotate", found)
         time.sleep(IDLE_S)

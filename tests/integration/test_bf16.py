@@ -71,12 +71,21 @@ def cancelling_embedder() -> onnx.ModelProto:
     return make_model("cancelling", nodes, [crops], [output], constants)
 
 
-def test_default_models_pass_the_gate_and_gain(installation: Installation, tmp_path: Path) -> None:
+def test_default_detector_passes_the_gate_and_default_embedder_counts_as_another(
+    installation: Installation, tmp_path: Path
+) -> None:
     said: list[str] = []
-    chosen = choose(Precision.AUTO, installation, tmp_path, CHECKOUT / "model_repository", MODELS, said.append)
-    assert chosen.bf16 == set(MODELS), said
+    repository = CHECKOUT / "model_repository"
+    chosen = choose(Precision.AUTO, installation, tmp_path, repository, MODELS, said.append)
+    assert chosen.bf16 == {"detector"}, said
     assert not chosen.changed
     assert [each.model for each in read_findings(tmp_path, installation).values()] == list(MODELS)
+    assert len(said) == 2
+    assert all(each.possible and each.gains for each in chosen.comparisons.values()), said
+    # The stored findings decide again, by another setting.
+    forced = choose(Precision.BF16, installation, tmp_path, repository, MODELS, said.append)
+    assert forced.bf16 == set(MODELS)
+    assert forced.changed == {"embedder"}
     assert len(said) == 2
 
 

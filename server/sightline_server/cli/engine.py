@@ -43,7 +43,7 @@ def install(
     ] = True,
     force: Annotated[bool, typer.Option("--force", help="Install again even if it is up to date.")] = False,
 ) -> None:
-    """Install the embedded Triton in HOME/engine (290 MB, 500 MB with bf16; Linux x86-64, Python 3.11 or 3.12).
+    """Install the embedded Triton in HOME/engine (290 MB, 450 MB with bf16; Linux x86-64, Python 3.11 or 3.12).
 
     With --gpu it takes 3.3 GB, because NVIDIA's libraries are installed too. Use --no-nvidia if the machine has them.
     """

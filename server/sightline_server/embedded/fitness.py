@@ -14,6 +14,8 @@ MINIMUM_GLIBC = (2, 35)
 PYTHONS = ((3, 11), (3, 12))
 NEEDED_BYTES = 900_000_000
 """Free disk that an installation asks for: about 330 MB in place and as much again while it is made."""
+NEEDED_BYTES_BF16 = 1_200_000_000
+"""The same with OpenVINO: about 450 MB in place."""
 NEEDED_BYTES_CUDA = 8_000_000_000
 """The same with CUDA: 3.3 GB in place, 1.6 GB of wheels, and room to unpack them."""
 ELSEWHERE = "Run Triton elsewhere and start Sightline with --triton-url HOST:PORT instead."

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sightline_models.places import missing_right
-from sightline_server.embedded.fitness import NEEDED_BYTES, NEEDED_BYTES_CUDA, check_machine
+from sightline_server.embedded.fitness import NEEDED_BYTES, NEEDED_BYTES_BF16, NEEDED_BYTES_CUDA, check_machine
 from sightline_server.embedded.installation import (
     BF16,
     CPU,
@@ -37,7 +37,9 @@ from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.runtime_folder import RuntimeFolder
 
 Progress = Callable[[str], None]
-SIZES = {CPU: "100 MB", BF16: "170 MB"}
+NEEDED = {CPU: NEEDED_BYTES, BF16: NEEDED_BYTES_BF16, CUDA: NEEDED_BYTES_CUDA}
+"""Free disk that the builds ask for."""
+SIZES = {CPU: "100 MB", BF16: "150 MB"}
 """Downloads of the builds for a CPU."""
 
 
@@ -88,7 +90,7 @@ def install_locked(
             refresh_backends(root, wanted)
             progress(f"engine: backend renewed in {root}")
         else:
-            check_machine(home, NEEDED_BYTES_CUDA if wanted.build == CUDA else NEEDED_BYTES)
+            check_machine(home, NEEDED[wanted.build])
             build(root, wanted, progress, nvidia=nvidia)
             progress(f"engine: installed in {root}")
     return installation_of(home)

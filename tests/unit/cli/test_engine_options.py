@@ -43,7 +43,9 @@ def printed(*arguments: str) -> dict[str, dict[str, object]]:
 
 
 @pytest.mark.parametrize("setting", VALUES)
-def test_an_option_sets_the_setting_of_its_name_and_no_other(setting: str) -> None:
+def test_an_option_sets_the_setting_of_its_name_and_no_other(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The tests' servers run in float32.
+    monkeypatch.delenv("SIGHTLINE_ENGINE__PRECISION", raising=False)
     engine = printed(*option(setting))["engine"]
     assert engine[setting] == VALUES[setting][1]
     defaults = EngineSettings().model_dump(mode="json")
