@@ -253,3 +253,44 @@ def test_who_states_threads_gets_one_session_with_so_many(sessions: ModuleType, 
     stated = sessions.Sessions(path, {"parameters": {"intra_op_thread_count": {"string_value": "3"}}}, "CPU", "0")
     assert not stated.dealt
     assert stated.joined.get_session_options().intra_op_num_threads == 3
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_in_bf16_images_run_one_by_one_on_a_stream_for_each_core(
+    sessions: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    opened: list[tuple[int, int]] = []
+    sizes: list[int] = []
+
+    class Alone:
+        """A session that only takes one image, as the provider's do."""
+
+        def __init__(self, path: str) -> None:
+            self._session = sessions.onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+            self.get_providers, self.get_inputs = lambda: ["OpenVINOExecutionProvider"], self._session.get_inputs
+            self.get_outputs = self._session.get_outputs
+
+        def run(self, outputs: Any, feed: dict[str, Any]) -> Any:
+            sizes.append(len(feed["CROPS"]))
+            return self._session.run(outputs, feed)
+
+    def open_bf16(path: str, threads: int, streams: int = 1) -> Any:
+        opened.append((threads, streams))
+        return sys.modules["bf16_sessions"].OneByOne(Alone(path))
+
+    monkeypatch.setattr(sessions, "open_bf16", open_bf16)
+    path = str(build_repository(tmp_path / "models") / "embedder" / "1" / "model.onnx")
+    model = sessions.Sessions(path, {}, "CPU", "0", bf16=True)
+    assert (model.precision, model.provider) == ("bf16", "OpenVINOExecutionProvider")
+    assert opened == [(CORES, 1), (CORES, CORES)]
+    np.testing.assert_allclose(result(model, [crops(count)])[0], expected_embeddings(crops(count)), atol=1e-6)
+    np.testing.assert_allclose(model.run_whole([crops(count)])[0], expected_embeddings(crops(count)), atol=1e-6)
+    assert set(sizes) == {1}
+
+
+def test_models_in_bf16_are_named_by_the_server(sessions: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = sys.modules["bf16_sessions"].asked_for_bf16
+    monkeypatch.delenv("SIGHTLINE_BF16", raising=False)
+    assert not asked("detector")
+    monkeypatch.setenv("SIGHTLINE_BF16", "detector:embedder-two")
+    assert (asked("detector"), asked("embedder"), asked("embedder-two")) == (True, False, True)
