@@ -22,7 +22,6 @@ from sightline_server.catalog.revisions import Revision
 FIRST = 1
 GENERATIONS_FORMAT = 3
 """The format of a log with more than one generation."""
-FORMATS = (FORMAT, GENERATIONS_FORMAT)
 BASE = "base.lance"
 MIGRATION = (
     "CREATE TABLE generations (number INTEGER PRIMARY KEY, schema BLOB NOT NULL, heavy TEXT NOT NULL, "
@@ -73,7 +72,7 @@ def foreign_folders(folder: Path, known: Iterable[int]) -> list[Path]:
 def select(connection: sqlite3.Connection, meta: Mapping[str, Any]) -> dict[int, Generation]:
     """All generations by number. Raises KeyError, ValueError, TypeError or `pa.ArrowException` for a damaged one."""
     found = {FIRST: parsed(FIRST, meta["schema"], meta["heavy"], meta["facts"])}
-    if meta["format"] == GENERATIONS_FORMAT:
+    if meta["format"] != FORMAT:
         rows = connection.execute("SELECT number, schema, heavy, facts FROM generations")
         found |= {row[0]: parsed(*row) for row in rows}
     return found
@@ -85,12 +84,17 @@ def parsed(number: int, schema: bytes, heavy: str, facts: str) -> Generation:
     return Generation(number, layout, json.loads(facts))
 
 
-def insert(connection: sqlite3.Connection, generation: Generation, origins: Mapping[bytes, bytes]) -> None:
-    """Adds a generation with the origins of its rows; the first addition gives the log its tables."""
+def migrate(connection: sqlite3.Connection) -> None:
+    """Gives a log the tables of generations, unless it has them."""
     if connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()[0] == FORMAT:
         for statement in MIGRATION:
             connection.execute(statement)
         connection.execute("UPDATE meta SET value = ? WHERE key = 'format'", (GENERATIONS_FORMAT,))
+
+
+def insert(connection: sqlite3.Connection, generation: Generation, origins: Mapping[bytes, bytes]) -> None:
+    """Adds a generation with the origins of its rows; the first addition gives the log its tables."""
+    migrate(connection)
     layout = generation.layout
     values = (layout.schema.serialize().to_pybytes(), json.dumps(layout.heavy), json.dumps(dict(generation.facts)))
     connection.execute("INSERT INTO generations VALUES (?, ?, ?, ?)", (generation.number, *values))

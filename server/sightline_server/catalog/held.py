@@ -96,13 +96,16 @@ class Held:
         number = self.revisions[0].number + 1
         return replace(revision, number=number, created_at=created_at, actor=self._actor)
 
-    def record(self, revision: Revision, opened: OpenBase) -> None:
-        """Brings the new version of `opened` to the disk, then names it as a new revision, which is the current one."""
+    def record(self, revision: Revision, opened: OpenBase, adapter: bytes = b"") -> None:
+        """Brings the new version of `opened` to the disk, then names it as a new revision, which is the current one.
+
+        `adapter` is that of the revision where it is a new one.
+        """
         version, generation = opened.base.version, opened.generation.number
         revision = replace(self.named(revision), base_version=version, generation=generation)
         opened.base.set_tags(self.versions(generation) | {revision.number: version})
         opened.files.sync()
-        self.log.record(revision)
+        self.log.record(revision, adapter)
         self.revisions, self.open = (revision, *self.revisions), opened
 
     def move(self) -> None:

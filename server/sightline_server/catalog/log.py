@@ -15,8 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from sightline_server.catalog import generations, revisions
-from sightline_server.catalog.generations import FORMATS, Generation
+from sightline_server.catalog import adapters, generations, revisions
+from sightline_server.catalog.adapters import FORMATS
+from sightline_server.catalog.generations import Generation
 from sightline_server.catalog.grouping import NewRequest, other_content
 from sightline_server.catalog.log_file import (
     FORMAT,
@@ -119,9 +120,14 @@ class Log:
                 oldest = (cursor.lastrowid or 0) - MAX_REQUESTS
                 self._connection.execute("DELETE FROM requests WHERE ordinal <= ?", (oldest,))
 
-    def record(self, revision: Revision) -> None:
-        """Makes `revision` the current one and drops the operations that are in it."""
+    def record(self, revision: Revision, adapter: bytes = b"") -> None:
+        """Makes `revision` the current one and drops the operations that are in it.
+
+        `adapter` is that of the revision where no earlier one has it.
+        """
         with self.transaction():
+            if adapter:
+                adapters.insert(self._connection, revision.adapter, adapter)
             revisions.insert(self._connection, revision)
             self._connection.execute("DELETE FROM ops WHERE seq <= ?", (revision.seq,))
 
@@ -146,6 +152,7 @@ class Log:
         with self.transaction():
             statement = "UPDATE revisions SET base_version = NULL WHERE number = ?"
             self._connection.executemany(statement, [(number,) for number in numbers])
+            adapters.sweep(self._connection)
 
     def shrink(self) -> None:
         """Gives the space of dropped operations back to the disk."""

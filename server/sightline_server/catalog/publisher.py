@@ -14,6 +14,9 @@ from sightline_server.catalog.published import Published, Unpublished
 from sightline_server.catalog.revisions import Revision, RevisionKind
 from sightline_server.errors import ErrorKind, SightlineError
 
+REPLACING = (RevisionKind.ROLLBACK, RevisionKind.ADAPTED)
+"""Kinds of revisions after which something else is searched than was served and written."""
+
 
 class Publisher:
     """Brings operations and revisions to `published`."""
@@ -55,7 +58,7 @@ class Publisher:
         self._number = revisions[0].number
 
     def _publish(self, newer: Sequence[Revision]) -> None:
-        rolled_back = any(each.kind is RevisionKind.ROLLBACK for each in newer)
+        rolled_back = any(each.kind in REPLACING for each in newer)
         if rolled_back:
             self._published.replaced(newer[0])
             self._owed = [each for each in self._owed if each.seq > newer[0].seq]

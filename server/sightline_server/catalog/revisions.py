@@ -37,10 +37,14 @@ GENERATION = "generation"
 """The column that a log with one generation does not have."""
 
 
+ADAPTER = "adapter"
+"""The column that a log without any adapter does not have."""
+
+
 def columns(connection: sqlite3.Connection) -> tuple[str, ...]:
     """The columns of the revisions of this log."""
     known = {row[1] for row in connection.execute("PRAGMA table_info(revisions)")}
-    return (*COLUMNS, GENERATION) if GENERATION in known else COLUMNS
+    return (*COLUMNS, *(name for name in (GENERATION, ADAPTER) if name in known))
 
 
 def insert(connection: sqlite3.Connection, revision: Revision) -> None:
@@ -48,7 +52,7 @@ def insert(connection: sqlite3.Connection, revision: Revision) -> None:
     values = (
         *(revision.number, revision.base_version, revision.seq, revision.digest, revision.rows, revision.items),
         *(revision.most_items, revision.created_at, revision.kind.value, revision.note, revision.actor),
-        revision.generation,
+        *(revision.generation, revision.adapter),
     )
     names = columns(connection)
     marks = ", ".join("?" * len(names))

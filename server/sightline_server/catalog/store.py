@@ -17,6 +17,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from sightline_server.catalog.activating import activate, is_activated
+from sightline_server.catalog.adapting import adapt
 from sightline_server.catalog.base import MAX_FRAGMENTS, Base
 from sightline_server.catalog.checkpoint import checkpoint_of
 from sightline_server.catalog.current import Current
@@ -290,6 +291,19 @@ class CatalogStore:
                 self._publisher.publish(self.revisions)
                 self._forget_oldest()
                 return self.current_revision
+
+    def adapt(self, adapter: bytes, note: str = "") -> Revision:
+        """Makes a revision of the content of now that is searched by `adapter`; empty for none.
+
+        Operations that are not yet in the base become a revision first. Raises `SightlineError` as `write`.
+        """
+        with self._turn:
+            self._settle()
+            self._checkpoint("before an adapter")
+            adapt(self._held, adapter, self._last_seq, note)
+            self._publisher.publish(self.revisions)
+            self._forget_oldest()
+            return self.current_revision
 
     def compact(self, keep: int | None = None) -> Revision:
         """Rewrites the base without deleted rows and removes the content of all but the newest `keep` revisions.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sightline_server.catalog import manifests
+from sightline_server.catalog.adapters import read_adapter
 from sightline_server.catalog.base import UNREADABLE, Base, panics
 from sightline_server.catalog.content import Content
 from sightline_server.catalog.digest import SumDigest
@@ -48,6 +49,7 @@ def verify(folder: Path, *, all_revisions: bool = False) -> Iterator[Finding]:
     since = counted(len(recorded.operations), "operation")
     yield Finding(f"log: {counted(len(recorded.revisions), 'revision')}, {since} after the last one")
     yield from findings
+    yield from checked_adapters(folder, recorded, all_revisions)
     yield from leftovers(folder, recorded)
 
 
@@ -65,6 +67,19 @@ def checked_revisions(folder: Path, recorded: Recorded, all_revisions: bool) -> 
     kept = [each for each in recorded.revisions if each.base_version is not None]
     for revision in kept if all_revisions else [recorded.current]:
         yield checked_revision(folder, recorded.generations[revision.generation].layout, revision)
+
+
+def checked_adapters(folder: Path, recorded: Recorded, all_revisions: bool) -> Iterator[Finding]:
+    """The adapters of the revisions that are checked."""
+    kept = [each for each in recorded.revisions if each.base_version is not None]
+    checked = kept if all_revisions else [recorded.current]
+    for sha256 in dict.fromkeys(each.adapter for each in checked if each.adapter):
+        try:
+            read_adapter(folder, sha256)
+        except SightlineError:
+            yield Finding(f"adapter {sha256[:12]}: it is missing or damaged", good=False)
+        else:
+            yield Finding(f"adapter {sha256[:12]}: intact")
 
 
 def require_intact(folder: Path, layout: Layout, revision: Revision) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sightline_server.index.choice.trying import Tried
 
 MB = 1_000_000
+ADAPTED = "exact search: the catalog has an adapter (sightline adapt), and every vector is compared"
 HEAD = f"{'index':<15} {'recall@10':>9} {'p50 ms':>8} {'p99 ms':>8} {'MB':>8} {'build s':>8}"
 
 
@@ -47,6 +48,9 @@ def index(
         policy = index_policy(load(config).index)
         wanted = named([name.strip() for name in candidates.split(",") if name.strip()])
         opened = open_catalog(catalog)
+        if opened.adapter is not None:
+            echo(f"{catalog}: {ADAPTED}")
+            return
         if policy.is_exact(opened.vectors) and not wanted:
             echo(exact_text(opened, policy))
             return
@@ -116,6 +120,8 @@ def info_text(catalog: "Catalog", policy: "IndexPolicy") -> str:
     """The index that a server uses for `catalog`, and its recall where that was measured."""
     from sightline_server.index.choice.choosing import recorded
 
+    if catalog.adapter is not None:
+        return ADAPTED
     if policy.is_exact(catalog.vectors):
         return exact_text(catalog, policy)
     record = recorded(catalog.path, catalog.facts.content_sha256)

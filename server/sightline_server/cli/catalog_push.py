@@ -73,6 +73,12 @@ def push(
         if writable:
             adopt(folder, actor=actor())
         opened = open_catalog(folder)
+        if opened.adapter is not None:
+            message = (
+                f"the catalog at {folder} has an adapter, which Milvus cannot search by; serve the catalog from its "
+                "folder, or remove the adapter first: sightline adapt CATALOG --remove"
+            )
+            raise SightlineError(ErrorKind.CONFIGURATION, message)
         token = token_file.read_text("utf-8").strip() if token_file else ""
         milvus = Milvus(uri, token=token, ca_file=str(ca_file or ""), call_s=PUSH_CALL_S)
         try:

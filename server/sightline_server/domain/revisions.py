@@ -25,6 +25,8 @@ class RevisionKind(Enum):
     ROLLBACK = "rollback"
     PREPARED = "prepared"
     """The content in another generation, before a rollback to it makes that the current one."""
+    ADAPTED = "adapted"
+    """The same content with another adapter, or without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Revision:
 
     `items` is the number of vectors, `most_items` a bound for one row. `base_version` is None once its content was
     removed. `created_at` is an ISO 8601 time. `generation` counts the embedders that the catalog was embedded by; each
-    has its own base.
+    has its own base. `adapter` is the SHA-256 of the adapter by which its vectors are searched, empty without one.
     """
 
     number: int
@@ -48,6 +50,7 @@ class Revision:
     note: str = ""
     actor: str = ""
     generation: int = 1
+    adapter: str = ""
 
     @property
     def name(self) -> str:

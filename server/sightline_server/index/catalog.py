@@ -22,6 +22,8 @@ from sightline_server.catalog.revisions import Revision
 from sightline_server.domain.embedders import Embedders
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.adapter import AdaptedRows, Adapter
+from sightline_server.index.adapter_bytes import stored_adapter
 from sightline_server.index.digest import ContentDigest
 from sightline_server.index.half_floats import float32, lengths
 from sightline_server.index.schema import (
@@ -34,6 +36,7 @@ from sightline_server.index.schema import (
 )
 from sightline_server.index.schema import to_table as rows_to_table
 from sightline_server.index.staging import require_utf8
+from sightline_server.index.vectors import VectorRows
 
 # Lance reads it once, at its import; its warnings are about what a build does on purpose.
 os.environ.setdefault("LANCE_LOG", "error")
@@ -60,7 +63,7 @@ class Catalog:
 
     `display` are the columns of a `Product`, P rows in memory, and `prices` are `PRICE_COLUMNS` of the same rows.
     `vectors` is float16 [V,D]; vector v is of the image `image_links[v]` of product row `owners[v]` (int32 [V]).
-    `content` is None for a catalog without a log.
+    `content` is None for a catalog without a log. `adapter` is None where vectors are searched as they are.
     """
 
     path: Path
@@ -72,6 +75,12 @@ class Catalog:
     owners: NDArray[np.int32]
     vectors: NDArray[np.float16]
     content: Moment | None = None
+    adapter: Adapter | None = None
+
+    @property
+    def rows(self) -> VectorRows:
+        """The vectors as an index holds them: adapted where there is an adapter."""
+        return self.vectors if self.adapter is None else AdaptedRows(self.adapter, self.vectors)
 
 
 class DatasetWriter:
@@ -213,12 +222,14 @@ def read_living(
             facts = bound(path, facts_of(content), embedders)
             moment = Moment(content.recorded.current, content.recorded.last_seq)
             if not content.rows and may_be_empty:
-                return replace(empty_catalog(path, content.revision, facts), content=moment)
+                adapter = stored_adapter(path, moment.revision.adapter, facts.embedder.dimension)
+                return replace(empty_catalog(path, content.revision, facts), content=moment, adapter=adapter)
             if not content.rows:
                 message = f"the catalog at {path} has no products; add some with: sightline catalog upsert"
                 raise SightlineError(ErrorKind.CONFIGURATION, message)
             catalog = assemble(path, content.revision, facts, content.batches(), SumDigest())
-            return replace(catalog, content=moment)
+            adapter = stored_adapter(path, moment.revision.adapter, facts.embedder.dimension)
+            return replace(catalog, content=moment, adapter=adapter)
     except UNREADABLE as error:
         raise damaged(path, "its files cannot be read") from error
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sightline_server.domain.embedders import Embedders
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.adapter import Adapter
 from sightline_server.index.catalog import open_catalog
 from sightline_server.index.choice.choosing import DEFAULT_POLICY, IndexPolicy, index_of
 from sightline_server.index.device_thread import DeviceThread
@@ -23,7 +24,7 @@ from sightline_server.index.faiss_index import FaissIndex, library_facts
 from sightline_server.index.filters.columns import FilterColumns
 from sightline_server.index.filters.probe import applies_selectors, selector_text
 from sightline_server.index.held_content import HeldContent
-from sightline_server.index.probes import MOST_MERGED, probes_of
+from sightline_server.index.probes import MOST_MERGED, catalog_probes, probes_of
 from sightline_server.index.selfcheck import recall
 from sightline_server.index.snapshot import CatalogSnapshot
 from sightline_server.index.vectors import Search, VectorIndex, VectorRows
@@ -65,15 +66,15 @@ def build_snapshot(
         return snapshot_of(name, content, device)
     catalog = open_catalog(path, embedders, may_be_empty=may_be_empty, number=number)
     if not len(catalog.vectors):
-        nothing = FaissIndex(catalog.vectors, use_gpu=False)
+        nothing = FaissIndex(catalog.rows, use_gpu=False)
         device.call(nothing.adopt)
         return CatalogSnapshot(name, catalog, nothing, device)
     use_gpu = library_facts().gpus > 0
     chosen = index_of(name, catalog, policy, use_gpu=use_gpu, run=device.call)
     index = chosen.index
     reachable = OnDevice(index, device) if use_gpu else index
-    found = checked(name, reachable, catalog.vectors)
-    selects = applies_selectors(reachable, catalog.vectors)
+    found = checked(name, reachable, catalog.rows, catalog.adapter)
+    selects = applies_selectors(reachable, catalog.rows)
     device.call(index.adopt)
     logger.info(
         "catalog %s: revision %s, %d products; %s; self-check recall@10 %.3f; %s",
@@ -86,7 +87,7 @@ def build_snapshot(
         selects=selects,
         limits=chosen.limits,
         self_check_recall=found,
-        probing=partial(probes_of, catalog.revision, catalog.vectors, catalog.owners, catalog.display["id"]),
+        probing=partial(catalog_probes, catalog),
     )
     if not may_be_empty:
         snapshot.make_probes()
@@ -122,9 +123,12 @@ def log_library() -> None:
     logger.info("%s; it cannot: %s", library, "; ".join(library.cannot))
 
 
-def checked(name: str, index: VectorIndex, vectors: VectorRows) -> float:
-    """The self-check's recall. Raises `SightlineError`, and closes the index, when that is too low."""
-    found = recall(index, vectors)
+def checked(name: str, index: VectorIndex, vectors: VectorRows, adapter: Adapter | None = None) -> float:
+    """The self-check's recall; `adapter` has made `vectors`, where it is given.
+
+    Raises `SightlineError`, and closes the index, when the recall is too low.
+    """
+    found = recall(index, vectors, adapter)
     if found < LEAST_RECALL:
         index.close()
         message = (

@@ -16,6 +16,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sightline_server.domain.probes import NO_PROBES, Probes
+from sightline_server.index.adapter import AdaptedRows, Adapter
+from sightline_server.index.catalog import Catalog
 from sightline_server.index.faiss_index import unit_parts
 from sightline_server.index.neighbours import HitColumns, IdOrder, distinct_products
 from sightline_server.index.products import order_by, single
@@ -53,18 +55,35 @@ class Truth:
     whole: bool
 
 
+def catalog_probes(catalog: Catalog) -> Probes:
+    """The probes of an opened catalog."""
+    return probes_of(catalog.revision, catalog.vectors, catalog.owners, catalog.display["id"], adapter=catalog.adapter)
+
+
 def probes_of(
-    revision: str, vectors: VectorRows, owners: NDArray[np.int32], ids: pa.ChunkedArray, *, most: int = MOST
+    revision: str,
+    vectors: VectorRows,
+    owners: NDArray[np.int32],
+    ids: pa.ChunkedArray,
+    *,
+    most: int = MOST,
+    adapter: Adapter | None = None,
 ) -> Probes:
     """At most `most` probes of `revision`: the same ones each time.
 
-    `vectors` are [V,D], of the products `owners` [V] with `ids`.
+    `vectors` are [V,D], of the products `owners` [V] with `ids`; with `adapter` they are as they are stored.
 
     Left out is a probe whose nearest products are not among its nearest vectors: one product has very many images
     there, or very many products share one.
     """
     queries = moved(vectors, revision, most)
-    truth = nearest_vectors(queries, vectors)
+    if adapter is None:
+        truth = nearest_vectors(queries, vectors)
+    else:
+        assert isinstance(vectors, np.ndarray)
+        truth = nearest_vectors(
+            adapter.of_queries(queries), AdaptedRows(adapter, vectors.astype(np.float16, copy=False))
+        )
     order, k = order_by(single(ids)), min(NEAREST, len(ids))
     answers = [answer(truth, place, owners, k, order) for place in range(len(queries))]
     settled = [place for place, rows in enumerate(answers) if rows]

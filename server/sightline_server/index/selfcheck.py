@@ -9,6 +9,7 @@ from typing import TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline_server.index.adapter import Adapter
 from sightline_server.index.half_floats import float32
 from sightline_server.index.vectors import VectorIndex, VectorRows, Vectors
 
@@ -22,21 +23,25 @@ TOLERANCE = 2e-3
 """Of a similarity, for indexes that store float16."""
 
 
-def recall(index: VectorIndex, vectors: VectorRows) -> float:
+def recall(index: VectorIndex, vectors: VectorRows, adapter: Adapter | None = None) -> float:
     """Recall@10 of `index` against exact search, over 16 probes spread through `vectors` [V,D]; 0..1.
 
     A found vector counts when it is as near as the tenth truly nearest, so equal vectors may stand for each other; a
-    probe that does not find itself counts as nothing found.
+    probe that does not find itself counts as nothing found; of vectors that `adapter` has made, another one may come
+    before it.
     """
     probes = vectors[np.linspace(0, len(vectors) - 1, min(PROBES, len(vectors)), dtype=np.int64)].astype(np.float32)
-    probes /= np.linalg.norm(probes, axis=1, keepdims=True)
+    if adapter is not None:
+        probes = adapter.probes(probes)
+    else:
+        probes /= np.linalg.norm(probes, axis=1, keepdims=True)
     k = min(NEAREST, len(vectors), index.max_k)
     similarities, rows = index.search(probes, k)
     tenth = nearest_similarities(probes, vectors, k)[:, -1:]
     true = np.einsum("bd,bkd->bk", probes, vectors[np.maximum(rows, 0)].astype(np.float32))
     honest = (rows >= 0) & (np.abs(true - similarities) < TOLERANCE)
     found = honest & (true >= tenth - TOLERANCE)
-    itself = similarities[:, :1] >= 1.0 - TOLERANCE
+    itself = (similarities[:, :1] >= 1.0 - TOLERANCE) | (adapter is not None)
     return float(np.mean(found & itself))
 
 

@@ -18,13 +18,15 @@ import pyarrow as pa
 
 from sightline_server.domain.embedders import Embedders
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.adapter import ReadyRows
+from sightline_server.index.adapter_bytes import decode, encode
 from sightline_server.index.catalog import Catalog, open_catalog
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.faiss_index import FaissIndex, MappedIndex, can_map, library_facts
 from sightline_server.index.filters.columns import FilterColumns
 from sightline_server.index.filters.probe import applies_selectors
 from sightline_server.index.opening import OnDevice, checked
-from sightline_server.index.probes import probes_in, probes_of, table_of
+from sightline_server.index.probes import catalog_probes, probes_in, table_of
 from sightline_server.index.products import single
 from sightline_server.index.schema import DISPLAY_COLUMNS, PRICE_COLUMNS, CatalogFacts
 from sightline_server.index.snapshot import CatalogSnapshot
@@ -32,13 +34,13 @@ from sightline_server.index.vectors import VectorIndex
 
 logger = logging.getLogger(__name__)
 
-FILES = ("vectors", "products", "pictures", "filters", "probes")
+FILES = ("vectors", "products", "pictures", "filters", "probes", "adapter")
 OWNERS, IMAGE_LINKS = "owners", "image_links"
 
 
 @dataclass(frozen=True, slots=True)
 class SharedCatalog:
-    """Descriptors of the five files, valid in every process that inherited them, and what else a worker must know."""
+    """Descriptors of the six files, valid in every process that inherited them, and what else a worker must know."""
 
     name: str
     revision: str
@@ -54,13 +56,15 @@ class SharedCatalog:
     """Arrow: the columns that filters read, as `FilterColumns.to_table` lays them out."""
     probes: int
     """Arrow: the probes and their exact answers, N rows, which the parent computes once for all workers."""
+    adapter: int
+    """The bytes of the catalog's adapter; none where it has none."""
     built_at: str = ""
     """The build time of the revision, in ISO 8601."""
 
     @property
-    def descriptors(self) -> tuple[int, int, int, int, int]:
+    def descriptors(self) -> tuple[int, int, int, int, int, int]:
         """The descriptors that a worker must inherit."""
-        return self.vectors, self.products, self.pictures, self.filters, self.probes
+        return self.vectors, self.products, self.pictures, self.filters, self.probes, self.adapter
 
     def facts(self) -> dict[str, Any]:
         """All fields, for JSON."""
@@ -88,20 +92,20 @@ def share(path: Path, name: str, embedders: Embedders) -> SharedCatalog:
         raise SightlineError(ErrorKind.CONFIGURATION, "workers share one index, which takes FAISS 1.11 or newer")
     catalog = open_catalog(path, embedders)
     files = memory_files(*FILES)
-    vectors, products, pictures, filters, probes = files
+    vectors, products, pictures, filters, probes, adapter = files
     try:
-        built = FaissIndex(catalog.vectors, use_gpu=False)
+        built = FaissIndex(catalog.rows, use_gpu=False)
         built.write(place_of(vectors))
         built.close()
         write_table(products, with_prices(catalog))
         write_table(filters, FilterColumns.of(catalog.display, catalog.prices).to_table())
         write_table(pictures, pa.table({OWNERS: catalog.owners, IMAGE_LINKS: catalog.image_links}))
-        write_table(
-            probes, table_of(probes_of(catalog.revision, catalog.vectors, catalog.owners, catalog.display["id"]))
-        )
+        write_table(probes, table_of(catalog_probes(catalog)))
+        if catalog.adapter is not None:
+            place_of(adapter).write_bytes(encode(catalog.adapter))
         # What is checked is what the workers map, not what was built.
         mapped = MappedIndex(place_of(vectors), sharers=1)
-        found = checked(name, mapped, catalog.vectors)
+        found = checked(name, mapped, catalog.rows, catalog.adapter)
         logger.info(
             "catalog %s: revision %s, %d products; %s; shared by the workers; self-check recall@10 %.3f",
             *(name, catalog.revision, catalog.facts.products, mapped.description, found),
@@ -142,12 +146,16 @@ async def open_shared(shared: SharedCatalog, device: DeviceThread, *, sharers: i
 def map_shared(shared: SharedCatalog, device: DeviceThread, sharers: int) -> CatalogSnapshot:
     """`open_shared`, blocking; not for the device's own thread."""
     rows, pictures = read_table(shared.products), read_table(shared.pictures)
+    facts, content = CatalogFacts.parse(rows.schema.metadata), place_of(shared.adapter).read_bytes()
+    adapter = decode(content, facts.embedder.dimension) if content else None
     mapped = MappedIndex(place_of(shared.vectors), sharers=sharers)
     index: VectorIndex = mapped
     found, vectors = shared.recall, mapped.vectors()
     if library_facts().gpus > 0:
-        index = FaissIndex(vectors, use_gpu=True, sharers=sharers, run=device.call)
-        found = checked(shared.name, OnDevice(index, device), vectors)
+        # Adapted vectors are not of length 1, and stay as they are.
+        as_mapped = vectors if adapter is None else ReadyRows(vectors)
+        index = FaissIndex(as_mapped, use_gpu=True, sharers=sharers, run=device.call)
+        found = checked(shared.name, OnDevice(index, device), vectors, adapter)
         selects = applies_selectors(OnDevice(index, device), vectors)
         mapped.close()
     else:
@@ -156,12 +164,13 @@ def map_shared(shared: SharedCatalog, device: DeviceThread, sharers: int) -> Cat
     catalog = Catalog(
         path=Path(shared.path),
         revision=shared.revision,
-        facts=CatalogFacts.parse(rows.schema.metadata),
+        facts=facts,
         display=rows.select(list(DISPLAY_COLUMNS)),
         prices=rows.select(list(PRICE_COLUMNS)),
         image_links=single(pictures[IMAGE_LINKS]),
         owners=single(pictures[OWNERS]).to_numpy(),
         vectors=np.empty((0, 0), np.float16),
+        adapter=adapter,
     )
     logger.info("catalog %s: revision %s; %s", shared.name, shared.revision, index.description)
     columns = FilterColumns.from_table(read_table(shared.filters))

@@ -19,6 +19,7 @@ from sightline_server.domain.filters import AppliedFilter, Filter, PlanKind
 from sightline_server.domain.items import Neighbour, Product
 from sightline_server.domain.probes import NO_PROBES, Probes
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.adapter import AdaptedSearch
 from sightline_server.index.catalog import Catalog, Moment
 from sightline_server.index.coded import coded_products, images_of
 from sightline_server.index.device_thread import DeviceThread
@@ -68,6 +69,9 @@ class CatalogSnapshot:
         self.built_at = facts.built_at
         self.embedder = facts.embedder.identity
         self.dimension = facts.embedder.dimension
+        self.adapter = catalog.adapter
+        self.index_dimension = self.dimension if catalog.adapter is None else catalog.adapter.dimension
+        """The numbers of a vector of `index`."""
         self.product_count = facts.products
         exact = (Capability.EXACT,) if index.exact else ()
         self.capabilities = frozenset({Capability.ITEM_GROUPS, Capability.FILTERS, *exact})
@@ -90,7 +94,7 @@ class CatalogSnapshot:
         self._device = device
         self._nearest = NearestProducts(self.table, catalog.owners, facts.max_images)
         self.links = catalog.image_links
-        self._selector = Selector(self.columns, catalog.owners, self.dimension, selects, limits)
+        self._selector = Selector(self.columns, catalog.owners, self.index_dimension, selects, limits)
         self._filtered = FilteredSnapshots()
         self._closed = False
 
@@ -166,6 +170,8 @@ class CatalogSnapshot:
         self, search: Search, queries: NDArray[np.float32], k: int, by_group: Sequence[bool] | None
     ) -> list[list[Neighbour]]:
         grouped = self.checked(queries, k, by_group)
+        if self.adapter is not None:
+            search = AdaptedSearch(self.adapter, search)
         return await self.on_device(partial(self._nearest.nearest, search, queries, k, grouped))
 
     async def _nothing(

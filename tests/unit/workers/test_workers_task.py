@@ -22,10 +22,10 @@ from sightline_server.workers.task import (
 )
 
 CATALOG = SharedCatalog(
-    "shop", "1-abc", "/catalogs/shop", 1.0, vectors=7, products=8, pictures=9, filters=10, probes=12
+    "shop", "1-abc", "/catalogs/shop", 1.0, vectors=7, products=8, pictures=9, filters=10, probes=12, adapter=14
 )
 OTHER = SharedCatalog(
-    "other", "1-def", "/catalogs/other", 1.0, vectors=4, products=5, pictures=6, filters=11, probes=13
+    "other", "1-def", "/catalogs/other", 1.0, vectors=4, products=5, pictures=6, filters=11, probes=13, adapter=15
 )
 
 
@@ -61,11 +61,11 @@ def test_a_task_arrives_as_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_task_names_the_files_that_the_worker_inherits() -> None:
     assert Task.decode(Task(1, settings(), {}, "/tmp/metrics", (CATALOG, OTHER)).encode()).descriptors == (
-        *(7, 8, 9, 10, 12),
-        *(4, 5, 6, 11, 13),
+        *(7, 8, 9, 10, 12, 14),
+        *(4, 5, 6, 11, 13, 15),
     )
     counted = Task(1, settings(), {}, "/tmp/metrics", (CATALOG,), quotas=20)
-    assert Task.decode(counted.encode()).descriptors == (7, 8, 9, 10, 12, 20)
+    assert Task.decode(counted.encode()).descriptors == (7, 8, 9, 10, 12, 14, 20)
 
 
 @pytest.mark.parametrize(("workers", "ceiling", "share"), [(4, 64, 16), (3, 64, 21), (8, 4, 1), (1, 64, 64)])

@@ -35,6 +35,7 @@ KINDS: Mapping[int, RevisionKind] = {
     pb.REVISION_KIND_CHECKPOINT: RevisionKind.CHECKPOINT,
     pb.REVISION_KIND_ROLLBACK: RevisionKind.ROLLBACK,
     pb.REVISION_KIND_PREPARED: RevisionKind.PREPARED,
+    pb.REVISION_KIND_ADAPTED: RevisionKind.ADAPTED,
 }
 
 

@@ -32,6 +32,7 @@ class RevisionKind(Enum):
     CHECKPOINT = "checkpoint"
     ROLLBACK = "rollback"
     PREPARED = "prepared"
+    ADAPTED = "adapted"
 
 
 @dataclass(frozen=True, slots=True)

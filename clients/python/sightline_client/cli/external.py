@@ -18,6 +18,7 @@ OURS = ("sightline", "sightline_client", "sightline_models", "sightline_privacy"
 NEEDS_SERVER = 'this command needs the server: pip install "sightline[cpu]"'
 
 SUMMARIES = {
+    "adapt": "Adapt the search of a catalog to photos of its shop.",
     "audit": "Verify and read the audit log.",
     "catalog": "Build, change, export, inspect and reload catalogs.",
     "demo": "Search the sample photos and write a page with the results.",

@@ -20,11 +20,13 @@ class RevisionKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REVISION_KIND_CHECKPOINT: _ClassVar[RevisionKind]
     REVISION_KIND_ROLLBACK: _ClassVar[RevisionKind]
     REVISION_KIND_PREPARED: _ClassVar[RevisionKind]
+    REVISION_KIND_ADAPTED: _ClassVar[RevisionKind]
 REVISION_KIND_UNSPECIFIED: RevisionKind
 REVISION_KIND_BUILD: RevisionKind
 REVISION_KIND_CHECKPOINT: RevisionKind
 REVISION_KIND_ROLLBACK: RevisionKind
 REVISION_KIND_PREPARED: RevisionKind
+REVISION_KIND_ADAPTED: RevisionKind
 
 class CatalogProduct(_message.Message):
     __slots__ = ("name", "product", "images", "etag")

@@ -57,11 +57,14 @@ DEFAULT_POLICY = IndexPolicy()
 
 def index_of(name: str, catalog: Catalog, policy: IndexPolicy, *, use_gpu: bool, run: "Run[Any]" = here) -> ChosenIndex:
     """The index to serve `catalog` with, under the name `name` in the log. `run` is that of `FaissIndex`."""
-    if not policy.is_exact(catalog.vectors):
+    if catalog.adapter is not None:
+        if not policy.is_exact(catalog.rows):
+            logger.info("catalog %s: exact search, because it has an adapter", name)
+    elif not policy.is_exact(catalog.vectors):
         found = recorded_index(name, catalog, use_gpu=use_gpu, run=run)
         if found is not None:
             return found
-    return ChosenIndex(FaissIndex(catalog.vectors, use_gpu=use_gpu, run=run), PlanLimits())
+    return ChosenIndex(FaissIndex(catalog.rows, use_gpu=use_gpu, run=run), PlanLimits())
 
 
 def recorded_index(name: str, catalog: Catalog, *, use_gpu: bool, run: "Run[Any]") -> ChosenIndex | None:

@@ -36,8 +36,8 @@ def without_pause() -> None:
 
 
 def is_held(view: LiveView) -> bool:
-    """Returns whether the vectors of the base can be copied as they are searched."""
-    return isinstance(view.state.base.index, FlatIndex)
+    """Returns whether the vectors of the base can be copied as they are searched, and need no adapter."""
+    return isinstance(view.state.base.index, FlatIndex) and view.state.base.adapter is None
 
 
 def held_content(

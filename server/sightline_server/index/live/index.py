@@ -227,7 +227,8 @@ class LiveIndex:
     def _changed_to(self, revision: Revision) -> bool:
         """Serves the content of `revision` on the base of now; returns whether its difference was small enough."""
         seq = self.view().extent.seq
-        changes = changes_to(self._path, revision, seq, self._revision, self._most_changes)
+        adapter = self.view().state.base.adapter
+        changes = changes_to(self._path, revision, seq, self._revision, self._most_changes, adapter)
         if changes is None:
             return False
         with self._turn:

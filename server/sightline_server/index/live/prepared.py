@@ -56,6 +56,6 @@ class PreparedBase:
 
 
 def has_content(base: CatalogSnapshot, revision: Revision) -> bool:
-    """Returns whether `base` has the rows of `revision`."""
+    """Returns whether `base` has the rows of `revision`, and its adapter."""
     found = moment_of(base).revision
-    return (found.generation, found.digest) == (revision.generation, revision.digest)
+    return (found.generation, found.digest, found.adapter) == (revision.generation, revision.digest, revision.adapter)

@@ -71,7 +71,7 @@ class LiveSearch:
         """The nearest vectors of the base that live, without asking the index which those are."""
         base = self._state.base
         living = self._died[self._owners[: self._state.base_images]] > self._extent.number
-        return ExactSearch(base.index, np.flatnonzero(living), base.dimension).search(queries, k)
+        return ExactSearch(base.index, np.flatnonzero(living), base.index_dimension).search(queries, k)
 
     def _among_written(self, queries: NDArray[np.float32], k: int) -> Nearest:
         vectors = self._state.vectors.values[: self._written]

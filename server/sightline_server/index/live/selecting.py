@@ -38,7 +38,7 @@ def selection_of(wanted: Filter, match: LiveMatching, state: LiveState, extent: 
     kept = planned(state, plan.products, int(base.sum()), state.base_images)
     mask = base if kept.kind not in (PlanKind.NO_MATCH, PlanKind.ALL) else np.empty(0, bool)
     return LiveSelection(
-        plan, Selection(kept, mask, state.base.dimension), np.flatnonzero(allowed[state.base_images :])
+        plan, Selection(kept, mask, state.base.index_dimension), np.flatnonzero(allowed[state.base_images :])
     )
 
 
@@ -46,7 +46,7 @@ def planned(state: LiveState, products: int, images: int, all_images: int) -> Fi
     """The plan for `images` of `all_images` vectors."""
     base = state.base
     kind = plan_kind(
-        images=images, all_images=all_images, dimension=base.dimension, selects=base.selects, limits=base.limits
+        images=images, all_images=all_images, dimension=base.index_dimension, selects=base.selects, limits=base.limits
     )
     return FilterPlan(kind, products, images)
 

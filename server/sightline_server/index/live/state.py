@@ -53,8 +53,9 @@ class LiveState:
         """The number of vectors of a slot."""
         self.owners: Growing[np.int32] = Growing(base.owners)
         """The slot of a vector."""
-        self.vectors: Growing[np.float32] = Growing(np.empty((IMAGES, base.dimension), np.float32))
-        """The vectors that were written, normalised; the first one is vector number `base_images`."""
+        self.vectors: Growing[np.float32] = Growing(np.empty((IMAGES, base.index_dimension), np.float32))
+        """The vectors that were written, as the index of the base holds its own; the first one is vector number
+        `base_images`."""
         self.born: Growing[np.int64] = Growing(np.empty(ROWS, np.int64))
         """The number of a row that was written; here and below the first one is row `base_products`."""
         self.before: Growing[np.int64] = Growing(np.empty(ROWS, np.int64))
@@ -80,7 +81,8 @@ class LiveState:
 
         Raises whatever memory and rows give cause to; `at` is as it was then.
         """
-        return self.change([written(each, self.base.dimension) for each in operations if each.seq > at.seq], at)
+        dimension, adapter = self.base.dimension, self.base.adapter
+        return self.change([written(each, dimension, adapter) for each in operations if each.seq > at.seq], at)
 
     def change(self, rows: Sequence[Written], at: Extent) -> Extent:
         """As `apply`, of operations as values; of those that the log does not have `seq` is that of `at`."""

@@ -14,6 +14,7 @@ from sightline_server.domain.filter_text import filter_text
 from sightline_server.domain.filters import AppliedFilter, Filter, PlanKind
 from sightline_server.domain.items import Neighbour, Product
 from sightline_server.domain.probes import NO_PROBES, Probes
+from sightline_server.index.adapter import AdaptedSearch
 from sightline_server.index.coded import coded_products, images_of
 from sightline_server.index.filtered import FilteredSnapshot, FilteredSnapshots
 from sightline_server.index.filters.searches import GatherSearch
@@ -132,6 +133,8 @@ class LiveView:
             return [[] for _ in queries]
         owners = self.state.owners.values[: self.extent.vectors]
         near = NearestProducts(self._table, owners, self.extent.max_images)
+        if (adapter := self.state.base.adapter) is not None:
+            search = AdaptedSearch(adapter, search)
         return await self.state.base.on_device(partial(near.nearest, search, queries, k, grouped))
 
     async def _nothing(

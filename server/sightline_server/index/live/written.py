@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sightline_server.catalog.operations import Operation, OpKind
 from sightline_server.domain.items import Product
+from sightline_server.index.adapter import Adapter
 from sightline_server.index.schema import DISPLAY_COLUMNS, PRICE_COLUMNS
 
 LIGHT = (*DISPLAY_COLUMNS, *PRICE_COLUMNS)
@@ -20,7 +21,7 @@ LIGHT = (*DISPLAY_COLUMNS, *PRICE_COLUMNS)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Written:
-    """An operation: `product` is None for a delete, `light` has `LIGHT` of one product, `vectors` is float32 [N,D]."""
+    """An operation: `product` is None for a delete, `light` has `LIGHT` of one product, `vectors` is float32."""
 
     seq: int
     kind: OpKind
@@ -31,8 +32,8 @@ class Written:
     vectors: NDArray[np.float32]
 
 
-def written(operation: Operation, dimension: int) -> Written:
-    """The values of one operation."""
+def written(operation: Operation, dimension: int, adapter: Adapter | None = None) -> Written:
+    """The values of one operation; its vectors are as `adapter` makes them, where it is given."""
     row = operation.row
     if row is None:
         return Written(
@@ -42,7 +43,7 @@ def written(operation: Operation, dimension: int) -> Written:
     vectors = np.empty((0, dimension), np.float32)
     if operation.kind is OpKind.UPSERT:
         links = tuple(row["images"].flatten().to_pylist())
-        vectors = unit_vectors(row["embeddings"], dimension)
+        vectors = index_vectors(row["embeddings"], dimension, adapter)
     light = row.select(list(LIGHT))
     return Written(operation.seq, operation.kind, operation.id, product_of(light), light, links, vectors)
 
@@ -55,9 +56,11 @@ def product_of(light: pa.RecordBatch) -> Product:
     return Product(**texts, attributes=attributes)
 
 
-def unit_vectors(column: pa.Array, dimension: int) -> NDArray[np.float32]:
-    """The embeddings of one row, normalised again after their rounding, float32 [N,dimension]."""
-    stored = column.flatten().flatten().to_numpy(zero_copy_only=False)
-    vectors: NDArray[np.float32] = stored.reshape(-1, dimension).astype(np.float32)
+def index_vectors(column: pa.Array, dimension: int, adapter: Adapter | None) -> NDArray[np.float32]:
+    """The embeddings of one row as an index holds them, float32: adapted, or normalised again after their rounding."""
+    stored = column.flatten().flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension)
+    if adapter is not None:
+        return adapter.of_images(stored)
+    vectors: NDArray[np.float32] = stored.astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors

@@ -17,6 +17,7 @@ KINDS = {
     RevisionKind.CHECKPOINT: catalog_service_pb2.REVISION_KIND_CHECKPOINT,
     RevisionKind.ROLLBACK: catalog_service_pb2.REVISION_KIND_ROLLBACK,
     RevisionKind.PREPARED: catalog_service_pb2.REVISION_KIND_PREPARED,
+    RevisionKind.ADAPTED: catalog_service_pb2.REVISION_KIND_ADAPTED,
 }
 
 
