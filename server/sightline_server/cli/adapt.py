@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sightline_server.ingest.adapting.labels import ShopPhoto
     from sightline_server.settings import Settings
 
-app = typer.Typer(help="Adapt a catalog to photos of its shop.", add_completion=False)
+app = typer.Typer(help="Adapt the search of a catalog to photos of its shop.", add_completion=False)
 
 UNCHANGED = "the catalog is as it was"
 NOTHING = "no adapter is stored: what was tried brings no real gain on photos that it was not fitted from"

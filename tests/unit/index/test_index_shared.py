@@ -135,7 +135,7 @@ async def test_nothing_is_left_open_when_a_catalog_cannot_be_shared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_catalog(tmp_path / "shop", ROWS)
-    monkeypatch.setattr("sightline_server.index.opening.recall", lambda index, vectors: 0.5)
+    monkeypatch.setattr("sightline_server.index.opening.recall", lambda *given: 0.5)
     before = memory_files()
     with pytest.raises(SightlineError, match="finds 50% of the nearest products"):
         await share_catalog(tmp_path / "shop", "shop", SPEC)
@@ -157,7 +157,7 @@ async def test_too_few_descriptors_are_told_and_none_is_left_open(
 
     monkeypatch.setattr(os, "memfd_create", few)
     before = memory_files()
-    with pytest.raises(SightlineError, match="Too many open files; it takes 5 file descriptors"):
+    with pytest.raises(SightlineError, match="Too many open files; it takes 6 file descriptors"):
         await share_catalog(tmp_path / "shop", "shop", SPEC)
     assert memory_files() == before
 
