@@ -34,7 +34,7 @@ def revision_name(recorded: Recorded) -> str:
 def name_at(current: Revision, seq: int) -> str:
     """The name of the content after operation `seq`, on top of revision `current`."""
     pending = seq - current.seq
-    return f"{current.number}+{pending}-{current.digest[:12]}" if pending else current.name
+    return f"{current.number}+{pending}-{current.mark}" if pending else current.name
 
 
 class Change:

@@ -1,5 +1,6 @@
 """The outcome of writes to a catalog: the receipt of a group, and the revisions that it can go back to."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -54,8 +55,15 @@ class Revision:
 
     @property
     def name(self) -> str:
-        """The number and the first digits of the digest, as answers and metrics show it."""
-        return f"{self.number}-{self.digest[:12]}"
+        """The number and the first digits of what is searched, as answers and metrics show it."""
+        return f"{self.number}-{self.mark}"
+
+    @property
+    def mark(self) -> str:
+        """Twelve digits that tell contents apart: of the digest, or of the digest with the adapter."""
+        if not self.adapter:
+            return self.digest[:12]
+        return hashlib.sha256(f"{self.digest}{self.adapter}".encode()).hexdigest()[:12]
 
 
 def current_revision(revisions: Sequence[Revision]) -> Revision:

@@ -14,6 +14,7 @@ from sightline_server.catalog.log_file import LOG
 from sightline_server.catalog.revisions import RevisionKind
 from sightline_server.catalog.verify import verify
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.catalog import open_catalog
 from sightline_server.index.living import LivingCatalog
 from tests.support.catalogs import SPEC, row, unit_vectors, write_catalog
 from tests.support.generations import OTHER, prepare
@@ -52,6 +53,16 @@ def test_an_adapter_is_a_revision_of_the_same_content(shop: Path, living: Living
     assert made.base_version != before.base_version
     assert read_current(shop) == made
     assert read_adapter(shop, made.adapter) == FIRST
+
+
+def test_the_name_of_a_revision_tells_adapters_apart(shop: Path, living: LivingCatalog) -> None:
+    plain = living.store.current_revision
+    marks = [living.store.adapt(content).mark for content in (FIRST, SECOND, FIRST, b"")]
+    assert marks[0] == marks[2] != marks[1]
+    assert marks[3] == plain.mark == plain.digest[:12]
+    assert open_catalog(shop).revision == f"5-{plain.mark}"
+    living.upsert([row("new", unit_vectors(1, 9))])
+    assert open_catalog(shop).revision == f"5+1-{plain.mark}"
 
 
 def test_writes_keep_the_adapter_and_are_in_the_revision_before_it(shop: Path, living: LivingCatalog) -> None:

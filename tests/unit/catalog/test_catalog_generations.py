@@ -360,8 +360,8 @@ def test_a_log_gets_its_new_format_with_the_second_generation(shop: Path) -> Non
         assert format_of(shop) == 3
     assert [each.generation for each in read_recorded(shop).revisions] == [2, 1, 1]
     with sqlite3.connect(shop / LOG) as connection:
-        connection.execute("UPDATE meta SET value = 4 WHERE key = 'format'")
-    with pytest.raises(SightlineError, match="has format 4, this version of Sightline reads 3"):
+        connection.execute("UPDATE meta SET value = 5 WHERE key = 'format'")
+    with pytest.raises(SightlineError, match="has format 5, this version of Sightline reads 4"):
         read_recorded(shop)
 
 

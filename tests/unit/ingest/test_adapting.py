@@ -109,6 +109,25 @@ def test_the_best_candidate_is_fitted_on_all_photos() -> None:
     assert found.chosen.held.hits.count == 240
 
 
+def test_one_photo_a_product_gives_a_head_whose_gain_is_assumed() -> None:
+    shop = photographed_shop(each=4)
+    once = ShopPhotos(shop.photos[::4], shop.shown[::4])
+    found = chosen(once, shop.shop_images())
+    assert [each.held.seen for each in found.tried] == [0.0, 0.0]
+    assert found.chosen is not None
+    assert (found.chosen.method, found.chosen.assumed) == (Method.HEAD, True)
+    assert found.adapter is not None
+    others = ShopPhotos(np.delete(shop.photos, np.s_[::4], axis=0), np.delete(shop.shown, np.s_[::4]))
+    assert hit_rate(others, shop.shop_images(), found.adapter) > hit_rate(others, shop.shop_images()) + 0.1
+
+
+def test_nothing_is_assumed_where_centring_brings_nothing() -> None:
+    shuffled = np.random.default_rng(5).permutation(60).astype(np.int32)
+    found = chosen(ShopPhotos(SHOP.photos[::4], shuffled), SHOP.shop_images())
+    assert [each.assumed for each in found.tried] == [False, False]
+    assert found.adapter is None
+
+
 def test_the_same_photos_give_the_same_adapter() -> None:
     first, again = (chosen(SHOP.shop_photos(labelled=True), SHOP.shop_images()).adapter for _ in range(2))
     assert first is not None

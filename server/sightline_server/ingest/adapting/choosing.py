@@ -22,6 +22,8 @@ from sightline_server.ingest.adapting.images import ShopImages
 LEAST_UNLABELLED = 100
 LEAST_LABELLED = 40
 LEAST_PRODUCTS = 10
+LEAST_SEEN = 0.5
+"""Share of held-out photos whose product the fit has to have seen, so that they show what a head brings."""
 SCALES = (0.1, 2.0)
 SEED = 20
 
@@ -30,22 +32,27 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A way of fitting, and what it brings: on held-out photos, and on products whose photos were all held out."""
+    """A way of fitting, and what it brings: on held-out photos, and on products whose photos were all held out.
+
+    The gain is `assumed` where held-out photos cannot show it, because the fit has not seen their products.
+    """
 
     method: Method
     held: Held
     new: Hits | None = None
+    assumed: bool = False
 
     @property
     def is_kept(self) -> bool:
-        """True if the gain is real and new products lose nothing."""
+        """True if the gain is real, or assumed and nothing is lost, and new products lose nothing."""
         if self.held.hits is None:
             return self.held.is_more_even
-        return self.held.hits.is_gain and not (self.new is not None and self.new.is_loss)
+        gains = not self.held.hits.is_loss if self.assumed else self.held.hits.is_gain
+        return gains and not (self.new is not None and self.new.is_loss)
 
     def facts(self) -> dict[str, Any]:
         """The measurements, plain JSON."""
-        found: dict[str, Any] = {"method": self.method.value, "kept": self.is_kept}
+        found: dict[str, Any] = {"method": self.method.value, "kept": self.is_kept, "assumed": self.assumed}
         if self.held.hits is not None:
             found |= {"hit@1": self.held.hits.rates(), "measured": self.held.hits.count}
         if self.new is not None:
@@ -105,7 +112,12 @@ def require_enough(photos: ShopPhotos) -> None:
 
 
 def tries(photos: ShopPhotos, images: ShopImages, say: Say, tick: Tick) -> Iterator[Candidate]:
-    """Each candidate, measured."""
+    """Each candidate, measured.
+
+    A head that has one photo of a product cannot be measured on products that it has seen. Its gain there is assumed
+    where centring, which it begins with, has a real one.
+    """
+    centring = False
     methods = [Method.CENTRED] if photos.products is None else [Method.CENTRED, Method.HEAD]
     for method in methods:
         say(f"measuring {method.value}: fitted on one half of the photos, measured on the other, both ways")
@@ -115,14 +127,16 @@ def tries(photos: ShopPhotos, images: ShopImages, say: Say, tick: Tick) -> Itera
         if photos.products is not None:
             say(f"measuring {method.value}: fitted on half of the products, measured on the others")
             new = measured(photos, images, product_halves(photos, SEED), by).hits
-        yield Candidate(method, held, new)
+        assumed = method is Method.HEAD and held.seen < LEAST_SEEN and centring
+        candidate = Candidate(method, held, new, assumed)
+        centring = candidate.is_kept
+        yield candidate
 
 
 def best_of(tried: Sequence[Candidate]) -> Candidate | None:
     """The candidate that is kept with the most right answers on held-out photos; None where none is kept.
 
-    Where each product has one photo, a head that was fitted on one half has not seen the products of the other, so
-    that it is preferred to plain centring as long as the two are equally good there.
+    A head is preferred where its gain is assumed, and where it is as good as centring.
     """
     kept = [each for each in tried if each.is_kept]
     if not kept:
@@ -131,6 +145,8 @@ def best_of(tried: Sequence[Candidate]) -> Candidate | None:
     other = next((each for each in kept if each.method is not Method.HEAD), None)
     if head is None or other is None:
         return kept[0]
+    if head.assumed:
+        return head
     assert head.held.hits is not None
     assert other.held.hits is not None
     behind, count = other.held.hits.after - head.held.hits.after, head.held.hits.count

@@ -64,12 +64,14 @@ class Spread:
 class Held:
     """The measurements on photos that the adapters had not seen.
 
-    `hits` where products are known; `spreads` of each half, before and after; the median of the first similarities.
+    `hits` where products are known; `spreads` of each half, before and after; the median of the first similarities;
+    the share of photos whose product the fit has `seen`.
     """
 
     hits: Hits | None
     spreads: tuple[tuple[Spread, Spread], ...]
     medians: tuple[float, float]
+    seen: float = 0.0
 
     @property
     def is_more_even(self) -> bool:
@@ -91,14 +93,16 @@ def measured(photos: ShopPhotos, images: ShopImages, halves: Sequence[Places], f
     medians = tuple(
         float(np.median(np.concatenate([each.similarities for each in found]))) for found in (plain, adapted)
     )
-    hits = None
+    hits, share = None, 0.0
     if photos.products is not None:
+        first, second = (photos.products[half] for half in halves)
+        share = float(np.concatenate([np.isin(first, second), np.isin(second, first)]).mean())
         truth = np.concatenate([each for each in known if each is not None])
         hits = compared(
             np.concatenate([each.products for each in plain]) == truth,
             np.concatenate([each.products for each in adapted]) == truth,
         )
-    return Held(hits, tuple(spreads), (medians[0], medians[1]))
+    return Held(hits, tuple(spreads), (medians[0], medians[1]), share)
 
 
 def compared(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Hits:

@@ -39,7 +39,7 @@ def to_catalog(writer: CatalogWriter, products: int) -> catalog_service_pb2.Cata
 def content_name(writer: CatalogWriter) -> str:
     """The content of a catalog now, as `Accepted.catalog_revision` names it."""
     current, pending = current_revision(writer.revisions), writer.pending
-    return f"{current.number}+{pending}-{current.digest[:12]}" if pending else current.name
+    return f"{current.number}+{pending}-{current.mark}" if pending else current.name
 
 
 def to_revision(catalog: str, revision: Revision) -> catalog_service_pb2.Revision:
