@@ -6,21 +6,21 @@ wrong, 130 after Ctrl-C. Only 0 changes the catalog.
 """
 
 import asyncio
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 
-from sightline_console.terminal import echo, echo_lines
+from sightline_console.terminal import echo
 from sightline_server.cli import engine_options
-from sightline_server.cli.adapter_text import gain_note, measured_lines
+from sightline_server.cli.adapt_output import show, show_removed
+from sightline_server.cli.adapter_text import gain_note
 from sightline_server.cli.build_report import shown_progress
-from sightline_server.cli.catalog_changes import actor, show_revision
+from sightline_server.cli.catalog_changes import actor
 from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.embedding_run import cancel_on_signals, configure_log
 from sightline_server.cli.loading import ConfigFile, load
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Adapt the search of a catalog to photos of its shop.", add_completion=False)
 
 UNCHANGED = "the catalog is as it was"
-NOTHING = "no adapter is stored: what was tried brings no real gain on photos that it was not fitted from"
 
 
 class Objects(StrEnum):
@@ -140,7 +139,7 @@ def run(settings: "Settings", path: Path, wanted: Wanted) -> bool:
     revision = None
     if choice.adapter is not None and not wanted.dry_run:
         revision = stored(path, opened.facts.embedder, encode(choice.adapter), gain_note(choice.adapter.facts))
-    show(choice, revision, wanted)
+    show(choice, revision, dry_run=wanted.dry_run, as_json=wanted.as_json)
     return choice.adapter is not None
 
 
@@ -208,7 +207,7 @@ def fitted(catalog: "Catalog", asked: "list[ShopPhoto]", embedded: "EmbeddedPhot
         "left_out": len(asked) - len(np.unique(embedded.places)),
     }
     images = ShopImages(catalog.vectors, catalog.owners)
-    photos = ShopPhotos(embedded.embeddings, products)
+    photos = ShopPhotos(embedded.embeddings, products, embedded.places)
     return choose(photos, images, about=about, say=lambda text: echo(text, err=True), tick=lambda: None)
 
 
@@ -239,35 +238,3 @@ def removed(path: Path) -> "Revision":
         )
     with LivingCatalog(path, actor=actor()) as living:
         return living.store.adapt(b"", "adapter removed")
-
-
-def show_removed(revision: "Revision", *, as_json: bool) -> None:
-    """Prints the revision without an adapter."""
-    if as_json:
-        echo_lines(json.dumps({"removed": True, "revision": revision.name}))
-        return
-    echo("the adapter is removed; vectors are searched as they are")
-    show_revision(revision)
-
-
-def show(choice: "Choice", revision: "Revision | None", wanted: Wanted) -> None:
-    """Prints what was tried and what came of it."""
-    tried = [each.facts() for each in choice.tried]
-    if wanted.as_json:
-        report: dict[str, Any] = {"kept": choice.adapter is not None, "dry_run": wanted.dry_run, "tried": tried}
-        if choice.adapter is not None:
-            report["adapter"] = dict(choice.adapter.facts)
-        if revision is not None:
-            report |= {"revision": revision.name, "sha256": revision.adapter}
-        echo_lines(json.dumps(report))
-        return
-    for facts in tried:
-        for line in measured_lines(facts):
-            echo(line)
-    if choice.adapter is None:
-        echo(NOTHING, err=True)
-    elif revision is None:
-        echo(f"dry run: {choice.adapter.facts['method']} would be stored")
-    else:
-        echo(f"stored      {choice.adapter.facts['method']}, adapter {revision.adapter[:12]}")
-        show_revision(revision)

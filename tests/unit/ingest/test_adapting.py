@@ -170,8 +170,8 @@ def test_the_scale_brings_the_median_back(before: float, after: float, scale: fl
 @pytest.mark.parametrize(
     ("photos", "message"),
     [
-        (ShopPhotos(SHOP.photos[:99]), "99 photos without labels, and at least 100"),
-        (ShopPhotos(SHOP.photos[:39], SHOP.shown[:39]), "39 labelled photos, and at least 40"),
+        (ShopPhotos(SHOP.photos[:99]), "99 photos without labels that can be used, and at least 100"),
+        (ShopPhotos(SHOP.photos[:39], SHOP.shown[:39]), "39 labelled photos that can be used, and at least 40"),
         (ShopPhotos(SHOP.photos[:36], SHOP.shown[:36]), "9 products with labelled photos, and at least 10"),
     ],
 )
@@ -179,6 +179,17 @@ def test_too_few_photos_are_refused(photos: ShopPhotos, message: str) -> None:
     with pytest.raises(SightlineError, match=message) as refused:
         chosen(photos, SHOP.shop_images())
     assert refused.value.kind is ErrorKind.CONFIGURATION
+
+
+def test_objects_of_one_photo_are_in_one_half_and_count_once() -> None:
+    sources = np.arange(240) // 3
+    photos = ShopPhotos(SHOP.photos, None, sources)
+    first, second = halves_of(photos, 1)
+    assert len(set(sources[first])) == len(set(sources[second])) == 40
+    assert set(sources[first]).isdisjoint(sources[second])
+    assert (photos.photos, photos.take(first).photos) == (80, 40)
+    with pytest.raises(SightlineError, match="80 photos without labels"):
+        chosen(photos, SHOP.shop_images())
 
 
 def test_both_halves_have_photos_of_a_product_and_product_halves_have_not() -> None:

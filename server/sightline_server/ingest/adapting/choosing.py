@@ -90,7 +90,7 @@ def choose(
     chosen = best_of(tried)
     if chosen is None:
         return Choice(None, None, tried)
-    say(f"fitting on all {len(photos)} photos")
+    say(f"fitting on all {photos.photos} photos")
     adapter = fit(photos, images, chosen.method, seed=SEED, tick=tick)
     scale = scale_of(*chosen.held.medians)
     return Choice(replace(adapter, scale=scale, facts={**adapter.facts, **about, **chosen.facts()}), chosen, tried)
@@ -99,13 +99,13 @@ def choose(
 def require_enough(photos: ShopPhotos) -> None:
     """Raises `SightlineError` of kind CONFIGURATION for too few photos."""
     if photos.products is None:
-        found, least, what = len(photos), LEAST_UNLABELLED, "photos without labels"
+        found, least, what = photos.photos, LEAST_UNLABELLED, "photos without labels that can be used"
     else:
         products = len(np.unique(photos.products))
         if products < LEAST_PRODUCTS:
             found, least, what = products, LEAST_PRODUCTS, "products with labelled photos"
         else:
-            found, least, what = len(photos), LEAST_LABELLED, "labelled photos"
+            found, least, what = len(photos), LEAST_LABELLED, "labelled photos that can be used"
     if found < least:
         message = f"there are {found} {what}, and at least {least} are needed; add more"
         raise SightlineError(ErrorKind.CONFIGURATION, message)

@@ -41,17 +41,28 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShopPhotos:
-    """Embeddings of photos of a shop, float32 [N,D] of length 1; `products` int32 [N] are those shown, where known."""
+    """Embeddings of objects in photos of a shop, float32 [N,D] of length 1.
+
+    `products` int32 [N] are those shown, where known. `sources` int [N] name the photo of each object, where photos
+    have several.
+    """
 
     embeddings: Array
     products: NDArray[np.int32] | None = None
+    sources: NDArray[np.intp] | None = None
 
     def __len__(self) -> int:
         return len(self.embeddings)
 
+    @property
+    def photos(self) -> int:
+        """The number of photos."""
+        return len(self) if self.sources is None else len(np.unique(self.sources))
+
     def take(self, places: NDArray[np.intp]) -> "ShopPhotos":
-        """Some of the photos."""
-        return ShopPhotos(self.embeddings[places], None if self.products is None else self.products[places])
+        """Some of the objects."""
+        products = None if self.products is None else self.products[places]
+        return ShopPhotos(self.embeddings[places], products, None if self.sources is None else self.sources[places])
 
 
 def no_tick() -> None:
@@ -65,7 +76,9 @@ def fit(photos: ShopPhotos, images: ShopImages, method: Method, *, seed: int = 0
     if method is Method.HEAD:
         sides = head_sides(photos, images, sides, seed, tick)
     hubness = hubness_of(sides[0].of(photos.embeddings), photos.products, images, sides[1])
-    return Adapter(*sides, hubness, BETA, 1.0, {"method": method.value, "photos": len(photos)})
+    return Adapter(
+        *sides, hubness, BETA, 1.0, {"method": method.value, "photos": photos.photos, "objects": len(photos)}
+    )
 
 
 def mean_of(images: ShopImages) -> Array:

@@ -119,8 +119,15 @@ def spread_of(products: NDArray[np.int32]) -> Spread:
 
 
 def halves_of(photos: ShopPhotos, seed: int) -> tuple[Places, Places]:
-    """Two halves at random; the photos of a product are in both where it has more than one."""
+    """Two halves of the objects at random; the photos of a product are in both where it has more than one.
+
+    Objects of one photo without labels are in one half.
+    """
     chance = np.random.default_rng(seed)
+    if photos.products is None and photos.sources is not None:
+        drawn = chance.permutation(np.unique(photos.sources))
+        first = np.isin(photos.sources, drawn[: len(drawn) // 2])
+        return np.flatnonzero(first), np.flatnonzero(~first)
     order = chance.permutation(len(photos))
     if photos.products is not None:
         # Dealt out product by product, so that each half gets every second photo of it.
