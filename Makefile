@@ -72,11 +72,13 @@ $(FLOORS)/.stamp: requirements/floors.txt pyproject.toml | env
 	$(BIN)/python -m pip --python $(FLOORS)/bin/python install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-models-reference: ## exported models of the tests and PyTorch's answers, made again in a separate environment (1.5 GB)
-	test -x $(REFERENCE)/bin/python || "$(PYTHON)" -m venv $(REFERENCE)
-	$(REFERENCE)/bin/python -m pip install --quiet torch==2.13.0 torchvision==0.28.0 timm==1.0.31 transformers==5.24.0 \
-		onnx==1.23.2 onnxscript==0.7.2
+models-reference: env ## exported models of the tests and PyTorch's answers, made and tested again in a separate environment (2.5 GB)
+	test -x $(REFERENCE)/bin/python || "$(PYTHON)" -m venv --without-pip $(REFERENCE)
+	$(BIN)/python -m pip --python $(REFERENCE)/bin/python install --quiet torch==2.13.0 torchvision==0.28.0 timm==1.0.31 \
+		transformers==5.24.0 onnx==1.23.2 onnxscript==0.7.2 --editable ".[cpu,export]" --group test
 	$(REFERENCE)/bin/python -W ignore tests/congruence/exported_samples.py
+	$(REFERENCE)/bin/python -W ignore -m tests.congruence.command_samples
+	$(REFERENCE)/bin/python -m pytest -p no:cacheprovider tests/pytorch
 
 check: env ## format, lint, types, import floors, generated code and requirements fresh, plain English, the Helm chart
 	$(BIN)/ruff format --check .

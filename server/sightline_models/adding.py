@@ -48,14 +48,15 @@ def add_embedder(
     """Adds the ONNX file as the embedder `name`; returns its folder.
 
     Args:
+        onnx: the file, which errors name; with `content` any name of its origin.
         preprocess: JSON, as `config.pbtxt` has it.
-        content: bytes that are written instead of those of the file, which was wrapped.
+        content: bytes that are written instead of those of the file.
 
     Raises:
         ModelError: the name cannot be used or is taken, no such file, or text that is not JSON; what `check` raises.
     """
     folder = free_folder(repository, name)
-    require(onnx.is_file(), f"no such file: {onnx}")
+    require(content is not None or onnx.is_file(), f"no such file: {onnx}")
     require(is_json_object(preprocess), f"--preprocess {preprocess!r} is not a JSON object")
     with set_aside(repository, folder, onnx) as aside:
         write(aside / folder, name, onnx.read_bytes() if content is None else content, preprocess)

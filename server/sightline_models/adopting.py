@@ -77,20 +77,49 @@ def adopt_detector(
         ModelError: as `read_exported` and `wrap_detector`, a name or JSON that cannot be used; such a model without
             `force`; what `check` raises.
     """
-    folder = DETECTOR.folder
-    require_name(folder, name)
-    for option, text in (("--preprocess", preprocess), ("--vocabulary", vocabulary or "{}")):
-        require(is_json_object(text), f"{option} {text!r} is not a JSON object")
-    require_replaceable(inspect(repository, DETECTOR), model_path(repository, folder), force=force)
+    require_detector(repository, name, vocabulary, force=force)
+    require(is_json_object(preprocess), f"--preprocess {preprocess!r} is not a JSON object")
     wrapped = wrap_detector(read_exported(onnx, size), normalization, head, labels)
+    parameters = detector_parameters(name, preprocess, labels, vocabulary)
+    return place_detector(repository, onnx, wrapped, parameters, config, check)
+
+
+def require_detector(repository: Path, name: str, vocabulary: str | None, *, force: bool) -> None:
+    """Raises ModelError where a detector of this name cannot replace the present one; see `adopt_detector`."""
+    require_name(DETECTOR.folder, name)
+    require(is_json_object(vocabulary or "{}"), f"--vocabulary {vocabulary!r} is not a JSON object")
+    require_replaceable(inspect(repository, DETECTOR), model_path(repository, DETECTOR.folder), force=force)
+
+
+def detector_parameters(
+    name: str, preprocess: str, labels: tuple[str, ...], vocabulary: str | None
+) -> Mapping[str, str]:
+    """The parameters of `config.pbtxt` that belong to a detector; see `adopt_detector`."""
     words = json.loads(vocabulary) if vocabulary else vocabulary_of(labels)
     parameters = {"name": name, "preprocess": preprocess, "labels": json.dumps(labels)}
-    config = with_parameters(config, parameters | ({"vocabulary": json.dumps(words)} if words else {}))
-    declaration = {"name": name, "version": "1", "sha256": hashlib.sha256(wrapped).hexdigest()}
-    with set_aside(repository, folder, onnx) as aside:
-        write_declared(aside, folder, declaration, wrapped, config)
+    return parameters | ({"vocabulary": json.dumps(words)} if words else {})
+
+
+def place_detector(
+    repository: Path, origin: Path, content: bytes, parameters: Mapping[str, str], config: str, check: Check
+) -> Path:
+    """Serves a file that keeps the contract in place of the present detector; returns its folder.
+
+    Args:
+        origin: the file that errors name.
+        parameters: of `detector_parameters`.
+        config: text of the present `config.pbtxt`; its parameters of the model are replaced.
+
+    Raises:
+        ModelError: what `check` raises.
+    """
+    folder = DETECTOR.folder
+    config = with_parameters(config, parameters)
+    declaration = {"name": parameters["name"], "version": "1", "sha256": hashlib.sha256(content).hexdigest()}
+    with set_aside(repository, folder, origin) as aside:
+        write_declared(aside, folder, declaration, content, config)
         check(aside, folder)
-    write_declared(repository, folder, declaration, wrapped, config)
+    write_declared(repository, folder, declaration, content, config)
     return repository / folder
 
 

@@ -90,9 +90,9 @@ def compare(model: DefaultModel, answers: Answers) -> dict[str, float]:
     """
     reference = _references(model.name)
     if "EMBEDDINGS" in reference:
-        measured = {"EMBEDDINGS": _largest(answers["EMBEDDINGS"], reference["EMBEDDINGS"])}
+        measured = {"EMBEDDINGS": largest(answers["EMBEDDINGS"], reference["EMBEDDINGS"])}
     else:
-        measured = _compare_detections(answers, reference)
+        measured = compare_detections(answers, reference)
     allowed = {"EMBEDDINGS": EMBEDDING_TOLERANCE, "SCORES": SCORE_TOLERANCE, "BOXES": BOX_TOLERANCE}
     for name, difference in measured.items():
         if not difference <= allowed[name]:
@@ -102,10 +102,11 @@ def compare(model: DefaultModel, answers: Answers) -> dict[str, float]:
     return measured
 
 
-def _compare_detections(answers: Answers, reference: Answers) -> dict[str, float]:
+def compare_detections(answers: Answers, reference: Answers) -> dict[str, float]:
+    """The largest difference of scores, and of the boxes of clear ones to the nearest box of their label."""
     images = range(len(reference["SCORES"]))
     boxes = [_nearest_boxes({k: v[i] for k, v in answers.items()}, reference, i) for i in images]
-    return {"SCORES": _largest(answers["SCORES"], reference["SCORES"]), "BOXES": max(boxes)}
+    return {"SCORES": largest(answers["SCORES"], reference["SCORES"]), "BOXES": max(boxes)}
 
 
 def _nearest_boxes(answer: Answers, reference: Answers, image: int) -> float:
@@ -118,7 +119,8 @@ def _nearest_boxes(answer: Answers, reference: Answers, image: int) -> float:
     return worst
 
 
-def _largest(found: Array, expected: Array) -> float:
+def largest(found: Array, expected: Array) -> float:
+    """The largest difference of two arrays, infinite where their shapes differ."""
     return float(np.abs(found - expected).max()) if found.shape == expected.shape else float("inf")
 
 

@@ -39,7 +39,7 @@ def with_parameters(text: str, parameters: Mapping[str, str]) -> str:
     They are put where the first of the old ones was. One that is written in another form than this package writes stays
     and has no effect, since Triton takes the last value of a key and the new ones come at the end then.
     """
-    lines = "".join(_line(key, value) for key, value in parameters.items())
+    lines = parameter_lines(parameters)
     old = [match for match in _PARAMETER.finditer(text) if match["key"] in _OF_A_FILE]
     for match in reversed(old):
         text = text[: match.start()] + text[match.end() :]
@@ -49,5 +49,9 @@ def with_parameters(text: str, parameters: Mapping[str, str]) -> str:
     return text[:start] + lines + text[start:]
 
 
-def _line(key: str, value: str) -> str:
-    return f'parameters {{ key: "{key}" value {{ string_value: {json.dumps(value)} }} }}\n'
+def parameter_lines(parameters: Mapping[str, str]) -> str:
+    """The parameters as a configuration has them, each on a line."""
+    return "".join(
+        f'parameters {{ key: "{key}" value {{ string_value: {json.dumps(value)} }} }}\n'
+        for key, value in parameters.items()
+    )

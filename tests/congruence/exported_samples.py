@@ -267,15 +267,20 @@ def reference(sample: Sample, images: np.ndarray) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Writes a file for each sample."""
-    operators = define_operators()
-    OUTPUT.mkdir(exist_ok=True)
+def samples() -> Iterator[tuple[Sample, np.ndarray]]:
+    """All samples with their random weights, and uint8 images [B, H, W, 3] for each."""
     for seed, sample in enumerate([*towers(), *detectors()]):
         torch.manual_seed(seed)
         randomize(sample.network, seed)
         blocks = np.random.default_rng(seed).integers(0, 256, (IMAGES, *[sample.size // BLOCK] * 2, 3), np.uint8)
-        images = blocks.repeat(BLOCK, axis=1).repeat(BLOCK, axis=2)
+        yield sample, blocks.repeat(BLOCK, axis=1).repeat(BLOCK, axis=2)
+
+
+def main() -> None:
+    """Writes a file for each sample."""
+    operators = define_operators()
+    OUTPUT.mkdir(exist_ok=True)
+    for sample, images in samples():
         role = "detector" if "pred_boxes" in sample.outputs else "embedder"
         mean, std = (",".join(map(str, values)) for values in sample.levels)
         options = ["--role", role, "--mean", mean, "--std", std, *sample.options]

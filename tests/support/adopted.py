@@ -9,14 +9,19 @@ import onnx
 from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
+from sightline_models.adding import add_embedder
+from sightline_models.adopting import detector_parameters, place_detector
 from sightline_models.onnx_runtime import onnxruntime
 from sightline_models.store import model_path
 from sightline_server.cli.models import app
+from sightline_server.cli.models_configuration import check_folder, present_configuration
 from tests.support.exported_models import MEAN, STD, Floats, Pixels
 
 LEVELS = ("--mean", ",".join(map(str, MEAN)), "--std", ",".join(map(str, STD)))
 SAMPLES = {path.stem: path for path in (Path(__file__).resolve().parents[1] / "data" / "exported").glob("*.npz")}
 """The exports of PyTorch that `tests/congruence/exported_samples.py` made, by name."""
+EXPORTED = {path.stem: path for path in (Path(__file__).resolve().parents[1] / "data/exported/command").glob("*.npz")}
+"""The same models as `models export` wrote them, made by `tests/congruence/command_samples.py`."""
 LABELS_OF_SAMPLES = tuple(f"label {number}" for number in range(7))
 
 
@@ -48,6 +53,17 @@ def adopt_sample(
     done = adopt(repository, stored.pop("model").tobytes(), *own, *options)
     assert done.exit_code == 0, done.stderr
     return stored
+
+
+def add_exported(repository: Path, name: str) -> Path:
+    """Stores what `models export` wrote for a sample, as the command does; returns the folder."""
+    with np.load(EXPORTED[name]) as archive:
+        content, preprocess = archive["model"].tobytes(), str(archive["preprocess"])
+    if "BOXES" not in np.load(SAMPLES[name]).files:
+        return add_embedder(repository, name, Path(name), preprocess, check_folder, content=content)
+    parameters = detector_parameters(name, preprocess, LABELS_OF_SAMPLES, None)
+    config = present_configuration(repository, "detector")
+    return place_detector(repository, Path(name), content, parameters, config, check_folder)
 
 
 def distances(some: Mapping[str, NDArray[Any]], others: Mapping[str, NDArray[Any]], image: int) -> NDArray[Any]:

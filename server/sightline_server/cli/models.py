@@ -1,4 +1,4 @@
-"""`sightline models pull | use | add | adopt | check | list`.
+"""`sightline models pull | use | add | adopt | export | check | list`.
 
 Rule: a failure is one line on stderr and exit code 1; what a program reads (`--json`) is alone on stdout.
 """
@@ -24,6 +24,7 @@ from sightline_models.use import use as use_model
 from sightline_server.app.embedded import compare_precisions
 from sightline_server.cli.models_adopt import adopt
 from sightline_server.cli.models_configuration import check_configuration, check_folder, present_configuration
+from sightline_server.cli.models_export import export
 from sightline_server.cli.models_options import Home, Repository
 from sightline_server.cli.models_output import (
     check_line,
@@ -133,6 +134,7 @@ def add(
 
 
 app.command()(adopt)
+app.command()(export)
 
 
 @app.command()
