@@ -32,6 +32,13 @@ BATCHES = (1, 3)
 MOST_BYTES = 2_000_000_000
 """An ONNX file with its weights inside cannot be larger."""
 
+MOST_ROUNDING = 1e-3
+_ROUNDING = "where that is rounding of a deep network, allow it with --tolerance"
+_WRONG = (
+    "that is more than rounding: the export is wrong, or it is a detector with untrained weights, of which rounding "
+    "chooses the rows"
+)
+
 Answers = Mapping[str, npt.NDArray[Any]]
 
 
@@ -167,7 +174,7 @@ def _compared(
         if not difference <= tolerance:
             raise ModelError(
                 f"{source}: {name} of the exported file is {difference:.2g} away from PyTorch's, allowed "
-                f"{tolerance:g}; where that is rounding of a deep network, allow it with --tolerance"
+                f"{tolerance:g}; {_ROUNDING if difference <= MOST_ROUNDING else _WRONG}"
             )
     return worst
 

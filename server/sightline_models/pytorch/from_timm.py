@@ -38,6 +38,8 @@ def load_tower(source: ExportSource, pool: Pool, *, projection: bool) -> LoadedT
         options = {} if projection else {"num_classes": 0}
         network = timm.create_model(name, pretrained=True, exportable=True, **options).eval()
         facts = timm.data.resolve_model_data_config(network)
+        # Folds the branches that some models, such as FastViT, have for training only.
+        network = timm.utils.reparameterize_model(network)
     if projection and not network.num_classes:
         raise ModelError(f"{source.text}: has no last layer; leave --projection out")
     if facts["input_size"][0] != _CHANNELS:
