@@ -102,7 +102,7 @@ def adapt(
         if remove:
             if dry_run:
                 raise SightlineError(ErrorKind.CONFIGURATION, "--dry-run is for --photos and --labels")
-            show_removed(removed(catalog), as_json=as_json)
+            show_removed(removed(catalog), catalog, as_json=as_json)
             return
         settings = load(
             config,
@@ -131,6 +131,7 @@ def run(settings: "Settings", path: Path, wanted: Wanted) -> bool:
     from sightline_server.index.catalog import open_catalog
 
     opened = open_catalog(path)
+    require_no_copy(path)
     asked = photos_of(opened, wanted)
     if not wanted.dry_run:
         require_writable(path)
@@ -139,7 +140,7 @@ def run(settings: "Settings", path: Path, wanted: Wanted) -> bool:
     revision = None
     if choice.adapter is not None and not wanted.dry_run:
         revision = stored(path, opened.facts.embedder, encode(choice.adapter), gain_note(choice.adapter.facts))
-    show(choice, revision, dry_run=wanted.dry_run, as_json=wanted.as_json)
+    show(choice, revision, path, dry_run=wanted.dry_run, as_json=wanted.as_json)
     return choice.adapter is not None
 
 
@@ -160,6 +161,18 @@ def photos_of(catalog: "Catalog", wanted: Wanted) -> "list[ShopPhoto]":
         )
         raise SightlineError(ErrorKind.CONFIGURATION, message)
     return found
+
+
+def require_no_copy(path: Path) -> None:
+    """Raises `SightlineError` for a catalog with a copy in Milvus, which would be searched without the adapter."""
+    from sightline_server.index.milvus.binding import FILE, read_binding
+
+    if read_binding(path) is not None:
+        message = (
+            f"the catalog at {path} has a copy in Milvus, which cannot search by an adapter; serve the catalog from "
+            f"its folder and remove {path / FILE} first"
+        )
+        raise SightlineError(ErrorKind.CONFIGURATION, message)
 
 
 def require_writable(path: Path) -> None:

@@ -4,6 +4,7 @@ Rule: nothing is decided here. What a program reads (`--json`) is alone on stand
 """
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sightline_console.terminal import echo, echo_lines
@@ -17,16 +18,16 @@ if TYPE_CHECKING:
 NOTHING = "no adapter is stored: what was tried brings no real gain on photos that it was not fitted from"
 
 
-def show_removed(revision: "Revision", *, as_json: bool) -> None:
+def show_removed(revision: "Revision", catalog: Path, *, as_json: bool) -> None:
     """Prints the revision without an adapter."""
     if as_json:
         echo_lines(json.dumps({"removed": True, "revision": revision.name}))
         return
     echo("the adapter is removed; vectors are searched as they are")
-    show_revision(revision)
+    show_revision(revision, catalog)
 
 
-def show(choice: "Choice", revision: "Revision | None", *, dry_run: bool, as_json: bool) -> None:
+def show(choice: "Choice", revision: "Revision | None", catalog: Path, *, dry_run: bool, as_json: bool) -> None:
     """Prints what was tried and what came of it."""
     tried = [each.facts() for each in choice.tried]
     if as_json:
@@ -46,4 +47,4 @@ def show(choice: "Choice", revision: "Revision | None", *, dry_run: bool, as_jso
         echo(f"dry run: {choice.adapter.facts['method']} would be stored")
     else:
         echo(f"stored      {choice.adapter.facts['method']}, adapter {revision.adapter[:12]}")
-        show_revision(revision)
+        show_revision(revision, catalog)

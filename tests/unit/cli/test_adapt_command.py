@@ -23,6 +23,7 @@ from sightline_server.cli.adapt import app
 from sightline_server.cli.catalog import app as catalog_app
 from sightline_server.index.catalog import open_catalog
 from sightline_server.index.living import LivingCatalog
+from sightline_server.index.milvus.binding import Binding
 from sightline_server.ingest.build import BuildOptions, build_catalog
 from sightline_server.ingest.embedding import engine_embed
 from tests.support.catalogs import BUILT, LIMITS, write_feed
@@ -252,3 +253,12 @@ def test_an_adapted_catalog_has_no_other_index_and_is_not_pushed(shop: Path, pho
     pushed = catalog("push", shop, "--to", "milvus", "--uri", "http://127.0.0.1:1")
     assert pushed.exit_code == 2
     assert "has an adapter" in pushed.stderr
+
+
+def test_a_catalog_with_a_copy_in_milvus_is_refused(shop: Path, photos: Path, engine: FakeEngine) -> None:
+    before = len(engine.models["embedder"].parts)
+    Binding("sightline_shop__1", epoch=1, seq=0).write(shop)
+    refused = adapt(shop, "--photos", photos)
+    assert refused.exit_code == 2
+    assert "has a copy in Milvus" in refused.stderr
+    assert len(engine.models["embedder"].parts) == before

@@ -11,6 +11,7 @@ import pytest
 from sightline_server.catalog.lock import WriterLock
 from sightline_server.catalog.originals import KINDS, create_originals
 from sightline_server.catalog.replica_mark import MARK
+from sightline_server.catalog.store import CatalogStore
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import open_catalog, read_identity
 from sightline_server.index.living import LivingCatalog
@@ -120,6 +121,16 @@ def test_chosen_index_is_published_with_the_catalog(site: Site) -> None:
     assert site.publish() is not None
     site.follow()
     assert (site.copy / "index" / "0123456789abcdef.json").read_text() == "{}"
+
+
+def test_adapted_catalog_is_not_published(site: Site) -> None:
+    before = published(site)
+    with CatalogStore(site.shop, actor="test") as store:
+        store.adapt(b"an adapter")
+    with pytest.raises(SightlineError, match="has an adapter") as refused:
+        site.publish()
+    assert refused.value.kind is ErrorKind.CONFIGURATION
+    assert published(site) == before
 
 
 def test_original_images_are_not_published(site: Site) -> None:

@@ -40,8 +40,8 @@ class SourceRevision:
 def read_source(folder: Path) -> SourceRevision:
     """The current revision of the catalog at `folder`.
 
-    Raises `SightlineError` of kind CONFIGURATION when it is missing or damaged, INDEX_UNAVAILABLE when it was replaced
-    while it was read; the next call reads the new one.
+    Raises `SightlineError` of kind CONFIGURATION when it is missing, damaged or has an adapter, INDEX_UNAVAILABLE when
+    it was replaced while it was read; the next call reads the new one.
     """
     try:
         with panics():
@@ -56,6 +56,12 @@ def living_source(folder: Path) -> SourceRevision:
     """The source of a catalog with a log."""
     recorded = read_recorded(folder)
     current = recorded.current
+    if current.adapter:
+        message = (
+            f"the catalog at {folder} has an adapter, and a replica would search without it; remove the adapter: "
+            "sightline adapt CATALOG --remove"
+        )
+        raise SightlineError(ErrorKind.CONFIGURATION, message)
     base = Base(folder, recorded.base_version, current.generation)
     there = folder / base_name(current.generation)
     files = {f"{BASE}/{name}": there / name for name in base.files()}
