@@ -6,7 +6,6 @@ in a search, and photos that cannot be used are reported by their names and left
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 
 from sightline_server.app.batchers import build_batchers
 from sightline_server.app.clock import clock
-from sightline_server.app.limits import photo_limits, process_limits
+from sightline_server.app.limits import photo_limits
+from sightline_server.app.pipeline import photo_threads
 from sightline_server.domain.embedders import ServedEmbedder
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.items import PhotoObject
@@ -28,8 +28,6 @@ from sightline_server.ports import Engine
 from sightline_server.search.look import Look
 from sightline_server.search.object_embedder import ObjectEmbedder
 from sightline_server.settings import Settings
-from sightline_server.stages.photo_threads import PhotoThreads
-from sightline_server.stages.processes.pool import DecodeProcesses
 from sightline_server.stages.redact import Views
 from sightline_server.stages.together import together
 from sightline_server.telemetry.metrics import Metrics
@@ -130,12 +128,9 @@ async def photo_embedding(
 ) -> AsyncIterator[PhotoEmbedding]:
     """The embedding of photos by `embedder` of `engine`, for the length of the block."""
     async with AsyncExitStack() as stack:
-        batchers = build_batchers(stack, settings, engine, Metrics())
-        processes = DecodeProcesses(process_limits(settings.decode))
-        executor = ThreadPoolExecutor(settings.decode.threads, thread_name_prefix="photos")
-        stack.callback(executor.shutdown, wait=True, cancel_futures=True)
-        stack.push_async_callback(processes.close)
-        threads = PhotoThreads(executor, processes)
+        metrics = Metrics()
+        batchers = build_batchers(stack, settings, engine, metrics)
+        threads = photo_threads(stack, settings.decode, metrics)
         look = Look(
             engine=engine,
             frames=batchers.frames,

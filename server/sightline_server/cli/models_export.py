@@ -74,9 +74,9 @@ def export(
 ) -> None:
     """Export a model of transformers or timm, compare the file with PyTorch, and serve it.
 
-    It needs PyTorch, in a separate environment: pip install "sightline[cpu,export]". Mean, standard deviation, size and
-    steps come from the model's own files. An embedder is added to those of the repository; a detector replaces the
-    present one.
+    It needs PyTorch, in a separate environment with the extras cpu and export. Mean, standard deviation, size and steps
+    come from the model's own files. An embedder is added to those of the repository; a detector replaces the present
+    one.
     """
     with errors_on_one_line():
         read = parse_source(source)

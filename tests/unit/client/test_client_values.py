@@ -68,7 +68,7 @@ def test_events_are_frozen_and_slotted() -> None:
 def test_json_is_one_line_with_every_key() -> None:
     line = convert.event_to_json(events.Detected(()))
     assert "\n" not in line
-    assert json.loads(line) == {"detected": {"objects": [], "redacted": 0}}
+    assert json.loads(line) == {"detected": {"objects": [], "redacted": 0, "further": False}}
 
 
 def test_the_error_table_is_total() -> None:
