@@ -5,6 +5,7 @@ Rule: a `Box` is never empty and is always inside the image; its maker clips it 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Self
 
 import numpy as np
@@ -102,6 +103,13 @@ class Box:
         top = min(int(self.y_min * height), height - 1)
         right = min(max(round(self.x_max * width), left + 1), width)
         bottom = min(max(round(self.y_max * height), top + 1), height)
+        return left, top, right, bottom
+
+    def touched_pixels(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """As `pixels`, with every pixel of which the box has a part."""
+        left, top, _, _ = self.pixels(width, height)
+        right = min(max(ceil(self.x_max * width), left + 1), width)
+        bottom = min(max(ceil(self.y_max * height), top + 1), height)
         return left, top, right, bottom
 
 

@@ -46,7 +46,8 @@ def redacted(frame: Frame, hidden: Redaction, shown: Sequence[Box] = ()) -> Fram
     """A copy of the frame in which the pixels of people are grey, except in the boxes `shown`."""
     pixels = frame.pixels.copy()
     for box in hidden.people:
-        part(pixels, box)[:] = GREY
+        left, top, right, bottom = box.touched_pixels(frame.width, frame.height)
+        pixels[top:bottom, left:right] = GREY
     for box in shown:
         part(pixels, box)[:] = part(frame.pixels, box)
     return replace(frame, pixels=pixels)

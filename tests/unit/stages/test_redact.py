@@ -1,5 +1,6 @@
 """The pixels of people that are hidden, on made-up scenes: all of theirs, none of what they carry, nothing else."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,12 @@ def test_the_margin_ends_at_the_edge_of_the_photo() -> None:
 def test_colours_are_converted_as_those_of_the_photo_were() -> None:
     frame = Frame(PIXELS, to_srgb=lambda part: part[..., ::-1])
     assert redacted(frame, hidden_of(PERSON)).to_srgb is frame.to_srgb
+
+
+def test_a_pixel_of_which_a_person_has_a_part_is_hidden() -> None:
+    thin = Detection(Box(0.0, 0.99, 1.0, 0.9921875), "person", 0.9)
+    assert mask_of(hidden_of(thin))[99].all()
+    assert mask_of(hidden_of(replace(PERSON, box=Box(0.25, 0.25, 0.502, 0.751)), person_padding=0.0))[75, 100]
 
 
 @st.composite
