@@ -21,7 +21,7 @@ from sightline_server.app.batchers import build_batchers
 from sightline_server.app.catalog_door import CatalogDoor
 from sightline_server.app.door import MakeAccess
 from sightline_server.app.limits import catalog_limits
-from sightline_server.app.pipeline import photo_threads
+from sightline_server.app.photo_threads import photo_threads
 from sightline_server.app.transfers import batched_embed
 from sightline_server.index.catalog_writer import GroupWriter
 from sightline_server.index.living import LivingCatalog

@@ -31,7 +31,8 @@ from sightline_server.app.consent import WatchedFiles, make_consent, open_grant_
 from sightline_server.app.door import Door, MakeAccess, MakeServices, no_services
 from sightline_server.app.limits import catalog_limits
 from sightline_server.app.milvus_catalogs import keep_milvus_catalogs
-from sightline_server.app.pipeline import build_pipeline, photo_threads
+from sightline_server.app.photo_threads import photo_threads
+from sightline_server.app.pipeline import build_pipeline
 from sightline_server.app.pseudonyms import keep_pseudonym_keys, photo_quota
 from sightline_server.app.tracing import make_tracing
 from sightline_server.app.used_grants import open_used_grants

@@ -1,20 +1,18 @@
-"""The pipeline with its batchers, its threads and its decode processes."""
+"""The pipeline with its batchers and its threads."""
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
 from sightline_server.app.batchers import Batchers
 from sightline_server.app.clock import clock
-from sightline_server.app.limits import photo_limits, process_limits
+from sightline_server.app.limits import photo_limits
+from sightline_server.app.photo_threads import photo_threads
 from sightline_server.domain.models import DETECTOR, DetectorSpec
 from sightline_server.domain.preprocess import WHOLE_IMAGE
 from sightline_server.pipeline import Pipeline, PipelineSettings
 from sightline_server.ports import Catalogs, Engine
-from sightline_server.settings import DecodeSettings, DetectionSettings, Settings
+from sightline_server.settings import DetectionSettings, Settings
 from sightline_server.stages.detect import finds_people
-from sightline_server.stages.photo_threads import PhotoThreads
-from sightline_server.stages.processes.pool import ENDS, DecodeProcesses
 from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.tracing import Tracing
 
@@ -67,20 +65,3 @@ def warn_of_visible_people(settings: DetectionSettings) -> None:
     """Logs a warning when people are not greyed out."""
     if not settings.redact_people:
         log.warning("people in photos are not greyed out: detection.redact_people is off")
-
-
-def photo_threads(stack: AsyncExitStack, settings: DecodeSettings, metrics: Metrics) -> PhotoThreads:
-    """The threads that decode and crop, and the decode processes; all end with `stack`."""
-    processes = decode_processes(stack, settings, metrics)
-    executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="photos")
-    stack.callback(executor.shutdown, wait=True, cancel_futures=True)
-    return PhotoThreads(executor, processes)
-
-
-def decode_processes(stack: AsyncExitStack, settings: DecodeSettings, metrics: Metrics) -> DecodeProcesses:
-    """The decode processes of the settings, none of which is started yet; they end with `stack`."""
-    # A counter that appears with its first end hides that end from rate().
-    counters = {reason: metrics.decode_process_ends.labels(reason) for reason in ENDS}
-    processes = DecodeProcesses(process_limits(settings), on_end=lambda reason: counters[reason].inc())
-    stack.push_async_callback(processes.close)
-    return processes

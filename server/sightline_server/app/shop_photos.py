@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sightline_server.app.batchers import build_batchers
 from sightline_server.app.clock import clock
 from sightline_server.app.limits import photo_limits
-from sightline_server.app.pipeline import photo_threads
+from sightline_server.app.photo_threads import photo_threads
 from sightline_server.domain.embedders import ServedEmbedder
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.items import PhotoObject

@@ -13,8 +13,8 @@ SERVER = Path(sightline_server.__file__).parent
 LENS = Path(lens.__file__)
 TESTS = LENS.parents[1]
 FILES = (
-    *("background", "batchers", "catalog_changes", "catalog_door", "catalogs", "door", "parts", "pipeline"),
-    *("watching", "writing", "written"),
+    *("background", "batchers", "catalog_changes", "catalog_door", "catalogs", "door", "parts"),
+    *("photo_threads", "pipeline", "watching", "writing", "written"),
 )
 BUILDERS = tuple(SERVER / "app" / f"{name}.py" for name in FILES)
 """The files of `app/` that construct parts."""
