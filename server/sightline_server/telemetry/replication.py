@@ -1,6 +1,6 @@
 """The metrics of catalogs that follow another server's revisions, and of those that are published.
 
-Rule: times, not ages, say whether a replica is in step: an age that nobody sets any more would seem healthy.
+Rule: times, not ages, say whether a replica is in step: an age that is not updated any more would seem healthy.
 """
 
 import time

@@ -3,7 +3,7 @@
 The provider is a separate library that ONNX Runtime loads (`onnxruntime-ep-openvino`), part of the engine's build
 `cpu-bf16`. Its options are properties of OpenVINO, which every other program with this provider understands as well.
 Rule: all of the model runs in OpenVINO, or the session fails. ONNX Runtime would otherwise run what the provider does
-not know in float32, and nobody would notice.
+not know in float32, and report nothing.
 """
 
 import json

@@ -104,7 +104,7 @@ class Lease:
         return holder_in(self._seen[0]) if self._seen else "another program"
 
     def attempt(self) -> bool:
-        """Takes the lease if nobody holds it, or its holder has been silent for `SILENT_S`; returns whether it is held.
+        """Takes the lease if it is free, or its holder has been silent for `SILENT_S`; returns whether it is held.
 
         To be called again and again by one that waits. Raises `SightlineError` of kind INDEX_UNAVAILABLE.
         """

@@ -2,8 +2,8 @@
 
     photos -> two halves -> fitted on one, measured on the other, and the other way round
     photos of half of the products -> measured on those of the other half: products that no photo shows
-Rule: a gain is real where chance explains it in at most one of twenty cases. Without known products nobody can count
-right answers, and what is measured then is whether a few products come first for too many photos.
+Rule: a gain is real where chance explains it in at most one of twenty cases. Without known products right answers
+cannot be counted, and what is measured then is whether a few products come first for too many photos.
 """
 
 import math
