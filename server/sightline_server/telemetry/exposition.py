@@ -193,7 +193,9 @@ class Exchange(asyncio.Protocol):
     def _send(self, events: list[h11.Event]) -> None:
         """Sends an answer, which must be read in its time, and closes the connection."""
         self._end_in(ANSWER_S)
-        self._transport.writelines(self._connection.send(event) or b"" for event in events)
+        # Not by `writelines`: from Python 3.12 on it keeps an empty last part, such as the end of a message, as
+        # something to be sent, and the event loop turns without a pause until the connection is ended.
+        self._transport.write(b"".join(self._connection.send(event) or b"" for event in events))
         self._transport.close()
 
     def _end_in(self, seconds: float) -> None:
