@@ -32,6 +32,10 @@ from load_tests.observe.holdings import Watch, rss_slopes
 from load_tests.observe.scrapes import Scrape, scrape
 
 EVERY_S = 30.0
+LOOK_EVERY_S = 5.0
+WINDOW_S = 120.0
+"""Longer than from one merge to the next, which are 100 s apart at 50 products a second. The memory of a merge is up to
+100 MB, given back when it is over: lines through all samples of two equal runs differed by 1 MB a minute."""
 MOST_VERSIONS = 60
 """Versions of the base: a checkpoint makes two, 25 revisions are kept at most, and the rest is slack."""
 MOST_GROWTH = 1.5
@@ -132,11 +136,11 @@ def soak(shop: Shop, requests: list[bytes], load: Load) -> dict[str, Any]:
     every_s = min(EVERY_S, load.seconds / 10)
     with (
         Generator(shop.target, requests, deadline_s=DEADLINE_S) as generator,
-        Watch(shop.pid, generator.pid, every_s) as watch,
+        Watch(shop.pid, generator.pid, min(LOOK_EVERY_S, every_s)) as watch,
         Disks(shop, every_s) as disks,
     ):
         turn = play(shop, churn, generator, len(requests), load, writes=True)
-    slopes = rss_slopes(watch.looks, skip=1 / 3)
+    slopes = rss_slopes(watch.looks, skip=1 / 3, window_s=WINDOW_S)
     held = bounds(turn, disks.all, slopes)
     for bound in held:
         say(f"{'pass ' if bound.kept else 'FAIL '} bound {bound}")

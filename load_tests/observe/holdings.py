@@ -152,10 +152,12 @@ def changes(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, in
     return {name: count for name, count in grown.items() if count}
 
 
-def rss_slopes(looks: Sequence[Look], skip: float) -> dict[str, float]:
+def rss_slopes(looks: Sequence[Look], skip: float, window_s: float = 0.0) -> dict[str, float]:
     """MB a minute by which each process's RSS grows after the first `skip` of the time (least squares).
 
-    Nothing for less than two minutes, in which a process still finds its size.
+    With `window_s` it is the least RSS of each so many seconds that counts: work that comes round, such as merges,
+    takes memory and gives it back, and a line through such teeth follows where the samples fell. Nothing for less than
+    two minutes, in which a process still finds its size.
     """
     if len(looks) < 3 or looks[-1].at - looks[0].at < SHORTEST_FOR_A_SLOPE_S:
         return {}
@@ -163,7 +165,19 @@ def rss_slopes(looks: Sequence[Look], skip: float) -> dict[str, float]:
     late = [seen for seen in looks if seen.at >= start]
     slopes = {}
     for role in late[-1].held:
-        points = [(seen.at / 60, seen.held[role].rss / MEGABYTE) for seen in late if role in seen.held]
+        points = least([(seen.at, seen.held[role].rss) for seen in late if role in seen.held], window_s)
         if len(points) >= 3:
-            slopes[role] = round(linear_regression(*zip(*points, strict=True)).slope, 3)
+            slope = linear_regression(*zip(*points, strict=True)).slope
+            slopes[role] = round(60 * slope / MEGABYTE, 3)
     return slopes
+
+
+def least(points: Sequence[tuple[float, int]], window_s: float) -> list[tuple[float, int]]:
+    """The point with the least value of each whole `window_s` seconds; all points where that is 0."""
+    if not window_s:
+        return list(points)
+    windows: dict[int, list[tuple[float, int]]] = {}
+    for at, value in points:
+        windows.setdefault(int((at - points[0][0]) // window_s), []).append((at, value))
+    whole = int((points[-1][0] - points[0][0]) // window_s) if points else 0
+    return [min(windows[number], key=lambda point: point[1]) for number in range(whole) if number in windows]

@@ -117,5 +117,17 @@ def test_growth_and_slope_of_memory() -> None:
     assert rss_slopes(looks, skip=1 / 3)["server"] == pytest.approx(2.0, abs=0.01)
 
 
+@pytest.mark.parametrize("phase", [0.0, 0.4, 0.8])
+def test_memory_that_comes_and_goes_has_the_slope_of_its_least(phase: float) -> None:
+    """Teeth of 100 MB every 100 s, as merges make them, on memory that grows by 0.5 MB a minute."""
+    looks = [look_at(step / 12, 400 + 0.5 * step / 12 + 100 * ((step / 20 + phase) % 1)) for step in range(240)]
+    assert rss_slopes(looks, skip=1 / 3, window_s=120.0)["server"] == pytest.approx(0.5, abs=0.25)
+
+
+def test_memory_that_only_grows_shows_in_windows_too() -> None:
+    looks = [look_at(step / 12, 400 + 2 * step / 12) for step in range(240)]
+    assert rss_slopes(looks, skip=0.0, window_s=120.0)["server"] == pytest.approx(2.0, abs=0.05)
+
+
 def test_a_short_run_has_no_slope() -> None:
     assert rss_slopes([look_at(0.0, 1), look_at(0.5, 2), look_at(1.0, 3)], skip=0.0) == {}
