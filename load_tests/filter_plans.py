@@ -1,7 +1,7 @@
 """`python -m load_tests.filter_plans`: the ways of searching under a filter, timed side by side.
 
 The thresholds of `sightline_server.index.filters.planner` are chosen from this table. Rule: the searches are the
-server's own, on one thread and random unit vectors.
+server's own, on one thread and random unit vectors; `load_tests.gpu.plans` times them with the index on a GPU.
 """
 
 import argparse
@@ -42,10 +42,12 @@ class Timing:
     exact_ms: float
 
 
-def timings(rows: int, dimension: int, batches: tuple[int, ...], runs: int) -> Iterator[Timing]:
+def timings(
+    rows: int, dimension: int, batches: tuple[int, ...], runs: int, *, use_gpu: bool = False
+) -> Iterator[Timing]:
     """One timing per share and batch size."""
     vectors = unit_vectors(rows, dimension)
-    index = FaissIndex(vectors, use_gpu=False)
+    index = FaissIndex(vectors, use_gpu=use_gpu)
     for queries in (vectors[:size].copy() for size in batches):
         whole = best_ms(partial(index.search, queries, K), runs)
         for share in SHARES:

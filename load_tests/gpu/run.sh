@@ -9,7 +9,7 @@ usage() {
 usage: load_tests/gpu/run.sh [options]
 
   --cpu              small sizes on the CPU, about three minutes on two cores: shows that everything works
-  --only A,B         of the steps: choice, faiss_search, living, models, path, quality
+  --only A,B         of the steps: choice, faiss_search, living, models, path, plans, quality
   --join             first join the pack and make an environment of it, without internet
   --pack DIR         the pack (pack.sh made it); default gpu-pack
   --also-pack DIR    with --join: a second pack with another FAISS (groups faiss and its libs), checked for what works
@@ -52,7 +52,7 @@ while (($#)); do
     esac
 done
 for step in ${only//,/ }; do
-    case $step in choice | faiss_search | living | models | path | quality) ;; *) fail "no step $step" ;; esac
+    case $step in choice | faiss_search | living | models | path | plans | quality) ;; *) fail "no step $step" ;; esac
 done
 
 mkdir -p "$out"
@@ -188,6 +188,9 @@ if chosen quality; then
 fi
 if chosen living; then
     step living "$venv/bin/python" -m load_tests.gpu.living
+fi
+if chosen plans; then
+    step plans "$venv/bin/python" -m load_tests.gpu.plans
 fi
 if chosen choice; then
     step choice "$venv/bin/python" -m load_tests.gpu.choice

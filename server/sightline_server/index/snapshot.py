@@ -146,7 +146,7 @@ class CatalogSnapshot:
         applied = AppliedFilter(filter_text(wanted), selection.plan)
         if selection.plan.kind is PlanKind.NO_MATCH:
             return self._filtered.add(wanted, FilteredSnapshot(self, applied, self._nothing), selection.size)
-        search = await self.on_device(partial(search_of, selection, self.index))
+        search = await self.on_device(partial(search_of, selection, self.index, self.limits))
         filtered = FilteredSnapshot(self, applied, partial(self._search, search), partial(self._with_gtin, wanted))
         return self._filtered.add(wanted, filtered, selection.size)
 

@@ -1,6 +1,7 @@
 """Searches under a filter, on every kind of index: no product that is filtered out, and the products of plain numpy."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from sightline_server.index.catalog import Catalog, open_catalog
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.faiss_index import FaissIndex
 from sightline_server.index.filtered import FilteredSnapshot, FilteredSnapshots
-from sightline_server.index.filters.planner import PlanLimits, plan_kind
+from sightline_server.index.filters.planner import GPU_LIMITS, PlanLimits, plan_kind
 from sightline_server.index.filters.probe import applies_selectors
-from sightline_server.index.filters.searches import PARTS_FROM_QUERIES, BatchedSearch, ExactSearch, SelectorSearch
+from sightline_server.index.filters.searches import BatchedSearch, ExactSearch, SelectorSearch
 from sightline_server.index.snapshot import CatalogSnapshot
 from sightline_server.index.vectors import VectorIndex
 from sightline_server.stages.search import VectorQuery, search
@@ -28,6 +29,7 @@ from tests.support.index_kinds import KINDS, IgnoringIndex, of_kind
 
 PRODUCTS = 120
 NO_GATHERING = PlanLimits(gather_bytes=0)
+PARTS_FROM = NO_GATHERING.parts_from_queries
 
 
 @pytest.fixture(scope="module")
@@ -244,19 +246,44 @@ def test_an_exact_search_in_parts_finds_what_one_in_whole_finds() -> None:
     assert np.allclose(similarities, np.take_along_axis(queries @ vectors.T, expected, axis=1), atol=1e-6)
 
 
-@pytest.mark.parametrize("queries", [1, PARTS_FROM_QUERIES - 1, PARTS_FROM_QUERIES, 20])
+@pytest.mark.parametrize("queries", [1, PARTS_FROM - 1, PARTS_FROM, 20])
 def test_batches_find_in_parts_what_the_selector_finds(queries: int) -> None:
     vectors = unit_vectors(400, 4)
     index = FaissIndex(vectors, use_gpu=False)
     allowed = np.random.default_rng(2).random(400) < 0.6
     rows = np.flatnonzero(allowed)
     selector, parts = SelectorSearch(index, allowed, len(rows)), ExactSearch(index, rows, DIMENSION, part_bytes=4000)
-    both = BatchedSearch(selector, parts)
+    both = BatchedSearch(selector, parts, PARTS_FROM)
     asked = unit_vectors(queries, 9)
     expected = rows[np.argsort(-(asked @ vectors[rows].T), axis=1)[:, :30]]
     for way in (both, selector, parts):
         assert (way.search(asked, 30)[1] == expected).all()
     assert both.max_k == len(rows)
+
+
+@pytest.mark.parametrize(("limits", "by_selector"), [(NO_GATHERING, 1), (GPU_LIMITS, 2)], ids=["CPU", "GPU"])
+async def test_on_a_gpu_the_selector_takes_whole_batches(
+    catalog: Catalog, device: DeviceThread, monkeypatch: pytest.MonkeyPatch, limits: PlanLimits, by_selector: int
+) -> None:
+    index = FaissIndex(catalog.vectors, use_gpu=False)
+    device.call(index.adopt)
+    asked: list[int] = []
+    search_allowed = index.search_allowed
+
+    def counting(queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_]) -> Any:
+        asked.append(len(queries))
+        return search_allowed(queries, k, allowed)
+
+    monkeypatch.setattr(index, "search_allowed", counting)
+    limits = replace(limits, gather_bytes_beside_selectors=0)
+    selected = await CatalogSnapshot("shop", catalog, index, device, selects=True, limits=limits).select(
+        attribute("half", "1")
+    )
+    assert plan_of(selected).kind is PlanKind.SELECTOR
+    alone = await selected.nearest(unit_vectors(1), 5)
+    together = await selected.nearest(unit_vectors(PARTS_FROM), 5)
+    assert [one.product_id for one in together[0]] == [one.product_id for one in alone[0]]
+    assert len(asked) == by_selector
 
 
 def test_a_selector_search_returns_at_most_what_the_index_can() -> None:
@@ -277,6 +304,16 @@ def test_a_selector_search_returns_at_most_what_the_index_can() -> None:
 def test_thresholds_are_those_of_the_limits(images: int, selects: bool, kind: str) -> None:
     limits = PlanLimits(gather_bytes=100 * 4 * 16)
     assert plan_kind(images=images, all_images=1000, dimension=16, selects=selects, limits=limits).value == kind
+
+
+@pytest.mark.parametrize(("selects", "kind"), [(True, "selector"), (False, "gather")])
+def test_fewer_vectors_are_copied_where_a_selector_costs_less(selects: bool, kind: str) -> None:
+    images = GPU_LIMITS.gather_bytes_beside_selectors // (4 * 256)
+    plans = [
+        plan_kind(images=images + more, all_images=100_000, dimension=256, selects=selects, limits=GPU_LIMITS).value
+        for more in (0, 1)
+    ]
+    assert plans == ["gather", kind]
 
 
 def test_remembered_filters_are_bounded_in_number_and_bytes(catalog: Catalog) -> None:

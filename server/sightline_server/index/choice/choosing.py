@@ -24,7 +24,7 @@ from sightline_server.index.choice.record import IndexRecord
 from sightline_server.index.choice.shelf import IndexShelf, file_of
 from sightline_server.index.choice.trying import LEAST_RECALL, Tried, choose
 from sightline_server.index.faiss_index import FaissIndex, Run, here
-from sightline_server.index.filters.planner import PlanLimits
+from sightline_server.index.filters.planner import GPU_LIMITS, PlanLimits
 from sightline_server.index.vectors import VectorIndex, VectorRows, Vectors
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def index_of(name: str, catalog: Catalog, policy: IndexPolicy, *, use_gpu: bool,
         found = recorded_index(name, catalog, use_gpu=use_gpu, run=run)
         if found is not None:
             return found
-    return ChosenIndex(FaissIndex(catalog.rows, use_gpu=use_gpu, run=run), PlanLimits())
+    return ChosenIndex(FaissIndex(catalog.rows, use_gpu=use_gpu, run=run), GPU_LIMITS if use_gpu else PlanLimits())
 
 
 def recorded_index(name: str, catalog: Catalog, *, use_gpu: bool, run: "Run[Any]") -> ChosenIndex | None:

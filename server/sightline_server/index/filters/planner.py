@@ -4,6 +4,7 @@ Rule: the choice depends on the revision and the filter alone, so that calls wit
 the answer says which way was taken. `python -m load_tests.filter_plans` measures where the ways cross.
 """
 
+import sys
 from dataclasses import dataclass
 
 from sightline_server.domain.filters import PlanKind
@@ -19,9 +20,19 @@ class PlanLimits:
     """
 
     gather_bytes: int = 32 * 1024 * 1024
+    gather_bytes_beside_selectors: int = gather_bytes
+    """The same where the index applies selectors, if that is less."""
     selector_from: int = 0
     """Matching vectors from which on an index that applies selectors is used; fewer are compared all. Measured for an
     approximate index when it was chosen; exact ones need none."""
+    parts_from_queries: int = 6
+    """From so many queries on, copies in parts are faster than a selector of an exact index at every selectivity
+    (docs/guide/filters.md): FAISS compares query by query on a CPU, and the parts are matrix products."""
+
+
+GPU_LIMITS = PlanLimits(gather_bytes_beside_selectors=512 * 1024, parts_from_queries=sys.maxsize)
+"""On a GPU with cuVS a selector is faster at every batch size than a comparison on the CPU, whose copies must come over
+the bus first; only a few vectors, once copied, are faster (`python -m load_tests.gpu.plans`)."""
 
 
 def plan_kind(*, images: int, all_images: int, dimension: int, selects: bool, limits: PlanLimits) -> PlanKind:
@@ -30,6 +41,7 @@ def plan_kind(*, images: int, all_images: int, dimension: int, selects: bool, li
         return PlanKind.NO_MATCH
     if images == all_images:
         return PlanKind.ALL
-    if 4 * images * dimension <= limits.gather_bytes:
+    copied = min(limits.gather_bytes, limits.gather_bytes_beside_selectors) if selects else limits.gather_bytes
+    if 4 * images * dimension <= copied:
         return PlanKind.GATHER
     return PlanKind.SELECTOR if selects and images >= limits.selector_from else PlanKind.EXACT

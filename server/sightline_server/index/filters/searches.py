@@ -12,8 +12,6 @@ from sightline_server.index.vectors import VectorIndex
 Nearest = tuple[NDArray[np.float32], NDArray[np.int64]]
 PART_BYTES = 32 * 1024 * 1024
 """Of vectors that are copied at once."""
-PARTS_FROM_QUERIES = 6
-"""From so many queries on, copies in parts are faster than a selector at every selectivity (docs/guide/filters.md)."""
 
 
 class GatherSearch:
@@ -72,19 +70,17 @@ class ExactSearch:
 
 
 class BatchedSearch:
-    """By a selector for few queries, and in parts for many, where both give the nearest vectors.
+    """By a selector for few queries, and in parts for `parts_from` and more, where both give the nearest vectors."""
 
-    With a selector FAISS compares query by query; the parts are matrix products.
-    """
-
-    def __init__(self, selector: SelectorSearch, parts: ExactSearch) -> None:
+    def __init__(self, selector: SelectorSearch, parts: ExactSearch, parts_from: int) -> None:
         self._selector = selector
         self._parts = parts
+        self._parts_from = parts_from
         self.max_k = selector.max_k
 
     def search(self, queries: NDArray[np.float32], k: int) -> Nearest:
         """See `vectors.Search`; rows are those of the index."""
-        chosen = self._selector if len(queries) < PARTS_FROM_QUERIES else self._parts
+        chosen = self._selector if len(queries) < self._parts_from else self._parts
         return chosen.search(queries, k)
 
 

@@ -72,14 +72,16 @@ def in_parts(selection: Selection, index: VectorIndex) -> ExactSearch:
     return ExactSearch(index, np.flatnonzero(selection.allowed), selection.dimension)
 
 
-def search_of(selection: Selection, index: VectorIndex) -> Search:
-    """The search of `selection` by the index of its revision; for the thread that owns it."""
+def search_of(selection: Selection, index: VectorIndex, limits: PlanLimits) -> Search:
+    """The search of `selection` by the index of its revision, with its limits; for the thread that owns it."""
     match selection.plan.kind:
         case PlanKind.GATHER:
             return GatherSearch(index, np.flatnonzero(selection.allowed))
         case PlanKind.SELECTOR:
             selector = SelectorSearch(index, selection.allowed, selection.plan.images)
-            return BatchedSearch(selector, in_parts(selection, index)) if index.exact else selector
+            if not index.exact:
+                return selector
+            return BatchedSearch(selector, in_parts(selection, index), limits.parts_from_queries)
         case PlanKind.EXACT:
             return in_parts(selection, index)
         case PlanKind.ALL:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.index.faiss_index import GatheredVectors
-from sightline_server.index.filters.searches import ExactSearch, Nearest, best
+from sightline_server.index.filters.searches import ExactSearch, Nearest, SelectorSearch, best
 from sightline_server.index.live.extent import Extent
 from sightline_server.index.live.state import LiveState
 from sightline_server.index.vectors import Search
@@ -71,6 +71,8 @@ class LiveSearch:
         """The nearest vectors of the base that live, without asking the index which those are."""
         base = self._state.base
         living = self._died[self._owners[: self._state.base_images]] > self._extent.number
+        if base.selects and base.index.exact:  # on a GPU, where one search returns only some of its vectors
+            return SelectorSearch(base.index, living, self._live_base).search(queries, k)
         return ExactSearch(base.index, np.flatnonzero(living), base.index_dimension).search(queries, k)
 
     def _among_written(self, queries: NDArray[np.float32], k: int) -> Nearest:

@@ -56,5 +56,5 @@ def live_search_of(selection: LiveSelection, state: LiveState, extent: Extent) -
     if selection.plan.kind is PlanKind.ALL:
         return LiveSearch(state, extent)
     kept = selection.base
-    search = None if kept.plan.kind is PlanKind.NO_MATCH else search_of(kept, state.base.index)
+    search = None if kept.plan.kind is PlanKind.NO_MATCH else search_of(kept, state.base.index, state.base.limits)
     return PartsSearch(state, search, kept.plan.images, selection.written)
