@@ -16,7 +16,7 @@ from load_tests.generator.records import Run
 from load_tests.guarded.caller import GrantedCaller
 from load_tests.guarded.rights import Rights
 from load_tests.hostile.attacker import Attackers
-from load_tests.hostile.judging import GROWN_MB, Counters, Held, Observed, growth, held_by
+from load_tests.hostile.judging import DESCRIPTORS, GROWN_MB, Counters, Held, Observed, growth, held_by
 from load_tests.hostile.materials import materials
 from sightline.v1 import lens_service_pb2
 from sightline_server.access.audit_log.folder import FIRST_KEY, read_first_key
@@ -101,13 +101,13 @@ def play(good: Generator, plan: Plan, over: Callable[[float], bool]) -> list[Run
 
 
 def at_rest(pid: int, before: dict[int, Held]) -> dict[int, Held]:
-    """The resources of the server's processes once they hold no more than they may, or when the time for it is over."""
+    """The resources of the server's processes once they are well within the bounds, or when the time for it is over."""
     until = time.monotonic() + BACK_WITHIN_S
     while True:
         time.sleep(REST_S)
         after = held_by(pid)
         grown = [growth(before[each], after[each]) for each in before.keys() & after.keys()]
-        if all(mb <= GROWN_MB / 2 and not descriptors for mb, descriptors in grown) or time.monotonic() > until:
+        if all(mb <= GROWN_MB / 2 and fds <= DESCRIPTORS / 2 for mb, fds in grown) or time.monotonic() > until:
             return after
 
 
