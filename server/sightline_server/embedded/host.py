@@ -201,9 +201,14 @@ class EmbeddedHost:
         return self._process.log_tail() if self._process else []
 
     async def end(self, grace_s: float) -> None:
-        """Ends tritonserver and its stubs, and removes their shared memory."""
+        """Ends tritonserver and its stubs, and removes their shared memory.
+
+        An engine keeps nothing, so it is killed: it would take two seconds to unload its models. One whose folder in
+        `/tmp` is not known gets `grace_s` to end by itself, because only it can remove that.
+        """
         if self._process is None:
             return
+        grace_s = 0 if self._folder else grace_s
         # Kept until it is over: a caller that cancels this and ends again must find it.
         await asyncio.to_thread(self._process.end, grace_s)
         self._process, self._stubs = None, []

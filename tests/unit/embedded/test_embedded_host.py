@@ -15,13 +15,14 @@ class EndedProcess(TritonProcess):
 
     def __init__(self) -> None:
         self.prefix = "sightline-none-"
+        self.graces: list[float] = []
 
     @property
     def pid(self) -> int:
         return 2**22 + 1
 
     def end(self, grace_s: float) -> None:
-        """It has ended."""
+        self.graces.append(grace_s)
 
 
 async def test_folder_is_marked_once_and_removed_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,3 +39,18 @@ async def test_folder_is_marked_once_and_removed_at_the_end(tmp_path: Path, monk
     assert (len(folders.names(own)), folders.names(neighbour)) == (1, [])
     await host.end(0)
     assert (own.exists(), neighbour.exists()) == (False, True)
+
+
+@pytest.mark.parametrize(("appeared", "grace_s"), [(1, 0), (2, 5.0), (0, 5.0)])
+async def test_an_engine_is_killed_unless_only_it_can_remove_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, appeared: int, grace_s: float
+) -> None:
+    monkeypatch.setattr(folders, "FOLDER", tmp_path)
+    host = EmbeddedHost(EmbeddedConfig(tmp_path, tmp_path), lambda model, name, precision: None)
+    host._process = process = EndedProcess()
+    host._folders_before = folders.present()
+    for number in range(appeared):
+        (tmp_path / f"python_env_{number}00000").mkdir()
+    host.settled()
+    await host.end(5.0)
+    assert process.graces == [grace_s]
