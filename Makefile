@@ -24,7 +24,7 @@ export LC_ALL := C.UTF-8
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup env demo test test-milvus test-milvus-short test-floors models-reference check format serve quality bench bench-peers attacks soak protos docs lock doctor clean
+.PHONY: help setup env demo test test-unit test-contract test-servers test-ray test-milvus test-milvus-short test-floors models-reference check format serve quality bench bench-peers attacks soak protos docs lock doctor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,13 +53,28 @@ demo: setup ## the main job on the sample world; leaves demo-out/index.html
 test: setup ## every test, the ones with the real Triton included
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+# The same in three parts. The first two start few servers, so they may run at the same time (`make -j2`); the third needs
+# the machine for itself.
+test-unit: setup ## a part of them: single modules
+	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+test-contract: setup ## a part of them: the gRPC services, clients and commands over fake engines
+	$(BIN)/python -m pytest tests/contract $(PYTEST_ARGS)
+
+test-servers: setup ## the rest of them: real servers and engines, killed ones as well
+	$(BIN)/python -m pytest --ignore tests/unit --ignore tests/contract $(PYTEST_ARGS)
+
+test-ray: setup ## the tests of builds on a Ray cluster, in five minutes; installs Ray, in the version of uv.lock
+	$(BIN)/python -m pip install --quiet "ray[data]==2.60.0"
+	SIGHTLINE_REQUIRE_RAY=1 $(BIN)/python -m pytest tests/integration/test_build_on_ray.py $(PYTEST_ARGS)
+
 test-milvus: setup ## the tests that need a real Milvus: a quarter of an hour, and the right to make a network namespace
 	SIGHTLINE_REQUIRE_MILVUS=1 $(BIN)/python -m pytest -k "Milvus or milvus" tests/contract $(PYTEST_ARGS)
 
-test-milvus-short: setup ## six of them, in two minutes: push, search, write, delete, two pushes at once, doctor
-	SIGHTLINE_REQUIRE_MILVUS=1 $(BIN)/python -m pytest tests/contract/test_milvus_living.py \
+test-milvus-short: setup ## the contract suite of the backends on a real Milvus, and six of the others, in some two minutes: push, search, write, delete, two pushes at once, doctor
+	SIGHTLINE_REQUIRE_MILVUS=1 $(BIN)/python -m pytest tests/contract/backends tests/contract/test_milvus_living.py \
 	  tests/contract/test_milvus_catalogs.py tests/contract/test_milvus_doctor.py $(PYTEST_ARGS) \
-	  -k "acknowledged_is_found or tombstones or sent_again or with_faiss or second_push or is_described"
+	  -k "(test_backend and milvus) or acknowledged_is_found or tombstones or sent_again or with_faiss or second_push or is_described"
 
 test-floors: setup $(FLOORS)/.stamp ## hostile input on the lowest version of every dependency
 	# An old pytest-asyncio leaves a loop open at the end; what our tests leave open is checked by `make test`.

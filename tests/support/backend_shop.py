@@ -14,6 +14,14 @@ from tests.support.catalogs import DIMENSION, unit_vectors
 
 HOSTILE = ["O'Neill", 'a "b" \\ c', "100% _x_ %", "é漢 ﬁ", "x\x1fy\n", '"] or id != ["', "{}[]()$&|;--", "\\", "null"]
 """Texts that a filter must compare as they are, whatever a backend makes of quotes, escapes and wildcards."""
+AHEAD: list[list[CatalogRow]] = []
+"""The catalogs that tests of the imported modules search, in the order of the tests."""
+
+
+def ahead(rows: list[CatalogRow]) -> list[CatalogRow]:
+    """Notes a catalog of a module, so that a backend which takes seconds to make it can begin early; returns it."""
+    AHEAD.append(rows)
+    return rows
 
 
 def product(product_id: str, vectors: NDArray[np.float32], price: str = "", **fields: Any) -> CatalogRow:
@@ -45,6 +53,10 @@ def many(count: int, seed: int = 1, dimension: int = DIMENSION) -> list[CatalogR
         )
         for number, part in enumerate(vectors)
     ]
+
+
+MANY = ahead(many(300))
+"""The catalog of every test that needs any products."""
 
 
 def direction(*numbers: float) -> NDArray[np.float32]:

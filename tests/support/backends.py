@@ -1,6 +1,7 @@
 """Every backend of `ports.Snapshot`, behind one way of making revisions: what the contract suite runs on."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -17,9 +18,9 @@ from sightline_server.index.filters.probe import applies_selectors
 from sightline_server.index.live.index import LiveIndex
 from sightline_server.index.living import LivingCatalog
 from sightline_server.index.milvus.client import Milvus
-from sightline_server.index.milvus.names import alias_of
 from sightline_server.index.milvus.opening import open_collection
 from sightline_server.index.milvus.pushing import push
+from sightline_server.index.milvus.snapshot import MilvusSnapshot
 from sightline_server.index.snapshot import CatalogSnapshot
 from sightline_server.ports import Snapshot
 from tests.support.catalogs import SPEC, write_catalog
@@ -28,6 +29,9 @@ from tests.support.reference_snapshot import EVERYTHING, ReferenceSnapshot
 
 LEAST_VECTORS = 4
 """Fewer than the lists of IVF cannot train it; the server compares all vectors of a small catalog anyway."""
+PUSHES = 8
+"""To Milvus at the same time."""
+PUSH_S = 240.0
 
 
 class Backend(Protocol):
@@ -149,31 +153,54 @@ def faiss(kind: str, *, gather_bytes: int = PlanLimits().gather_bytes) -> Callab
     return lambda folder: Faiss(folder, kind, PlanLimits(gather_bytes=gather_bytes))
 
 
-class InMilvus:
-    """Each revision is a local catalog that was pushed to Milvus. Equal ones are pushed once: a push takes seconds."""
+class PushedCatalogs:
+    """Catalogs in one Milvus for the whole session: equal ones are pushed once, and several at the same time.
 
-    exact = True
+    A push takes seconds in which Milvus waits for itself, so those that tests will need are begun before.
+    """
 
     def __init__(self, folder: Path, uri: str) -> None:
         self._folder = folder
-        self._milvus = Milvus(uri, call_s=20.0)
+        self._milvus = Milvus(uri, call_s=60.0)
+        self._threads = ThreadPoolExecutor(PUSHES, thread_name_prefix="pushes")
+        self._opened: dict[str, Future[MilvusSnapshot]] = {}
         self._made = 0
 
-    def revision(self, rows: Sequence[CatalogRow]) -> Snapshot:
-        """See `Backend`."""
+    def push(self, rows: Sequence[CatalogRow]) -> Future[MilvusSnapshot]:
+        """The snapshot of a catalog of these products, once it is there. For one thread."""
         self._made += 1
         path = self._folder / f"{self._made}"
-        facts = write_catalog(path, rows)
-        name = f"contract-{facts.content_sha256}"
-        if self._milvus.active(alias_of(name)) is None:
-            push(open_catalog(path, SPEC), name, self._milvus)
+        digest = write_catalog(path, rows).content_sha256
+        if digest not in self._opened:
+            self._opened[digest] = self._threads.submit(self._push, path, f"contract-{digest}")
+        return self._opened[digest]
+
+    def _push(self, path: Path, name: str) -> MilvusSnapshot:
+        push(open_catalog(path, SPEC), name, self._milvus)
         snapshot = open_collection(self._milvus, name, SPEC)
         snapshot.name = "shop"
         return snapshot
 
     def close(self) -> None:
-        """See `Backend`."""
+        """Leaves out pushes that have not begun, and waits for the others."""
+        self._threads.shutdown(cancel_futures=True)
         self._milvus.close()
+
+
+class InMilvus:
+    """Each revision is a catalog of the session's Milvus, which stays there."""
+
+    exact = True
+
+    def __init__(self, catalogs: PushedCatalogs) -> None:
+        self._catalogs = catalogs
+
+    def revision(self, rows: Sequence[CatalogRow]) -> Snapshot:
+        """See `Backend`."""
+        return self._catalogs.push(rows).result(PUSH_S)
+
+    def close(self) -> None:
+        """Nothing to free: other tests search the same."""
 
 
 BACKENDS: dict[str, Callable[[Path], Backend]] = {

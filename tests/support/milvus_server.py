@@ -1,8 +1,8 @@
 """The real Milvus 2.3.5 of the package index for tests, on a free port of loopback; one for a session.
 
 It runs in a separate network namespace (`milvus_namespace.py`), because it would listen on every interface. Its tests
-take a quarter of an hour, a push eight seconds: they run where SIGHTLINE_REQUIRE_MILVUS is set, as `make test-milvus`
-does, and are skipped elsewhere and say so.
+take minutes, because a push takes eight seconds: they run where SIGHTLINE_REQUIRE_MILVUS is set, as `make test-milvus`
+and `make test-milvus-short` do, and are skipped elsewhere and say so. `.ci/run` makes the second one.
 """
 
 import asyncio
@@ -132,7 +132,9 @@ class MilvusServer:
 def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
     """A Milvus server for all tests that do it no harm, or that start it again afterwards."""
     if not os.environ.get(REQUIRED):
-        pytest.skip("the tests with a real Milvus take a quarter of an hour: `make test-milvus` runs them")
+        pytest.skip(
+            "tests with a real Milvus are run by `make test-milvus`, and some of them by `make test-milvus-short`"
+        )
     if reason := why_not():
         pytest.fail(f"{reason}, and {REQUIRED} is set")
     server = MilvusServer(tmp_path_factory.mktemp("milvus"))

@@ -9,7 +9,7 @@ from sightline_server.domain.catalogs import Capability
 from sightline_server.domain.filters import Filter
 from sightline_server.errors import ErrorKind, SightlineError
 from tests.support.asking import PHOTO, asked, events_of
-from tests.support.backend_shop import ids, many
+from tests.support.backend_shop import MANY, ids, many
 from tests.support.backends import Backend, Reference
 from tests.support.catalogs import unit_vectors
 from tests.support.lens import FakeEngine, failed, serving
@@ -17,7 +17,7 @@ from tests.support.reference_snapshot import EVERYTHING, ReferenceSnapshot
 
 
 async def test_what_a_backend_says_that_it_can_it_does_and_the_rest_it_refuses(backend: Backend) -> None:
-    snapshot = backend.revision(many(30))
+    snapshot = backend.revision(MANY)
     assert backend.exact or Capability.EXACT not in snapshot.capabilities
     assert 0.95 <= snapshot.self_check_recall <= 1.0
     wanted = Filter(brands=("norrvik",))

@@ -9,20 +9,26 @@ from hypothesis import strategies as st
 from sightline_server.domain.filters import AttributeCondition, Filter, PriceRange
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Snapshot
-from tests.support.backend_shop import HOSTILE, ids, ids_of, many, near, product
+from tests.support.backend_shop import HOSTILE, ahead, ids, ids_of, many, near, product
 from tests.support.backends import Backend, Reference
 from tests.support.catalogs import unit_vectors
 
-SHOP = [
-    product("chair", near(0.9), "49.99 USD", brand="Norrvik", category="Furniture > Chairs", availability="in_stock"),
-    product("stool", near(0.8), "50 USD", brand="NORRVIK ", category="Furniture > Chairs > Stools", gtin="96385074"),
-    product("chairs", near(0.7), "50.01 USD", brand="Nordhem", category="Furniture > Chairs & Tables"),
-    product("table", near(0.6), "49.99 EUR", brand="", category="Furniture", availability="Out of Stock"),
-    product("vase", near(0.5), brand="Ödland", item_group_id="g1", attributes={"color": "Red/Blue", "size": "M"}),
-    product("vase-2", near(0.4), "0 USD", brand="Ödland", item_group_id="g1", attributes={"Color": "GREEN"}),
-    product("vase-3", near(0.3), item_group_id="g2", attributes={"color": "ﬁne red", "Fit Type": "slim"}),
-    product("G1", near(0.2), item_group_id="G1", attributes={"detail": "x" * 300}),
-]
+SHOP = ahead(
+    [
+        product(
+            "chair", near(0.9), "49.99 USD", brand="Norrvik", category="Furniture > Chairs", availability="in_stock"
+        ),
+        product(
+            "stool", near(0.8), "50 USD", brand="NORRVIK ", category="Furniture > Chairs > Stools", gtin="96385074"
+        ),
+        product("chairs", near(0.7), "50.01 USD", brand="Nordhem", category="Furniture > Chairs & Tables"),
+        product("table", near(0.6), "49.99 EUR", brand="", category="Furniture", availability="Out of Stock"),
+        product("vase", near(0.5), brand="Ödland", item_group_id="g1", attributes={"color": "Red/Blue", "size": "M"}),
+        product("vase-2", near(0.4), "0 USD", brand="Ödland", item_group_id="g1", attributes={"Color": "GREEN"}),
+        product("vase-3", near(0.3), item_group_id="g2", attributes={"color": "ﬁne red", "Fit Type": "slim"}),
+        product("G1", near(0.2), item_group_id="G1", attributes={"detail": "x" * 300}),
+    ]
+)
 
 
 def attribute(name: str, *values: str) -> Filter:
@@ -81,12 +87,16 @@ async def test_a_filter_lets_through_what_matches_and_nothing_else(
     assert selected.applied_filter.plan.products == len(expected.split())
 
 
-async def test_texts_are_compared_as_they_are_whatever_characters_they_have(backend: Backend) -> None:
-    rows = [
+TEXTS = ahead(
+    [
         product(f"id {text}", near(0.5), brand=text, item_group_id=f"group {text}", attributes={"note": text})
         for text in HOSTILE
     ]
-    snapshot = backend.revision(rows)
+)
+
+
+async def test_texts_are_compared_as_they_are_whatever_characters_they_have(backend: Backend) -> None:
+    snapshot = backend.revision(TEXTS)
     for text in HOSTILE:
         for wanted in (
             Filter(brands=(text,)),
@@ -99,16 +109,18 @@ async def test_texts_are_compared_as_they_are_whatever_characters_they_have(back
         assert await ids_of(remaining) == {f"id {other}" for other in HOSTILE} - {f"id {text}"}
 
 
+FORTY = ahead(many(40))
+
+
 async def test_a_thousand_ids_are_one_condition(backend: Backend) -> None:
-    rows = many(40)
-    names = [row.product.id for row in rows]
+    names = [row.product.id for row in FORTY]
     absent = [f"'absent\" {number}" for number in range(1000)]
-    snapshot = backend.revision(rows)
+    snapshot = backend.revision(FORTY)
     assert await ids_of(await snapshot.select(Filter(product_ids=(*absent, names[3])))) == {names[3]}
     assert await ids_of(await snapshot.select(Filter(excluded_product_ids=(*absent, *names[1:])))) == {names[0]}
 
 
-RANDOM = many(90, seed=5)
+RANDOM = ahead(many(90, seed=5))
 FILTERS = st.builds(
     Filter,
     brands=st.lists(st.sampled_from(["norrvik", "ÖDLAND", "nobody", *HOSTILE]), max_size=3).map(tuple),

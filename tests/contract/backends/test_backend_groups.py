@@ -3,13 +3,12 @@
 import numpy as np
 
 from sightline_server.domain.filters import Filter
-from tests.support.backend_shop import direction, ids, many, near, product
+from tests.support.backend_shop import MANY, ahead, direction, ids, near, product
 from tests.support.backends import Backend, Reference
 from tests.support.catalogs import unit_vectors
 
-
-async def test_k_counts_groups_and_a_product_without_one_is_its_own(backend: Backend) -> None:
-    rows = [
+GROUPED = ahead(
+    [
         product("a1", near(0.9), item_group_id="a"),
         product("a2", near(0.8), item_group_id="a"),
         product("alone", near(0.7)),
@@ -17,7 +16,11 @@ async def test_k_counts_groups_and_a_product_without_one_is_its_own(backend: Bac
         product("lonely", near(0.5)),
         product("b1", near(0.4), item_group_id="b"),
     ]
-    snapshot = backend.revision(rows)
+)
+
+
+async def test_k_counts_groups_and_a_product_without_one_is_its_own(backend: Backend) -> None:
+    snapshot = backend.revision(GROUPED)
     expected = {1: ["a1", "a2"], 2: ["a1", "a2", "alone", "a3"], 3: ["a1", "a2", "alone", "a3", "lonely"]}
     for k, names in expected.items():
         [found] = await snapshot.nearest(direction(1.0), k, [True])
@@ -27,10 +30,12 @@ async def test_k_counts_groups_and_a_product_without_one_is_its_own(backend: Bac
     assert len({groups["a1"], groups["alone"], groups["lonely"]}) == 3
 
 
+CROWD = [product(f"crowd{number:03}", near(0.9), item_group_id="crowd") for number in range(250)]
+CROWDED = ahead([*CROWD, *(product(f"other{number}", near(0.5 - number / 100)) for number in range(5))])
+
+
 async def test_a_large_group_does_not_hide_the_groups_behind_it(backend: Backend) -> None:
-    crowd = [product(f"crowd{number:03}", near(0.9), item_group_id="crowd") for number in range(250)]
-    others = [product(f"other{number}", near(0.5 - number / 100)) for number in range(5)]
-    [found] = await backend.revision([*crowd, *others]).nearest(direction(1.0), 4, [True])
+    [found] = await backend.revision(CROWDED).nearest(direction(1.0), 4, [True])
     names = ids(found)
     if not backend.exact:
         # A graph of hundreds of equal vectors leads to few of the others.
@@ -41,11 +46,10 @@ async def test_a_large_group_does_not_hide_the_groups_behind_it(backend: Backend
 
 
 async def test_queries_with_and_without_groups_share_a_call(backend: Backend) -> None:
-    rows = many(150)
     queries = unit_vectors(8, 3)
     by_group = [place % 2 == 1 for place in range(8)]
-    expected = await Reference().revision(rows).nearest(queries, 9, by_group)
-    found = await backend.revision(rows).nearest(queries, 9, by_group)
+    expected = await Reference().revision(MANY).nearest(queries, 9, by_group)
+    found = await backend.revision(MANY).nearest(queries, 9, by_group)
     for one, other, grouped in zip(found, expected, by_group, strict=True):
         if backend.exact:
             assert ids(one) == ids(other)
@@ -53,10 +57,9 @@ async def test_queries_with_and_without_groups_share_a_call(backend: Backend) ->
 
 
 async def test_groups_are_counted_among_what_a_filter_lets_through(backend: Backend) -> None:
-    rows = many(150)
     wanted = Filter(availabilities=("in_stock",), excluded_item_group_ids=("g1",))
     queries = np.concatenate([unit_vectors(3, 3), direction(1.0)])
-    expected = await (await Reference().revision(rows).select(wanted)).nearest(queries, 6, [True] * 4)
-    found = await (await backend.revision(rows).select(wanted)).nearest(queries, 6, [True] * 4)
+    expected = await (await Reference().revision(MANY).select(wanted)).nearest(queries, 6, [True] * 4)
+    found = await (await backend.revision(MANY).select(wanted)).nearest(queries, 6, [True] * 4)
     if backend.exact:
         assert [ids(each) for each in found] == [ids(each) for each in expected]
