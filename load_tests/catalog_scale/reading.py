@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from load_tests.catalog_scale.shop import SHARES, filter_of, matches
+from load_tests.catalog_scale.shop import SHARES, filter_of, matches, number_of
 from sightline_server.domain.catalogs import Capability
 from sightline_server.index.catalog import open_catalog, read_facts
 from sightline_server.index.choice.choosing import MIB, IndexPolicy, recorded
@@ -105,7 +105,7 @@ def recall_of(name: str, found: Sequence[Sequence[float]], queries: NDArray[np.f
     catalog = open_catalog(folder)
     vectors = catalog.vectors
     if name != "all":
-        numbers = np.array([int(text[1:]) for text in catalog.display["id"].to_pylist()])
+        numbers = np.array([number_of(text) for text in catalog.display["id"].to_pylist()])
         vectors = vectors[matches(name, len(vectors))[numbers][catalog.owners]]
     true = nearest_vectors(queries, vectors, K).similarities
     right = [sum(one >= best[-1] - SAME for one in each) for each, best in zip(found, true, strict=True)]

@@ -54,9 +54,9 @@ def scattered(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     return (numbers * 2_654_435_761 >> 7) & 0xFFFF_FFFF
 
 
-def write_shop(out: Path, size: Size) -> None:
-    """Builds the catalog `out`."""
-    with CatalogWriter(out, size.embedder, replace=False) as writer:
+def write_shop(out: Path, size: Size, embedder: EmbedderSpec | None = None) -> None:
+    """Builds the catalog `out`, as one of `embedder` where a server that has it is to take it."""
+    with CatalogWriter(out, embedder or size.embedder, replace=False) as writer:
         for rows in chunks(size):
             writer.add(rows)
         writer.publish(datetime.now(UTC))
@@ -74,9 +74,19 @@ def chunks(size: Size) -> Iterator[list[CatalogRow]]:
         yield [product(first + place, mixed[place], vectors[place]) for place in range(count)]
 
 
+def name_of(number: int) -> str:
+    """The id of product `number`."""
+    return f"p{number:08}"
+
+
+def number_of(product_id: str) -> int:
+    """The number of a product."""
+    return int(product_id[1:])
+
+
 def product(number: int, mixed: int, vector: NDArray[np.float32]) -> CatalogRow:
     """One product."""
-    name = f"p{number:08}"
+    name = name_of(number)
     attributes = {f"one_of_{share}": str(mixed % share) for share in SHARES.values()}
     return CatalogRow(Product(name, title=f"Product {number}", attributes=attributes), None, (name,), vector[None])
 
