@@ -14,10 +14,11 @@ import pytest
 
 from load_tests.observe.scrapes import scrape
 from load_tests.replicas.envoy import free_ports
+from sightline_client import Client
 from sightline_client.local_server import LocalServer
 from sightline_server.index.catalog import read_identity
 from tests.support.engine import CHECKOUT
-from tests.support.small_shop import PRODUCTS, SmallShop
+from tests.support.small_shop import PHOTO, PRODUCTS, SmallShop
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(400)]
 WITHIN_S = 60.0
@@ -90,6 +91,38 @@ def test_replica_follows_its_writer_and_outlives_it(shop: SmallShop, tmp_path: P
         assert read_identity(copy)[0].startswith("4-")
         with served(shop, tmp_path, path=copy, follow=share) as replica:
             assert until_served(replica, 4) == PRODUCTS - 1
+
+
+def test_single_writes_are_found_on_a_replica_within_seconds(shop: SmallShop, tmp_path: Path) -> None:
+    writer_path, copy, share = tmp_path / "writer", tmp_path / "copy", tmp_path / "share"
+    shutil.copytree(shop.catalog, writer_path)
+    share.mkdir()
+    [writes] = (f"127.0.0.1:{port}" for port in free_ports(1))
+    with served(shop, tmp_path, "--catalog-listen", writes, path=writer_path, publish=share) as writer:
+        began = time.monotonic()
+        while not (share / "CURRENT").exists():
+            assert time.monotonic() - began < WITHIN_S
+            time.sleep(0.1)
+        with served(shop, tmp_path, path=copy, follow=share) as replica, Client(replica.target) as client:
+            before = found_ids(client)
+            gone = next(iter(before))
+            changed(shop, writes, "delete", gone)
+            began = time.monotonic()
+            while gone in found_ids(client):
+                assert time.monotonic() - began < WITHIN_S, replica.log_tail(40)
+            assert until_served(replica, 1) == PRODUCTS, "no revision was made meanwhile"
+            assert scrape(replica.metrics_url).sum("sightline_replica_operations_total") == 1
+            writer.send_signal(signal.SIGKILL)
+            shutil.move(share, tmp_path / "elsewhere")
+            replica.send_signal(signal.SIGKILL)
+    with served(shop, tmp_path, path=copy, follow=share) as replica, Client(replica.target) as client:
+        assert gone not in found_ids(client), "a replica that starts again has what it had"
+
+
+def found_ids(client: Client) -> set[str]:
+    """The ids of all products that a search finds."""
+    answer = client.find(PHOTO, max_products=PRODUCTS)
+    return {found.product.id for each in answer.objects for found in each.products}
 
 
 def test_server_without_a_copy_and_a_source_says_so(shop: SmallShop, tmp_path: Path) -> None:

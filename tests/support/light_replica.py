@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 
 from load_tests.replicas.envoy import free_ports
 from sightline_server.app.following import fetch_missing, keep_following
+from sightline_server.app.following_operations import FollowedCatalogs
 from sightline_server.app.metrics_page import start_metrics
 from sightline_server.app.reload import CatalogReloader, RegistryShelf
+from sightline_server.index.choice.choosing import DEFAULT_POLICY
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.opening import open_snapshot
 from sightline_server.settings import Settings
@@ -94,18 +96,22 @@ async def serve(listen: str, metrics_listen: str, source: str = "", copy: str = 
         )
         start_metrics(stack, settings.server, served.metrics.registry)
         if source:
-            follow(stack, settings, served, device)
+            await follow(stack, settings, served, device)
         print("serving", flush=True)
         await stopped.wait()
         await served.door.close(GRACE_S)
 
 
-def follow(stack: AsyncExitStack, settings: Settings, served: Served, device: DeviceThread) -> None:
+async def follow(stack: AsyncExitStack, settings: Settings, served: Served, device: DeviceThread) -> None:
     """Follows as `app/serving.py` does."""
-    embedders = served.core.engine.embedders
-    shelf = RegistryShelf(settings.catalog_folders, served.core.registry, device, embedders)
+    embedders, registry, series = served.core.engine.embedders, served.core.registry, served.metrics.replication
+    folders = settings.catalog_folders
+    followed = FollowedCatalogs(folders, settings.followed_catalogs, DEFAULT_POLICY, series)
+    await followed.publish(registry, device, embedders)
+    shelf = RegistryShelf(folders, registry, device, embedders, followed=followed)
     reloader = CatalogReloader(shelf, served.core.catalog_metrics)
-    keep_following(stack, settings, embedders, served.metrics.replication, reloader.reload)
+    keep_following(stack, settings, embedders, series, reloader.reload, operations=followed.followers)
+    followed.keep_following(stack)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ by a metric, and each new reason is logged once.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol
 
 from sightline_server.app.background import keep_running
 from sightline_server.control.protocol import Reload
@@ -28,6 +30,17 @@ log = logging.getLogger(__name__)
 EVERY_S = 1.0
 MOST_WAIT_S = 10.0
 """Between two attempts where the last ones failed."""
+
+
+class Operations(Protocol):
+    """The operations of a followed catalog that its writer has published since the revision."""
+
+    @property
+    def in_step(self) -> bool:
+        """True if all of them are served."""
+
+    def taken(self, description: Description) -> None:
+        """Notes that the copy on the disk is that of `description`, and is opened next."""
 
 
 async def fetch_missing(settings: Settings) -> None:
@@ -48,9 +61,18 @@ def replicas(settings: Settings, make: Callable[[Path, Path], Replica]) -> dict[
 
 
 def keep_following(
-    stack: AsyncExitStack, settings: Settings, embedders: Embedders, series: ReplicationSeries, reload: Reload
+    stack: AsyncExitStack,
+    settings: Settings,
+    embedders: Embedders,
+    series: ReplicationSeries,
+    reload: Reload,
+    *,
+    operations: Mapping[str, Operations] = MappingProxyType({}),
 ) -> None:
-    """Follows the sources of the settings until `stack` ends; `reload` opens a copy that has changed."""
+    """Follows the sources of the settings until `stack` ends; `reload` opens a copy that has changed.
+
+    `operations` are those of catalogs that are served with what was written since their revisions.
+    """
 
     def require_servable(folder: Path) -> None:
         if not bound(folder, read_facts(folder), embedders).products:
@@ -61,18 +83,26 @@ def keep_following(
         return Replica(source, folder, check=require_servable)
 
     for name, replica in replicas(settings, make).items():
-        follower = CatalogFollower(name, replica, series, reload)
+        follower = CatalogFollower(name, replica, series, reload, operations.get(name))
         keep_running(stack, follower.keep_following(), f"follow-{name}")
 
 
 class CatalogFollower:
     """Keeps catalog `name` at the revision that its source has."""
 
-    def __init__(self, name: str, replica: Replica, series: ReplicationSeries, reload: Reload) -> None:
+    def __init__(
+        self,
+        name: str,
+        replica: Replica,
+        series: ReplicationSeries,
+        reload: Reload,
+        operations: Operations | None = None,
+    ) -> None:
         self._name = name
         self._replica = replica
         self._series = series
         self._reload = reload
+        self._operations = operations
         self._reload_due = False
         self._served: Description | None = None
         """The published revision that was served at the last check."""
@@ -92,6 +122,8 @@ class CatalogFollower:
             await self._open()
             if await asyncio.to_thread(self._replica.step) is not None:
                 self._reload_due = True
+                if self._operations is not None and self._replica.newest is not None:
+                    self._operations.taken(self._replica.newest)
                 await self._open()
         except NotFollowedError as error:
             self._behind(error.reason, error.message)
@@ -104,7 +136,8 @@ class CatalogFollower:
             if self._failures:
                 log.info("catalog %s is in step with its source again", self._name)
             self._served, self._failures, self._failure = self._replica.newest, 0, ""
-            self._series.in_step(self._name)
+            if self._operations is None or self._operations.in_step:
+                self._series.in_step(self._name)
 
     async def _open(self) -> None:
         """Serves the copy if it has changed. Raises `NotFollowedError`; the next check tries it again."""

@@ -59,6 +59,10 @@ OpenLiving = OpenCatalog[LiveIndex]
 """One that is searched in this process."""
 
 
+def nothing() -> None:
+    """Does nothing before a checkpoint."""
+
+
 @asynccontextmanager
 async def open_living(
     path: Path,
@@ -72,15 +76,17 @@ async def open_living(
     policy: MergePolicy | None = None,
     build: BuildBase | None = None,
     give_way: GiveWay = at_once,
+    before_checkpoint: Callable[[], None] = nothing,
 ) -> AsyncIterator[OpenLiving]:
     """The catalog at `path`, written by this process and served under `name` in `registry`.
 
     A catalog without a log gets one. The store is notified before it acknowledges, so what it acknowledged is in every
     later lease. `build` builds its bases, by default as `open_snapshot` without further options; merges and checkpoints
-    let searches go first by `give_way`. The block ends when nothing writes any more; `registry` serves the last content
-    until it is closed or the catalog is withdrawn. Raises `SightlineError`: CONFIGURATION when another process writes
-    to the catalog, when it is damaged or was made with none of `embedders`, INDEX_UNAVAILABLE when its index fails the
-    self-check.
+    let searches go first by `give_way`. `before_checkpoint` is called by the writer before a checkpoint takes
+    operations out of the log, and raises nothing. The block ends when nothing writes any more; `registry` serves the
+    last content until it is closed or the catalog is withdrawn. Raises `SightlineError`: CONFIGURATION when another
+    process writes to the catalog, when it is damaged or was made with none of `embedders`, INDEX_UNAVAILABLE when its
+    index fails the self-check.
     """
     index = LiveIndex(
         path,
@@ -94,7 +100,11 @@ async def open_living(
         exchange=exchange_on(asyncio.get_running_loop()),
         on_base=lambda view: registry.publish(view, index.view),
     )
-    pause = partial(give_way, CHECKPOINT_PAUSE_S)
+
+    def pause() -> None:
+        before_checkpoint()
+        give_way(CHECKPOINT_PAUSE_S)
+
     catalog = LivingCatalog(path, actor=actor, store=CatalogStore(path, actor=actor, published=index, pause=pause))
     await asyncio.to_thread(catalog.__enter__)
     try:

@@ -5,6 +5,7 @@ Rule: the catalog is only read. What cannot be published is tried again, and eac
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 from sightline_server.app.background import keep_running
@@ -17,16 +18,21 @@ from sightline_server.telemetry.replication import ReplicationSeries
 log = logging.getLogger(__name__)
 
 
-def keep_publishing(stack: AsyncExitStack, settings: Settings, series: ReplicationSeries) -> None:
-    """Publishes the catalogs for which the settings say so until `stack` ends."""
+def make_publishers(settings: Settings) -> dict[str, Publisher]:
+    """The publisher of each catalog for which the settings say so."""
     folders = settings.catalog_folders
-    for name, share in settings.published_catalogs.items():
-        publishing = CatalogPublishing(name, Publisher(folders[name], share), series)
+    return {name: Publisher(folders[name], share) for name, share in settings.published_catalogs.items()}
+
+
+def keep_publishing(stack: AsyncExitStack, publishers: Mapping[str, Publisher], series: ReplicationSeries) -> None:
+    """Publishes the catalogs of `publishers` until `stack` ends."""
+    for name, publisher in publishers.items():
+        publishing = CatalogPublishing(name, publisher, series)
         keep_running(stack, publishing.keep_publishing(), f"publish-{name}")
 
 
 class CatalogPublishing:
-    """Publishes each new revision of catalog `name`."""
+    """Publishes each new revision of catalog `name`, and what was written since."""
 
     def __init__(self, name: str, publisher: Publisher, series: ReplicationSeries) -> None:
         self._name = name

@@ -48,6 +48,25 @@ class Shelf(Protocol):
         """
 
 
+class FollowedRevision(Protocol):
+    """A followed catalog."""
+
+    @property
+    def identity(self) -> tuple[str, str] | None:
+        """The revision that is served, and when it was built; None before there is one."""
+
+
+class Followed(Protocol):
+    """The catalogs that follow a writer."""
+
+    @property
+    def indexes(self) -> Mapping[str, FollowedRevision]:
+        """Each of them by its name."""
+
+    async def open(self, name: str) -> None:
+        """Opens the copy of catalog `name` again. Raises as `Shelf.open`."""
+
+
 class CheckedFiles(Protocol):
     """Files that are read again."""
 
@@ -63,7 +82,10 @@ class ReloadObserver(Protocol):
 
 
 class RegistryShelf:
-    """The catalogs of a server of one process: a replaced revision is freed with its last lease."""
+    """The catalogs of a server of one process: a replaced revision is freed with its last lease.
+
+    Those of `followed` are opened by it, with what their writer has published since.
+    """
 
     def __init__(
         self,
@@ -72,24 +94,32 @@ class RegistryShelf:
         device: DeviceThread,
         embedders: Embedders,
         policy: IndexPolicy = DEFAULT_POLICY,
+        followed: Followed | None = None,
     ) -> None:
         self.folders = folders
         self._registry = registry
         self._device = device
         self._embedders = embedders
         self._policy = policy
+        self._followed = followed
 
     def identity(self, name: str) -> tuple[str, str]:
-        """See `Shelf`."""
+        """See `Shelf`: of a followed catalog, without what was written since its revision."""
+        if self._followed is not None and name in self._followed.indexes:
+            return self._followed.indexes[name].identity or ("", "")
         served = self._registry.current(name)
         return served.revision, served.built_at
 
     def is_living(self, name: str) -> bool:
         """See `Shelf`."""
-        return self._registry.is_living(name)
+        follows = self._followed is not None and name in self._followed.indexes
+        return not follows and self._registry.is_living(name)
 
     async def open(self, name: str) -> None:
         """See `Shelf`."""
+        if self._followed is not None and name in self._followed.indexes:
+            await self._followed.open(name)
+            return
         opened = await open_snapshot(self.folders[name], name, self._embedders, self._device, self._policy)
         self._registry.publish(opened)
 

@@ -17,6 +17,7 @@ from sightline_server.app.catalogs import publish_folders
 from sightline_server.app.checks import check_settings
 from sightline_server.app.engine import engine_session
 from sightline_server.app.following import fetch_missing, keep_following
+from sightline_server.app.following_operations import FollowedCatalogs
 from sightline_server.app.limits import index_policy
 from sightline_server.app.metrics_page import build_facts, start_metrics
 from sightline_server.app.parts import (
@@ -28,7 +29,7 @@ from sightline_server.app.parts import (
     build_front,
     start_refusing,
 )
-from sightline_server.app.publishing import keep_publishing
+from sightline_server.app.publishing import keep_publishing, make_publishers
 from sightline_server.app.reload import CatalogReloader, RegistryShelf, Reloading
 from sightline_server.app.running import Running
 from sightline_server.app.warm_up import warm_up
@@ -73,8 +74,13 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         followed = {name: folders[name] for name in settings.followed_catalogs}
         own = {name: path for name, path in folders.items() if name not in followed}
         in_milvus = settings.written_in_milvus
-        written = WrittenCatalogs(stack, own, metrics, policy, in_milvus=in_milvus) if catalog_door else None
-        publish = partial(publish_catalogs, written, own, followed, policy)
+        publishers = make_publishers(settings)
+        before = {name: each.keep_operations for name, each in publishers.items()}
+        written = None
+        if catalog_door:
+            written = WrittenCatalogs(stack, own, metrics, policy, in_milvus=in_milvus, before_checkpoint=before)
+        following = FollowedCatalogs(followed, settings.followed_catalogs, policy, metrics.replication)
+        publish = partial(publish_catalogs, written, own, following, policy)
         core = await build_core(stack, front, engine, events, publish, live=written.live if written else {})
         await warm_up(core.pipeline, settings)
         metrics.build.labels(**build_facts(engine)).set(1)
@@ -83,16 +89,20 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(door.close, settings.server.grace_s)
         if catalog_door and written:
             await listen_for_writes(stack, front, core, catalog_door, written, made)
-        reloading = build_reloading(stack, front, core, ChainMap(own, followed))
-        keep_following(stack, settings, engine.embedders, metrics.replication, reloading.reload_catalogs)
-        keep_publishing(stack, settings, metrics.replication)
+        reloading = build_reloading(stack, front, core, ChainMap(own, followed), following)
+        keep_following(
+            *(stack, settings, engine.embedders, metrics.replication, reloading.reload_catalogs),
+            operations=following.followers,
+        )
+        following.keep_following(stack)
+        keep_publishing(stack, publishers, metrics.replication)
         yield Running(str(address), metrics_address, reloading.on_hangup, reloading.reload_catalogs)
 
 
 async def publish_catalogs(
     written: WrittenCatalogs | None,
     own: Mapping[str, Path],
-    followed: Mapping[str, Path],
+    followed: FollowedCatalogs,
     policy: IndexPolicy,
     registry: Registry,
     device: DeviceThread,
@@ -100,10 +110,10 @@ async def publish_catalogs(
 ) -> None:
     """Opens and publishes the catalogs: by `written` those of this server, where it writes them. See `parts`."""
     if written is None:
-        await publish_folders({**own, **followed}, registry, device, embedders, policy=policy)
+        await publish_folders(own, registry, device, embedders, policy=policy)
     else:
         await written.publish(registry, device, embedders)
-        await publish_folders(followed, registry, device, embedders, policy=policy)
+    await followed.publish(registry, device, embedders)
 
 
 async def start_catalog_door(stack: AsyncExitStack, front: Front) -> CatalogDoor | None:
@@ -119,12 +129,14 @@ async def start_catalog_door(stack: AsyncExitStack, front: Front) -> CatalogDoor
     return door
 
 
-def build_reloading(stack: AsyncExitStack, front: Front, core: Core, folders: Mapping[str, Path]) -> Reloading:
-    """The reloads of the files of TLS and access and of the catalogs in `folders`; a running one is cancelled when
-    `stack` ends.
+def build_reloading(
+    stack: AsyncExitStack, front: Front, core: Core, folders: Mapping[str, Path], followed: FollowedCatalogs
+) -> Reloading:
+    """The reloads of the files of TLS and access and of the catalogs in `folders`, of which some are `followed`; a
+    running one is cancelled when `stack` ends.
     """
     policy = index_policy(front.settings.index)
-    shelf = RegistryShelf(folders, core.registry, core.device, core.engine.embedders, policy)
+    shelf = RegistryShelf(folders, core.registry, core.device, core.engine.embedders, policy, followed)
     reloading = Reloading(front.door.certificates, CatalogReloader(shelf, core.catalog_metrics), front.watched_files)
     stack.callback(reloading.end)
     return reloading

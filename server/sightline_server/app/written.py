@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from sightline_server.app.catalogs import naming
 from sightline_server.app.clock import clock
-from sightline_server.app.living import OpenCatalog, SearchedIndex, open_living
+from sightline_server.app.living import OpenCatalog, SearchedIndex, nothing, open_living
 from sightline_server.app.milvus_catalogs import require_pymilvus
 from sightline_server.app.milvus_living import open_in_milvus
 from sightline_server.app.watching import Watch
@@ -45,7 +45,7 @@ class WrittenCatalogs:
     """The catalogs in `folders`, opened by this process as their only writer; they close with `stack`.
 
     Those of `in_milvus` have their folder there too, and are searched in Milvus. `folders` and `opened` change when a
-    catalog is created or deleted.
+    catalog is created or deleted. `before_checkpoint` is called by the name of a catalog, as in `open_living`.
     """
 
     def __init__(
@@ -56,8 +56,10 @@ class WrittenCatalogs:
         policy: IndexPolicy = DEFAULT_POLICY,
         *,
         in_milvus: Mapping[str, Path] = MappingProxyType({}),
+        before_checkpoint: Mapping[str, Callable[[], None]] = MappingProxyType({}),
     ) -> None:
         self._stack = stack
+        self._before_checkpoint = before_checkpoint
         self._policy = policy
         self.folders = folders
         self.in_milvus = in_milvus
@@ -146,6 +148,7 @@ class WrittenCatalogs:
             observer=self.observer,
             build=partial(build_snapshot, policy=self._policy),
             give_way=lambda seconds: self._searches_first(seconds),
+            before_checkpoint=self._before_checkpoint.get(name, nothing),
         )
         async with AsyncExitStack() as ends:
             self.opened[name] = await ends.enter_async_context(opening)

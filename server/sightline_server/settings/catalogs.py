@@ -61,7 +61,8 @@ class ServedCatalogSettings(Part):
     """The folder that the writer of the catalog publishes its revisions to. This server keeps a copy in `path`, which
     only it writes to, and serves each new revision; see docs/operate/replicas.md."""
     publish: Path | None = None
-    """A folder to publish each new revision of the catalog to, for servers that follow it; one for each catalog."""
+    """A folder to publish each new revision of the catalog to, and what is written between two of them, for servers
+    that follow it; one for each catalog."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:

@@ -20,12 +20,17 @@ class ReplicationSeries:
         )
         self.lag = make.gauge(
             "replica_lag_seconds",
-            "Seconds since the publication of a revision that is not served here yet; 0 without one.",
+            "Seconds since the publication of a revision or operations that are not served here yet; 0 without.",
             "catalog",
             over_workers="livemax",
         )
         self.failures = make.counter(
-            "replica_failures", "Attempts to take the published revision that failed, by reason.", "catalog", "reason"
+            "replica_failures", "Attempts to take what is published that failed, by reason.", "catalog", "reason"
+        )
+        self.operations = make.counter(
+            "replica_operations",
+            "Operations of the writer of a catalog that were applied here between two of its revisions.",
+            "catalog",
         )
         self.published_at = make.gauge(
             "publication_in_step_timestamp_seconds",
@@ -37,6 +42,7 @@ class ReplicationSeries:
     def followed(self, catalog: str, reasons: tuple[str, ...]) -> None:
         """`catalog` is followed from now on; failures of all `reasons` begin at 0."""
         self.in_step(catalog)
+        self.operations.labels(catalog)
         for reason in reasons:
             self.failures.labels(catalog, reason)
 
@@ -45,8 +51,12 @@ class ReplicationSeries:
         self.in_step_at.labels(catalog).set(time.time())
         self.lag.labels(catalog).set(0)
 
+    def applied(self, catalog: str, operations: int) -> None:
+        """`operations` more of the writer of `catalog` are served."""
+        self.operations.labels(catalog).inc(operations)
+
     def behind(self, catalog: str, reason: str, published_at: float | None) -> None:
-        """The revision of `catalog` that was published at the Unix time `published_at` is not served yet.
+        """A revision or operations of `catalog`, published at the Unix time `published_at`, are not served yet.
 
         None where it is not known whether there is one.
         """

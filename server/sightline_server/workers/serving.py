@@ -14,7 +14,7 @@ from sightline_server.app.engine import engine_session
 from sightline_server.app.following import fetch_missing, keep_following
 from sightline_server.app.metrics_page import build_facts, start_metrics
 from sightline_server.app.pseudonyms import keep_pseudonym_keys
-from sightline_server.app.publishing import keep_publishing
+from sightline_server.app.publishing import keep_publishing, make_publishers
 from sightline_server.app.reload import CatalogReloader
 from sightline_server.app.running import Running
 from sightline_server.app.used_grants import shared_by_workers
@@ -73,7 +73,7 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[Running]:
         engine.on_change(replacing.on_engine)
         stack.callback(replacing.end)
         keep_following(stack, settings, engine.embedders, metrics.replication, replacing.reload_catalogs)
-        keep_publishing(stack, settings, metrics.replication)
+        keep_publishing(stack, make_publishers(settings), metrics.replication)
         yield Running(str(address), metrics_address, replacing.reload, replacing.reload_catalogs)
 
 

@@ -2,12 +2,10 @@
 
     sightline-publication 1 <SHA-256 of the rest>
     {"publication": ..., "sequence": ..., "name": ..., "files": [...], "living": {...}}
-Rule: the first line is the same in every format, so that a file that is not whole is not taken for one of another
-version of Sightline. Paths of files stay within the catalog's folder.
+Rule: paths of files stay within the catalog's folder. The first line is that of `sealed`.
 """
 
 import base64
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -20,12 +18,12 @@ import pyarrow as pa
 from sightline_server.catalog.operations import Layout
 from sightline_server.catalog.revisions import Revision, RevisionKind
 from sightline_server.index.replication.reasons import NotFollowedError, Reason
+from sightline_server.index.replication.sealed import sealed, unsealed
 
 FORMAT = 1
 MAGIC = "sightline-publication"
 LARGEST = 16 << 20
 """Bytes of a description; one with 64 files of rows has about 20,000."""
-FIRST_LINE = re.compile(rb"sightline-publication ([0-9]{1,9}) ([0-9a-f]{64})\n")
 PATH = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]*/)*[A-Za-z0-9_][A-Za-z0-9._-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 HEX = re.compile(r"[0-9a-f]{16}")
@@ -70,7 +68,8 @@ class Description:
     """A published revision, called `name`, and its files; `living` is None for a catalog without a log.
 
     `publication` is the random name of the series that the revision belongs to, and `sequence` its number in it, from 1
-    on. `published_at` is an ISO 8601 time with a time zone.
+    on. `published_at` is an ISO 8601 time with a time zone. `since` is the sequence of the earliest revision of which
+    this one differs by operations alone; its own after a rollback.
     """
 
     publication: str
@@ -79,6 +78,11 @@ class Description:
     name: str
     files: tuple[PublishedFile, ...]
     living: LivingFacts | None
+    since: int
+
+    def continues(self, other: "Description | None") -> bool:
+        """Returns whether this content is that of `other` and operations after it."""
+        return other is not None and other.publication == self.publication and self.since <= other.sequence
 
     def to_bytes(self) -> bytes:
         """The text of the file."""
@@ -89,24 +93,16 @@ class Description:
             "name": self.name,
             "files": [asdict(each) for each in self.files],
             "living": None if self.living is None else self.living.to_fields(),
+            "since": self.since,
         }
-        body = json.dumps(fields, indent=1).encode()
-        return f"{MAGIC} {FORMAT} {hashlib.sha256(body).hexdigest()}\n".encode() + body
+        return sealed(MAGIC, FORMAT, json.dumps(fields, indent=1).encode())
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """The reverse of `to_bytes`. Raises `NotFollowedError`: INCOMPLETE for a part of one, else FORMAT."""
-        first = FIRST_LINE.match(data)
-        if first is None or hashlib.sha256(data[first.end() :]).hexdigest() != first[2].decode():
-            raise NotFollowedError(Reason.INCOMPLETE, "the description of the published revision is not complete")
-        if int(first[1]) != FORMAT:
-            message = (
-                f"the revision was published in format {int(first[1])} and this version of Sightline reads {FORMAT}; "
-                "run the same version of Sightline on the publisher and on its replicas"
-            )
-            raise NotFollowedError(Reason.FORMAT, message)
+        body = unsealed(MAGIC, FORMAT, data, "the revision was")
         try:
-            return cls._of_fields(json.loads(data[first.end() :]))
+            return cls._of_fields(json.loads(body))
         except (KeyError, TypeError, ValueError, RecursionError, pa.ArrowException) as error:
             message = "the description of the published revision has unexpected fields; publish the catalog again"
             raise NotFollowedError(Reason.FORMAT, message) from error
@@ -121,6 +117,8 @@ class Description:
             name=str(fields["name"]),
             files=tuple(PublishedFile(**each) for each in fields["files"]),
             living=living,
+            # Earlier versions of Sightline do not say it.
+            since=int(fields.get("since", fields["sequence"])),
         )
         if not HEX.fullmatch(found.publication) or datetime.fromisoformat(found.published_at).tzinfo is None:
             raise ValueError("its publication or its time is not valid")

@@ -141,6 +141,14 @@ class Replica:
             raise NotFollowedError(Reason.EMBEDDER, message) from error
 
 
+def description_of(folder: Path) -> Description | None:
+    """The description of the revision that the replica at `folder` has; None where it is of another version."""
+    try:
+        return known((folder / MARK).read_bytes())
+    except FileNotFoundError:
+        return None
+
+
 def known(mark: bytes | None) -> Description | None:
     """The description in a mark; None for one of another version of Sightline, whose files are all fetched again."""
     try:

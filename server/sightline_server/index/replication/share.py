@@ -1,6 +1,6 @@
-"""The folder of a publication: the file `CURRENT` and the files that it names, each called by its SHA-256.
+"""The folder of a publication: `CURRENT` and `OPERATIONS`, and the files that they name, each called by its SHA-256.
 
-    SHARE/objects/<SHA-256>   first    SHARE/CURRENT   last, in one step
+    SHARE/objects/<SHA-256>   first    SHARE/CURRENT or SHARE/OPERATIONS   last, in one step
 Rule: a file appears under its name when it is whole and on the disk. Readers lock nothing and write nothing.
 """
 
@@ -20,6 +20,7 @@ from sightline_server.index.replication.description import LARGEST, PublishedFil
 from sightline_server.index.replication.reasons import NotFollowedError, Reason
 
 CURRENT = "CURRENT"
+OPERATIONS = "OPERATIONS"
 OBJECTS = "objects"
 LOCK = "PUBLISHER-LOCK"
 PART = 4 << 20
@@ -40,6 +41,16 @@ class Share:
         except FileNotFoundError as error:
             message = f"nothing is published in {self.path}; is it mounted, and does `sightline catalog publish` run?"
             raise NotFollowedError(Reason.AWAY, message) from error
+        except OSError as error:
+            raise away(self.path, error) from error
+
+    def operations(self) -> bytes | None:
+        """The description of the published operations; None where there are none. Raises as `current`, with AWAY."""
+        try:
+            with (self.path / OPERATIONS).open("rb") as file:
+                return file.read(LARGEST)
+        except FileNotFoundError:
+            return None
         except OSError as error:
             raise away(self.path, error) from error
 
@@ -70,6 +81,17 @@ class Share:
                 partial.replace(self.object(file))
         return file, True
 
+    def put_bytes(self, data: bytes) -> PublishedFile:
+        """Publishes `data` as a file without a path. Raises `SightlineError`."""
+        found = PublishedFile("", len(data), hashlib.sha256(data).hexdigest())
+        partial = self.path / OBJECTS / f"{PARTIAL}{secrets.token_hex(8)}"
+        with self._removed_unless_renamed(partial), writing(self.path):
+            if not self.has(found):
+                partial.write_bytes(data)
+                sync(partial)
+                partial.replace(self.object(found))
+        return found
+
     def make(self) -> None:
         """Makes the folder of files, in a share that must be there. Raises `SightlineError`."""
         with writing(self.path):
@@ -77,12 +99,19 @@ class Share:
 
     def replace_current(self, data: bytes) -> None:
         """Makes `data` the description, once every file that it names is on the disk. Raises `SightlineError`."""
-        partial = self.path / f"{CURRENT}{PARTIAL}{secrets.token_hex(8)}"
+        self._replace(CURRENT, data)
+
+    def replace_operations(self, data: bytes) -> None:
+        """As `replace_current`, for the description of operations."""
+        self._replace(OPERATIONS, data)
+
+    def _replace(self, name: str, data: bytes) -> None:
+        partial = self.path / f"{name}{PARTIAL}{secrets.token_hex(8)}"
         with self._removed_unless_renamed(partial), writing(self.path):
             partial.write_bytes(data)
             sync(partial)
             sync(self.path / OBJECTS)
-            partial.replace(self.path / CURRENT)
+            partial.replace(self.path / name)
             sync(self.path)
 
     def tidy(self, used: set[str], unused_s: float) -> None:
@@ -91,7 +120,7 @@ class Share:
         The time of a file is that of the last call in which it was used. What cannot be removed does no harm.
         """
         with suppress(OSError):
-            for entry in [*(self.path / OBJECTS).iterdir(), *self.path.glob(f"{CURRENT}{PARTIAL}*")]:
+            for entry in [*(self.path / OBJECTS).iterdir(), *self.path.glob(f"*{PARTIAL}*")]:
                 with suppress(OSError):
                     if entry.name in used:
                         os.utime(entry)

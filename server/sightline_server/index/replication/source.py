@@ -1,7 +1,7 @@
 """The current revision of a catalog, as the files that a replica needs.
 
-Rule: reads only, and without the lock, next to a writer. Operations that are not yet in a revision are left out: the
-next checkpoint publishes them. Original images and local features are not published.
+Rule: reads only, and without the lock, next to a writer. Operations that are not yet in a revision are left out: those
+are published by `operations_publisher`. Original images and local features are not published.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from sightline_server.catalog.base import BASE, UNREADABLE, Base, panics, versio
 from sightline_server.catalog.content import is_living
 from sightline_server.catalog.generations import FIRST, base_name
 from sightline_server.catalog.log import read_recorded
+from sightline_server.catalog.revisions import Revision
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import open_dataset, read_identity, state_of
 from sightline_server.index.choice.shelf import FOLDER
@@ -24,12 +25,14 @@ INDEX_FILES = ("*.json", "*.faiss")
 class SourceRevision:
     """A revision called `name`: the file here of each path within a replica's folder.
 
-    Files of `unchanging` paths are never written again under the same name.
+    Files of `unchanging` paths are never written again under the same name. `revisions` are all of the catalog, the
+    newest first; none of a catalog without a log.
     """
 
     name: str
     files: Mapping[str, Path]
     living: LivingFacts | None
+    revisions: tuple[Revision, ...] = ()
 
     @staticmethod
     def unchanging(path: str) -> bool:
@@ -66,7 +69,7 @@ def living_source(folder: Path) -> SourceRevision:
     there = folder / base_name(current.generation)
     files = {f"{BASE}/{name}": there / name for name in base.files()}
     living = LivingFacts(replace(current, generation=FIRST), recorded.layout, recorded.facts)
-    return SourceRevision(current.name, files | index_files(folder), living)
+    return SourceRevision(current.name, files | index_files(folder), living, recorded.revisions)
 
 
 def built_source(folder: Path) -> SourceRevision:
