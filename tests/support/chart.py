@@ -18,8 +18,9 @@ from scripts.chart.rendering import CHART, rendered
 
 EMBEDDED, SIDECAR, REMOTE = "values.yaml", "values-triton-sidecar.yaml", "values-triton-remote.yaml"
 IN_MILVUS = "values-milvus.yaml"
+WRITER, REPLICAS = "values-writer.yaml", "values-replicas.yaml"
 EVERYTHING = "ci/everything.yaml"
-ALL = (EMBEDDED, SIDECAR, REMOTE, IN_MILVUS, EVERYTHING)
+ALL = (EMBEDDED, SIDECAR, REMOTE, IN_MILVUS, WRITER, REPLICAS, EVERYTHING)
 
 Object = dict[str, Any]
 

@@ -20,7 +20,9 @@ from tests.support.chart import (
     EVERYTHING,
     IN_MILVUS,
     REMOTE,
+    REPLICAS,
     SIDECAR,
+    WRITER,
     containers,
     copied,
     helm,
@@ -33,6 +35,11 @@ from tests.support.engine import CHECKOUT
 
 LENS = lens_service_pb2.DESCRIPTOR.services_by_name["LensService"].full_name
 ALLOWANCES = {"insecure": check_listener, "metrics_insecure": check_metrics_listener}
+FOLDERS = {
+    IN_MILVUS: {},
+    REPLICAS: {"default": "/copies/default"},
+    EVERYTHING: {"default": "/catalog/shop", "followed": "/copies/followed"},
+}
 NEVER_SECRET = re.compile(r"(?i)password|token:|BEGIN [A-Z ]*PRIVATE KEY")
 
 
@@ -54,7 +61,7 @@ def test_rendered_settings_are_accepted_by_serve(values: str, tmp_path: Path) ->
     served = settings(settings_text(values), tmp_path)
     check_listener(served.server)
     check_metrics_listener(served.server)
-    folders = {} if values == IN_MILVUS else {"default": "/catalog/shop"}
+    folders = FOLDERS.get(values, {"default": "/catalog/shop"})
     assert {name: str(path) for name, path in served.catalog_folders.items()} == folders
     in_milvus = {IN_MILVUS: {"default"}, EVERYTHING: {"large", "Other.one"}}
     assert set(served.milvus_catalogs) == in_milvus.get(values, set())
@@ -145,6 +152,8 @@ def test_catalogs_in_milvus_have_its_address_its_secret_and_no_volume(tmp_path: 
     [
         (EVERYTHING, 'milvus.catalogs=["default"]', "both name default"),
         (EMBEDDED, 'catalog.folders={"default": null}', "there is no catalog to serve"),
+        (WRITER, 'replication.publications={"other": "claim"}', "catalog.folders has no such catalog"),
+        (REPLICAS, 'catalog.folders={"default": "shop"}', "both name default"),
     ],
 )
 def test_catalogs_that_cannot_be_served_are_refused(values: str, option: str, message: str) -> None:
@@ -169,7 +178,8 @@ def test_probes_ask_for_the_search_service(values: str, tmp_path: Path) -> None:
 def test_ports_are_those_that_are_listened_on(values: str, tmp_path: Path) -> None:
     server = settings(settings_text(values), tmp_path).server
     ports = {each["name"]: each["containerPort"] for each in containers(values)["sightline"]["ports"]}
-    assert ports == {"grpc": getattr(server.listen, "port", None), "metrics": server.metrics_listen.port}
+    listened = {"grpc": server.listen, "metrics": server.metrics_listen, "catalog": server.catalog_listen}
+    assert ports == {name: getattr(each, "port", None) for name, each in listened.items() if each is not None}
     known = {port["name"] for each in containers(values).values() for port in each["ports"]}
     for port in one(values, "Service")["spec"]["ports"]:
         assert port["targetPort"] in known
@@ -234,6 +244,54 @@ def test_no_object_holds_a_credential(values: str) -> None:
     kinds = {each["kind"] for each in objects(values)}
     assert "Secret" not in kinds
     assert not NEVER_SECRET.search(settings_text(values))
+
+
+def test_catalog_has_one_writer_at_a_time() -> None:
+    spec = one(WRITER, "Deployment")["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    assert one(REPLICAS, "Deployment")["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    for option in ("replicas=2", "autoscaling.enabled=true"):
+        with pytest.raises(ChartError, match="schema"):
+            rendered(helm(), "--values", str(CHART / WRITER), "--set", option)
+
+
+def test_replicas_follow_what_the_writer_publishes(tmp_path: Path) -> None:
+    writer = settings(settings_text(WRITER), tmp_path)
+    replica = settings(settings_text(REPLICAS), tmp_path)
+    assert writer.published_catalogs == replica.followed_catalogs == {"default": Path("/publications/default")}
+    claims = []
+    for values, folder in ((WRITER, writer), (REPLICAS, replica)):
+        writable = {mount["mountPath"]: mount for mount in containers(values)["sightline"]["volumeMounts"]}
+        own = str(folder.catalog_folders["default"].parent)
+        assert "readOnly" not in writable[own], "a catalog that is written, or a copy"
+        assert writable["/publications/default"].get("readOnly", False) is (values == REPLICAS)
+        volumes = {volume["name"]: volume for volume in pod(values)["spec"]["volumes"]}
+        claims.append(volumes[writable["/publications/default"]["name"]]["persistentVolumeClaim"]["claimName"])
+    assert claims[0] == claims[1]
+
+
+def test_copies_are_in_a_volume_of_each_pod() -> None:
+    def copies(*options: str) -> dict[str, object]:
+        [volume] = [each for each in pod(REPLICAS, *options)["spec"]["volumes"] if each["name"] == "copies"]
+        return dict(volume)
+
+    assert copies()["emptyDir"] == {"sizeLimit": "20Gi"}
+    claim = copies("--set", "replication.copies.storageClass=fast")["ephemeral"]
+    assert claim == {
+        "volumeClaimTemplate": {
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "storageClassName": "fast",
+                "resources": {"requests": {"storage": "20Gi"}},
+            }
+        }
+    }
+
+
+def test_replica_has_time_for_its_first_copy_and_is_not_ready_before() -> None:
+    server = containers(REPLICAS)["sightline"]
+    assert server["startupProbe"]["periodSeconds"] * server["startupProbe"]["failureThreshold"] == 600
+    assert server["readinessProbe"]["grpc"] == server["startupProbe"]["grpc"] == {"port": 50051, "service": LENS}
 
 
 def test_one_replica_does_not_block_the_drain_of_its_node() -> None:

@@ -11,7 +11,7 @@ import yaml  # type: ignore[import-untyped]
 
 from scripts.chart.rendering import ChartError, rendered
 from sightline_server.telemetry.metrics import Metrics
-from tests.support.chart import EMBEDDED, EVERYTHING, REMOTE, containers, copied, helm, objects, one, pod
+from tests.support.chart import EMBEDDED, EVERYTHING, REMOTE, WRITER, containers, copied, helm, objects, one, pod
 from tests.support.engine import CHECKOUT
 from tests.support.prometheus import DEPLOY, program
 
@@ -78,6 +78,8 @@ def test_monitor_gives_the_labels_that_the_rules_need() -> None:
     [label] = monitor["podTargetLabels"]
     assert [pod(values)["metadata"]["labels"][label] for values in (EMBEDDED, REMOTE)] == ["cpu", "gpu"]
     assert "triton" not in containers(EMBEDDED)
+    writer = one(WRITER, "ServiceMonitor", "--set", "serviceMonitor.enabled=true")["spec"]["endpoints"]
+    assert [relabelled(each, "job")["replacement"] for each in writer] == ["sightline-writer"]
     alone = one(EMBEDDED, "ServiceMonitor", "--set", "serviceMonitor.enabled=true")["spec"]["endpoints"]
     assert [each["port"] for each in alone] == ["metrics"]
 

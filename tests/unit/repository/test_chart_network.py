@@ -6,7 +6,19 @@ import pytest
 
 from scripts.chart.rendering import CHART, ChartError, rendered
 from sightline.v1 import lens_service_pb2
-from tests.support.chart import ALL, EMBEDDED, EVERYTHING, IN_MILVUS, REMOTE, SIDECAR, containers, helm, one
+from tests.support.chart import (
+    ALL,
+    EMBEDDED,
+    EVERYTHING,
+    IN_MILVUS,
+    REMOTE,
+    REPLICAS,
+    SIDECAR,
+    WRITER,
+    containers,
+    helm,
+    one,
+)
 
 SERVICES = set(lens_service_pb2.DESCRIPTOR.services_by_name)
 
@@ -25,10 +37,12 @@ def test_network_policy_admits_named_callers_to_the_ports(values: str) -> None:
     ports = {port["name"] for each in containers(values).values() for port in each["ports"]}
     assert set(admitted) == ports
     assert admitted["grpc"] != admitted["metrics"]
-    assert {str(admitted[port]) for port in ports - {"grpc"}} == {str(admitted["metrics"])}
+    if "catalog" in ports:
+        assert admitted["catalog"] not in (admitted["grpc"], admitted["metrics"]), "not everyone who searches may write"
+    assert {str(admitted[port]) for port in ports - {"grpc", "catalog"}} == {str(admitted["metrics"])}
 
 
-@pytest.mark.parametrize("values", [EMBEDDED, SIDECAR])
+@pytest.mark.parametrize("values", [EMBEDDED, SIDECAR, WRITER, REPLICAS])
 def test_network_policy_lets_nothing_out_of_a_server_that_calls_nobody(values: str) -> None:
     assert policy(values)["policyTypes"] == ["Ingress", "Egress"]
     assert policy(values)["egress"] == []
@@ -67,6 +81,7 @@ def test_no_policy_is_rendered_where_it_is_off(values: str) -> None:
         (REMOTE, "engine.remote.peers=[]", "engine.remote.peers"),
         (EVERYTHING, "grpcRoute.peers=[]", "grpcRoute.peers"),
         (IN_MILVUS, "milvus.peers=[]", "milvus.peers"),
+        (WRITER, "replication.editors=[]", "replication.editors"),
     ],
 )
 def test_policy_that_would_cut_off_a_needed_peer_is_refused(values: str, option: str, message: str) -> None:

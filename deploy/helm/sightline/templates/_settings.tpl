@@ -5,6 +5,9 @@ setting of the user that the chart decides, so that none is replaced without a m
 
 {{- define "sightline.settings" -}}
 {{- $server := dict "listen" "0.0.0.0:50051" "metrics_listen" "0.0.0.0:9464" "metrics_insecure" true -}}
+{{- if eq .Values.replication.role "writer" -}}
+{{- $_ := set $server "catalog_listen" "0.0.0.0:50052" -}}
+{{- end -}}
 {{- if .Values.tls.secret -}}
 {{- $_ := set $server "tls_cert" "/etc/sightline/tls/tls.crt" -}}
 {{- $_ := set $server "tls_key" "/etc/sightline/tls/tls.key" -}}
@@ -16,14 +19,27 @@ setting of the user that the chart decides, so that none is replaced without a m
 {{- range $name, $folder := .Values.catalog.folders -}}
 {{- $_ := set $catalogs $name (dict "path" (printf "/catalog/%s" $folder)) -}}
 {{- end -}}
+{{- range $name, $claim := .Values.replication.publications -}}
+{{- $folder := printf "/publications/%s" $name -}}
+{{- if eq $.Values.replication.role "writer" -}}
+{{- if not (hasKey $catalogs $name) -}}
+{{- fail (printf "replication.publications names %s, and catalog.folders has no such catalog" $name) -}}
+{{- end -}}
+{{- $_ := set (get $catalogs $name) "publish" $folder -}}
+{{- else if hasKey $catalogs $name -}}
+{{- fail (printf "replication.publications and catalog.folders both name %s: a replica has only a copy of it" $name) -}}
+{{- else -}}
+{{- $_ := set $catalogs $name (dict "path" (printf "/copies/%s" $name) "follow" $folder) -}}
+{{- end -}}
+{{- end -}}
 {{- range $name := .Values.milvus.catalogs -}}
 {{- if hasKey $catalogs $name -}}
-{{- fail (printf "milvus.catalogs and catalog.folders both name %s: give one of them another name" $name) -}}
+{{- fail (printf "milvus.catalogs and another group both name %s: give one of them another name" $name) -}}
 {{- end -}}
 {{- $_ := set $catalogs $name (include "sightline.milvus" $ | fromYaml) -}}
 {{- end -}}
 {{- if not $catalogs -}}
-{{- fail "there is no catalog to serve: name its folder in catalog.folders, or its name in milvus.catalogs" -}}
+{{- fail "there is no catalog to serve: name its folder in catalog.folders, its name in milvus.catalogs, or its claim in replication.publications" -}}
 {{- end -}}
 {{- $decided := dict "server" $server "catalogs" $catalogs "engine" (include "sightline.engine" . | fromYaml) -}}
 {{- if .Values.access.secret -}}

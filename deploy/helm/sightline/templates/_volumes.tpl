@@ -1,9 +1,20 @@
 {{- /* Volumes of the pod, and where the server's container mounts them. */ -}}
 
+{{- /* A name of a volume for a catalog, whose own may have other characters. */ -}}
+{{- define "sightline.volume" -}}
+{{ sha256sum . | trunc 8 }}
+{{- end -}}
+
 {{- define "sightline.mounts" -}}
 - {name: settings, mountPath: /etc/sightline/settings, readOnly: true}
 {{- if .Values.catalog.folders }}
-- {name: catalog, mountPath: /catalog, readOnly: true}
+- {name: catalog, mountPath: /catalog{{ if ne .Values.replication.role "writer" }}, readOnly: true{{ end }}}
+{{- end }}
+{{- range $name, $claim := .Values.replication.publications }}
+- {name: publication-{{ include "sightline.volume" $name }}, mountPath: {{ printf "/publications/%s" $name }}{{ if eq $.Values.replication.role "replica" }}, readOnly: true{{ end }}}
+{{- end }}
+{{- if eq .Values.replication.role "replica" }}
+- {name: copies, mountPath: /copies}
 {{- end }}
 {{- if and .Values.milvus.secret (or .Values.milvus.token .Values.milvus.ca) }}
 - {name: milvus, mountPath: /etc/sightline/milvus, readOnly: true}
@@ -28,7 +39,26 @@
   configMap: {name: {{ include "sightline.name" . }}-settings}
 {{- if .Values.catalog.folders }}
 - name: catalog
-  persistentVolumeClaim: {claimName: {{ .Values.catalog.claim }}, readOnly: true}
+  persistentVolumeClaim: {claimName: {{ .Values.catalog.claim }}{{ if ne .Values.replication.role "writer" }}, readOnly: true{{ end }}}
+{{- end }}
+{{- range $name, $claim := .Values.replication.publications }}
+- name: publication-{{ include "sightline.volume" $name }}
+  persistentVolumeClaim: {claimName: {{ $claim }}{{ if eq $.Values.replication.role "replica" }}, readOnly: true{{ end }}}
+{{- end }}
+{{- if eq .Values.replication.role "replica" }}
+- name: copies
+  {{- with .Values.replication.copies }}
+  {{- if .storageClass }}
+  ephemeral:
+    volumeClaimTemplate:
+      spec:
+        accessModes: [ReadWriteOnce]
+        storageClassName: {{ .storageClass }}
+        resources: {requests: {storage: {{ .size }}}}
+  {{- else }}
+  emptyDir: {sizeLimit: {{ .size }}}
+  {{- end }}
+  {{- end }}
 {{- end }}
 # Pixels on their way to the models; the default of 64 MiB is too small. In memory, so that photos touch no disk.
 - name: shm
