@@ -2,7 +2,8 @@
 
 Prints the tables of `docs/design/scale.md`; `--write` writes them there, `--check` exits 1 when the page is stale.
 `--replicas N --measure --catalog DIR` predicts what N replicas on this machine do and compares it with a measured run:
-exit 1 when they differ by more than 20 %, 3 when others used the machine.
+exit 1 when they differ by more than 20 %, 3 when others used the machine. With `--shared-cores` each replica may use
+all cores, and all of them together are predicted to do what one of them does.
 """
 
 import argparse
@@ -35,6 +36,9 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="exit 1 when the page is stale")
     parser.add_argument("--replicas", type=int, default=2, help="replicas of --measure")
     parser.add_argument("--measure", action="store_true", help="compare a prediction with a measured run")
+    parser.add_argument(
+        "--shared-cores", action="store_true", help="replicas of --measure use all cores, and do together what one does"
+    )
     parser.add_argument("--catalog", type=Path, help="catalog that --measure serves")
     parser.add_argument("--photos-from", type=Path, default=SHOWROOM, help="folder of JPEG photos for --measure")
     parser.add_argument("--seconds", type=float, default=10.0, help="seconds of each reading of --measure")
@@ -44,7 +48,10 @@ def main() -> int:
         if options.catalog is None:
             parser.error("--measure needs --catalog DIR")
         compared = replicas.compare(
-            options.catalog, options.photos_from, options.replicas, turns=options.turns, seconds=options.seconds
+            *(options.catalog, options.photos_from, options.replicas),
+            turns=options.turns,
+            seconds=options.seconds,
+            shared=options.shared_cores,
         )
         print(json.dumps(compared.facts))
         if not compared.valid:

@@ -1,8 +1,9 @@
 """Predicts what several replicas on one machine do, and compares it with a measured run.
 
 Rule: each replica has its share of the cores to itself, and the prediction is the sum of what each does there alone:
-the same proportion of machines to photos that the tables assume. All readings of a turn are taken close to each
-other, with every server running, so that a machine that grows busier harms all of them.
+the same proportion of machines to photos that the tables assume. With shared cores each may use all of them, and the
+prediction is what one of them does there alone: cores decide, not the number of servers. All readings of a
+turn are taken close to each other, with every server running, so that a machine that grows busier harms all of them.
 """
 
 import os
@@ -33,15 +34,16 @@ WARM_UP_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Photos a second of each replica alone, and of all together at once."""
+    """Photos a second of each replica alone, and of all together at once; `shared` where they have the same cores."""
 
     alone: tuple[float, ...]
     together: float
+    shared: bool = False
 
     @property
     def predicted(self) -> float:
-        """The sum of what each does alone."""
-        return sum(self.alone)
+        """The sum of what each does alone; the mean of that where they share their cores."""
+        return statistics.mean(self.alone) if self.shared else sum(self.alone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +95,16 @@ class Compared:
         }
 
 
-def compare(catalog: Path, photos_from: Path, replicas: int, *, turns: int, seconds: float) -> Compared:
-    """Starts `replicas` servers, measures, and compares. Raises `ValueError` on a machine with too few cores."""
+def compare(
+    catalog: Path, photos_from: Path, replicas: int, *, turns: int, seconds: float, shared: bool = False
+) -> Compared:
+    """Starts `replicas` servers, measures, and compares. Raises `ValueError` on a machine with too few cores.
+
+    With `shared`, each server may use all cores, and calls are divided evenly among the servers.
+    """
     photos = read_photos(photos_from)
-    shares = shares_of_cores(sorted(os.sched_getaffinity(0)), replicas)
+    available = sorted(os.sched_getaffinity(0))
+    shares = [available] * replicas if shared else shares_of_cores(available, replicas)
     taskset = shutil.which("taskset")
     if taskset is None:
         raise ValueError("taskset is not installed; it is part of util-linux")
@@ -110,7 +118,7 @@ def compare(catalog: Path, photos_from: Path, replicas: int, *, turns: int, seco
         callers = [CALLERS_PER_CORE * len(share) for share in shares]
         together(generators, callers, WARM_UP_S)
         cpu = read_cpu(os.getpid())
-        read = tuple(turn(generators, callers, seconds, number + 1) for number in range(turns))
+        read = tuple(turn(generators, callers, seconds, number + 1, shared=shared) for number in range(turns))
         return Compared(read, quiet(cpu, read_cpu(os.getpid()))["other_cores"])
 
 
@@ -119,12 +127,15 @@ def generator_of(server: LocalServer, photos: Photos) -> Generator:
     return Generator(server.target, photos.requests, connections=4, deadline_s=DEADLINE_S)
 
 
-def turn(generators: Sequence[Generator], callers: Sequence[int], seconds: float, number: int) -> Turn:
-    """Each alone, then all at once."""
+def turn(
+    generators: Sequence[Generator], callers: Sequence[int], seconds: float, number: int, *, shared: bool = False
+) -> Turn:
+    """Each alone, then all at once; with `shared` cores as many callers altogether as one has alone."""
     alone = tuple(
         together([generator], [inside], seconds) for generator, inside in zip(generators, callers, strict=True)
     )
-    read = Turn(alone, together(generators, callers, seconds))
+    divided = [max(1, inside // len(generators)) for inside in callers] if shared else callers
+    read = Turn(alone, together(generators, divided, seconds), shared)
     say(f"turn {number}: alone {alone}, predicted {read.predicted:.2f}, measured {read.together:.2f} photos/s")
     return read
 

@@ -106,6 +106,11 @@ def test_a_prediction_holds_within_a_fifth(together: float, holds: bool) -> None
     assert compared.facts["measured_photos_per_s"] == together
 
 
+def test_replicas_that_share_their_cores_do_together_what_one_does() -> None:
+    compared = Compared((Turn((10.0, 12.0), 10.0, shared=True),))
+    assert (compared.predicted, compared.holds) == (11.0, True)
+
+
 def test_a_turn_is_compared_with_its_own_prediction() -> None:
     # The machine is half as fast in two of three turns; the medians of both figures come from different ones.
     compared = Compared((Turn((10.0, 10.0), 20.0), Turn((5.0, 5.0), 10.0), Turn((5.0, 5.0), 9.0)))
