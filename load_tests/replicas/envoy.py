@@ -1,7 +1,7 @@
 """Envoy in front of replicas: its configuration, its process, and its opinion of each replica's health.
 
 Rule: it listens on 127.0.0.1 only. Calls are repeated only where no replica has answered anything: a connection that
-fails, a stream that was refused, UNAVAILABLE instead of an answer.
+fails or ends, a stream that was refused, UNAVAILABLE instead of an answer.
 """
 
 import importlib.util
@@ -121,7 +121,7 @@ def listener(envoy: Envoy) -> dict[str, Any]:
             "timeout": "0s",
             "max_stream_duration": {"grpc_timeout_header_max": "0s"},
             "retry_policy": {
-                "retry_on": "connect-failure,refused-stream,unavailable",
+                "retry_on": "connect-failure,refused-stream,reset,unavailable",
                 "num_retries": 2,
                 "retry_host_predicate": [
                     {

@@ -27,6 +27,9 @@ class Logged:
     end: float
     replica: str
     status: int | None
+    flags: str = ""
+    """Envoy's reason where it ended the call itself."""
+    attempts: int = 1
 
     @property
     def lost(self) -> bool:
@@ -36,12 +39,26 @@ class Logged:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The replica that was made to fail, the instant of that, and when the balancer knew (None: never)."""
+    """The replica that was made to fail, the instant of that, and when the balancer knew (None: never).
+
+    `gone_s` are the seconds until a killed one had closed its connections: a signal returns before a process has ended,
+    and what Envoy sends until then is accepted by the kernel for it.
+    """
 
     case: str
     replica: str
     at: float
     detected_s: float | None
+    gone_s: float = 0.0
+
+    def described(self, call: Logged) -> str:
+        """One call for a reader: when it began and ended, relative to the fault, where, and how."""
+        other = "the other one" if call.replica else "none"
+        where = "the failed one" if call.replica == self.replica else other
+        return (
+            f"{call.start - self.at:+.3f} to {call.end - self.at:+.3f} s on {where}, status {call.status}, "
+            f"{call.flags or 'no flags'}, attempt {call.attempts}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +80,8 @@ class Verdict:
     holds: bool
     shares: tuple[float, float] | None = None
     """The replica's share of the calls before the fault, and of those in the second half after it; for `slowed`."""
+    elsewhere: tuple[str, ...] = ()
+    """Each call that was lost elsewhere, for a reader."""
 
     @property
     def line(self) -> str:
@@ -70,10 +89,11 @@ class Verdict:
         known = "not detected" if self.detected_s is None else f"detected after {self.detected_s:.2f} s"
         if self.shares:
             known = f"its share was {self.shares[0]:.0%} before and {self.shares[1]:.0%} after"
+        each = "".join(f"\n  lost elsewhere: {call}" for call in self.elsewhere)
         return (
             f"{self.case}: {'holds' if self.holds else 'MISSED'}: {self.lost} lost of {self.calls} calls, "
             f"{self.inside} were inside the replica, {self.lost_elsewhere} lost elsewhere, {self.refused} refused, "
-            f"{known}, {self.after} answered by the other one afterwards"
+            f"{known}, {self.after} answered by the other one afterwards{each}"
         )
 
 
@@ -105,6 +125,7 @@ def judge(calls: Sequence[Logged], fault: Fault) -> Verdict:
         after=len(after),
         holds=holds,
         shares=shares,
+        elsewhere=tuple(fault.described(call) for call in elsewhere),
     )
 
 
@@ -132,8 +153,9 @@ def may_be_lost(call: Logged, fault: Fault) -> bool:
 
 
 def was_inside(call: Logged, fault: Fault) -> bool:
-    """True for a call that the replica had at the instant of the fault."""
-    return call.replica == fault.replica and call.start - CLOCKS_S <= fault.at <= call.end + CLOCKS_S
+    """True for a call that the replica had at the instant of the fault, or that reached a killed one before its end."""
+    began = call.start - CLOCKS_S <= fault.at + fault.gone_s
+    return call.replica == fault.replica and began and fault.at <= call.end + CLOCKS_S
 
 
 def read_log(lines: Iterable[str]) -> list[Logged]:
@@ -146,5 +168,10 @@ def logged(fields: dict[str, Any]) -> Logged:
     start = datetime.fromisoformat(fields["start"]).timestamp()
     status = fields["status"]
     return Logged(
-        start, start + int(fields["ms"]) / 1e3, fields["replica"] or "", None if status is None else int(status)
+        start=start,
+        end=start + int(fields["ms"]) / 1e3,
+        replica=fields["replica"] or "",
+        status=None if status is None else int(status),
+        flags=fields.get("flags") or "",
+        attempts=int(fields.get("attempts") or 1),
     )

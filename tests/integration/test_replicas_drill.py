@@ -7,6 +7,7 @@ import pytest
 from load_tests.generator.photos import SHOWROOM, read_photos
 from load_tests.replicas.drill import SIGNALS, SLOWED, Load, drill
 from load_tests.replicas.envoy import binary_of
+from load_tests.replicas.fresh import drill_fresh
 from load_tests.replicas.stale import drill_stale
 from tests.support.catalog_service import make_shop
 from tests.support.light_replica import LightReplica
@@ -29,6 +30,12 @@ def test_a_stale_replica_is_named_and_comes_back(envoy: Path, tmp_path: Path) ->
     photos = read_photos(SHOWROOM, at_most=3)
     verdict = drill_stale(envoy, LightReplica, make_shop(tmp_path), photos, Load(4.0, 12.0, 10.0))
     assert verdict.holds, verdict.line
+
+
+def test_a_write_is_found_on_two_replicas_within_seconds(tmp_path: Path) -> None:
+    verdict = drill_fresh(LightReplica, make_shop(tmp_path), 3)
+    assert verdict.missed == 0, verdict.line
+    assert verdict.found_p99_s < 20 > verdict.gone_p99_s, verdict.line
 
 
 @pytest.mark.parametrize("case", list(SIGNALS))

@@ -39,6 +39,14 @@ def test_a_killed_replica_may_lose_no_other_call(late: Logged) -> None:
     assert not verdict.holds
 
 
+def test_a_call_that_reached_a_killed_replica_before_its_end_was_inside() -> None:
+    late = call(0.3, 0.41, OURS, 14)
+    assert judge([late, AFTER], Fault("killed", OURS, AT, 1.5, gone_s=0.4)).holds
+    verdict = judge([late, AFTER], Fault("killed", OURS, AT, 1.5, gone_s=0.1))
+    assert not verdict.holds
+    assert "lost elsewhere: +0.300 to +0.410 s on the failed one, status 14, no flags, attempt 1" in verdict.line
+
+
 def test_a_drained_replica_answers_what_is_inside_and_loses_nothing() -> None:
     assert judge([call(-1, 3, OURS), AFTER], fault("drained")).holds
     assert not judge([call(-1, 3, OURS, 14), AFTER], fault("drained")).holds
