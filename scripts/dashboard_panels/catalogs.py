@@ -214,7 +214,8 @@ REPLICAS = Row(
         ),
         Panel(
             "Age of what is not served yet",
-            "Seconds since the publication of a revision that a replica does not serve. 0 is normal.",
+            "Seconds since the publication of a revision, or of operations, that a replica does not serve. 0 is "
+            "normal.",
             "s",
             (
                 Query(
@@ -229,6 +230,13 @@ REPLICAS = Row(
             "cps",
             (Query(rate("sightline_replica_failures_total", "catalog, reason"), "{{catalog}} {{reason}}"),),
             stacked=True,
+        ),
+        Panel(
+            "Operations between revisions",
+            "Writes of the writer that a replica has applied to the revision that it serves, per second. Replicas of "
+            "one writer have about the same.",
+            "cps",
+            (Query(rate("sightline_replica_operations_total", "instance, catalog"), "{{instance}} {{catalog}}"),),
         ),
     ),
 )

@@ -23,7 +23,10 @@ LONE, WORKER = SERVER / "app/serving.py", SERVER / "workers/worker.py"
 ROOTS = (LONE, WORKER, LENS)
 """The files that start a process which serves calls."""
 OWN = {
-    LONE: {"Metrics", "EngineMetrics", "RegistryShelf", "CatalogReloader", "Reloading", "Running", "WrittenCatalogs"},
+    LONE: {
+        *("Metrics", "EngineMetrics", "RegistryShelf", "CatalogReloader", "Reloading", "Running", "WrittenCatalogs"),
+        "FollowedCatalogs",
+    },
     WORKER: {"Metrics"},
 }
 """The classes of the server that each root constructs itself. A part that both need belongs in a builder."""
