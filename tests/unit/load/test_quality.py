@@ -11,14 +11,15 @@ from load_tests.quality import GATED, RECORD, by_kind, lost, row, together
 
 def report(number: int, hit: float, failed: int = 0) -> dict[str, Any]:
     hits = {"hit@1": hit, "hit@5": hit, "hit@10": 1.0}
-    return {**hits, "n": number, "person": 1, "failed": failed, "stages": {"total_ms": {"p50": 100.0 * number}}}
+    times = {"stages": {"total_ms": {"p50": 100.0 * number}}, "cpu_ms": 10.0 * number}
+    return {**hits, "n": number, "person": 1, "failed": failed, **times}
 
 
 def test_sets_of_queries_count_by_their_numbers() -> None:
     found = together([report(10, 1.0), report(30, 0.2, failed=2)])
     assert (found["hit@1"], found["hit@10"], found["n"], found["person"], found["failed"]) == (0.4, 1.0, 40, 2, 2)
     assert found["stages"]["total_ms"]["p50"] == 2500.0
-    assert row("all", found) == "| all | 40 | 0.400 | 0.400 | 1.000 | 2 | 2500 |\n"
+    assert row("all", found) == "| all | 40 | 0.400 | 0.400 | 1.000 | 2 | 2500 | 250 |\n"
 
 
 def test_queries_are_sorted_by_the_first_part_of_the_product_type(tmp_path: Path) -> None:
