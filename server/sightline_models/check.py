@@ -130,14 +130,18 @@ def _references(name: str) -> dict[str, Array]:
         return {key.partition("/")[2]: archive[key] for key in archive.files if key.startswith(f"{name}/")}
 
 
-def open_session(path: Path) -> Any:
-    """A session on the CPU. Raises `ModelError` where ONNX Runtime is missing or cannot load the file."""
+def open_session(path: Path, threads: int = 0) -> Any:
+    """A session on the CPU with so many threads; 0 is one a core.
+
+    Raises `ModelError` where ONNX Runtime is missing or cannot load the file.
+    """
     try:
         from sightline_models.onnx_runtime import onnxruntime
     except ImportError as error:
         raise ModelError('onnxruntime is missing, which runs the check; pip install "sightline[cpu]"') from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors are raised
+    options.intra_op_num_threads = threads
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:

@@ -18,13 +18,18 @@ _PARAMETER = re.compile(
     rf"value\s*:?\s*\{{\s*string_value\s*:\s*(?:{_STRING}\s*)+[,;]?\s*\}}\s*[,;]?\s*\}}[ \t]*[,;]?[ \t]*(?:\n|\Z)",
     re.MULTILINE,
 )
-_OF_A_FILE = frozenset({"name", "preprocess", "labels", "vocabulary", "sha256"})
-"""Parameters that are true of one model file."""
+_OF_A_FILE = frozenset({"name", "preprocess", "labels", "vocabulary", "search", "sha256"})
+"""Parameters that belong to one model."""
 
 
 def parameters_of(model: DefaultModel) -> dict[str, str]:
     """The values of a model's parameters, as Triton holds them."""
-    facts: dict[str, object] = {"preprocess": model.preprocess, "labels": model.labels, "vocabulary": model.vocabulary}
+    facts: dict[str, object] = {
+        "preprocess": model.preprocess,
+        "labels": model.labels,
+        "vocabulary": model.vocabulary,
+        "search": model.search,
+    }
     return {"name": model.name} | {key: json.dumps(value) for key, value in facts.items() if value}
 
 

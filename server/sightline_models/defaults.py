@@ -38,6 +38,7 @@ class DefaultModel:
     which the file itself contains. figures: size, time and quality. vocabulary: what the labels mean, empty for an
     embedder. compile_onnx: (members by role, metadata) -> bytes of the ONNX file. second_source: of a model of two
     networks; its members have other roles than those of `source`. advice: settings that suit the model, as a sentence.
+    search: of an embedder, how searches and new catalogs use it where the settings do not say.
     """
 
     folder: str
@@ -52,6 +53,7 @@ class DefaultModel:
     vocabulary: Mapping[str, object] = field(default_factory=dict)
     second_source: Source | None = None
     advice: str = ""
+    search: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def sources(self) -> tuple[Source, ...]:

@@ -7,6 +7,7 @@ here, and its file is pinned by a digest as those of the defaults are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from sightline_models import sources
 from sightline_models.coco import COCO_LABELS, COCO_VOCABULARY
@@ -56,12 +57,22 @@ PAIR = DefaultModel(
 OFFERED_MODELS: tuple[DefaultModel, ...] = (*DEFAULT_MODELS, PICODET, PAIR)
 """The models that `models use` knows, the defaults first."""
 
+QUALITY = replace(
+    PAIR,
+    search={"whole_photo_share": 0.8, "local_features": True},
+    advice="whole photos are embedded by their middle 80 %, and catalogs that are built from now on keep local "
+    "features",
+)
+"""The pair embedder with the steps that go with it: the recipe that finds the most."""
+
 SETS: Mapping[str, tuple[DefaultModel, ...]] = {
     "default": DEFAULT_MODELS,
     "small": (PICODET, EMBEDDER),
     "large": (PICODET, PAIR),
+    "quality": (QUALITY,),
 }
-"""Sets of a detector and an embedder by name."""
+"""Sets of a detector and an embedder by name. `quality` leaves the detector as it is, so that it can also be a further
+embedder."""
 
 
 def by_name(folder: str, name: str) -> DefaultModel | None:
@@ -78,7 +89,7 @@ def chosen(names: Iterable[str]) -> list[DefaultModel]:
     found: dict[str, DefaultModel] = {}
     for model in (model for name in names for model in _named(name)):
         other = found.setdefault(model.folder, model)
-        if other is not model:
+        if other != model:
             raise ModelError(f"{other.name} and {model.name} are both for {model.folder}; name one of them")
     return list(found.values())
 

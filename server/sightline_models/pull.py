@@ -40,6 +40,11 @@ class Progress:
 Report = Callable[[Progress], None]
 
 
+def downloads_of(home: Path) -> Path:
+    """The folder below a home that keeps the wheels."""
+    return home / "downloads"
+
+
 def pull(
     repository: Path,
     home: Path | None,
@@ -90,7 +95,7 @@ def _pull_one(repository: Path, home: Path | None, model: DefaultModel, report: 
     model = stored.default or model
     if home is None:
         raise NoHomeError
-    data = compile_default(model, home / "downloads", report)
+    data = compile_default(model, downloads_of(home), report)
     report(Progress(model, Step.STORE))
     write(repository, model, data)
     report(Progress(model, Step.DONE))

@@ -13,7 +13,7 @@ from sightline_models.configuration import configure
 from sightline_models.defaults import DefaultModel
 from sightline_models.embedders import FIRST, FOLDER
 from sightline_models.errors import ModelError, NoHomeError
-from sightline_models.pull import Progress, Report, Step, compile_default
+from sightline_models.pull import Progress, Report, Step, compile_default, downloads_of
 from sightline_models.store import State, StoredModel, inspect, model_path, write, write_config
 
 _FOREIGN = frozenset({State.CUSTOM, State.UNDECLARED, State.WRONG})
@@ -56,7 +56,7 @@ def use(
         return stored
     if home is None:
         raise NoHomeError
-    data = compile_default(model, home / "downloads", report)
+    data = compile_default(model, downloads_of(home), report)
     report(Progress(model, Step.STORE))
     write(repository, model, data, configured)
     report(Progress(model, Step.DONE))

@@ -96,9 +96,11 @@ class Pipeline:
             metrics=metrics,
             clock=clock,
         )
-        middle = Box.middle(settings.detection.whole_photo_share)
+        share = settings.detection.whole_photo_share
         self.embedders = {
-            each.spec.identity: ObjectEmbedder(each.spec, crops_of[each.spec.identity], threads, middle)
+            each.spec.identity: ObjectEmbedder(
+                each.spec, crops_of[each.spec.identity], threads, each.spec.search.middle(share)
+            )
             for each in engine.embedders.models
         }
         self.find = Find(engine=engine, queries=queries, ranking=settings.ranking)

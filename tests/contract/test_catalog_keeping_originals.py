@@ -113,7 +113,8 @@ async def test_an_import_keeps_the_files_of_its_feed(tmp_path: Path) -> None:
 
 def test_a_new_catalog_keeps_files_where_the_server_says_so(tmp_path: Path) -> None:
     for name, keep in (("with", True), ("without", False)):
-        with CatalogsFolder(tmp_path, kinds=[IMAGE_FILES] * keep) as folder:
+        kinds = [IMAGE_FILES] if keep else []
+        with CatalogsFolder(tmp_path, kinds=dict.fromkeys([SPEC], kinds).__getitem__) as folder:
             made = folder.create(name, SPEC)
         assert keeps_originals(made) is keep
         with LivingCatalog(made) as living:

@@ -1,5 +1,7 @@
 """Local features that a server keeps of the products that callers write, through a real channel."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from sightline_server.app.checks import check_settings
 from sightline_server.catalog.originals import FEATURE_FILES, IMAGE_FILES, Originals, keeps_originals
 from sightline_server.domain.feature_bytes import encode as encoded
 from sightline_server.domain.image import Frame
+from sightline_server.domain.search_defaults import SearchDefaults
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalogs_folder import CatalogsFolder
 from sightline_server.index.kept_features import feature_key
@@ -62,10 +65,18 @@ async def test_a_catalog_without_features_writes_no_file(tmp_path: Path) -> None
 def test_a_new_catalog_keeps_features_where_the_server_says_so(tmp_path: Path) -> None:
     for keep in (True, False):
         server = ServerSettings(keep_local_features=keep, keep_originals=not keep)
-        assert kept_kinds(server) == [FEATURE_FILES if keep else IMAGE_FILES]
-        with CatalogsFolder(tmp_path, kinds=kept_kinds(server)) as folder:
+        assert kept_kinds(server, SPEC) == [FEATURE_FILES if keep else IMAGE_FILES]
+        with CatalogsFolder(tmp_path, kinds=partial(kept_kinds, server)) as folder:
             made = folder.create(f"keep-{keep}".lower(), SPEC)
         assert keeps_originals(made, FEATURE_FILES) is keep
+
+
+def test_a_new_catalog_keeps_features_where_its_embedder_says_so_and_the_server_nothing() -> None:
+    wanted = replace(SPEC, search=SearchDefaults(local_features=True))
+    assert kept_kinds(ServerSettings(), wanted) == [FEATURE_FILES]
+    assert kept_kinds(ServerSettings(), SPEC) == []
+    assert kept_kinds(ServerSettings(keep_local_features=False), wanted) == []
+    assert wanted == SPEC, "it is the same embedder"
 
 
 def test_the_setting_without_a_folder_of_catalogs_is_refused(tmp_path: Path) -> None:

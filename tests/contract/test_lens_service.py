@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -11,9 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from sightline.v1 import geometry_pb2, lens_service_pb2
+from sightline_server.domain.search_defaults import SearchDefaults
 from sightline_server.errors import ErrorKind, SightlineError
 from tests.support.asking import asked, box, events_of, kinds
-from tests.support.lens import details_of, detections, failed, serving, two_objects, until
+from tests.support.lens import FakeEngine, details_of, detections, failed, serving, two_objects, until
 
 
 async def test_the_events_come_in_their_order_and_say_what_was_found() -> None:
@@ -81,6 +83,20 @@ async def test_of_a_whole_photo_the_middle_is_embedded_where_that_is_set(regions
     np.testing.assert_array_equal(middle, await embedded(1.0, box(0.25, 0.25, 0.75, 0.75)))
     np.testing.assert_array_equal(middle, await embedded(0.5, box(0.25, 0.25, 0.75, 0.75)))
     assert np.ptp(await embedded(1.0, *regions)) > np.ptp(middle) + 50
+
+
+@pytest.mark.parametrize(("stated", "expected"), [(None, 0.5), (0.75, 0.75)])
+async def test_without_the_setting_the_middle_is_that_of_the_embedders_configuration(
+    stated: float | None, expected: float
+) -> None:
+    async def embedded(share: float | None, engine: FakeEngine) -> NDArray[np.uint8]:
+        async with serving(engine=engine, detection={"whole_photo_share": share}) as served:
+            await events_of(served.search(asked(regions=[box(0, 0, 1, 1)])))
+            return engine.models["embedder"].parts[-1]
+
+    engine = FakeEngine()
+    engine.embedder = replace(engine.embedder, search=SearchDefaults(whole_photo_share=0.5))
+    np.testing.assert_array_equal(await embedded(stated, engine), await embedded(expected, FakeEngine()))
 
 
 async def test_boxes_go_through_the_detector_too_because_of_people() -> None:

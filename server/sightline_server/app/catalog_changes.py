@@ -8,7 +8,7 @@ bring the catalog back or keep it.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from sightline_server.catalog.originals import FEATURE_FILES, IMAGE_FILES, Kind
 from sightline_server.domain.catalogs import CatalogNames, unknown_catalog
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.index.catalogs_folder import CatalogsFolder, can_be_made
+from sightline_server.index.catalogs_folder import CatalogsFolder, KindsOf, can_be_made, no_kinds
 from sightline_server.jobs.jobs import Jobs
 from sightline_server.ports import CatalogWriter
 from sightline_server.rpc.catalog.catalog_set import NewCatalog
@@ -182,11 +182,11 @@ def open_catalogs_folder(
     names: CatalogNames,
     folders: dict[str, Path],
     *,
-    kinds: Sequence[Kind] = (),
+    kinds: KindsOf = no_kinds,
 ) -> CatalogsFolder | None:
     """The folder of catalogs, used by this process until `stack` ends; adds what is in it to `names` and `folders`.
 
-    None where there is none. New catalogs keep files of `kinds` of their images. Raises `SightlineError` of
+    None where there is none. New catalogs keep the files of their images that `kinds` gives. Raises `SightlineError` of
     kind CONFIGURATION.
     """
     if root is None:
@@ -198,9 +198,10 @@ def open_catalogs_folder(
     return folder
 
 
-def kept_kinds(server: ServerSettings) -> list[Kind]:
-    """The kinds of files that new catalogs keep of their images."""
-    asked = {IMAGE_FILES: server.keep_originals, FEATURE_FILES: server.keep_local_features}
+def kept_kinds(server: ServerSettings, embedder: EmbedderSpec) -> list[Kind]:
+    """The kinds of files that a new catalog of `embedder` keeps of its images."""
+    features = embedder.search.keeps_features(server.keep_local_features)
+    asked = {IMAGE_FILES: server.keep_originals, FEATURE_FILES: features}
     return [kind for kind, keep in asked.items() if keep]
 
 

@@ -65,7 +65,9 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         folders = check_settings(settings)
         catalog_door = await start_catalog_door(stack, front)
         server = settings.server
-        made = open_catalogs_folder(stack, server.catalogs_folder, door.names, folders, kinds=kept_kinds(server))
+        made = open_catalogs_folder(
+            stack, server.catalogs_folder, door.names, folders, kinds=partial(kept_kinds, server)
+        )
         await start_refusing(stack, front)
         events = EngineMetrics(metrics)
         engine = await stack.enter_async_context(engine_session(settings, events))

@@ -138,6 +138,6 @@ async def photo_embedding(
             limits=photo_limits(settings),
             detection=settings.detection,
         )
-        middle = Box.middle(settings.detection.whole_photo_share)
+        middle = embedder.spec.search.middle(settings.detection.whole_photo_share)
         crops = batchers.crops_of[embedder.spec.identity]
         yield PhotoEmbedding(look, ObjectEmbedder(embedder.spec, crops, threads, middle), settings, detect=detect)

@@ -12,13 +12,14 @@ from rich.console import Console
 from sightline_console.terminal import echo
 from sightline_models.adding import add_embedder
 from sightline_models.check import check_one
-from sightline_models.defaults import DEFAULT_MODELS
+from sightline_models.defaults import DEFAULT_MODELS, DefaultModel
 from sightline_models.errors import ModelError, NoHomeError
 from sightline_models.offered import chosen
 from sightline_models.places import default_repository, find_home
-from sightline_models.pull import Progress, Step, compile_default
+from sightline_models.pull import Progress, Step, compile_default, downloads_of
 from sightline_models.pull import pull as pull_models
 from sightline_models.store import inspect, inspect_all
+from sightline_models.taken import Taking
 from sightline_models.use import in_folder
 from sightline_models.use import use as use_model
 from sightline_server.app.embedded import compare_precisions
@@ -36,6 +37,7 @@ from sightline_server.cli.models_output import (
     print_models,
     reporting,
 )
+from sightline_server.cli.models_times import timed, times_line
 
 app = typer.Typer(
     name="models",
@@ -61,18 +63,22 @@ def pull(
     """Fetch the weights and compile the models that are missing; with NAMES, fetch and verify those."""
     with errors_on_one_line():
         folder = home or find_home()
+        taking = Taking(folder and downloads_of(folder))
         if names:
-            _fetch(names, folder, force=force)
+            fetched = _fetch(names, folder, force=force)
+            echo(f"models: {taking.done(fetched).line()}")
             return
         place = repository or default_repository(folder)
         with reporting(Console(stderr=True), DEFAULT_MODELS) as report:
-            pull_models(place, folder, report, force=force)
+            stored = pull_models(place, folder, report, force=force)
         if folder is not None:
             compare_precisions(folder, place, [model.folder for model in DEFAULT_MODELS], echo)
+        known = [each.default for each in stored if each.default is not None]
+        echo(f"models: {taking.done(known, [each.path for each in stored]).line()}")
 
 
-def _fetch(names: list[str], home: Path | None, *, force: bool) -> None:
-    """Fetches named models; nothing in the repository changes."""
+def _fetch(names: list[str], home: Path | None, *, force: bool) -> list[DefaultModel]:
+    """Fetches named models and returns them; nothing in the repository changes."""
     if force:
         raise ModelError("--force is for the models of the repository; it has no meaning with NAMES")
     if home is None:
@@ -80,8 +86,9 @@ def _fetch(names: list[str], home: Path | None, *, force: bool) -> None:
     models = chosen(names)
     with reporting(Console(stderr=True), models) as report:
         for model in models:
-            compile_default(model, home / "downloads", report)
+            compile_default(model, downloads_of(home), report)
             report(Progress(model, Step.DONE))
+    return models
 
 
 @app.command()
@@ -99,6 +106,7 @@ def use(
         kept = home or find_home()
         place = repository or default_repository(kept)
         models = [in_folder(model, folder) for model in chosen(names)]
+        before = {model.folder: timed(place, model) for model in models}
         with reporting(Console(stderr=True), models) as report:
             for model in models:
                 use_model(place, kept, model, present_configuration(place, model.folder), report, force=force)
@@ -106,8 +114,11 @@ def use(
             checked = check_one(inspect(place, model))
             check_configuration(place, checked)
             echo(check_line(checked))
+            lines = [times_line(model.folder, before[model.folder], timed(place, model))]
             if model.advice:
-                echo(f"{model.folder}: {model.advice}")
+                lines.append(f"{model.folder}: {model.advice}")
+            for line in filter(None, lines):
+                echo(line)
         if kept is not None:
             compare_precisions(kept, place, [model.folder for model in models], echo)
         echo("restart the server; a catalog of an embedder that is not served has to be built or embedded again")

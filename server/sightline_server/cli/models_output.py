@@ -86,8 +86,14 @@ def offered_lines(stored: Sequence[StoredModel]) -> Iterator[str]:
     yield "for `sightline models use NAME` (ms: one image on one CPU thread; * in the repository)"
     for row in rows:
         yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-    sets = (f"{name} = {' + '.join(model.name for model in models)}" for name, models in SETS.items())
+    sets = (f"{name} = {' + '.join(map(_with_search, models))}" for name, models in SETS.items())
     yield f"sets: {'; '.join(sets)}"
+
+
+def _with_search(model: DefaultModel) -> str:
+    """The name of a model, with the defaults of searches that a set adds to it."""
+    added = ", ".join(f"{key} {json.dumps(value)}" for key, value in model.search.items())
+    return f"{model.name} ({added})" if added else model.name
 
 
 def print_models(as_json: bool, found: dict[str, Any], lines: Iterable[str]) -> None:

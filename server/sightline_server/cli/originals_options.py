@@ -30,7 +30,8 @@ LocalFeatures = Annotated[
     typer.Option(
         "--local-features/--no-local-features",
         help="Keep local features of each image in the catalog's folder, at most 51 KB an image, by which searches "
-        "compare printed packages; --no-local-features removes those that are kept (default: as the catalog does).",
+        "compare printed packages; --no-local-features removes those that are kept (default: as the catalog does; a "
+        "built one also by what the configuration of its embedder says).",
     ),
 ]
 

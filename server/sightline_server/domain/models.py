@@ -10,6 +10,7 @@ from enum import Enum, auto
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from sightline_server.domain.preprocess import DETECTOR_PREPROCESS, EMBEDDER_PREPROCESS, Preprocess
+from sightline_server.domain.search_defaults import SearchDefaults
 from sightline_server.domain.vocabulary import DEFAULT_VOCABULARY, Vocabulary
 from sightline_server.errors import ErrorKind, SightlineError
 
@@ -89,7 +90,7 @@ class DetectorSpec:
 class EmbedderSpec:
     """The embedder behind the engine: input uint8 [B,height,width,3], output float32 [B,dimension], L2-normalised.
 
-    `batch_cost` depends on the device and does not tell models apart.
+    `batch_cost` depends on the device, and `search` on how the model is used; neither tells models apart.
     """
 
     name: str
@@ -102,6 +103,7 @@ class EmbedderSpec:
     max_batch_size: int = 0
     instances: int = 1
     batch_cost: BatchCost = field(default=BatchCost.SHARED, compare=False)
+    search: SearchDefaults = field(default=SearchDefaults(), compare=False)
 
     @property
     def identity(self) -> str:

@@ -42,6 +42,14 @@ UNFINISHED = re.compile(r".+\.partial-[0-9]+(?:\.old)?")
 """The folder of a build that has not finished. The next build of the same catalog deletes it."""
 LOCK = ".lock"
 
+KindsOf = Callable[[EmbedderSpec], Sequence[Kind]]
+"""The kinds of files that a new catalog keeps of its images, by its embedder."""
+
+
+def no_kinds(_: EmbedderSpec) -> Sequence[Kind]:
+    """Returns no kinds: a `KindsOf` for catalogs that keep no files."""
+    return ()
+
 
 def can_be_made(name: str) -> bool:
     """Returns whether a catalog may have this name, and its folder too."""
@@ -51,8 +59,8 @@ def can_be_made(name: str) -> bool:
 class CatalogsFolder:
     """A context: the folder `root`, used by this process alone. Blocking.
 
-    Catalogs that are created in it keep files of `kinds` of their images. Raises `SightlineError` of kind
-    CONFIGURATION where `root` is not a folder, or another server uses it.
+    Catalogs that are created in it keep those files of their images that `kinds` gives for their embedder. Raises
+    `SightlineError` of kind CONFIGURATION where `root` is not a folder, or another server uses it.
     """
 
     def __init__(
@@ -60,10 +68,10 @@ class CatalogsFolder:
         root: Path,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        kinds: Sequence[Kind] = (),
+        kinds: KindsOf = no_kinds,
     ) -> None:
         self.root = root
-        self._kinds = tuple(kinds)
+        self._kinds = kinds
         self._clock = clock
         self._lock = WriterLock(root, LOCK)
 
@@ -115,7 +123,7 @@ class CatalogsFolder:
             try:
                 shutil.rmtree(new, ignore_errors=True)
                 make_empty(new, embedder, self._clock().isoformat(timespec="seconds"), actor)
-                for kind in self._kinds:
+                for kind in self._kinds(embedder):
                     create_originals(new, kind)
                 sync_tree(new)
                 rename(new, self.root / name)

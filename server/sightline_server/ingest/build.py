@@ -9,7 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -60,7 +60,8 @@ class BuildOptions:
     `cache` is the folder of the download cache; none is kept without it. Images are fetched from public hosts only,
     unless `allow_private_images` is set. `keep_originals` makes a built catalog keep the original files of its
     images, or not; None means what the catalog that is replaced does.
-    So does `local_features` for the local features of the images.
+    So does `local_features` for the local features of the images, which are also kept where the embedder's
+    configuration says so.
     """
 
     feed: Path | OpenFeed
@@ -87,6 +88,12 @@ class BuildOptions:
         """True where the catalog keeps the original files of its images."""
         kept = self.keep_originals
         return self.replace and keeps_originals(self.out) if kept is None else kept
+
+    def for_embedder(self, embedder: EmbedderSpec) -> "BuildOptions":
+        """These options, with local features where the configuration of `embedder` says so and no option does."""
+        if self.local_features is not None:
+            return self
+        return replace(self, local_features=self.keeps_features or embedder.search.local_features)
 
     @property
     def keeps_features(self) -> bool:
@@ -153,6 +160,7 @@ async def build_catalog(
     can be, when too much was lost, or, with `strict`, at the first problem; the engine's own kinds when it fails.
     `options.out` is then as it was before.
     """
+    options = options.for_embedder(embedder)
     with (
         CatalogWriter(
             options.out,

@@ -20,9 +20,10 @@ class DetectionSettings(Part):
     """Smallest fraction of the photo that an object may cover."""
     tap_square: Annotated[float, Field(gt=0, le=1)] = 0.3
     """Edge of the square around a tap that no detection covers, as a fraction of the shorter edge."""
-    whole_photo_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    whole_photo_share: Annotated[float, Field(gt=0, le=1)] | None = None
     """Of an object that is the whole photo only this middle part is embedded, as a fraction of each edge: where callers
-    photograph one product, the edges often show its surroundings. 1 embeds all of it, as it is in the catalog."""
+    photograph one product, the edges often show its surroundings. 1 embeds all of it, as it is in the catalog. If
+    unset, the share that the embedder's configuration states (`search`), else 1."""
     whole_photo_below: Fraction = 0.0
     """The whole photo is searched as well, as the last object, where no detection has at least this confidence. It is
     not where people cover `person_photo_share` of it, nor where a request wants one object. 0 adds it to no photo."""

@@ -31,9 +31,10 @@ class ServerSettings(Part):
     keep_originals: bool = False
     """Catalogs that callers create keep the original image files of their products, so that another embedder can embed
     them later. A catalog that exists keeps what it was made or changed with (`--keep-originals`)."""
-    keep_local_features: bool = False
+    keep_local_features: bool | None = None
     """Catalogs that callers create keep local features of their product images, at most 51 KB an image, by which
-    searches compare print. A catalog that exists keeps what it was made or changed with (`--local-features`)."""
+    searches compare print. If unset, as the configuration of the catalog's embedder states (`search`), else not. A
+    catalog that exists keeps what it was made or changed with (`--local-features`)."""
     metrics_listen: TcpListener = TcpAddress("127.0.0.1", 9464)
     """HOST:PORT for `/metrics`; port 0 takes a free one."""
     metrics_insecure: bool = False

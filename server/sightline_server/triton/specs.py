@@ -23,6 +23,7 @@ from sightline_server.domain.preprocess import (
     Preprocess,
     parse_preprocess,
 )
+from sightline_server.domain.search_defaults import parse_search_defaults
 from sightline_server.domain.vocabulary import parse_vocabulary
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton.faults import Cause, EngineError
@@ -127,6 +128,7 @@ def read_embedder(name: str, metadata: Mapping[str, Any], config: Mapping[str, A
         max_batch_size=int(config.get("max_batch_size", 0)),
         instances=instances(config),
         batch_cost=batch_cost(config),
+        search=parse_search_defaults(name, parameter(name, config, "search", {})),
     )
 
 

@@ -13,6 +13,7 @@ from sightline_server.catalog.originals import FEATURE_FILES, Originals, keeps_o
 from sightline_server.cli.catalog import app
 from sightline_server.domain.feature_bytes import decode, encode
 from sightline_server.domain.image import Frame
+from sightline_server.domain.search_defaults import SearchDefaults
 from sightline_server.index.kept_features import feature_key, needed_features
 from sightline_server.index.living import LivingCatalog
 from sightline_server.index.stored_rows import stored_rows
@@ -88,6 +89,22 @@ async def test_a_replacing_build_does_as_the_catalog_did(
     await build(tmp_path, feed, local_features=asked, replace=True)
     assert keeps_originals(tmp_path / "shop", FEATURE_FILES) is kept
     assert not keeps_originals(tmp_path / "shop")
+
+
+@pytest.mark.parametrize(
+    ("configured", "stated", "expected"),
+    [(True, None, True), (True, False, False), (False, None, False), (False, True, True)],
+)
+async def test_a_new_catalog_keeps_features_as_the_embedders_configuration_says(
+    tmp_path: Path, configured: bool, stated: bool | None, expected: bool
+) -> None:
+    spec = replace(SPEC, search=SearchDefaults(local_features=configured))
+    options = BuildOptions(shop_feed(tmp_path, ("one", [1])), tmp_path / "shop", LIMITS, local_features=stated)
+    await build_catalog(options, spec, shade_embed, BUILT)
+    assert keeps_originals(tmp_path / "shop", FEATURE_FILES) is expected
+    for again in (None, stated):
+        await build_catalog(replace(options, replace=True, local_features=again), spec, shade_embed, BUILT)
+        assert keeps_originals(tmp_path / "shop", FEATURE_FILES) is (expected or (again is None and configured))
 
 
 async def test_an_upsert_replaces_features_and_what_is_deleted_loses_them(tmp_path: Path) -> None:

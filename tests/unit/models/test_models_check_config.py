@@ -79,6 +79,15 @@ def test_models_with_a_good_configuration_pass(repository: Path) -> None:
         ("detector", {"vocabulary": {"persons": []}}, "`vocabulary` in config.pbtxt: there is no key `persons`"),
         ("detector", {"vocabulary": {"people": ["man"]}}, "`people` has 'man', which is not among the model's `lab"),
         ("detector", {"vocabulary": {"synonyms": {"Sofa": "couch"}}}, "`synonyms` must be a JSON object of lower-case"),
+        (
+            "embedder",
+            {"search": {"share": 0.8}},
+            "`search` in config.pbtxt: there is no key `share`; possible are 'whole",
+        ),
+        ("embedder", {"search": {"whole_photo_share": 0}}, "`whole_photo_share` is 0; expected a number above 0"),
+        ("embedder", {"search": {"whole_photo_share": True}}, "`whole_photo_share` is True; expected a number"),
+        ("embedder", {"search": {"local_features": 1}}, "`local_features` is 1; expected true or false"),
+        ("embedder", {"search": [0.8]}, "parameter `search` must be a JSON dict"),
         ("detector", {"labels": []}, "parameter `labels` in config.pbtxt must be a JSON list"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,13 +15,14 @@ from sightline_models import offered, store
 from sightline_models.configuration import configure, parameters_of
 from sightline_models.defaults import DETECTOR, EMBEDDER, DefaultModel
 from sightline_models.errors import ModelError, NoHomeError
-from sightline_models.offered import PAIR, PICODET, by_name, chosen
+from sightline_models.offered import PAIR, PICODET, QUALITY, by_name, chosen
 from sightline_models.pull import Progress, Step, pull
 from sightline_models.sources import Member, Source, sha256_of
 from sightline_models.store import State, inspect, inspect_all, inspect_embedder, model_path
 from sightline_models.use import in_folder, use
 from sightline_server.cli import models_output
 from sightline_server.cli.models import app
+from sightline_server.cli.models_times import Timed, timed, times_line
 from sightline_server.triton.client import parse_config
 from tests.support.tiny_models import build_repository, embedder_model
 
@@ -165,8 +167,9 @@ def test_the_command_serves_a_model_next_to_the_first_and_checks_it(
     command = ["use", "tiny", "--folder", "embedder-b", "--repository", str(repository), "--home", str(tmp_path)]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.stderr
-    checked, advice, restart = result.stdout.splitlines()
+    checked, times, advice, restart = result.stdout.splitlines()
     assert checked.startswith("embedder-b  tiny  matches the reference")
+    assert re.fullmatch(r"embedder-b: \d+ ms of CPU an image on one thread of this machine", times)
     assert advice == "embedder-b: turn it on"
     assert restart.startswith("restart the server")
     config = (repository / "embedder-b" / "config.pbtxt").read_text()
@@ -212,10 +215,12 @@ def test_a_configuration_describes_the_model_however_it_was_written(text: str) -
 
 def test_names_are_those_of_models_and_sets() -> None:
     assert chosen(["large"]) == [PICODET, PAIR]
+    assert chosen(["quality"]) == [QUALITY]
     assert chosen(["small", PICODET.name]) == [PICODET, EMBEDDER]
     assert by_name("detector", PAIR.name) is None
     with pytest.raises(ModelError, match="no model 'pair'; possible are yolov4-tiny-coco-416, "):
         chosen(["pair"])
+    assert by_name("embedder", QUALITY.name) == PAIR
     with pytest.raises(ModelError, match=f"{EMBEDDER.name} and {PAIR.name} are both for embedder"):
         chosen(["small", PAIR.name])
 
@@ -226,3 +231,31 @@ def test_names_are_those_of_models_and_sets() -> None:
 def test_a_folder_of_another_role_is_refused(model: DefaultModel, folder: str) -> None:
     with pytest.raises(ModelError, match=f"{model.name} cannot be in the folder '{folder}'"):
         in_folder(model, folder)
+
+
+def test_a_set_adds_defaults_of_searches_which_leave_with_its_model(tmp_path: Path, model: DefaultModel) -> None:
+    search = {"whole_photo_share": 0.8, "local_features": True}
+    assert QUALITY.search == search
+    config = tmp_path / "repository" / "embedder" / "config.pbtxt"
+    put(tmp_path, model)
+    assert "search" not in parameters(config.read_text())
+    assert put(tmp_path, replace(model, search=search), config.read_text()) == [Step.KEPT], "the file is the same"
+    assert json.loads(parameters(config.read_text())["search"]) == search
+    put(tmp_path, model, config.read_text())
+    assert "search" not in parameters(config.read_text())
+
+
+def test_the_times_of_two_models_are_one_line() -> None:
+    before, after = Timed("one", 24.4), Timed("two", 45.6)
+    line = "embedder: 46 ms of CPU an image on one thread of this machine, 24 with one"
+    assert times_line("embedder", before, after) == line
+    assert "with" not in times_line("embedder", after, after)
+    assert times_line("embedder", before, None) == ""
+
+
+def test_a_file_that_cannot_be_run_has_no_time(tmp_path: Path) -> None:
+    assert timed(tmp_path, PAIR) is None
+    path = model_path(tmp_path, "embedder")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"damaged")
+    assert timed(tmp_path, PAIR) is None

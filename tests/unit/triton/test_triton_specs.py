@@ -8,6 +8,7 @@ import pytest
 
 from sightline_server.domain.models import BatchCost
 from sightline_server.domain.preprocess import DETECTOR_PREPROCESS
+from sightline_server.domain.search_defaults import SearchDefaults
 from sightline_server.domain.vocabulary import DEFAULT_VOCABULARY
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.triton.faults import EngineError
@@ -55,6 +56,20 @@ def test_a_detector_is_read_from_metadata_and_parameters() -> None:
 def test_an_embedder_is_read_and_its_digest_may_come_from_the_configuration() -> None:
     spec = read_embedder("embedder", embedder_metadata(), config(sha256="fed"), "")
     assert (spec.name, spec.height, spec.width, spec.dimension, spec.sha256) == ("embedder", 260, 260, 1280, "fed")
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ({}, SearchDefaults()),
+        ({"search": '{"whole_photo_share": 0.8, "local_features": true}'}, SearchDefaults(0.8, True)),
+        ({"search": '{"whole_photo_share": 1}'}, SearchDefaults(1.0, False)),
+    ],
+)
+def test_defaults_of_searches_come_from_the_configuration(stated: dict[str, str], expected: SearchDefaults) -> None:
+    spec = read_embedder("embedder", embedder_metadata(), config(**stated), "ab")
+    assert spec.search == expected
+    assert spec == read_embedder("embedder", embedder_metadata(), config(), "ab"), "it is the same model"
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,8 @@ def build_on_ray(
             raise SightlineError(ErrorKind.INVALID_REQUEST, message)
         report = run_build(
             build_catalog(
-                options,
+                # Whatever the embedder's configuration says: the workers send embeddings only.
+                replace(options, local_features=False),
                 checkpoint.embedder,
                 refuse_images,
                 datetime.now(UTC),
