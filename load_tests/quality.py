@@ -1,9 +1,10 @@
 """Figures of the answers' quality through a real server, for the record, and a gate for what changes them.
 
-    python -m load_tests.quality [--grocery DIR [--local-features]] [--record] [--work DIR]
+    python -m load_tests.quality [--grocery DIR [--local-features]] [--views N] [--record] [--work DIR]
 The showroom is searched in three views: objects in the truth's boxes, the whole path with detection, and the recall of
 the detector. DIR, where it is given, has feed.csv and queries.csv with one object a photo, and is searched as whole
-photos; with --local-features once more, in a catalog that keeps those. Prints the table, then one JSON object. Exit
+photos; with --local-features once more, in a catalog that keeps those. --views 2 builds the
+catalogs with two views of each image. Prints the table, then one JSON object. Exit
 code 1 when a figure of the showroom lies more than 0.01 below the record in docs/record/quality.json, or a query
 failed; with --record, table and figures become the record then as well.
 """
@@ -109,11 +110,12 @@ def models(metrics_url: str) -> dict[str, str]:
 
 
 def showroom(
-    work: Path, env: Mapping[str, str] | None = None
+    work: Path, env: Mapping[str, str] | None = None, views: int = 1
 ) -> tuple[dict[str, Any], list[dict[str, Any]], str, dict[str, str]]:
     """The figures of `measure.py`, the reports, their lines of the table, and the models that answered."""
     catalog = work / "showroom"
-    sightline("catalog", "build", str(SHOWROOM / "feed.csv"), "--out", str(catalog), "--strict", env=env)
+    options = ("--strict", "--views", str(views))
+    sightline("catalog", "build", str(SHOWROOM / "feed.csv"), "--out", str(catalog), *options, env=env)
     with LocalServer(catalog=catalog, env=env, start_timeout_s=START_TIMEOUT_S) as server:
         command = [sys.executable, str(SHOWROOM / "measure.py"), "--target", server.target]
         # Exit code 1 says that a goal was missed, which the record is stricter about.
@@ -129,13 +131,14 @@ def grocery(
     folder: Path,
     work: Path,
     *,
+    views: int = 1,
     local_features: bool = False,
     what: str = "whole photos",
     env: Mapping[str, str] | None = None,
 ) -> tuple[list[dict[str, Any]], str]:
     """The reports of the whole photos of `folder` by kind, and the lines of the table."""
     catalog = work / ("grocery-local-features" if local_features else "grocery")
-    options = ["--local-features"] if local_features else []
+    options = ["--views", str(views), *(["--local-features"] if local_features else [])]
     sightline("catalog", "build", str(folder / "feed.csv"), "--out", str(catalog), *options, env=env)
     with LocalServer(catalog=catalog, env=env, start_timeout_s=START_TIMEOUT_S) as server:
         reports = {kind: evaluated(server, each, "whole") for kind, each in by_kind(folder, work).items()}
@@ -178,16 +181,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--local-features", action="store_true", help="search the photos of --grocery with them as well"
     )
+    parser.add_argument("--views", type=int, choices=(1, 2), default=1, help="views of each catalog image")
     parser.add_argument("--record", action="store_true", help="write docs/record/quality.md and quality.json")
     parser.add_argument("--work", type=Path, help="folder for the catalogs (default: a temporary one)")
     given = parser.parse_args(arguments)
     with ExitStack() as stack:
         work = given.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        measured, reports, lines, found = showroom(work)
+        measured, reports, lines, found = showroom(work, views=given.views)
         for compared in (False, True) if given.local_features else (False,):
             if given.grocery:
                 what = "whole photos, local features" if compared else "whole photos"
-                more, further = grocery(given.grocery, work, local_features=compared, what=what)
+                more, further = grocery(given.grocery, work, views=given.views, local_features=compared, what=what)
                 reports, lines = [*reports, *more], lines + further
     when = datetime.now(UTC).strftime("%Y-%m-%d")
     page = HEAD.format(when=when, commit=commit(), **found) + lines + recall_text(measured)

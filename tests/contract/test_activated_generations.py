@@ -87,6 +87,7 @@ class ChangingWriter:
     """A writer whose catalog gets another embedder while the first images are embedded."""
 
     name = "shop"
+    views = 1
 
     def __init__(self, changes: int) -> None:
         self.embedder = SPEC
@@ -117,8 +118,8 @@ class Images:
 
     dimension = 0
 
-    async def embed(self, images: Sequence[bytes], *, deadline: float) -> NDArray[np.float32]:
-        return unit_vectors(len(images), 1, self.dimension)
+    async def embed(self, images: Sequence[bytes], *, deadline: float, views: int = 1) -> list[NDArray[np.float32]]:
+        return list(unit_vectors(len(images), 1, self.dimension).reshape(len(images), 1, -1))
 
 
 @pytest.mark.parametrize(("changes", "outcome"), [(0, "OK"), (1, "OK"), (2, "EMBEDDER_CHANGED")])

@@ -74,7 +74,7 @@ async def test_an_image_waits_for_the_search_inside(bench: Bench) -> None:
     assert bench.embedder.batches == []
     bench.detector.gate.set()
     assert (await search)[-1] == "done"
-    assert (await written).shape == (1, 4)
+    assert [each.shape for each in await written] == [(1, 4)]
     # The crops of the search, then the image.
     assert bench.embedder.batches[-1] == 1
     assert sum(bench.embedder.batches) == 3
@@ -130,7 +130,7 @@ async def test_images_of_products_and_of_imports_take_turns(bench: Bench) -> Non
     imported = batched_embed(embedder, batchers.crops_of[embedder.identity], batchers.background)
     crops = [np.full((16, 16, 3), shade, np.uint8) for shade in range(10)]
     bench.embedder.gate.clear()
-    tasks = [
+    tasks: list[asyncio.Future[Any]] = [
         asyncio.create_task(bench.images.embed([png(), png()], deadline=FAR)),
         asyncio.ensure_future(imported(crops)),
         asyncio.create_task(bench.images.embed([png()], deadline=FAR)),

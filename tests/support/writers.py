@@ -24,6 +24,11 @@ class LivingWriter:
         """See `CatalogWriter`."""
         return self._living.embedder
 
+    @property
+    def views(self) -> int:
+        """See `CatalogWriter`."""
+        return self._living.views
+
     async def upsert(
         self, rows: Sequence[CatalogRow], request_id: str = "", *, terms: WriteTerms = PLAIN, deadline: float = 0.0
     ) -> Receipt:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from sightline_server.app.written import WrittenCatalogs, server_user
 from sightline_server.catalog.originals import FEATURE_FILES, IMAGE_FILES, Kind
 from sightline_server.domain.catalogs import CatalogNames, unknown_catalog
+from sightline_server.domain.image_views import ONE_VIEW
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalogs_folder import CatalogsFolder, KindsOf, can_be_made, no_kinds
@@ -183,15 +184,16 @@ def open_catalogs_folder(
     folders: dict[str, Path],
     *,
     kinds: KindsOf = no_kinds,
+    views: int = ONE_VIEW,
 ) -> CatalogsFolder | None:
     """The folder of catalogs, used by this process until `stack` ends; adds what is in it to `names` and `folders`.
 
-    None where there is none. New catalogs keep the files of their images that `kinds` gives. Raises `SightlineError` of
-    kind CONFIGURATION.
+    None where there is none. New catalogs keep the files of their images that `kinds` gives, and have so many `views`
+    of them. Raises `SightlineError` of kind CONFIGURATION.
     """
     if root is None:
         return None
-    folder = stack.enter_context(CatalogsFolder(root, kinds=kinds))
+    folder = stack.enter_context(CatalogsFolder(root, kinds=kinds, views=views))
     for name, path in new_catalogs(folder, folders).items():
         folders[name] = path
         names.add(name)

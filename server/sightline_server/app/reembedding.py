@@ -47,7 +47,7 @@ async def reembedding(
     """Embeds what is missing and prepares the revision. Raises `SightlineError` as `Reembed`."""
     job = await asyncio.to_thread(Reembed, folder, embedder, options)
     tracker.expect(job.work.missing)
-    with EmbeddingCache(folder, embedder) as cache:
+    with EmbeddingCache(folder, embedder, job.work.views) as cache:
         embedded = await job.embed(cache, embed, Progress(rows=tracker.read, problem=noting(tracker)))
         revision = job.work.ready
         if revision is None:

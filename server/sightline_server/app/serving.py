@@ -66,7 +66,9 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         catalog_door = await start_catalog_door(stack, front)
         server = settings.server
         made = open_catalogs_folder(
-            stack, server.catalogs_folder, door.names, folders, kinds=partial(kept_kinds, server)
+            *(stack, server.catalogs_folder, door.names, folders),
+            kinds=partial(kept_kinds, server),
+            views=server.image_views,
         )
         await start_refusing(stack, front)
         events = EngineMetrics(metrics)

@@ -122,6 +122,13 @@ class Originals:
         with self._transaction(durable=True) as connection:
             connection.executemany("INSERT OR REPLACE INTO images SELECT ?, number FROM files WHERE sha256 = ?", pairs)
 
+    def name(self, image: bytes) -> str:
+        """The SHA-256 of the file that an image was made from, in hexadecimal digits; empty where none is kept."""
+        query = "SELECT sha256 FROM images JOIN files USING (number) WHERE image = ?"
+        with self._lock, file_errors(self._path, self._remedy):
+            row = self._connection.execute(query, (image,)).fetchone()
+        return "" if row is None else row[0].hex()
+
     def content(self, image: bytes) -> bytes | None:
         """The file that an image was made from; None where none is kept, or the kept one is damaged."""
         query = (

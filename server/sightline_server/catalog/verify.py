@@ -19,6 +19,7 @@ from sightline_server.catalog.log_file import damaged, reading, require_log, sql
 from sightline_server.catalog.operations import KEY, Layout
 from sightline_server.catalog.revisions import Revision
 from sightline_server.counting import counted
+from sightline_server.domain.image_views import item_word
 from sightline_server.errors import ErrorKind, SightlineError
 
 REPEATS = 3
@@ -66,7 +67,8 @@ def checked_revisions(folder: Path, recorded: Recorded, all_revisions: bool) -> 
     """The current revision, or all whose content is kept, each compared with its facts."""
     kept = [each for each in recorded.revisions if each.base_version is not None]
     for revision in kept if all_revisions else [recorded.current]:
-        yield checked_revision(folder, recorded.generations[revision.generation].layout, revision)
+        generation = recorded.generations[revision.generation]
+        yield checked_revision(folder, generation.layout, revision, item_word(generation.facts))
 
 
 def checked_adapters(folder: Path, recorded: Recorded, all_revisions: bool) -> Iterator[Finding]:
@@ -93,8 +95,11 @@ def require_intact(folder: Path, layout: Layout, revision: Revision) -> None:
         raise SightlineError(ErrorKind.CONFIGURATION, message)
 
 
-def checked_revision(folder: Path, layout: Layout, revision: Revision) -> Finding:
-    """Reads every row of a revision and compares number, ids, vectors and digest with the recorded ones."""
+def checked_revision(folder: Path, layout: Layout, revision: Revision, item: str = "image") -> Finding:
+    """Reads every row of a revision and compares number, ids, vectors and digest with the recorded ones.
+
+    `item` is the word for a vector.
+    """
     name = f"revision {revision.number}"
     assert revision.base_version is not None
     try:
@@ -110,15 +115,15 @@ def checked_revision(folder: Path, layout: Layout, revision: Revision) -> Findin
     if ids != found.rows:
         return Finding(f"{name}: {counted(found.rows, 'row')} with {counted(ids, 'different id')}", good=False)
     if (found.rows, found.items, found.digest) != expected:
-        text = content_text(found.rows, found.items, found.digest)
-        wanted = content_text(revision.rows, revision.items, revision.digest)
+        text = content_text(found.rows, found.items, found.digest, item)
+        wanted = content_text(revision.rows, revision.items, revision.digest, item)
         return Finding(f"{name}: its content is not what was written: {text}; expected {wanted}", good=False)
-    return Finding(f"{name}: {content_text(revision.rows, revision.items, revision.digest)}: intact")
+    return Finding(f"{name}: {content_text(revision.rows, revision.items, revision.digest, item)}: intact")
 
 
-def content_text(rows: int, items: int, digest: str) -> str:
+def content_text(rows: int, items: int, digest: str, item: str) -> str:
     """Counts and digest of a content, human-readable."""
-    return f"{counted(rows, 'product')}, {counted(items, 'image')}, digest {digest[:12]}"
+    return f"{counted(rows, 'product')}, {counted(items, item)}, digest {digest[:12]}"
 
 
 def checked_content(folder: Path, recorded: Recorded) -> Finding:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from sightline_console.terminal import echo, printable
 from sightline_server.counting import counted
+from sightline_server.domain.image_views import ONE_VIEW
 
 if TYPE_CHECKING:
     from sightline_console.remote_catalog import ReembedProgress
@@ -102,6 +103,8 @@ def summary(report: "BuildReport", out: Path, seconds: float) -> Iterator[str]:
 
     skipped = counted(len(report.skipped), "row")
     yield f"{out}: {counted(report.products, 'product')}, {counted(report.images, 'image')}, {skipped} skipped"
+    if report.facts.views > ONE_VIEW:
+        yield f"  {counted(report.facts.vectors, 'vector')}: images with a plain margin have two views"
     for line in losses(report.losses, MAX_LOST):
         yield f"  WARNING: {line}; the catalog was built anyway"
     if report.same_images >= SAME_IMAGES and report.same_images > MAX_LOST * report.images:

@@ -44,6 +44,7 @@ from sightline_server.cli.catalog_upsert import upsert
 from sightline_server.cli.embedding_run import cancel_on_signals, configure_log
 from sightline_server.cli.loading import ConfigFile, load
 from sightline_server.cli.originals_options import KeepOriginals, LocalFeatures, features_text, originals_text
+from sightline_server.cli.views_options import BuildViews, images_text
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat, checked_currency
 from sightline_server.settings import Settings
 
@@ -113,6 +114,7 @@ def build(
     cache_gib: Annotated[float, typer.Option(min=0.0, max=1e6, help="Maximum size of --cache, in GiB.")] = 50.0,
     keep_originals: KeepOriginals = None,
     local_features: LocalFeatures = None,
+    views: BuildViews = None,
     encoding: feed_reading.Encoding = "",
     price_format: feed_reading.PriceSign = PriceFormat.AUTO,
     currency: feed_reading.Currency = "",
@@ -199,6 +201,8 @@ def build(
             allow_private_images=allow_private_images,
             keep_originals=keep_originals,
             local_features=local_features,
+            views=views,
+            default_views=settings.server.image_views,
         )
         started = time.monotonic()
         if on:
@@ -232,7 +236,7 @@ def info(catalog: Annotated[Path, typer.Argument(metavar="CATALOG", help="The ca
     echo(f"revision    {opened.revision}")
     echo(f"built       {facts.built_at}")
     echo(f"products    {facts.products}")
-    echo(f"images      {facts.vectors} (at most {facts.max_images} of one product)")
+    echo(f"images      {images_text(opened)}")
     echo(f"embedder    {embedder.identity}, {embedder.dimension} numbers, input {embedder.width}x{embedder.height}")
     echo(f"index       {info_text(opened, policy)}")
     if opened.adapter is not None and opened.content is not None:

@@ -34,9 +34,12 @@ def actor() -> str:
 
 def show_revision(revision: "Revision", catalog: Path) -> None:
     """Prints the revision that a command made in the folder `catalog`."""
+    from sightline_server.catalog.log import read_recorded
+    from sightline_server.domain.image_views import item_word
     from sightline_server.index.milvus.binding import read_binding
 
-    show_counts(revision.name, revision.rows, revision.items)
+    generation = read_recorded(catalog).generations[revision.generation]
+    show_counts(revision.name, revision.rows, revision.items, item_word(generation.facts))
     if read_binding(catalog) is not None:
         echo(
             "Its copy in Milvus is as it was, and is not written until the two are equal: sightline catalog push "
@@ -47,8 +50,8 @@ def show_revision(revision: "Revision", catalog: Path) -> None:
     echo("A running server serves this revision after `sightline catalog reload`.", err=True)
 
 
-def show_counts(name: str, products: int, images: int) -> None:
-    """Prints the name and the size of a revision."""
+def show_counts(name: str, products: int, items: int, item: str = "image") -> None:
+    """Prints the name and the size of a revision; `item` is the word for one of `items`."""
     echo(f"revision    {name}")
     echo(f"products    {products}")
-    echo(f"images      {images}")
+    echo(f"{f'{item}s':<12}{items}")

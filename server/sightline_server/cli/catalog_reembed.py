@@ -21,7 +21,9 @@ from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.catalog_options import fraction, header_value, parse_headers
 from sightline_server.cli.embedding_run import cancel_on_signals, configure_log
 from sightline_server.cli.loading import ConfigFile, load
+from sightline_server.cli.views_options import ReembedViews
 from sightline_server.counting import counted
+from sightline_server.domain.image_views import ONE_VIEW
 from sightline_server.errors import ErrorKind, SightlineError
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ def reembed(
     images: Annotated[
         Path | None, typer.Option(help="Folder that image links start from which are paths.", file_okay=False)
     ] = None,
+    views: ReembedViews = None,
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Leave out products and images that cannot be had.")
     ] = False,
@@ -88,8 +91,8 @@ def reembed(
 
     Images come from the originals that the catalog keeps, else from the links of its products. The revision is prepared
     next to the current one, which is served meanwhile. Run it again after Ctrl-C, or when the catalog was changed: only
-    what is missing is embedded. With --target the server embeds: it reads links that are paths below its import folder,
-    and asks public addresses only.
+    what is missing is embedded. The embedder may be that of the catalog where --views asks for other views. With
+    --target the server embeds: it reads links that are paths below its import folder, and asks public addresses only.
     """
     from sightline_server.app.limits import catalog_limits, process_limits
     from sightline_server.ingest.clients import Requests
@@ -106,6 +109,7 @@ def reembed(
                 "--header": header,
                 "--cache": cache,
                 "--repository": repository,
+                "--views": views,
             }
             local |= {"--allow-private-images": allow_private_images, "--config": config, "--triton-url": triton_url}
             require_none([name for name, value in local.items() if value])
@@ -141,6 +145,7 @@ def reembed(
             allow_private_images,
             skip_missing=skip_missing,
             max_lost=share,
+            views=views,
         )
         require_writable(catalog)
         run(settings, catalog, embedder, options)
@@ -191,10 +196,10 @@ def run(settings: "Settings", catalog: Path, embedder: str, options: "ReembedOpt
     job, embedded = asyncio.run(embed_with_engine(settings, catalog, embedder, options))
     if (ready := job.work.ready) is not None:
         echo(f"{catalog}: revision {ready.number} has every image of {job.work.content} already")
-        show_prepared(catalog, ready)
+        show_prepared(catalog, ready, job.work.views)
         return
     with (
-        EmbeddingCache(catalog, job.work.embedder) as cache,
+        EmbeddingCache(catalog, job.work.embedder, job.work.views) as cache,
         LivingCatalog(catalog, actor=actor()) as living,
     ):
         revision = job.prepare(cache, living, lambda done: None)
@@ -204,7 +209,7 @@ def run(settings: "Settings", catalog: Path, embedder: str, options: "ReembedOpt
         f"{catalog}: {counted(job.work.missing - lost.rows_lost, 'product')} embedded by {job.work.embedder.identity}, "
         f"{job.work.reused} as before{left_out if lost.images_lost else ''}"
     )
-    show_prepared(catalog, revision)
+    show_prepared(catalog, revision, job.work.views)
 
 
 async def embed_with_engine(
@@ -223,11 +228,14 @@ async def embed_with_engine(
     async with engine_session(with_embedder(settings, embedder)) as engine:
         model = engine.embedders.named(embedder)
         job = await asyncio.to_thread(Reembed, catalog, model.spec, options)
-        with EmbeddingCache(catalog, model.spec) as cache, shown_progress(job.work.missing, "products") as progress:
+        with (
+            EmbeddingCache(catalog, model.spec, job.work.views) as cache,
+            shown_progress(job.work.missing, "products") as progress,
+        ):
             return job, await job.embed(cache, engine_embed(engine, role=model.role), progress)
 
 
-def show_prepared(catalog: Path, revision: "Revision") -> None:
-    """Prints a revision that can be activated, and how."""
-    show_counts(revision.name, revision.rows, revision.items)
+def show_prepared(catalog: Path, revision: "Revision", views: int) -> None:
+    """Prints a revision that can be activated, with so many `views` of each image, and how."""
+    show_counts(revision.name, revision.rows, revision.items, "image" if views == ONE_VIEW else "vector")
     echo(f"{SEARCH}{revision.number} --catalog {catalog}", err=True)

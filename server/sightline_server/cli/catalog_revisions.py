@@ -25,6 +25,7 @@ from sightline_server.cli.catalog_changes import (
 from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.originals_options import originals_findings
 from sightline_server.counting import counted
+from sightline_server.domain.image_views import item_word
 from sightline_server.errors import ErrorKind, SightlineError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def revisions(
         echo_lines(json.dumps(listed))
         return
     for each in recorded.revisions:
-        echo(line_of(each))
+        echo(line_of(each, item_word(recorded.generations[each.generation].facts)))
     if recorded.operations:
         show_pending(len(recorded.operations))
 
@@ -92,10 +93,10 @@ def show_pending(operations: int) -> None:
     echo(f"{counted(operations, 'operation')} since then {'is' if operations == 1 else 'are'} in the log")
 
 
-def line_of(revision: "Revision") -> str:
-    """One revision for a reader."""
+def line_of(revision: "Revision", item: str) -> str:
+    """One revision for a reader; `item` is the word for one of its vectors."""
     head = f"{revision.name}  {revision.created_at}  {revision.kind.value:<10}{generation_text(revision.generation)}"
-    counts = f"{counted(revision.rows, 'product')}, {counted(revision.items, 'image')}"
+    counts = f"{counted(revision.rows, 'product')}, {counted(revision.items, item)}"
     return line(revision.base_version is not None, head, counts, revision.note, revision.actor)
 
 

@@ -26,9 +26,10 @@ class Price:
 class CatalogRow:
     """A product with its images: `embeddings` is float32 [len(images),D], L2-normalised; 1 to 20 images.
 
-    With `embedder` it is stored only where the catalog still has the embedder that made them. `originals` names the
-    kept file of each image, as `KeptOriginals.add` returned it, and `features` that of its local features; a row that
-    is read has none.
+    An image with two views has two embeddings, and its link is twice in `images`. With `embedder` it is stored only
+    where the catalog still has the embedder that made them, and with `views` only where its images still have so
+    many; 0 is any number. `originals` names the kept file of each image, as `KeptOriginals.add` returned it, and
+    `features` that of its local features; a row that is read has none.
     """
 
     product: Product
@@ -38,6 +39,7 @@ class CatalogRow:
     embedder: EmbedderSpec | None = None
     originals: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    views: int = 0
 
 
 @dataclass(frozen=True, slots=True)

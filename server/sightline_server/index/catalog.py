@@ -20,6 +20,7 @@ from sightline_server.catalog.digest import SumDigest
 from sightline_server.catalog.log import read_current, read_recorded
 from sightline_server.catalog.revisions import Revision
 from sightline_server.domain.embedders import Embedders
+from sightline_server.domain.image_views import ONE_VIEW
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.adapter import AdaptedRows, Adapter
@@ -86,9 +87,10 @@ class Catalog:
 class DatasetWriter:
     """Writes one dataset: fragments first, one commit last. Nothing is visible to a reader before the commit."""
 
-    def __init__(self, path: Path, embedder: EmbedderSpec) -> None:
+    def __init__(self, path: Path, embedder: EmbedderSpec, views: int = ONE_VIEW) -> None:
         self._path = path
         self._embedder = embedder
+        self._views = views
         self._schema = catalog_schema(embedder.dimension)
         self._digest = ContentDigest(self._schema.names)
         self._fragments: list[Any] = []
@@ -112,6 +114,7 @@ class DatasetWriter:
             max_images=self._max_images,
             content_sha256=self._digest.hexdigest(),
             built_at=built_at,
+            views=self._views,
         )
         schema = self._schema.with_metadata(facts.metadata())
         lance.LanceDataset.commit(str(self._path), lance.LanceOperation.Overwrite(schema, self._fragments))

@@ -13,8 +13,9 @@ import pyarrow as pa
 from sightline_server.catalog.current import Current, etag_of
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.domain.catalog_rows import StoredProduct
+from sightline_server.domain.image_views import distinct_links
 from sightline_server.index.products import product_of
-from sightline_server.index.schema import DISPLAY_COLUMNS
+from sightline_server.index.schema import DISPLAY_COLUMNS, views_in
 
 
 class CatalogReading:
@@ -29,14 +30,19 @@ class CatalogReading:
         """The product of `product_id`; None where there is none."""
         with self._store.current() as current:
             row = current.row(product_id)
-        return None if row is None else stored_product(row)
+        return None if row is None else stored_product(row, self._views)
 
     def page(self, after: str, limit: int) -> tuple[StoredProduct, ...]:
         """At most `limit` products whose ids come after `after`, by id."""
         self._sort()
         with self._store.current() as current:
             rows = [current.row(product_id) for product_id in islice(self._ids(current, after), limit)]
-        return tuple(stored_product(row) for row in rows if row is not None)
+        return tuple(stored_product(row, self._views) for row in rows if row is not None)
+
+    @property
+    def _views(self) -> int:
+        """The views of each image; those of a catalog change with its generation."""
+        return views_in(self._store.facts)
 
     def count(self) -> int:
         """The number of products."""
@@ -61,7 +67,7 @@ class CatalogReading:
         return merge((product_id for product_id in old if product_id not in changed), new)
 
 
-def stored_product(row: pa.RecordBatch) -> StoredProduct:
-    """The product of one whole row."""
+def stored_product(row: pa.RecordBatch, views: int) -> StoredProduct:
+    """The product of one whole row of a catalog with so many `views` of each image."""
     shown = {name: row[name][0].as_py() or "" for name in DISPLAY_COLUMNS}
-    return StoredProduct(product_of(shown), tuple(row["images"][0].as_py()), etag_of(row))
+    return StoredProduct(product_of(shown), distinct_links(row["images"][0].as_py(), views), etag_of(row))

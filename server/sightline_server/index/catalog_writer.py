@@ -127,6 +127,11 @@ class GroupWriter:
         return self._living.embedder
 
     @property
+    def views(self) -> int:
+        """See `ports.CatalogWriter`."""
+        return self._living.views
+
+    @property
     def pending(self) -> int:
         """See `ports.CatalogWriter`."""
         return self._living.store.pending

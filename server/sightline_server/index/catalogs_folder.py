@@ -29,6 +29,7 @@ from sightline_server.catalog.operations import Layout
 from sightline_server.catalog.originals import Kind, create_originals
 from sightline_server.catalog.refusals import code_of, refusal
 from sightline_server.domain.catalogs import NAME
+from sightline_server.domain.image_views import ONE_VIEW
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.adopting import HEAVY, NOTE
@@ -59,8 +60,9 @@ def can_be_made(name: str) -> bool:
 class CatalogsFolder:
     """A context: the folder `root`, used by this process alone. Blocking.
 
-    Catalogs that are created in it keep those files of their images that `kinds` gives for their embedder. Raises
-    `SightlineError` of kind CONFIGURATION where `root` is not a folder, or another server uses it.
+    Catalogs that are created in it keep those files of their images that `kinds` gives for their embedder, and have so
+    many `views` of each image. Raises `SightlineError` of kind CONFIGURATION where `root` is not a folder, or another
+    server uses it.
     """
 
     def __init__(
@@ -69,8 +71,10 @@ class CatalogsFolder:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         kinds: KindsOf = no_kinds,
+        views: int = ONE_VIEW,
     ) -> None:
         self.root = root
+        self._views = views
         self._kinds = kinds
         self._clock = clock
         self._lock = WriterLock(root, LOCK)
@@ -122,7 +126,7 @@ class CatalogsFolder:
         with folder_errors(self.root, "the catalog was not created"):
             try:
                 shutil.rmtree(new, ignore_errors=True)
-                make_empty(new, embedder, self._clock().isoformat(timespec="seconds"), actor)
+                make_empty(new, embedder, self._clock().isoformat(timespec="seconds"), actor, self._views)
                 for kind in self._kinds(embedder):
                     create_originals(new, kind)
                 sync_tree(new)
@@ -160,10 +164,10 @@ def rename(old: Path, new: Path) -> None:
         raise
 
 
-def make_empty(folder: Path, embedder: EmbedderSpec, created_at: str, actor: str) -> None:
+def make_empty(folder: Path, embedder: EmbedderSpec, created_at: str, actor: str, views: int = ONE_VIEW) -> None:
     """A catalog without products in `folder`, which is not there yet. Not synchronised."""
     schema = catalog_schema(embedder.dimension)
-    facts = CatalogFacts(embedder, 0, 0, 0, ContentDigest(schema.names).hexdigest(), created_at)
+    facts = CatalogFacts(embedder, 0, 0, 0, ContentDigest(schema.names).hexdigest(), created_at, views=views)
     folder.mkdir()
     base = str(folder / BASE)
     dataset = lance.write_dataset(schema.empty_table(), base, schema=schema)

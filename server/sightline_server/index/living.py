@@ -24,7 +24,7 @@ from sightline_server.index.adopting import adopt
 from sightline_server.index.catalog import NORM_TOLERANCE
 from sightline_server.index.kept_features import kept_features
 from sightline_server.index.originals import KeptOriginals
-from sightline_server.index.schema import MAX_IMAGES, NO_COUNTS, CatalogRow, living_facts, to_table
+from sightline_server.index.schema import MAX_IMAGES, NO_COUNTS, CatalogFacts, CatalogRow, living_facts, to_table
 
 UPDATABLE = ("title", "brand", "category", "availability", "link", "item_group_id", "gtin")
 """Texts of a product that can be changed without its images."""
@@ -42,8 +42,8 @@ class LivingCatalog:
         self.store = store or CatalogStore(path, actor=actor)
         self.originals = KeptOriginals(path)
         self.features = kept_features(path)
-        self._parsed: tuple[Mapping[str, Any], EmbedderSpec] | None = None
-        """The facts of a generation, and their embedder."""
+        self._parsed: tuple[Mapping[str, Any], CatalogFacts] | None = None
+        """The facts of a generation, as stored and as parsed."""
 
     def __enter__(self) -> Self:
         adopt(self._path, actor=self._actor)
@@ -66,10 +66,20 @@ class LivingCatalog:
 
     @property
     def embedder(self) -> EmbedderSpec:
-        """The embedder of the current generation; parsed once a generation, because each write asks for it."""
+        """The embedder of the current generation."""
+        return self._facts.embedder
+
+    @property
+    def views(self) -> int:
+        """The views of each image in the current generation."""
+        return self._facts.views
+
+    @property
+    def _facts(self) -> CatalogFacts:
+        """The facts of the current generation, without counts; parsed once, because each write asks for them."""
         facts, parsed = self.store.facts, self._parsed
         if parsed is None or parsed[0] is not facts:
-            parsed = self._parsed = facts, living_facts(facts, NO_COUNTS).embedder
+            parsed = self._parsed = facts, living_facts(facts, NO_COUNTS)
         return parsed[1]
 
     def require_embedder(self, embedders: Embedders) -> EmbedderSpec:
@@ -84,11 +94,15 @@ class LivingCatalog:
             raise SightlineError(ErrorKind.CONFIGURATION, message) from error
 
     def require_own(self, rows: Sequence[CatalogRow]) -> None:
-        """Raises `SightlineError` of kind EMBEDDER_CHANGED where embeddings are not of the embedder of now."""
-        embedder = self.embedder
+        """Raises `SightlineError` of kind EMBEDDER_CHANGED where embeddings are not of the embedder of now, or of its
+        number of views."""
+        embedder, views = self.embedder, self.views
         for row in rows:
             if row.embedder is not None and embedder_mismatch(embedder, row.embedder):
                 message = "the catalog has got another embedder since the images were embedded; send the product again"
+                raise SightlineError(ErrorKind.EMBEDDER_CHANGED, message)
+            if row.views not in (0, views):
+                message = "the catalog has got other views since the images were embedded; send the product again"
                 raise SightlineError(ErrorKind.EMBEDDER_CHANGED, message)
 
     def upsert(self, rows: Sequence[CatalogRow], request_id: str = "") -> Receipt:

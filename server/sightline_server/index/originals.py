@@ -135,6 +135,10 @@ class KeptOriginals:
         """The file of a stored image; None where none is kept."""
         return self._store.content(image) if self._store is not None else None
 
+    def name(self, image: bytes) -> str:
+        """The name of the file of a stored image; empty where none is kept."""
+        return self._store.name(image) if self._store is not None else ""
+
     def link_images(self, images: Sequence[tuple[bytes, str]]) -> None:
         """As `link`, for images by their names and the names of their files."""
         if self._store is not None:

@@ -26,6 +26,7 @@ from sightline_server.catalog.reembedding import Plan, read_plan
 from sightline_server.catalog.revisions import Revision, RevisionKind
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.domain.catalog_rows import CatalogRow
+from sightline_server.domain.image_views import ONE_VIEW
 from sightline_server.domain.items import Product
 from sightline_server.domain.models import EmbedderSpec, embedder_mismatch
 from sightline_server.errors import ErrorKind, SightlineError
@@ -58,7 +59,8 @@ class ProductToEmbed:
 class EmbeddedImages:
     """The embeddings of product `id`, float32 [len(images),D], L2-normalised.
 
-    `images` are the links of the images that were embedded, which may be fewer than the product has.
+    `images` are the links of the images that were embedded, which may be fewer than the product has; that of an image
+    with two views is there twice.
     """
 
     id: str
@@ -76,21 +78,34 @@ class LeftOut:
 class Reembedding:
     """A new generation of the catalog at `path`, for vectors of `embedder`. The catalog has a log. Blocking.
 
-    Making it reads the catalog. Raises `SightlineError` of kind CONFIGURATION when that is damaged, or when its current
-    vectors are of `embedder` already.
+    Its images have so many `views`, or without it as many as now. Making it reads the catalog. Raises `SightlineError`
+    of kind CONFIGURATION when that is damaged, or when its vectors are of `embedder` and these views already.
     """
 
-    def __init__(self, path: Path, embedder: EmbedderSpec) -> None:
+    def __init__(self, path: Path, embedder: EmbedderSpec, views: int | None = None) -> None:
         recorded = read_recorded(path)
-        specs = {number: living_facts(each.facts, NO_COUNTS).embedder for number, each in recorded.generations.items()}
-        same = {number for number, spec in specs.items() if embedder_mismatch(spec, embedder) is None}
+        facts = {number: living_facts(each.facts, NO_COUNTS) for number, each in recorded.generations.items()}
+        current = facts[recorded.current.generation]
+        self.views = current.views if views is None else views
+        """The views of each image in the new generation."""
+        self.has_views = current.views > ONE_VIEW
+        """True if an image of the current generation may have two vectors, and its link is there twice then."""
+        same = {number for number, each in facts.items() if self._is_same(each, embedder)}
         if recorded.current.generation in same:
-            message = f"the catalog at {path} is embedded by {embedder.identity} already; choose another embedder"
+            with_views = " with two views of each image" if self.views > ONE_VIEW else ""
+            message = (
+                f"the catalog at {path} is embedded by {embedder.identity} already{with_views}; choose another "
+                "embedder, or another number of views"
+            )
             raise SightlineError(ErrorKind.CONFIGURATION, message)
         self.embedder = embedder
         self._layout = Layout(catalog_schema(embedder.dimension), HEAVY)
         self._plan: Plan = read_plan(path, same)
         self._places = {row_id: place for place, row_id in enumerate(self._plan.missing[KEY].to_pylist())}
+
+    def _is_same(self, facts: CatalogFacts, embedder: EmbedderSpec) -> bool:
+        """Returns whether a generation has the vectors that are wanted."""
+        return facts.views == self.views and embedder_mismatch(facts.embedder, embedder) is None
 
     @property
     def content(self) -> str:
@@ -131,7 +146,7 @@ class Reembedding:
         """
         made_at = datetime.now(UTC).isoformat(timespec="seconds")
         empty = ContentDigest(self._layout.schema.names).hexdigest()
-        metadata = CatalogFacts(self.embedder, 0, 0, 0, empty, made_at).metadata()
+        metadata = CatalogFacts(self.embedder, 0, 0, 0, empty, made_at, views=self.views).metadata()
         facts = {key.decode(): text.decode() for key, text in metadata.items()}
         note = note or f"content of {self.content} embedded by {self.embedder.identity}"
         return store.prepare(self._layout, facts, self._parts(embedded), seq=self._plan.seq, note=note)

@@ -1,7 +1,8 @@
 """The contents of a catalog: its columns, and the facts in its schema metadata.
 
-Rule: one row is one product; `images[i]` is the link of the image that `embeddings[i]` was made from. The facts
-commit together with the rows, so that no reader can see vectors and take them for those of another embedder.
+Rule: one row is one product; `images[i]` is the link of the image that `embeddings[i]` was made from. An image with two
+views has two embeddings, one behind the other. The facts commit together with the rows, so that no reader can see
+vectors and take them for those of another embedder.
 """
 
 import json
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from sightline_server.domain.catalog_rows import CatalogRow as CatalogRow
 from sightline_server.domain.catalog_rows import Price as Price
+from sightline_server.domain.image_views import ONE_VIEW, TWO_VIEWS, VIEWS_FACT
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.domain.preprocess import EMBEDDER_PREPROCESS, parse_preprocess
 from sightline_server.errors import ErrorKind, SightlineError
@@ -25,13 +27,15 @@ FORMAT = 1
 
 FACTS_KEY = b"sightline"
 PREPROCESS_KEY = b"sightline.preprocess"
+VIEWS_KEY = VIEWS_FACT.encode()
 EXECUTED = b"executed"
 """In the metadata of catalogs whose images were prepared as the embedder's `preprocess` says; catalogs without it are
 older, and their images were always squashed."""
 PRIMARY_KEY = {b"lance-schema:unenforced-primary-key": b"true"}
 
 MAX_IMAGES = 20
-"""Images of one product. With it 100 products are certain among 2,048 vectors, the most that a GPU index returns."""
+"""Images of one product, and vectors where images have two views. With it 100 products are certain among 2,048 vectors,
+the most that a GPU index returns."""
 
 TEXT_COLUMNS = (
     *("title", "brand", "category", "price", "availability", "link", "image_link", "item_group_id", "gtin"),
@@ -58,13 +62,17 @@ class CatalogFacts:
     content_sha256: str
     built_at: str
     format: int = FORMAT
+    views: int = ONE_VIEW
+    """Views of each image, see `domain.image_views`. Stored where there are two only: earlier versions read the rows
+    of either."""
 
     def metadata(self) -> dict[bytes, bytes]:
         """The facts as schema metadata."""
         spec = self.embedder
         embedder = {name: getattr(spec, name) for name in EMBEDDER_FACTS} | {"preprocess": spec.preprocess.facts()}
         facts = {name: getattr(self, name) for name in PLAIN_FACTS} | {"embedder": embedder}
-        return {FACTS_KEY: json.dumps(facts, sort_keys=True).encode(), PREPROCESS_KEY: EXECUTED}
+        views = {} if self.views == ONE_VIEW else {VIEWS_KEY: str(self.views).encode()}
+        return {FACTS_KEY: json.dumps(facts, sort_keys=True).encode(), PREPROCESS_KEY: EXECUTED, **views}
 
     @classmethod
     def parse(cls, metadata: Mapping[bytes, bytes] | None) -> "CatalogFacts":
@@ -77,11 +85,25 @@ class CatalogFacts:
             found = facts["format"]
             if found == FORMAT:
                 executed = (metadata or {}).get(PREPROCESS_KEY) == EXECUTED
-                return cls(**{**facts, "embedder": stored_embedder(facts["embedder"], executed)})
+                embedder = stored_embedder(facts["embedder"], executed)
+                return cls(**{**facts, "embedder": embedder, "views": stored_views(metadata or {})})
         except (ValueError, KeyError, TypeError) as error:
             raise SightlineError(ErrorKind.CONFIGURATION, "the catalog's own description is damaged") from error
         message = f"the catalog has format {found}, this server reads {FORMAT}; build it again"
         raise SightlineError(ErrorKind.CONFIGURATION, message)
+
+
+def stored_views(metadata: Mapping[bytes, bytes]) -> int:
+    """The views of each image of a catalog. Raises `ValueError` for a number that is not known."""
+    views = int(metadata.get(VIEWS_KEY, ONE_VIEW))
+    if views not in (ONE_VIEW, TWO_VIEWS):
+        raise ValueError("a catalog has one or two views of each image")
+    return views
+
+
+def views_in(stored: Mapping[str, Any]) -> int:
+    """As `stored_views`, of the facts of a catalog with a log."""
+    return stored_views({VIEWS_KEY: stored[VIEWS_FACT].encode()} if VIEWS_FACT in stored else {})
 
 
 def living_facts(stored: Mapping[str, str], counted: Mapping[str, Any]) -> CatalogFacts:

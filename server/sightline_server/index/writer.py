@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from sightline_server.catalog.originals import FEATURE_FILES, IMAGE_FILES, create_originals
+from sightline_server.domain.image_views import ONE_VIEW
 from sightline_server.domain.items import Product
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
@@ -33,7 +34,7 @@ class CatalogWriter:
 
     Not thread-safe, but for `originals` and `features`, and its calls block on the disk: a fragment of 64 MiB of
     embeddings and texts takes about 0.1 s. With `keep_originals` the catalog keeps the original files of its images,
-    with `local_features` their local features.
+    with `local_features` their local features. The rows have so many `views` of each image.
     """
 
     def __init__(
@@ -44,13 +45,15 @@ class CatalogWriter:
         replace: bool,
         keep_originals: bool = False,
         local_features: bool = False,
+        views: int = ONE_VIEW,
     ) -> None:
         self._embedder = embedder
+        self.views = views
         self._kinds = [IMAGE_FILES] * keep_originals + [FEATURE_FILES] * local_features
         self._staging = Staging(out, replace=replace)
         self.originals = KeptOriginals(self._staging.path)
         self.features = kept_features(self._staging.path)
-        self._dataset = DatasetWriter(self._staging.path, embedder)
+        self._dataset = DatasetWriter(self._staging.path, embedder, views)
         self._pending: list[CatalogRow] = []
         self._pending_bytes = 0
         self._ids: set[str] = set()

@@ -16,10 +16,13 @@ from typing import Protocol
 
 from sightline_server.catalog.content import is_living
 from sightline_server.catalog.originals import FEATURE_FILES, keeps_originals
+from sightline_server.domain.image_views import ONE_VIEW
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import read_facts
+from sightline_server.index.image_counts import image_count
 from sightline_server.index.schema import CatalogFacts, CatalogRow
+from sightline_server.index.stored_rows import stored_rows
 from sightline_server.index.writer import CatalogWriter
 from sightline_server.ingest import guard
 from sightline_server.ingest.catalog_rows import embedded, storable
@@ -61,7 +64,8 @@ class BuildOptions:
     unless `allow_private_images` is set. `keep_originals` makes a built catalog keep the original files of its
     images, or not; None means what the catalog that is replaced does.
     So does `local_features` for the local features of the images, which are also kept where the embedder's
-    configuration says so.
+    configuration says so, and `views` for the number of views of each image; without a catalog that is replaced it is
+    `default_views`.
     """
 
     feed: Path | OpenFeed
@@ -82,6 +86,8 @@ class BuildOptions:
     allow_private_images: bool = False
     keep_originals: bool | None = None
     local_features: bool | None = None
+    views: int | None = None
+    default_views: int = ONE_VIEW
 
     @property
     def keeps_originals(self) -> bool:
@@ -101,6 +107,14 @@ class BuildOptions:
         kept = self.local_features
         return self.replace and keeps_originals(self.out, FEATURE_FILES) if kept is None else kept
 
+    @property
+    def image_views(self) -> int:
+        """The views of each image of the catalog that is built."""
+        if self.views is not None:
+            return self.views
+        replaced = facts_at(self.out) if self.replace else None
+        return self.default_views if replaced is None else replaced.views
+
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
@@ -111,6 +125,8 @@ class BuildReport:
     losses: Losses = field(default_factory=Losses)
     same_images: int = 0
     """The least number of links that lead to the most frequent image."""
+    counted_images: int | None = None
+    """The number of images in the catalog, where that is not the number of its vectors."""
 
     @property
     def products(self) -> int:
@@ -119,8 +135,8 @@ class BuildReport:
 
     @property
     def images(self) -> int:
-        """Images in the catalog."""
-        return self.facts.vectors
+        """Images in the catalog; they may have more vectors."""
+        return self.facts.vectors if self.counted_images is None else self.counted_images
 
     @property
     def skipped(self) -> tuple[Problem, ...]:
@@ -161,6 +177,7 @@ async def build_catalog(
     `options.out` is then as it was before.
     """
     options = options.for_embedder(embedder)
+    views = options.image_views
     with (
         CatalogWriter(
             options.out,
@@ -168,8 +185,9 @@ async def build_catalog(
             replace=options.replace,
             keep_originals=options.keeps_originals,
             local_features=options.keeps_features,
+            views=views,
         ) as writer,
-        SeenImages(options.out.resolve().parent, embedder.dimension) as seen,
+        SeenImages(options.out.resolve().parent, embedder.dimension, views) as seen,
     ):
         build = Build(options, embedder, embed, BuiltSink(writer), seen, progress or Progress())
         if known is not None:
@@ -177,7 +195,7 @@ async def build_catalog(
         await build.run()
         build.check()
         facts = writer.publish(built_at)
-    return BuildReport(facts, tuple(build.problems), build.losses, build.same.most)
+    return BuildReport(facts, tuple(build.problems), build.losses, build.same.most, build.images)
 
 
 class RowSink(Protocol):
@@ -187,8 +205,12 @@ class RowSink(Protocol):
     def products(self) -> int:
         """The number of products that were added."""
 
+    @property
+    def views(self) -> int:
+        """The views of each image that rows have embeddings of."""
+
     async def add(self, rows: Sequence[CatalogRow]) -> None:
-        """Adds products, each with an embedding per image."""
+        """Adds products, each with an embedding for each view of an image."""
 
     async def keep(self, image: bytes) -> str:
         """Keeps the file of an image for a row that is added later; see `preparation.Keep`."""
@@ -208,6 +230,11 @@ class BuiltSink:
     def products(self) -> int:
         """The number of products that were added."""
         return self._writer.products
+
+    @property
+    def views(self) -> int:
+        """See `RowSink`."""
+        return self._writer.views
 
     async def add(self, rows: Sequence[CatalogRow]) -> None:
         """Adds products."""
@@ -242,7 +269,7 @@ class Build:
         self._seen = seen
         self._progress = progress
         self._old = catalog_size(options.out) if options.replace else None
-        self._images = 0
+        self.images = 0
         self._done = 0
         self.problems: list[Problem] = []
         self.losses = Losses()
@@ -263,6 +290,7 @@ class Build:
             options.decode_processes,
             self._writer.keep,
             self._writer.keep_features,
+            self._writer.views,
         )
         async with source, aclosing(groups):
             async for group, preparation in groups:
@@ -278,7 +306,7 @@ class Build:
         max_lost = options.max_lost
         if max_lost is None and self._old is not None:
             max_lost = guard.MAX_LOST
-        new = Size(self._writer.products, self._images)
+        new = Size(self._writer.products, self.images)
         lost = list(guard.losses(self.losses, max_lost)) if max_lost is not None else []
         shrunk = list(guard.shrinking(self._old, new, options.max_shrink)) if self._old else []
         if lost or shrunk:
@@ -298,10 +326,11 @@ class Build:
         good, problems = storable(group.prepared, vectors, self._embedder.dimension)
         self._report(problems)
         await self._writer.add(good)
-        images = sum(len(row.images) for row in good)
+        stored = {row.product.id for row in good}
+        images = sum(len(item.images) for item in group.prepared if item.product.id in stored)
         lost_images = sum(len(item.images) for item in group.prepared) - images
         self.losses += group.losses + Losses(rows_lost=len(problems), images_lost=lost_images)
-        self._images += images
+        self.images += images
         self._done += group.rows
         self._progress.rows(self._done)
 
@@ -336,7 +365,15 @@ def catalog_size(out: Path) -> Size | None:
     if not (out / "_versions").is_dir() and not is_living(out):
         return None
     try:
-        facts = read_facts(out)
+        stored = stored_rows(out)
+        return Size(stored.facts.products, image_count(stored))
     except SightlineError:
         return Size(0, 0)
-    return Size(facts.products, facts.vectors)
+
+
+def facts_at(out: Path) -> CatalogFacts | None:
+    """The facts of the catalog at `out`; None where there is none, or it cannot be read."""
+    try:
+        return read_facts(out)
+    except SightlineError:
+        return None

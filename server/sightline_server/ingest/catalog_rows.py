@@ -9,33 +9,36 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline_server.index.schema import CatalogRow, to_table
+from sightline_server.domain.view_vectors import in_views
+from sightline_server.index.schema import MAX_IMAGES, CatalogRow, to_table
 from sightline_server.ingest.embedding import Embed
 from sightline_server.ingest.feed import Problem, ProblemKind
 from sightline_server.ingest.preparation import Prepared
 from sightline_server.ingest.seen_images import SeenImages
 
 Vectors = Mapping[str, NDArray[np.float32]]
-"""Embeddings float32 [D] by the keys of their images."""
+"""Embeddings float32 [N,D] by the keys of their images, N of each for its views."""
 
 
 async def embedded(prepared: Sequence[Prepared], embed: Embed, seen: SeenImages) -> Vectors:
     """The embeddings of all images of prepared rows, which go to the engine together, each image once."""
     vectors: dict[str, NDArray[np.float32]] = {}
-    crops: dict[str, NDArray[np.uint8]] = {}
+    crops: dict[str, tuple[NDArray[np.uint8], ...]] = {}
     features: dict[str, str] = {}
     for image in (image for item in prepared for image in item.images):
         # An earlier group may have embedded the same image since this one was prepared.
-        known = image.embedding if image.embedding is not None else seen.get(image.key)
+        known = image.embeddings if image.embeddings is not None else seen.get(image.key)
         if isinstance(known, np.ndarray):
             vectors[image.key] = known
-        elif image.crop is not None:
-            crops[image.key] = image.crop
+        elif image.crops:
+            crops[image.key] = image.crops
             features[image.key] = image.features
     if crops:
-        for key, vector in zip(crops, await embed(list(crops.values())), strict=True):
-            vectors[key] = vector
-            seen.add(key, vector, features[key])
+        made = await embed([crop for views in crops.values() for crop in views])
+        ends = np.cumsum([len(views) for views in crops.values()])
+        for key, found in zip(crops, np.split(made, ends[:-1]), strict=True):
+            vectors[key] = found
+            seen.add(key, found, features[key])
     return vectors
 
 
@@ -69,8 +72,9 @@ def fitting(prepared: Sequence[Prepared], vectors: Vectors, dimension: int) -> l
 
 def catalog_row(item: Prepared, vectors: Vectors) -> CatalogRow:
     """The catalog row of a prepared one."""
-    links = tuple(image.link for image in item.images)
-    embeddings = np.stack([vectors[image.key] for image in item.images])
-    originals = tuple(image.original for image in item.images)
-    features = tuple(image.features for image in item.images)
+    places, embeddings = in_views([vectors[image.key] for image in item.images], MAX_IMAGES)
+    images = [item.images[place] for place in places]
+    links = tuple(image.link for image in images)
+    originals = tuple(image.original for image in images)
+    features = tuple(image.features for image in images)
     return CatalogRow(item.product, item.row.price, links, embeddings, originals=originals, features=features)

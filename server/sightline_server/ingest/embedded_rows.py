@@ -15,6 +15,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline_server.domain.image_views import VIEWS_ENDING, embedder_named
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.index.schema import CatalogRow
 from sightline_server.ingest.embedded_parquet import EMBEDDER, EMBEDDINGS, Ready, parquet_records
@@ -50,6 +51,10 @@ class Target(Protocol):
     @property
     def embedder(self) -> EmbedderSpec:
         """The embedder of its vectors."""
+
+    @property
+    def views(self) -> int:
+        """The views of each image."""
 
     def fault(self, row: CatalogRow) -> str:
         """The reason why a product cannot be stored; empty when it can."""
@@ -145,7 +150,7 @@ def split(text: str) -> tuple[Ready, str]:
 
 def stored_row(parsed: ParsedRow, values: Ready, line: int, target: Target) -> ReadyRow | Problem:
     """The product of a row, or what is wrong with it for the catalog `target`."""
-    fault = embedder_fault(values.get(EMBEDDER), target.embedder)
+    fault = embedder_fault(values.get(EMBEDDER), target.embedder, target.views)
     if fault:
         return unusable(parsed, fault, line)
     made = sent_row(parsed, values, line)
@@ -171,13 +176,17 @@ def unusable(parsed: ParsedRow, fault: str, line: int) -> Problem:
     return Problem(row.row, ProblemKind.UNUSABLE_EMBEDDING, fault, row.product.id, line=line)
 
 
-def embedder_fault(named: object, embedder: EmbedderSpec) -> str:
-    """The fault of the embedder that a line names; empty when it is the catalog's."""
+def embedder_fault(named: object, embedder: EmbedderSpec, views: int) -> str:
+    """The fault of the embedder that a line names; empty when it is that of a catalog with so many views."""
     expected = embedder.identity
-    if named in (expected, f"{embedder.name}@{embedder.sha256}"):
+    plain = embedder_named(named, views) if isinstance(named, str) else named
+    if plain in (expected, f"{embedder.name}@{embedder.sha256}"):
         return ""
     if not isinstance(named, str):
         return f"it does not name its embedder; expected {EMBEDDER!r}: {expected!r}"
+    embedder_part, _, own_views = named.partition(VIEWS_ENDING)
+    if embedder_part in (expected, f"{embedder.name}@{embedder.sha256}"):
+        return f"its embeddings are of {excerpt(own_views)} views of each image, the catalog has {views}"
     return f"its embedder is {excerpt(named)}, the catalog has {expected}"
 
 

@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.domain.feature_bytes import encode
-from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
 from sightline_server.domain.models import EMBEDDER, EmbedderSpec, Role
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.links import UnreadableImageError
 from sightline_server.ports import Engine
-from sightline_server.stages.crop import crop
+from sightline_server.stages.crop import image_crops
 from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.embed import check_embeddings
 from sightline_server.stages.local_features import describing
@@ -69,47 +68,48 @@ def engine_embed(engine: Engine, patience_s: float = PATIENCE_S, *, role: Role[E
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DescribedImage:
-    """A catalog image: its `crop` for the embedder, uint8 [h,w,3], and its local features as they are stored."""
+    """A catalog image: its `crops` for the embedder, uint8 [h,w,3], one for each view, and its local features as they
+    are stored."""
 
-    crop: NDArray[np.uint8]
+    crops: tuple[NDArray[np.uint8], ...]
     features: bytes
 
 
-async def catalog_crop(
-    photo: bytes, threads: PhotoThreads, limits: DecodeLimits, spec: EmbedderSpec
-) -> NDArray[np.uint8]:
-    """The whole image at the embedder's input size, uint8 [h,w,3].
+async def catalog_crops(
+    photo: bytes, threads: PhotoThreads, limits: DecodeLimits, spec: EmbedderSpec, views: int
+) -> tuple[NDArray[np.uint8], ...]:
+    """The image in up to `views` views at the embedder's input size, each uint8 [h,w,3]; the whole image comes first.
 
     Raises `UnreadableImageError`, and `SightlineError` for what is not the image's fault.
     """
 
-    def whole(frame: Frame) -> NDArray[np.uint8]:
-        return crop(frame, Box.whole(), spec).pixels
+    def viewed(frame: Frame) -> tuple[NDArray[np.uint8], ...]:
+        return tuple(each.pixels for each in image_crops(frame, spec, views))
 
-    return await of_image(photo, threads, limits, whole)
+    return await of_image(photo, threads, limits, viewed)
 
 
 async def described_image(
-    photo: bytes, threads: PhotoThreads, limits: DecodeLimits, spec: EmbedderSpec
+    photo: bytes, threads: PhotoThreads, limits: DecodeLimits, spec: EmbedderSpec, views: int
 ) -> DescribedImage:
-    """The whole image at the embedder's input size, with its local features. Raises as `catalog_crop`."""
+    """As `catalog_crops`, with the local features of the whole image."""
 
-    def whole(frame: Frame) -> DescribedImage:
+    def viewed(frame: Frame) -> DescribedImage:
         features = encode(describing.image_features(frame))
-        return DescribedImage(crop(frame, Box.whole(), spec).pixels, features)
+        return DescribedImage(tuple(each.pixels for each in image_crops(frame, spec, views)), features)
 
-    return await of_image(photo, threads, limits, whole)
+    return await of_image(photo, threads, limits, viewed)
 
 
 async def image_features(photo: bytes, threads: PhotoThreads, limits: DecodeLimits) -> bytes:
-    """The local features of an image as they are stored. Raises as `catalog_crop`."""
+    """The local features of an image as they are stored. Raises as `catalog_crops`."""
     return await of_image(photo, threads, limits, lambda frame: encode(describing.image_features(frame)))
 
 
 async def of_image(
     photo: bytes, threads: PhotoThreads, limits: DecodeLimits, then: Callable[[Frame], ValueT]
 ) -> ValueT:
-    """The result of `then` on the pixels of an image. Raises as `catalog_crop`."""
+    """The result of `then` on the pixels of an image. Raises as `catalog_crops`."""
     try:
         return await threads.decode(photo, limits, then, on_start=lambda: None)
     except SightlineError as error:

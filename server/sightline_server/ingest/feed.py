@@ -183,7 +183,7 @@ class RowParser:
 
     def _exact(self, exact: ExactProduct) -> ParsedRow | Problem:
         """The row of an exact product, with the limits of any other row."""
-        product, images = exact.product, self._absolute(exact.images)
+        product, images = exact.product, self._joined(exact.images)
         self._id = product.id
         if not images and self._options.images_required:
             return self._problem(ProblemKind.NO_IMAGE, "there is no image_link")
@@ -221,9 +221,13 @@ class RowParser:
         return images[:MAX_IMAGES]
 
     def _absolute(self, links: tuple[str, ...]) -> tuple[str, ...]:
-        """Links as seen from the feed's own address, where it has one."""
+        """Links as seen from the feed's own address, where it has one, each once."""
+        return tuple(dict.fromkeys(self._joined(links))) if self._options.base_url else links
+
+    def _joined(self, links: tuple[str, ...]) -> tuple[str, ...]:
+        """As `_absolute`, those of an exact product, which may have a link for each of several embeddings."""
         base_url = self._options.base_url
-        return tuple(dict.fromkeys(joined(base_url, link) for link in links)) if base_url else links
+        return tuple(joined(base_url, link) for link in links) if base_url else links
 
     def _price(self, values: Mapping[str, str]) -> Price | None:
         text = values.get("price", "")

@@ -45,22 +45,25 @@ class ImportProgress:
 
 
 class WriterSink:
-    """`RowSink` of a catalog's writer, for vectors of `embedder`.
+    """`RowSink` of a catalog's writer, for vectors of `embedder` and so many `views` of each image; 0 is any number.
 
     A cancelled `add` returns once its group is written or refused.
     """
 
-    def __init__(self, writer: CatalogWriter, written: Callable[[int], None], embedder: EmbedderSpec) -> None:
+    def __init__(
+        self, writer: CatalogWriter, written: Callable[[int], None], embedder: EmbedderSpec, views: int = 0
+    ) -> None:
         self._writer = writer
         self._embedder = embedder
         self._written = written
+        self.views = views
         self.products = 0
 
     async def add(self, rows: Sequence[CatalogRow]) -> None:
         """Writes a group of products. Raises as `CatalogWriter.upsert`."""
         if not rows:
             return
-        embedded = [replace(row, embedder=self._embedder) for row in rows]
+        embedded = [replace(row, embedder=self._embedder, views=self.views) for row in rows]
         write = asyncio.ensure_future(self._writer.upsert(embedded))
         try:
             await asyncio.shield(write)
@@ -123,9 +126,9 @@ async def import_feed(
     """
     assert isinstance(build.feed, OpenFeed)
     progress.total(await asyncio.to_thread(count_rows, build.feed, build.feed_options))
-    sink = WriterSink(writer, progress.written, embedder)
+    sink = WriterSink(writer, progress.written, embedder, writer.views)
     # Within the catalog's folder, which its writer can write to; the file has no name.
-    with SeenImages(build.out.resolve(), embedder.dimension) as seen:
+    with SeenImages(build.out.resolve(), embedder.dimension, sink.views) as seen:
         reported = Progress(rows=progress.read, problem=progress.problem)
         await Build(build, embedder, embed, sink, seen, reported).run()
     require_written(sink.products)
@@ -136,7 +139,7 @@ async def import_embedded(feed: OpenFeed, options: FeedOptions, writer: CatalogW
     """Writes the products of a feed whose embeddings are ready, and returns how many. Errors as `import_feed`."""
     progress.total(await asyncio.to_thread(count_embedded, feed, options))
     embedder = writer.embedder
-    rows = read_embedded(feed, Target(embedder), options)
+    rows = read_embedded(feed, Target(embedder, writer.views), options)
     sink = WriterSink(writer, progress.written, embedder)
     done = 0
     with ThreadPoolExecutor(1, thread_name_prefix="import-feed") as reading:
@@ -164,6 +167,7 @@ class Target:
     """The catalog that ready embeddings are for."""
 
     embedder: EmbedderSpec
+    views: int = 1
 
     def fault(self, row: CatalogRow) -> str:
         """The reason why a product cannot be stored; empty when it can."""

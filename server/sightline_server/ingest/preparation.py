@@ -14,10 +14,11 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline_server.domain.image_views import ONE_VIEW
 from sightline_server.domain.items import Product
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import SightlineError
-from sightline_server.ingest.embedding import catalog_crop, described_image
+from sightline_server.ingest.embedding import catalog_crops, described_image
 from sightline_server.ingest.feed import FeedRow, Problem, ProblemKind
 from sightline_server.ingest.guard import Losses
 from sightline_server.ingest.images import ImageSource
@@ -57,25 +58,26 @@ def in_thread(add: Callable[[bytes], str]) -> Keep:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedImage:
-    """One image: its `link` as callers get it, and its `crop` uint8 [h,w,3], or else the `embedding` float32 [D] that
-    an earlier product's row brought. `key` is equal for equal images. `original` names its kept file; it is empty where
-    none is kept, and for an image that an earlier row brought, whose file is kept already. `features` names its kept
-    local features.
+    """One image: its `link` as callers get it, and its `crops` uint8 [h,w,3], one for each view, or else the
+    `embeddings` float32 [N,D] that an earlier product's row brought.
+
+    `key` is equal for equal images. `original` names its kept file; it is empty where none is kept, and for an image
+    that an earlier row brought, whose file is kept already. `features` names its kept local features.
     """
 
     link: str
     key: str
-    crop: Crop | None = None
-    embedding: NDArray[np.float32] | None = None
+    crops: tuple[Crop, ...] = ()
+    embeddings: NDArray[np.float32] | None = None
     original: str = ""
     features: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
-    """The crop of an image, and the names of its kept file and its kept local features."""
+    """The crops of an image, one for each view, and the names of its kept file and its kept local features."""
 
-    crop: Crop
+    crops: tuple[Crop, ...]
     original: str
     features: str
 
@@ -112,7 +114,8 @@ class Group:
 class Preparation:
     """Reads and decodes the images of feed rows; `running` are the images on their way, by their key.
 
-    `keep_features` keeps the local features of an image; None for a catalog that has none.
+    `keep_features` keeps the local features of an image; None for a catalog that has none. Each image gets up to
+    `views` crops.
     """
 
     source: ImageSource
@@ -123,6 +126,7 @@ class Preparation:
     same: SameImages
     keep: Keep = keep_nothing
     keep_features: Keep | None = None
+    views: int = ONE_VIEW
     running: dict[str, asyncio.Task[Decoded | UnreadableImageError]] = field(default_factory=dict)
 
     async def group(self, rows: Sequence[FeedRow | Problem]) -> Group:
@@ -175,29 +179,29 @@ class Preparation:
         if isinstance(known, UnreadableImageError):
             return known
         if known is not None:
-            return PreparedImage(published_link, key, embedding=known, features=self.seen.features(key))
+            return PreparedImage(published_link, key, embeddings=known, features=self.seen.features(key))
         task = self.running.get(key)
         if task is None:
             task = self.running[key] = asyncio.create_task(self.crop(target, key))
         outcome = await task
         if isinstance(outcome, UnreadableImageError):
             return outcome
-        return PreparedImage(published_link, key, outcome.crop, original=outcome.original, features=outcome.features)
+        return PreparedImage(published_link, key, outcome.crops, original=outcome.original, features=outcome.features)
 
     async def crop(self, target: WebLink | FileLink, key: str) -> Decoded | UnreadableImageError:
-        """The crop of one image, or why there is none, whatever its bytes or its server do.
+        """The crops of one image, or why there is none, whatever its bytes or its server do.
 
         Raises `SightlineError` for a fault that is not the image's, such as a malformed proxy.
         """
 
         async def decoded(image: bytes) -> Decoded:
             if self.keep_features is None:
-                pixels, features = await catalog_crop(image, self.threads, self.limits, self.embedder), ""
+                crops, features = await catalog_crops(image, self.threads, self.limits, self.embedder, self.views), ""
             else:
-                described = await described_image(image, self.threads, self.limits, self.embedder)
-                pixels, features = described.crop, await self.keep_features(described.features)
+                described = await described_image(image, self.threads, self.limits, self.embedder, self.views)
+                crops, features = described.crops, await self.keep_features(described.features)
             self.same.add(image)
-            return Decoded(pixels, await self.keep(image), features)
+            return Decoded(crops, await self.keep(image), features)
 
         try:
             return await self.source.use(target, decoded)
@@ -274,6 +278,7 @@ async def prepared_groups(
     decode_processes: ProcessLimits,
     keep: Keep = keep_nothing,
     keep_features: Keep | None = None,
+    views: int = ONE_VIEW,
 ) -> AsyncGenerator[tuple[Group, Preparation]]:
     """The feed in groups, in order, the next ones being prepared while the caller works on one."""
     ahead: list[asyncio.Task[Group]] = []
@@ -288,7 +293,7 @@ async def prepared_groups(
         ThreadPoolExecutor(decode_threads, thread_name_prefix="ingest-decode") as executor,
     ):
         threads = PhotoThreads(executor, processes)
-        preparation = Preparation(source, limits, embedder, threads, seen, same, keep, keep_features)
+        preparation = Preparation(source, limits, embedder, threads, seen, same, keep, keep_features, views)
         try:
             while True:
                 # In a thread: a long row, or a slow disk, must not hold up the searches of a server.

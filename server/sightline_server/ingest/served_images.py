@@ -1,6 +1,6 @@
 """Images of products that are written while the server serves -> embeddings, through the batcher of the searches.
 
-Rule: a build's own steps (`catalog_crop`, the embedder), so that equal images give equal vectors. Searches go first:
+Rule: a build's own steps (`catalog_crops`, the embedder), so that equal images give equal vectors. Searches go first:
 an image is decoded, and embedded in its turn, while no search is inside, or after a bounded wait (`Background`).
 """
 
@@ -16,7 +16,7 @@ from sightline_server.batching.batcher import MicroBatcher
 from sightline_server.domain.models import BatchCost, EmbedderSpec
 from sightline_server.domain.request import Lane
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.ingest.embedding import catalog_crop, image_features
+from sightline_server.ingest.embedding import catalog_crops, image_features
 from sightline_server.ingest.links import UnreadableImageError
 from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.embed import usable
@@ -47,13 +47,13 @@ class ServedImages:
         self._size = piece_size(spec)
         self._turns = asyncio.Semaphore(PORTIONS)
 
-    async def embed(self, images: Sequence[bytes], *, deadline: float) -> NDArray[np.float32]:
+    async def embed(self, images: Sequence[bytes], *, deadline: float, views: int = 1) -> list[NDArray[np.float32]]:
         """See `ports.ImageEmbedder`."""
         portions = [
-            await self._portion(images[start : start + self._size], start, deadline)
+            await self._portion(images[start : start + self._size], start, deadline, views)
             for start in range(0, len(images), self._size)
         ]
-        return np.concatenate(portions)
+        return [vectors for portion in portions for vectors in portion]
 
     async def describe(self, images: Sequence[bytes]) -> list[bytes]:
         """See `ports.ImageEmbedder`."""
@@ -66,18 +66,26 @@ class ServedImages:
         except UnreadableImageError as error:
             raise unreadable(place, error) from error
 
-    async def _portion(self, images: Sequence[bytes], start: int, deadline: float) -> NDArray[np.float32]:
+    async def _portion(
+        self, images: Sequence[bytes], start: int, deadline: float, views: int
+    ) -> list[NDArray[np.float32]]:
         async with self._turns:
-            crops = [await self._crop(image, place) for place, image in enumerate(images, start)]
-            vectors = np.stack(await self._embedded(crops, deadline))
-        if not all(map(usable, vectors)):
+            crops = [await self._crops_of(image, place, views) for place, image in enumerate(images, start)]
+            found = await self._in_pieces([crop for each in crops for crop in each], deadline)
+        if not all(map(usable, found)):
             raise SightlineError(ErrorKind.MODEL_ANSWER, "the embedder's answer is not finite")
-        return vectors
+        vectors = iter(found)
+        return [np.stack([next(vectors) for _ in each]) for each in crops]
 
-    async def _crop(self, image: bytes, place: int) -> Crop:
+    async def _in_pieces(self, crops: Sequence[Crop], deadline: float) -> list[NDArray[np.float32]]:
+        """The embeddings of `crops`, of which views may make more than one turn takes."""
+        pieces = [crops[start : start + self._size] for start in range(0, len(crops), self._size)]
+        return [vector for piece in pieces for vector in await self._embedded(piece, deadline)]
+
+    async def _crops_of(self, image: bytes, place: int, views: int) -> tuple[Crop, ...]:
         await self._background.pause()
         try:
-            return await catalog_crop(image, self._threads, self._limits, self._spec)
+            return await catalog_crops(image, self._threads, self._limits, self._spec, views)
         except UnreadableImageError as error:
             raise unreadable(place, error) from error
 

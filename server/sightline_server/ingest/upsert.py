@@ -42,6 +42,11 @@ class LivingSink:
         self._living = living
         self.products = 0
 
+    @property
+    def views(self) -> int:
+        """See `RowSink`."""
+        return self._living.views
+
     async def add(self, rows: Sequence[CatalogRow]) -> None:
         """Writes a group of products."""
         self.write(rows)
@@ -74,7 +79,7 @@ async def upsert_feed(
     """
     living.require_embedder(embedder)
     sink = LivingSink(living)
-    with SeenImages(options.out.resolve().parent, embedder.dimension) as seen:
+    with SeenImages(options.out.resolve().parent, embedder.dimension, living.views) as seen:
         build = Build(options, embedder, embed, sink, seen, progress)
         await build.run()
     require_products(sink.products, len(build.problems), feed_name(options.feed))

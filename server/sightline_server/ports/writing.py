@@ -52,8 +52,10 @@ class LivingObserver(Protocol):
 class ImageEmbedder(Protocol):
     """Embeds catalog images while the server serves; searches go first."""
 
-    async def embed(self, images: Sequence[bytes], *, deadline: float) -> NDArray[np.float32]:
-        """The embeddings float32 [len(images),D] of encoded images, L2-normalised, as a catalog build makes them.
+    async def embed(self, images: Sequence[bytes], *, deadline: float, views: int = 1) -> list[NDArray[np.float32]]:
+        """The embeddings of each of the encoded images, float32 [N,D], L2-normalised, as a catalog build makes them.
+
+        N is 1, and 2 for an image with a second view where `views` are asked for.
 
         Raises `SightlineError`: INVALID_IMAGE with the position of the image as its field, such as `images[2]`, and
         the engine's own kinds.
@@ -92,6 +94,10 @@ class CatalogWriter(Protocol):
     @property
     def embedder(self) -> EmbedderSpec:
         """The embedder that makes its vectors."""
+
+    @property
+    def views(self) -> int:
+        """The views of each image that it has vectors of; see `domain.image_views`."""
 
     @property
     def pending(self) -> int:

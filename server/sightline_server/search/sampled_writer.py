@@ -32,6 +32,11 @@ class SampledWriter:
         return self._writer.embedder
 
     @property
+    def views(self) -> int:
+        """See `ports.CatalogWriter`."""
+        return self._writer.views
+
+    @property
     def pending(self) -> int:
         """See `ports.CatalogWriter`."""
         return self._writer.pending

@@ -35,6 +35,10 @@ class ServerSettings(Part):
     """Catalogs that callers create keep local features of their product images, at most 51 KB an image, by which
     searches compare print. If unset, as the configuration of the catalog's embedder states (`search`), else not. A
     catalog that exists keeps what it was made or changed with (`--local-features`)."""
+    image_views: Annotated[int, Field(ge=1, le=2)] = 1
+    """Views of each image in new catalogs, which callers or `sightline catalog build` create: 1 for the whole image, 2
+    for the image without its plain margin as well, which takes up to twice as many vectors. A catalog that exists keeps
+    those that it was made with (`--views`)."""
     metrics_listen: TcpListener = TcpAddress("127.0.0.1", 9464)
     """HOST:PORT for `/metrics`; port 0 takes a free one."""
     metrics_insecure: bool = False

@@ -355,7 +355,7 @@ async def test_embeddings_of_another_embedder_are_not_reused(tmp_path: Path) -> 
     with EmbeddingCache(shop, replace(OTHER, version="2", instances=3)) as cache:
         found = cache.get(b"image")
         assert found is not None
-        assert np.array_equal(found[0], vector)
+        assert np.array_equal(found[0], [vector])
         assert found[1] == "file"
 
 

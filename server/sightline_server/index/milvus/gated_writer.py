@@ -34,6 +34,11 @@ class GatedWriter:
         return self._writer.embedder
 
     @property
+    def views(self) -> int:
+        """See `ports.CatalogWriter`."""
+        return self._writer.views
+
+    @property
     def pending(self) -> int:
         """See `ports.CatalogWriter`."""
         return self._writer.pending

@@ -5,9 +5,11 @@ that of the revision.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
+from sightline_server.domain.image_views import ONE_VIEW, distinct_links, vectors_name
+from sightline_server.index.schema import CatalogRow
 from sightline_server.index.stored_rows import StoredRows
 from sightline_server.ingest.exports.cells import AttributeColumns
 from sightline_server.ingest.exports.delimited import DelimitedWriter, TabWriter
@@ -56,13 +58,14 @@ def export_catalog(
     file was written then, and one that was there is as it was.
     """
     plan = plan_of(stored, options)
+    views = stored.facts.views
     products = images = 0
     with opened_target(options.target, replace=options.replace) as file:
         writer = WRITERS[options.format](file, plan)
         for rows in stored.checked():
-            writer.write(rows)
+            writer.write(rows if plan.embedder or views == ONE_VIEW else [in_one_view(row, views) for row in rows])
             products += len(rows)
-            images += sum(len(row.images) for row in rows)
+            images += sum(len(distinct_links(row.images, views)) for row in rows)
             progress(products)
         writer.finish()
         file.flush()
@@ -77,4 +80,10 @@ def plan_of(stored: StoredRows, options: ExportOptions) -> Plan:
             attributes.add(batch["attributes"].to_pylist())
     embedder = stored.facts.embedder
     name = f"{embedder.name}@{embedder.sha256}" if embedder.sha256 else embedder.name
+    name = vectors_name(name, stored.facts.views)
     return Plan(tuple(attributes.chosen()), name if options.embeddings else "")
+
+
+def in_one_view(row: CatalogRow, views: int) -> CatalogRow:
+    """`row` with the link of each image once; for a feed without embeddings, whose reader makes the views again."""
+    return replace(row, images=distinct_links(row.images, views))

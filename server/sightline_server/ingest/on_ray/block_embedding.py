@@ -57,7 +57,8 @@ class BlockEmbedder:
         with SeenImages(Path(tempfile.gettempdir()), self.spec.dimension) as seen:
             options = self.options
             preparation = Preparation(
-                self.source, options.decode, self.spec, self.threads, seen, SameImages(), content_name
+                *(self.source, options.decode, self.spec, self.threads, seen, SameImages(), content_name),
+                views=options.image_views,
             )
             try:
                 return Part(self.spec, tuple(await self._images(block, preparation)))
@@ -87,10 +88,10 @@ class BlockEmbedder:
 
     async def _embedded(self, group: Sequence[LinkToEmbed], outcomes: Sequence[Outcome]) -> list[EmbeddedImage]:
         """The images of a group, which go to the engine together."""
-        crops: list[Crop] = [
-            outcome.crop for outcome in outcomes if isinstance(outcome, PreparedImage) and outcome.crop is not None
-        ]
-        vectors = iter((await self.embed(crops)).astype(np.float16) if crops else ())
+        views = [outcome.crops for outcome in outcomes if isinstance(outcome, PreparedImage)]
+        crops: list[Crop] = [crop for each in views for crop in each]
+        made = (await self.embed(crops)).astype(np.float16) if crops else np.empty((0, self.spec.dimension), np.float16)
+        vectors = iter(np.split(made, np.cumsum([len(each) for each in views])[:-1]))
         return [
             EmbeddedImage(link.key, next(vectors), bytes.fromhex(outcome.original))
             if isinstance(outcome, PreparedImage)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline_server.domain.image_views import ONE_VIEW
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.build import BuildOptions, BuildReport, Progress, build_catalog, feed_name
 from sightline_server.ingest.feed import FeedRow, Problem, read_feed
@@ -108,9 +109,11 @@ def feed_digest(feed: OpenFeed) -> str:
 
 
 def reading(options: BuildOptions) -> str:
-    """A digest of the options that decide which images a feed names, and how they are decoded."""
+    """A digest of the options that decide which images a feed names, and how they are decoded and viewed."""
     feed = options.feed_options
-    facts = (feed.base_url, feed.encoding, str(images_root(options)), options.decode)
+    facts: tuple[object, ...] = (feed.base_url, feed.encoding, str(images_root(options)), options.decode)
+    # A checkpoint of an earlier version goes on where its images have one view.
+    facts += (options.image_views,) if options.image_views > ONE_VIEW else ()
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
@@ -136,4 +139,11 @@ async def refuse_images(crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float3
 def sent_options(options: BuildOptions) -> BuildOptions:
     """The options as workers get them: without the open feed, and with folders that do not depend on where they run."""
     cache = options.cache and options.cache.resolve()
-    return replace(options, feed=Path(feed_name(options.feed)), images=None, out=options.out.resolve(), cache=cache)
+    return replace(
+        options,
+        feed=Path(feed_name(options.feed)),
+        images=None,
+        out=options.out.resolve(),
+        cache=cache,
+        views=options.image_views,  # of the catalog that is replaced, which is on this machine
+    )

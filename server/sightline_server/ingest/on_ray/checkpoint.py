@@ -85,11 +85,11 @@ class Checkpoint:
         failed: dict[bytes, str] = {}
         added: set[bytes] = set()
         for image in (image for path in self._files() for image in self._read(path).images):
-            if image.embedding is None:
+            if image.embeddings is None:
                 failed[image.key] = image.error
             elif image.key not in added:
                 added.add(image.key)
-                seen.add_key(image.key, image.embedding)
+                seen.add_key(image.key, image.embeddings)
                 same.count(image.content)
         for key, reason in failed.items():
             if key not in added:
@@ -125,7 +125,7 @@ class Checkpoint:
 
     def _take(self, part: Part) -> None:
         self.embedder = self.embedder or part.embedder
-        self.embedded.update(image.key for image in part.images if image.embedding is not None)
+        self.embedded.update(image.key for image in part.images if image.embeddings is not None)
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob(PARTS))

@@ -72,7 +72,7 @@ class EmbeddingRun:
 
     def _take(self, outcome: Outcome) -> None:
         part = self.checkpoint.add(outcome.block.number, outcome.part, outcome.node)
-        embedded = sum(image.embedding is not None for image in part.images)
+        embedded = sum(image.embeddings is not None for image in part.images)
         self.embedded += embedded
         self.failed += len(part.images) - embedded
         self.workers.add(outcome.worker)

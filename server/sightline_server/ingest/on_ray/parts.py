@@ -24,15 +24,17 @@ SCHEMA = pa.schema(
         pa.field("error", pa.string()),
     ]
 )
-"""`key` is that of the link in `SeenImages`, `content` that of the image in `SameImages`."""
+"""`embedding` has those of all views of an image, one behind the other. `key` is that of the link in `SeenImages`,
+`content` that of the image in `SameImages`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EmbeddedImage:
-    """An image by its key: its `embedding` float16 [D] and the key of its `content`, or the `error`."""
+    """An image by its key: its `embeddings` float16 [N,D], one for each view, and the key of its `content`, or the
+    `error`."""
 
     key: bytes
-    embedding: NDArray[np.float16] | None = None
+    embeddings: NDArray[np.float16] | None = None
     content: bytes = b""
     error: str = ""
 
@@ -49,7 +51,7 @@ def encode(part: Part) -> bytes:
     """The part as a Parquet file."""
     columns = [
         pa.array([image.key for image in part.images], pa.binary(16)),
-        pa.array([image.embedding for image in part.images], pa.list_(pa.float16())),
+        pa.array([numbers_of(image) for image in part.images], pa.list_(pa.float16())),
         pa.array([image.content or None for image in part.images], pa.binary(16)),
         pa.array([image.error or None for image in part.images], pa.string()),
     ]
@@ -72,15 +74,21 @@ def decode(content: bytes) -> Part:
     lists = table["embedding"].combine_chunks()
     present = lists.is_valid().to_numpy(zero_copy_only=False)
     numbers = lists.flatten().to_numpy(zero_copy_only=False)
-    if len(numbers) != int(present.sum()) * embedder.dimension:
+    counts, rests = np.divmod(lists.value_lengths().drop_null().to_numpy(zero_copy_only=False), embedder.dimension)
+    if rests.any() or not counts.all():
         raise ValueError("the embeddings are not of the embedder's dimension")
-    vectors = iter(numbers.reshape(-1, embedder.dimension))
+    vectors = iter(np.split(numbers.reshape(-1, embedder.dimension), np.cumsum(counts)[:-1]))
     plain = zip(*(column_texts(table[name]) for name in ("key", "content", "error")), strict=True)
     images = [
         EmbeddedImage(key, next(vectors) if has else None, same or b"", error or "")
         for (key, same, error), has in zip(plain, present, strict=True)
     ]
     return Part(embedder, tuple(images))
+
+
+def numbers_of(image: EmbeddedImage) -> NDArray[np.float16] | None:
+    """The embeddings of an image behind each other, float16 [N*D]; None where it has none."""
+    return None if image.embeddings is None else image.embeddings.reshape(-1)
 
 
 def column_texts(column: pa.ChunkedArray) -> Sequence[Any]:

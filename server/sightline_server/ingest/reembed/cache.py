@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.catalog.originals import file_errors
+from sightline_server.domain.image_views import ONE_VIEW
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 
@@ -33,15 +34,17 @@ REMEDY = "remove it: the images are embedded again then"
 
 
 class EmbeddingCache:
-    """A context: the cache of the catalog in `folder` for one embedder. Blocking; any thread may call it in turn.
+    """A context: the cache of the catalog in `folder` for one embedder and so many `views`.
 
-    Raises `SightlineError`: CONFIGURATION while another run uses it, or for a damaged file; OVERLOADED for a full disk.
+    Blocking; any thread may call it in turn. Raises `SightlineError`: CONFIGURATION while another run uses it, or for a
+    damaged file; OVERLOADED for a full disk.
     """
 
-    def __init__(self, folder: Path, embedder: EmbedderSpec) -> None:
+    def __init__(self, folder: Path, embedder: EmbedderSpec, views: int = ONE_VIEW) -> None:
         self._path = folder / CACHE
         self._lock_path = folder / LOCK
-        self._embedder = fingerprint(embedder)
+        self._embedder = fingerprint(embedder, views)
+        self._dimension = embedder.dimension
         self._lock = -1
 
     def __enter__(self) -> Self:
@@ -70,11 +73,14 @@ class EmbeddingCache:
             self._unlock()
 
     def get(self, image: bytes) -> tuple[NDArray[np.float32], str] | None:
-        """The embedding [D] of a stored image, and the name of its original file; None where it has none yet."""
+        """The embeddings [N,D] of a stored image, one for each view, and the name of its original file.
+
+        None for an image that has none yet.
+        """
         query = "SELECT vector, file FROM embeddings WHERE embedder = ? AND image = ?"
         with file_errors(self._path, REMEDY):
             row = self._connection.execute(query, (self._embedder, image)).fetchone()
-        return None if row is None else (np.frombuffer(row[0], "<f4"), row[1])
+        return None if row is None else (np.frombuffer(row[0], "<f4").reshape(-1, self._dimension), row[1])
 
     def add(self, embedded: Mapping[bytes, tuple[NDArray[np.float32], str]]) -> None:
         """Keeps the embeddings of some images, with the names of their original files."""
@@ -126,8 +132,9 @@ def locked(path: Path) -> int:
         os.close(descriptor)
 
 
-def fingerprint(embedder: EmbedderSpec) -> bytes:
-    """Bytes that are equal for embedders whose vectors can be compared."""
+def fingerprint(embedder: EmbedderSpec, views: int = ONE_VIEW) -> bytes:
+    """Bytes that are equal for embedders whose vectors can be compared, and for the same number of views."""
     size = (embedder.dimension, embedder.height, embedder.width)
-    named = [embedder.sha256 or embedder.name, size, embedder.preprocess.facts()]
+    more = [views] if views > ONE_VIEW else []
+    named = [embedder.sha256 or embedder.name, size, embedder.preprocess.facts(), *more]
     return blake2b(json.dumps(named, sort_keys=True).encode(), digest_size=16).digest()

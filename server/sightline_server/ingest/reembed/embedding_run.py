@@ -5,19 +5,21 @@ fails for an image is a `Problem` of its product. A group that was embedded is i
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline_server.domain.image_views import ONE_VIEW
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import SightlineError
 from sightline_server.index.originals import KeptOriginals
 from sightline_server.index.reembedding import ProductToEmbed
 from sightline_server.ingest.build import Progress
-from sightline_server.ingest.embedding import Embed, catalog_crop
+from sightline_server.ingest.embedding import Embed, catalog_crops
 from sightline_server.ingest.feed import Problem, ProblemKind
 from sightline_server.ingest.guard import Losses
 from sightline_server.ingest.link_secrets import masked_link
@@ -41,13 +43,15 @@ class ImagesOf:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedImage:
-    """The crop uint8 [h,w,3] of an image, and the name of its original file."""
+    """The crops uint8 [h,w,3] of an image, one for each view, and the name of its original file."""
 
-    crop: NDArray[np.uint8]
+    crops: tuple[NDArray[np.uint8], ...]
     file: str
 
 
 Outcome = DecodedImage | UnreadableImageError
+Distinct: TypeAlias = Mapping[str, Sequence[int]]
+"""The positions of the different images of each product, by its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class Parts:
     embedder: EmbedderSpec
     embed: Embed
     progress: Progress
+    views: int = ONE_VIEW
 
 
 @dataclass(slots=True)
@@ -113,7 +118,9 @@ class EmbeddingRun:
                 decoded[key] = outcome
             del self._decoding[key]
         if decoded:
-            vectors = await self.parts.embed([each.crop for each in decoded.values()])
+            made = await self.parts.embed([crop for each in decoded.values() for crop in each.crops])
+            ends = np.cumsum([len(each.crops) for each in decoded.values()])
+            vectors = np.split(made, ends[:-1])
             files = [each.file for each in decoded.values()]
             found = dict(zip(decoded, zip(vectors, files, strict=True), strict=True))
             await asyncio.to_thread(self.parts.cache.add, found)
@@ -125,9 +132,9 @@ class EmbeddingRun:
         parts = self.parts
 
         async def decode(content: bytes) -> DecodedImage:
-            crop = await catalog_crop(content, parts.threads, parts.limits, parts.embedder)
+            crops = await catalog_crops(content, parts.threads, parts.limits, parts.embedder, parts.views)
             file = await asyncio.to_thread(parts.originals.add, content) if parts.originals.kept else ""
-            return DecodedImage(crop, file)
+            return DecodedImage(crops, file)
 
         try:
             return await parts.images.use(image, decode)
@@ -150,10 +157,40 @@ class EmbeddingRun:
         self.parts.progress.problem(problem)
 
 
-def images_of(products: Iterator[ProductToEmbed], keys: dict[str, tuple[bytes, ...]]) -> Iterator[ImagesOf]:
-    """The products with the names of their images. One that was written meanwhile is left to the next run."""
+def images_of(
+    products: Iterator[ProductToEmbed], keys: dict[str, tuple[bytes, ...]], distinct: Distinct | None = None
+) -> Iterator[ImagesOf]:
+    """The products with the names of their images. One that was written meanwhile is left to the next run.
+
+    `distinct` has the positions of the images to embed of each product; without it that is all of them.
+    """
     for row, each in enumerate(products, 1):
         names = keys.get(each.product.id, ())
         if len(names) == len(each.images):
             images = tuple(map(StoredImage, each.images, names))
+            if distinct is not None:
+                images = tuple(images[place] for place in distinct[each.product.id])
             yield ImagesOf(row, each.product.id, images)
+
+
+def distinct_images(
+    products: Iterator[ProductToEmbed], keys: dict[str, tuple[bytes, ...]], file_of: Callable[[bytes], str]
+) -> Distinct:
+    """The positions of the images of products whose images may have two vectors, which have one link and one file.
+
+    `file_of` names the kept file of a stored image; it is empty where none is kept, and the link alone counts then.
+    """
+    found: dict[str, Sequence[int]] = {}
+    for each in products:
+        names = keys.get(each.product.id, ())
+        if len(names) != len(each.images):
+            continue
+        files: dict[str, set[str]] = {}
+        places: list[int] = []
+        for place, (link, name) in enumerate(zip(each.images, names, strict=True)):
+            file, known = file_of(name), files.setdefault(link, set())
+            if not known or (file and file not in known):
+                places.append(place)
+            known.add(file)
+        found[each.product.id] = places
+    return found

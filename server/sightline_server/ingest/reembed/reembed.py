@@ -10,15 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from sightline_server.catalog.revisions import Revision
 from sightline_server.counting import counted
 from sightline_server.domain.models import EmbedderSpec
+from sightline_server.domain.view_vectors import in_views
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.living import LivingCatalog
 from sightline_server.index.originals import KeptOriginals, image_key, stored_keys
 from sightline_server.index.reembedding import EmbeddedImages, LeftOut, Reembedding
+from sightline_server.index.schema import MAX_IMAGES
 from sightline_server.ingest import guard
 from sightline_server.ingest.build import Progress
 from sightline_server.ingest.clients import Requests
@@ -30,7 +30,14 @@ from sightline_server.ingest.host_check import HostCheck
 from sightline_server.ingest.image_cache import CacheLimits, ImageCache
 from sightline_server.ingest.images import ImageLimits, ImageSource
 from sightline_server.ingest.reembed.cache import EmbeddingCache
-from sightline_server.ingest.reembed.embedding_run import EmbeddingRun, ImagesOf, Parts, images_of
+from sightline_server.ingest.reembed.embedding_run import (
+    Distinct,
+    EmbeddingRun,
+    ImagesOf,
+    Parts,
+    distinct_images,
+    images_of,
+)
 from sightline_server.ingest.reembed.sources import StoredImages
 from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.photo_threads import PhotoThreads
@@ -59,6 +66,8 @@ class ReembedOptions:
     """The hosts that are asked, instead of `allow_private_images`."""
     skip_missing: bool = False
     max_lost: float = guard.MAX_LOST
+    views: int | None = None
+    """Views of each image, if unset as many as now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +83,23 @@ class Reembed:
 
     def __init__(self, path: Path, embedder: EmbedderSpec, options: ReembedOptions) -> None:
         """Reads the catalog. Raises `SightlineError` as `Reembedding`."""
-        self.work = Reembedding(path, embedder)
+        self.work = Reembedding(path, embedder, options.views)
         self._path = path
         self._options = options
         self._keys = stored_keys(path) if self.work.missing else {}
+        self._distinct = self._distinct_images() if self.work.has_views else None
 
     def products(self) -> Iterator[ImagesOf]:
         """The products to embed."""
-        return images_of(self.work.products(), self._keys)
+        return images_of(self.work.products(), self._keys, self._distinct)
+
+    def _distinct_images(self) -> Distinct:
+        originals = KeptOriginals(self._path)
+        originals.open(())
+        try:
+            return distinct_images(self.work.products(), self._keys, originals.name)
+        finally:
+            originals.close()
 
     async def embed(self, cache: EmbeddingCache, embed: Embed, progress: Progress) -> Embedded:
         """Embeds what is missing into `cache`. Raises `SightlineError` as `EmbeddingRun.run`, and as `check`."""
@@ -104,7 +122,8 @@ class Reembed:
                     images = StoredImages(originals, links, local=options.images is not None)
                     threads = PhotoThreads(executor, processes)
                     parts = Parts(
-                        *(images, originals, cache, threads, options.decode, self.work.embedder, embed, progress)
+                        *(images, originals, cache, threads, options.decode, self.work.embedder, embed, progress),
+                        self.work.views,
                     )
                     run = EmbeddingRun(parts)
                     await run.run(self.products())
@@ -150,9 +169,11 @@ class Reembed:
             found = [(image.link, cache.get(image.key)) for image in product.images]
             there = [(link, *known) for link, known in found if known is not None]
             if there:
-                originals.link_images([(image_key(link, vector), file) for link, vector, file in there])
-                links = tuple(link for link, _, _ in there)
-                yield EmbeddedImages(product.id, links, np.stack([vector for _, vector, _ in there]))
+                places, vectors = in_views([each for _, each, _ in there], MAX_IMAGES)
+                links = tuple(there[place][0] for place in places)
+                files = [there[place][2] for place in places]
+                originals.link_images(list(zip(map(image_key, links, vectors), files, strict=True)))
+                yield EmbeddedImages(product.id, links, vectors)
             elif self._options.skip_missing:
                 yield LeftOut(product.id)
             progress(product.row)

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from sightline.v1 import catalog_service_pb2
 from sightline_server.domain.catalog_rows import CatalogRow
+from sightline_server.domain.image_views import ONE_VIEW, embedder_named
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.domain.revisions import Receipt
+from sightline_server.domain.view_vectors import in_views
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import CatalogWriter, ImageEmbedders
 from sightline_server.rpc.catalog.names import catalog_name, check_id, product_id_in, product_name
@@ -89,31 +91,44 @@ class Upserts:
         product, price = checked_product(request.product.product, product_id, "product.product")
         links = links_of(request.product.images, product.image_link)
         self._claim(product_id, naming)
-        to_row = partial(CatalogRow, product, price, links)
-        receipt = await self._written(to_row, [asdict(product), links], product_id, request)
+        to_row = partial(CatalogRow, product, price)
+        receipt = await self._written(to_row, links, [asdict(product), links], product_id, request)
         return outcome(naming.name, receipt.seqs[0], self._call_id)
 
     async def _written(
-        self, to_row: Callable[..., CatalogRow], facts: list[Any], product_id: str, request: UpsertRequest
+        self,
+        to_row: Callable[..., CatalogRow],
+        links: Sequence[str],
+        facts: list[Any],
+        product_id: str,
+        request: UpsertRequest,
     ) -> Receipt:
         """The receipt of a product. Its images are embedded again where the catalog got another embedder meanwhile."""
         try:
-            return await self._write(to_row, facts, product_id, request)
+            return await self._write(to_row, links, facts, product_id, request)
         except SightlineError as error:
             if error.kind is not ErrorKind.EMBEDDER_CHANGED:
                 raise
-        return await self._write(to_row, facts, product_id, request)
+        return await self._write(to_row, links, facts, product_id, request)
 
     async def _write(
-        self, to_row: Callable[..., CatalogRow], facts: list[Any], product_id: str, request: UpsertRequest
+        self,
+        to_row: Callable[..., CatalogRow],
+        links: Sequence[str],
+        facts: list[Any],
+        product_id: str,
+        request: UpsertRequest,
     ) -> Receipt:
-        sent, embedder = request.product, self._writer.embedder
-        vectors = await self._vectors(sent.images, embedder)
+        sent, embedder, views = request.product, self._writer.embedder, self._writer.views
+        found = await self._vectors(sent.images, embedder, views)
         etags = {product_id: sent.etag} if sent.etag else {}
-        content = [*facts, list(map(digest, sent.images, vectors))]
+        content = [*facts, [digest(image, each[0]) for image, each in zip(sent.images, found, strict=True)]]
         terms = terms_of("UpsertProducts", content, etags, validate_only=request.validate_only)
         kept = ((), ()) if request.validate_only else await self._kept(sent.images, embedder)
-        row, deadline = to_row(vectors, embedder, *kept), self._deadline - MARGIN_S
+        row, deadline = (
+            viewed(partial(to_row, embedder=embedder, views=views), links, found, kept),
+            self._deadline - MARGIN_S,
+        )
         return await self._writer.upsert([row], request.request_id, terms=terms, deadline=deadline)
 
     def _id_of(self, request: UpsertRequest, catalog: str) -> str:
@@ -133,14 +148,20 @@ class Upserts:
         self._sent.add(key)
         naming.key = key
 
-    async def _vectors(self, images: Sequence[ProductImage], spec: EmbedderSpec) -> NDArray[np.float32]:
-        """The embeddings of all images by `spec`, ready ones as they are."""
-        ready = {place: to_vector(image, spec, place) for place, image in enumerate(images) if has_vector(image)}
+    async def _vectors(
+        self, images: Sequence[ProductImage], spec: EmbedderSpec, views: int
+    ) -> list[NDArray[np.float32]]:
+        """The embeddings [N,D] of each image by `spec`, one for each view; ready ones as they are."""
+        ready = {
+            place: to_vector(image, spec, place, views)[np.newaxis]
+            for place, image in enumerate(images)
+            if has_vector(image)
+        }
         places = [place for place, image in enumerate(images) if not has_vector(image)]
         if places:
-            made = await self._made([images[place].data for place in places], places, spec)
+            made = await self._made([images[place].data for place in places], places, spec, views)
             ready |= dict(zip(places, made, strict=True))
-        return np.stack([ready[place] for place in range(len(images))])
+        return [ready[place] for place in range(len(images))]
 
     async def _kept(
         self, images: Sequence[ProductImage], spec: EmbedderSpec
@@ -156,9 +177,11 @@ class Upserts:
             features = await self._writer.keep_features(await self._images.of(spec).describe(data))
         return at_places(sent, files, len(images)), at_places(sent, features, len(images))
 
-    async def _made(self, images: Sequence[bytes], places: Sequence[int], spec: EmbedderSpec) -> NDArray[np.float32]:
+    async def _made(
+        self, images: Sequence[bytes], places: Sequence[int], spec: EmbedderSpec, views: int
+    ) -> list[NDArray[np.float32]]:
         try:
-            return await self._images.of(spec).embed(images, deadline=self._deadline)
+            return await self._images.of(spec).embed(images, deadline=self._deadline, views=views)
         except SightlineError as error:
             if not error.field.startswith("images["):
                 raise
@@ -181,6 +204,21 @@ def links_of(images: Sequence[ProductImage], image_link: str) -> tuple[str, ...]
     return tuple(image.link or image_link for image in images)
 
 
+def viewed(
+    to_row: Callable[..., CatalogRow],
+    links: Sequence[str],
+    found: Sequence[NDArray[np.float32]],
+    kept: Sequence[Sequence[str]],
+) -> CatalogRow:
+    """The row of a product whose images have the embeddings `found`, each [N,D].
+
+    `kept` are the names of their files, and of their local features.
+    """
+    places, vectors = in_views(found, MAX_IMAGES)
+    originals, features = (tuple(each[place] for place in places) if each else () for each in kept)
+    return to_row(tuple(links[place] for place in places), vectors, originals=originals, features=features)
+
+
 def at_places(places: Sequence[int], names: Sequence[str], count: int) -> tuple[str, ...]:
     """`count` names, those of `places` in their order and the others empty; none where there are no `names`."""
     named = dict(zip(places, names, strict=False))
@@ -192,10 +230,10 @@ def has_vector(image: ProductImage) -> bool:
     return bool(image.WhichOneof("content") == "embedding")
 
 
-def to_vector(image: ProductImage, spec: EmbedderSpec, place: int) -> NDArray[np.float32]:
-    """The ready embedding float32 [D] of an image. Raises `SightlineError`."""
+def to_vector(image: ProductImage, spec: EmbedderSpec, place: int, views: int = ONE_VIEW) -> NDArray[np.float32]:
+    """The ready embedding float32 [D] of an image, for a catalog with so many `views`. Raises `SightlineError`."""
     field, sent = f"product.images[{place}].embedding", image.embedding
-    if not names(sent.embedder, spec):
+    if not names(embedder_named(sent.embedder, views), spec):
         raise invalid(f"{field}.embedder", f"it is not that of the catalog, {spec.identity}")
     if len(sent.values) != spec.dimension:
         raise invalid(f"{field}.values", f"{len(sent.values)} numbers, expected {spec.dimension}")

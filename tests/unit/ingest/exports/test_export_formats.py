@@ -236,6 +236,7 @@ class Holder:
     """The catalog that embedded rows are read for."""
 
     embedder = SPEC
+    views = 1
 
     def fault(self, row: CatalogRow) -> str:
         return ""

@@ -19,7 +19,7 @@ FEED = {"feed": "aa"}
 
 
 def image(link: str, seed: int = 0, content: bytes = b"c" * 16) -> EmbeddedImage:
-    return EmbeddedImage(key_of(link), unit_vectors(1, seed)[0].astype(np.float16), content)
+    return EmbeddedImage(key_of(link), unit_vectors(1, seed).astype(np.float16), content)
 
 
 def failed(link: str) -> EmbeddedImage:
@@ -35,14 +35,14 @@ def test_a_part_survives_its_encoding() -> None:
     assert found.embedder == SPEC
     assert [each.error for each in found.images] == ["the server answered 404", "", "the server answered 404", ""]
     for each, expected in zip((found.images[1], found.images[3]), (image("b"), image("d", 1)), strict=True):
-        assert each.embedding is not None
-        assert np.array_equal(each.embedding, expected.embedding)  # type: ignore[arg-type]
+        assert each.embeddings is not None
+        assert np.array_equal(each.embeddings, expected.embeddings)  # type: ignore[arg-type]
         assert (each.key, each.content) == (expected.key, expected.content)
 
 
 def test_a_part_without_any_embedding_survives_its_encoding() -> None:
     found = parts.decode(content(failed("a")))
-    assert found.images[0].embedding is None
+    assert found.images[0].embeddings is None
 
 
 def test_what_was_added_is_there_after_it_is_opened_again(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_what_was_added_is_there_after_it_is_opened_again(tmp_path: Path) -> Non
         checkpoint.fill(seen, same)
         stored = seen.get("b")
         assert isinstance(stored, np.ndarray)
-        assert np.array_equal(stored, unit_vectors(1, 1)[0].astype(np.float16).astype(np.float32))
+        assert np.array_equal(stored, unit_vectors(1, 1).astype(np.float16).astype(np.float32))
         assert same.most == 2
 
 
@@ -126,3 +126,23 @@ def test_removing_it_leaves_nothing(tmp_path: Path) -> None:
         checkpoint.add(0, content(image("a")), "here")
         checkpoint.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_keeps_the_views_of_each_image_apart(tmp_path: Path) -> None:
+    views = [EmbeddedImage(key_of(f"{count}"), unit_vectors(count, count).astype(np.float16)) for count in (2, 1, 2)]
+    views[1] = EmbeddedImage(key_of("x"), views[1].embeddings)
+    made = content(*views[:2], failed("c"), views[2])
+    found = parts.decode(made).images
+    assert [None if each.embeddings is None else each.embeddings.shape for each in found] == [
+        (2, DIMENSION),
+        (1, DIMENSION),
+        None,
+        (2, DIMENSION),
+    ]
+    with Checkpoint(tmp_path / "kept", FEED) as checkpoint, SeenImages(tmp_path, DIMENSION, 2) as seen:
+        checkpoint.add(0, made, "here")
+        checkpoint.fill(seen, SameImages())
+        for name, image in (("2", views[0]), ("x", views[1])):
+            stored = seen.get(name)
+            assert isinstance(stored, np.ndarray)
+            assert np.array_equal(stored, image.embeddings.astype(np.float32))  # type: ignore[union-attr]

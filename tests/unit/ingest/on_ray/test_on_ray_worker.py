@@ -44,8 +44,8 @@ def test_a_block_gives_embeddings_and_errors(case: Case) -> None:
     outcome = case.worker.outcome(block("a.png", "none.png"))
     assert outcome.fault is None
     first, second = parts.decode(outcome.part).images
-    assert first.embedding is not None
-    assert (second.embedding, second.error) == (None, "there is no such file")
+    assert first.embeddings is not None
+    assert (second.embeddings, second.error) == (None, "there is no such file")
 
 
 def test_a_worker_that_fails_pauses_longer_each_time_and_starts_again(case: Case) -> None:
