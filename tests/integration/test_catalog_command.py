@@ -1,5 +1,6 @@
 """`sightline catalog` with the real Triton: from a feed on disk to a catalog that is served."""
 
+import asyncio
 import http.server
 import signal
 import socket
@@ -11,10 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from sightline_server.cli.catalog import app
 from sightline_server.domain.geometry import Box
+from sightline_server.domain.image import Frame
+from sightline_server.domain.items import Neighbour
 from sightline_server.domain.models import EMBEDDER, EmbedderSpec
 from sightline_server.index.catalog import open_catalog
 from sightline_server.index.device_thread import DeviceThread
@@ -136,6 +141,38 @@ async def test_a_built_catalog_is_served_by_the_engine_that_made_it(tmp_path: Pa
     assert (found.product_id, product.id, product.title) == ("a", "a", "A")
     await snapshot.close()
     device.close()
+
+
+def test_two_views_are_what_the_engine_makes_of_the_image_and_of_its_inside(
+    tmp_path: Path, tiny_triton: TritonSession
+) -> None:
+    pixels = np.full((60, 60, 3), 255, np.uint8)
+    pixels[10:40, 20:50] = np.random.default_rng(1).integers(0, 128, (30, 30, 3), np.uint8)
+    write_picture(tmp_path / "pictures" / "plain.png", 90)
+    Image.fromarray(pixels).save(tmp_path / "pictures" / "framed.png")
+    rows = [{"id": name, "image_link": f"pictures/{name}.png"} for name in ("framed", "plain")]
+    result = build(write_feed(tmp_path / "feed.csv", rows), tiny_triton, "--views", 2)
+    assert result.exit_code == 0, result.output
+    assert "2 products, 2 images, 0 rows skipped" in result.stdout
+    assert "3 vectors: images with a plain margin have two views" in result.stdout
+    catalog = open_catalog(tmp_path / "shop")
+    assert catalog.image_links.to_pylist() == ["pictures/framed.png"] * 2 + ["pictures/plain.png"]
+    spec = EmbedderSpec("tiny", "1", EMBEDDER_SIZE, EMBEDDER_SIZE, catalog.facts.embedder.dimension)
+    crops = [crop(Frame(part), Box.whole(), spec).pixels for part in (pixels, pixels[9:41, 19:51])]
+    expected = expected_embeddings(np.stack(crops))
+    assert np.abs(catalog.vectors[:2].astype(np.float32) - expected).max() < 1e-3
+    for found in asyncio.run(searched(tmp_path / "shop", catalog.facts.embedder, expected.astype(np.float32))):
+        assert [each.product_id for each in found] == ["framed", "plain"]
+        assert found[0].similarity > 0.999
+
+
+async def searched(shop: Path, spec: EmbedderSpec, vectors: NDArray[np.float32]) -> list[list[Neighbour]]:
+    device = DeviceThread()
+    snapshot = await open_snapshot(shop, "shop", spec, device)
+    found = await snapshot.nearest(vectors, 5)
+    await snapshot.close()
+    device.close()
+    return found
 
 
 def test_strict_stops_with_the_row_and_leaves_nothing(feed: Path, tiny_triton: TritonSession) -> None:
