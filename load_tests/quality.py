@@ -1,10 +1,11 @@
 """Figures of the answers' quality through a real server, for the record, and a gate for what changes them.
 
-    python -m load_tests.quality [--grocery DIR [--local-features]] [--views N] [--record] [--work DIR]
+    python -m load_tests.quality [--grocery DIR [--local-features] [--printed-text]] [--views N] [--record] [--work DIR]
 The showroom is searched in three views: objects in the truth's boxes, the whole path with detection, and the recall of
 the detector. DIR, where it is given, has feed.csv and queries.csv with one object a photo, and is searched as whole
-photos; with --local-features once more, in a catalog that keeps those. --views 2 builds the
-catalogs with two views of each image. Prints the table, then one JSON object. Exit
+photos; with --local-features once more, in a catalog that keeps those, and with --printed-text in one that keeps them
+and the text of images, by that text as well. --views 2 builds the catalogs with two views of each image. Prints the
+table, then one JSON object. Exit
 code 1 when a figure of the showroom lies more than 0.01 below the record in docs/record/quality.json, or a query
 failed; with --record, table and figures become the record then as well.
 """
@@ -133,12 +134,21 @@ def grocery(
     *,
     views: int = 1,
     local_features: bool = False,
-    what: str = "whole photos",
+    printed_text: bool = False,
+    what: str = "",
     env: Mapping[str, str] | None = None,
 ) -> tuple[list[dict[str, Any]], str]:
-    """The reports of the whole photos of `folder` by kind, and the lines of the table."""
-    catalog = work / ("grocery-local-features" if local_features else "grocery")
-    options = ["--views", str(views), *(["--local-features"] if local_features else [])]
+    """The reports of the whole photos of `folder` by kind, and the lines of the table, which begin with `what`."""
+    catalog = work / f"grocery-{local_features:d}{printed_text:d}"
+    options = ["--views", str(views), *(["--local-features"] if local_features or printed_text else [])]
+    compared = [name for name, on in (("local features", local_features), ("printed text", printed_text)) if on]
+    what = what or ", ".join(["whole photos", *compared])
+    if printed_text:  # it is kept with local features, which may be left out of the comparison
+        used = {
+            "SIGHTLINE_PRINTED_TEXT__ENABLED": "true",
+            "SIGHTLINE_LOCAL_FEATURES__ENABLED": str(local_features).lower(),
+        }
+        env = {**(env or {}), **used}
     sightline("catalog", "build", str(folder / "feed.csv"), "--out", str(catalog), *options, env=env)
     with LocalServer(catalog=catalog, env=env, start_timeout_s=START_TIMEOUT_S) as server:
         reports = {kind: evaluated(server, each, "whole") for kind, each in by_kind(folder, work).items()}
@@ -181,6 +191,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--local-features", action="store_true", help="search the photos of --grocery with them as well"
     )
+    parser.add_argument(
+        "--printed-text", action="store_true", help="search the photos of --grocery by printed text as well"
+    )
     parser.add_argument("--views", type=int, choices=(1, 2), default=1, help="views of each catalog image")
     parser.add_argument("--record", action="store_true", help="write docs/record/quality.md and quality.json")
     parser.add_argument("--work", type=Path, help="folder for the catalogs (default: a temporary one)")
@@ -188,10 +201,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with ExitStack() as stack:
         work = given.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         measured, reports, lines, found = showroom(work, views=given.views)
-        for compared in (False, True) if given.local_features else (False,):
+        runs = [(False, False)] + [(True, False)] * given.local_features + [(False, True)] * given.printed_text
+        runs += [(True, True)] * (given.local_features and given.printed_text)
+        for compared, read in runs:
             if given.grocery:
-                what = "whole photos, local features" if compared else "whole photos"
-                more, further = grocery(given.grocery, work, views=given.views, local_features=compared, what=what)
+                ways = {"local_features": compared, "printed_text": read}
+                more, further = grocery(given.grocery, work, views=given.views, **ways)
                 reports, lines = [*reports, *more], lines + further
     when = datetime.now(UTC).strftime("%Y-%m-%d")
     page = HEAD.format(when=when, commit=commit(), **found) + lines + recall_text(measured)

@@ -61,12 +61,13 @@ TRAFFIC = Row(
         Panel(
             "Objects by outcome",
             "Objects by outcome: `searched`, `person` (refused), or a wrong answer of a model; codes; local features; "
-            "second rounds.",
+            "printed text; second rounds.",
             "cps",
             (
                 Query(rate("sightline_objects_total", "outcome"), "{{outcome}}"),
                 Query(rate("sightline_codes_total", "outcome"), "codes {{outcome}}"),
                 Query(rate("sightline_feature_checks_total", "outcome"), "local features {{outcome}}"),
+                Query(rate("sightline_text_checks_total", "outcome"), "printed text {{outcome}}"),
                 Query(rate("sightline_second_rounds_total", "outcome"), "second rounds {{outcome}}"),
             ),
         ),

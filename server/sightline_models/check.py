@@ -89,6 +89,9 @@ def compare(model: DefaultModel, answers: Answers) -> dict[str, float]:
         ModelError: a difference above its tolerance.
     """
     reference = _references(model.name)
+    if not reference:
+        # Ready networks with nodes around them: the digest says all, and tests compare them with the networks alone.
+        return {}
     if "EMBEDDINGS" in reference:
         measured = {"EMBEDDINGS": largest(answers["EMBEDDINGS"], reference["EMBEDDINGS"])}
     else:

@@ -1,4 +1,4 @@
-"""The interface that every detector and every embedder must have.
+"""The interface that every model must have, by its role.
 
 Place in the flow: read by the check, documented in `docs/guide/models.md`. The one rule: sizes, dimension and
 number of boxes are the model's own; names, types, ranks and ranges are not.
@@ -82,6 +82,20 @@ def _embedder_values(answers: Mapping[str, Array]) -> str:
     return "EMBEDDINGS are not of length 1" if np.abs(lengths - 1).max() > _LENGTH_TOLERANCE else ""
 
 
+def _text_detector_values(answers: Mapping[str, Array]) -> str:
+    # Each of its levels is a probability.
+    return ""
+
+
+def _text_reader_values(answers: Mapping[str, Array]) -> str:
+    characters, probabilities = answers["CHARACTERS"], answers["PROBABILITIES"]
+    if characters.shape != probabilities.shape:
+        return f"CHARACTERS {characters.shape} and PROBABILITIES {probabilities.shape} do not fit together"
+    if probabilities.min() < 0 or probabilities.max() > 1 + _LENGTH_TOLERANCE:
+        return "PROBABILITIES leave 0..1"
+    return "CHARACTERS are negative" if characters.min() < 0 else ""
+
+
 CONTRACTS: Mapping[str, Contract] = {
     "detector": Contract(
         input="IMAGES",
@@ -89,4 +103,10 @@ CONTRACTS: Mapping[str, Contract] = {
         values=_detector_values,
     ),
     "embedder": Contract(input="CROPS", outputs={"EMBEDDINGS": ("tensor(float)", 2)}, values=_embedder_values),
+    "text_detector": Contract(input="IMAGES", outputs={"TEXT": ("tensor(uint8)", 3)}, values=_text_detector_values),
+    "text_reader": Contract(
+        input="LINES",
+        outputs={"CHARACTERS": ("tensor(int32)", 2), "PROBABILITIES": ("tensor(float)", 2)},
+        values=_text_reader_values,
+    ),
 }

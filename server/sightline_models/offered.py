@@ -1,4 +1,4 @@
-"""The models that can replace a default one, and sets of models that go together.
+"""The models that can replace a default one or be added to them, and sets of models that go together.
 
 Place in the flow: `models use`, `models list` and the store read it. The one rule: a name that `models use` accepts is
 here, and its file is pinned by a digest as those of the defaults are.
@@ -25,6 +25,18 @@ def _compile_pair(members: Mapping[str, bytes], metadata: Mapping[str, str]) -> 
     from sightline_models.pair_embedder import compile_pair
 
     return compile_pair(members["checkpoint"], members["program"], members["parameters"], metadata)
+
+
+def _compile_text_detector(members: Mapping[str, bytes], metadata: Mapping[str, str]) -> bytes:
+    from sightline_models.printed_text import compile_text_detector
+
+    return compile_text_detector(members["weights"], metadata)
+
+
+def _compile_text_reader(members: Mapping[str, bytes], metadata: Mapping[str, str]) -> bytes:
+    from sightline_models.printed_text import compile_text_reader
+
+    return compile_text_reader(members["weights"], metadata)
 
 
 PICODET = DefaultModel(
@@ -54,7 +66,40 @@ PAIR = DefaultModel(
     figures=Figures(megabytes=35.3, cpu_ms=45, quality="groceries: hit@1 0.416, hit@5 0.793"),
 )
 
-OFFERED_MODELS: tuple[DefaultModel, ...] = (*DEFAULT_MODELS, PICODET, PAIR)
+TEXT_DETECTOR = DefaultModel(
+    folder="text_detector",
+    name="pp-ocrv4-text-detector-640",
+    version="1",
+    source=sources.PP_OCRV4_DETECTION,
+    sha256="1aeb241151b730326a45f21ec60f9abd102dece242ba32ebc3bdf79f7570c1c9",
+    labels=(),
+    preprocess={
+        "color": "RGB",
+        "resize": "letterbox",
+        "fill": [128, 128, 128],
+        "align": "top-left",
+        "resample": "area",
+    },
+    compile_onnx=_compile_text_detector,
+    figures=Figures(megabytes=4.7, cpu_ms=0, quality="finds lines of printed text"),
+)
+
+TEXT_READER = DefaultModel(
+    folder="text_reader",
+    name="pp-ocrv4-text-reader-320",
+    version="1",
+    source=sources.PP_OCRV4_RECOGNITION,
+    sha256="ed6369b14849597e6ac9b8853727a6d2389593cd5992f82188abbce9d0fe5a0c",
+    labels=(),
+    preprocess={"color": "RGB"},
+    compile_onnx=_compile_text_reader,
+    figures=Figures(megabytes=10.9, cpu_ms=0, quality="reads Chinese, Latin letters and digits"),
+)
+
+TEXT_MODELS: tuple[DefaultModel, ...] = (TEXT_DETECTOR, TEXT_READER)
+"""The models that read printed text. They replace none: a server without them searches as before."""
+
+OFFERED_MODELS: tuple[DefaultModel, ...] = (*DEFAULT_MODELS, PICODET, PAIR, *TEXT_MODELS)
 """The models that `models use` knows, the defaults first."""
 
 QUALITY = replace(
@@ -70,9 +115,10 @@ SETS: Mapping[str, tuple[DefaultModel, ...]] = {
     "small": (PICODET, EMBEDDER),
     "large": (PICODET, PAIR),
     "quality": (QUALITY,),
+    "printed-text": TEXT_MODELS,
 }
-"""Sets of a detector and an embedder by name. `quality` leaves the detector as it is, so that it can also be a further
-embedder."""
+"""Sets of models by name: a detector with an embedder, and those that read printed text. `quality` leaves the detector
+as it is, so that it can also be a further embedder."""
 
 
 def by_name(folder: str, name: str) -> DefaultModel | None:
@@ -99,3 +145,8 @@ def _named(name: str) -> tuple[DefaultModel, ...]:
     if name not in known:
         raise ModelError(f"there is no model {name!r}; possible are {', '.join(known)}")
     return known[name]
+
+
+def text_model(folder: str) -> DefaultModel | None:
+    """The model that reads printed text from a folder of the repository; None for another folder."""
+    return next((model for model in TEXT_MODELS if model.folder == folder), None)

@@ -132,6 +132,37 @@ PICODET = Source(
     licence="Apache-2.0",
 )
 
+_RAPIDOCR_WHEEL = "rapidocr_onnxruntime-1.4.4-py3-none-any.whl"
+_RAPIDOCR_SHA256 = "971d7d5f223a7a808662229df1ef69893809d8457d834e6373d3854bc1782cbf"
+
+PP_OCRV4_DETECTION = Source(
+    project="rapidocr-onnxruntime",
+    version="1.4.4",
+    filename=_RAPIDOCR_WHEEL,
+    sha256=_RAPIDOCR_SHA256,
+    members={
+        "weights": Member(
+            "rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx",
+            "d2a7720d45a54257208b1e13e36a8479894cb74155a5efe29462512d42f49da9",
+        )
+    },
+    licence="Apache-2.0",
+)
+
+PP_OCRV4_RECOGNITION = Source(
+    project="rapidocr-onnxruntime",
+    version="1.4.4",
+    filename=_RAPIDOCR_WHEEL,
+    sha256=_RAPIDOCR_SHA256,
+    members={
+        "weights": Member(
+            "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx",
+            "48fc40f24f6d2a207a2b1091d3437eb3cc3eb6b676dc3ef9c37384005483683b",
+        )
+    },
+    licence="Apache-2.0",
+)
+
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from sightline_models.defaults import DEFAULT_MODELS, DefaultModel
 from sightline_models.embedders import FIRST, FOLDER, embedder_folders
 from sightline_models.errors import HashMismatchError, ModelError
-from sightline_models.offered import by_name
+from sightline_models.offered import TEXT_MODELS, by_name, text_model
 from sightline_models.sources import sha256_of
 
 _PULL = "run `sightline models pull`"
@@ -64,15 +64,22 @@ class StoredModel:
 
     @property
     def role(self) -> str:
-        """`detector` or `embedder`."""
+        """`detector`, `embedder`, or that of a model that reads printed text."""
         return role_of(self.folder)
+
+    @property
+    def _again(self) -> str:
+        """The command that puts the expected model in place."""
+        if text_model(self.folder) is not None:
+            return "run `sightline models use printed-text`"
+        return _PULL if self.folder == self.role else f"run `sightline models use {self.name} --folder {self.folder}`"
 
     def require(self) -> None:
         """Raises HashMismatchError or ModelError unless the file holds the expected model."""
         if self.default is None:
             self._require_declared()
             return
-        again = _PULL if self.folder == self.role else f"run `sightline models use {self.name} --folder {self.folder}`"
+        again = self._again
         if self.state is State.MISSING:
             raise ModelError(f"{self.path}: missing (expected sha256 {self.expected}, found no file); {again}")
         if self.state is State.OUTDATED:
@@ -149,9 +156,13 @@ def inspect_embedder(repository: Path, folder: str) -> StoredModel:
 
 
 def inspect_all(repository: Path) -> list[StoredModel]:
-    """`inspect` of the default models, then of all further embedders. Raises `ModelError` and `OSError` as there."""
+    """`inspect` of the default models, of all further embedders, and of the models of printed text that are there.
+
+    Raises `ModelError` and `OSError` as there.
+    """
     further = [inspect_embedder(repository, folder) for folder in embedder_folders(repository)]
-    return [*(inspect(repository, model) for model in DEFAULT_MODELS), *further]
+    text = [model for model in TEXT_MODELS if served_path(repository, model.folder).is_file()]
+    return [*(inspect(repository, each) for each in DEFAULT_MODELS), *further, *(inspect(repository, m) for m in text)]
 
 
 def role_of(folder: str) -> str:

@@ -1,7 +1,7 @@
 """The canary photos: made for one verification, and known again wherever a part of them is left.
 
 Rule: everything about them is random and unusual, so that a find is never chance: texts and a GPS position in the EXIF,
-a barcode, the size, the boxes that are asked for, and the pixels.
+a barcode, a printed text, the size, the boxes that are asked for, and the pixels.
 """
 
 import io
@@ -12,13 +12,15 @@ from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from sightline_privacy import ean
 
 EXIF_TEXTS = (0x010E, 0x010F, 0x013B, 0x8298)
 """ImageDescription, Make, Artist, Copyright."""
 GPS_IFD = 0x8825
+LETTERS = "ACEFHKLMNRTXYZ"
+"""The letters of the printed text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Canary:
     """The photos of one verification, and the facts about them that nothing may repeat."""
 
     jpeg: bytes
-    """With EXIF and a barcode."""
+    """With EXIF, a barcode and a printed text."""
     bare: bytes
     """The same JPEG without EXIF: the same pixels."""
     png: bytes
@@ -43,6 +45,8 @@ class Canary:
     degrees: tuple[tuple[float, ...], tuple[float, ...]]
     """The same in degrees, minutes and seconds, as the EXIF has it."""
     code: str
+    printed: str
+    """A text that is printed in the JPEG, in capital letters that are hard to mistake for others."""
     sizes: tuple[tuple[int, int], ...]
     """Width and height of each photo in pixels."""
     box: tuple[float, float, float, float]
@@ -74,8 +78,9 @@ def make_canary(photo: Image.Image | None = None) -> Canary:
     token = secrets.token_hex(8)
     size = _unusual(chance, 610, 790), _unusual(chance, 470, 590)
     small = _unusual(chance, 330, 420), _unusual(chance, 250, 320)
+    printed = "".join(chance.choice(list(LETTERS), 9))
     code = ean.with_check_digit("29" + "".join(str(digit) for digit in chance.integers(0, 10, 10)))
-    picture = _picture(chance, size, code, photo)
+    picture = _picture(chance, size, code, printed, photo)
     texts = tuple(f"canary{place}-{token}-{secrets.token_hex(4)}" for place in range(len(EXIF_TEXTS)))
     degrees = _degrees(chance, 80), _degrees(chance, 170)
     block = _exif(texts, degrees)
@@ -92,6 +97,7 @@ def make_canary(photo: Image.Image | None = None) -> Canary:
         position=(_decimal(degrees[0]), _decimal(degrees[1])),
         degrees=degrees,
         code=code,
+        printed=printed,
         sizes=(size, small),
         box=(x[0] - 0.1, y[0] - 0.1, x[1] + 0.1, y[1] + 0.1),
         tap=(float(chance.uniform(0.2, 0.8)), float(chance.uniform(0.2, 0.8))),
@@ -125,13 +131,23 @@ def _exif(texts: Sequence[str], degrees: tuple[tuple[float, ...], tuple[float, .
     return block
 
 
-def _picture(chance: np.random.Generator, size: tuple[int, int], code: str, photo: Image.Image | None) -> Image.Image:
-    """The photo or a drawn room, with a patch of noise and a barcode."""
+def _picture(
+    chance: np.random.Generator, size: tuple[int, int], code: str, printed: str, photo: Image.Image | None
+) -> Image.Image:
+    """The photo or a drawn room, with a patch of noise, a printed text and a barcode."""
     picture = photo.convert("RGB").resize(size) if photo is not None else _room(chance, size)
     patch = chance.integers(0, 256, (size[1] // 4, size[0] // 4, 3), np.uint8)
     picture.paste(Image.fromarray(patch), (size[0] * 3 // 4 - 5, 5))
     picture.paste(ean.drawn(code), (5, size[1] - 90))
+    picture.paste(_label(printed), (5, 5))
     return picture
+
+
+def _label(printed: str) -> Image.Image:
+    """A white label with a text in black."""
+    label = Image.new("RGB", (250, 50), (255, 255, 255))
+    ImageDraw.Draw(label).text((125, 25), printed, (0, 0, 0), ImageFont.load_default(34), anchor="mm")
+    return label
 
 
 def _room(chance: np.random.Generator, size: tuple[int, int]) -> Image.Image:

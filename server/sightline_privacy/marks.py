@@ -32,6 +32,7 @@ class Kind(StrEnum):
     HASH = "the hash of a photo"
     SIZE = "the size of a photo"
     CODE = "the barcode"
+    PRINTED = "the printed text"
     BOX = "a box or a tap"
     LABEL = "the label of an object"
     PRODUCT = "the id of a product of the answer"
@@ -63,6 +64,9 @@ class Marks:
             Kind.PIXELS: pixel_pieces(canary),
             Kind.HASH: [piece for photo in canary.photos for piece in hashes(photo)],
             Kind.CODE: encodings(canary.code.encode()),
+            Kind.PRINTED: [
+                piece for text in (canary.printed, canary.printed.lower()) for piece in encodings(text.encode())
+            ],
             Kind.GPS: gps_pieces(canary),
         }
 

@@ -35,9 +35,18 @@ from sightline_server.search.local_features import FeatureComparisons
 from sightline_server.search.look import DecodedPhoto, FramesBatcher, Look
 from sightline_server.search.object_embedder import CropsBatcher, ObjectEmbedder, Portion
 from sightline_server.search.outcomes import Outcome, Outcomes
+from sightline_server.search.printed_text import TextComparisons
+from sightline_server.search.second_look import second_looks
 from sightline_server.search.second_round import SecondRound
+from sightline_server.search.text_models import BatchedTextModels
 from sightline_server.search.under_way import Part, QueryT, Search, Seen
-from sightline_server.settings import CodeSettings, DetectionSettings, LocalFeatureSettings, RankingSettings
+from sightline_server.settings import (
+    CodeSettings,
+    DetectionSettings,
+    LocalFeatureSettings,
+    PrintedTextSettings,
+    RankingSettings,
+)
 from sightline_server.stages.choose import Choice
 from sightline_server.stages.codes.objects import join
 from sightline_server.stages.decode import DecodeLimits
@@ -61,10 +70,14 @@ class PipelineSettings:
     local_features: LocalFeatureSettings
     local_features_of: Mapping[str, bool]
     """The catalogs for which `local_features.enabled` does not count, with what counts instead."""
+    printed_text: PrintedTextSettings
 
 
 class Pipeline:
-    """Runs searches on one engine and its catalogs. `crops_of` has a batcher for each embedder, by its identity."""
+    """Runs searches on one engine and its catalogs.
+
+    `crops_of` has a batcher for each embedder, by its identity. Printed text is read where there are `text_models`.
+    """
 
     def __init__(
         self,
@@ -80,6 +93,7 @@ class Pipeline:
         metrics: Metrics,
         clock: Clock,
         tracing: Tracing = OFF,
+        text_models: BatchedTextModels | None = None,
     ) -> None:
         self.look = Look(
             engine=engine,
@@ -106,6 +120,7 @@ class Pipeline:
         self.find = Find(engine=engine, queries=queries, ranking=settings.ranking)
         self.codes = Codes(threads, settings.codes, metrics, clock)
         self.features = FeatureComparisons(threads, settings.local_features, settings.local_features_of, metrics, clock)
+        self.texts = TextComparisons(threads, text_models, settings.printed_text, metrics, clock)
         self._outcomes = Outcomes(metrics)
         self._engine = engine
         self._catalogs = catalogs
@@ -218,7 +233,9 @@ class Pipeline:
         choice, read = await self._look(query, photo, snapshot, watch)
         coded = join(query, choice, await self.codes.matched(snapshot, read.codes))
         views = Views(photo.frame, choice.hidden)
-        comparison = self.features.of_call(query, views, snapshot, watch)
+        comparison = second_looks(
+            self.features.of_call(query, views, snapshot, watch), self.texts.of_call(query, views, snapshot, watch)
+        )
         return Seen(replace(search, codes=coded.codes, comparison=comparison), views, coded.choice, read)
 
     async def _embeddings(self, search: Search[EmbeddingsQuery]) -> AsyncGenerator[Event, None]:

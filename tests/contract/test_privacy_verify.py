@@ -1,5 +1,6 @@
 """`sightline privacy verify` against a sound server: every promise that can be checked holds."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,9 @@ from PIL import Image
 
 from sightline_privacy.promises import Promise
 from sightline_privacy.report import Verdict
+from tests.support.lens import lines_of_text, one_line
 from tests.support.pictures import encode
-from tests.support.verified import broken_in, under_verification
+from tests.support.verified import broken_in, engine, under_verification
 
 PERSON_PHOTO = encode(Image.new("RGB", (160, 160), (120, 120, 120)), "PNG")
 
@@ -38,3 +40,13 @@ async def test_without_a_key_a_server_that_requires_grants_is_not_checked(tmp_pa
         report = await subject.report(signer=None)
     assert not report.is_broken
     assert "--grant-key" in report.of(Promise.RETENTION).reasons[0]
+
+
+async def test_a_server_that_reads_printed_text_keeps_all_promises(tmp_path: Path) -> None:
+    reading = engine()
+    reading.models["text_detector"].usual = one_line
+    reading.models["text_reader"].usual = partial(lines_of_text, "PRODUCT 2")
+    async with under_verification(tmp_path, engine=reading, printed_text={"enabled": True}) as subject:
+        report = await subject.report()
+        assert subject.served.value("text_checks_total", outcome="matched") > 0
+    assert broken_in(report) == set(), "\n".join(report.lines())

@@ -27,6 +27,7 @@ from sightline_server.domain.filters import AppliedFilter, Filter, FilterPlan, P
 from sightline_server.domain.items import Neighbour, Product
 from sightline_server.domain.models import DETECTOR, EMBEDDER, AnyRole, DetectorSpec, EmbedderSpec, Role, SpecT
 from sightline_server.domain.probes import NO_PROBES, Probes
+from sightline_server.domain.text_models import TEXT_DETECTOR, TEXT_READER, TextDetectorSpec, TextReaderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.filtered import FilteredSnapshot
@@ -43,6 +44,11 @@ Answer = Mapping[str, NDArray[Any]]
 Reply = Answer | Exception | Callable[[int], Answer]
 CHAIR, VASE = (0.125, 0.25, 0.5, 0.75), (0.625, 0.25, 0.875, 0.75)
 """Boxes that the fake detector sees, in the letterboxed frame, which is the photo where that is square."""
+TEXT_SPECS = (
+    TextDetectorSpec("tiny-text-detector", "1", 64, 64),
+    TextReaderSpec("tiny-text-reader", "1", 16, 96, 64),
+)
+"""The fake models that read printed text."""
 
 
 def detections(batch: int, *rows: tuple[tuple[float, ...], float, int]) -> Answer:
@@ -108,6 +114,8 @@ class FakeEngine:
         self.models = {
             "detector": FakeRunner(lambda parts: two_objects(len(parts))),
             "embedder": FakeRunner(embeddings),
+            "text_detector": FakeRunner(no_text),
+            "text_reader": FakeRunner(partial(lines_of_text, "")),
         }
         self.further = {embedder_role(name.replace("_", "-")): spec for name, spec in further.items()}
         for role, spec in self.further.items():
@@ -127,7 +135,8 @@ class FakeEngine:
             listener(ready)
 
     def spec(self, role: Role[SpecT]) -> SpecT:
-        specs: dict[AnyRole, Any] = {DETECTOR: self.detector, EMBEDDER: self.embedder, **self.further}
+        text: dict[AnyRole, Any] = {TEXT_DETECTOR: TEXT_SPECS[0], TEXT_READER: TEXT_SPECS[1]}
+        specs: dict[AnyRole, Any] = {DETECTOR: self.detector, EMBEDDER: self.embedder, **text, **self.further}
         return cast(SpecT, specs[role])
 
     @property
@@ -152,6 +161,25 @@ def embeddings(parts: Sequence[NDArray[np.uint8]], dimension: int = 4) -> Answer
     ones = [1.0] * (dimension - 3)
     raw = np.array([[*part.reshape(-1, 3).mean(axis=0), *ones] for part in parts], np.float32)
     return {"EMBEDDINGS": raw / np.linalg.norm(raw, axis=1, keepdims=True)}
+
+
+def no_text(parts: Sequence[NDArray[np.uint8]]) -> Answer:
+    """No line in any image."""
+    return {"TEXT": np.zeros((len(parts), 64, 64), np.uint8)}
+
+
+def one_line(parts: Sequence[NDArray[np.uint8]]) -> Answer:
+    """One line in the middle of each image."""
+    maps = np.zeros((len(parts), 64, 64), np.uint8)
+    maps[:, 28:34, 10:50] = 250
+    return {"TEXT": maps}
+
+
+def lines_of_text(text: str, parts: Sequence[NDArray[np.uint8]]) -> Answer:
+    """`text` in each line, with a position without a character after each of its letters."""
+    codes = np.zeros((len(parts), 64), np.int32)
+    codes[:, : 2 * len(text) : 2] = list(map(ord, text))
+    return {"CHARACTERS": codes, "PROBABILITIES": np.full(codes.shape, 0.9, np.float32)}
 
 
 @dataclass(eq=False)

@@ -42,6 +42,7 @@ _REASONS = {
     events.ReasonKind.CODE: product_pb2.REASON_KIND_CODE,
     events.ReasonKind.LOCAL_FEATURES: product_pb2.REASON_KIND_LOCAL_FEATURES,
     events.ReasonKind.COLOUR: product_pb2.REASON_KIND_COLOUR,
+    events.ReasonKind.PRINTED_TEXT: product_pb2.REASON_KIND_PRINTED_TEXT,
 }
 _FAILURES = {
     events.FailureReason.UNKNOWN: lens_service_pb2.FAILURE_REASON_UNSPECIFIED,
@@ -59,6 +60,7 @@ _SKIPPED = {
     events.SkippedStep.CODES: lens_service_pb2.SKIPPED_STEP_CODES,
     events.SkippedStep.LOCAL_FEATURES: lens_service_pb2.SKIPPED_STEP_LOCAL_FEATURES,
     events.SkippedStep.LOOK_CLOSER: lens_service_pb2.SKIPPED_STEP_LOOK_CLOSER,
+    events.SkippedStep.PRINTED_TEXT: lens_service_pb2.SKIPPED_STEP_PRINTED_TEXT,
 }
 _PLANS = {
     events.FilterPlanKind.UNKNOWN: lens_service_pb2.FILTER_PLAN_KIND_UNSPECIFIED,

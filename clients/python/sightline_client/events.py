@@ -56,6 +56,8 @@ class ReasonKind(Enum):
     """Points of the print on the object are those of the product's image, in the same arrangement."""
     COLOUR = "colour"
     """The colours of the object are more, or less, like those of the product's image than those of the others."""
+    PRINTED_TEXT = "printed_text"
+    """The text that is printed on the object is like the name of the product and the text of its image."""
 
 
 class FailureReason(Enum):
@@ -88,6 +90,8 @@ class SkippedStep(Enum):
     """Local features of an object were not compared: the deadline was too near, or the comparison failed."""
     LOOK_CLOSER = "look_closer"
     """There was no second round: no time, a busy server, or the detector failed."""
+    PRINTED_TEXT = "printed_text"
+    """The printed text of an object was not read: no time, a busy server, or a model failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,15 +238,17 @@ class StageTimings:
     """Comparing local features with those of the nearest products."""
     look_closer_ms: float = 0.0
     """Looking for further objects in parts of the photo; its waits for the detector are not in `queue_ms`."""
+    printed_text_ms: float = 0.0
+    """Reading and comparing printed text; its waits for the models are not in `queue_ms`."""
 
     @property
     def stages(self) -> dict[str, float]:
         """Stage -> its milliseconds, in order."""
         names = [each.name.removesuffix("_ms") for each in fields(self)]
         # The newest fields are the last ones, for callers who name none.
-        closer, features, codes = names.pop(), names.pop(), names.pop()
-        names.insert(names.index("rank"), features)
-        names.insert(names.index("rank") + 1, closer)
+        text, closer, features, codes = (names.pop() for _ in range(4))
+        rank = names.index("rank")
+        names[rank : rank + 1] = [features, text, "rank", closer]
         names.insert(1, codes)
         return {name: getattr(self, f"{name}_ms") for name in names if name not in ("queue", "total")}
 

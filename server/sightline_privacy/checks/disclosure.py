@@ -30,6 +30,13 @@ ROUNDING = 2e-3
 LEAST_CODE_SCORE = 1.0
 UNIFORM = (products.REASON_KIND_CATEGORY_MATCH, products.REASON_KIND_UNAVAILABLE)
 """Reasons that count the same for each product to which they apply."""
+OF_THE_PHOTO = (
+    products.REASON_KIND_CODE,
+    products.REASON_KIND_LOCAL_FEATURES,
+    products.REASON_KIND_COLOUR,
+    products.REASON_KIND_PRINTED_TEXT,
+)
+"""Reasons that count by what the photo shows of each product."""
 
 
 def names_of(message: Descriptor) -> Iterator[str]:
@@ -76,7 +83,7 @@ def unexplained(outcome: Outcome) -> Iterator[str]:
                         yield f"the answer to {outcome.name} has a similarity that counts as another number"
                 elif reason.kind in UNIFORM:
                     uniform.setdefault(reason.kind, set()).add(round(reason.contribution, 4))
-                elif reason.kind != products.REASON_KIND_CODE:
+                elif reason.kind not in OF_THE_PHOTO:
                     yield f"the answer to {outcome.name} has a reason that the contract does not know"
     if any(len(amounts) > 1 for amounts in uniform.values()):
         yield f"the answer to {outcome.name} has a reason that counts more for one product than for another"

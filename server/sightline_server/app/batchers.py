@@ -1,4 +1,5 @@
-"""The batchers of a process: frames for the detector, crops for each embedder, queries for the catalogs.
+"""The batchers of a process: frames for the detector, crops for each embedder, queries for the catalogs, and the images
+of printed text where it is read.
 
 Rule: a batch of crops is of one embedder; the first one's batcher is called `crops` in metrics, and each of the others
 `crops/` and its folder.
@@ -13,14 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.app.clock import clock
+from sightline_server.app.text_models import finding_by, reading_by
 from sightline_server.batching.background import Background
 from sightline_server.batching.batcher import BatchFunction, MicroBatcher
 from sightline_server.batching.window import Window
 from sightline_server.domain.embedders import ServedEmbedder
 from sightline_server.domain.models import DETECTOR, EMBEDDER, EmbedderSpec, ModelSpec, Role
 from sightline_server.domain.request import Lane
+from sightline_server.domain.text_models import TEXT_DETECTOR, TEXT_READER
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Engine
+from sightline_server.search.text_models import BatchedTextModels
 from sightline_server.settings import BatchSettings, Settings
 from sightline_server.stages.detect import RawDetections, split_answer
 from sightline_server.stages.embed import split_embeddings
@@ -60,6 +64,8 @@ class Batchers:
     queries: MicroBatcher[VectorQuery, Found]
     background: Background
     """The turns of the work that lets searches go first."""
+    text: BatchedTextModels | None = None
+    """The models that read printed text; None where none is read."""
 
 
 def build_batchers(stack: AsyncExitStack, settings: Settings, engine: Engine, metrics: Metrics) -> Batchers:
@@ -78,6 +84,7 @@ def build_batchers(stack: AsyncExitStack, settings: Settings, engine: Engine, me
         },
         queries=batcher(stack, "queries", search_all, part.queries, INDEX, metrics),
         background=Background(clock=clock, on_wait=metrics.background_wait_seconds.observe),
+        text=text_batchers(stack, settings, engine, metrics) if settings.printed_text.enabled else None,
     )
     check_capacity(batchers, settings)
     return batchers
@@ -92,6 +99,18 @@ def detection_by(engine: Engine) -> BatchFunction[Pixels, RawDetections]:
         return split_answer(answer, len(items), spec)
 
     return detect
+
+
+def text_batchers(stack: AsyncExitStack, settings: Settings, engine: Engine, metrics: Metrics) -> BatchedTextModels:
+    """The batchers in front of the models that read printed text; they close with `stack`."""
+    detector, reader, part = engine.spec(TEXT_DETECTOR), engine.spec(TEXT_READER), settings.batching
+    return BatchedTextModels(
+        detector,
+        reader,
+        batcher(stack, "text_images", finding_by(engine), part.text_images, Device.of(detector), metrics),
+        batcher(stack, "text_lines", reading_by(engine), part.text_lines, Device.of(reader), metrics),
+        clock,
+    )
 
 
 def crops_label(embedder: ServedEmbedder) -> str:

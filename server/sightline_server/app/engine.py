@@ -17,6 +17,7 @@ from sightline_server.triton.hosts import Host, ProviderListener
 from sightline_server.triton.link import link_of
 from sightline_server.triton.remote import RemoteHost
 from sightline_server.triton.specs import search_models
+from sightline_server.triton.text_specs import TEXT_MODELS
 
 
 @asynccontextmanager
@@ -31,7 +32,7 @@ async def engine_session(
     sends it no tiny infers while it is idle.
     """
     listener = events or NoEvents()
-    models = search_models(further_embedders(settings))
+    models = (*search_models(further_embedders(settings)), *(TEXT_MODELS if settings.printed_text.enabled else ()))
     roles = tuple(model.role for model in models)
     host = make_host(settings, listener.provider, watched or {}, roles)
     config = replace(engine_config(settings.engine, watched=bool(watched)), models=models)

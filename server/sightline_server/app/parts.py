@@ -37,6 +37,7 @@ from sightline_server.app.pseudonyms import keep_pseudonym_keys, photo_quota
 from sightline_server.app.tracing import make_tracing
 from sightline_server.app.used_grants import open_used_grants
 from sightline_server.domain.embedders import ServedEmbedders
+from sightline_server.domain.request import Lane
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.registry import Registry
 from sightline_server.ingest.images_by_embedder import ImagesByEmbedder
@@ -45,6 +46,7 @@ from sightline_server.pipeline import Pipeline
 from sightline_server.ports import Engine
 from sightline_server.rpc.listener.tls_files import Contents
 from sightline_server.settings import Settings
+from sightline_server.stages.printed_text.reading import TextReading
 from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.metrics import EngineMetrics, Metrics
 from sightline_server.telemetry.tracing import Tracing
@@ -179,9 +181,13 @@ def build_served_images(stack: AsyncExitStack, front: Front, core: Core) -> Imag
     decode = front.settings.decode.model_copy(update={"threads": PRODUCT_THREADS})
     threads, limits = photo_threads(stack, decode, front.metrics), catalog_limits(front.settings)
     embedders, batchers = core.engine.embedders, core.batchers
+    part, models = front.settings.printed_text, batchers.text
+    text = None
+    if models is not None:
+        text = TextReading(models.of_lane(Lane.BATCH), threads, part.most_lines, part.min_confidence)
     images = {
         each.spec.identity: ServedImages(
-            threads, limits, each.spec, batchers.crops_of[each.spec.identity], batchers.background
+            threads, limits, each.spec, batchers.crops_of[each.spec.identity], batchers.background, text
         )
         for each in embedders.models
     }

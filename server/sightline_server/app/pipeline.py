@@ -46,10 +46,12 @@ async def build_pipeline(
             settings.codes,
             settings.local_features,
             settings.local_features_of,
+            settings.printed_text,
         ),
         metrics=metrics,
         clock=clock,
         tracing=tracing,
+        text_models=batchers.text,
     )
 
 

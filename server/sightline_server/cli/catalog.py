@@ -284,6 +284,7 @@ async def build_with_engine(settings: Settings, options: "BuildOptions", embedde
     """
     from sightline_server.app.engine import engine_session
     from sightline_server.app.further_embedders import with_embedder
+    from sightline_server.app.text_models import text_reading_of
     from sightline_server.index.staging import check_target
     from sightline_server.ingest.build import build_catalog
     from sightline_server.ingest.embedding import engine_embed
@@ -299,4 +300,5 @@ async def build_with_engine(settings: Settings, options: "BuildOptions", embedde
         chosen = engine.embedders.named(embedder) if embedder else engine.embedders.first
         with shown_progress(total) as progress:
             embed = engine_embed(engine, role=chosen.role)
-            return await build_catalog(options, chosen.spec, embed, datetime.now(UTC), progress)
+            read_text = text_reading_of(settings, engine)
+            return await build_catalog(options, chosen.spec, embed, datetime.now(UTC), progress, read_text=read_text)

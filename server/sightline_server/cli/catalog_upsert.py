@@ -191,6 +191,7 @@ def write_feed(settings: Settings, request: FeedRequest, living: "LivingCatalog"
 async def write_with_engine(settings: Settings, options: "BuildOptions", living: "LivingCatalog") -> "UpsertReport":
     """The upsert between the engine's start and its end; SIGTERM and SIGHUP cancel it."""
     from sightline_server.app.engine import engine_session
+    from sightline_server.app.text_models import text_reading_of
     from sightline_server.ingest.embedding import engine_embed
     from sightline_server.ingest.feeds.reader import count_rows
     from sightline_server.ingest.upsert import upsert_feed
@@ -203,4 +204,4 @@ async def write_with_engine(settings: Settings, options: "BuildOptions", living:
         embedder = living.require_embedder(engine.embedders)
         embed = engine_embed(engine, role=engine.embedders.embedder_of(embedder.identity).role)
         with shown_progress(total) as progress:
-            return await upsert_feed(options, embedder, embed, living, progress)
+            return await upsert_feed(options, embedder, embed, living, progress, text_reading_of(settings, engine))

@@ -40,13 +40,14 @@ def check_configuration(repository: Path, checked: Checked) -> None:
     # Late, so that `pull` and `list` do not load Triton's client.
     from sightline_server.triton.specs import search_models
     from sightline_server.triton.stored import read_stored
+    from sightline_server.triton.text_specs import TEXT_MODELS
 
     stored = checked.stored
     config = config_path(repository, stored.folder)
     if not config.exists():
         raise SightlineError(ErrorKind.CONFIGURATION, f"no such file: {config}; without it the model cannot be served")
     further = [stored.folder] if FOLDER.fullmatch(stored.folder) else []
-    served = next(model for model in search_models(further) if model.role == stored.folder)
+    served = next(each for each in (*search_models(further), *TEXT_MODELS) if each.role == stored.folder)
     spec = read_stored(served, config, checked.inputs, checked.outputs)
     if stored.state is State.READY and spec.name not in (stored.name, stored.folder):
         option = f" --folder {stored.folder}" if further else ""

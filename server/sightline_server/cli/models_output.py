@@ -21,7 +21,7 @@ from sightline_models.errors import ModelError, NoHomeError
 from sightline_models.offered import OFFERED_MODELS, SETS
 from sightline_models.places import missing_right
 from sightline_models.pull import Progress, Report, Step
-from sightline_models.store import StoredModel
+from sightline_models.store import State, StoredModel
 from sightline_server.errors import SightlineError
 
 _STEPS = list(Step)
@@ -64,7 +64,11 @@ def offered_facts(stored: Sequence[StoredModel]) -> list[dict[str, Any]]:
 def check_line(checked: Checked) -> str:
     """The line of a model that passed the check."""
     away = ", ".join(f"{name} within {value:.1e}" for name, value in checked.deviation.items())
-    verdict = f"matches the reference ({away})" if away else "fits the contract; a custom model has no reference"
+    custom = checked.stored.state is State.CUSTOM
+    otherwise = (
+        "fits the contract; a custom model has no reference" if custom else "is the pinned file, fits the contract"
+    )
+    verdict = f"matches the reference ({away})" if away else otherwise
     return f"{checked.stored.folder}  {checked.stored.name}  {verdict}; config.pbtxt is valid"
 
 

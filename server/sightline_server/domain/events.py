@@ -31,6 +31,7 @@ class SkippedStep(Enum):
 
     CODES = "codes"
     LOCAL_FEATURES = "local_features"
+    PRINTED_TEXT = "printed_text"
     LOOK_CLOSER = "look_closer"
 
 

@@ -116,6 +116,7 @@ class ReasonKind(Enum):
     CODE = "code"
     LOCAL_FEATURES = "local_features"
     COLOUR = "colour"
+    PRINTED_TEXT = "printed_text"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,13 @@ COLOURS = 6 * 8 * 8
 class LocalFeatures:
     """N points of one image: `points` float32 [N,2], x and y in pixels of the reduced image in which they were found,
     and `descriptors` uint8 [N,128]. `colours` is the histogram of all of its pixels (`stages.local_features.colours`),
-    uint8 [384]; None where it is not known.
+    uint8 [384]; None where it is not known. `text` is what is printed on the image; None where it was not read.
     """
 
     points: NDArray[np.float32]
     descriptors: NDArray[np.uint8]
     colours: NDArray[np.uint8] | None = None
+    text: str | None = None
 
     def __len__(self) -> int:
         return len(self.points)

@@ -31,11 +31,13 @@ CROP = Stage("crop", Wait.THREAD)
 EMBED = Stage("embed", Wait.BATCH)
 SEARCH = Stage("search", Wait.BATCH)
 LOCAL_FEATURES = Stage("local_features", Wait.THREAD)
+PRINTED_TEXT = Stage("printed_text", Wait.THREAD)
+"""Waits for batches of two models as well, which do not count as waits."""
 RANK = Stage("rank", Wait.NOTHING, sends=True)
 LOOK_CLOSER = Stage("look_closer", Wait.THREAD, sends=True)
 """Finds further objects after the first answer; they go through the stages from `crop` on."""
 
-STAGES = (DECODE, CODES, DETECT, CROP, EMBED, SEARCH, LOCAL_FEATURES, RANK, LOOK_CLOSER)
+STAGES = (DECODE, CODES, DETECT, CROP, EMBED, SEARCH, LOCAL_FEATURES, PRINTED_TEXT, RANK, LOOK_CLOSER)
 """Every stage, in the order in which an object goes through them."""
 
 STAGE_NAMES = tuple(stage.name for stage in STAGES)

@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 
 from sightline_models.embedders import FOLDER
+from sightline_models.offered import text_model
 from sightline_server import owned_names, runtime_folder
 from sightline_server.embedded import folders
 from sightline_server.embedded.command import Ports, is_free, private_ports
@@ -154,7 +155,9 @@ class EmbeddedHost:
             folder = self._config.repository / model
             if not os.path.isfile(folder / "config.pbtxt") or not list(folder.glob("*/*.onnx")):
                 further = FOLDER.fullmatch(model) is not None
-                remedy = "Complete the folder or remove it." if further else "Run `sightline models pull`."
+                text = text_model(model) is not None
+                command = "models use printed-text" if text else "models pull"
+                remedy = "Complete the folder or remove it." if further else f"Run `sightline {command}`."
                 message = f"no model in {folder}: it needs config.pbtxt and 1/model.onnx. {remedy}"
                 raise SightlineError(ErrorKind.CONFIGURATION, message)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from sightline_models.defaults import DEFAULT_MODELS
 from sightline_models.embedders import FOLDER
 from sightline_models.errors import ModelError
+from sightline_models.offered import text_model
 from sightline_models.places import missing_right
 from sightline_models.store import State, StoredModel, inspect, inspect_embedder
 from sightline_server.errors import ErrorKind, SightlineError
@@ -19,7 +20,7 @@ log = logging.getLogger("sightline.engine")
 
 
 def check_model_files(repository: Path, folders: Iterable[str] = ()) -> None:
-    """Hashes the detector's and the embedder's file, and those of further embedders in `folders` (about 20 ms each).
+    """Hashes the files of detector and embedder, and of further models that `folders` names (about 20 ms each).
 
     Raises `SightlineError` of kind CONFIGURATION for a file that is missing or has another digest than its `model.json`
     declares, with both digests.
@@ -27,7 +28,10 @@ def check_model_files(repository: Path, folders: Iterable[str] = ()) -> None:
     try:
         for model in DEFAULT_MODELS:
             check_stored(inspect(repository, model))
-        for folder in filter(FOLDER.fullmatch, folders):
+        names = list(folders)
+        for model in filter(None, map(text_model, names)):
+            check_stored(inspect(repository, model))
+        for folder in filter(FOLDER.fullmatch, names):
             check_stored(inspect_embedder(repository, folder))
     except ModelError as error:
         raise SightlineError(ErrorKind.CONFIGURATION, str(error)) from error

@@ -49,6 +49,7 @@ from sightline_server.ingest.preparation import (
 from sightline_server.ingest.same_images import SameImages
 from sightline_server.ingest.seen_images import SeenImages
 from sightline_server.stages.decode import DecodeLimits
+from sightline_server.stages.printed_text.reading import MakeTextReading
 from sightline_server.stages.processes.process import ProcessLimits
 
 __all__ = ["GROUPS_AHEAD", "GROUP_ROWS", "BuildOptions", "BuildReport", "Progress", "build_catalog"]
@@ -169,8 +170,11 @@ async def build_catalog(
     built_at: datetime,
     progress: Progress | None = None,
     known: Known | None = None,
+    read_text: MakeTextReading | None = None,
 ) -> BuildReport:
     """Builds the catalog `options.out` and returns the outcome.
+
+    `read_text` reads the text of images in a catalog that keeps local features.
 
     Raises `SightlineError`: kind CONFIGURATION when the feed or the target cannot be used, INVALID_REQUEST when no row
     can be, when too much was lost, or, with `strict`, at the first problem; the engine's own kinds when it fails.
@@ -189,7 +193,7 @@ async def build_catalog(
         ) as writer,
         SeenImages(options.out.resolve().parent, embedder.dimension, views) as seen,
     ):
-        build = Build(options, embedder, embed, BuiltSink(writer), seen, progress or Progress())
+        build = Build(options, embedder, embed, BuiltSink(writer), seen, progress or Progress(), read_text)
         if known is not None:
             known(seen, build.same)
         await build.run()
@@ -261,6 +265,7 @@ class Build:
         writer: RowSink,
         seen: SeenImages,
         progress: Progress,
+        read_text: MakeTextReading | None = None,
     ) -> None:
         self._options = options
         self._embedder = embedder
@@ -268,6 +273,7 @@ class Build:
         self._writer = writer
         self._seen = seen
         self._progress = progress
+        self._read_text = read_text
         self._old = catalog_size(options.out) if options.replace else None
         self.images = 0
         self._done = 0
@@ -291,6 +297,7 @@ class Build:
             self._writer.keep,
             self._writer.keep_features,
             self._writer.views,
+            self._read_text,
         )
         async with source, aclosing(groups):
             async for group, preparation in groups:

@@ -4,15 +4,18 @@ Rule: a catalog image takes the same steps as a query photo (`stages/`), so that
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.domain.feature_bytes import encode
+from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
+from sightline_server.domain.local_features import LocalFeatures
 from sightline_server.domain.models import EMBEDDER, EmbedderSpec, Role
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.links import UnreadableImageError
@@ -22,6 +25,10 @@ from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.embed import check_embeddings
 from sightline_server.stages.local_features import describing
 from sightline_server.stages.photo_threads import PhotoThreads
+from sightline_server.stages.printed_text.lines import readable_part
+from sightline_server.stages.printed_text.reading import TextReading
+
+log = logging.getLogger(__name__)
 
 ValueT = TypeVar("ValueT")
 Embed = Callable[[Sequence[NDArray[np.uint8]]], Awaitable[NDArray[np.float32]]]
@@ -90,20 +97,45 @@ async def catalog_crops(
 
 
 async def described_image(
-    photo: bytes, threads: PhotoThreads, limits: DecodeLimits, spec: EmbedderSpec, views: int
+    photo: bytes,
+    threads: PhotoThreads,
+    limits: DecodeLimits,
+    spec: EmbedderSpec,
+    views: int,
+    text: TextReading | None = None,
 ) -> DescribedImage:
     """As `catalog_crops`, with the local features of the whole image."""
 
-    def viewed(frame: Frame) -> DescribedImage:
-        features = encode(describing.image_features(frame))
-        return DescribedImage(tuple(each.pixels for each in image_crops(frame, spec, views)), features)
+    def viewed(frame: Frame) -> tuple[tuple[NDArray[np.uint8], ...], LocalFeatures, Frame | None]:
+        return tuple(each.pixels for each in image_crops(frame, spec, views)), *described(frame, text)
 
-    return await of_image(photo, threads, limits, viewed)
+    crops, features, part = await of_image(photo, threads, limits, viewed)
+    return DescribedImage(crops, encode(await with_text(features, part, text)))
 
 
-async def image_features(photo: bytes, threads: PhotoThreads, limits: DecodeLimits) -> bytes:
+async def image_features(
+    photo: bytes, threads: PhotoThreads, limits: DecodeLimits, text: TextReading | None = None
+) -> bytes:
     """The local features of an image as they are stored. Raises as `catalog_crops`."""
-    return await of_image(photo, threads, limits, lambda frame: encode(describing.image_features(frame)))
+    features, part = await of_image(photo, threads, limits, lambda frame: described(frame, text))
+    return encode(await with_text(features, part, text))
+
+
+def described(frame: Frame, text: TextReading | None) -> tuple[LocalFeatures, Frame | None]:
+    """The local features of an image, and its pixels for reading its text where that is read."""
+    part = None if text is None else readable_part(frame, Box.whole())
+    return describing.image_features(frame), part
+
+
+async def with_text(features: LocalFeatures, part: Frame | None, text: TextReading | None) -> LocalFeatures:
+    """`features` with the text of their image; without, where it cannot be read: searches compare names then."""
+    if part is None or text is None:
+        return features
+    try:
+        return replace(features, text=await text.of(part))
+    except Exception as error:  # whatever a library or a model raises, it costs the text of this image only
+        log.warning("the text of an image of a product was not read: %s", type(error).__name__)
+        return features
 
 
 async def of_image(

@@ -28,6 +28,7 @@ from sightline_server.ingest.same_images import SameImages
 from sightline_server.ingest.seen_images import SeenImages
 from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.photo_threads import PhotoThreads
+from sightline_server.stages.printed_text.reading import MakeTextReading, TextReading
 from sightline_server.stages.processes.pool import DecodeProcesses
 from sightline_server.stages.processes.process import ProcessLimits
 
@@ -115,7 +116,7 @@ class Preparation:
     """Reads and decodes the images of feed rows; `running` are the images on their way, by their key.
 
     `keep_features` keeps the local features of an image; None for a catalog that has none. Each image gets up to
-    `views` crops.
+    `views` crops. `text` reads what is printed on it, where that is read.
     """
 
     source: ImageSource
@@ -127,6 +128,7 @@ class Preparation:
     keep: Keep = keep_nothing
     keep_features: Keep | None = None
     views: int = ONE_VIEW
+    text: TextReading | None = None
     running: dict[str, asyncio.Task[Decoded | UnreadableImageError]] = field(default_factory=dict)
 
     async def group(self, rows: Sequence[FeedRow | Problem]) -> Group:
@@ -198,7 +200,9 @@ class Preparation:
             if self.keep_features is None:
                 crops, features = await catalog_crops(image, self.threads, self.limits, self.embedder, self.views), ""
             else:
-                described = await described_image(image, self.threads, self.limits, self.embedder, self.views)
+                described = await described_image(
+                    image, self.threads, self.limits, self.embedder, self.views, self.text
+                )
                 crops, features = described.crops, await self.keep_features(described.features)
             self.same.add(image)
             return Decoded(crops, await self.keep(image), features)
@@ -279,6 +283,7 @@ async def prepared_groups(
     keep: Keep = keep_nothing,
     keep_features: Keep | None = None,
     views: int = ONE_VIEW,
+    read_text: MakeTextReading | None = None,
 ) -> AsyncGenerator[tuple[Group, Preparation]]:
     """The feed in groups, in order, the next ones being prepared while the caller works on one."""
     ahead: list[asyncio.Task[Group]] = []
@@ -293,7 +298,8 @@ async def prepared_groups(
         ThreadPoolExecutor(decode_threads, thread_name_prefix="ingest-decode") as executor,
     ):
         threads = PhotoThreads(executor, processes)
-        preparation = Preparation(source, limits, embedder, threads, seen, same, keep, keep_features, views)
+        text = None if read_text is None else read_text(threads)
+        preparation = Preparation(source, limits, embedder, threads, seen, same, keep, keep_features, views, text)
         try:
             while True:
                 # In a thread: a long row, or a slow disk, must not hold up the searches of a server.

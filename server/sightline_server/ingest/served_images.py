@@ -21,6 +21,7 @@ from sightline_server.ingest.links import UnreadableImageError
 from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.embed import usable
 from sightline_server.stages.photo_threads import PhotoThreads
+from sightline_server.stages.printed_text.reading import TextReading
 
 Crop = NDArray[np.uint8]
 Crops: TypeAlias = "MicroBatcher[Crop, NDArray[np.float32]]"
@@ -34,16 +35,23 @@ AGAIN_S = 0.05
 
 
 class ServedImages:
-    """`ports.ImageEmbedder` by the parts that also serve searches."""
+    """`ports.ImageEmbedder` by the parts that also serve searches; `text` reads what is printed on images."""
 
     def __init__(
-        self, threads: PhotoThreads, limits: DecodeLimits, spec: EmbedderSpec, crops: Crops, background: Background
+        self,
+        threads: PhotoThreads,
+        limits: DecodeLimits,
+        spec: EmbedderSpec,
+        crops: Crops,
+        background: Background,
+        text: TextReading | None = None,
     ) -> None:
         self._threads = threads
         self._limits = limits
         self._spec = spec
         self._crops = crops
         self._background = background
+        self._text = text
         self._size = piece_size(spec)
         self._turns = asyncio.Semaphore(PORTIONS)
 
@@ -62,7 +70,7 @@ class ServedImages:
     async def _features(self, image: bytes, place: int) -> bytes:
         await self._background.pause()
         try:
-            return await image_features(image, self._threads, self._limits)
+            return await image_features(image, self._threads, self._limits, self._text)
         except UnreadableImageError as error:
             raise unreadable(place, error) from error
 

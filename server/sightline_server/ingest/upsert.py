@@ -18,6 +18,7 @@ from sightline_server.ingest.embedding import Embed
 from sightline_server.ingest.feed import Problem
 from sightline_server.ingest.preparation import Keep, in_thread
 from sightline_server.ingest.seen_images import SeenImages
+from sightline_server.stages.printed_text.reading import MakeTextReading
 
 GROUP_ROWS = 256
 
@@ -70,7 +71,12 @@ class LivingSink:
 
 
 async def upsert_feed(
-    options: BuildOptions, embedder: EmbedderSpec, embed: Embed, living: LivingCatalog, progress: Progress
+    options: BuildOptions,
+    embedder: EmbedderSpec,
+    embed: Embed,
+    living: LivingCatalog,
+    progress: Progress,
+    read_text: MakeTextReading | None = None,
 ) -> UpsertReport:
     """Writes the rows of a feed, embedding their images.
 
@@ -80,7 +86,7 @@ async def upsert_feed(
     living.require_embedder(embedder)
     sink = LivingSink(living)
     with SeenImages(options.out.resolve().parent, embedder.dimension, living.views) as seen:
-        build = Build(options, embedder, embed, sink, seen, progress)
+        build = Build(options, embedder, embed, sink, seen, progress, read_text)
         await build.run()
     require_products(sink.products, len(build.problems), feed_name(options.feed))
     return UpsertReport(sink.products, tuple(build.problems))

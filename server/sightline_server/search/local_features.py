@@ -1,12 +1,11 @@
 """Local features of the objects of a photo, compared with those of the products that are nearest to them.
 
 Where the settings weigh colours, those of the object as a whole are compared with those of the images as well.
-Rule: they only ever add reasons. Without time, or when the comparison fails, an object is ranked by what is known of
-it. The features of a photo live in the thread that compares them, and no longer than that takes.
+Rule: the features of a photo live in the thread that compares them, and no longer than that takes.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
@@ -19,6 +18,7 @@ from sightline_server.domain.local_features import LocalFeatures
 from sightline_server.domain.request import SearchQuery
 from sightline_server.domain.stages import LOCAL_FEATURES
 from sightline_server.ports import Clock, ImageFeatures, Snapshot
+from sightline_server.search.second_look import OUTCOMES, Conditions, Kind, SecondLook, joined
 from sightline_server.settings import LocalFeatureSettings
 from sightline_server.stages.local_features.colours import colours_of, likeness
 from sightline_server.stages.local_features.describing import features_of
@@ -27,11 +27,9 @@ from sightline_server.stages.photo_threads import PhotoThreads
 from sightline_server.stages.rank import FurtherReasons
 from sightline_server.stages.redact import Views
 from sightline_server.telemetry.metrics import Metrics
-from sightline_server.telemetry.stopwatch import Stopwatch
+from sightline_server.telemetry.stopwatch import Step, Stopwatch
 
-log = logging.getLogger(__name__)
-
-MATCHED, UNMATCHED, SKIPPED, FAILED = "matched", "unmatched", "skipped", "failed"
+KIND = Kind("local features", ReasonKind.LOCAL_FEATURES, LOCAL_FEATURES, SkippedStep.LOCAL_FEATURES)
 FULL_INLIERS = 60
 """Points in common from which on the contribution is the whole one. More of them say that the photo is sharp, not that
 the product is another one."""
@@ -54,115 +52,66 @@ class FeatureComparisons:
         self.threads = threads
         self.settings = settings
         self.middle = Box.middle(settings.whole_photo_share)
-        self.clock = clock
         self._chosen = chosen
         # A counter that appears with its first object hides that object from rate().
-        outcomes = (MATCHED, UNMATCHED, SKIPPED, FAILED)
-        self.counts = {outcome: metrics.feature_checks.labels(outcome) for outcome in outcomes}
+        counts = {outcome: metrics.feature_checks.labels(outcome) for outcome in OUTCOMES}
+        self.conditions = Conditions(KIND, settings, counts, clock)
 
-    def of_call(
-        self, query: SearchQuery, views: Views, snapshot: Snapshot, watch: Stopwatch
-    ) -> "FeatureComparison | None":
+    def of_call(self, query: SearchQuery, views: Views, snapshot: Snapshot, watch: Stopwatch) -> SecondLook | None:
         """The comparison of one call with the products of `snapshot`; None where there is none."""
         kept = snapshot.local_features
         if kept is None or not self._chosen.get(snapshot.name, self.settings.enabled):
             return None
-        return FeatureComparison(self, query, views, snapshot, kept, watch)
+        return SecondLook(FeatureComparison(self, query, views, snapshot, kept), query, watch, self.conditions)
 
 
+@dataclass(frozen=True, slots=True)
 class FeatureComparison:
-    """`find.Comparison` of one call; `skipped` names the step if an object was left out."""
+    """`second_look.Way` of one call."""
 
-    def __init__(
-        self,
-        parts: FeatureComparisons,
-        query: SearchQuery,
-        views: Views,
-        snapshot: Snapshot,
-        kept: ImageFeatures,
-        watch: Stopwatch,
-    ) -> None:
-        self._parts = parts
-        self._query = query
-        self._views = views
-        self._snapshot = snapshot
-        self._kept = kept
-        self._watch = watch
-        self.products = parts.settings.most_products
-        self._objects_left = parts.settings.most_objects
-        self.skipped: tuple[SkippedStep, ...] = ()
+    parts: FeatureComparisons
+    query: SearchQuery
+    views: Views
+    snapshot: Snapshot
+    kept: ImageFeatures
 
     def with_views(self, views: Views) -> "FeatureComparison":
-        """The comparison of further objects, which see the photo in other views; they count as objects of the photo."""
-        further = FeatureComparison(self._parts, self._query, views, self._snapshot, self._kept, self._watch)
-        further._objects_left = self._objects_left
-        return further
+        """See `second_look.Way`."""
+        return replace(self, views=views)
 
-    async def reasons(
-        self, objects: Sequence[PhotoObject], near: Sequence[Sequence[Neighbour]]
-    ) -> dict[str, FurtherReasons]:
-        """See `find.Comparison`. Objects are compared one after the other: other photos need the threads, too."""
-        found: dict[str, FurtherReasons] = {}
-        for item, neighbours in zip(objects, near, strict=True):
-            if not neighbours:
-                continue
-            if self._objects_left == 0:
-                found[item.object_id] = self._left_out(SKIPPED)
-            else:
-                self._objects_left -= 1
-                found[item.object_id] = await self._of_object(item, neighbours[: self.products])
-        return found
+    async def compared(self, item: PhotoObject, neighbours: Sequence[Neighbour], step: Step) -> FurtherReasons | None:
+        """See `second_look.Way`."""
 
-    async def _of_object(self, item: PhotoObject, neighbours: Sequence[Neighbour]) -> FurtherReasons:
-        parts = self._parts
-        if self._is_late():
-            return self._left_out(SKIPPED)
-        with self._watch.step(LOCAL_FEATURES) as step:
+        def work() -> FurtherReasons | None:
+            step.runs()
+            # The wait for the thread may have taken the time.
+            return None if self.parts.conditions.is_late(self.query) else self._reasons(item, neighbours)
 
-            def work() -> FurtherReasons | None:
-                step.runs()
-                # The wait for the thread may have taken the time.
-                return None if self._is_late() else self._compared(item, neighbours)
+        return await self.parts.threads.run(work)
 
-            try:
-                found = await parts.threads.run(work)
-            except Exception as error:  # whatever the library or the file raises, the object is ranked without it
-                log.error(
-                    "local features not compared: %s",
-                    type(error).__name__,
-                    extra={"request_id": self._query.request_id},
-                )
-                return self._left_out(FAILED)
-        if found is None:
-            return self._left_out(SKIPPED)
-        matched = any(each.kind is ReasonKind.LOCAL_FEATURES for reasons in found.values() for each in reasons)
-        parts.counts[MATCHED if matched else UNMATCHED].inc()
-        return found
-
-    def _is_late(self) -> bool:
-        return self._query.deadline - self._parts.clock() < self._parts.settings.min_time_left_s
-
-    def _left_out(self, outcome: str) -> FurtherReasons:
-        self._parts.counts[outcome].inc()
-        self.skipped = (SkippedStep.LOCAL_FEATURES,)
-        return {}
-
-    def _compared(self, item: PhotoObject, neighbours: Sequence[Neighbour]) -> FurtherReasons:
+    def _reasons(self, item: PhotoObject, neighbours: Sequence[Neighbour]) -> FurtherReasons:
         """The reasons for the products of `neighbours`; on a thread."""
-        settings = self._parts.settings
-        box = self._parts.middle if item.is_whole_photo else item.box
-        frame = self._views.of(box)
+        settings = self.parts.settings
+        box = self.parts.middle if item.is_whole_photo else item.box
+        frame = self.views.of(box)
         described = features_of(frame, box)
         has_print, in_colour = len(described) >= LEAST_INLIERS, settings.colour_contribution > 0
         if not (has_print or in_colour):
             return {}
-        links = self._snapshot.image_links([found.image for found in neighbours])
-        stored = self._kept.of([(found.product_id, link) for found, link in zip(neighbours, links, strict=True)])
+        stored = stored_features(self.snapshot, self.kept, neighbours)
         images = {found.product_id: image for found, image in zip(neighbours, stored, strict=True) if image is not None}
         reasons = print_reasons(described, images, settings.contribution) if has_print else {}
         if not in_colour:
             return reasons
         return joined(reasons, colour_reasons(colours_of(frame, box), images, settings.colour_contribution))
+
+
+def stored_features(
+    snapshot: Snapshot, kept: ImageFeatures, neighbours: Sequence[Neighbour]
+) -> list[LocalFeatures | None]:
+    """The features that are kept of the closest image of each of `neighbours`. Blocking. Raises `SightlineError`."""
+    links = snapshot.image_links([found.image for found in neighbours])
+    return kept.of([(found.product_id, link) for found, link in zip(neighbours, links, strict=True)])
 
 
 def print_reasons(
@@ -199,12 +148,3 @@ def colour_reasons(
         product_id: (Reason(ReasonKind.COLOUR, weight * (each - average), text.format(each, average)),)
         for product_id, each in alike.items()
     }
-
-
-def joined(*parts: Mapping[str, tuple[Reason, ...]]) -> dict[str, tuple[Reason, ...]]:
-    """The reasons of all `parts`."""
-    found: dict[str, tuple[Reason, ...]] = {}
-    for part in parts:
-        for product_id, reasons in part.items():
-            found[product_id] = (*found.get(product_id, ()), *reasons)
-    return found

@@ -13,11 +13,12 @@ from sightline_server.domain.image import Frame, ModelInput
 from sightline_server.domain.models import DETECTOR
 from sightline_server.domain.request import Lane, SearchQuery
 from sightline_server.domain.stages import LOOK_CLOSER
-from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.errors import SightlineError
 from sightline_server.ports import Clock, Engine
 from sightline_server.search.codes import ReadCodes
 from sightline_server.search.find import NO_CODES
 from sightline_server.search.look import FramesBatcher
+from sightline_server.search.second_look import NO_TIME
 from sightline_server.search.under_way import Seen
 from sightline_server.settings import DetectionSettings
 from sightline_server.stages.choose import Choice
@@ -32,8 +33,6 @@ from sightline_server.telemetry.stopwatch import Step
 log = logging.getLogger(__name__)
 
 FOUND, NOTHING, SKIPPED, FAILED = "found", "nothing", "skipped", "failed"
-NO_TIME = frozenset({ErrorKind.DEADLINE_EXCEEDED, ErrorKind.OVERLOADED, ErrorKind.STOPPING})
-"""Errors of a detector that works, for which there was no time."""
 
 
 @dataclass(frozen=True, slots=True)

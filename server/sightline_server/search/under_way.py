@@ -13,8 +13,8 @@ from sightline_server.domain.request import SearchQuery, SearchTerms
 from sightline_server.ports import Snapshot
 from sightline_server.search.codes import ReadCodes
 from sightline_server.search.find import NO_CODES, CodesByObject
-from sightline_server.search.local_features import FeatureComparison
 from sightline_server.search.object_embedder import ObjectEmbedder
+from sightline_server.search.second_look import SecondLooks
 from sightline_server.stages.choose import Choice
 from sightline_server.stages.redact import Views
 from sightline_server.telemetry.stopwatch import Stopwatch
@@ -26,8 +26,8 @@ QueryT = TypeVar("QueryT", bound=SearchTerms)
 class Search(Generic[QueryT]):
     """One search under way: its query, the revision that it has leased, the embedder of that, and its times.
 
-    `codes` are the products that codes in the photo name, by the object that they are on. `comparison` compares local
-    features, where the catalog has them.
+    `codes` are the products that codes in the photo name, by the object that they are on. `comparison` compares
+    objects with the nearest products in further ways, where settings and catalog say so.
     """
 
     query: QueryT
@@ -35,7 +35,7 @@ class Search(Generic[QueryT]):
     embedder: ObjectEmbedder
     watch: Stopwatch
     codes: CodesByObject = field(default_factory=lambda: NO_CODES)
-    comparison: FeatureComparison | None = None
+    comparison: SecondLooks | None = None
 
 
 @dataclass(frozen=True, slots=True)

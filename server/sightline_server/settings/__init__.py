@@ -16,6 +16,7 @@ from sightline_server.settings.engine import EngineSettings
 from sightline_server.settings.limits import REQUEST_ALLOWANCE, LimitSettings
 from sightline_server.settings.local_features import LocalFeatureSettings
 from sightline_server.settings.part import Part
+from sightline_server.settings.printed_text import PrintedTextSettings
 from sightline_server.settings.pseudonym_quota import PseudonymQuotaSettings
 from sightline_server.settings.ranking import RankingSettings
 from sightline_server.settings.root import Settings
@@ -42,6 +43,7 @@ __all__ = [
     "LogSettings",
     "Part",
     "PhotoFormat",
+    "PrintedTextSettings",
     "PseudonymQuotaSettings",
     "RankingSettings",
     "ServedCatalogSettings",

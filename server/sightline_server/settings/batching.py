@@ -19,7 +19,7 @@ class BatchSettings(Part):
 
 
 class BatchingSettings(Part):
-    """The three batchers of the hot path."""
+    """The batchers of the hot path."""
 
     frames: BatchSettings = BatchSettings(max_batch=8)
     """Photos for the detector."""
@@ -27,3 +27,7 @@ class BatchingSettings(Part):
     """Object crops for the embedder."""
     queries: BatchSettings = BatchSettings(max_batch=256, max_waiting=1024)
     """Embeddings for the index."""
+    text_images: BatchSettings = BatchSettings(max_batch=4, max_waiting=64)
+    """Parts of photos for the model that finds printed text."""
+    text_lines: BatchSettings = BatchSettings(max_batch=16, max_waiting=512)
+    """Lines of text for the model that reads them; `max_waiting` must hold those of an object."""

@@ -30,6 +30,7 @@ from sightline_server.settings.detection import DetectionSettings
 from sightline_server.settings.engine import EngineSettings
 from sightline_server.settings.limits import LimitSettings
 from sightline_server.settings.local_features import LocalFeatureSettings
+from sightline_server.settings.printed_text import PrintedTextSettings
 from sightline_server.settings.pseudonym_quota import PseudonymQuotaSettings
 from sightline_server.settings.ranking import RankingSettings
 from sightline_server.settings.server import ServerSettings
@@ -66,6 +67,7 @@ class Settings(BaseSettings):
     decode: DecodeSettings = DecodeSettings()
     codes: CodeSettings = CodeSettings()
     local_features: LocalFeatureSettings = LocalFeatureSettings()
+    printed_text: PrintedTextSettings = PrintedTextSettings()
     detection: DetectionSettings = DetectionSettings()
     ranking: RankingSettings = RankingSettings()
     batching: BatchingSettings = BatchingSettings()

@@ -106,7 +106,7 @@ class Scoring:
                 return f"its category matches '{self.label}'"
             case ReasonKind.UNAVAILABLE:
                 return "is out of stock"
-            case ReasonKind.LOCAL_FEATURES | ReasonKind.COLOUR:
+            case ReasonKind.LOCAL_FEATURES | ReasonKind.COLOUR | ReasonKind.PRINTED_TEXT:
                 return next(more.text for more in self.further[found.product_id] if more.kind is kind)
             case _:
                 assert_never(kind)

@@ -91,6 +91,9 @@ class Metrics:
         self.feature_checks = make.counter(
             "feature_checks", "Objects whose local features were to be compared with products, by outcome.", "outcome"
         )
+        self.text_checks = make.counter(
+            "text_checks", "Objects whose printed text was to be read and compared, by outcome.", "outcome"
+        )
         self.second_rounds = make.counter(
             "second_rounds", "Second rounds that callers asked for, by outcome.", "outcome"
         )

@@ -18,5 +18,6 @@ def test_between_two_stages_is_after_the_one_and_before_the_other() -> None:
     assert shown["after search"] == left["rank", "after"]
     assert shown["in codes"] == left["codes", "in"]
     assert shown["in local_features"] == left["local_features", "in"]
+    assert shown["in printed_text"] == left["printed_text", "in"]
     assert shown["after look_closer"] == left["look_closer", "after"]
-    assert len(shown) == 22
+    assert len(shown) == 24

@@ -35,6 +35,8 @@ TEXTS: dict[str, tuple[Callable[[Canary], str], set[Kind]]] = {
     "position": (lambda c: f"lat={c.position[0]:.4f}", {Kind.GPS}),
     "degrees": (lambda c: str(c.degrees[1]), {Kind.GPS}),
     "code": (lambda c: f"gtin {c.code}", {Kind.CODE}),
+    "printed text": (lambda c: f"read {c.printed}", {Kind.PRINTED}),
+    "printed text in small letters": (lambda c: f"read {c.printed.lower()}", {Kind.PRINTED}),
     "size": (lambda c: json.dumps({"width": c.sizes[0][0], "height": c.sizes[0][1]}), {Kind.SIZE}),
     "size in bytes": (lambda c: f"received {len(c.jpeg)} bytes", {Kind.SIZE}),
     "box as JSON": (lambda c: '{"x": 0.1231, "y": 0.2342, "w": 0.4222, "h": 0.5322}', {Kind.BOX}),

@@ -149,7 +149,8 @@ def test_an_unknown_group_of_a_variable_is_refused_with_the_known_groups(monkeyp
     assert message.startswith("variable SIGHTLINE_LIMIT__MAX_REGIONS: there is no group of settings 'limit'")
     assert message.endswith(
         "the groups are server, access, consent, valkey, pseudonym_quota, audit, limits, decode, codes, "
-        "local_features, detection, ranking, batching, engine, catalog, catalogs, index, transfer, log, tracing"
+        "local_features, printed_text, detection, ranking, batching, engine, catalog, catalogs, index, transfer, log, "
+        "tracing"
     )
 
 

@@ -10,7 +10,8 @@ from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
 from sightline_server.domain.items import ReasonKind
 from sightline_server.domain.local_features import LocalFeatures, no_features
-from sightline_server.search.local_features import colour_reasons, joined
+from sightline_server.search.local_features import colour_reasons
+from sightline_server.search.second_look import joined
 from sightline_server.stages.local_features.colours import colours_of, likeness
 
 WHOLE = Box.whole()

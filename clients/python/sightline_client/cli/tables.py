@@ -41,6 +41,7 @@ SKIPPED = {
     SkippedStep.LOCAL_FEATURES: "local features of an object were not compared: the deadline was too near, or the "
     "comparison failed",
     SkippedStep.LOOK_CLOSER: "smaller objects were not searched for: no time, a busy server, or the detector failed",
+    SkippedStep.PRINTED_TEXT: "the printed text of an object was not read: no time, a busy server, or a model failed",
 }
 """Each step that was left out as a message."""
 

@@ -45,6 +45,7 @@ class SkippedStep(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SKIPPED_STEP_CODES: _ClassVar[SkippedStep]
     SKIPPED_STEP_LOCAL_FEATURES: _ClassVar[SkippedStep]
     SKIPPED_STEP_LOOK_CLOSER: _ClassVar[SkippedStep]
+    SKIPPED_STEP_PRINTED_TEXT: _ClassVar[SkippedStep]
 
 class FilterPlanKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -83,6 +84,7 @@ SKIPPED_STEP_UNSPECIFIED: SkippedStep
 SKIPPED_STEP_CODES: SkippedStep
 SKIPPED_STEP_LOCAL_FEATURES: SkippedStep
 SKIPPED_STEP_LOOK_CLOSER: SkippedStep
+SKIPPED_STEP_PRINTED_TEXT: SkippedStep
 FILTER_PLAN_KIND_UNSPECIFIED: FilterPlanKind
 FILTER_PLAN_KIND_NO_MATCH: FilterPlanKind
 FILTER_PLAN_KIND_ALL: FilterPlanKind
@@ -287,7 +289,7 @@ class FilterPlan(_message.Message):
     def __init__(self, kind: _Optional[_Union[FilterPlanKind, str]] = ..., products: _Optional[int] = ..., images: _Optional[int] = ...) -> None: ...
 
 class StageTimings(_message.Message):
-    __slots__ = ("decode_ms", "codes_ms", "detect_ms", "crop_ms", "embed_ms", "search_ms", "local_features_ms", "rank_ms", "look_closer_ms", "queue_ms", "total_ms")
+    __slots__ = ("decode_ms", "codes_ms", "detect_ms", "crop_ms", "embed_ms", "search_ms", "local_features_ms", "printed_text_ms", "rank_ms", "look_closer_ms", "queue_ms", "total_ms")
     DECODE_MS_FIELD_NUMBER: _ClassVar[int]
     CODES_MS_FIELD_NUMBER: _ClassVar[int]
     DETECT_MS_FIELD_NUMBER: _ClassVar[int]
@@ -295,6 +297,7 @@ class StageTimings(_message.Message):
     EMBED_MS_FIELD_NUMBER: _ClassVar[int]
     SEARCH_MS_FIELD_NUMBER: _ClassVar[int]
     LOCAL_FEATURES_MS_FIELD_NUMBER: _ClassVar[int]
+    PRINTED_TEXT_MS_FIELD_NUMBER: _ClassVar[int]
     RANK_MS_FIELD_NUMBER: _ClassVar[int]
     LOOK_CLOSER_MS_FIELD_NUMBER: _ClassVar[int]
     QUEUE_MS_FIELD_NUMBER: _ClassVar[int]
@@ -306,11 +309,12 @@ class StageTimings(_message.Message):
     embed_ms: float
     search_ms: float
     local_features_ms: float
+    printed_text_ms: float
     rank_ms: float
     look_closer_ms: float
     queue_ms: float
     total_ms: float
-    def __init__(self, decode_ms: _Optional[float] = ..., codes_ms: _Optional[float] = ..., detect_ms: _Optional[float] = ..., crop_ms: _Optional[float] = ..., embed_ms: _Optional[float] = ..., search_ms: _Optional[float] = ..., local_features_ms: _Optional[float] = ..., rank_ms: _Optional[float] = ..., look_closer_ms: _Optional[float] = ..., queue_ms: _Optional[float] = ..., total_ms: _Optional[float] = ...) -> None: ...
+    def __init__(self, decode_ms: _Optional[float] = ..., codes_ms: _Optional[float] = ..., detect_ms: _Optional[float] = ..., crop_ms: _Optional[float] = ..., embed_ms: _Optional[float] = ..., search_ms: _Optional[float] = ..., local_features_ms: _Optional[float] = ..., printed_text_ms: _Optional[float] = ..., rank_ms: _Optional[float] = ..., look_closer_ms: _Optional[float] = ..., queue_ms: _Optional[float] = ..., total_ms: _Optional[float] = ...) -> None: ...
 
 class GetServerInfoRequest(_message.Message):
     __slots__ = ("catalog", "lane")

@@ -23,6 +23,7 @@ class ReasonKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_KIND_CODE: _ClassVar[ReasonKind]
     REASON_KIND_LOCAL_FEATURES: _ClassVar[ReasonKind]
     REASON_KIND_COLOUR: _ClassVar[ReasonKind]
+    REASON_KIND_PRINTED_TEXT: _ClassVar[ReasonKind]
 MATCH_LEVEL_UNSPECIFIED: MatchLevel
 MATCH_LEVEL_WEAK: MatchLevel
 MATCH_LEVEL_SIMILAR: MatchLevel
@@ -34,6 +35,7 @@ REASON_KIND_UNAVAILABLE: ReasonKind
 REASON_KIND_CODE: ReasonKind
 REASON_KIND_LOCAL_FEATURES: ReasonKind
 REASON_KIND_COLOUR: ReasonKind
+REASON_KIND_PRINTED_TEXT: ReasonKind
 
 class Product(_message.Message):
     __slots__ = ("id", "title", "brand", "category", "price", "availability", "link", "image_link", "item_group_id", "gtin", "attributes")

@@ -56,6 +56,7 @@ REASONS = {
     ReasonKind.CODE: product_pb2.REASON_KIND_CODE,
     ReasonKind.LOCAL_FEATURES: product_pb2.REASON_KIND_LOCAL_FEATURES,
     ReasonKind.COLOUR: product_pb2.REASON_KIND_COLOUR,
+    ReasonKind.PRINTED_TEXT: product_pb2.REASON_KIND_PRINTED_TEXT,
 }
 FAILURES = {
     FailureReason.MODEL_ANSWER: lens_service_pb2.FAILURE_REASON_MODEL_ANSWER,
@@ -71,6 +72,7 @@ NOTICES = {
 SKIPPED = {
     SkippedStep.CODES: lens_service_pb2.SKIPPED_STEP_CODES,
     SkippedStep.LOCAL_FEATURES: lens_service_pb2.SKIPPED_STEP_LOCAL_FEATURES,
+    SkippedStep.PRINTED_TEXT: lens_service_pb2.SKIPPED_STEP_PRINTED_TEXT,
     SkippedStep.LOOK_CLOSER: lens_service_pb2.SKIPPED_STEP_LOOK_CLOSER,
 }
 

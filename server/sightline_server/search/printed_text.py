@@ -1,0 +1,130 @@
+"""Printed text on the objects of a photo, compared with the names of the nearest products and the text of their images.
+
+Rule: what was read lives in the comparison of one object. It is in no answer, log, metric, trace or file, and the
+reason that callers get says how alike two texts are and never what they say.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sightline_server.domain.events import SkippedStep
+from sightline_server.domain.geometry import Box
+from sightline_server.domain.image import Frame
+from sightline_server.domain.items import Neighbour, PhotoObject, Product, Reason, ReasonKind
+from sightline_server.domain.request import Lane, SearchQuery
+from sightline_server.domain.stages import PRINTED_TEXT
+from sightline_server.ports import Clock, Snapshot
+from sightline_server.search.local_features import stored_features
+from sightline_server.search.second_look import OUTCOMES, Conditions, Kind, SecondLook
+from sightline_server.search.text_models import BatchedTextModels
+from sightline_server.settings import PrintedTextSettings
+from sightline_server.stages.photo_threads import PhotoThreads
+from sightline_server.stages.printed_text.likeness import likenesses, rarity, runs_of
+from sightline_server.stages.printed_text.lines import readable_part
+from sightline_server.stages.printed_text.reading import TextReading
+from sightline_server.stages.rank import FurtherReasons
+from sightline_server.stages.redact import Views
+from sightline_server.telemetry.metrics import Metrics
+from sightline_server.telemetry.stopwatch import Step, Stopwatch
+
+KIND = Kind("printed text", ReasonKind.PRINTED_TEXT, PRINTED_TEXT, SkippedStep.PRINTED_TEXT)
+Texts = Mapping[str, Sequence[str]]
+"""The texts of products, by their ids."""
+
+
+class TextComparisons:
+    """Compares printed text in searches; `models` are None where none is read, which costs a search nothing."""
+
+    def __init__(
+        self,
+        threads: PhotoThreads,
+        models: BatchedTextModels | None,
+        settings: PrintedTextSettings,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self.threads = threads
+        self.settings = settings
+        self.middle = Box.middle(settings.whole_photo_share)
+        self._models = models
+        # A counter that appears with its first object hides that object from rate().
+        counts = {outcome: metrics.text_checks.labels(outcome) for outcome in OUTCOMES}
+        self.conditions = Conditions(KIND, settings, counts, clock)
+
+    def of_call(self, query: SearchQuery, views: Views, snapshot: Snapshot, watch: Stopwatch) -> SecondLook | None:
+        """The comparison of one call with the products of `snapshot`; None where there is none."""
+        if self._models is None:
+            return None
+        reading = self.reading(self._models, query.lane)
+        return SecondLook(TextComparison(self, reading, query, views, snapshot), query, watch, self.conditions)
+
+    def reading(self, models: BatchedTextModels, lane: Lane) -> TextReading:
+        """The reading of the text of one object, for calls of `lane`."""
+        settings = self.settings
+        return TextReading(models.of_lane(lane), self.threads, settings.most_lines, settings.min_confidence)
+
+
+@dataclass(frozen=True, slots=True)
+class TextComparison:
+    """`second_look.Way` of one call."""
+
+    parts: TextComparisons
+    reading: TextReading
+    query: SearchQuery
+    views: Views
+    snapshot: Snapshot
+
+    def with_views(self, views: Views) -> "TextComparison":
+        """See `second_look.Way`."""
+        return replace(self, views=views)
+
+    async def compared(self, item: PhotoObject, neighbours: Sequence[Neighbour], step: Step) -> FurtherReasons | None:
+        """See `second_look.Way`. No model runs where the texts of the products cannot tell them apart."""
+        products = self.snapshot.products([found.row for found in neighbours])
+        box = self.parts.middle if item.is_whole_photo else item.box
+
+        def work() -> tuple[Texts, Frame | None] | None:
+            step.runs()
+            # The wait for the thread may have taken the time.
+            if self.parts.conditions.is_late(self.query):
+                return None
+            texts = self._texts(products, neighbours)
+            return texts, readable_part(self.views.of(box), box) if tells_apart(texts) else None
+
+        prepared = await self.parts.threads.run(work)
+        if prepared is None:
+            return None
+        texts, part = prepared
+        if part is None:
+            return {}
+        settings = self.parts.settings
+        # The other half of the time that must be left is for the ranking and the answer.
+        text = await self.reading.of(part, self.query.deadline - settings.min_time_left_s / 2)
+        if not text:
+            return {}
+        return await self.parts.threads.run(lambda: text_reasons(text, texts, settings.contribution))
+
+    def _texts(self, products: Sequence[Product], neighbours: Sequence[Neighbour]) -> Texts:
+        """The name of each product, and the text of its closest image where the catalog keeps that; on a thread."""
+        kept = self.snapshot.local_features
+        stored = stored_features(self.snapshot, kept, neighbours) if kept is not None else [None] * len(neighbours)
+        return {
+            product.id: (product.title, product.brand, (image.text or "") if image is not None else "")
+            for product, image in zip(products, stored, strict=True)
+        }
+
+
+def tells_apart(texts: Texts) -> bool:
+    """Returns whether some of the products have texts that others lack."""
+    return any(rarity([runs_of("\n".join(each)) for each in texts.values()]).values())
+
+
+def text_reasons(text: str, texts: Texts, most: float) -> dict[str, tuple[Reason, ...]]:
+    """The reasons for the products whose `texts` are like the `text` on an object."""
+    return {product_id: (reason_of(likeness, most),) for product_id, likeness in likenesses(text, texts).items()}
+
+
+def reason_of(likeness: float, most: float) -> Reason:
+    """The reason that a likeness 0..1 is."""
+    said = f"the text on the object is {likeness:.0%} like its name and the text of its image"
+    return Reason(ReasonKind.PRINTED_TEXT, most * likeness, said)

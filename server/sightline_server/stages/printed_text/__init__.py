@@ -1,0 +1,1 @@
+"""Printed text of images: found, read and compared."""
