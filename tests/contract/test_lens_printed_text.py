@@ -72,7 +72,7 @@ async def test_a_product_whose_name_is_printed_on_the_object_rises() -> None:
         best = events[2].results.products[0]
         (reason,) = (each for each in best.reasons if each.kind == product_pb2.REASON_KIND_PRINTED_TEXT)
         assert 0.2 < reason.contribution <= 0.5
-        assert "like its name and the text of its image" in reason.text
+        assert "like its name or the text of its image" in reason.text
         assert best.score == pytest.approx(sum(each.contribution for each in best.reasons))
         assert best.similarity == pytest.approx(0.7)
         done = events[-1].done

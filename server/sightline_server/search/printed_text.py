@@ -19,7 +19,7 @@ from sightline_server.search.second_look import OUTCOMES, Conditions, Kind, Seco
 from sightline_server.search.text_models import BatchedTextModels
 from sightline_server.settings import PrintedTextSettings
 from sightline_server.stages.photo_threads import PhotoThreads
-from sightline_server.stages.printed_text.likeness import likenesses, rarity, runs_of
+from sightline_server.stages.printed_text.likeness import likenesses, tells_apart
 from sightline_server.stages.printed_text.lines import readable_part
 from sightline_server.stages.printed_text.reading import TextReading
 from sightline_server.stages.rank import FurtherReasons
@@ -29,7 +29,7 @@ from sightline_server.telemetry.stopwatch import Step, Stopwatch
 
 KIND = Kind("printed text", ReasonKind.PRINTED_TEXT, PRINTED_TEXT, SkippedStep.PRINTED_TEXT)
 Texts = Mapping[str, Sequence[str]]
-"""The texts of products, by their ids."""
+"""The name of each product and the text of its image, by the ids of the products."""
 
 
 class TextComparisons:
@@ -109,14 +109,9 @@ class TextComparison:
         kept = self.snapshot.local_features
         stored = stored_features(self.snapshot, kept, neighbours) if kept is not None else [None] * len(neighbours)
         return {
-            product.id: (product.title, product.brand, (image.text or "") if image is not None else "")
+            product.id: (f"{product.title}\n{product.brand}", (image.text or "") if image is not None else "")
             for product, image in zip(products, stored, strict=True)
         }
-
-
-def tells_apart(texts: Texts) -> bool:
-    """Returns whether some of the products have texts that others lack."""
-    return any(rarity([runs_of("\n".join(each)) for each in texts.values()]).values())
 
 
 def text_reasons(text: str, texts: Texts, most: float) -> dict[str, tuple[Reason, ...]]:
@@ -126,5 +121,5 @@ def text_reasons(text: str, texts: Texts, most: float) -> dict[str, tuple[Reason
 
 def reason_of(likeness: float, most: float) -> Reason:
     """The reason that a likeness 0..1 is."""
-    said = f"the text on the object is {likeness:.0%} like its name and the text of its image"
+    said = f"the text on the object is {likeness:.0%} like its name or the text of its image"
     return Reason(ReasonKind.PRINTED_TEXT, most * likeness, said)

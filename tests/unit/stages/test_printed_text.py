@@ -14,10 +14,10 @@ from sightline_server.domain.local_features import COLOURS, LocalFeatures, no_fe
 from sightline_server.domain.preprocess import Colour, Fit, Preprocess, Resampler
 from sightline_server.domain.text_models import TextDetectorSpec, TextReaderSpec
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.search.printed_text import tells_apart, text_reasons
+from sightline_server.search.printed_text import text_reasons
 from sightline_server.stages.printed_text.characters import confident_text, read_lines
 from sightline_server.stages.printed_text.finding import MOST_COMPONENTS, lines_in
-from sightline_server.stages.printed_text.likeness import likenesses, rarity, runs_of
+from sightline_server.stages.printed_text.likeness import likenesses, rarity, runs_of, tells_apart
 from sightline_server.stages.printed_text.lines import MOST_EDGE, line_image, on_part, readable_part
 from sightline_server.stages.printed_text.reading import split_maps
 
@@ -241,3 +241,10 @@ def test_a_text_is_stored_with_local_features() -> None:
     assert long is not None and long.text == "牛" * (MOST_TEXT // 3)
     stored = encode(LocalFeatures(bare.points, bare.descriptors, colours, "a"))
     assert [decode(each) for each in (stored[:-2], stored + b"a" * MOST_TEXT, b"SLF4" + stored[4:])] == [None] * 3
+
+
+def test_of_the_name_and_the_image_the_text_that_is_most_alike_counts() -> None:
+    products = {"p1": ("Whole Milk", "a long list of ingredients"), "p2": ("Cream", "arla mellanmjölk 1,5 %")}
+    assert likenesses("WHOLE MILK", products)["p1"] == pytest.approx(1)
+    assert likenesses("arla mellanmjolk 1.5", products)["p2"] == pytest.approx(1)
+    assert tells_apart({"p1": ("Milk", "a text"), "p2": ("Milk", "")})

@@ -30,17 +30,31 @@ def runs_of(text: str) -> frozenset[str]:
 
 
 def likenesses(text: str, products: Mapping[str, Sequence[str]]) -> dict[str, float]:
-    """The likeness 0..1 of `text` to the texts of each product that shares enough with it, by the product's id."""
-    runs = {product_id: runs_of("\n".join(texts)) for product_id, texts in products.items()}
-    weights = rarity(runs.values())
-    read = runs_of(text) & weights.keys()
-    length = sqrt(sum(weights[run] ** 2 for run in read))
+    """The likeness 0..1 of `text` to the texts of each product that shares enough with it, by the product's id.
+
+    All products have as many texts, such as a name and the text of an image; the one that is most alike counts.
+    """
+    read = runs_of(text)
     found: dict[str, float] = {}
-    for product_id, own in runs.items():
-        shared = own & read
-        common = sum(weights[run] ** 2 for run in shared)
-        if len(shared) >= LEAST_SHARED and common > 0:
-            found[product_id] = min(1.0, common / (length * sqrt(sum(weights[run] ** 2 for run in own))))
+    for texts in zip(*products.values(), strict=True):
+        for product_id, likeness in zip(products, likenesses_of_texts(read, texts), strict=True):
+            if likeness > found.get(product_id, 0.0):
+                found[product_id] = likeness
+    return found
+
+
+def likenesses_of_texts(read: Collection[str], texts: Sequence[str]) -> list[float]:
+    """The likeness 0..1 of the runs that were read to each of `texts`; 0 where they share too few."""
+    runs = [runs_of(each) for each in texts]
+    weights = {run: weight**2 for run, weight in rarity(runs).items()}
+    known = weights.keys() & read
+    length = sqrt(sum(weights[run] for run in known))
+    found = []
+    for own in runs:
+        shared = own & known
+        common = sum(weights[run] for run in shared)
+        enough = len(shared) >= LEAST_SHARED and common > 0
+        found.append(min(1.0, common / (length * sqrt(sum(weights[run] for run in own)))) if enough else 0.0)
     return found
 
 
@@ -48,3 +62,9 @@ def rarity(texts: Collection[Collection[str]]) -> dict[str, float]:
     """The weight of each run: the logarithm of the number of texts over that of the texts that have it."""
     counts = Counter(run for runs in texts for run in runs)
     return {run: log(len(texts) / count) for run, count in counts.items()}
+
+
+def tells_apart(products: Mapping[str, Sequence[str]]) -> bool:
+    """Returns whether some of the products have texts with runs that others lack."""
+    kinds = zip(*products.values(), strict=True)
+    return any(weight for texts in kinds for weight in rarity([runs_of(each) for each in texts]).values())
