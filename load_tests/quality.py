@@ -205,8 +205,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         runs += [(True, True)] * (given.local_features and given.printed_text)
         for compared, read in runs:
             if given.grocery:
-                ways = {"local_features": compared, "printed_text": read}
-                more, further = grocery(given.grocery, work, views=given.views, **ways)
+                more, further = grocery(
+                    given.grocery, work, views=given.views, local_features=compared, printed_text=read
+                )
                 reports, lines = [*reports, *more], lines + further
     when = datetime.now(UTC).strftime("%Y-%m-%d")
     page = HEAD.format(when=when, commit=commit(), **found) + lines + recall_text(measured)
