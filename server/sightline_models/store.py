@@ -185,16 +185,16 @@ def write_declared(
     """
     path = model_path(repository, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, onnx_bytes)
+    replace_file(path, onnx_bytes)
     if config is not None:
         write_config(repository, folder, config)
-    _replace(_declaration_path(path), (json.dumps(declaration, indent=2) + "\n").encode())
+    replace_file(_declaration_path(path), (json.dumps(declaration, indent=2) + "\n").encode())
     return path
 
 
 def write_config(repository: Path, folder: str, config: str) -> None:
     """Puts the text of a model's `config.pbtxt` in place."""
-    _replace(repository / folder / "config.pbtxt", config.encode())
+    replace_file(repository / folder / "config.pbtxt", config.encode())
 
 
 def _named(declared: Mapping[str, str], folder: str) -> DefaultModel | None:
@@ -226,7 +226,8 @@ def _read_declaration(path: Path) -> Mapping[str, str]:
     return declared
 
 
-def _replace(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes) -> None:
+    """Puts a whole file in place, or none. Raises `OSError`."""
     temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         with temporary.open("wb") as file:

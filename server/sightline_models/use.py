@@ -14,6 +14,7 @@ from sightline_models.defaults import DefaultModel
 from sightline_models.embedders import FIRST, FOLDER
 from sightline_models.errors import ModelError, NoHomeError
 from sightline_models.pull import Progress, Report, Step, compile_default, downloads_of
+from sightline_models.ranking_weights import place_weights
 from sightline_models.store import State, StoredModel, inspect, model_path, write, write_config
 
 _FOREIGN = frozenset({State.CUSTOM, State.UNDECLARED, State.WRONG})
@@ -53,12 +54,14 @@ def use(
     if stored.state is State.READY and stored.name == model.name:
         report(Progress(model, Step.KEPT))
         write_config(repository, model.folder, configured)
+        place_weights(repository, model.folder)
         return stored
     if home is None:
         raise NoHomeError
     data = compile_default(model, downloads_of(home), report)
     report(Progress(model, Step.STORE))
     write(repository, model, data, configured)
+    place_weights(repository, model.folder)
     report(Progress(model, Step.DONE))
     return inspect(repository, model)
 

@@ -27,6 +27,7 @@ from sightline_server.domain.image import Frame
 from sightline_server.domain.items import EmbeddedObject, ObjectSource, PhotoObject
 from sightline_server.domain.models import DETECTOR, DetectorSpec, EmbedderSpec
 from sightline_server.domain.request import EmbeddingsQuery, Lane, Query, SearchQuery
+from sightline_server.domain.weights import Weights
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Catalogs, Clock, Engine, Snapshot
 from sightline_server.search.codes import Codes, ReadCodes
@@ -71,6 +72,8 @@ class PipelineSettings:
     local_features_of: Mapping[str, bool]
     """The catalogs for which `local_features.enabled` does not count, with what counts instead."""
     printed_text: PrintedTextSettings
+    weights: Mapping[str, Weights]
+    """The weights for the catalogs of each embedder, by its identity."""
 
 
 class Pipeline:
@@ -119,8 +122,10 @@ class Pipeline:
         }
         self.find = Find(engine=engine, queries=queries, ranking=settings.ranking)
         self.codes = Codes(threads, settings.codes, metrics, clock)
-        self.features = FeatureComparisons(threads, settings.local_features, settings.local_features_of, metrics, clock)
-        self.texts = TextComparisons(threads, text_models, settings.printed_text, metrics, clock)
+        self.features = FeatureComparisons(
+            *(threads, settings.local_features, settings.local_features_of, settings.weights, metrics, clock)
+        )
+        self.texts = TextComparisons(threads, text_models, settings.printed_text, settings.weights, metrics, clock)
         self._outcomes = Outcomes(metrics)
         self._engine = engine
         self._catalogs = catalogs

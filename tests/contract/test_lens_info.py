@@ -23,7 +23,9 @@ from sightline_client import (
     ServerInfo,
 )
 from sightline_client.server_info import info_from_pb
+from sightline_models.ranking_weights import shipped_weights
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+from sightline_server.domain.weights import parse_weights
 from tests.support.embeddings import EMBEDDER
 from tests.support.fake_lens import FakeLens
 from tests.support.fake_lens import serving as serving_script
@@ -89,6 +91,7 @@ async def test_a_server_describes_each_catalog_with_its_embedder_and_consent(tmp
         assert (wide.id, wide.sha256, wide.dimension) == (WIDE.identity, "f" * 64, 12)
         assert (wide.input_width, wide.input_height) == (32, 24)
         assert json.loads(wide.preprocess_json) == WIDE.preprocess.facts()
+        assert wide.ranking_weights == parse_weights(shipped_weights()).identity
         assert (await asked(served, catalog="wide")).catalogs[0] == by_name["wide"]
         assert found.server_version.count(".") >= 1
         assert (found.detector.id, list(found.detector.labels)) == (
@@ -180,6 +183,7 @@ async def test_both_clients_have_it_as_typed_values() -> None:
             assert catalog is not None and catalog == info.catalog("default")
             assert (catalog.embedder.id, catalog.embedder.dimension) == (EMBEDDER, 4)
             assert catalog.embedder.preprocess["resize"] == "squash"
+            assert len(catalog.embedder.ranking_weights) == 12
             assert (catalog.consent, info.people.redacted, info.limits.max_regions) == (ConsentMode.OFF, True, 16)
             assert info.catalog("elsewhere") is None
             answer = await client.find_embeddings([[1.0, 0.0, 0.0, 0.0]], embedder=catalog.embedder.id)

@@ -18,6 +18,7 @@ from sightline_server.domain.image import Frame
 from sightline_server.domain.local_features import LocalFeatures
 from sightline_server.search import local_features as comparing
 from sightline_server.stages import photo_threads
+from sightline_server.stages.local_features import evidence
 from sightline_server.stages.local_features.describing import features_of, image_features
 from sightline_server.stages.uncancelled import ended
 from sightline_server.telemetry.stopwatch import PLACES
@@ -108,7 +109,7 @@ async def test_colours_move_products_where_the_settings_weigh_them(monkeypatch: 
     red, green = (np.full((200, 200, 3), colour, np.uint8) for colour in ((200, 30, 30), (30, 160, 40)))
     for weight, expected in ((0.3, ["p1", "p0", "p2"]), (0.0, ["p0", "p1", "p2"])):
         if not weight:
-            monkeypatch.setattr(comparing, "colours_of", None)
+            monkeypatch.setattr(evidence, "colours_of", None)
         index = shop(p0=green, p1=red)
         settings = {"colour_contribution": weight}
         async with serving(engine=seeing(LEFT), index=index, limits=LIMITS, local_features=settings) as served:
@@ -171,7 +172,7 @@ async def test_an_object_without_texture_or_with_another_print_keeps_its_order()
 async def test_a_search_without_the_comparison_does_nothing_of_it(
     index: FakeSnapshot, parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparing, "features_of", None)
+    monkeypatch.setattr(comparing, "object_features", None)
     async with serving(engine=seeing(LEFT), index=index, limits=LIMITS, **parts) as served:
         events = await events_of(served.search(asked(photo=photo())))
         assert shown(events[2]) == ["p0", "p1", "p2"]
@@ -296,7 +297,7 @@ async def test_the_pixels_and_features_of_a_photo_end_with_its_call(
         alive.extend(map(weakref.ref, (frame.pixels, found.points, found.descriptors)))
         return found
 
-    monkeypatch.setattr(comparing, "features_of", noted)
+    monkeypatch.setattr(evidence, "features_of", noted)
     gc.disable()
     try:
         async with serving(engine=seeing(LEFT), index=index, limits=LIMITS) as served:

@@ -28,6 +28,8 @@ from sightline_server.domain.items import Neighbour, Product
 from sightline_server.domain.models import DETECTOR, EMBEDDER, AnyRole, DetectorSpec, EmbedderSpec, Role, SpecT
 from sightline_server.domain.probes import NO_PROBES, Probes
 from sightline_server.domain.text_models import TEXT_DETECTOR, TEXT_READER, TextDetectorSpec, TextReaderSpec
+from sightline_server.domain.verdict import Verdict
+from sightline_server.domain.weights import Weights
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.filtered import FilteredSnapshot
@@ -208,6 +210,8 @@ class FakeSnapshot:
     """The rows that each GTIN finds. Codes are read where there is an entry, also for one that no code has."""
 
     local_features: ImageFeatures | None = None
+    weights: Weights | None = None
+    verdict: Verdict | None = None
 
     def __post_init__(self) -> None:
         self.gate.set()

@@ -135,6 +135,14 @@ class ReferenceSnapshot:
         """None: only catalogs in folders keep local features."""
 
     @property
+    def weights(self) -> None:
+        """None: only catalogs in folders have their own weights."""
+
+    @property
+    def verdict(self) -> None:
+        """None: only catalogs in folders have their own verdict."""
+
+    @property
     def has_gtins(self) -> bool:
         """See `ports.Snapshot`."""
         return any(to_gtin(row.product.gtin) for row in self.rows)

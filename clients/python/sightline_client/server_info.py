@@ -40,9 +40,14 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class EmbedderInfo(ModelInfo):
-    """The model that makes vectors of `dimension` numbers; `id` is what `search_embeddings` has to name."""
+    """The model that makes vectors of `dimension` numbers; `id` is what `search_embeddings` has to name.
+
+    `ranking_weights` tells apart the weights by which products of its catalogs are ordered where local features are
+    compared; it is empty for an older server.
+    """
 
     dimension: int = 0
+    ranking_weights: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +150,7 @@ def _catalog_from_pb(catalog: pb.ServedCatalog) -> ServedCatalog:
             *(embedder.id, embedder.sha256, embedder.input_width, embedder.input_height),
             preprocess=_facts(embedder.preprocess_json),
             dimension=embedder.dimension,
+            ranking_weights=embedder.ranking_weights,
         ),
         _MODES.get(catalog.consent, ConsentMode.UNKNOWN),
     )

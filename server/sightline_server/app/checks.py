@@ -5,6 +5,7 @@ from pathlib import Path
 from sightline_server.app.audit import check_audit
 from sightline_server.app.catalog_listener import check_catalog_server
 from sightline_server.app.catalogs import check_folders, naming
+from sightline_server.app.ranking_weights import read_weights
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import read_facts
 from sightline_server.settings import ServerSettings, Settings
@@ -16,7 +17,8 @@ def check_settings(settings: Settings) -> dict[str, Path]:
 
     Raises `SightlineError` of kind CONFIGURATION when no catalog is given, a folder is not a catalog, the package
     of an image format is not installed, CatalogService may not listen on its address, there are settings
-    for catalogs that it creates and it is off, or the audit log cannot be written.
+    for catalogs that it creates and it is off, the audit log cannot be written, or the weights of ranking cannot be
+    used.
     """
     check_audit(settings.audit)
     if settings.server.catalog_listen is not None:
@@ -25,6 +27,7 @@ def check_settings(settings: Settings) -> dict[str, Path]:
     check_written_in_milvus(settings)
     folders = check_folders(settings)
     check_decoders(settings.decode.formats)
+    read_weights(settings)
     return folders
 
 

@@ -7,6 +7,7 @@ from sightline_server.app.batchers import Batchers
 from sightline_server.app.clock import clock
 from sightline_server.app.limits import photo_limits
 from sightline_server.app.photo_threads import photo_threads
+from sightline_server.app.ranking_weights import served_weights
 from sightline_server.domain.models import DETECTOR, DetectorSpec
 from sightline_server.domain.preprocess import WHOLE_IMAGE
 from sightline_server.pipeline import Pipeline, PipelineSettings
@@ -28,7 +29,10 @@ async def build_pipeline(
     metrics: Metrics,
     tracing: Tracing,
 ) -> Pipeline:
-    """The pipeline of `engine`, `catalogs` and the `batchers` before them; what it starts ends with `stack`."""
+    """The pipeline of `engine`, `catalogs` and the `batchers` before them; what it starts ends with `stack`.
+
+    Raises `SightlineError` of kind CONFIGURATION for weights of ranking that cannot be used.
+    """
     warn_of_searched_people(engine.spec(DETECTOR), settings.detection)
     warn_of_visible_people(settings.detection)
     return Pipeline(
@@ -47,6 +51,7 @@ async def build_pipeline(
             settings.local_features,
             settings.local_features_of,
             settings.printed_text,
+            served_weights(settings, engine.embedders),
         ),
         metrics=metrics,
         clock=clock,

@@ -1,11 +1,12 @@
 """Photos of a shop -> embeddings, by the steps of a search: decode, detect, hide people, crop, embed.
 
-Rule: a photo is read, embedded and forgotten; what is returned are the embeddings of its objects. People are hidden as
+Rule: a photo is read, embedded and forgotten; what is returned are the embeddings of its objects, and the local
+features of those that are asked for. People are hidden as
 in a search, and photos that cannot be used are reported by their names and left out.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,8 @@ from sightline_server.app.limits import photo_limits
 from sightline_server.app.photo_threads import photo_threads
 from sightline_server.domain.embedders import ServedEmbedder
 from sightline_server.domain.geometry import Box
-from sightline_server.domain.items import PhotoObject
+from sightline_server.domain.items import EmbeddedObject, PhotoObject
+from sightline_server.domain.local_features import LocalFeatures
 from sightline_server.domain.request import Lane, SearchQuery
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.adapting.labels import ShopPhoto
@@ -28,6 +30,8 @@ from sightline_server.ports import Engine
 from sightline_server.search.look import Look
 from sightline_server.search.object_embedder import ObjectEmbedder
 from sightline_server.settings import Settings
+from sightline_server.stages.local_features.evidence import object_features
+from sightline_server.stages.photo_threads import PhotoThreads
 from sightline_server.stages.redact import Views
 from sightline_server.stages.together import together
 from sightline_server.telemetry.metrics import Metrics
@@ -42,46 +46,62 @@ Problem = Callable[[str], None]
 """Receives one line about a photo that is left out."""
 Done = Callable[[int], None]
 """Receives the number of photos that are done."""
+Embedded = tuple[NDArray[np.float32], LocalFeatures | None]
+"""The embedding of an object, and its local features where they are asked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EmbeddedPhotos:
-    """Embeddings float32 [N,D] of objects in photos; object n is in photo `places[n]`, int [N]."""
+    """Embeddings float32 [N,D] of objects in photos; object n is in photo `places[n]`, int [N].
+
+    `described` has the local features of each, None where they were not asked for.
+    """
 
     embeddings: NDArray[np.float32]
     places: NDArray[np.intp]
+    described: tuple[LocalFeatures | None, ...]
 
 
 class PhotoEmbedding:
     """Embeds photos with one engine, by its embedder `spec`. `detect` searches for objects in photos without a box."""
 
-    def __init__(self, look: Look, embedder: ObjectEmbedder, settings: Settings, *, detect: bool) -> None:
+    def __init__(
+        self, look: Look, embedder: ObjectEmbedder, threads: PhotoThreads, settings: Settings, *, detect: bool
+    ) -> None:
         self._look = look
         self._embedder = embedder
+        self._threads = threads
+        self._middle = Box.middle(settings.local_features.whole_photo_share)
         self._settings = settings
         self._detect = detect
 
-    async def embed(self, photos: Sequence[ShopPhoto], problem: Problem, done: Done) -> EmbeddedPhotos:
-        """The embeddings of all photos that can be used, in their order. Raises `SightlineError` of the engine."""
+    async def embed(
+        self, photos: Sequence[ShopPhoto], problem: Problem, done: Done, described: Collection[int] = ()
+    ) -> EmbeddedPhotos:
+        """The embeddings of all photos that can be used, in their order, and the features of those at `described`.
+
+        Raises `SightlineError` of the engine.
+        """
         finished = 0
 
-        async def one(photo: ShopPhoto) -> list[NDArray[np.float32]]:
+        async def one(place: int, photo: ShopPhoto) -> list[Embedded]:
             nonlocal finished
-            found = await self._one(photo, problem)
+            found = await self._one(photo, problem, describe=place in described)
             finished += 1
             done(finished)
             return found
 
-        found = await together([partial(one, photo) for photo in photos])
-        rows = [(place, vector) for place, vectors in enumerate(found) for vector in vectors]
+        found = await together([partial(one, place, photo) for place, photo in enumerate(photos)])
+        rows = [(place, *each) for place, objects in enumerate(found) for each in objects]
         dimension = self._embedder.spec.dimension
-        vectors = np.array([vector for _, vector in rows], np.float32).reshape(-1, dimension)
-        return EmbeddedPhotos(vectors, np.array([place for place, _ in rows], np.intp))
+        vectors = np.array([vector for _, vector, _ in rows], np.float32).reshape(-1, dimension)
+        places = np.array([place for place, _, _ in rows], np.intp)
+        return EmbeddedPhotos(vectors, places, tuple(features for _, _, features in rows))
 
-    async def _one(self, photo: ShopPhoto, problem: Problem) -> list[NDArray[np.float32]]:
+    async def _one(self, photo: ShopPhoto, problem: Problem, *, describe: bool) -> list[Embedded]:
         try:
             content = await asyncio.to_thread(self._read, photo.path)
-            found = await self._objects(content, photo.box)
+            found = await self._objects(content, photo.box, describe=describe)
         except OSError as error:
             problem(f"{photo.path.name}: it cannot be read ({error.strerror or type(error).__name__})")
             return []
@@ -99,8 +119,8 @@ class PhotoEmbedding:
         with path.open("rb") as file:
             return file.read(self._settings.limits.max_photo_bytes + 1)
 
-    async def _objects(self, content: bytes, box: Box | None) -> list[NDArray[np.float32]]:
-        """The embeddings of the objects of one photo."""
+    async def _objects(self, content: bytes, box: Box | None, *, describe: bool) -> list[Embedded]:
+        """The embeddings of the objects of one photo, and their features where they are to be described."""
         regions = () if box is None and self._detect else (box or Box.whole(),)
         query = SearchQuery(
             request_id="",
@@ -118,8 +138,16 @@ class PhotoEmbedding:
         objects: list[PhotoObject] = [each for each in choice.objects if each.object_id not in choice.on_person]
         if not objects:
             return []
-        portion = await self._embedder.crop(Views(decoded.frame, choice.hidden), objects, watch)
-        return [each.embedding for each in await self._embedder.embed(query, portion, watch)]
+        views = Views(decoded.frame, choice.hidden)
+        portion = await self._embedder.crop(views, objects, watch)
+        embedded = await self._embedder.embed(query, portion, watch)
+        if not describe:
+            return [(each.embedding, None) for each in embedded]
+        return await self._threads.run(lambda: self._described(views, embedded))
+
+    def _described(self, views: Views, embedded: Sequence[EmbeddedObject]) -> list[Embedded]:
+        """The embeddings and the local features of objects; on a thread."""
+        return [(each.embedding, object_features(views, each.item, self._middle)) for each in embedded]
 
 
 @asynccontextmanager
@@ -140,4 +168,5 @@ async def photo_embedding(
         )
         middle = embedder.spec.search.middle(settings.detection.whole_photo_share)
         crops = batchers.crops_of[embedder.spec.identity]
-        yield PhotoEmbedding(look, ObjectEmbedder(embedder.spec, crops, threads, middle), settings, detect=detect)
+        object_embedder = ObjectEmbedder(embedder.spec, crops, threads, middle)
+        yield PhotoEmbedding(look, object_embedder, threads, settings, detect=detect)

@@ -1,23 +1,25 @@
-"""`sightline adapt`: fits a catalog's adapter from photos of its shop, and stores it where it brings something.
+"""`sightline adapt`: fits a catalog's adapter, weights of its ranking and a verdict from photos of its shop.
 
-Rule: photos are read, embedded and forgotten; neither they nor their embeddings are stored. Exit code 0 when an adapter
-is stored, or would be with --dry-run; 1 when it brings nothing or could not be fitted, 2 when what was asked for is
-wrong, 130 after Ctrl-C. Only 0 changes the catalog.
+Rule: photos are read, embedded and forgotten; neither they nor their embeddings are stored. Exit code 0 when something
+is stored, or would be with --dry-run; 1 when it brings nothing or could not be fitted, 2 when what was
+asked for is wrong, 130 after Ctrl-C. Only 0 changes the catalog.
 """
 
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
 from sightline_console.terminal import echo
 from sightline_server.cli import engine_options
-from sightline_server.cli.adapt_output import show, show_removed
+from sightline_server.cli.adapt_output import Outcome, show, show_removed
+from sightline_server.cli.adapt_ranking import NO_FEATURES, RankingFit, described_photos, fitted_ranking, kept_features
 from sightline_server.cli.adapter_text import gain_note
 from sightline_server.cli.build_report import shown_progress
 from sightline_server.cli.catalog_changes import actor
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from sightline_server.domain.models import EmbedderSpec
     from sightline_server.index.catalog import Catalog
     from sightline_server.ingest.adapting.choosing import Choice
+    from sightline_server.ingest.adapting.fitting import ShopPhotos
     from sightline_server.ingest.adapting.labels import ShopPhoto
     from sightline_server.settings import Settings
 
@@ -75,7 +78,9 @@ def adapt(
     regions: Annotated[
         Objects, typer.Option(help="With --photos: embed each object that is detected, or the whole photo.")
     ] = Objects.DETECT,
-    remove: Annotated[bool, typer.Option("--remove", help="Search the catalog without its adapter.")] = False,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Search the catalog without adapter, weights and verdict.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Fit and measure, and store nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     triton_url: engine_options.TritonUrl = None,
@@ -94,7 +99,9 @@ def adapt(
     Photos and catalog images differ in more than what they show. An adapter takes off what all photos have in common,
     and what all images have, and keeps images that resemble everything from coming first. It is fitted on one half of
     the photos and measured on the other, both ways, and stored as a revision of the catalog only where the gain is
-    real. Nothing is embedded again, and `sightline catalog rollback` goes back. Photos are never kept.
+    real. With labels, the weights of ranking are fitted and measured as well where the catalog keeps local features,
+    and a verdict that says when a product may be called the same item.
+    Nothing is embedded again, and `sightline catalog rollback` goes back. Photos are never kept.
     """
     with failures(UNCHANGED):
         if (photos is not None) + (labels is not None) + remove != 1:
@@ -126,8 +133,9 @@ def adapt(
 
 
 def run(settings: "Settings", path: Path, wanted: Wanted) -> bool:
-    """Embeds, fits, measures and stores. Returns whether an adapter is stored, or would be with --dry-run."""
-    from sightline_server.index.adapter_bytes import encode
+    """Embeds, fits, measures and stores. Returns whether something is stored, or would be with --dry-run."""
+    from sightline_server.app.ranking_weights import read_weights
+    from sightline_server.index.adaptation import Adaptation, encode
     from sightline_server.index.catalog import open_catalog
 
     opened = open_catalog(path)
@@ -135,13 +143,28 @@ def run(settings: "Settings", path: Path, wanted: Wanted) -> bool:
     asked = photos_of(opened, wanted)
     if not wanted.dry_run:
         require_writable(path)
-    embedded = asyncio.run(embed_with_engine(settings, opened.facts.embedder, asked, detect=wanted.detect))
-    choice = fitted(opened, asked, embedded)
+    labelled = wanted.labels is not None
+    kept = kept_features(path, labelled=labelled)
+    if labelled:
+        read_weights(settings)  # a file that cannot be used is reported before the engine starts
+    if labelled and kept is None:
+        echo(NO_FEATURES, err=True)
+    describe = frozenset[int]() if kept is None else described_photos(len(asked))
+    embedded, folder = asyncio.run(
+        embed_with_engine(settings, opened.facts.embedder, asked, detect=wanted.detect, describe=describe)
+    )
+    photos, about = shop_photos(asked, embedded), about_fit(opened, asked, embedded)
+    choice, ranking = fitted(opened, photos, about), RankingFit()
+    if labelled:
+        before, most = read_weights(settings, folder).weights, settings.local_features.most_products
+        ranking = fitted_ranking(opened, kept, photos, embedded, choice, before, most)
+    about = {**about, "photos": len(photos)}
+    adaptation = Adaptation(choice.adapter, ranking.weights(about), ranking.verdict(about))
     revision = None
-    if choice.adapter is not None and not wanted.dry_run:
-        revision = stored(path, opened.facts.embedder, encode(choice.adapter), gain_note(choice.adapter.facts))
-    show(choice, revision, path, dry_run=wanted.dry_run, as_json=wanted.as_json)
-    return choice.adapter is not None
+    if not adaptation.is_empty and not wanted.dry_run:
+        revision = stored(path, opened.facts.embedder, encode(adaptation), gain_note(adaptation))
+    show(Outcome(choice, ranking, adaptation, revision), path, dry_run=wanted.dry_run, as_json=wanted.as_json)
+    return not adaptation.is_empty
 
 
 def photos_of(catalog: "Catalog", wanted: Wanted) -> "list[ShopPhoto]":
@@ -186,9 +209,18 @@ def require_writable(path: Path) -> None:
 
 
 async def embed_with_engine(
-    settings: "Settings", stored_embedder: "EmbedderSpec", photos: "list[ShopPhoto]", *, detect: bool
-) -> "EmbeddedPhotos":
-    """The embeddings of the photos, between the engine's start and its end; SIGTERM and SIGHUP cancel it."""
+    settings: "Settings",
+    stored_embedder: "EmbedderSpec",
+    photos: "list[ShopPhoto]",
+    *,
+    detect: bool,
+    describe: frozenset[int],
+) -> "tuple[EmbeddedPhotos, str]":
+    """The embeddings of the photos, and the folder of their embedder in the model repository.
+
+    The engine is started and ended; SIGTERM and SIGHUP cancel it. Photos whose numbers are in `describe` get local
+    features.
+    """
     from sightline_server.app.engine import engine_session
     from sightline_server.app.further_embedders import with_embedder
     from sightline_server.app.shop_photos import photo_embedding
@@ -200,32 +232,42 @@ async def embed_with_engine(
         embedder = engine.embedders.bound_to(stored_embedder)
         with shown_progress(len(photos), "photos") as progress:
             async with photo_embedding(settings, engine, embedder, detect=detect) as embedding:
-                return await embedding.embed(photos, lambda line: echo(line, err=True), progress.rows)
+                report = partial(echo, err=True)
+                return await embedding.embed(photos, report, progress.rows, describe), embedder.role
 
 
-def fitted(catalog: "Catalog", asked: "list[ShopPhoto]", embedded: "EmbeddedPhotos") -> "Choice":
-    """The adapter of the catalog by the embedded photos."""
-    from sightline_server.ingest.adapting.choosing import choose
+def shop_photos(asked: "list[ShopPhoto]", embedded: "EmbeddedPhotos") -> "ShopPhotos":
+    """The embedded photos, with their products where those are known."""
     from sightline_server.ingest.adapting.fitting import ShopPhotos
-    from sightline_server.ingest.adapting.images import ShopImages
 
     products = None
     if all(each.product is not None for each in asked):
         of_photos = np.array([each.product for each in asked], np.int32)
         products = of_photos[embedded.places]
-    about = {
+    return ShopPhotos(embedded.embeddings, products, embedded.places)
+
+
+def about_fit(catalog: "Catalog", asked: "list[ShopPhoto]", embedded: "EmbeddedPhotos") -> dict[str, Any]:
+    """The facts about a fit that are stored with what it makes."""
+    return {
         "fitted_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "embedder": catalog.facts.embedder.identity,
         "revision": catalog.revision,
         "left_out": len(asked) - len(np.unique(embedded.places)),
     }
+
+
+def fitted(catalog: "Catalog", photos: "ShopPhotos", about: dict[str, Any]) -> "Choice":
+    """The adapter of the catalog by the embedded photos."""
+    from sightline_server.ingest.adapting.choosing import choose
+    from sightline_server.ingest.adapting.images import ShopImages
+
     images = ShopImages(catalog.vectors, catalog.owners)
-    photos = ShopPhotos(embedded.embeddings, products, embedded.places)
-    return choose(photos, images, about=about, say=lambda text: echo(text, err=True), tick=lambda: None)
+    return choose(photos, images, about=about, say=partial(echo, err=True), tick=lambda: None)
 
 
 def stored(path: Path, embedder: "EmbedderSpec", adapter: bytes, note: str) -> "Revision":
-    """The revision that has the adapter. Raises `SightlineError` where the catalog has got another embedder."""
+    """The revision that has what was fitted. Raises `SightlineError` where the catalog has got another embedder."""
     from sightline_server.domain.models import embedder_mismatch
     from sightline_server.index.living import LivingCatalog
 
@@ -237,7 +279,7 @@ def stored(path: Path, embedder: "EmbedderSpec", adapter: bytes, note: str) -> "
 
 
 def removed(path: Path) -> "Revision":
-    """The revision without an adapter. Raises `SightlineError` of kind CONFIGURATION where there is none."""
+    """The revision without what was fitted. Raises `SightlineError` of kind CONFIGURATION where there is nothing."""
     from sightline_server.catalog.content import is_living
     from sightline_server.catalog.log import read_current
     from sightline_server.index.catalog import read_facts
@@ -247,7 +289,8 @@ def removed(path: Path) -> "Revision":
         read_facts(path)
     if not is_living(path) or not read_current(path).adapter:
         raise SightlineError(
-            ErrorKind.CONFIGURATION, f"the catalog at {path} has no adapter; there is nothing to remove"
+            ErrorKind.CONFIGURATION,
+            f"the catalog at {path} has no adapter, weights or verdict; there is nothing to remove",
         )
     with LivingCatalog(path, actor=actor()) as living:
-        return living.store.adapt(b"", "adapter removed")
+        return living.store.adapt(b"", "adapter, weights and verdict removed")

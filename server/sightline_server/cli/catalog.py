@@ -16,7 +16,7 @@ import typer
 
 from sightline_console.terminal import echo, echo_lines, printable
 from sightline_server.cli import engine_options, feed_reading
-from sightline_server.cli.adapter_text import described
+from sightline_server.cli.adapter_text import described, described_verdict, described_weights
 from sightline_server.cli.build_report import shown_progress, summary
 from sightline_server.cli.catalog_delete import delete
 from sightline_server.cli.catalog_export import export
@@ -241,6 +241,10 @@ def info(catalog: Annotated[Path, typer.Argument(metavar="CATALOG", help="The ca
     echo(f"index       {info_text(opened, policy)}")
     if opened.adapter is not None and opened.content is not None:
         echo(f"adapter     {opened.content.revision.adapter[:12]}, {described(opened.adapter.facts)}")
+    if opened.weights is not None:
+        echo(f"weights     {described_weights(opened.weights)}")
+    if opened.verdict is not None:
+        echo(f"verdict     {described_verdict(opened.verdict)}")
     if originals:
         echo(f"originals   {originals}")
     if features:

@@ -73,10 +73,10 @@ def push(
         if writable:
             adopt(folder, actor=actor())
         opened = open_catalog(folder)
-        if opened.adapter is not None:
+        if opened.content is not None and opened.content.revision.adapter:
             message = (
-                f"the catalog at {folder} has an adapter, which Milvus cannot search by; serve the catalog from its "
-                "folder, or remove the adapter first: sightline adapt CATALOG --remove"
+                f"the catalog at {folder} has an adapter, weights or a verdict, which Milvus cannot search by; serve "
+                "the catalog from its folder, or remove them first: sightline adapt CATALOG --remove"
             )
             raise SightlineError(ErrorKind.CONFIGURATION, message)
         token = token_file.read_text("utf-8").strip() if token_file else ""

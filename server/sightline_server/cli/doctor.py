@@ -34,6 +34,7 @@ from sightline_server.cli.further_models import count_further, further_models
 from sightline_server.cli.loading import ConfigFile, load
 from sightline_server.cli.milvus_check import milvus_catalogs
 from sightline_server.cli.surroundings import home_folder, port, proxies, shared_memory
+from sightline_server.cli.weights_check import ranking_weights
 from sightline_server.domain.checks import Check, Verdict
 from sightline_server.errors import SightlineError
 from sightline_server.rpc.listener.exposure import check_listener, check_metrics_listener
@@ -100,6 +101,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield from workers(settings, os.cpu_count() or 1)
     yield from models(settings)
     yield from further_models(settings)
+    yield from ranking_weights(settings)
 
 
 def freed_memory() -> Check:

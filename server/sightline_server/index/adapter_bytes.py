@@ -6,13 +6,11 @@ Rule: the log checks their SHA-256 before they come here; what is read is checke
 import io
 import json
 import zipfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline_server.catalog.adapters import read_adapter
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.adapter import Adapter, Hubness, Side
 
@@ -88,14 +86,6 @@ def fits(adapter: Adapter, dimension: int) -> bool:
     shapes = hub.mean.shape == (space,) and hub.factors.ndim == 2 and len(hub.factors) == space
     numbers = np.isfinite([adapter.beta, adapter.scale, hub.least]).all()
     return bool(adapter.photos.dimension == space and shapes and hub.weights.shape == (3,) and numbers)
-
-
-def stored_adapter(path: Path, sha256: str, dimension: int) -> Adapter | None:
-    """The adapter of a revision of the catalog at `path`; None for a revision without one.
-
-    Raises `SightlineError` of kind CONFIGURATION.
-    """
-    return decode(read_adapter(path, sha256), dimension) if sha256 else None
 
 
 def unusable(what: str) -> SightlineError:

@@ -22,9 +22,11 @@ from sightline_server.catalog.revisions import Revision
 from sightline_server.domain.embedders import Embedders
 from sightline_server.domain.image_views import ONE_VIEW
 from sightline_server.domain.models import EmbedderSpec
+from sightline_server.domain.verdict import FittedVerdict
+from sightline_server.domain.weights import FittedWeights
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.adaptation import stored_adaptation
 from sightline_server.index.adapter import AdaptedRows, Adapter
-from sightline_server.index.adapter_bytes import stored_adapter
 from sightline_server.index.digest import ContentDigest
 from sightline_server.index.half_floats import float32, lengths
 from sightline_server.index.schema import (
@@ -64,7 +66,8 @@ class Catalog:
 
     `display` are the columns of a `Product`, P rows in memory, and `prices` are `PRICE_COLUMNS` of the same rows.
     `vectors` is float16 [V,D]; vector v is of the image `image_links[v]` of product row `owners[v]` (int32 [V]).
-    `content` is None for a catalog without a log. `adapter` is None where vectors are searched as they are.
+    `content` is None for a catalog without a log. `adapter` is None where vectors are searched as they are,
+    `weights` where its products are ordered by those of the embedder, and `verdict` where settings decide the level.
     """
 
     path: Path
@@ -77,6 +80,8 @@ class Catalog:
     vectors: NDArray[np.float16]
     content: Moment | None = None
     adapter: Adapter | None = None
+    weights: FittedWeights | None = None
+    verdict: FittedVerdict | None = None
 
     @property
     def rows(self) -> VectorRows:
@@ -225,16 +230,20 @@ def read_living(
             facts = bound(path, facts_of(content), embedders)
             moment = Moment(content.recorded.current, content.recorded.last_seq)
             if not content.rows and may_be_empty:
-                adapter = stored_adapter(path, moment.revision.adapter, facts.embedder.dimension)
-                return replace(empty_catalog(path, content.revision, facts), content=moment, adapter=adapter)
+                return adapted(empty_catalog(path, content.revision, facts), moment)
             if not content.rows:
                 message = f"the catalog at {path} has no products; add some with: sightline catalog upsert"
                 raise SightlineError(ErrorKind.CONFIGURATION, message)
             catalog = assemble(path, content.revision, facts, content.batches(), SumDigest())
-            adapter = stored_adapter(path, moment.revision.adapter, facts.embedder.dimension)
-            return replace(catalog, content=moment, adapter=adapter)
+            return adapted(catalog, moment)
     except UNREADABLE as error:
         raise damaged(path, "its files cannot be read") from error
+
+
+def adapted(catalog: Catalog, moment: Moment) -> Catalog:
+    """The catalog with what was fitted for its moment. Raises `SightlineError` of kind CONFIGURATION."""
+    found = stored_adaptation(catalog.path, moment.revision.adapter, catalog.facts.embedder.dimension)
+    return replace(catalog, content=moment, adapter=found.adapter, weights=found.weights, verdict=found.verdict)
 
 
 def facts_of(content: Content) -> CatalogFacts:

@@ -44,6 +44,8 @@ class FilteredSnapshot:
         self.probes = NO_PROBES
         self.applied_filter = applied_filter
         self.local_features = whole.local_features
+        self.weights = whole.weights
+        self.verdict = whole.verdict
         self._whole = whole
         self.has_gtins = with_gtin is not None and whole.has_gtins
         self._nearest = nearest

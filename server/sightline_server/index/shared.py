@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from sightline_server.domain.embedders import Embedders
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.adaptation import Adaptation, decode, encode
 from sightline_server.index.adapter import ReadyRows
-from sightline_server.index.adapter_bytes import decode, encode
 from sightline_server.index.catalog import Catalog, open_catalog
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.faiss_index import FaissIndex, MappedIndex, can_map, library_facts
@@ -57,7 +57,7 @@ class SharedCatalog:
     probes: int
     """Arrow: the probes and their exact answers, N rows, which the parent computes once for all workers."""
     adapter: int
-    """The bytes of the catalog's adapter; none where it has none."""
+    """The bytes of the catalog's adapter, weights and verdict; none where it has none."""
     built_at: str = ""
     """The build time of the revision, in ISO 8601."""
 
@@ -101,8 +101,7 @@ def share(path: Path, name: str, embedders: Embedders) -> SharedCatalog:
         write_table(filters, FilterColumns.of(catalog.display, catalog.prices).to_table())
         write_table(pictures, pa.table({OWNERS: catalog.owners, IMAGE_LINKS: catalog.image_links}))
         write_table(probes, table_of(catalog_probes(catalog)))
-        if catalog.adapter is not None:
-            place_of(adapter).write_bytes(encode(catalog.adapter))
+        place_of(adapter).write_bytes(encode(Adaptation(catalog.adapter, catalog.weights, catalog.verdict)))
         # What is checked is what the workers map, not what was built.
         mapped = MappedIndex(place_of(vectors), sharers=1)
         found = checked(name, mapped, catalog.rows, catalog.adapter)
@@ -147,7 +146,8 @@ def map_shared(shared: SharedCatalog, device: DeviceThread, sharers: int) -> Cat
     """`open_shared`, blocking; not for the device's own thread."""
     rows, pictures = read_table(shared.products), read_table(shared.pictures)
     facts, content = CatalogFacts.parse(rows.schema.metadata), place_of(shared.adapter).read_bytes()
-    adapter = decode(content, facts.embedder.dimension) if content else None
+    adaptation = decode(content, facts.embedder.dimension)
+    adapter = adaptation.adapter
     mapped = MappedIndex(place_of(shared.vectors), sharers=sharers)
     index: VectorIndex = mapped
     found, vectors = shared.recall, mapped.vectors()
@@ -171,6 +171,8 @@ def map_shared(shared: SharedCatalog, device: DeviceThread, sharers: int) -> Cat
         owners=single(pictures[OWNERS]).to_numpy(),
         vectors=np.empty((0, 0), np.float16),
         adapter=adapter,
+        weights=adaptation.weights,
+        verdict=adaptation.verdict,
     )
     logger.info("catalog %s: revision %s; %s", shared.name, shared.revision, index.description)
     columns = FilterColumns.from_table(read_table(shared.filters))

@@ -91,6 +91,8 @@ class CatalogSnapshot:
         self.content = catalog.content
         """The moment of the catalog's log that this is; None for a catalog without one."""
         self.local_features = served_features(catalog.path)
+        self.weights = None if catalog.weights is None else catalog.weights.weights
+        self.verdict = None if catalog.verdict is None else catalog.verdict.verdict
         self._device = device
         self._nearest = NearestProducts(self.table, catalog.owners, facts.max_images)
         self.links = catalog.image_links

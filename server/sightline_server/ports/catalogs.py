@@ -14,6 +14,8 @@ from sightline_server.domain.filters import AppliedFilter, Filter
 from sightline_server.domain.items import Neighbour, Product
 from sightline_server.domain.local_features import LocalFeatures
 from sightline_server.domain.probes import Probes
+from sightline_server.domain.verdict import Verdict
+from sightline_server.domain.weights import Weights
 
 
 class ImageFeatures(Protocol):
@@ -102,6 +104,14 @@ class Snapshot(Protocol):
     @property
     def local_features(self) -> ImageFeatures | None:
         """The local features of its images; None for a catalog that keeps none."""
+
+    @property
+    def weights(self) -> Weights | None:
+        """The weights of its ranking that were fitted for it; None where those of its embedder count."""
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The verdict on first products that was fitted for it; None where the settings decide on the level."""
 
     def products(self, rows: Sequence[int]) -> list[Product]:
         """The products of `rows`, which are those of neighbours."""

@@ -13,6 +13,7 @@ from sightline_server.domain.items import EmbeddedObject, Neighbour, PhotoObject
 from sightline_server.domain.models import DETECTOR
 from sightline_server.domain.request import SearchTerms
 from sightline_server.domain.stages import RANK, SEARCH
+from sightline_server.domain.verdict import NO_CLAIM, Verdict
 from sightline_server.errors import SightlineError
 from sightline_server.ports import CodedProducts, Engine, Snapshot
 from sightline_server.settings import RankingSettings
@@ -68,6 +69,11 @@ class Find:
         k = query.max_products + self._ranking.extra_candidates
         if comparison is not None:
             k = max(k, comparison.products)
+        verdict = snapshot.verdict
+        if verdict is not None:
+            # Without the comparison that it was fitted with, it would judge something else.
+            judges = comparison is not None or not verdict.with_points
+            k, verdict = max(k, verdict.neighbours), verdict if judges else NO_CLAIM
         asked = [VectorQuery(snapshot, each.embedding, k, query.one_per_group) for each in objects]
         asked += [VectorQuery(coded.snapshot, each.embedding, query.max_products) for each, coded in with_code]
         found = await self._search(query, asked, watch)
@@ -84,7 +90,7 @@ class Find:
             further = await comparison.reasons([item for item, _ in open_ones], [near for _, near in open_ones])
         with watch.step(RANK):
             ranked = [
-                self._rank(query, each.item, near, exact.get(each.item.object_id, ()), further)
+                self._rank(query, each.item, near, exact.get(each.item.object_id, ()), further, verdict=verdict)
                 for each, near in zip(objects, found[: len(objects)], strict=True)
             ]
             shown = show(snapshot, ranked)
@@ -113,6 +119,7 @@ class Find:
         further: ReasonsByObject = MappingProxyType({}),
         *,
         compared: bool = True,
+        verdict: Verdict | None = None,
     ) -> tuple[RankedNeighbour, ...]:
         return rank(
             neighbours,
@@ -125,6 +132,7 @@ class Find:
             coded=coded,
             further=further.get(item.object_id, NO_REASONS),
             compared=compared,
+            verdict=verdict,
         )
 
 

@@ -13,6 +13,7 @@ from sightline_server.domain.image import Frame
 from sightline_server.domain.items import Neighbour, PhotoObject, Product, Reason, ReasonKind
 from sightline_server.domain.request import Lane, SearchQuery
 from sightline_server.domain.stages import PRINTED_TEXT
+from sightline_server.domain.weights import Weights
 from sightline_server.ports import Clock, Snapshot
 from sightline_server.search.local_features import stored_features
 from sightline_server.search.second_look import OUTCOMES, Conditions, Kind, SecondLook
@@ -33,13 +34,17 @@ Texts = Mapping[str, Sequence[str]]
 
 
 class TextComparisons:
-    """Compares printed text in searches; `models` are None where none is read, which costs a search nothing."""
+    """Compares printed text in searches; `models` are None where none is read, which costs a search nothing.
+
+    `weights` are those for the catalogs of each embedder, by its identity.
+    """
 
     def __init__(
         self,
         threads: PhotoThreads,
         models: BatchedTextModels | None,
         settings: PrintedTextSettings,
+        weights: Mapping[str, Weights],
         metrics: Metrics,
         clock: Clock,
     ) -> None:
@@ -47,6 +52,7 @@ class TextComparisons:
         self.settings = settings
         self.middle = Box.middle(settings.whole_photo_share)
         self._models = models
+        self._weights = weights
         # A counter that appears with its first object hides that object from rate().
         counts = {outcome: metrics.text_checks.labels(outcome) for outcome in OUTCOMES}
         self.conditions = Conditions(KIND, settings, counts, clock)
@@ -55,8 +61,12 @@ class TextComparisons:
         """The comparison of one call with the products of `snapshot`; None where there is none."""
         if self._models is None:
             return None
+        weight = (snapshot.weights or self._weights[snapshot.embedder]).printed_text
+        if not weight:
+            return None
         reading = self.reading(self._models, query.lane)
-        return SecondLook(TextComparison(self, reading, query, views, snapshot), query, watch, self.conditions)
+        way = TextComparison(self, reading, query, views, snapshot, weight)
+        return SecondLook(way, query, watch, self.conditions)
 
     def reading(self, models: BatchedTextModels, lane: Lane) -> TextReading:
         """The reading of the text of one object, for calls of `lane`."""
@@ -73,6 +83,7 @@ class TextComparison:
     query: SearchQuery
     views: Views
     snapshot: Snapshot
+    weight: float
 
     def with_views(self, views: Views) -> "TextComparison":
         """See `second_look.Way`."""
@@ -102,7 +113,7 @@ class TextComparison:
         text = await self.reading.of(part, self.query.deadline - settings.min_time_left_s / 2)
         if not text:
             return {}
-        return await self.parts.threads.run(lambda: text_reasons(text, texts, settings.contribution))
+        return await self.parts.threads.run(lambda: text_reasons(text, texts, self.weight))
 
     def _texts(self, products: Sequence[Product], neighbours: Sequence[Neighbour]) -> Texts:
         """The name of each product, and the text of its closest image where the catalog keeps that; on a thread."""

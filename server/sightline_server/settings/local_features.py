@@ -1,5 +1,6 @@
 """The settings of comparing local features."""
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -15,13 +16,17 @@ class LocalFeatureSettings(Part):
 
     enabled: bool = True
     """Compares them in searches of catalogs that keep local features (`--local-features`)."""
-    contribution: Annotated[float, Field(ge=0, le=0.5)] = 0.2
-    """Most that is added to a product's score, for 60 points in common and more; 8 points add 0.027. In units of cosine
-    similarity."""
-    colour_contribution: Annotated[float, Field(ge=0, le=0.3)] = 0.0
-    """Weight of the colours of an object as a whole. The likeness 0..1 of the colours of a product's image to those of
-    the object, minus the average of the products that are compared, times this is added to the product's score. 0
-    compares no colours."""
+    weights: Path | None = None
+    """File of the weights of the reasons that are found; if unset, `ranking_weights.json` next to the embedder in the
+    model repository, or else the shipped weights. A catalog that `sightline adapt --labels` has fitted weights for is
+    ordered by its own."""
+    contribution: Annotated[float, Field(ge=0, le=0.5)] | None = None
+    """Most that is added to a product's score for points in common, in units of cosine similarity, in place of the
+    weight in the file."""
+    colour_contribution: Annotated[float, Field(ge=0, le=0.3)] | None = None
+    """Weight of the colours of an object as a whole, in place of the weight in the file. The likeness 0..1 of the
+    colours of a product's image to those of the object, minus the average of the products that are compared, times this
+    is added to the product's score. 0 compares no colours."""
     most_products: Annotated[int, Field(ge=1, le=100)] = 20
     """Products of an object that are compared, those of the highest similarity. The time grows with them, about 2 ms
     of CPU a product."""

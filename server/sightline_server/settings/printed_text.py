@@ -16,8 +16,9 @@ class PrintedTextSettings(Part):
 
     enabled: bool = False
     """Reads text in searches, and in the images of products that are written to a catalog with local features."""
-    contribution: Annotated[float, Field(ge=0, le=0.5)] = 0.2
-    """Most that is added to a product's score, for the same text. In units of cosine similarity."""
+    contribution: Annotated[float, Field(ge=0, le=0.5)] | None = None
+    """Most that is added to a product's score, for the same text, in units of cosine similarity, in place of the weight
+    in the file of `local_features.weights`."""
     most_products: Annotated[int, Field(ge=2, le=100)] = 20
     """Products of an object that are compared, those of the highest similarity."""
     most_objects: Annotated[int, Field(ge=1, le=100)] = 2

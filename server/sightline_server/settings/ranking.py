@@ -10,8 +10,10 @@ from sightline_server.settings.part import Fraction, Part
 class RankingSettings(Part):
     """Adjustments of a product's score and thresholds of the match levels, all in units of cosine similarity."""
 
-    same_item: Fraction = 0.80
-    """Minimum similarity of the level SAME_ITEM."""
+    same_item: Fraction | None = None
+    """Minimum similarity of the level SAME_ITEM in catalogs without their own verdict (`sightline adapt
+    --labels`); unset: without one no similarity is enough, and only a code in the photo makes a product the
+    same item."""
     similar: Fraction = 0.60
     """Minimum similarity of the level SIMILAR; matches below it are WEAK."""
     category_bonus: Annotated[float, Field(ge=0, le=0.5)] = 0.03

@@ -2,7 +2,8 @@
 
 Rule: the contributions of a product's reasons sum to its score, and equal scores are ordered by product id. The variant
 that is shown for its item group is the first one in this order: of two with the same similarity, the one in stock. A
-product whose GTIN is that of a code in the photo is the same item, at every similarity.
+product whose GTIN is that of a code in the photo is the same item, at every similarity; the first product is where the
+catalog's verdict says so.
 """
 
 import re
@@ -13,6 +14,7 @@ from types import MappingProxyType
 from typing import assert_never
 
 from sightline_server.domain.items import MatchLevel, Neighbour, RankedNeighbour, Reason, ReasonKind
+from sightline_server.domain.verdict import Prominence, Verdict, prominence_of
 from sightline_server.domain.vocabulary import DEFAULT_VOCABULARY, Synonyms
 from sightline_server.settings import RankingSettings
 
@@ -22,13 +24,15 @@ UNAVAILABLE = frozenset({"out_of_stock", "out of stock"})
 FurtherReasons = Mapping[str, Sequence[Reason]]
 """Reasons for some products of an object in addition to those of the ranking, by the ids of the products."""
 NO_REASONS: FurtherReasons = MappingProxyType({})
+FITTED = frozenset({ReasonKind.LOCAL_FEATURES, ReasonKind.COLOUR})
+"""The further reasons that the fit of a verdict has seen."""
 WORD = re.compile(r"[a-z]+")
 Scored = tuple[Neighbour, float]
 """A neighbour and its score."""
 
 
 def rank(
-    neighbours: Iterable[Neighbour],
+    neighbours: Sequence[Neighbour],
     label: str,
     *,
     limit: int,
@@ -39,12 +43,14 @@ def rank(
     coded: Sequence[Neighbour] = (),
     further: FurtherReasons = NO_REASONS,
     compared: bool = True,
+    verdict: Verdict | None = None,
 ) -> tuple[RankedNeighbour, ...]:
     """The best `limit` products of at least `min_similarity` for an object with the detector's `label`.
 
     With `one_per_group`, only the best product of each item group. `coded` are the products whose code is on the
     object; they come first, also below `min_similarity`. `further` has more reasons for some products. Where nothing
-    was `compared`, similarities do not count.
+    was `compared`, similarities do not count. `verdict` decides whether the first product is the same item; without one
+    the setting does.
     """
     threshold = max(min_similarity, settings.min_similarity)
     exact = {found.product_id: found for found in coded}
@@ -56,8 +62,13 @@ def rank(
     scored.sort(key=lambda item: (-item[1], item[0].product_id))
     if one_per_group:
         scored = list(first_of_groups(scored))
+    same: Collection[str] = exact
+    if verdict is not None and scored and not exact:
+        first = scored[0][0]
+        same = {first.product_id} if verdict.is_same_item(prominence(first, neighbours, further, verdict)) else ()
+    least = settings.same_item if verdict is None else None
     return tuple(
-        RankedNeighbour(found, score, place, level_of(found, exact, settings), scoring.reasons(found))
+        RankedNeighbour(found, score, place, level_of(found, same, least, settings.similar), scoring.reasons(found))
         for place, (found, score) in enumerate(scored[:limit], start=1)
     )
 
@@ -139,8 +150,31 @@ def words(text: str, synonyms: Synonyms) -> tuple[str, ...]:
     return tuple(found)
 
 
-def level_of(found: Neighbour, exact: Collection[str], settings: RankingSettings) -> MatchLevel:
-    """The level that starts at or below the similarity of `found`, the highest for one of the `exact` ids."""
-    if found.similarity >= settings.same_item or found.product_id in exact:
+def prominence(
+    first: Neighbour, neighbours: Sequence[Neighbour], further: FurtherReasons, verdict: Verdict
+) -> Prominence | None:
+    """The prominence of the product that is ranked first among `neighbours`, as the fit of `verdict` saw it.
+
+    None where it is not one of those, or they are too few.
+    """
+    near = neighbours[: verdict.neighbours]
+    place = next((place for place, found in enumerate(near) if found.product_id == first.product_id), None)
+    if place is None:
+        return None
+    scores = [
+        found.similarity + sum(more.contribution for more in further.get(found.product_id, ()) if more.kind in FITTED)
+        for found in near
+    ]
+    reasons = further.get(first.product_id, ())
+    points = sum(more.contribution for more in reasons if more.kind is ReasonKind.LOCAL_FEATURES)
+    return prominence_of(scores, [found.group for found in near], place, points)
+
+
+def level_of(found: Neighbour, same: Collection[str], least: float | None, similar: float) -> MatchLevel:
+    """The level that starts at or below the similarity of `found`, the highest for one of the ids `same`.
+
+    `least` is the similarity of the same item; None where a similarity does not show it.
+    """
+    if found.product_id in same or (least is not None and found.similarity >= least):
         return MatchLevel.SAME_ITEM
-    return MatchLevel.SIMILAR if found.similarity >= settings.similar else MatchLevel.WEAK
+    return MatchLevel.SIMILAR if found.similarity >= similar else MatchLevel.WEAK

@@ -11,6 +11,7 @@ import pytest
 from sightline_models.defaults import EMBEDDER, DefaultModel
 from sightline_models.errors import HashMismatchError
 from sightline_models.pull import Progress, Step, pull
+from sightline_models.ranking_weights import shipped_weights, weights_path
 from sightline_models.sources import Member, Source, sha256_of
 from sightline_models.store import State, model_path
 
@@ -51,6 +52,20 @@ def test_a_missing_model_is_made_and_a_second_pull_does_nothing(tmp_path: Path, 
     (tmp_path / "downloads" / model.source.filename).unlink()
     assert steps_of(tmp_path, model) == [Step.KEPT]
     assert path.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_the_weights_of_ranking_are_placed_once_and_those_of_the_operator_kept(
+    tmp_path: Path, model: DefaultModel
+) -> None:
+    steps_of(tmp_path, model)
+    path = weights_path(tmp_path / "repository", "embedder")
+    assert path.read_bytes() == shipped_weights()
+    path.write_text("{}")
+    assert steps_of(tmp_path, model) == [Step.KEPT]
+    assert path.read_text() == "{}"
+    path.unlink()
+    assert steps_of(tmp_path, model) == [Step.KEPT]
+    assert path.read_bytes() == shipped_weights()
 
 
 def test_a_wrong_file_is_reported_and_only_replaced_by_force(tmp_path: Path, model: DefaultModel) -> None:

@@ -17,6 +17,7 @@ from sightline_models.defaults import DETECTOR, EMBEDDER, DefaultModel
 from sightline_models.errors import ModelError, NoHomeError
 from sightline_models.offered import PAIR, PICODET, QUALITY, by_name, chosen
 from sightline_models.pull import Progress, Step, pull
+from sightline_models.ranking_weights import shipped_weights, weights_path
 from sightline_models.sources import Member, Source, sha256_of
 from sightline_models.store import State, inspect, inspect_all, inspect_embedder, model_path
 from sightline_models.use import in_folder, use
@@ -102,6 +103,7 @@ def test_a_further_embedder_is_known_by_its_declaration(tmp_path: Path, model: D
     put(tmp_path, in_folder(model, "embedder-b"))
     stored = inspect_embedder(repository, "embedder-b")
     assert (stored.state, stored.folder, stored.role) == (State.READY, "embedder-b", "embedder")
+    assert weights_path(repository, "embedder-b").read_bytes() == shipped_weights()
     assert [(each.folder, each.state) for each in inspect_all(repository)][2:] == [("embedder-b", State.READY)]
     stored.path.unlink()
     with pytest.raises(ModelError, match="models use sample --folder embedder-b"):

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from sightline_server.settings import LocalFeatureSettings, RankingSettings, Settings
-from sightline_server.stages.rank import CODE_CONTRIBUTION
+from sightline_server.domain.weights import MOST
+from sightline_server.settings import LocalFeatureSettings, Settings
 
 SHOP = Path("/catalogs/shop")
 
@@ -37,12 +37,10 @@ def test_a_catalog_has_its_own_setting_and_of_two_false_counts(
     assert chosen(own, named) == expected
 
 
-def test_no_contribution_lifts_a_product_over_that_of_a_code() -> None:
+def test_contributions_have_the_bounds_of_weights_in_a_file() -> None:
     with pytest.raises(ValidationError):
         LocalFeatureSettings(contribution=0.51)
     with pytest.raises(ValidationError):
         LocalFeatureSettings(colour_contribution=0.31)
     compared = LocalFeatureSettings(contribution=0.5, colour_contribution=0.3)
-    most = compared.contribution + compared.colour_contribution
-    ranking = RankingSettings(category_bonus=0.5, unavailable_penalty=0.5)
-    assert 2 + ranking.category_bonus + ranking.unavailable_penalty + most < CODE_CONTRIBUTION
+    assert (compared.contribution, compared.colour_contribution) == (MOST["local_features"], MOST["colours"])

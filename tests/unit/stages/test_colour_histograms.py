@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
-from sightline_server.domain.items import ReasonKind
+from sightline_server.domain.items import Reason, ReasonKind
 from sightline_server.domain.local_features import LocalFeatures, no_features
+from sightline_server.domain.weights import Weights
 from sightline_server.search.local_features import colour_reasons
 from sightline_server.search.second_look import joined
 from sightline_server.stages.local_features.colours import colours_of, likeness
+from sightline_server.stages.local_features.evidence import Images, likenesses
 
 WHOLE = Box.whole()
 RED, GREEN, GREY = (200, 30, 30), (30, 160, 40), (128, 128, 128)
@@ -31,6 +33,11 @@ def kept(pixels: NDArray[np.uint8] | None) -> LocalFeatures:
     """The stored features of an image; without colours for None."""
     nothing = no_features()
     return LocalFeatures(nothing.points, nothing.descriptors, None if pixels is None else of(pixels))
+
+
+def reasons(images: Images) -> dict[str, tuple[Reason, ...]]:
+    """The reasons for images, of a red object."""
+    return colour_reasons(*likenesses(of(plain(RED)), images), Weights(colours=0.1))
 
 
 @settings(deadline=None)
@@ -75,7 +82,7 @@ def test_colours_are_those_of_srgb() -> None:
 
 def test_the_contributions_of_all_compared_products_sum_to_nothing() -> None:
     images = {"red": kept(plain(RED)), "green": kept(plain(GREEN)), "unknown": kept(None)}
-    found = colour_reasons(of(plain(RED)), images, 0.1)
+    found = reasons(images)
     assert set(found) == {"red", "green"}
     (red,), (green,) = found["red"], found["green"]
     assert red.kind is green.kind is ReasonKind.COLOUR
@@ -84,10 +91,10 @@ def test_the_contributions_of_all_compared_products_sum_to_nothing() -> None:
 
 
 def test_one_product_alone_is_like_the_average() -> None:
-    assert colour_reasons(of(plain(RED)), {"red": kept(plain(RED)), "unknown": kept(None)}, 0.1) == {}
+    assert reasons({"red": kept(plain(RED)), "unknown": kept(None)}) == {}
 
 
 def test_reasons_are_joined_by_product() -> None:
-    one = colour_reasons(of(plain(RED)), {"a": kept(plain(RED)), "b": kept(plain(GREEN))}, 0.1)
+    one = reasons({"a": kept(plain(RED)), "b": kept(plain(GREEN))})
     assert joined({}, one) == one
     assert [len(each) for each in joined(one, {"a": one["b"]}).values()] == [2, 1]

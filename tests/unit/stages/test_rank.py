@@ -101,7 +101,12 @@ def test_the_label_names_the_category(label: str, category: str, expected: bool)
 )
 def test_levels_start_at_their_thresholds(similarity: float, level: MatchLevel) -> None:
     # The similarity decides, not the score that the bonus lifts.
-    assert ranked(near("a", similarity, category="chairs"))[0].level is level
+    neighbours = [near("a", similarity, category="chairs")]
+    settings = RankingSettings(same_item=0.8)
+    found = rank(neighbours, "chair", limit=1, min_similarity=0.0, settings=settings)
+    assert found[0].level is level
+    by_default = rank(neighbours, "chair", limit=1, min_similarity=0.0, settings=RankingSettings())
+    assert by_default[0].level is (MatchLevel.SIMILAR if level is MatchLevel.SAME_ITEM else level)
 
 
 def test_the_threshold_is_the_higher_of_the_callers_and_the_servers() -> None:

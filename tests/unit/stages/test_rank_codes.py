@@ -20,7 +20,7 @@ def test_the_worst_match_with_the_code_comes_before_the_best_one_without() -> No
     )
     assert [each.neighbour.product_id for each in ranked] == ["z", "a"]
     assert [each.rank for each in ranked] == [1, 2]
-    assert [each.level for each in ranked] == [MatchLevel.SAME_ITEM] * 2
+    assert [each.level for each in ranked] == [MatchLevel.SAME_ITEM, MatchLevel.SIMILAR]
     assert ranked[0].reasons[0].kind is ReasonKind.CODE
     assert ranked[0].score == pytest.approx(sum(reason.contribution for reason in ranked[0].reasons))
     assert all(reason.kind is not ReasonKind.CODE for reason in ranked[1].reasons)

@@ -351,20 +351,22 @@ class ServedCatalog(_message.Message):
     def __init__(self, name: _Optional[str] = ..., is_default: _Optional[bool] = ..., embedder: _Optional[_Union[ServedEmbedder, _Mapping]] = ..., consent: _Optional[_Union[ConsentMode, str]] = ...) -> None: ...
 
 class ServedEmbedder(_message.Message):
-    __slots__ = ("id", "sha256", "dimension", "input_width", "input_height", "preprocess_json")
+    __slots__ = ("id", "sha256", "dimension", "input_width", "input_height", "preprocess_json", "ranking_weights")
     ID_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
     DIMENSION_FIELD_NUMBER: _ClassVar[int]
     INPUT_WIDTH_FIELD_NUMBER: _ClassVar[int]
     INPUT_HEIGHT_FIELD_NUMBER: _ClassVar[int]
     PREPROCESS_JSON_FIELD_NUMBER: _ClassVar[int]
+    RANKING_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     id: str
     sha256: str
     dimension: int
     input_width: int
     input_height: int
     preprocess_json: str
-    def __init__(self, id: _Optional[str] = ..., sha256: _Optional[str] = ..., dimension: _Optional[int] = ..., input_width: _Optional[int] = ..., input_height: _Optional[int] = ..., preprocess_json: _Optional[str] = ...) -> None: ...
+    ranking_weights: str
+    def __init__(self, id: _Optional[str] = ..., sha256: _Optional[str] = ..., dimension: _Optional[int] = ..., input_width: _Optional[int] = ..., input_height: _Optional[int] = ..., preprocess_json: _Optional[str] = ..., ranking_weights: _Optional[str] = ...) -> None: ...
 
 class ServedDetector(_message.Message):
     __slots__ = ("id", "sha256", "labels", "input_width", "input_height", "preprocess_json")

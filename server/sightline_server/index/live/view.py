@@ -47,6 +47,8 @@ class LiveView:
         self.capabilities = base.capabilities
         self.self_check_recall = base.self_check_recall
         self.local_features = base.local_features
+        self.weights = base.weights
+        self.verdict = base.verdict
         self.applied_filter: AppliedFilter | None = None
         self.extent = extent
         self.state = state

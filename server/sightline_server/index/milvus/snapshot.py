@@ -126,6 +126,14 @@ class MilvusSnapshot:
         """None: only catalogs in folders keep local features."""
 
     @property
+    def weights(self) -> None:
+        """None: only catalogs in folders have their own weights."""
+
+    @property
+    def verdict(self) -> None:
+        """None: only catalogs in folders have their own verdict."""
+
+    @property
     def has_gtins(self) -> bool:
         """See `ports.Snapshot`."""
         return self.facts.gtins > 0 or self.facts.writable

@@ -43,8 +43,8 @@ class SourceRevision:
 def read_source(folder: Path) -> SourceRevision:
     """The current revision of the catalog at `folder`.
 
-    Raises `SightlineError` of kind CONFIGURATION when it is missing, damaged or has an adapter, INDEX_UNAVAILABLE when
-    it was replaced while it was read; the next call reads the new one.
+    Raises `SightlineError` of kind CONFIGURATION when it is missing, damaged or has an adapter,
+    weights or a verdict, INDEX_UNAVAILABLE when it was replaced while it was read; the next call reads the new one.
     """
     try:
         with panics():
@@ -61,8 +61,8 @@ def living_source(folder: Path) -> SourceRevision:
     current = recorded.current
     if current.adapter:
         message = (
-            f"the catalog at {folder} has an adapter, and a replica would search without it; remove the adapter: "
-            "sightline adapt CATALOG --remove"
+            f"the catalog at {folder} has an adapter, weights or a verdict, and a replica would search "
+            "without them; remove them: sightline adapt CATALOG --remove"
         )
         raise SightlineError(ErrorKind.CONFIGURATION, message)
     base = Base(folder, recorded.base_version, current.generation)

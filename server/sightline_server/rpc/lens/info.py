@@ -12,6 +12,7 @@ from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.access.grants.consent import ConsentMode
 from sightline_server.domain.catalogs import CatalogNames
 from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+from sightline_server.domain.weights import Weights
 from sightline_server.rpc.lens.convert import LANES, check_lane
 from sightline_server.rpc.method import Method, Target
 from sightline_server.settings import DetectionSettings, LimitSettings
@@ -73,16 +74,23 @@ def to_info_query(request: pb.GetServerInfoRequest, catalog: CatalogPass, catalo
 
 
 def to_info(
-    facts: ServerFacts, detector: DetectorSpec, embedders: Mapping[str, EmbedderSpec], default: str
+    facts: ServerFacts,
+    detector: DetectorSpec,
+    embedders: Mapping[str, EmbedderSpec],
+    default: str,
+    weights: Mapping[str, Weights],
 ) -> pb.GetServerInfoResponse:
-    """The answer about the catalogs of `embedders`, which has the embedder of each, in its order."""
+    """The answer about the catalogs of `embedders`, which has the embedder of each, in its order.
+
+    `weights` are those of each embedder, by its identity.
+    """
     return pb.GetServerInfoResponse(
         server_version=facts.version,
         catalogs=[
             pb.ServedCatalog(
                 name=name,
                 is_default=name == default,
-                embedder=to_embedder(embedder),
+                embedder=to_embedder(embedder, weights[embedder.identity]),
                 consent=CONSENT[facts.consent_of(name)],
             )
             for name, embedder in embedders.items()
@@ -98,8 +106,8 @@ def in_order(names: Iterable[str], default: str) -> list[str]:
     return sorted(names, key=lambda name: name != default)
 
 
-def to_embedder(spec: EmbedderSpec) -> pb.ServedEmbedder:
-    """An embedder."""
+def to_embedder(spec: EmbedderSpec, weights: Weights) -> pb.ServedEmbedder:
+    """An embedder with the weights of its catalogs."""
     return pb.ServedEmbedder(
         id=spec.identity,
         sha256=spec.sha256,
@@ -107,6 +115,7 @@ def to_embedder(spec: EmbedderSpec) -> pb.ServedEmbedder:
         input_width=spec.width,
         input_height=spec.height,
         preprocess_json=json.dumps(spec.preprocess.facts()),
+        ranking_weights=weights.identity,
     )
 
 

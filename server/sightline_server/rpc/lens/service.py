@@ -117,7 +117,8 @@ class LensService:
         else:
             known = pipeline.embedders_for(catalog)
             embedders = {name: known[name] for name in in_order(known, default)}
-        await call.send(to_info(self._facts, pipeline.detector, embedders, default))
+        weights = pipeline.features.weights
+        await call.send(to_info(self._facts, pipeline.detector, embedders, default, weights))
 
     def _running(self) -> Pipeline:
         assert self.pipeline is not None, "admission lets no call in before the pipeline is set"
