@@ -150,3 +150,12 @@ def test_a_search_judges_as_the_fit_did() -> None:
         factors = (found.verdict.score, found.verdict.lead, found.verdict.margin, found.verdict.points)
         exponent = found.verdict.bias + float(prominence @ np.array(factors))
         assert (ranked[0].level is MatchLevel.SAME_ITEM) == (1 / (1 + np.exp(-exponent)) >= 0.8)
+
+
+@pytest.mark.parametrize(("count", "kept"), [(9, False), (10, True)])
+def test_a_verdict_that_is_hardly_ever_given_is_not_kept(count: int, kept: bool) -> None:
+    found = judged(photographed())
+    assert found is not None
+    chances = np.where(np.arange(100) < count, 0.95, 0.05)
+    cases = Cases(np.zeros((100, 4)), np.arange(100) < count, np.zeros(100, bool), np.arange(100))
+    assert Judging(found.verdict, chances, cases).is_kept is kept

@@ -27,10 +27,11 @@ ENOUGH = 1e-10
 BINS = 10
 LEAST_CASES = 20
 """Right and wrong first products that a fit needs each."""
+LEAST_SAID = 10
+"""Verdicts `same item` on held-out cases without which nothing is known about how often they are right."""
 LEAST_RIGHT = 0.75
 """Share of verdicts `same item` on held-out products that must be right."""
 MOST_ECE = 0.1
-NOT_SAID: dict[str, float] = {"said": 0.0, "right": 0.0, "said_hidden": 0.0}
 
 Array = NDArray[np.float64]
 
@@ -71,20 +72,14 @@ class Judging:
         """The share of photos whose first product is called the same item, with the item in the catalog and hidden, and
         the share of all such verdicts that is right."""
         same, hidden = self.chances >= SAME_ITEM_CHANCE, self.cases.hidden
-        if not same.any():
-            return dict(NOT_SAID)
-        shares = {
-            "said": same[~hidden].mean(),
-            "right": self.cases.right[same].mean(),
-            "said_hidden": same[hidden].mean(),
-        }
-        return {name: round(float(share), 4) for name, share in shares.items()}
+        parts = {"said": same[~hidden], "right": self.cases.right[same], "said_hidden": same[hidden]}
+        return {name: round(float(part.mean()) if len(part) else 0.0, 4) for name, part in parts.items()}
 
     @property
     def is_kept(self) -> bool:
-        """True if `same item` is said of products that the fit had not seen, and is right as often as it claims."""
-        said = self.said()
-        return said["said"] > 0 and said["right"] >= LEAST_RIGHT and self.ece <= MOST_ECE
+        """True if `same item` is said often enough of products that the fit had not seen, and is right often enough."""
+        count = int((self.chances >= SAME_ITEM_CHANCE).sum())
+        return count >= LEAST_SAID and self.said()["right"] >= LEAST_RIGHT and self.ece <= MOST_ECE
 
     def facts(self) -> dict[str, Any]:
         """The measurements, plain JSON."""
@@ -109,6 +104,8 @@ def judge(
     where the cases are too few or of one kind.
     """
     cases = cases_of(evidence, groups, weights)
+    if not cases.hidden.any():
+        return None
     parts = [cases, *(cases.of(half) for half in halves)]
     if min(min(int(each.right.sum()), int((~each.right).sum())) for each in parts) < LEAST_CASES // 2:
         return None
