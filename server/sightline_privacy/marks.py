@@ -20,6 +20,8 @@ WINDOW = 24
 """Bytes of a piece; by chance it occurs nowhere else."""
 LEAST_TEXT = 6
 """Characters of a product id or a label below which it could be found by chance."""
+UNSURE_LABEL = "object"
+"""The label of what the detector is not sure of: a word that any text may have. It does not count as a mark."""
 
 
 class Kind(StrEnum):
@@ -73,7 +75,7 @@ class Marks:
     def saw(self, boxes: Iterable[Sequence[float]], labels: Iterable[str], products: Iterable[str]) -> None:
         """Adds what an answer says about a photo. Boxes that cover all of it, and short texts, do not count."""
         self.boxes += [tuple(box) for box in boxes if sum(corner not in (0.0, 1.0) for corner in box) >= 3]
-        self.labels |= {label for label in labels if label}
+        self.labels |= {label for label in labels if label and label != UNSURE_LABEL}
         self.products |= {product for product in products if len(product) >= LEAST_TEXT}
 
     def in_bytes(self, data: bytes) -> set[Kind]:

@@ -80,6 +80,7 @@ if TYPE_CHECKING:
         Region,
         SkippedStep,
         StageTimings,
+        TapBox,
     )
     from sightline_client.filter_text import FilterTextError, parse_filter
     from sightline_client.filters import Filter, PriceRange
@@ -176,6 +177,7 @@ __all__ = [
     "SkippedStep",
     "StageTimings",
     "StreamBrokenError",
+    "TapBox",
     "TlsOptions",
     "UnauthenticatedError",
     "UnavailableError",

@@ -28,6 +28,12 @@ _SOURCES = {
     events.ObjectSource.EMBEDDING: lens_service_pb2.OBJECT_SOURCE_EMBEDDING,
     events.ObjectSource.CROP: lens_service_pb2.OBJECT_SOURCE_CROP,
 }
+_TAP_BOXES = {
+    events.TapBox.UNKNOWN: lens_service_pb2.TAP_BOX_UNSPECIFIED,
+    events.TapBox.DETECTION: lens_service_pb2.TAP_BOX_DETECTION,
+    events.TapBox.GROWN: lens_service_pb2.TAP_BOX_GROWN,
+    events.TapBox.SQUARE: lens_service_pb2.TAP_BOX_SQUARE,
+}
 _LEVELS = {
     events.MatchLevel.UNKNOWN: product_pb2.MATCH_LEVEL_UNSPECIFIED,
     events.MatchLevel.WEAK: product_pb2.MATCH_LEVEL_WEAK,
@@ -75,6 +81,7 @@ _LANES = {
     events.Lane.BATCH: lens_service_pb2.LANE_BATCH,
 }
 _SOURCE_OF = {number: source for source, number in _SOURCES.items()}
+_TAP_BOX_OF = {number: tap_box for tap_box, number in _TAP_BOXES.items()}
 _LEVEL_OF = {number: level for level, number in _LEVELS.items()}
 _REASON_OF = {number: kind for kind, number in _REASONS.items()}
 _FAILURE_OF = {number: reason for reason, number in _FAILURES.items()}
@@ -245,6 +252,7 @@ def _object_from_pb(found: lens_service_pb2.DetectedObject) -> events.DetectedOb
         label=found.label,
         score=found.score,
         source=_SOURCE_OF.get(found.source, events.ObjectSource.UNKNOWN),
+        tap_box=_tap_box_from_pb(found.tap_box),
     )
 
 
@@ -255,7 +263,12 @@ def _object_to_pb(found: events.DetectedObject) -> lens_service_pb2.DetectedObje
         label=found.label,
         score=found.score,
         source=_SOURCES[found.source],
+        tap_box=_TAP_BOXES[found.tap_box or events.TapBox.UNKNOWN],
     )
+
+
+def _tap_box_from_pb(number: lens_service_pb2.TapBox) -> events.TapBox | None:
+    return None if number == lens_service_pb2.TAP_BOX_UNSPECIFIED else _TAP_BOX_OF.get(number, events.TapBox.UNKNOWN)
 
 
 _PRODUCT_TEXTS = ("id", "title", "brand", "category", "price", "availability", "link", "image_link", "item_group_id")

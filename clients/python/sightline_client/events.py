@@ -34,6 +34,18 @@ class ObjectSource(Enum):
     """A crop that the caller made; its box is the whole crop."""
 
 
+class TapBox(Enum):
+    """The way in which the box of a tapped object was found."""
+
+    UNKNOWN = "unknown"
+    DETECTION = "detection"
+    """A detection that covers the tap; one of which the detector is not sure has the label `object`."""
+    GROWN = "grown"
+    """The region of similar colours around the tap."""
+    SQUARE = "square"
+    """A square around the tap."""
+
+
 class MatchLevel(Enum):
     """The closeness of a match."""
 
@@ -165,13 +177,17 @@ class RankedProduct:
 
 @dataclass(frozen=True, slots=True)
 class DetectedObject:
-    """An object of the photo; `label` is empty and `score` 0 where no detector saw it."""
+    """An object of the photo; `label` is empty and `score` 0 where no detector saw it.
+
+    `tap_box` is None unless a tap asked for it, and from servers that do not say it.
+    """
 
     object_id: str
     box: Box
     label: str = ""
     score: float = 0.0
     source: ObjectSource = ObjectSource.UNKNOWN
+    tap_box: TapBox | None = None
 
 
 @dataclass(frozen=True, slots=True)

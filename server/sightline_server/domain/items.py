@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from sightline_server.domain.geometry import Box
 
 WHOLE = Box.whole()
+UNSURE_LABEL = "object"
+"""The label of a detection whose class the detector is not sure of. It says nothing about the category of products."""
 
 
 class ObjectSource(Enum):
@@ -24,6 +26,14 @@ class ObjectSource(Enum):
     CROP = "crop"
 
 
+class TapBox(Enum):
+    """The way in which the box of a tapped object was found."""
+
+    DETECTION = "detection"
+    GROWN = "grown"
+    SQUARE = "square"
+
+
 @dataclass(frozen=True, slots=True)
 class Detection:
     """One answer of the detector: box in 0..1 of the photo, label, score in 0..1."""
@@ -35,21 +45,31 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The detections in one photo, best first: products, and people, which only the choice of objects reads."""
+    """The detections in one photo, best first: products, and people, which only the choice of objects reads.
+
+    `unsure` are those of a confidence below the usual one, without a class, and `unsure_people` what may be a person.
+    Both are empty unless they were asked for.
+    """
 
     products: tuple[Detection, ...] = ()
     people: tuple[Detection, ...] = ()
+    unsure: tuple[Detection, ...] = ()
+    unsure_people: tuple[Detection, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoObject:
-    """An object of the photo that is looked up; `label` is empty and `score` 0 where no detector saw it."""
+    """An object of the photo that is looked up; `label` is empty and `score` 0 where no detector saw it.
+
+    `tap_box` is None unless a tap asked for it.
+    """
 
     object_id: str
     box: Box
     source: ObjectSource
     label: str = ""
     score: float = 0.0
+    tap_box: TapBox | None = None
 
     @property
     def is_whole_photo(self) -> bool:

@@ -90,7 +90,12 @@ class SearchQuery:
     @property
     def needs_detector(self) -> bool:
         """True if a region needs the detector even where it does not look for people."""
-        return not self.regions or any(isinstance(region, Point) for region in self.regions)
+        return not self.regions or self.has_taps
+
+    @property
+    def has_taps(self) -> bool:
+        """True if a region is a tap."""
+        return any(isinstance(region, Point) for region in self.regions)
 
 
 @dataclass(frozen=True, slots=True)

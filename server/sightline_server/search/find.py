@@ -9,7 +9,14 @@ from types import MappingProxyType
 from typing import Protocol
 
 from sightline_server.batching.batcher import MicroBatcher, copy_for_caller
-from sightline_server.domain.items import EmbeddedObject, Neighbour, PhotoObject, RankedNeighbour, RankedProduct
+from sightline_server.domain.items import (
+    UNSURE_LABEL,
+    EmbeddedObject,
+    Neighbour,
+    PhotoObject,
+    RankedNeighbour,
+    RankedProduct,
+)
 from sightline_server.domain.models import DETECTOR
 from sightline_server.domain.request import SearchTerms
 from sightline_server.domain.stages import RANK, SEARCH
@@ -123,7 +130,7 @@ class Find:
     ) -> tuple[RankedNeighbour, ...]:
         return rank(
             neighbours,
-            item.label,
+            "" if item.label == UNSURE_LABEL else item.label,
             limit=query.max_products,
             min_similarity=query.min_similarity,
             settings=self._ranking,

@@ -22,7 +22,9 @@ from sightline_server.settings import DetectionSettings
 from sightline_server.stages.choose import Choice, choose
 from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.detect import RawDetections, detector_input, finds_people, to_scene
+from sightline_server.stages.grow import grown, to_grow
 from sightline_server.stages.photo_threads import PhotoThreads
+from sightline_server.stages.unsure import with_unsure
 from sightline_server.telemetry.stopwatch import Stopwatch
 
 Pixels = NDArray[np.uint8]
@@ -76,7 +78,16 @@ class Look:
     async def choose(self, query: SearchQuery, photo: DecodedPhoto, watch: Stopwatch) -> Choice:
         """The objects of a photo, best first. Raises `SightlineError`: INTERNAL for an invalid detector's answer."""
         scene = Scene() if photo.seen is None else await self._detect(query, photo.seen, watch)
-        return choose(query, photo.frame, scene, self._detection)
+        choice = choose(query, photo.frame, scene, self._detection)
+        if query.has_taps and self._detection.grow_taps and to_grow(choice):
+            return await self._grown(query, photo.frame, choice, watch)
+        return choice
+
+    async def _grown(self, query: SearchQuery, frame: Frame, choice: Choice, watch: Stopwatch) -> Choice:
+        with watch.step(DETECT) as step:
+            # The stage counts waits for a batch, and this is none; it may be said on this thread only.
+            step.runs()
+            return await self._threads.run(lambda: grown(choice, query.regions, frame, self._detection))
 
     async def _detect(self, query: SearchQuery, seen: ModelInput, watch: Stopwatch) -> Scene:
         with watch.step(DETECT) as step:
@@ -84,11 +95,26 @@ class Look:
                 answer = await self.frames.submit(
                     [seen.pixels], deadline=query.deadline, lane=query.lane, on_start=step.runs
                 )
-                return to_scene(answer.results[0], seen.placement, self._engine.spec(DETECTOR), self._detection)
+                return self._scene(query, answer.results[0], seen)
             except SightlineError as error:
                 if error.kind is ErrorKind.MODEL_ANSWER:
                     raise SightlineError(ErrorKind.INTERNAL, "internal error") from error
                 raise
+
+    def _scene(self, query: SearchQuery, raw: RawDetections, seen: ModelInput) -> Scene:
+        spec, settings = self._engine.spec(DETECTOR), self._detection
+        scene = to_scene(raw, seen.placement, spec, settings)
+        lowest = lowest_score(query, settings)
+        if not 0.0 < lowest < settings.min_score:
+            return scene
+        return with_unsure(scene, raw, seen.placement, spec, settings, lowest)
+
+
+def lowest_score(query: SearchQuery, settings: DetectionSettings) -> float:
+    """The confidence down to which the detections of a photo are of use; 0 where only those of `min_score` are."""
+    if query.has_taps:
+        return settings.tap_min_score
+    return 0.0 if query.regions else settings.unsure_min_score
 
 
 def shared(limits: DecodeLimits, crops: int) -> DecodeLimits:

@@ -20,6 +20,15 @@ class DetectionSettings(Part):
     """Smallest fraction of the photo that an object may cover."""
     tap_square: Annotated[float, Field(gt=0, le=1)] = 0.3
     """Edge of the square around a tap that no detection covers, as a fraction of the shorter edge."""
+    tap_min_score: Fraction = 0.05
+    """A tap that no detection of `min_score` covers takes the best detection of at least this confidence that covers it
+    and is not mostly on a person; its label is `object`. From `min_score` on there is none."""
+    grow_taps: bool = True
+    """A tap that no detection covers becomes the region of similar colours around it, if that may be an object. If not,
+    and where this is off, it is the square."""
+    unsure_min_score: Fraction = 0.0
+    """Detections of at least this confidence and less than `min_score` are objects as well where they overlap nothing
+    else, after the others and with the label `object`: the detector is not sure of their class. 0 adds none."""
     whole_photo_share: Annotated[float, Field(gt=0, le=1)] | None = None
     """Of an object that is the whole photo only this middle part is embedded, as a fraction of each edge: where callers
     photograph one product, the edges often show its surroundings. 1 embeds all of it, as it is in the catalog. If

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from sightline_server.domain.events import Notice
 from sightline_server.domain.geometry import Box, Point
 from sightline_server.domain.image import Frame
-from sightline_server.domain.items import Detection, ObjectSource, PhotoObject, Scene
+from sightline_server.domain.items import Detection, ObjectSource, PhotoObject, Scene, TapBox
 from sightline_server.domain.request import Region, SearchQuery
 from sightline_server.settings import DetectionSettings
 from sightline_server.stages.people import at_tap, on_person, people_share, searchable
 from sightline_server.stages.redact import Redaction, redaction
+from sightline_server.stages.unsure import unsure_at_tap
 
 NOTHING_SEEN = Scene()
 
@@ -63,21 +64,29 @@ def objects_of(query: SearchQuery, frame: Frame, scene: Scene, settings: Detecti
         return Choice(of_products(products, scene, query.max_objects, settings))
     if scene.people and people_share(scene) >= settings.person_photo_share:
         return Choice((), notice=Notice.PERSON_ONLY)
+    if scene.unsure:
+        return Choice(of_products((), scene, query.max_objects, settings))
     return Choice((PhotoObject("o1", Box.whole(), ObjectSource.WHOLE_PHOTO),))
 
 
 def of_products(
     products: Sequence[Detection], scene: Scene, most: int, settings: DetectionSettings
 ) -> tuple[PhotoObject, ...]:
-    """The best of `products`, which are searchable; the whole photo as well where the detector is sure of none."""
-    unsure = (
+    """The best of `products`, which are searchable, and then what has no class.
+
+    The whole photo is the last object where the detector is sure of no product, and the only one where there is room
+    for one object and no product.
+    """
+    if not products and most == 1:
+        return (PhotoObject("o1", Box.whole(), ObjectSource.WHOLE_PHOTO),)
+    unsure = not products or (
         products[0].score < settings.whole_photo_below
         and most > 1
         and people_share(scene) < settings.person_photo_share
     )
     objects = [
         PhotoObject(f"o{place}", found.box, ObjectSource.DETECTOR, found.label, found.score)
-        for place, found in enumerate(products[: most - unsure], start=1)
+        for place, found in enumerate((*products, *scene.unsure)[: most - unsure], start=1)
     ]
     whole = [PhotoObject(f"o{len(objects) + 1}", Box.whole(), ObjectSource.WHOLE_PHOTO)] if unsure else []
     return (*objects, *whole)
@@ -111,11 +120,20 @@ def of_tap(
 ) -> tuple[PhotoObject, bool]:
     """The smallest detection that covers the tap, or else a square around it; and whether that is a person.
 
-    A tap on a person gets the square, so that the answer does not reveal where the person is.
+    A tap on a person gets the square, so that the answer does not reveal where the person is. What the detector is not
+    sure of comes before the square, and never where that is mostly on a person.
     """
     product = at_tap(tap, scene, settings)
     if product is not None:
-        return PhotoObject(object_id, product.box, ObjectSource.TAP, product.label, product.score), False
+        return tapped(object_id, product), False
     square = Box.square_around(tap, settings.tap_square, frame.width / frame.height)
     person = any(each.box.covers(tap) for each in scene.people) or on_person(square, scene, settings)
-    return PhotoObject(object_id, square, ObjectSource.TAP), person
+    unsure = None if person else unsure_at_tap(tap, scene)
+    if unsure is not None:
+        return tapped(object_id, unsure), False
+    return PhotoObject(object_id, square, ObjectSource.TAP, tap_box=TapBox.SQUARE), person
+
+
+def tapped(object_id: str, found: Detection) -> PhotoObject:
+    """The object of a tap on a detection."""
+    return PhotoObject(object_id, found.box, ObjectSource.TAP, found.label, found.score, TapBox.DETECTION)

@@ -84,16 +84,26 @@ def to_detections(
 ) -> list[Detection]:
     """Detections of every label after suppression within each class, best first; too small ones are left out."""
     boxes, scores, labels = raw
-    kept = np.flatnonzero(scores >= least_scores(labels, spec, settings))
-    in_image = place.to_image(boxes[kept])
+    sure = np.flatnonzero(scores >= least_scores(labels, spec, settings))
+    kept = suppress(place.to_image(boxes[sure]), scores[sure], labels[sure], settings)
+    detections = listed(raw, sure[np.asarray(kept, np.intp)], place, spec, settings)
+    detections.sort(key=lambda found: (-found.score, found.box.x_min, found.box.y_min))
+    return detections
+
+
+def listed(
+    raw: RawDetections, indices: NDArray[np.intp], place: Placement, spec: DetectorSpec, settings: DetectionSettings
+) -> list[Detection]:
+    """The detections with these indices, in this order, without those that are too small."""
+    boxes, scores, labels = raw
+    in_image = place.to_image(boxes[indices])
     detections = []
-    for index in suppress(in_image, scores[kept], labels[kept], settings):
-        x_min, y_min, x_max, y_max = (float(value) for value in in_image[index])
+    for index, box in zip(indices, in_image, strict=True):
+        x_min, y_min, x_max, y_max = (float(value) for value in box)
         if not (x_min < x_max and y_min < y_max) or (x_max - x_min) * (y_max - y_min) < settings.min_area:
             continue
-        label = spec.labels[int(labels[kept][index])]
-        detections.append(Detection(Box(x_min, y_min, x_max, y_max), label, float(scores[kept][index])))
-    detections.sort(key=lambda found: (-found.score, found.box.x_min, found.box.y_min))
+        label = spec.labels[int(labels[index])]
+        detections.append(Detection(Box(x_min, y_min, x_max, y_max), label, float(scores[index])))
     return detections
 
 

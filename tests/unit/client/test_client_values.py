@@ -29,12 +29,20 @@ def test_events_survive_the_way_over_the_wire(event: events.Event) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [events.ObjectSource, events.MatchLevel, events.ReasonKind, events.FailureReason, events.Notice],
+    [
+        events.ObjectSource,
+        events.TapBox,
+        events.MatchLevel,
+        events.ReasonKind,
+        events.FailureReason,
+        events.Notice,
+    ],
     ids=lambda k: k.__name__,
 )
 def test_every_value_of_an_enum_has_its_number(kind: type[enum.Enum]) -> None:
     tables: dict[type[enum.Enum], Mapping[Any, int]] = {
         events.ObjectSource: convert._SOURCES,
+        events.TapBox: convert._TAP_BOXES,
         events.MatchLevel: convert._LEVELS,
         events.ReasonKind: convert._REASONS,
         events.FailureReason: convert._FAILURES,
@@ -49,6 +57,13 @@ def test_every_value_of_an_enum_has_its_number(kind: type[enum.Enum]) -> None:
 def test_a_notice_survives_the_way_over_the_wire(notice: events.Notice | None) -> None:
     done = dataclasses.replace(DONE, notice=notice)
     assert convert.event_from_pb(convert.event_to_pb(done)) == done
+
+
+@pytest.mark.parametrize("how", [None, *(each for each in events.TapBox if each is not events.TapBox.UNKNOWN)])
+def test_the_way_to_a_tapped_box_survives_the_way_over_the_wire(how: events.TapBox | None) -> None:
+    tapped = events.DetectedObject("o1", events.Box.whole(), source=events.ObjectSource.TAP, tap_box=how)
+    detected = events.Detected((tapped,))
+    assert convert.event_from_pb(convert.event_to_pb(detected)) == detected
 
 
 def test_a_notice_of_a_newer_server_is_unknown() -> None:

@@ -24,7 +24,7 @@ def canary() -> Canary:
 @pytest.fixture
 def marks(canary: Canary) -> Marks:
     made = Marks(canary)
-    made.saw([(0.1231, 0.2342, 0.5453, 0.7664), (0.0, 0.0, 1.0, 1.0)], ["chair", ""], ["product-17", "p1"])
+    made.saw([(0.1231, 0.2342, 0.5453, 0.7664), (0.0, 0.0, 1.0, 1.0)], ["chair", "object", ""], ["product-17", "p1"])
     return made
 
 

@@ -28,6 +28,7 @@ from sightline_server.domain.items import (
     RankedProduct,
     Reason,
     ReasonKind,
+    TapBox,
 )
 from sightline_server.domain.request import Lane, SearchQuery
 from sightline_server.domain.stages import STAGE_NAMES
@@ -207,15 +208,16 @@ def product(**changes: Any) -> RankedProduct:
 def test_every_event_says_everything() -> None:
     accepted = convert.to_response(Accepted("r", "shop", "rev")).accepted
     assert (accepted.request_id, accepted.catalog, accepted.catalog_revision) == ("r", "shop", "rev")
-    item = PhotoObject("o1", Box(0.25, 0.5, 0.75, 1.0), ObjectSource.TAP, "chair", 0.5)
+    item = PhotoObject("o1", Box(0.25, 0.5, 0.75, 1.0), ObjectSource.TAP, "chair", 0.5, TapBox.DETECTION)
     shown = convert.to_response(Detected((item,))).detected.objects[0]
     further = convert.to_response(Detected((item,), 2, further=True)).detected
     assert (len(further.objects), further.redacted, further.further) == (1, 2, True)
-    assert (shown.object_id, shown.label, shown.score, shown.source) == (
+    assert (shown.object_id, shown.label, shown.score, shown.source, shown.tap_box) == (
         "o1",
         "chair",
         0.5,
         lens_service_pb2.OBJECT_SOURCE_TAP,
+        lens_service_pb2.TAP_BOX_DETECTION,
     )
     assert (shown.box.x_min, shown.box.y_min, shown.box.x_max, shown.box.y_max) == (0.25, 0.5, 0.75, 1.0)
     results = convert.to_response(ObjectResults("o1", (product(),))).results
@@ -271,6 +273,7 @@ def test_every_event_says_everything() -> None:
         (convert.REASONS, ReasonKind, product_pb2.ReasonKind),
         (convert.FAILURES, FailureReason, lens_service_pb2.FailureReason),
         ({key: number for key, number in convert.NOTICES.items() if key}, Notice, lens_service_pb2.Notice),
+        ({key: number for key, number in convert.TAP_BOXES.items() if key}, TapBox, lens_service_pb2.TapBox),
     ],
 )
 def test_the_tables_are_total_on_both_sides(table: dict[Any, int], enum: Any, contract: Any) -> None:

@@ -26,6 +26,13 @@ class ObjectSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OBJECT_SOURCE_EMBEDDING: _ClassVar[ObjectSource]
     OBJECT_SOURCE_CROP: _ClassVar[ObjectSource]
 
+class TapBox(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TAP_BOX_UNSPECIFIED: _ClassVar[TapBox]
+    TAP_BOX_DETECTION: _ClassVar[TapBox]
+    TAP_BOX_GROWN: _ClassVar[TapBox]
+    TAP_BOX_SQUARE: _ClassVar[TapBox]
+
 class FailureReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     FAILURE_REASON_UNSPECIFIED: _ClassVar[FailureReason]
@@ -73,6 +80,10 @@ OBJECT_SOURCE_WHOLE_PHOTO: ObjectSource
 OBJECT_SOURCE_CODE: ObjectSource
 OBJECT_SOURCE_EMBEDDING: ObjectSource
 OBJECT_SOURCE_CROP: ObjectSource
+TAP_BOX_UNSPECIFIED: TapBox
+TAP_BOX_DETECTION: TapBox
+TAP_BOX_GROWN: TapBox
+TAP_BOX_SQUARE: TapBox
 FAILURE_REASON_UNSPECIFIED: FailureReason
 FAILURE_REASON_MODEL_ANSWER: FailureReason
 FAILURE_REASON_INTERNAL: FailureReason
@@ -223,18 +234,20 @@ class Detected(_message.Message):
     def __init__(self, objects: _Optional[_Iterable[_Union[DetectedObject, _Mapping]]] = ..., redacted: _Optional[int] = ..., further: _Optional[bool] = ...) -> None: ...
 
 class DetectedObject(_message.Message):
-    __slots__ = ("object_id", "box", "label", "score", "source")
+    __slots__ = ("object_id", "box", "label", "score", "source", "tap_box")
     OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
     BOX_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
+    TAP_BOX_FIELD_NUMBER: _ClassVar[int]
     object_id: str
     box: _geometry_pb2.BoundingBox
     label: str
     score: float
     source: ObjectSource
-    def __init__(self, object_id: _Optional[str] = ..., box: _Optional[_Union[_geometry_pb2.BoundingBox, _Mapping]] = ..., label: _Optional[str] = ..., score: _Optional[float] = ..., source: _Optional[_Union[ObjectSource, str]] = ...) -> None: ...
+    tap_box: TapBox
+    def __init__(self, object_id: _Optional[str] = ..., box: _Optional[_Union[_geometry_pb2.BoundingBox, _Mapping]] = ..., label: _Optional[str] = ..., score: _Optional[float] = ..., source: _Optional[_Union[ObjectSource, str]] = ..., tap_box: _Optional[_Union[TapBox, str]] = ...) -> None: ...
 
 class ObjectResults(_message.Message):
     __slots__ = ("object_id", "products")

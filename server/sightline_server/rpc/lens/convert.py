@@ -23,7 +23,15 @@ from sightline_server.domain.events import (
     StageTimings,
 )
 from sightline_server.domain.geometry import Box, Point
-from sightline_server.domain.items import MatchLevel, ObjectSource, PhotoObject, Product, RankedProduct, ReasonKind
+from sightline_server.domain.items import (
+    MatchLevel,
+    ObjectSource,
+    PhotoObject,
+    Product,
+    RankedProduct,
+    ReasonKind,
+    TapBox,
+)
 from sightline_server.domain.request import NO_FILTER, Lane, Region, SearchQuery
 from sightline_server.rpc.lens.filters import to_filter, to_plan
 from sightline_server.rpc.method import Target
@@ -43,6 +51,12 @@ SOURCES = {
     ObjectSource.CODE: lens_service_pb2.OBJECT_SOURCE_CODE,
     ObjectSource.EMBEDDING: lens_service_pb2.OBJECT_SOURCE_EMBEDDING,
     ObjectSource.CROP: lens_service_pb2.OBJECT_SOURCE_CROP,
+}
+TAP_BOXES = {
+    None: lens_service_pb2.TAP_BOX_UNSPECIFIED,
+    TapBox.DETECTION: lens_service_pb2.TAP_BOX_DETECTION,
+    TapBox.GROWN: lens_service_pb2.TAP_BOX_GROWN,
+    TapBox.SQUARE: lens_service_pb2.TAP_BOX_SQUARE,
 }
 LEVELS = {
     MatchLevel.WEAK: product_pb2.MATCH_LEVEL_WEAK,
@@ -206,7 +220,12 @@ def to_object(item: PhotoObject) -> lens_service_pb2.DetectedObject:
         x_min=item.box.x_min, y_min=item.box.y_min, x_max=item.box.x_max, y_max=item.box.y_max
     )
     return lens_service_pb2.DetectedObject(
-        object_id=item.object_id, box=box, label=item.label, score=item.score, source=SOURCES[item.source]
+        object_id=item.object_id,
+        box=box,
+        label=item.label,
+        score=item.score,
+        source=SOURCES[item.source],
+        tap_box=TAP_BOXES[item.tap_box],
     )
 
 

@@ -1,0 +1,110 @@
+"""Taps through a real channel: how each box was found, and that nothing grows on people and in other searches."""
+
+import asyncio
+from typing import Any
+
+import cv2
+import pytest
+
+from sightline.v1 import geometry_pb2
+from sightline.v1 import lens_service_pb2 as pb
+from sightline_server.search import look
+from sightline_server.stages.grow import grown
+from tests.support.asking import asked, box, events_of
+from tests.support.lens import Served, detections, serving
+from tests.support.pictures import Pixels, encode, gradient
+
+NOTHING = detections(1)
+LAMP, PERSON = (0.7, 0.7, 0.9, 0.9), (0.25, 0.0, 0.75, 1.0)
+
+
+def ball() -> Pixels:
+    """A dark ball on a pale ground, in the middle of the upper left quarter."""
+    pixels = (gradient(200, 200) // 8 + 200).astype("uint8")
+    cv2.circle(pixels, (50, 50), 24, (20, 30, 90), -1)
+    return pixels
+
+
+PHOTO = encode(ball(), "PNG")
+
+
+def tap(x: float, y: float) -> geometry_pb2.Region:
+    """A tap."""
+    return geometry_pb2.Region(tap=geometry_pb2.Point(x=x, y=y))
+
+
+async def tapped(served: Served, answer: Any, *regions: geometry_pb2.Region) -> list[pb.DetectedObject]:
+    """The objects of a search with `regions` for which the detector gives `answer`."""
+    served.engine.models["detector"].replies = [answer]
+    events = await events_of(served.search(asked(photo=PHOTO, regions=regions)))
+    return list(events[1].detected.objects)
+
+
+async def test_an_answer_says_how_each_box_was_found() -> None:
+    async with serving() as served:
+        answer = detections(1, (LAMP, 0.75, 1), ((0.1, 0.7, 0.3, 0.9), 0.125, 0))
+        regions = tap(0.8, 0.8), tap(0.2, 0.8), tap(0.27, 0.25), tap(0.5, 0.5), box(0.1, 0.1, 0.3, 0.3)
+        lamp, faint, round_one, square, own = await tapped(served, answer, *regions)
+        assert (lamp.tap_box, lamp.label) == (pb.TAP_BOX_DETECTION, "vase")
+        assert (faint.tap_box, faint.label, faint.score) == (pb.TAP_BOX_DETECTION, "object", 0.125)
+        assert (round_one.tap_box, round_one.label, round_one.score) == (pb.TAP_BOX_GROWN, "", 0.0)
+        corners = round_one.box.x_min, round_one.box.y_min, round_one.box.x_max, round_one.box.y_max
+        assert corners == pytest.approx((0.13, 0.13, 0.37, 0.37), abs=0.04)
+        assert square.tap_box in (pb.TAP_BOX_SQUARE, pb.TAP_BOX_GROWN)
+        assert (own.tap_box, own.source) == (pb.TAP_BOX_UNSPECIFIED, pb.OBJECT_SOURCE_BOX)
+        assert all(each.source == pb.OBJECT_SOURCE_TAP for each in (lamp, faint, round_one, square))
+
+
+async def test_settings_turn_both_off() -> None:
+    async with serving(detection={"grow_taps": False, "tap_min_score": 1.0}) as served:
+        answer = detections(1, ((0.1, 0.7, 0.3, 0.9), 0.125, 0))
+        for item in await tapped(served, answer, tap(0.27, 0.25), tap(0.2, 0.8)):
+            assert (item.tap_box, item.label) == (pb.TAP_BOX_SQUARE, "")
+            assert item.box.x_max - item.box.x_min == pytest.approx(0.3)
+
+
+async def test_a_tap_on_a_person_gets_the_square_and_no_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(look, "grown", None)
+    async with serving() as served:
+        served.engine.models["detector"].replies = [detections(1, (PERSON, 0.75, 2))]
+        events = await events_of(served.search(asked(photo=PHOTO, regions=[tap(0.3, 0.25)])))
+        (item,) = events[1].detected.objects
+        assert item.tap_box == pb.TAP_BOX_SQUARE
+        assert events[2].failure.reason == pb.FAILURE_REASON_PERSON
+        assert served.engine.models["embedder"].batches == []
+
+
+async def test_a_search_without_taps_does_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(look, "grown", None)
+    monkeypatch.setattr(look, "with_unsure", None)
+    async with serving() as served:
+        events = await events_of(served.search(asked(photo=PHOTO)))
+        assert [each.tap_box for each in events[1].detected.objects] == [pb.TAP_BOX_UNSPECIFIED] * 2
+        (own,) = await tapped(served, NOTHING, box(0.1, 0.1, 0.3, 0.3))
+        assert own.tap_box == pb.TAP_BOX_UNSPECIFIED
+
+
+async def test_growing_counts_as_detection_and_runs_on_a_photo_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[bool] = []
+
+    def noted(*arguments: Any) -> Any:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            threads.append(True)
+        return grown(*arguments)
+
+    monkeypatch.setattr(look, "grown", noted)
+    async with serving() as served:
+        await tapped(served, NOTHING, tap(0.27, 0.25))
+        assert threads == [True]
+        assert served.value("stage_seconds_count", stage="detect") == 1
+
+
+async def test_objects_without_a_class_are_there_where_the_settings_say_so() -> None:
+    answer = detections(1, (LAMP, 0.75, 1), ((0.1, 0.1, 0.4, 0.4), 0.125, 0))
+    for lowest, labels in ((0.0, ["vase"]), (0.1, ["vase", "object"]), (0.2, ["vase"])):
+        async with serving(detection={"unsure_min_score": lowest}) as served:
+            objects = await tapped(served, answer)
+            assert [each.label for each in objects] == labels
+            assert all(each.source == pb.OBJECT_SOURCE_DETECTOR for each in objects)
