@@ -1,14 +1,14 @@
 """Taps on the objects of the showroom: the boxes that they get, and the products.
 
-    python -m load_tests.taps --catalog DIR [--points 3] [--blind]
+    python -m load_tests.taps --catalog DIR [--points 3] [--grow] [--blind]
 
 Each object of the truth is tapped in the middle of its box and at points of it by chance, which may be next to the
 object. Where no detection of the usual confidence covers a tap, the square around it is searched as well, as a box:
-that is what a tap got before it could grow. With --blind the detector sees no product, so that every tap grows or gets
-its square. Prints one JSON object on the last line: for each kind of point, with the tap's own box and with squares,
-the mean overlap (IoU) with the truth's box, the share of at least one half, and the share of taps whose product is
-among the first k, for all taps and for those that no detection covers; and how the boxes were found. Exit code 1 when
-taps find fewer products than squares. DIR is the showroom's catalog.
+that is what every such tap got before. With --grow the server has `detection.grow_taps`. With --blind the detector sees
+no product, so that every tap grows or gets its square. Prints one JSON object on the last line: for each kind of point,
+with the tap's own box and with squares, the mean overlap (IoU) with the truth's box, the share of at least one half,
+and the share of taps whose product is among the first k, for all taps and for those that no detection covers; and how
+the boxes were found. Exit code 1 when taps find fewer products than squares. DIR is the showroom's catalog.
 """
 
 import argparse
@@ -38,6 +38,7 @@ MOST_TAPS, MOST_PRODUCTS = 8, 10
 PATIENT = {"SIGHTLINE_LIMITS__MAX_DEADLINE_S": "600"}
 BLIND = {"SIGHTLINE_DETECTION__MIN_SCORE": "1", "SIGHTLINE_DETECTION__TAP_MIN_SCORE": "1"}
 """No detection of a product is sure enough; people are found as ever."""
+GROWN = {"SIGHTLINE_DETECTION__GROW_TAPS": "true"}
 KINDS = ("middle", "chance")
 
 
@@ -169,9 +170,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--catalog", type=Path, required=True, help="the showroom's catalog")
     parser.add_argument("--points", type=int, default=3, help="points by chance in each object")
+    parser.add_argument("--grow", action="store_true", help="grow taps that no detection covers by colour")
     parser.add_argument("--blind", action="store_true", help="the detector sees no product")
     given = parser.parse_args(arguments)
-    environment = {**PATIENT, **(BLIND if given.blind else {})}
+    environment = {**PATIENT, **(BLIND if given.blind else {}), **(GROWN if given.grow else {})}
     with (
         LocalServer(catalog=given.catalog, env=environment, start_timeout_s=300) as server,
         Client(ClientOptions(server.target, timeout_s=300)) as client,

@@ -100,7 +100,7 @@ async def test_a_server_describes_each_catalog_with_its_embedder_and_consent(tmp
         )
         assert json.loads(found.detector.preprocess_json)["resize"] == "letterbox"
         limits = found.limits
-        assert (limits.max_regions, limits.max_products, limits.default_objects) == (16, 100, 8)
+        assert (limits.max_regions, limits.max_products, limits.default_objects) == (16, 100, 16)
         assert (limits.max_photo_bytes, list(limits.photo_formats)) == (20 << 20, ["jpeg", "png", "webp"])
         assert served.engine.models["embedder"].batches == []
         assert served.value("first_result_seconds_count") == 0

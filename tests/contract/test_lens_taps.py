@@ -15,6 +15,7 @@ from tests.support.lens import Served, detections, serving
 from tests.support.pictures import Pixels, encode, gradient
 
 NOTHING = detections(1)
+GROW = {"grow_taps": True}
 LAMP, PERSON = (0.7, 0.7, 0.9, 0.9), (0.25, 0.0, 0.75, 1.0)
 
 
@@ -41,7 +42,7 @@ async def tapped(served: Served, answer: Any, *regions: geometry_pb2.Region) -> 
 
 
 async def test_an_answer_says_how_each_box_was_found() -> None:
-    async with serving() as served:
+    async with serving(detection=GROW) as served:
         answer = detections(1, (LAMP, 0.75, 1), ((0.1, 0.7, 0.3, 0.9), 0.125, 0))
         regions = tap(0.8, 0.8), tap(0.2, 0.8), tap(0.27, 0.25), tap(0.5, 0.5), box(0.1, 0.1, 0.3, 0.3)
         lamp, faint, round_one, square, own = await tapped(served, answer, *regions)
@@ -55,8 +56,8 @@ async def test_an_answer_says_how_each_box_was_found() -> None:
         assert all(each.source == pb.OBJECT_SOURCE_TAP for each in (lamp, faint, round_one, square))
 
 
-async def test_settings_turn_both_off() -> None:
-    async with serving(detection={"grow_taps": False, "tap_min_score": 1.0}) as served:
+async def test_a_tap_that_nothing_covers_is_the_square_by_default() -> None:
+    async with serving(detection={"tap_min_score": 1.0}) as served:
         answer = detections(1, ((0.1, 0.7, 0.3, 0.9), 0.125, 0))
         for item in await tapped(served, answer, tap(0.27, 0.25), tap(0.2, 0.8)):
             assert (item.tap_box, item.label) == (pb.TAP_BOX_SQUARE, "")
@@ -65,7 +66,7 @@ async def test_settings_turn_both_off() -> None:
 
 async def test_a_tap_on_a_person_gets_the_square_and_no_products(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(look, "grown", None)
-    async with serving() as served:
+    async with serving(detection=GROW) as served:
         served.engine.models["detector"].replies = [detections(1, (PERSON, 0.75, 2))]
         events = await events_of(served.search(asked(photo=PHOTO, regions=[tap(0.3, 0.25)])))
         (item,) = events[1].detected.objects
@@ -77,7 +78,7 @@ async def test_a_tap_on_a_person_gets_the_square_and_no_products(monkeypatch: py
 async def test_a_search_without_taps_does_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(look, "grown", None)
     monkeypatch.setattr(look, "with_unsure", None)
-    async with serving() as served:
+    async with serving(detection=GROW) as served:
         events = await events_of(served.search(asked(photo=PHOTO)))
         assert [each.tap_box for each in events[1].detected.objects] == [pb.TAP_BOX_UNSPECIFIED] * 2
         (own,) = await tapped(served, NOTHING, box(0.1, 0.1, 0.3, 0.3))
@@ -95,7 +96,7 @@ async def test_growing_counts_as_detection_and_runs_on_a_photo_thread(monkeypatc
         return grown(*arguments)
 
     monkeypatch.setattr(look, "grown", noted)
-    async with serving() as served:
+    async with serving(detection=GROW) as served:
         await tapped(served, NOTHING, tap(0.27, 0.25))
         assert threads == [True]
         assert served.value("stage_seconds_count", stage="detect") == 1

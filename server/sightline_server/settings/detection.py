@@ -23,9 +23,10 @@ class DetectionSettings(Part):
     tap_min_score: Fraction = 0.05
     """A tap that no detection of `min_score` covers takes the best detection of at least this confidence that covers it
     and is not mostly on a person; its label is `object`. From `min_score` on there is none."""
-    grow_taps: bool = True
-    """A tap that no detection covers becomes the region of similar colours around it, if that may be an object. If not,
-    and where this is off, it is the square."""
+    grow_taps: bool = False
+    """A tap that no detection covers, not even one of `tap_min_score`, becomes the region of similar colours around it,
+    if that may be an object, and else the square. Boxes fit objects better, and the right product comes first less
+    often."""
     unsure_min_score: Fraction = 0.0
     """Detections of at least this confidence and less than `min_score` are objects as well where they overlap nothing
     else, after the others and with the label `object`: the detector is not sure of their class. 0 adds none."""

@@ -19,8 +19,8 @@ class LimitSettings(Part):
     """Largest photo in pixels, checked in its header before anything is decoded."""
     max_regions: Positive = 16
     """Largest number of boxes and taps in one request, and of crops or embeddings in place of a photo."""
-    default_objects: Positive = 8
-    """Objects searched when the request has 0."""
+    default_objects: Positive = 16
+    """Objects searched when the request has 0. A lower `max_objects` lowers it as well, unless it is set."""
     max_objects: Positive = 16
     """Largest number of objects that a request may ask for."""
     default_products: Positive = 10
@@ -55,6 +55,9 @@ class LimitSettings(Part):
 
     @model_validator(mode="after")
     def _defaults_within_caps(self) -> Self:
+        if "default_objects" not in self.model_fields_set:
+            # Nothing has this value yet, and a configuration that only lowers the cap is to stay valid.
+            object.__setattr__(self, "default_objects", min(self.default_objects, self.max_objects))
         for name in ("objects", "products"):
             default, highest = getattr(self, f"default_{name}"), getattr(self, f"max_{name}")
             if default > highest:

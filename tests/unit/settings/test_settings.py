@@ -143,6 +143,17 @@ def test_a_default_above_its_limit_is_named_with_both_values(monkeypatch: pytest
     assert refusal().endswith("default_products is 10, above max_products (5): lower it, or raise max_products")
 
 
+@pytest.mark.parametrize(
+    ("given", "default"), [({}, 16), ({"max_objects": 12}, 12), ({"max_objects": 12, "default_objects": 8}, 8)]
+)
+def test_a_lower_cap_on_objects_lowers_their_default(given: dict[str, int], default: int) -> None:
+    limits = LimitSettings(**given)
+    assert limits.default_objects == default
+    assert LimitSettings(**limits.model_dump()) == limits
+    with pytest.raises(ValidationError, match="default_objects is 13, above max_objects"):
+        LimitSettings(max_objects=12, default_objects=13)
+
+
 def test_an_unknown_group_of_a_variable_is_refused_with_the_known_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGHTLINE_LIMIT__MAX_REGIONS", "7")
     message = refusal()
