@@ -19,15 +19,16 @@ from load_tests.observe.scrapes import Between
 from load_tests.report import document, figures
 from load_tests.scenarios.scenario import Departures
 from load_tests.standstill import pauses
-from sightline_server.domain.stages import CODES, LOCAL_FEATURES, LOOK_CLOSER, PRINTED_TEXT, STAGE_NAMES
+from sightline_server.domain.stages import CODES, LOCAL_FEATURES, LOOK_CLOSER, PRINTED_TEXT, STAGE_NAMES, TEXT
 from sightline_server.telemetry.stopwatch import PLACES
 
 REST_S = 25.0
 """Memory that no call has needed for 10 s is given back."""
-NOT_IN_TURN = (CODES.name, LOCAL_FEATURES.name, PRINTED_TEXT.name, LOOK_CLOSER.name)
+NOT_IN_TURN = (CODES.name, TEXT.name, LOCAL_FEATURES.name, PRINTED_TEXT.name, LOOK_CLOSER.name)
 IN_TURN = tuple(name for name in STAGE_NAMES if name not in NOT_IN_TURN)
 """Stages that follow each other in every call; codes are read while the detector runs, local features and printed text
-are compared only where settings and catalog say so, and photos have a second round only where the request does."""
+are compared only where settings and catalog say so, and texts are encoded and photos have a second round only where the
+request says so."""
 FULL_HOUSE = 32
 FULL_HOUSE_S = 10.0
 

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sightline_models.contract import CONTRACTS, Contract, Tensor
+from sightline_models.contract import CONTRACTS, TOKENS, Contract, Tensor
 from sightline_models.defaults import DEFAULT_MODELS, DefaultModel
 from sightline_models.errors import ModelError
 from sightline_models.images import probes
 from sightline_models.store import State, StoredModel, inspect
+from sightline_models.tokenizer import FILE, TextTokenizer
 
 EMBEDDING_TOLERANCE = 1e-4
 """Largest difference of one number of a unit-length embedding; PyTorch and ONNX Runtime differ by 4e-7."""
@@ -31,6 +32,8 @@ BOX_TOLERANCE = 2e-3
 """Largest difference of a box edge, in parts of the frame (0.8 pixels of 416)."""
 CLEAR_SCORE = 0.05
 """Boxes below it are compared by score only: noise orders them."""
+
+_SAMPLE_TEXT = "a blue chair"
 
 Array = npt.NDArray[Any]
 Answers = Mapping[str, Array]
@@ -65,18 +68,50 @@ def check_one(stored: StoredModel) -> Checked:
     contract, session = CONTRACTS[stored.role], open_session(stored.path)
     inputs, outputs = tuple(session.get_inputs()), tuple(session.get_outputs())
     contract.require_tensors(stored.path, inputs, outputs)
-    answers = run_probes(session, contract)
+    answers = run_probes(stored.path, session, contract)
     contract.require_answers(stored.name, answers)
+    if contract.form is TOKENS:
+        _check_tokenizer(stored.path, session, contract)
     default = stored.default if stored.state is not State.CUSTOM else None
     return Checked(stored, compare(default, answers) if default is not None else {}, inputs, outputs)
 
 
-def run_probes(session: Any, contract: Contract) -> Answers:
-    """Runs a model whose tensors fit the contract on the two images, at its own input size."""
-    _, height, width, _ = session.get_inputs()[0].shape
-    images = np.ascontiguousarray(probes(max(height, width))[:, :height, :width])
-    names = list(contract.outputs)
-    return dict(zip(names, session.run(names, {contract.input: images}), strict=True))
+def run_probes(path: Path, session: Any, contract: Contract) -> Answers:
+    """Runs a model whose tensors fit the contract on two images at its own input size, or on two rows of tokens."""
+    names, shape = list(contract.outputs), session.get_inputs()[0].shape
+    inputs = token_probes(shape[1]) if contract.form is TOKENS else image_probes(shape[1], shape[2])
+    try:
+        answers = session.run(names, {contract.input: inputs})
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{path}: fails for the inputs of the check ({reason})") from error
+    return dict(zip(names, answers, strict=True))
+
+
+def _check_tokenizer(path: Path, session: Any, contract: Contract) -> None:
+    """Raises `ModelError` unless the tokenizer next to a text encoder makes ids that the model takes."""
+    tokenizer = TextTokenizer.read(path.with_name(FILE), session.get_inputs()[0].shape[1])
+    tokens = tokenizer.encode(_SAMPLE_TEXT)
+    if tokens is None or len(tokens) != tokenizer.length:
+        raise ModelError(f"{path.with_name(FILE)}: does not make {tokenizer.length} token ids of a short text")
+    try:
+        session.run(list(contract.outputs), {contract.input: tokens[None]})
+    except Exception as error:
+        raise ModelError(
+            f"{path}: fails for token ids of the tokenizer next to it, which belongs to another model; "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+
+
+def image_probes(height: int, width: int) -> Array:
+    """The two images of the check, uint8 [2, height, width, 3]."""
+    return np.ascontiguousarray(probes(max(height, width))[:, :height, :width])
+
+
+def token_probes(length: int) -> Array:
+    """Two rows of token ids, int64 [2, length], which every vocabulary of at least `length` tokens has."""
+    ascending = np.arange(length, dtype=np.int64)
+    return np.stack([ascending, ascending[::-1]])
 
 
 def compare(model: DefaultModel, answers: Answers) -> dict[str, float]:

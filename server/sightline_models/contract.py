@@ -19,14 +19,40 @@ from sightline_models.errors import ModelError
 _LENGTH_TOLERANCE = 1e-3
 
 Array = npt.NDArray[Any]
+Shape = Sequence[int | str | None]
+"""Sizes as ONNX Runtime describes them; a dimension is a number, or a name when it is dynamic."""
 
 
 class Tensor(Protocol):
-    """An input or output as ONNX Runtime describes it; a dimension is a number, or a name when it is dynamic."""
+    """An input or output as ONNX Runtime describes it."""
 
     name: str
     type: str
-    shape: Sequence[int | str | None]
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class InputForm:
+    """The form of the one input: ONNX Runtime's name of the type, the shapes that fit, and both as errors show them."""
+
+    type: str
+    fits: Callable[[Shape], bool]
+    words: str
+
+
+def _is_image_batch(shape: Shape) -> bool:
+    if len(shape) != 4:
+        return False
+    batch, height, width, channels = shape
+    return not isinstance(batch, int) and isinstance(height, int) and isinstance(width, int) and channels == 3
+
+
+def _is_token_batch(shape: Shape) -> bool:
+    return len(shape) == 2 and not isinstance(shape[0], int) and isinstance(shape[1], int)
+
+
+IMAGES = InputForm("tensor(uint8)", _is_image_batch, "uint8 [batch, height, width, 3]")
+TOKENS = InputForm("tensor(int64)", _is_token_batch, "int64 [batch, length]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +62,16 @@ class Contract:
     input: str
     outputs: Mapping[str, tuple[str, int]]
     values: Callable[[Mapping[str, Array]], str]
+    form: InputForm = IMAGES
 
     def require_tensors(self, path: Path, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
-        """Raises ModelError unless the input is uint8 [B, S, S, 3] and every output is as stated, batch dynamic."""
-        image = next((tensor for tensor in inputs if tensor.name == self.input), None)
-        if image is None or len(inputs) != 1:
+        """Raises ModelError unless the input has its form and every output is as stated, batch dynamic."""
+        found_input = next((tensor for tensor in inputs if tensor.name == self.input), None)
+        if found_input is None or len(inputs) != 1:
             raise ModelError(f"{path}: must have the one input {self.input}, has {[t.name for t in inputs]}")
-        if image.type != "tensor(uint8)" or not _is_image_batch(image.shape):
-            raise ModelError(
-                f"{path}: {self.input} must be uint8 [batch, height, width, 3], is {image.type} {image.shape}"
-            )
+        if found_input.type != self.form.type or not self.form.fits(found_input.shape):
+            form = f"{found_input.type} {found_input.shape}"
+            raise ModelError(f"{path}: {self.input} must be {self.form.words}, is {form}")
         found = {tensor.name: (tensor.type, len(tensor.shape)) for tensor in outputs}
         for name, wanted in self.outputs.items():
             if found.get(name) != wanted:
@@ -57,13 +83,6 @@ class Contract:
         wrong = wrong or self.values(answers)
         if wrong:
             raise ModelError(f"{model}: {wrong}")
-
-
-def _is_image_batch(shape: Sequence[int | str | None]) -> bool:
-    if len(shape) != 4:
-        return False
-    batch, height, width, channels = shape
-    return not isinstance(batch, int) and isinstance(height, int) and isinstance(width, int) and channels == 3
 
 
 def _detector_values(answers: Mapping[str, Array]) -> str:
@@ -108,5 +127,8 @@ CONTRACTS: Mapping[str, Contract] = {
         input="LINES",
         outputs={"CHARACTERS": ("tensor(int32)", 2), "PROBABILITIES": ("tensor(float)", 2)},
         values=_text_reader_values,
+    ),
+    "text_encoder": Contract(
+        input="TOKENS", outputs={"EMBEDDINGS": ("tensor(float)", 2)}, values=_embedder_values, form=TOKENS
     ),
 }

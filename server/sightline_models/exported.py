@@ -81,7 +81,7 @@ class Exported:
         self, contract_input: str, normalization: Normalization, outputs: Sequence[str]
     ) -> tuple[Graph, list[str]]:
         """A graph from uint8 images to the model's outputs, and the values float32 that hold these."""
-        graph = Graph("adopted", opset=_opset(self.model) or _OLDEST_OPSET, ir_version=self.model.ir_version)
+        graph = Graph("adopted", opset=opset_of(self.model) or _OLDEST_OPSET, ir_version=self.model.ir_version)
         height, width = self.size
         images = graph.input(contract_input, np.uint8, ["batch", height, width, _CHANNELS])
         pixels = normalized_pixels(graph, float_pixels(graph, images), normalization)
@@ -105,15 +105,11 @@ def read_exported(path: Path, size: Size | None = None) -> Exported:
     Raises:
         ModelError: a file that cannot be wrapped.
     """
-    model = _load(path)
-    _require_one_file(path, model)
+    model = load_file(path)
+    require_one_file(path, model)
     image = _only_input(path, model)
     element, found = _input_type(path, image), _input_size(path, image, size)
-    opset = _opset(model)
-    if opset is None or opset < _OLDEST_OPSET:
-        raise ModelError(
-            f"{path}: has opset {opset}; export it again with opset {_OLDEST_OPSET} or newer, 17 runs everywhere"
-        )
+    require_opset(path, model)
     return Exported(path, model, image.name, element, found, _run(path, image.name, _FLOATS[element], found))
 
 
@@ -122,7 +118,8 @@ def shape_text(answer: Array) -> str:
     return f"[{', '.join(map(str, ('batch', *answer.shape[1:])))}]"
 
 
-def _load(path: Path) -> onnx.ModelProto:
+def load_file(path: Path) -> onnx.ModelProto:
+    """The model in a file. Raises `ModelError`."""
     if not path.is_file():
         raise ModelError(f"no such file: {path}")
     try:
@@ -134,7 +131,8 @@ def _load(path: Path) -> onnx.ModelProto:
     return model
 
 
-def _require_one_file(path: Path, model: onnx.ModelProto) -> None:
+def require_one_file(path: Path, model: onnx.ModelProto) -> None:
+    """Raises `ModelError` for a model whose weights are in another file."""
     tensors = [*_tensors(model.graph.node), *model.graph.initializer]
     tensors += [each for function in model.functions for each in _tensors(function.node)]
     if any(map(uses_external_data, tensors)):
@@ -194,8 +192,18 @@ def _input_size(path: Path, image: onnx.ValueInfoProto, size: Size | None) -> Si
     return found[0], found[1]
 
 
-def _opset(model: onnx.ModelProto) -> int | None:
+def opset_of(model: onnx.ModelProto) -> int | None:
+    """The version of the standard operators; None where the file states none."""
     return next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), None)
+
+
+def require_opset(path: Path, model: onnx.ModelProto) -> None:
+    """Raises `ModelError` for a model whose operators are older than those that are added."""
+    opset = opset_of(model)
+    if opset is None or opset < _OLDEST_OPSET:
+        raise ModelError(
+            f"{path}: has opset {opset}; export it again with opset {_OLDEST_OPSET} or newer, 17 runs everywhere"
+        )
 
 
 def _run(path: Path, name: str, dtype: type[np.generic], size: Size) -> dict[str, Array]:

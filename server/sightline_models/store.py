@@ -17,7 +17,7 @@ from enum import Enum
 from pathlib import Path
 
 from sightline_models.defaults import DEFAULT_MODELS, DefaultModel
-from sightline_models.embedders import FIRST, FOLDER, embedder_folders
+from sightline_models.embedders import FIRST, FOLDER, TEXT, TEXT_FOLDER, embedder_folders, text_folders
 from sightline_models.errors import HashMismatchError, ModelError
 from sightline_models.offered import TEXT_MODELS, by_name, text_model
 from sightline_models.sources import sha256_of
@@ -64,7 +64,7 @@ class StoredModel:
 
     @property
     def role(self) -> str:
-        """`detector`, `embedder`, or that of a model that reads printed text."""
+        """`detector`, `embedder`, `text_encoder`, or that of a model that reads printed text."""
         return role_of(self.folder)
 
     @property
@@ -92,7 +92,7 @@ class StoredModel:
     def _require_declared(self) -> None:
         """`require` of a further embedder."""
         if self.state is State.MISSING:
-            raise ModelError(f"{self.path}: missing; put the embedder's ONNX file there, or remove {self.folder}")
+            raise ModelError(f"{self.path}: missing; put the model's ONNX file there, or remove {self.folder}")
         if self.state is State.UNDECLARED:
             facts = json.dumps({"name": self.name, "version": "1", "sha256": self.found})
             raise ModelError(f"{self.path}: no model.json says what it is; declare it there: {facts}")
@@ -142,7 +142,7 @@ def inspect(repository: Path, default: DefaultModel) -> StoredModel:
 
 
 def inspect_embedder(repository: Path, folder: str) -> StoredModel:
-    """As `inspect`, for the further embedder in `folder`, which its own `model.json` declares."""
+    """As `inspect`, for the further embedder or text encoder in `folder`, which its own `model.json` declares."""
     path = served_path(repository, folder)
     declared = _read_declaration(path)
     if known := _named(declared, folder):
@@ -156,18 +156,22 @@ def inspect_embedder(repository: Path, folder: str) -> StoredModel:
 
 
 def inspect_all(repository: Path) -> list[StoredModel]:
-    """`inspect` of the default models, of all further embedders, and of the models of printed text that are there.
+    """`inspect` of the default models, of all further embedders and text encoders, and of the models of printed text
+    that are there.
 
     Raises `ModelError` and `OSError` as there.
     """
-    further = [inspect_embedder(repository, folder) for folder in embedder_folders(repository)]
+    folders = (*embedder_folders(repository), *text_folders(repository))
+    further = [inspect_embedder(repository, folder) for folder in folders]
     text = [model for model in TEXT_MODELS if served_path(repository, model.folder).is_file()]
     return [*(inspect(repository, each) for each in DEFAULT_MODELS), *further, *(inspect(repository, m) for m in text)]
 
 
 def role_of(folder: str) -> str:
-    """The role of the model in a folder of the repository: `embedder` for further embedders, else the folder itself."""
-    return FIRST if FOLDER.fullmatch(folder) else folder
+    """The role of the model in a folder of the repository; further models have that of the first of their kind."""
+    if FOLDER.fullmatch(folder):
+        return FIRST
+    return TEXT if TEXT_FOLDER.fullmatch(folder) else folder
 
 
 def write(repository: Path, default: DefaultModel, onnx_bytes: bytes, config: str | None = None) -> Path:

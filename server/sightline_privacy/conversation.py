@@ -58,6 +58,7 @@ async def converse(caller: Caller, canary: Canary, marks: Marks, catalog: str, g
             )
         note(marks, outcome)
         made.answers.append(outcome)
+    await search_text(caller, canary, marks, catalog, grants, made)
     await search_embedding(caller, canary, marks, catalog, grants, made)
     for name, request in bad_requests(canary, catalog):
         sent = request.photo or tuple(request.crops)
@@ -80,6 +81,16 @@ async def converse(caller: Caller, canary: Canary, marks: Marks, catalog: str, g
         ),
     ]
     return made
+
+
+async def search_text(
+    caller: Caller, canary: Canary, marks: Marks, catalog: str, grants: Grants, made: Conversation
+) -> None:
+    """Searches with a text that only this verification has; a refusal is one where the server takes no texts."""
+    request = pb.SearchRequest(photo=canary.png, text=canary.invented, catalog=catalog)
+    outcome = await caller.search("a photo with a text", request, grant=grants(canary.png))
+    note(marks, outcome)
+    (made.answers if outcome.succeeded else made.refusals).append(outcome)
 
 
 async def search_embedding(
@@ -126,6 +137,8 @@ def bad_requests(canary: Canary, catalog: str) -> Iterator[tuple[str, pb.SearchR
     yield "a long filter", pb.SearchRequest(photo=photo, catalog=catalog, filter=long)
     price = pb.Filter(price=pb.PriceRange(currency=text))
     yield "an unknown currency", pb.SearchRequest(photo=photo, catalog=catalog, filter=price)
+    yield "a long text", pb.SearchRequest(photo=photo, catalog=catalog, text=text * 100)
+    yield "a text with a wrong weight", pb.SearchRequest(photo=photo, catalog=catalog, text=text, text_weight=7)
 
 
 def bad_embeddings(canary: Canary, catalog: str) -> Iterator[tuple[str, pb.SearchEmbeddingsRequest]]:

@@ -3,6 +3,7 @@
     a photo, crops   `_images`      decode -> detect -> hide people -> Detected -> crop, embed, find
                      `_further`     a second round, where one is wanted -> Detected -> crop, embed, find
     embeddings       `_embeddings`  Detected -> find
+A text of the call is encoded meanwhile, and joins the embeddings before `find`.
 Crops that a caller made are several photos, each of which is one object.
 Rule: everything of a photo lives in the frames of `run` and of the tasks that end with it, and is gone with them. A
 call leases its catalog once, before anything else, so that all of its events are about one revision and all of its
@@ -15,6 +16,7 @@ from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
+from types import MappingProxyType
 
 from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.batching.background import Background
@@ -26,7 +28,7 @@ from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
 from sightline_server.domain.items import EmbeddedObject, ObjectSource, PhotoObject
 from sightline_server.domain.models import DETECTOR, DetectorSpec, EmbedderSpec
-from sightline_server.domain.request import EmbeddingsQuery, Lane, Query, SearchQuery
+from sightline_server.domain.request import EmbeddingsQuery, Lane, Query, SearchQuery, TextQuery
 from sightline_server.domain.weights import Weights
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Catalogs, Clock, Engine, Snapshot
@@ -39,6 +41,7 @@ from sightline_server.search.outcomes import Outcome, Outcomes
 from sightline_server.search.printed_text import TextComparisons
 from sightline_server.search.second_look import second_looks
 from sightline_server.search.second_round import SecondRound
+from sightline_server.search.text_encoder import EncodedText, TextEncoder
 from sightline_server.search.text_models import BatchedTextModels
 from sightline_server.search.under_way import Part, QueryT, Search, Seen
 from sightline_server.settings import (
@@ -79,7 +82,8 @@ class PipelineSettings:
 class Pipeline:
     """Runs searches on one engine and its catalogs.
 
-    `crops_of` has a batcher for each embedder, by its identity. Printed text is read where there are `text_models`.
+    `crops_of` has a batcher for each embedder, by its identity; `text_encoders` those that there are, by the same.
+    Printed text is read where there are `text_models`.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class Pipeline:
         catalogs: Catalogs,
         frames: FramesBatcher,
         crops_of: Mapping[str, CropsBatcher],
+        text_encoders: Mapping[str, TextEncoder] = MappingProxyType({}),
         queries: QueriesBatcher,
         background: Background,
         threads: PhotoThreads,
@@ -120,6 +125,7 @@ class Pipeline:
             )
             for each in engine.embedders.models
         }
+        self.text_encoders = text_encoders
         self.find = Find(engine=engine, queries=queries, ranking=settings.ranking)
         self.codes = Codes(threads, settings.codes, metrics, clock)
         self.features = FeatureComparisons(
@@ -146,25 +152,40 @@ class Pipeline:
         with self._ahead(query), self._catalogs.lease(catalog) as leased:
             check_capabilities(leased.capabilities, filtered=bool(query.wanted), by_group=query.one_per_group)
             snapshot, embedder = await self._selected(leased, query.wanted), self.embedder_of(leased)
+            # Begun before anything else, so that the call need not wait for it.
+            text = None if query.text is None else self._encoded(query, query.text, leased, watch)
             if isinstance(query, EmbeddingsQuery):
-                steps = self._embeddings(Search(query, snapshot, embedder, watch))
+                steps = self._embeddings(Search(query, snapshot, embedder, watch, text=text))
             else:
-                steps = self._images([Search(each, snapshot, embedder, watch) for each in query.images()])
+                steps = self._images([Search(each, snapshot, embedder, watch, text=text) for each in query.images()])
             try:
                 async with aclosing(steps) as events:
                     async for event in events:
                         with watch.sending():
                             yield event
             except (asyncio.CancelledError, GeneratorExit):
+                if text is not None:
+                    # It may be what the call was waiting for.
+                    await text.end()
                 watch.count_left(self._metrics)
                 raise
             finally:
+                if text is not None:
+                    await text.end()
                 watch.report(self._metrics)
 
     def embedder_for(self, catalog: CatalogPass) -> EmbedderSpec:
         """The embedder of the current revision of `catalog`. Raises `SightlineError` as a lease does."""
         with self._catalogs.lease(catalog) as leased:
             return self.embedder_of(leased).spec
+
+    def text_encoder_for(self, catalog: CatalogPass) -> TextEncoder | None:
+        """The text encoder of the current revision of `catalog`; None where its embedder has none.
+
+        Raises `SightlineError` as a lease does.
+        """
+        with self._catalogs.lease(catalog) as leased:
+            return self.text_encoders.get(leased.embedder)
 
     def embedders_for(self, catalog: CatalogPass) -> Mapping[str, EmbedderSpec]:
         """The embedder of each catalog that a pass to the whole server shows, by the catalog's name."""
@@ -182,6 +203,9 @@ class Pipeline:
             return self.embedders[snapshot.embedder]
         except KeyError as error:
             raise SightlineError(ErrorKind.INTERNAL, "internal error") from error
+
+    def _encoded(self, query: Query, text: TextQuery, leased: Snapshot, watch: Stopwatch) -> EncodedText:
+        return EncodedText.begin(self.text_encoders.get(leased.embedder), query, text, watch)
 
     def _ahead(self, query: Query) -> AbstractContextManager[None]:
         """Images of products wait while an interactive search is inside; one of the batch lane is their equal."""
@@ -310,6 +334,8 @@ class Pipeline:
         """The events of `objects`, of which `embedded` are those that can be searched."""
         query = search.query
         try:
+            if search.text is not None:
+                embedded = await search.text.join(embedded)
             products = await self.find.products(
                 query, search.snapshot, embedded, search.watch, search.codes, search.comparison
             )
@@ -331,4 +357,5 @@ class Pipeline:
             notice=notice,
             applied_filter=snapshot.applied_filter,
             skipped=skipped,
+            text_weight=search.text.weight if search.text is not None else 0.0,
         )

@@ -321,3 +321,21 @@ async def test_eval_names_missing_images_before_it_asks(tmp_path: Path) -> None:
         allowed = await sightline("eval", str(queries), "--target", target, "--allow-failures", "--json")
     assert allowed.returncode == 0
     assert json.loads(allowed.stdout)["failed"] == 1
+
+
+async def test_a_text_goes_with_the_photo(photo: Path) -> None:
+    weighed = dataclasses.replace(DONE, text_weight=0.25)
+    fake = FakeLens(lambda _: (*ANSWER[:-1], weighed))
+    async with serving(fake) as target:
+        command = ("search", str(photo), "--target", target)
+        ran = await sightline(*command, "--text", "in blue", "--text-weight", "0.25")
+        plain = await sightline(*command)
+        wrong = await sightline(*command, "--text", "in blue", "--text-weight", "1.5")
+        alone = await sightline(*command, "--text-weight", "0.5")
+    assert (ran.returncode, plain.returncode) == (0, 0), ran.stderr + plain.stderr
+    first, second = fake.requests
+    assert (first.text, first.text_weight) == ("in blue", 0.25)
+    assert not second.HasField("text") and not second.HasField("text_weight")
+    assert "text of weight 0.25" in ran.stdout.decode() and "in blue" not in ran.stdout.decode()
+    assert (wrong.returncode, alone.returncode) == (2, 1)
+    assert b"text_weight is for searches with a text" in alone.stderr

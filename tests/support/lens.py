@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
@@ -25,8 +26,18 @@ from sightline_server.domain.embedders import ServedEmbedders, embedder_role
 from sightline_server.domain.filter_text import filter_text
 from sightline_server.domain.filters import AppliedFilter, Filter, FilterPlan, PlanKind
 from sightline_server.domain.items import Neighbour, Product
-from sightline_server.domain.models import DETECTOR, EMBEDDER, AnyRole, DetectorSpec, EmbedderSpec, Role, SpecT
+from sightline_server.domain.models import (
+    DETECTOR,
+    EMBEDDER,
+    AnyRole,
+    DetectorSpec,
+    EmbedderSpec,
+    Role,
+    SpecT,
+    TextEncoderSpec,
+)
 from sightline_server.domain.probes import NO_PROBES, Probes
+from sightline_server.domain.text_encoders import ServedTextEncoder, by_embedder
 from sightline_server.domain.text_models import TEXT_DETECTOR, TEXT_READER, TextDetectorSpec, TextReaderSpec
 from sightline_server.domain.verdict import Verdict
 from sightline_server.domain.weights import Weights
@@ -122,6 +133,7 @@ class FakeEngine:
         self.further = {embedder_role(name.replace("_", "-")): spec for name, spec in further.items()}
         for role, spec in self.further.items():
             self.models[role] = FakeRunner(partial(embeddings, dimension=spec.dimension))
+        self.texts: dict[Role[TextEncoderSpec], TextEncoderSpec] = {}
         self.metrics_url = ""
         self._ready = True
         self._listeners: list[Callable[[bool], None]] = []
@@ -138,12 +150,23 @@ class FakeEngine:
 
     def spec(self, role: Role[SpecT]) -> SpecT:
         text: dict[AnyRole, Any] = {TEXT_DETECTOR: TEXT_SPECS[0], TEXT_READER: TEXT_SPECS[1]}
-        specs: dict[AnyRole, Any] = {DETECTOR: self.detector, EMBEDDER: self.embedder, **text, **self.further}
+        served: dict[AnyRole, Any] = {DETECTOR: self.detector, EMBEDDER: self.embedder}
+        specs: dict[AnyRole, Any] = {**served, **text, **self.further, **self.texts}
         return cast(SpecT, specs[role])
 
     @property
     def embedders(self) -> ServedEmbedders:
         return ServedEmbedders.of([(EMBEDDER, self.embedder), *self.further.items()])
+
+    def add_text_encoder(self, spec: TextEncoderSpec, folder: str = "text_encoder") -> FakeRunner:
+        """A text encoder of the embedder next to `folder`; returns its runner."""
+        role = Role[TextEncoderSpec](folder)
+        self.texts[role], self.models[role] = spec, FakeRunner(partial(text_vectors, dimension=spec.dimension))
+        return self.models[role]
+
+    @property
+    def text_encoders(self) -> Mapping[str, ServedTextEncoder]:
+        return by_embedder(list(self.texts.items()), self.embedders)
 
     def runner(self, role: AnyRole) -> FakeRunner:
         return self.models[role]
@@ -182,6 +205,11 @@ def lines_of_text(text: str, parts: Sequence[NDArray[np.uint8]]) -> Answer:
     codes = np.zeros((len(parts), 64), np.int32)
     codes[:, : 2 * len(text) : 2] = list(map(ord, text))
     return {"CHARACTERS": codes, "PROBABILITIES": np.full(codes.shape, 0.9, np.float32)}
+
+
+def text_vectors(parts: Sequence[NDArray[Any]], dimension: int = 4) -> Answer:
+    """For each row of token ids the axis of its first id."""
+    return {"EMBEDDINGS": np.eye(dimension, dtype=np.float32)[[int(part[0]) % dimension for part in parts]]}
 
 
 @dataclass(eq=False)
@@ -345,9 +373,11 @@ async def serving(
     access: MakeAccess | None = None,
     rights: Mapping[str, Any] | None = None,
     services: MakeServices = no_services,
+    repository: Path | None = None,
     **parts: Mapping[str, Any],
 ) -> AsyncIterator[Served]:
-    """The server with `parts` of the settings on a free port, and a channel to it; `rights` is the group `access`.
+    """The server with `parts` of the settings on a free port, and a channel to it; `rights` is the group `access`, and
+    `repository` the folder with the tokenizers of text encoders.
 
     Each model runs one batch at a time unless `batching` says otherwise, so that a test can fill the queue behind it.
     """
@@ -355,6 +385,8 @@ async def serving(
         given: dict[str, Any] = {"batching": {"frames": {"slots": 1}, "crops": {"slots": 1}}, **parts}
         given["server"] = {"listen": "127.0.0.1:0", **parts.get("server", {})}
         given["access"] = rights or {}
+        if repository is not None:
+            given["engine"] = {"repository": repository}
         settings, metrics = Settings(**given), Metrics()
         engine, index = engine or FakeEngine(), index or FakeSnapshot()
 

@@ -93,6 +93,7 @@ if TYPE_CHECKING:
         SearchLimits,
         ServedCatalog,
         ServerInfo,
+        TextEncoderInfo,
     )
     from sightline_client.sync import Client
 
@@ -178,6 +179,7 @@ __all__ = [
     "StageTimings",
     "StreamBrokenError",
     "TapBox",
+    "TextEncoderInfo",
     "TlsOptions",
     "UnauthenticatedError",
     "UnavailableError",

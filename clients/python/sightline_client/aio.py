@@ -45,6 +45,10 @@ class ObjectParameters(TypedDict, total=False):
     """The conditions that products must meet to be returned."""
     grant: str | None
     """The consent grant for this search, where the catalog takes grants; see `sightline_client.grants`."""
+    text: str | None
+    """A text such as "in blue", in addition to what is shown; `ServerInfo` says where that works."""
+    text_weight: float | None
+    """The weight of the text, 0..1; None is the server's default, which is 0.3."""
 
 
 class SearchParameters(ObjectParameters, total=False):

@@ -103,6 +103,8 @@ def request_to_pb(
     one_per_group: bool | None = None,
     filter: Filter | None = None,
     grant: str | None = None,
+    text: str | None = None,
+    text_weight: float | None = None,
     look_closer: bool = False,
 ) -> lens_service_pb2.SearchRequest:
     """The request message, of a photo or of crops.
@@ -121,6 +123,8 @@ def request_to_pb(
         one_per_group=one_per_group,
         filter=None if filter is None else _filter_to_pb(filter),
         grant=grant or "",
+        text=text,
+        text_weight=text_weight,
         look_closer=look_closer,
     )
 
@@ -136,6 +140,8 @@ def embeddings_request_to_pb(
     one_per_group: bool | None = None,
     filter: Filter | None = None,
     grant: str | None = None,
+    text: str | None = None,
+    text_weight: float | None = None,
 ) -> lens_service_pb2.SearchEmbeddingsRequest:
     """The request message of a search of embeddings; 0, empty and None mean the server's default."""
     return lens_service_pb2.SearchEmbeddingsRequest(
@@ -148,6 +154,8 @@ def embeddings_request_to_pb(
         one_per_group=one_per_group,
         filter=None if filter is None else _filter_to_pb(filter),
         grant=grant or "",
+        text=text,
+        text_weight=text_weight,
     )
 
 
@@ -329,6 +337,7 @@ def _done_from_pb(done: lens_service_pb2.Done) -> events.Done:
         filter_plan=_plan_from_pb(done.filter_plan) if done.HasField("filter_plan") else None,
         notice=_notice_from_pb(done.notice),
         skipped=tuple(_SKIPPED_OF.get(number, events.SkippedStep.UNKNOWN) for number in done.skipped),
+        text_weight=done.text_weight,
     )
 
 
@@ -356,4 +365,5 @@ def _done_to_pb(done: events.Done) -> lens_service_pb2.Done:
         filter_plan=None if done.filter_plan is None else _plan_to_pb(done.filter_plan),
         notice=_NOTICES[done.notice or events.Notice.UNKNOWN],
         skipped=[_SKIPPED[step] for step in done.skipped],
+        text_weight=done.text_weight,
     )

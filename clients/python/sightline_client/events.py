@@ -256,13 +256,16 @@ class StageTimings:
     """Looking for further objects in parts of the photo; its waits for the detector are not in `queue_ms`."""
     printed_text_ms: float = 0.0
     """Reading and comparing printed text; its waits for the models are not in `queue_ms`."""
+    text_ms: float = 0.0
+    """Making the embedding of the text, at the same time as the stages before `search`."""
 
     @property
     def stages(self) -> dict[str, float]:
         """Stage -> its milliseconds, in order."""
         names = [each.name.removesuffix("_ms") for each in fields(self)]
         # The newest fields are the last ones, for callers who name none.
-        text, closer, features, codes = (names.pop() for _ in range(4))
+        words, text, closer, features, codes = (names.pop() for _ in range(5))
+        names.insert(names.index("search"), words)
         rank = names.index("rank")
         names[rank : rank + 1] = [features, text, "rank", closer]
         names.insert(1, codes)
@@ -313,6 +316,8 @@ class Done:
     """The way in which the server applied the filter; None without one."""
     skipped: tuple[SkippedStep, ...] = ()
     """Steps that the search was to take and did not."""
+    text_weight: float = 0.0
+    """The weight of the text in this search; 0 without one."""
 
 
 Event = Accepted | Detected | ObjectResults | ObjectFailure | Done

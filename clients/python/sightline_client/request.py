@@ -22,7 +22,7 @@ ALLOWANCE = 1024 * 1024
 def serialized(photo: object, parameters: Mapping[str, object], *, max_photo_bytes: int) -> bytes:
     """The request as protobuf bytes. Raises `InvalidRequestError`, of it `PhotoTooLargeError`."""
     data = encoded(photo, max_photo_bytes)
-    checked = {name: _checked(name, value, _CHECKS) for name, value in parameters.items()}
+    checked = _checked_all(parameters, _CHECKS)
     message = convert.request_to_pb(data, **checked)
     request = message.SerializeToString()
     surplus = len(request) - len(data)
@@ -36,7 +36,7 @@ def serialized(photo: object, parameters: Mapping[str, object], *, max_photo_byt
 def serialized_crops(crops: object, parameters: Mapping[str, object], *, max_bytes: int) -> bytes:
     """The request of a search of crops as protobuf bytes. Raises `InvalidRequestError`, of it `PhotoTooLargeError`."""
     data = encoded_crops(crops, max_bytes)
-    checked = {name: _checked(name, value, _OF_OBJECTS) for name, value in parameters.items()}
+    checked = _checked_all(parameters, _OF_OBJECTS)
     request = convert.request_to_pb(crops=data, **checked).SerializeToString()
     if len(request) - sum(map(len, data)) > ALLOWANCE:
         raise invalid("filter", f"makes a request of more than {ALLOWANCE} bytes in addition to the crops")
@@ -46,7 +46,7 @@ def serialized_crops(crops: object, parameters: Mapping[str, object], *, max_byt
 def serialized_embeddings(embeddings: object, embedder: object, parameters: Mapping[str, object]) -> bytes:
     """The request of a search of embeddings as protobuf bytes. Raises `InvalidRequestError`."""
     vectors = vectors_bytes(embeddings)
-    checked = {name: _checked(name, value, _OF_OBJECTS) for name, value in parameters.items()}
+    checked = _checked_all(parameters, _OF_OBJECTS)
     message = convert.embeddings_request_to_pb(_named("embedder", values.text, embedder), vectors, **checked)
     request = message.SerializeToString()
     if len(request) > ALLOWANCE:
@@ -69,6 +69,13 @@ def timeout_s(value: object) -> float:
     """A checked timeout, infinity for none. Raises `InvalidRequestError`."""
     seconds: float = _named("timeout_s", values.timeout, value)
     return seconds
+
+
+def _checked_all(parameters: Mapping[str, object], known: Collection[str]) -> dict[str, Any]:
+    checked = {name: _checked(name, value, known) for name, value in parameters.items()}
+    if checked.get("text_weight") is not None and checked.get("text") is None:
+        raise invalid("text_weight", "is for searches with a text; give `text`, or leave it out")
+    return checked
 
 
 def _checked(name: str, value: object, known: Collection[str]) -> Any:
@@ -143,6 +150,25 @@ def _grant(value: object) -> str | None:
     return str(value)
 
 
+def _wanted_text(value: object) -> str | None:
+    if value is None:
+        return None
+    # Without its content, which is personal.
+    if not isinstance(value, str):
+        raise ValueError(f"must be a str or None, not {values.kind(value)}")
+    try:
+        values.text(value)
+    except ValueError:
+        raise ValueError("must be text that UTF-8 can encode") from None
+    if not value.strip():
+        raise ValueError("must not be empty; leave it out for a search without a text")
+    return value
+
+
+def _weight(value: object) -> float | None:
+    return None if value is None else values.fraction(value)
+
+
 _CHECKS: Mapping[str, Callable[[object], Any]] = {
     "regions": _regions,
     "catalog": values.text,
@@ -154,6 +180,8 @@ _CHECKS: Mapping[str, Callable[[object], Any]] = {
     "filter": _filter,
     "grant": _grant,
     "look_closer": _flag,
+    "text": _wanted_text,
+    "text_weight": _weight,
 }
 _OF_OBJECTS = tuple(name for name in _CHECKS if name not in ("regions", "max_objects", "look_closer"))
 """The parameters of a search of objects that the caller has found itself."""

@@ -51,6 +51,19 @@ class EmbedderInfo(ModelInfo):
 
 
 @dataclass(frozen=True, slots=True)
+class TextEncoderInfo:
+    """The model that makes vectors of texts; a text has at most `max_tokens` tokens, those around it included.
+
+    `default_weight` is the weight of a text for which a search gives none.
+    """
+
+    id: str
+    sha256: str
+    max_tokens: int
+    default_weight: float
+
+
+@dataclass(frozen=True, slots=True)
 class DetectorInfo(ModelInfo):
     """The model that finds objects; `labels` are the words that it has for them."""
 
@@ -65,6 +78,8 @@ class ServedCatalog:
     is_default: bool
     embedder: EmbedderInfo
     consent: ConsentMode
+    text_encoder: TextEncoderInfo | None = None
+    """None where searches with a text are refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +107,7 @@ class SearchLimits:
     default_objects: int
     max_products: int
     default_products: int
+    max_text_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +146,7 @@ def info_from_pb(message: pb.GetServerInfoResponse) -> ServerInfo:
             default_objects=limits.default_objects,
             max_products=limits.max_products,
             default_products=limits.default_products,
+            max_text_bytes=limits.max_text_bytes,
         ),
     )
 
@@ -153,7 +170,12 @@ def _catalog_from_pb(catalog: pb.ServedCatalog) -> ServedCatalog:
             ranking_weights=embedder.ranking_weights,
         ),
         _MODES.get(catalog.consent, ConsentMode.UNKNOWN),
+        _text_encoder_from_pb(catalog.text_encoder) if catalog.HasField("text_encoder") else None,
     )
+
+
+def _text_encoder_from_pb(model: pb.ServedTextEncoder) -> TextEncoderInfo:
+    return TextEncoderInfo(model.id, model.sha256, model.max_tokens, model.default_weight)
 
 
 def _facts(text: str) -> Mapping[str, object]:

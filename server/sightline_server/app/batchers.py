@@ -13,6 +13,7 @@ from typing import Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline_models.embedders import TEXT
 from sightline_server.app.clock import clock
 from sightline_server.app.text_models import finding_by, reading_by
 from sightline_server.batching.background import Background
@@ -21,13 +22,14 @@ from sightline_server.batching.window import Window
 from sightline_server.domain.embedders import ServedEmbedder
 from sightline_server.domain.models import DETECTOR, EMBEDDER, EmbedderSpec, ModelSpec, Role
 from sightline_server.domain.request import Lane
+from sightline_server.domain.text_encoders import ServedTextEncoder
 from sightline_server.domain.text_models import TEXT_DETECTOR, TEXT_READER
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Engine
 from sightline_server.search.text_models import BatchedTextModels
 from sightline_server.settings import BatchSettings, Settings
 from sightline_server.stages.detect import RawDetections, split_answer
-from sightline_server.stages.embed import split_embeddings
+from sightline_server.stages.embed import split_embeddings, split_vectors
 from sightline_server.stages.search import Found, VectorQuery, search
 from sightline_server.telemetry.metrics import BatcherMetrics, Metrics
 
@@ -35,6 +37,7 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 Pixels = NDArray[np.uint8]
 Embedding = NDArray[np.float32]
+Tokens = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,22 @@ def embedding_by(engine: Engine, role: Role[EmbedderSpec] = EMBEDDER) -> BatchFu
         return list(split_embeddings(answer, len(items), spec))
 
     return embed
+
+
+def texts_label(text_encoder: ServedTextEncoder) -> str:
+    """The name in metrics of the batcher of a text encoder's texts."""
+    return "texts" if text_encoder.role == TEXT else f"texts/{text_encoder.role}"
+
+
+def texts_with(engine: Engine, text_encoder: ServedTextEncoder) -> BatchFunction[Tokens, Embedding]:
+    """The function that runs a text encoder on rows of token ids int64 [L]."""
+    dimension = text_encoder.spec.dimension
+
+    async def encode(items: Sequence[Tokens], *, deadline: float) -> list[Embedding]:
+        answer = await engine.runner(text_encoder.role).infer({"TOKENS": items}, deadline=deadline)
+        return list(split_vectors(answer, len(items), dimension, "text encoder"))
+
+    return encode
 
 
 async def search_all(items: Sequence[VectorQuery], *, deadline: float) -> list[Found]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from sightline_server.app.clock import clock
 from sightline_server.app.embedded import embedded_host
 from sightline_server.app.further_embedders import further_embedders
+from sightline_server.app.text_folders import text_encoder_folders
 from sightline_server.domain.models import AnyRole
 from sightline_server.ports import SharedEngine
 from sightline_server.settings import EngineSettings, Settings
@@ -32,7 +33,8 @@ async def engine_session(
     sends it no tiny infers while it is idle.
     """
     listener = events or NoEvents()
-    models = (*search_models(further_embedders(settings)), *(TEXT_MODELS if settings.printed_text.enabled else ()))
+    searched = search_models(further_embedders(settings), text_encoder_folders(settings))
+    models = (*searched, *(TEXT_MODELS if settings.printed_text.enabled else ()))
     roles = tuple(model.role for model in models)
     host = make_host(settings, listener.provider, watched or {}, roles)
     config = replace(engine_config(settings.engine, watched=bool(watched)), models=models)

@@ -30,15 +30,23 @@ def further_embedders(settings: Settings) -> tuple[str, ...]:
 def with_embedder(settings: Settings, text: str | None) -> Settings:
     """The settings of an engine with the first embedder, and with the one that an operator names by `text`.
 
-    All embedders are served where `text` is not the name of a folder: only the engine knows their identities.
+    All embedders are served where `text` is not the name of a folder: only the engine knows their identities. Text
+    encoders, which are for searches, are not.
     """
     if text is None or text == FIRST:
-        names: tuple[str, ...] = ()
-    elif FOLDER.fullmatch(text):
-        names = (text,)
-    else:
-        return settings
-    return settings.model_copy(update={"engine": settings.engine.model_copy(update={"embedders": names})})
+        return with_models(settings, embedders=())
+    return with_models(settings, embedders=(text,)) if FOLDER.fullmatch(text) else without_text_encoders(settings)
+
+
+def without_text_encoders(settings: Settings) -> Settings:
+    """The settings of an engine that makes embeddings of images only."""
+    return with_models(settings)
+
+
+def with_models(settings: Settings, **models: tuple[str, ...]) -> Settings:
+    """The settings with these values of `engine` and no text encoder."""
+    update = {**models, "text_encoders": ()}
+    return settings.model_copy(update={"engine": settings.engine.model_copy(update=update)})
 
 
 def stored_embedders(settings: Settings) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from sightline_server.app.clock import clock
 from sightline_server.app.limits import photo_limits
 from sightline_server.app.photo_threads import photo_threads
 from sightline_server.app.ranking_weights import served_weights
+from sightline_server.app.text_encoders import build_text_encoders
 from sightline_server.domain.models import DETECTOR, DetectorSpec
 from sightline_server.domain.preprocess import WHOLE_IMAGE
 from sightline_server.pipeline import Pipeline, PipelineSettings
@@ -40,6 +41,7 @@ async def build_pipeline(
         catalogs=catalogs,
         frames=batchers.frames,
         crops_of=batchers.crops_of,
+        text_encoders=build_text_encoders(stack, settings, engine, metrics),
         queries=batchers.queries,
         background=batchers.background,
         threads=photo_threads(stack, settings.decode, metrics),

@@ -191,6 +191,7 @@ def write_feed(settings: Settings, request: FeedRequest, living: "LivingCatalog"
 async def write_with_engine(settings: Settings, options: "BuildOptions", living: "LivingCatalog") -> "UpsertReport":
     """The upsert between the engine's start and its end; SIGTERM and SIGHUP cancel it."""
     from sightline_server.app.engine import engine_session
+    from sightline_server.app.further_embedders import without_text_encoders
     from sightline_server.app.text_models import text_reading_of
     from sightline_server.ingest.embedding import engine_embed
     from sightline_server.ingest.feeds.reader import count_rows
@@ -200,7 +201,7 @@ async def write_with_engine(settings: Settings, options: "BuildOptions", living:
     cancel_on_signals()
     check_decoders(options.decode.formats)
     total = count_rows(options.feed, options.feed_options)
-    async with engine_session(settings) as engine:
+    async with engine_session(without_text_encoders(settings)) as engine:
         embedder = living.require_embedder(engine.embedders)
         embed = engine_embed(engine, role=engine.embedders.embedder_of(embedder.identity).role)
         with shown_progress(total) as progress:

@@ -24,7 +24,12 @@ from sightline_models.use import in_folder
 from sightline_models.use import use as use_model
 from sightline_server.app.embedded import compare_precisions
 from sightline_server.cli.models_adopt import adopt
-from sightline_server.cli.models_configuration import check_configuration, check_folder, present_configuration
+from sightline_server.cli.models_configuration import (
+    check_configuration,
+    check_folder,
+    check_pairs,
+    present_configuration,
+)
 from sightline_server.cli.models_export import export
 from sightline_server.cli.models_options import Home, Repository
 from sightline_server.cli.models_output import (
@@ -156,6 +161,7 @@ def check(repository: Repository = None, home: Home = None, as_json: AsJson = Fa
         checked = [check_one(stored) for stored in inspect_all(place)]
         for model in checked:
             check_configuration(place, model)
+        check_pairs(place, checked)
         found = [facts(c.stored) | {"deviation": dict(c.deviation)} for c in checked]
         print_models(as_json, {"models": found}, map(check_line, checked))
 

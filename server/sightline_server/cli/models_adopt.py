@@ -22,11 +22,13 @@ from sightline_models.adoption import (
 )
 from sightline_models.errors import ModelError
 from sightline_models.places import default_repository, find_home
+from sightline_server.cli.models_adopt_text import adopt_text
 from sightline_server.cli.models_configuration import check_folder, present_configuration
 from sightline_server.cli.models_options import Home, Repository
 from sightline_server.cli.models_output import errors_on_one_line
 
 _OF_DETECTOR = "--logits, --boxes, --labels, --activation, --box-format, --objectness, --vocabulary and --force"
+_OF_TEXT_ENCODER = "--embedder, --tokenizer, --length, --lowercase and --pad-token"
 
 
 class Role(StrEnum):
@@ -34,17 +36,25 @@ class Role(StrEnum):
 
     EMBEDDER = "embedder"
     DETECTOR = "detector"
+    TEXT_ENCODER = "text_encoder"
 
 
 def adopt(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="ONNX file whose input is float pixels, channels first.")
+        Path,
+        typer.Argument(metavar="FILE", help="ONNX file whose input is float pixels, channels first, or token ids."),
     ],
     role: Annotated[Role, typer.Option(help="The role of the model.")],
-    name: Annotated[str, typer.Option(help="Name of the model; an embedder's folder is embedder-NAME.")],
-    mean: Annotated[str, typer.Option(metavar="R,G,B", help="Mean of the channels after --scale; one number for all.")],
-    std: Annotated[str, typer.Option(metavar="R,G,B", help="Standard deviation of the channels, as --mean.")],
-    scale: Annotated[float, typer.Option(help="Divisor of the levels 0..255; 1 keeps them.")] = 255,
+    name: Annotated[str | None, typer.Option(help="Name of the model; an embedder's folder is embedder-NAME.")] = None,
+    mean: Annotated[
+        str | None, typer.Option(metavar="R,G,B", help="Mean of the channels after --scale; one number for all.")
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option(metavar="R,G,B", help="Standard deviation of the channels, as --mean.")
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="Divisor of the levels 0..255; 1 keeps them (default: 255).")
+    ] = None,
     size: Annotated[
         str | None, typer.Option(metavar="N|HxW", help="Size of the input, where the file leaves it open.")
     ] = None,
@@ -78,12 +88,28 @@ def adopt(
         str | None, typer.Option(metavar="JSON", help="Detector: the meaning of labels; docs/guide/models.md.")
     ] = None,
     force: Annotated[bool, typer.Option(help="Detector: replace a model that is not one of this package.")] = False,
+    embedder: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Text encoder: folder of the embedder it belongs to.")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Text encoder: the model's tokenizer.json.")
+    ] = None,
+    length: Annotated[
+        int | None, typer.Option(min=2, max=4096, help="Text encoder: tokens of a text, 64 for SigLIP2, 77 for CLIP.")
+    ] = None,
+    lowercase: Annotated[
+        bool, typer.Option("--lowercase", help="Text encoder: texts become lower case first, as SigLIP2 needs.")
+    ] = False,
+    pad_token: Annotated[
+        str | None, typer.Option(help="Text encoder: the token that fills up, where the tokenizer states none.")
+    ] = None,
     repository: Repository = None,
     home: Home = None,
 ) -> None:
     """Wrap an exported ONNX file into the contract and serve it, after the checks of `check`.
 
-    An embedder is added to those of the repository; a detector replaces the present one. docs/guide/models.md has a
+    An embedder is added to those of the repository, a text encoder next to the embedder that it belongs to; a detector
+    replaces the present one. docs/guide/models.md and docs/guide/text.md have a
     command for each family of models.
     """
     # Late, so that the other commands do not load onnx.
@@ -92,7 +118,34 @@ def adopt(
 
     with errors_on_one_line():
         place = repository or default_repository(home or find_home())
-        normalization = Normalization(parse_levels("--mean", mean), parse_levels("--std", std), scale)
+        if role is Role.TEXT_ENCODER:
+            others = {
+                "--name": name,
+                "--mean": mean,
+                "--std": std,
+                "--scale": scale,
+                "--size": size,
+                "--resize": resize,
+                "--preprocess": preprocess,
+                "--pool": pool,
+                "--logits": logits,
+                "--boxes": boxes,
+                "--labels": labels,
+                "--activation": activation,
+                "--box-format": box_format,
+                "--objectness": objectness or None,
+                "--vocabulary": vocabulary,
+                "--force": force or None,
+            }
+            own = (place, file, embedder, tokenizer, length, others)
+            adopt_text(*own, output=output, lowercase=lowercase, pad_token=pad_token)
+            return
+        if embedder or tokenizer or length or lowercase or pad_token:
+            raise ModelError(f"only a text encoder has the options {_OF_TEXT_ENCODER}; leave them out")
+        if name is None or mean is None or std is None:
+            raise ModelError("a model of images needs --name, --mean and --std")
+        levels = (parse_levels("--mean", mean), parse_levels("--std", std))
+        normalization = Normalization(*levels) if scale is None else Normalization(*levels, scale)
         found = None if size is None else parse_size(size)
         of_detector = (logits, boxes, labels, activation, box_format, objectness or None, vocabulary, force or None)
         if role is Role.EMBEDDER:

@@ -1,11 +1,17 @@
 """The `config.pbtxt` of stored models: where it is, and whether `serve` would accept it."""
 
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sightline_models.check import Checked, check_one
 from sightline_models.defaults import by_folder
-from sightline_models.embedders import FOLDER
+from sightline_models.embedders import FOLDER, TEXT, TEXT_FOLDER, embedder_folder_of, is_further
+from sightline_models.errors import ModelError
 from sightline_models.store import State, inspect, inspect_embedder, role_of
+from sightline_models.tokenizer import FILE
 from sightline_server.app.embedded import embedded_checks
 from sightline_server.errors import ErrorKind, SightlineError
 
@@ -26,9 +32,11 @@ def config_path(repository: Path, folder: str) -> Path:
 
 
 def check_folder(repository: Path, folder: str) -> None:
-    """Raises `ModelError` or `SightlineError` for a model that a server would refuse."""
-    further = FOLDER.fullmatch(folder) is not None
-    stored = inspect_embedder(repository, folder) if further else inspect(repository, by_folder(folder))
+    """Raises `ModelError` or `SightlineError` for a model that a server would refuse.
+
+    `check_pairs` compares a text encoder with the embedder that it belongs to.
+    """
+    stored = inspect_embedder(repository, folder) if is_further(folder) else inspect(repository, by_folder(folder))
     check_configuration(repository, check_one(stored))
 
 
@@ -37,22 +45,50 @@ def check_configuration(repository: Path, checked: Checked) -> None:
 
     Raises `SightlineError` for what the server would refuse, and for the name of another model.
     """
-    # Late, so that `pull` and `list` do not load Triton's client.
-    from sightline_server.triton.specs import search_models
-    from sightline_server.triton.stored import read_stored
-    from sightline_server.triton.text_specs import TEXT_MODELS
-
     stored = checked.stored
     config = config_path(repository, stored.folder)
     if not config.exists():
         raise SightlineError(ErrorKind.CONFIGURATION, f"no such file: {config}; without it the model cannot be served")
-    further = [stored.folder] if FOLDER.fullmatch(stored.folder) else []
-    served = next(each for each in (*search_models(further), *TEXT_MODELS) if each.role == stored.folder)
-    spec = read_stored(served, config, checked.inputs, checked.outputs)
+    spec = stored_spec(repository, checked)
     if stored.state is State.READY and spec.name not in (stored.name, stored.folder):
-        option = f" --folder {stored.folder}" if further else ""
+        option = f" --folder {stored.folder}" if FOLDER.fullmatch(stored.folder) else ""
         raise SightlineError(
             ErrorKind.CONFIGURATION,
             f"{config}: it describes {spec.name}, and the file next to it is {stored.name}; "
             f"run `sightline models use {stored.name}{option}`",
         )
+    if stored.role == TEXT:
+        tokenizer = stored.path.with_name(FILE)
+        if hashlib.sha256(tokenizer.read_bytes()).hexdigest() != spec.tokenizer_sha256:
+            raise ModelError(f"{tokenizer}: is not the one that `tokenizer_sha256` in {config} states")
+
+
+def check_pairs(repository: Path, checked: Sequence[Checked]) -> None:
+    """Raises `SightlineError` where a text encoder does not belong to the embedder in the folder next to it."""
+    from sightline_server.domain.text_encoders import require_pair
+
+    by_name = {each.stored.folder: each for each in checked}
+    for each in checked:
+        if each.stored.role != TEXT:
+            continue
+        folder = embedder_folder_of(each.stored.folder)
+        if folder not in by_name:
+            message = f"{repository / each.stored.folder}: belongs to {folder}, which is missing; remove the folder"
+            raise SightlineError(ErrorKind.CONFIGURATION, message)
+        specs = (stored_spec(repository, each), stored_spec(repository, by_name[folder]))
+        require_pair(each.stored.folder, specs[0], folder, specs[1])
+
+
+def stored_spec(repository: Path, checked: Checked) -> Any:
+    """The specification of a stored model, with the digest of its file."""
+    # Late, so that `pull` and `list` do not load Triton's client.
+    from sightline_server.triton.specs import search_models
+    from sightline_server.triton.stored import read_stored
+    from sightline_server.triton.text_specs import TEXT_MODELS
+
+    folder = checked.stored.folder
+    further = [folder] if FOLDER.fullmatch(folder) else []
+    texts = [folder] if TEXT_FOLDER.fullmatch(folder) else []
+    served = next(model for model in (*search_models(further, texts), *TEXT_MODELS) if model.role == folder)
+    spec = read_stored(served, config_path(repository, folder), checked.inputs, checked.outputs)
+    return replace(spec, sha256=checked.stored.found)

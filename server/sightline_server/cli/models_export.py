@@ -85,6 +85,11 @@ def export(
         if not tolerance > 0:
             raise ModelError(f"--tolerance {tolerance:g} must be above 0")
         stated = (None if size is None else parse_size(size), _normalization(mean, std, scale), preprocess)
+        if role is Role.TEXT_ENCODER:
+            raise ModelError(
+                "a text encoder cannot be exported here; export its text tower to ONNX and use "
+                "`sightline models adopt --role text_encoder`"
+            )
         if role is Role.EMBEDDER:
             if labels is not None or vocabulary is not None or force:
                 raise ModelError("an embedder has none of the options --labels, --vocabulary and --force")

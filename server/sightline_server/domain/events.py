@@ -99,6 +99,7 @@ class Done:
     applied_filter: AppliedFilter | None = None
     notice: Notice | None = None
     skipped: tuple[SkippedStep, ...] = ()
+    text_weight: float = 0.0
 
 
 Event = Accepted | Detected | ObjectResults | ObjectFailure | Done

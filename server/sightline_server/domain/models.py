@@ -117,6 +117,31 @@ class EmbedderSpec:
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class TextEncoderSpec:
+    """A text encoder behind the engine: input int64 [B,length], output float32 [B,dimension], L2-normalised.
+
+    `embedder_name` and `embedder_sha256`, which may be empty, say whose vectors its own can be compared with.
+    `tokenizer_sha256` is the digest of the tokenizer that makes its input.
+    """
+
+    name: str
+    version: str
+    length: int
+    dimension: int
+    embedder_name: str
+    embedder_sha256: str
+    tokenizer_sha256: str
+    sha256: str = ""
+    max_batch_size: int = 0
+    instances: int = 1
+
+    @property
+    def identity(self) -> str:
+        """Name and short digest, as answers and metrics show it."""
+        return identity(self.name, self.sha256)
+
+
 def embedder_mismatch(stored: EmbedderSpec, live: EmbedderSpec) -> str | None:
     """The reason why vectors of `stored` cannot be compared with those of `live`; None when they can.
 

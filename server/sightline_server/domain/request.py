@@ -3,7 +3,7 @@
 Rule: a caller sends a photo or less. What each kind of search says about the products that it wants is `SearchTerms`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
@@ -15,6 +15,23 @@ from sightline_server.domain.geometry import Box, Point
 
 Region = Box | Point
 NO_FILTER = Filter()
+
+DEFAULT_TEXT_WEIGHT = 0.3
+"""The weight of a text where the caller gives none."""
+MAX_TEXT_BYTES = 1024
+"""Bytes of a text in UTF-8 at most."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextQuery:
+    """A text of a caller, as token ids int64 [L] of the text encoder of `embedder`, and its weight in 0..1.
+
+    The text itself is not here: it ends where the request is checked.
+    """
+
+    tokens: NDArray[np.int64] = field(repr=False)
+    weight: float
+    embedder: str
 
 
 class Lane(IntEnum):
@@ -55,6 +72,10 @@ class SearchTerms(Protocol):
     def wanted(self) -> Filter:
         """The conditions on products."""
 
+    @property
+    def text(self) -> TextQuery | None:
+        """The text of the caller, in addition to what an image or an embedding shows."""
+
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
@@ -66,7 +87,7 @@ class SearchQuery:
     part of it: a search needs a pass to one. With `look_closer`, which is without regions, parts of the photo go
     through the detector as well, after the first answer.
 
-    One of the `crops` images of a `CropsQuery` has its number, from 1, as `crop`; a photo has 0.
+    One of the `crops` images of a `CropsQuery` has its number, from 1, as `crop`, and not its text; a photo has 0.
     """
 
     request_id: str
@@ -82,6 +103,7 @@ class SearchQuery:
     crop: int = 0
     crops: int = 1
     look_closer: bool = False
+    text: TextQuery | None = None
 
     def images(self) -> "tuple[SearchQuery, ...]":
         """The queries of its images: itself."""
@@ -113,6 +135,7 @@ class CropsQuery:
     lane: Lane = Lane.INTERACTIVE
     one_per_group: bool = False
     wanted: Filter = NO_FILTER
+    text: TextQuery | None = None
 
     def images(self) -> tuple[SearchQuery, ...]:
         """A query for each crop: a photo whose whole is the region, so that people are handled as in photos."""
@@ -152,6 +175,7 @@ class EmbeddingsQuery:
     lane: Lane = Lane.INTERACTIVE
     one_per_group: bool = False
     wanted: Filter = NO_FILTER
+    text: TextQuery | None = None
 
     def embeddings(self) -> list[NDArray[np.float32]]:
         """The vectors as arrays float32 [D], each of length 1."""

@@ -29,6 +29,8 @@ CODES = Stage("codes", Wait.THREAD)
 DETECT = Stage("detect", Wait.BATCH, sends=True)
 CROP = Stage("crop", Wait.THREAD)
 EMBED = Stage("embed", Wait.BATCH)
+TEXT = Stage("text", Wait.BATCH)
+"""Makes the embedding of a text, from the begin of the call on, at the same time as the stages before `search`."""
 SEARCH = Stage("search", Wait.BATCH)
 LOCAL_FEATURES = Stage("local_features", Wait.THREAD)
 PRINTED_TEXT = Stage("printed_text", Wait.THREAD)
@@ -37,7 +39,7 @@ RANK = Stage("rank", Wait.NOTHING, sends=True)
 LOOK_CLOSER = Stage("look_closer", Wait.THREAD, sends=True)
 """Finds further objects after the first answer; they go through the stages from `crop` on."""
 
-STAGES = (DECODE, CODES, DETECT, CROP, EMBED, SEARCH, LOCAL_FEATURES, PRINTED_TEXT, RANK, LOOK_CLOSER)
+STAGES = (DECODE, CODES, DETECT, CROP, EMBED, TEXT, SEARCH, LOCAL_FEATURES, PRINTED_TEXT, RANK, LOOK_CLOSER)
 """Every stage, in the order in which an object goes through them."""
 
 STAGE_NAMES = tuple(stage.name for stage in STAGES)

@@ -8,9 +8,10 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
-from sightline_models.embedders import FOLDER
+from sightline_models.embedders import is_further
 from sightline_models.offered import text_model
 from sightline_server import owned_names, runtime_folder
+from sightline_server.domain.text_encoders import in_bf16
 from sightline_server.embedded import folders
 from sightline_server.embedded.command import Ports, is_free, private_ports
 from sightline_server.embedded.config import EmbeddedConfig
@@ -154,9 +155,8 @@ class EmbeddedHost:
         for model in self._config.roles:
             folder = self._config.repository / model
             if not os.path.isfile(folder / "config.pbtxt") or not list(folder.glob("*/*.onnx")):
-                further = FOLDER.fullmatch(model) is not None
-                text = text_model(model) is not None
-                command = "models use printed-text" if text else "models pull"
+                further = is_further(model)
+                command = "models pull" if text_model(model) is None else "models use printed-text"
                 remedy = "Complete the folder or remove it." if further else f"Run `sightline {command}`."
                 message = f"no model in {folder}: it needs config.pbtxt and 1/model.onnx. {remedy}"
                 raise SightlineError(ErrorKind.CONFIGURATION, message)
@@ -197,7 +197,7 @@ class EmbeddedHost:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         changed = self._precisions is not None and model in self._precisions.changed
-        return hashlib.sha256(f"{digest} bf16".encode()).hexdigest() if changed else digest
+        return in_bf16(digest) if changed else digest
 
     def log_tail(self) -> list[str]:
         """The latest lines of the engine's log."""

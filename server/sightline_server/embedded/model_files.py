@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sightline_models.defaults import DEFAULT_MODELS
-from sightline_models.embedders import FOLDER
+from sightline_models.embedders import is_further
 from sightline_models.errors import ModelError
 from sightline_models.offered import text_model
 from sightline_models.places import missing_right
@@ -31,7 +31,7 @@ def check_model_files(repository: Path, folders: Iterable[str] = ()) -> None:
         names = list(folders)
         for model in filter(None, map(text_model, names)):
             check_stored(inspect(repository, model))
-        for folder in filter(FOLDER.fullmatch, names):
+        for folder in filter(is_further, names):
             check_stored(inspect_embedder(repository, folder))
     except ModelError as error:
         raise SightlineError(ErrorKind.CONFIGURATION, str(error)) from error

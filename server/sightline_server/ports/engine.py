@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sightline_server.domain.checks import Check
 from sightline_server.domain.embedders import ServedEmbedders
 from sightline_server.domain.models import AnyRole, Role, SpecT
+from sightline_server.domain.text_encoders import ServedTextEncoder
 from sightline_server.process_identity import ProcessIdentity
 
 Clock = Callable[[], float]
@@ -53,6 +54,10 @@ class Engine(Models, Protocol):
     @property
     def metrics_url(self) -> str:
         """The URL of the model server's own metrics; empty where that is not known."""
+
+    @property
+    def text_encoders(self) -> Mapping[str, ServedTextEncoder]:
+        """The text encoders that are served, by the identity of the embedder of each; valid once started."""
 
     def on_change(self, listener: Callable[[bool], None]) -> None:
         """Calls `listener` with the new readiness whenever it changes."""

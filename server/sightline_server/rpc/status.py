@@ -32,6 +32,7 @@ CODES: dict[ErrorKind, grpc.StatusCode] = {
     ErrorKind.REVISION_OUTDATED: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorKind.EMBEDDER_NOT_SERVED: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorKind.EMBEDDER_MISMATCH: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorKind.TEXT_NOT_SUPPORTED: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorKind.CATALOG_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
     ErrorKind.CATALOG_NOT_EMPTY: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorKind.CATALOG_IS_REPLICA: grpc.StatusCode.FAILED_PRECONDITION,

@@ -15,6 +15,7 @@ from sightline_server.search.codes import ReadCodes
 from sightline_server.search.find import NO_CODES, CodesByObject
 from sightline_server.search.object_embedder import ObjectEmbedder
 from sightline_server.search.second_look import SecondLooks
+from sightline_server.search.text_encoder import EncodedText
 from sightline_server.stages.choose import Choice
 from sightline_server.stages.redact import Views
 from sightline_server.telemetry.stopwatch import Stopwatch
@@ -27,7 +28,8 @@ class Search(Generic[QueryT]):
     """One search under way: its query, the revision that it has leased, the embedder of that, and its times.
 
     `codes` are the products that codes in the photo name, by the object that they are on. `comparison` compares
-    objects with the nearest products in further ways, where settings and catalog say so.
+    objects with the nearest products in further ways, where settings and catalog say so. `text` is the encoded text of
+    the caller.
     """
 
     query: QueryT
@@ -36,6 +38,7 @@ class Search(Generic[QueryT]):
     watch: Stopwatch
     codes: CodesByObject = field(default_factory=lambda: NO_CODES)
     comparison: SecondLooks | None = None
+    text: EncodedText | None = None
 
 
 @dataclass(frozen=True, slots=True)

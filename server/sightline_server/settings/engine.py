@@ -5,11 +5,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from sightline_models.embedders import FOLDER
+from sightline_models.embedders import FOLDER, TEXT_FOLDER
 from sightline_server.settings.addresses import Target
 from sightline_server.settings.part import Part, Seconds
 
 EmbedderFolder = Annotated[str, StringConstraints(pattern=f"^{FOLDER.pattern}$")]
+TextFolder = Annotated[str, StringConstraints(pattern=f"^{TEXT_FOLDER.pattern}$")]
 
 
 class EngineSettings(Part):
@@ -39,6 +40,10 @@ class EngineSettings(Part):
     embedders: tuple[EmbedderFolder, ...] | None = None
     """Models that are served in addition to `embedder`, by their folders `embedder-NAME` in the repository, or their
     names at `triton_url`. If unset, all such folders of the repository are served, and none of `triton_url`."""
+    text_encoders: tuple[TextFolder, ...] | None = None
+    """Text encoders that are served for searches with `text`, by their folders `text_encoder` and `text_encoder-NAME`,
+    or their names at `triton_url`. If unset, those of the repository whose embedder is served, and none of
+    `triton_url`."""
     start_timeout_s: Seconds = 60.0
     """Longest time that the engine may take to start."""
     probe_interval_s: Seconds = 0.5

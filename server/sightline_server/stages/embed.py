@@ -19,9 +19,14 @@ def split_embeddings(answer: Mapping[str, NDArray[Any]], batch: int, spec: Embed
 
     Raises `SightlineError` of kind MODEL_ANSWER when the shape is off.
     """
+    return split_vectors(answer, batch, spec.dimension, "embedder")
+
+
+def split_vectors(answer: Mapping[str, NDArray[Any]], batch: int, dimension: int, model: str) -> NDArray[np.float32]:
+    """The embeddings float32 [batch,dimension] of a model's answer; errors call it `model`. See `split_embeddings`."""
     embeddings = answer["EMBEDDINGS"]
-    if embeddings.shape != (batch, spec.dimension):
-        raise SightlineError(ErrorKind.MODEL_ANSWER, "the embedder's answer has the wrong shape")
+    if embeddings.shape != (batch, dimension):
+        raise SightlineError(ErrorKind.MODEL_ANSWER, f"the {model}'s answer has the wrong shape")
     return embeddings.astype(np.float32, copy=False)
 
 

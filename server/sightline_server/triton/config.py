@@ -6,9 +6,9 @@ Rule: values only. The default of a value that users can set is the one of `Engi
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sightline_server.domain.models import AnyRole, EmbedderSpec, Role
+from sightline_server.domain.models import AnyRole, EmbedderSpec, Role, TextEncoderSpec
 from sightline_server.settings import EngineSettings
-from sightline_server.triton.specs import BOTH, EMBEDDER_CONTRACT, ServedModel
+from sightline_server.triton.specs import BOTH, EMBEDDER_CONTRACT, TEXT_CONTRACT, ServedModel
 
 DEFAULTS = EngineSettings()
 
@@ -63,6 +63,11 @@ class EngineConfig:
     def embedder_roles(self) -> tuple[Role[EmbedderSpec], ...]:
         """The roles of the embedders, in their order."""
         return tuple(model.role for model in self.models if model.contract is EMBEDDER_CONTRACT)
+
+    @property
+    def text_roles(self) -> tuple[Role[TextEncoderSpec], ...]:
+        """The roles of the text encoders, in their order."""
+        return tuple(model.role for model in self.models if model.contract is TEXT_CONTRACT)
 
 
 class EngineEvents(Protocol):

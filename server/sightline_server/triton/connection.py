@@ -80,7 +80,7 @@ class Connection:
         self.models = models
         self.transports: dict[str, str] = dict.fromkeys(models, "inline")
         self.sample_embeddings: dict[str, NDArray[np.float32]] = {}
-        """Of each embedder the embedding of the image that every connection begins with: it distinguishes them."""
+        """Answers of embedders and text encoders to the input that each connection begins with: they identify them."""
         self._config = config
         self._calls: set[asyncio.Task[Any]] = set()
         self._pool = RegionPool(client, MAX_SHARED_BYTES)
@@ -166,7 +166,7 @@ class Connection:
         """Runs one pattern inline and in shared memory; shared memory is taken when both answers agree."""
         pattern = self.models[model].pattern()
         inline = await self._infer_inline(model, pattern, None)
-        if model in self._config.embedder_roles:
+        if model in (*self._config.embedder_roles, *self._config.text_roles):
             self.sample_embeddings[model] = inline["EMBEDDINGS"][0].copy()
         self.transports[model] = "inline"
         if self._config.shared_memory and (shared := await self._try_shared(model, pattern)) is not None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sightline_server import memory, owned_names
 from sightline_server.domain.embedders import ServedEmbedders
 from sightline_server.domain.models import AnyRole, Role, SpecT
+from sightline_server.domain.text_encoders import ServedTextEncoder, by_embedder
 from sightline_server.ports import Clock
 from sightline_server.process_identity import ProcessIdentity
 from sightline_server.triton import regions
@@ -60,6 +61,14 @@ class TritonEngine:
         Raises `SightlineError` of kind CONFIGURATION where two of them have one identity.
         """
         return ServedEmbedders.of([(role, self.spec(role)) for role in self._config.embedder_roles])
+
+    @property
+    def text_encoders(self) -> Mapping[str, ServedTextEncoder]:
+        """The text encoders that are served, by the identity of the embedder of each; valid once started.
+
+        Raises `SightlineError` of kind CONFIGURATION for one that belongs to another embedder.
+        """
+        return by_embedder([(role, self.spec(role)) for role in self._config.text_roles], self.embedders)
 
     @property
     def ready(self) -> bool:
@@ -122,8 +131,9 @@ class TritonEngine:
         """Returns when each model has answered. Raises `SightlineError` with the engine's log when that fails."""
         try:
             await self._lifecycle.raise_up()
-            # Two embedders of one identity are refused here.
+            # Two embedders of one identity and text encoders of other embedders are refused here.
             log.debug("engine: embedders %s", ", ".join(self.embedders.identities))
+            log.debug("engine: %d text encoders", len(self.text_encoders))
         except BaseException:
             await self.stop()
             raise

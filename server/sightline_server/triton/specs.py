@@ -3,6 +3,7 @@ contract.
 
     detector  IMAGES UINT8 [B,H,W,3] -> BOXES FP32 [B,N,4], SCORES FP32 [B,N], LABELS INT32 [B,N]
     embedder  CROPS  UINT8 [B,h,w,3] -> EMBEDDINGS FP32 [B,D]
+    text encoder  TOKENS INT64 [B,L] -> EMBEDDINGS FP32 [B,D]
 
 Rule: a model that lacks a tensor of the contract is refused with a message that names the tensor and both shapes.
 """
@@ -16,7 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.domain.embedders import embedder_role
-from sightline_server.domain.models import DETECTOR, EMBEDDER, BatchCost, DetectorSpec, EmbedderSpec, Role, SpecT
+from sightline_server.domain.models import (
+    DETECTOR,
+    EMBEDDER,
+    BatchCost,
+    DetectorSpec,
+    EmbedderSpec,
+    Role,
+    SpecT,
+    TextEncoderSpec,
+)
 from sightline_server.domain.preprocess import (
     DETECTOR_PREPROCESS,
     EMBEDDER_PREPROCESS,
@@ -94,6 +104,10 @@ EMBEDDER_CONTRACT = Contract(
     (Tensor("CROPS", "UINT8", ("B", "H", "W", 3)),),
     (Tensor("EMBEDDINGS", "FP32", ("B", "D")),),
 )
+TEXT_CONTRACT = Contract(
+    (Tensor("TOKENS", "INT64", ("B", "L")),),
+    (Tensor("EMBEDDINGS", "FP32", ("B", "D")),),
+)
 
 
 def read_detector(name: str, metadata: Mapping[str, Any], config: Mapping[str, Any], sha256: str) -> DetectorSpec:
@@ -132,6 +146,30 @@ def read_embedder(name: str, metadata: Mapping[str, Any], config: Mapping[str, A
     )
 
 
+def read_text_encoder(
+    name: str, metadata: Mapping[str, Any], config: Mapping[str, Any], sha256: str
+) -> TextEncoderSpec:
+    """The text encoder's spec. Raises CONFIGURATION when it does not keep the contract."""
+    sizes = check(name, TEXT_CONTRACT, metadata)
+    embedder, tokenizer = parameter(name, config, "embedder", {}), parameter(name, config, "tokenizer_sha256", "")
+    stated = [embedder.get(key, "") for key in ("name", "sha256")]
+    if not all(isinstance(each, str) for each in stated) or not stated[0] or not tokenizer:
+        expected = '`embedder`, {"name": ..., "sha256": ...}, and `tokenizer_sha256` are needed in config.pbtxt'
+        raise SightlineError(ErrorKind.CONFIGURATION, f"model {name}: {expected}; docs/guide/text.md")
+    return TextEncoderSpec(
+        name=parameter(name, config, "name", name),
+        version=version_of(metadata),
+        length=sizes["L"],
+        dimension=sizes["D"],
+        embedder_name=stated[0],
+        embedder_sha256=stated[1],
+        tokenizer_sha256=tokenizer,
+        sha256=sha256 or parameter(name, config, "sha256", ""),
+        max_batch_size=int(config.get("max_batch_size", 0)),
+        instances=instances(config),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ServedModel(Generic[SpecT]):
     """A role with its contract and what reads the specification: (name, metadata, configuration, digest) -> spec."""
@@ -148,10 +186,13 @@ BOTH: tuple[ServedModel[Any], ...] = (
 """The models of a search."""
 
 
-def search_models(further_embedders: Iterable[str] = ()) -> tuple[ServedModel[Any], ...]:
-    """The models of a search, with further embedders by the names of their folders in the model repository."""
+def search_models(
+    further_embedders: Iterable[str] = (), text_encoders: Iterable[str] = ()
+) -> tuple[ServedModel[Any], ...]:
+    """The models of a search, with further embedders and text encoders by the names of their folders."""
     further = (ServedModel(embedder_role(name), EMBEDDER_CONTRACT, read_embedder) for name in further_embedders)
-    return (*BOTH, *further)
+    texts = (ServedModel(Role[TextEncoderSpec](name), TEXT_CONTRACT, read_text_encoder) for name in text_encoders)
+    return (*BOTH, *further, *texts)
 
 
 def preprocess(model: str, config: Mapping[str, Any], sizes: Mapping[str, int], default: Preprocess) -> Preprocess:

@@ -121,6 +121,7 @@ class Parent:
                 address=self._address,
                 engine=parse_target(self._engine.address),
                 embedders=[each.role for each in self._engine.embedders.models[1:]],
+                text_encoders=[each.role for each in self._engine.text_encoders.values()],
             ),
             digests=dict(self._engine.digests) if embedded else {},
             metrics_folder=str(self._folder),

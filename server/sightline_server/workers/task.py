@@ -74,10 +74,17 @@ class Task:
         )
 
 
-def share_of(settings: Settings, *, address: Address, engine: Address, embedders: Sequence[str] = ()) -> Settings:
+def share_of(
+    settings: Settings,
+    *,
+    address: Address,
+    engine: Address,
+    embedders: Sequence[str] = (),
+    text_encoders: Sequence[str] = (),
+) -> Settings:
     """One worker's settings: the parent's real `address` and `engine`, and its share of what is bounded in all.
 
-    `embedders` are those that the engine serves in addition to the first.
+    `embedders` are those that the engine serves in addition to the first, `text_encoders` all of these.
 
     Calls inside and bytes of requests are bounded because photos take memory, so both are divided. So are the traces
     that callers begin, because all workers send theirs to one collector.
@@ -92,7 +99,13 @@ def share_of(settings: Settings, *, address: Address, engine: Address, embedders
     return settings.model_copy(
         update={
             "server": settings.server.model_copy(update={"listen": address}),
-            "engine": settings.engine.model_copy(update={"triton_url": engine, "embedders": tuple(embedders)}),
+            "engine": settings.engine.model_copy(
+                update={
+                    "triton_url": engine,
+                    "embedders": tuple(embedders),
+                    "text_encoders": tuple(text_encoders),
+                }
+            ),
             "limits": limits.model_copy(update=shares),
             "tracing": settings.tracing.model_copy(
                 update={"callers_per_minute": min(traces, max(1, traces // workers))}

@@ -92,5 +92,6 @@ async def test_a_catalog_of_an_embedder_that_is_not_there_is_left_alone(tmp_path
 
 
 def test_only_the_name_of_a_folder_limits_what_is_started() -> None:
-    assert with_embedder(SETTINGS, "some name") is SETTINGS
+    assert with_embedder(SETTINGS, "some name").engine.embedders == SETTINGS.engine.embedders
+    assert with_embedder(SETTINGS, "some name").engine.text_encoders == ()
     assert further_embedders(with_embedder(SETTINGS, "embedder-new")) == ("embedder-new",)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sightline_server.domain.embedders import ServedEmbedders
 from sightline_server.domain.models import EMBEDDER, AnyRole, Role, SpecT
+from sightline_server.domain.text_encoders import ServedTextEncoder
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.embedding import RETRIES, engine_embed
 from sightline_server.ports import Engine, ModelRunner
@@ -36,6 +37,10 @@ class ScriptedEngine:
     @property
     def embedders(self) -> ServedEmbedders:
         raise AssertionError("a build gets its embedder")
+
+    @property
+    def text_encoders(self) -> Mapping[str, ServedTextEncoder]:
+        raise AssertionError("a build encodes no texts")
 
     @property
     def metrics_url(self) -> str:

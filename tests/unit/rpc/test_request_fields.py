@@ -45,6 +45,8 @@ def test_a_whole_request_is_parsed_as_it_was_sent() -> None:
         grant="signed",
         one_per_group=True,
         look_closer=True,
+        text="in blue",
+        text_weight=0.25,
     )
     assert parse(sent.SerializeToString(), LIMITS) == sent
 

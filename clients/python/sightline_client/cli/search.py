@@ -67,6 +67,19 @@ def search(
             "--look-closer", help="After the first answer, look for smaller objects in parts of the photo as well."
         ),
     ] = False,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            "--text",
+            metavar="TEXT",
+            help="A text in addition to the photo, such as --text 'in blue'. It needs a text encoder of the "
+            "catalog's embedder.",
+        ),
+    ] = None,
+    text_weight: Annotated[
+        float | None,
+        typer.Option("--text-weight", min=0.0, max=1.0, help="Weight of --text, 0..1 (default: the server's, 0.3)."),
+    ] = None,
     filter: Annotated[
         str | None,
         typer.Option(
@@ -121,6 +134,8 @@ def search(
                     max_products=max_products,
                     one_per_group=one_per_group,
                     look_closer=look_closer,
+                    text=text,
+                    text_weight=text_weight,
                     filter=conditions,
                     grant=None if grant_file is None else credentials.read_token(grant_file),
                 )

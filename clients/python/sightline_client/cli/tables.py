@@ -157,6 +157,8 @@ def show_done(console: Console, done: Done) -> None:
         console.print(text(SKIPPED.get(step, "a step of the search was left out"), "dim"))
     if done.applied_filter:
         console.print(text(f"filter {done.applied_filter}{plan_of(done)}", "dim"))
+    if done.text_weight:
+        console.print(text(f"text of weight {done.text_weight:.2g}", "dim"))
     times = done.timings
     stages = " | ".join(f"{name} {value:.1f}" for name, value in times.stages.items())
     facts = (

@@ -108,7 +108,7 @@ CONSENT_MODE_OPTIONAL: ConsentMode
 CONSENT_MODE_REQUIRED: ConsentMode
 
 class SearchRequest(_message.Message):
-    __slots__ = ("photo", "regions", "filter", "catalog", "max_objects", "max_products", "min_similarity", "lane", "grant", "one_per_group", "crops", "look_closer")
+    __slots__ = ("photo", "regions", "filter", "catalog", "max_objects", "max_products", "min_similarity", "lane", "grant", "one_per_group", "crops", "look_closer", "text", "text_weight")
     PHOTO_FIELD_NUMBER: _ClassVar[int]
     REGIONS_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
@@ -121,6 +121,8 @@ class SearchRequest(_message.Message):
     ONE_PER_GROUP_FIELD_NUMBER: _ClassVar[int]
     CROPS_FIELD_NUMBER: _ClassVar[int]
     LOOK_CLOSER_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     photo: bytes
     regions: _containers.RepeatedCompositeFieldContainer[_geometry_pb2.Region]
     filter: Filter
@@ -133,10 +135,12 @@ class SearchRequest(_message.Message):
     one_per_group: bool
     crops: _containers.RepeatedScalarFieldContainer[bytes]
     look_closer: bool
-    def __init__(self, photo: _Optional[bytes] = ..., regions: _Optional[_Iterable[_Union[_geometry_pb2.Region, _Mapping]]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., catalog: _Optional[str] = ..., max_objects: _Optional[int] = ..., max_products: _Optional[int] = ..., min_similarity: _Optional[float] = ..., lane: _Optional[_Union[Lane, str]] = ..., grant: _Optional[str] = ..., one_per_group: _Optional[bool] = ..., crops: _Optional[_Iterable[bytes]] = ..., look_closer: _Optional[bool] = ...) -> None: ...
+    text: str
+    text_weight: float
+    def __init__(self, photo: _Optional[bytes] = ..., regions: _Optional[_Iterable[_Union[_geometry_pb2.Region, _Mapping]]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., catalog: _Optional[str] = ..., max_objects: _Optional[int] = ..., max_products: _Optional[int] = ..., min_similarity: _Optional[float] = ..., lane: _Optional[_Union[Lane, str]] = ..., grant: _Optional[str] = ..., one_per_group: _Optional[bool] = ..., crops: _Optional[_Iterable[bytes]] = ..., look_closer: _Optional[bool] = ..., text: _Optional[str] = ..., text_weight: _Optional[float] = ...) -> None: ...
 
 class SearchEmbeddingsRequest(_message.Message):
-    __slots__ = ("embedder", "vectors", "filter", "catalog", "max_products", "min_similarity", "lane", "grant", "one_per_group")
+    __slots__ = ("embedder", "vectors", "filter", "catalog", "max_products", "min_similarity", "lane", "grant", "one_per_group", "text", "text_weight")
     EMBEDDER_FIELD_NUMBER: _ClassVar[int]
     VECTORS_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
@@ -146,6 +150,8 @@ class SearchEmbeddingsRequest(_message.Message):
     LANE_FIELD_NUMBER: _ClassVar[int]
     GRANT_FIELD_NUMBER: _ClassVar[int]
     ONE_PER_GROUP_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     embedder: str
     vectors: _containers.RepeatedScalarFieldContainer[bytes]
     filter: Filter
@@ -155,7 +161,9 @@ class SearchEmbeddingsRequest(_message.Message):
     lane: Lane
     grant: str
     one_per_group: bool
-    def __init__(self, embedder: _Optional[str] = ..., vectors: _Optional[_Iterable[bytes]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., catalog: _Optional[str] = ..., max_products: _Optional[int] = ..., min_similarity: _Optional[float] = ..., lane: _Optional[_Union[Lane, str]] = ..., grant: _Optional[str] = ..., one_per_group: _Optional[bool] = ...) -> None: ...
+    text: str
+    text_weight: float
+    def __init__(self, embedder: _Optional[str] = ..., vectors: _Optional[_Iterable[bytes]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., catalog: _Optional[str] = ..., max_products: _Optional[int] = ..., min_similarity: _Optional[float] = ..., lane: _Optional[_Union[Lane, str]] = ..., grant: _Optional[str] = ..., one_per_group: _Optional[bool] = ..., text: _Optional[str] = ..., text_weight: _Optional[float] = ...) -> None: ...
 
 class Filter(_message.Message):
     __slots__ = ("brands", "categories", "price", "availabilities", "prices", "attributes", "product_ids", "item_group_ids", "excluded_product_ids", "excluded_item_group_ids")
@@ -268,7 +276,7 @@ class ObjectFailure(_message.Message):
     def __init__(self, object_id: _Optional[str] = ..., reason: _Optional[_Union[FailureReason, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Done(_message.Message):
-    __slots__ = ("timings", "catalog_revision", "detector", "embedder", "applied_filter", "request_id", "notice", "catalog", "filter_plan", "skipped")
+    __slots__ = ("timings", "catalog_revision", "detector", "embedder", "applied_filter", "request_id", "notice", "catalog", "filter_plan", "skipped", "text_weight")
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     CATALOG_REVISION_FIELD_NUMBER: _ClassVar[int]
     DETECTOR_FIELD_NUMBER: _ClassVar[int]
@@ -279,6 +287,7 @@ class Done(_message.Message):
     CATALOG_FIELD_NUMBER: _ClassVar[int]
     FILTER_PLAN_FIELD_NUMBER: _ClassVar[int]
     SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    TEXT_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     timings: StageTimings
     catalog_revision: str
     detector: str
@@ -289,7 +298,8 @@ class Done(_message.Message):
     catalog: str
     filter_plan: FilterPlan
     skipped: _containers.RepeatedScalarFieldContainer[SkippedStep]
-    def __init__(self, timings: _Optional[_Union[StageTimings, _Mapping]] = ..., catalog_revision: _Optional[str] = ..., detector: _Optional[str] = ..., embedder: _Optional[str] = ..., applied_filter: _Optional[str] = ..., request_id: _Optional[str] = ..., notice: _Optional[_Union[Notice, str]] = ..., catalog: _Optional[str] = ..., filter_plan: _Optional[_Union[FilterPlan, _Mapping]] = ..., skipped: _Optional[_Iterable[_Union[SkippedStep, str]]] = ...) -> None: ...
+    text_weight: float
+    def __init__(self, timings: _Optional[_Union[StageTimings, _Mapping]] = ..., catalog_revision: _Optional[str] = ..., detector: _Optional[str] = ..., embedder: _Optional[str] = ..., applied_filter: _Optional[str] = ..., request_id: _Optional[str] = ..., notice: _Optional[_Union[Notice, str]] = ..., catalog: _Optional[str] = ..., filter_plan: _Optional[_Union[FilterPlan, _Mapping]] = ..., skipped: _Optional[_Iterable[_Union[SkippedStep, str]]] = ..., text_weight: _Optional[float] = ...) -> None: ...
 
 class FilterPlan(_message.Message):
     __slots__ = ("kind", "products", "images")
@@ -302,12 +312,13 @@ class FilterPlan(_message.Message):
     def __init__(self, kind: _Optional[_Union[FilterPlanKind, str]] = ..., products: _Optional[int] = ..., images: _Optional[int] = ...) -> None: ...
 
 class StageTimings(_message.Message):
-    __slots__ = ("decode_ms", "codes_ms", "detect_ms", "crop_ms", "embed_ms", "search_ms", "local_features_ms", "printed_text_ms", "rank_ms", "look_closer_ms", "queue_ms", "total_ms")
+    __slots__ = ("decode_ms", "codes_ms", "detect_ms", "crop_ms", "embed_ms", "text_ms", "search_ms", "local_features_ms", "printed_text_ms", "rank_ms", "look_closer_ms", "queue_ms", "total_ms")
     DECODE_MS_FIELD_NUMBER: _ClassVar[int]
     CODES_MS_FIELD_NUMBER: _ClassVar[int]
     DETECT_MS_FIELD_NUMBER: _ClassVar[int]
     CROP_MS_FIELD_NUMBER: _ClassVar[int]
     EMBED_MS_FIELD_NUMBER: _ClassVar[int]
+    TEXT_MS_FIELD_NUMBER: _ClassVar[int]
     SEARCH_MS_FIELD_NUMBER: _ClassVar[int]
     LOCAL_FEATURES_MS_FIELD_NUMBER: _ClassVar[int]
     PRINTED_TEXT_MS_FIELD_NUMBER: _ClassVar[int]
@@ -320,6 +331,7 @@ class StageTimings(_message.Message):
     detect_ms: float
     crop_ms: float
     embed_ms: float
+    text_ms: float
     search_ms: float
     local_features_ms: float
     printed_text_ms: float
@@ -327,7 +339,7 @@ class StageTimings(_message.Message):
     look_closer_ms: float
     queue_ms: float
     total_ms: float
-    def __init__(self, decode_ms: _Optional[float] = ..., codes_ms: _Optional[float] = ..., detect_ms: _Optional[float] = ..., crop_ms: _Optional[float] = ..., embed_ms: _Optional[float] = ..., search_ms: _Optional[float] = ..., local_features_ms: _Optional[float] = ..., printed_text_ms: _Optional[float] = ..., rank_ms: _Optional[float] = ..., look_closer_ms: _Optional[float] = ..., queue_ms: _Optional[float] = ..., total_ms: _Optional[float] = ...) -> None: ...
+    def __init__(self, decode_ms: _Optional[float] = ..., codes_ms: _Optional[float] = ..., detect_ms: _Optional[float] = ..., crop_ms: _Optional[float] = ..., embed_ms: _Optional[float] = ..., text_ms: _Optional[float] = ..., search_ms: _Optional[float] = ..., local_features_ms: _Optional[float] = ..., printed_text_ms: _Optional[float] = ..., rank_ms: _Optional[float] = ..., look_closer_ms: _Optional[float] = ..., queue_ms: _Optional[float] = ..., total_ms: _Optional[float] = ...) -> None: ...
 
 class GetServerInfoRequest(_message.Message):
     __slots__ = ("catalog", "lane")
@@ -352,16 +364,18 @@ class GetServerInfoResponse(_message.Message):
     def __init__(self, server_version: _Optional[str] = ..., catalogs: _Optional[_Iterable[_Union[ServedCatalog, _Mapping]]] = ..., detector: _Optional[_Union[ServedDetector, _Mapping]] = ..., people: _Optional[_Union[PeopleRules, _Mapping]] = ..., limits: _Optional[_Union[SearchLimits, _Mapping]] = ...) -> None: ...
 
 class ServedCatalog(_message.Message):
-    __slots__ = ("name", "is_default", "embedder", "consent")
+    __slots__ = ("name", "is_default", "embedder", "consent", "text_encoder")
     NAME_FIELD_NUMBER: _ClassVar[int]
     IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
     EMBEDDER_FIELD_NUMBER: _ClassVar[int]
     CONSENT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_ENCODER_FIELD_NUMBER: _ClassVar[int]
     name: str
     is_default: bool
     embedder: ServedEmbedder
     consent: ConsentMode
-    def __init__(self, name: _Optional[str] = ..., is_default: _Optional[bool] = ..., embedder: _Optional[_Union[ServedEmbedder, _Mapping]] = ..., consent: _Optional[_Union[ConsentMode, str]] = ...) -> None: ...
+    text_encoder: ServedTextEncoder
+    def __init__(self, name: _Optional[str] = ..., is_default: _Optional[bool] = ..., embedder: _Optional[_Union[ServedEmbedder, _Mapping]] = ..., consent: _Optional[_Union[ConsentMode, str]] = ..., text_encoder: _Optional[_Union[ServedTextEncoder, _Mapping]] = ...) -> None: ...
 
 class ServedEmbedder(_message.Message):
     __slots__ = ("id", "sha256", "dimension", "input_width", "input_height", "preprocess_json", "ranking_weights")
@@ -380,6 +394,18 @@ class ServedEmbedder(_message.Message):
     preprocess_json: str
     ranking_weights: str
     def __init__(self, id: _Optional[str] = ..., sha256: _Optional[str] = ..., dimension: _Optional[int] = ..., input_width: _Optional[int] = ..., input_height: _Optional[int] = ..., preprocess_json: _Optional[str] = ..., ranking_weights: _Optional[str] = ...) -> None: ...
+
+class ServedTextEncoder(_message.Message):
+    __slots__ = ("id", "sha256", "max_tokens", "default_weight")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    sha256: str
+    max_tokens: int
+    default_weight: float
+    def __init__(self, id: _Optional[str] = ..., sha256: _Optional[str] = ..., max_tokens: _Optional[int] = ..., default_weight: _Optional[float] = ...) -> None: ...
 
 class ServedDetector(_message.Message):
     __slots__ = ("id", "sha256", "labels", "input_width", "input_height", "preprocess_json")
@@ -410,7 +436,7 @@ class PeopleRules(_message.Message):
     def __init__(self, found: _Optional[bool] = ..., redacted: _Optional[bool] = ..., labels: _Optional[_Iterable[str]] = ..., min_score: _Optional[float] = ...) -> None: ...
 
 class SearchLimits(_message.Message):
-    __slots__ = ("max_photo_bytes", "max_photo_pixels", "photo_formats", "max_regions", "max_objects", "default_objects", "max_products", "default_products")
+    __slots__ = ("max_photo_bytes", "max_photo_pixels", "photo_formats", "max_regions", "max_objects", "default_objects", "max_products", "default_products", "max_text_bytes")
     MAX_PHOTO_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_PHOTO_PIXELS_FIELD_NUMBER: _ClassVar[int]
     PHOTO_FORMATS_FIELD_NUMBER: _ClassVar[int]
@@ -419,6 +445,7 @@ class SearchLimits(_message.Message):
     DEFAULT_OBJECTS_FIELD_NUMBER: _ClassVar[int]
     MAX_PRODUCTS_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_PRODUCTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_TEXT_BYTES_FIELD_NUMBER: _ClassVar[int]
     max_photo_bytes: int
     max_photo_pixels: int
     photo_formats: _containers.RepeatedScalarFieldContainer[str]
@@ -427,4 +454,5 @@ class SearchLimits(_message.Message):
     default_objects: int
     max_products: int
     default_products: int
-    def __init__(self, max_photo_bytes: _Optional[int] = ..., max_photo_pixels: _Optional[int] = ..., photo_formats: _Optional[_Iterable[str]] = ..., max_regions: _Optional[int] = ..., max_objects: _Optional[int] = ..., default_objects: _Optional[int] = ..., max_products: _Optional[int] = ..., default_products: _Optional[int] = ...) -> None: ...
+    max_text_bytes: int
+    def __init__(self, max_photo_bytes: _Optional[int] = ..., max_photo_pixels: _Optional[int] = ..., photo_formats: _Optional[_Iterable[str]] = ..., max_regions: _Optional[int] = ..., max_objects: _Optional[int] = ..., default_objects: _Optional[int] = ..., max_products: _Optional[int] = ..., default_products: _Optional[int] = ..., max_text_bytes: _Optional[int] = ...) -> None: ...

@@ -276,6 +276,7 @@ def to_done(done: Done) -> lens_service_pb2.Done:
         request_id=done.request_id,
         notice=NOTICES[done.notice],
         skipped=[SKIPPED[step] for step in done.skipped],
+        text_weight=done.text_weight,
     )
 
 

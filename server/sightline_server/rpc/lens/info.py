@@ -11,7 +11,8 @@ from sightline.v1 import lens_service_pb2 as pb
 from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.access.grants.consent import ConsentMode
 from sightline_server.domain.catalogs import CatalogNames
-from sightline_server.domain.models import DetectorSpec, EmbedderSpec
+from sightline_server.domain.models import DetectorSpec, EmbedderSpec, TextEncoderSpec
+from sightline_server.domain.request import DEFAULT_TEXT_WEIGHT, MAX_TEXT_BYTES
 from sightline_server.domain.weights import Weights
 from sightline_server.rpc.lens.convert import LANES, check_lane
 from sightline_server.rpc.method import Method, Target
@@ -79,10 +80,11 @@ def to_info(
     embedders: Mapping[str, EmbedderSpec],
     default: str,
     weights: Mapping[str, Weights],
+    text_encoders: Mapping[str, TextEncoderSpec],
 ) -> pb.GetServerInfoResponse:
     """The answer about the catalogs of `embedders`, which has the embedder of each, in its order.
 
-    `weights` are those of each embedder, by its identity.
+    `weights` are those of each embedder, by its identity, and so are `text_encoders`.
     """
     return pb.GetServerInfoResponse(
         server_version=facts.version,
@@ -92,6 +94,7 @@ def to_info(
                 is_default=name == default,
                 embedder=to_embedder(embedder, weights[embedder.identity]),
                 consent=CONSENT[facts.consent_of(name)],
+                text_encoder=to_text_encoder(text_encoders.get(embedder.identity)),
             )
             for name, embedder in embedders.items()
         ],
@@ -116,6 +119,15 @@ def to_embedder(spec: EmbedderSpec, weights: Weights) -> pb.ServedEmbedder:
         input_height=spec.height,
         preprocess_json=json.dumps(spec.preprocess.facts()),
         ranking_weights=weights.identity,
+    )
+
+
+def to_text_encoder(spec: TextEncoderSpec | None) -> pb.ServedTextEncoder | None:
+    """A text encoder; None where an embedder has none."""
+    if spec is None:
+        return None
+    return pb.ServedTextEncoder(
+        id=spec.identity, sha256=spec.sha256, max_tokens=spec.length, default_weight=DEFAULT_TEXT_WEIGHT
     )
 
 
@@ -153,4 +165,5 @@ def to_limits(limits: LimitSettings, photo_formats: Iterable[str]) -> pb.SearchL
         default_objects=limits.default_objects,
         max_products=limits.max_products,
         default_products=limits.default_products,
+        max_text_bytes=MAX_TEXT_BYTES,
     )

@@ -5,6 +5,8 @@ Rule: nothing is decided here. `Edge` says in which order a call is taken, the p
 
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
 
 from sightline.v1 import lens_service_pb2
 from sightline_server.access.catalog_pass import CatalogPass
@@ -20,7 +22,9 @@ from sightline_server.rpc.lens.crops import to_crops_query
 from sightline_server.rpc.lens.embeddings import to_embeddings_query
 from sightline_server.rpc.lens.event_size import sendable
 from sightline_server.rpc.lens.info import GET_SERVER_INFO, InfoQuery, ServerFacts, in_order, to_info, to_info_query
+from sightline_server.rpc.lens.text import to_text
 from sightline_server.rpc.method import Method
+from sightline_server.search.text_encoder import TextEncoder
 from sightline_server.settings import LimitSettings
 
 SERVICE = lens_service_pb2.DESCRIPTOR.services_by_name["LensService"]
@@ -80,7 +84,7 @@ class LensService:
                 await call.send(response)
 
     def _to_query(self, request: SearchRequest, catalog: CatalogPass, call: Call[SearchResponse]) -> ImageQuery:
-        return (to_crops_query if request.crops else to_query)(
+        query = (to_crops_query if request.crops else to_query)(
             request,
             catalog,
             request_id=call.request_id,
@@ -89,12 +93,17 @@ class LensService:
             limits=self._limits,
             one_per_group=self._one_per_group,
         )
+        text = to_text(request, partial(self._text_encoder, catalog))
+        return query if text is None else replace(query, text=text)
+
+    def _text_encoder(self, catalog: CatalogPass) -> TextEncoder | None:
+        return self._running().text_encoder_for(catalog)
 
     def _to_embeddings(
         self, request: SearchEmbeddingsRequest, catalog: CatalogPass, call: Call[SearchResponse]
     ) -> EmbeddingsQuery:
         self._catalogs.check(catalog.catalog)
-        return to_embeddings_query(
+        query = to_embeddings_query(
             request,
             catalog,
             self._running().embedder_for(catalog),
@@ -103,6 +112,8 @@ class LensService:
             limits=self._limits,
             one_per_group=self._one_per_group,
         )
+        text = to_text(request, partial(self._text_encoder, catalog))
+        return query if text is None else replace(query, text=text)
 
     def _to_info(
         self, request: GetServerInfoRequest, catalog: CatalogPass, call: Call[GetServerInfoResponse]
@@ -118,7 +129,8 @@ class LensService:
             known = pipeline.embedders_for(catalog)
             embedders = {name: known[name] for name in in_order(known, default)}
         weights = pipeline.features.weights
-        await call.send(to_info(self._facts, pipeline.detector, embedders, default, weights))
+        texts = {identity: each.spec for identity, each in pipeline.text_encoders.items()}
+        await call.send(to_info(self._facts, pipeline.detector, embedders, default, weights, texts))
 
     def _running(self) -> Pipeline:
         assert self.pipeline is not None, "admission lets no call in before the pipeline is set"
