@@ -93,6 +93,7 @@ models-reference: env ## exported models of the tests and PyTorch's answers, mad
 		transformers==5.24.0 onnx==1.23.2 onnxscript==0.7.2 --editable ".[cpu,export]" --group test
 	$(REFERENCE)/bin/python -W ignore tests/congruence/exported_samples.py
 	$(REFERENCE)/bin/python -W ignore -m tests.congruence.command_samples
+	$(REFERENCE)/bin/python -W ignore -m tests.congruence.text_samples
 	$(REFERENCE)/bin/python -m pytest -p no:cacheprovider tests/pytorch
 
 check: env ## format, lint, types, import floors, generated code and requirements fresh, plain English, the Helm chart

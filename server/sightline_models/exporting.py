@@ -44,6 +44,15 @@ class Export:
     labels: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class TextExport:
+    """A text encoder that keeps the contract, the content of its `tokenizer.json`, and differences as in `Export`."""
+
+    content: bytes
+    tokenizer: bytes
+    differences: Mapping[str, float]
+
+
 def export_embedder(
     source: ExportSource, pool: Pool, stated: StatedSteps, *, projection: bool, tolerance: float
 ) -> Export:
@@ -64,7 +73,7 @@ def export_embedder(
     from sightline_models.pytorch.loading import loading
 
     with loading(source):
-        from sightline_models.pytorch.export import export
+        from sightline_models.pytorch.export import export, image_inputs
         from sightline_models.pytorch.modules import EmbedderModule
 
         if source.library is Library.TIMM:
@@ -78,7 +87,7 @@ def export_embedder(
     steps = stated.settle(source, tower.steps)
     module = EmbedderModule(tower, steps.normalization).eval()
     facts = _facts(source, steps) | {"pool": pool.value}
-    done = export(source.text, module, "embedder", steps.size, tolerance, facts)
+    done = export(source.text, module, "embedder", image_inputs(steps.size), tolerance, facts)
     return Export(done.content, steps, done.differences)
 
 
@@ -97,14 +106,42 @@ def export_detector(source: ExportSource, stated: StatedSteps, *, tolerance: flo
 
     with loading(source):
         from sightline_models.pytorch import from_transformers
-        from sightline_models.pytorch.export import export
+        from sightline_models.pytorch.export import export, image_inputs
         from sightline_models.pytorch.modules import DetectorModule
 
         detector = from_transformers.load_detector(source)
     steps = stated.settle(source, detector.steps)
     module = DetectorModule(detector, steps.normalization).eval()
-    done = export(source.text, module, "detector", steps.size, tolerance, _facts(source, steps))
+    done = export(source.text, module, "detector", image_inputs(steps.size), tolerance, _facts(source, steps))
     return Export(done.content, steps, done.differences, detector.labels)
+
+
+def export_text_encoder(source: ExportSource, *, tolerance: float) -> TextExport:
+    """Exports the text tower of a model of images and texts, with its tokenizer.
+
+    Args:
+        tolerance: the largest difference from PyTorch of a number of an embedding.
+
+    Raises:
+        ModelError: a missing package, a model of timm, or as `text_towers.load_text_tower`, `export`.
+    """
+    require(
+        source.library is Library.TRANSFORMERS,
+        f"{source.text}: timm has no text towers; leave --text out, or name the model of transformers",
+    )
+    _prepare(source, StatedSteps())
+    from sightline_models.pytorch.loading import loading
+
+    with loading(source):
+        from sightline_models.pytorch.export import export, text_inputs
+        from sightline_models.pytorch.modules import TextModule
+        from sightline_models.pytorch.text_towers import load_text_tower
+
+        tower = load_text_tower(source)
+    facts = _origin(source) | {"length": str(tower.tokenizer.length)}
+    inputs = text_inputs(tower.tokenizer)
+    done = export(source.text, TextModule(tower).eval(), "text_encoder", inputs, tolerance, facts)
+    return TextExport(done.content, tower.tokenizer.serialize(), done.differences)
 
 
 def _prepare(source: ExportSource, stated: StatedSteps) -> None:
@@ -120,6 +157,10 @@ def _prepare(source: ExportSource, stated: StatedSteps) -> None:
 def _facts(source: ExportSource, steps: SettledSteps) -> dict[str, str]:
     """The `metadata_props` of the file: the model, and how it was wrapped."""
     facts = {"mean": steps.normalization.mean, "std": steps.normalization.std, "scale": steps.normalization.scale}
+    return _origin(source) | {key: str(value) for key, value in facts.items()}
+
+
+def _origin(source: ExportSource) -> dict[str, str]:
+    """The model that was exported."""
     origin = Path(source.id).name if source.folder else source.text
-    revision = {"exported_revision": source.revision} if source.revision else {}
-    return {"exported_from": origin, **revision} | {key: str(value) for key, value in facts.items()}
+    return {"exported_from": origin} | ({"exported_revision": source.revision} if source.revision else {})

@@ -1,6 +1,6 @@
 """The tokenizer of a text encoder: `tokenizer.json` next to its ONNX file.
 
-Place in the flow: `models adopt` writes the file -> a server reads it -> text -> token ids. The one
+Place in the flow: `models adopt` and `models export` write the file -> a server reads it -> text -> token ids. The one
 rule: everything that decides the ids is in the file: lower case, the tokens around a text, padding and length.
 
 The library `tokenizers` is loaded here only, and only for a text encoder. It reads a file or a text and never asks a
@@ -49,7 +49,7 @@ class TextTokenizer:
         if padding.get("length") != length or (inner.truncation or {}).get("max_length") != length:
             raise ModelError(
                 f"{path}: does not fill up and cut texts to the {length} tokens that the text encoder takes; "
-                "let `sightline models adopt` write it"
+                "let `sightline models adopt` or `sightline models export` write it"
             )
         return cls(inner, length, int(padding["pad_id"]))
 

@@ -20,11 +20,12 @@ import onnx
 import torch
 
 from sightline_models.adoption import Size
-from sightline_models.check import compare_detections, largest, open_session
+from sightline_models.check import compare_detections, largest, open_session, token_probes
 from sightline_models.contract import CONTRACTS
 from sightline_models.errors import ModelError
 from sightline_models.graph import IR_VERSION, OPSET
 from sightline_models.images import probes
+from sightline_models.tokenizer import TextTokenizer
 
 TRACED_BATCH = 2
 BATCHES = (1, 3)
@@ -43,6 +44,19 @@ Answers = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
+class Inputs:
+    """Three inputs of the contract that are compared, and a batch that is traced; `words` and `advice` are for errors.
+
+    Images are uint8 [B, H, W, 3], texts token ids int64 [B, length].
+    """
+
+    compared: npt.NDArray[Any]
+    traced: npt.NDArray[Any]
+    words: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
 class ExportedFile:
     """The bytes of a file, and the largest difference from PyTorch's answers by output."""
 
@@ -51,13 +65,14 @@ class ExportedFile:
 
 
 def export(
-    source: str, module: torch.nn.Module, role: str, size: Size, tolerance: float, metadata: Mapping[str, str]
+    source: str, module: torch.nn.Module, role: str, inputs: Inputs, tolerance: float, metadata: Mapping[str, str]
 ) -> ExportedFile:
     """Exports a network and compares the file with it.
 
     Args:
         source: name of the model, for messages.
         module: of the contract of `role`, in evaluation mode.
+        inputs: those that are compared.
         tolerance: the largest difference of a number of an embedding, of a score or of a box's edge. Boxes of one label
             are compared as sets, those of a score below `check.CLEAR_SCORE` by their score only.
         metadata: becomes the file's `metadata_props`.
@@ -66,18 +81,32 @@ def export(
         ModelError: a network that cannot be run or exported, that is too large, or whose file answers otherwise.
     """
     _require_small(source, module)
-    images = compared_images(size)
+    compared = inputs.compared
     names = tuple(CONTRACTS[role].outputs)
-    expected = {count: _answers(source, module, names, images[:count]) for count in BATCHES}
-    content = _finished(_traced(source, module, role, size), expected[BATCHES[0]], metadata)
-    return ExportedFile(content, _compared(source, content, role, images, expected, tolerance))
+    expected = {count: _answers(source, module, names, compared[:count], inputs) for count in BATCHES}
+    content = _finished(_traced(source, module, role, inputs), expected[BATCHES[0]], metadata)
+    return ExportedFile(content, _compared(source, content, role, compared, expected, tolerance))
 
 
-def compared_images(size: Size) -> npt.NDArray[np.uint8]:
-    """Three images uint8 [3, H, W, 3]: those of `models check`, and one of them upside down."""
+def image_inputs(size: Size) -> Inputs:
+    """Images: those of `models check` and one of them upside down; noise is traced."""
     height, width = size
     noise, drawing = probes(max(height, width))[:, :height, :width]
-    return np.ascontiguousarray(np.stack([drawing, noise, drawing[::-1]]))
+    compared = np.ascontiguousarray(np.stack([drawing, noise, drawing[::-1]]))
+    traced = np.random.default_rng(1).integers(0, 256, (TRACED_BATCH, *size, 3), np.uint8)
+    return Inputs(
+        compared, traced, f"an image of {height} x {width}", "state the size that it was trained with by --size"
+    )
+
+
+def text_inputs(tokenizer: TextTokenizer) -> Inputs:
+    """Texts: a short one, one of a single word and one that is as long as it may be; rows of ids are traced."""
+    texts, length = ["a blue chair", "Cup"], tokenizer.length
+    rows = [row for row in map(tokenizer.encode, texts) if row is not None]
+    longest = np.where(rows[0] == tokenizer.pad_id, rows[1][min(1, length - 1)], rows[0])
+    longest[-1] = rows[0][rows[0] != tokenizer.pad_id][-1]
+    compared = np.stack([*rows, longest])
+    return Inputs(compared, token_probes(length), f"texts of {length} tokens", "the model cannot be exported as it is")
 
 
 def _require_small(source: str, module: torch.nn.Module) -> None:
@@ -89,27 +118,24 @@ def _require_small(source: str, module: torch.nn.Module) -> None:
         )
 
 
-def _answers(source: str, module: torch.nn.Module, names: Sequence[str], images: npt.NDArray[np.uint8]) -> Answers:
+def _answers(
+    source: str, module: torch.nn.Module, names: Sequence[str], batch: npt.NDArray[Any], inputs: Inputs
+) -> Answers:
     """PyTorch's own answers by output."""
     try:
         with torch.no_grad():
-            found = module(torch.from_numpy(images))
+            found = module(torch.from_numpy(batch))
     except ModelError:
         raise
     except Exception as error:
-        height, width = images.shape[1:3]
         reason = str(error).strip().splitlines()[0]
-        raise ModelError(
-            f"{source}: fails for an image of {height} x {width} ({reason}); state the size that it was trained with "
-            "by --size"
-        ) from error
+        raise ModelError(f"{source}: fails for {inputs.words} ({reason}); {inputs.advice}") from error
     tensors = found if isinstance(found, tuple) else (found,)
     return {name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True)}
 
 
-def _traced(source: str, module: torch.nn.Module, role: str, size: Size) -> onnx.ModelProto:
+def _traced(source: str, module: torch.nn.Module, role: str, inputs: Inputs) -> onnx.ModelProto:
     contract, file = CONTRACTS[role], io.BytesIO()
-    images = np.random.default_rng(1).integers(0, 256, (TRACED_BATCH, *size, 3), np.uint8)
     names = [contract.input, *contract.outputs]
     try:
         with torch.no_grad(), warnings.catch_warnings():
@@ -117,7 +143,7 @@ def _traced(source: str, module: torch.nn.Module, role: str, size: Size) -> onnx
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 module,
-                (torch.from_numpy(images),),
+                (torch.from_numpy(inputs.traced),),
                 file,
                 dynamo=False,
                 opset_version=OPSET,
@@ -149,7 +175,7 @@ def _compared(
     source: str,
     content: bytes,
     role: str,
-    images: npt.NDArray[np.uint8],
+    images: npt.NDArray[Any],
     expected: Mapping[int, Answers],
     tolerance: float,
 ) -> dict[str, float]:

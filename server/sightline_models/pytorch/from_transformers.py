@@ -43,16 +43,16 @@ def load_tower(source: ExportSource, pool: Pool) -> LoadedTower:
     Raises:
         ModelError: a model that is not one of images, weights that are missing, or a `pool` that does not fit it.
     """
-    config = _config(source)
+    config = config_of(source)
     if config.model_type in _NAFLEX:
         raise ModelError(
             f"{source.text}: is a NaFlex model, which takes patches and their mask and not an image; "
             "choose one of a fixed size, such as google/siglip2-base-patch16-224"
         )
-    network, missing = _load(source, _tower_class(source, config))
+    network, missing = load_network(source, _tower_class(source, config))
     # The vector of many models comes from a layer that their files leave out.
     unused = _POOLER if pool is not Pool.NONE else None
-    _require_weights(source, [name for name in missing if unused is None or not name.startswith(unused)])
+    require_weights(source, [name for name in missing if unused is None or not name.startswith(unused)])
     if getattr(network, "main_input_name", "") != "pixel_values":
         raise ModelError(f"{source.text}: is a {config.model_type} model, whose input is not an image")
     return LoadedTower(network, partial(_vector, source, network, pool), _steps(source))
@@ -60,25 +60,26 @@ def load_tower(source: ExportSource, pool: Pool) -> LoadedTower:
 
 def load_detector(source: ExportSource) -> LoadedDetector:
     """Loads a detector. Raises `ModelError` for one of another family, and for weights that are missing."""
-    config = _config(source)
+    config = config_of(source)
     if config.model_type not in _DETECTORS:
         raise ModelError(
             f"{source.text}: is a {config.model_type} model; exported are detectors of the types "
             f"{', '.join(_DETECTORS)}; export another one to ONNX and use `sightline models adopt`"
         )
-    network, missing = _load(source, transformers.AutoModelForObjectDetection)
-    _require_weights(source, missing)
+    network, missing = load_network(source, transformers.AutoModelForObjectDetection)
+    require_weights(source, missing)
     labels = tuple(str(config.id2label[index]) for index in range(len(config.id2label)))
     return LoadedDetector(network, partial(_heads, network), _steps(source), labels)
 
 
-def _config(source: ExportSource) -> Any:
+def config_of(source: ExportSource) -> Any:
+    """The configuration of a model. Raises `ModelError`."""
     # Its report of missing weights becomes an error here; downloads have their own progress bar.
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     with loading(source):
         # False, so that no code of the hub's repository is run, and no question asked.
-        return transformers.AutoConfig.from_pretrained(source.id, trust_remote_code=False, **_revision(source))
+        return transformers.AutoConfig.from_pretrained(source.id, trust_remote_code=False, **revision_of(source))
 
 
 def _tower_class(source: ExportSource, config: Any) -> Any:
@@ -94,7 +95,7 @@ def _tower_class(source: ExportSource, config: Any) -> Any:
     return transformers.AutoModel
 
 
-def _load(source: ExportSource, family: Any) -> tuple[Any, list[str]]:
+def load_network(source: ExportSource, family: Any) -> tuple[Any, list[str]]:
     """The network in float32, and the names of weights that no file has.
 
     The attention is written out, because the fused one is exported in a form that depends on PyTorch's version.
@@ -106,12 +107,13 @@ def _load(source: ExportSource, family: Any) -> tuple[Any, list[str]]:
             dtype=torch.float32,
             attn_implementation="eager",
             output_loading_info=True,
-            **_revision(source),
+            **revision_of(source),
         )
     return network.eval(), sorted(report["missing_keys"])
 
 
-def _require_weights(source: ExportSource, missing: list[str]) -> None:
+def require_weights(source: ExportSource, missing: list[str]) -> None:
+    """Raises `ModelError` where the files lack weights."""
     if not missing:
         return
     rest = f" and {len(missing) - _MANY} more" if len(missing) > _MANY else ""
@@ -147,12 +149,13 @@ def _file(source: ExportSource, name: str) -> Path | None:
         path = Path(source.id) / name
         return path if path.is_file() else None
     found = transformers.utils.cached_file(
-        source.id, name, _raise_exceptions_for_missing_entries=False, **_revision(source)
+        source.id, name, _raise_exceptions_for_missing_entries=False, **revision_of(source)
     )
     return None if found is None else Path(found)
 
 
-def _revision(source: ExportSource) -> dict[str, str]:
+def revision_of(source: ExportSource) -> dict[str, str]:
+    """The option that names the revision of the hub."""
     return {"revision": source.revision} if source.revision else {}
 
 

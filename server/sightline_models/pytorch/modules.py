@@ -1,4 +1,4 @@
-"""The networks of the contract: uint8 images in, embeddings of length 1 or boxes out.
+"""The networks of the contract: uint8 images or token ids in, embeddings of length 1 or boxes out.
 
 Place in the flow: a loaded network -> `EmbedderModule` or `DetectorModule` -> `export`. The one rule: whatever an image
 needs from uint8 levels to the answer is in here, so that PyTorch's answers are those of the file.
@@ -14,9 +14,10 @@ import torch
 from sightline_models.adoption import Normalization
 from sightline_models.detections import TOP_BOXES
 from sightline_models.input_steps import InputSteps
+from sightline_models.tokenizer import TextTokenizer
 
 Tower = Callable[[torch.Tensor], torch.Tensor]
-"""From pixels float32 [B, 3, H, W] to vectors [B, D]."""
+"""From pixels float32 [B, 3, H, W], or token ids int64 [B, length], to vectors [B, D]."""
 Heads = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 """From pixels float32 [B, 3, H, W] to logits [B, rows, classes], and boxes [B, rows, 4] as centre and size in 0..1."""
 
@@ -28,6 +29,18 @@ class LoadedTower:
     network: torch.nn.Module
     forward: Tower
     steps: InputSteps
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedTextTower:
+    """A text tower with its weights, its number of tokens, and its tokenizer with that number.
+
+    `forward` goes from token ids int64 [B, length] to vectors [B, D].
+    """
+
+    network: torch.nn.Module
+    forward: Tower
+    tokenizer: TextTokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +79,18 @@ class EmbedderModule(torch.nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """The embeddings."""
         return torch.nn.functional.normalize(self._tower(self.pixels(images)), dim=1)
+
+
+class TextModule(torch.nn.Module):
+    """Token ids int64 [B, length] -> float32 [B, D] of length 1."""
+
+    def __init__(self, tower: LoadedTextTower) -> None:
+        super().__init__()
+        self.network, self._tower = tower.network, tower.forward
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """The embeddings."""
+        return torch.nn.functional.normalize(self._tower(tokens), dim=1)
 
 
 class DetectorModule(torch.nn.Module):

@@ -8,12 +8,13 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sightline_console.terminal import echo
 from sightline_models.adoption import Normalization, Pool, Size, parse_levels, parse_size
+from sightline_models.embedders import FIRST, text_folder_of
 from sightline_models.errors import ModelError
 from sightline_models.export_source import ExportSource, parse_source
 from sightline_models.places import default_repository, find_home
@@ -21,6 +22,9 @@ from sightline_server.cli.models_adopt import Role
 from sightline_server.cli.models_configuration import check_folder, present_configuration
 from sightline_server.cli.models_options import Home, Repository
 from sightline_server.cli.models_output import errors_on_one_line
+
+if TYPE_CHECKING:
+    from sightline_models.exporting import TextExport
 
 TOLERANCE = 1e-6
 """The largest difference from PyTorch; networks of the tests differ by 4e-7."""
@@ -47,6 +51,10 @@ def export(
     ] = None,
     projection: Annotated[
         bool, typer.Option("--projection", help="Embedder of timm: keep the last layer, as towers of CLIP need.")
+    ] = False,
+    text: Annotated[
+        bool,
+        typer.Option("--text", help="Embedder: add the text tower of the same model, with its tokenizer, as well."),
     ] = False,
     mean: Annotated[str | None, typer.Option(metavar="R,G,B", help="Mean instead of that of the processor.")] = None,
     std: Annotated[str | None, typer.Option(metavar="R,G,B", help="Standard deviation, as --mean.")] = None,
@@ -86,17 +94,17 @@ def export(
             raise ModelError(f"--tolerance {tolerance:g} must be above 0")
         stated = (None if size is None else parse_size(size), _normalization(mean, std, scale), preprocess)
         if role is Role.TEXT_ENCODER:
-            raise ModelError(
-                "a text encoder cannot be exported here; export its text tower to ONNX and use "
-                "`sightline models adopt --role text_encoder`"
-            )
+            raise ModelError("a text encoder is exported with its embedder: use --role embedder --text")
         if role is Role.EMBEDDER:
             if labels is not None or vocabulary is not None or force:
                 raise ModelError("an embedder has none of the options --labels, --vocabulary and --force")
+            texts = _export_text_tower(read, target, pool or Pool.NONE, tolerance=tolerance) if text else None
             _export_embedder(read, target, stated, pool or Pool.NONE, projection=projection, tolerance=tolerance)
+            if texts is not None:
+                _add_text_encoder(read, target, texts)
             return
-        if pool is not None or projection:
-            raise ModelError("a detector has none of the options --pool and --projection")
+        if pool is not None or projection or text:
+            raise ModelError("a detector has none of the options --pool, --projection and --text")
         _export_detector(read, target, stated, labels, vocabulary, tolerance=tolerance, force=force)
 
 
@@ -135,6 +143,31 @@ def _export_embedder(
     origin, preprocess = Path(source.text), done.steps.preprocess
     folder = add_embedder(target.repository, target.name, origin, preprocess, check_folder, content=done.content)
     echo(f"{folder}  added; {compared}; build a catalog with: --embedder {folder.name}")
+
+
+def _export_text_tower(source: ExportSource, target: _Target, pool: Pool, *, tolerance: float) -> "TextExport":
+    """The text tower, before its embedder is added. Raises ModelError where it could not be put next to that."""
+    from sightline_models.exporting import export_text_encoder
+
+    if target.file is not None:
+        raise ModelError(
+            "--text writes two folders of the repository, and --to one file; leave --to out, export into --repository "
+            "DIR, and copy both folders where they are served"
+        )
+    if pool is not Pool.NONE:
+        raise ModelError(f"--pool {pool} gives vectors that texts cannot be compared with; leave it out with --text")
+    folder = target.repository / text_folder_of(f"{FIRST}-{target.name}")
+    if folder.exists():
+        raise ModelError(f"{folder} is there already; choose another name, or remove it")
+    return export_text_encoder(source, tolerance=tolerance)
+
+
+def _add_text_encoder(source: ExportSource, target: _Target, done: "TextExport") -> None:
+    from sightline_models.adopting_text import add_text_encoder
+
+    embedder, origin = f"{FIRST}-{target.name}", Path(source.text)
+    folder = add_text_encoder(target.repository, embedder, origin, done.content, done.tokenizer, check_folder)
+    echo(f"{folder}  added; {_comparison(done.differences)}; searches of catalogs of {embedder} take a text")
 
 
 def _export_detector(

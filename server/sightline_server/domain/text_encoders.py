@@ -54,7 +54,7 @@ def require_pair(text_folder: str, text: TextEncoderSpec, folder: str, embedder:
     else:
         same = text.embedder_name == embedder.name
     advice = (
-        f"put the text encoder of {embedder.identity} there with `sightline models adopt --role text_encoder`, or "
+        f"put the text encoder of {embedder.identity} there, as `sightline models export` and `models adopt` do, or "
         f"remove the folder {text_folder}"
     )
     if not same:
