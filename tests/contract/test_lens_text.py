@@ -250,7 +250,7 @@ async def test_a_server_says_where_texts_work(tmp_path: Path) -> None:
         assert catalog is not None and catalog.text_encoder is not None
         assert (catalog.text_encoder.id, catalog.text_encoder.max_tokens) == ("tiny-text@ffffffffffff", LENGTH)
         assert catalog.text_encoder.default_weight == pytest.approx(0.3)
-        assert info.limits.max_text_bytes == 1024
+        assert info.limits.max_text_bytes == 512
     async with serving() as served, AsyncClient(served.address) as client:
         catalog = (await client.server_info()).catalog()
         assert catalog is not None and catalog.text_encoder is None

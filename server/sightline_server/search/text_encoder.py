@@ -30,7 +30,7 @@ class Tokenizer(Protocol):
     """Makes token ids of texts."""
 
     def encode(self, text: str) -> Tokens | None:
-        """The token ids int64 [L] of a text; None for a text that has more tokens. Takes well below 1 ms."""
+        """The token ids int64 [L] of a text; None for a text that has more tokens. Takes some microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
