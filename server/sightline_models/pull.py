@@ -96,7 +96,7 @@ def _pull_one(repository: Path, home: Path | None, model: DefaultModel, report: 
         # A repository that cannot be written may be complete; a server has the shipped weights without the file.
         with suppress(OSError):
             place_weights(repository, model.folder)
-        report(Progress(model, Step.KEPT))
+        report(Progress(stored.default or model, Step.KEPT))
         return stored
     model = stored.default or model
     if home is None:

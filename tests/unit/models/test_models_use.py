@@ -85,7 +85,7 @@ def test_the_model_in_use_is_ready_and_kept_by_use_and_pull(tmp_path: Path, mode
     assert put(tmp_path, model) == [Step.KEPT]
     seen: list[Progress] = []
     pull(tmp_path / "repository", None, seen.append, models=[EMBEDDER])
-    assert [progress.step for progress in seen] == [Step.KEPT]
+    assert [(progress.step, progress.model.name) for progress in seen] == [(Step.KEPT, "sample")]
 
 
 def test_a_damaged_model_in_use_is_made_again_by_a_forced_pull(tmp_path: Path, model: DefaultModel) -> None:
