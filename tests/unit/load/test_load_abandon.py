@@ -21,4 +21,4 @@ def test_between_two_stages_is_after_the_one_and_before_the_other() -> None:
     assert shown["in printed_text"] == left["printed_text", "in"]
     assert shown["after look_closer"] == left["look_closer", "after"]
     assert shown["in text"] == left["text", "in"]
-    assert len(shown) == 25
+    assert len(shown) == 26
