@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sightline_models.defaults import DEFAULT_MODELS, DefaultModel
+from sightline_models.offered import TEXT_MODELS
 
 REPOSITORY = Path(__file__).parents[3] / "model_repository"
 
@@ -17,7 +18,7 @@ def parameters(text: str) -> dict[str, str]:
     return {key: json.loads(value) for key, value in found}
 
 
-@pytest.mark.parametrize("model", DEFAULT_MODELS, ids=lambda model: model.folder)
+@pytest.mark.parametrize("model", [*DEFAULT_MODELS, *TEXT_MODELS], ids=lambda model: model.folder)
 def test_a_configuration_agrees_with_its_recipe(model: DefaultModel) -> None:
     text = (REPOSITORY / model.folder / "config.pbtxt").read_text()
     given = parameters(text)
@@ -31,4 +32,9 @@ def test_a_configuration_agrees_with_its_recipe(model: DefaultModel) -> None:
 
 
 def test_the_repository_holds_nothing_but_model_folders() -> None:
-    assert sorted(path.name for path in REPOSITORY.iterdir()) == ["detector", "embedder"]
+    assert sorted(path.name for path in REPOSITORY.iterdir()) == [
+        "detector",
+        "embedder",
+        "text_detector",
+        "text_reader",
+    ]
