@@ -85,7 +85,7 @@ async def test_a_search_without_taps_does_nothing_of_it(monkeypatch: pytest.Monk
         assert own.tap_box == pb.TAP_BOX_UNSPECIFIED
 
 
-async def test_growing_counts_as_detection_and_runs_on_a_photo_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_growing_runs_on_a_photo_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[bool] = []
 
     def noted(*arguments: Any) -> Any:

@@ -80,14 +80,8 @@ class Look:
         scene = Scene() if photo.seen is None else await self._detect(query, photo.seen, watch)
         choice = choose(query, photo.frame, scene, self._detection)
         if query.has_taps and self._detection.grow_taps and to_grow(choice):
-            return await self._grown(query, photo.frame, choice, watch)
+            return await self._threads.run(lambda: grown(choice, query.regions, photo.frame, self._detection))
         return choice
-
-    async def _grown(self, query: SearchQuery, frame: Frame, choice: Choice, watch: Stopwatch) -> Choice:
-        with watch.step(DETECT) as step:
-            # The stage counts waits for a batch, and this is none; it may be said on this thread only.
-            step.runs()
-            return await self._threads.run(lambda: grown(choice, query.regions, frame, self._detection))
 
     async def _detect(self, query: SearchQuery, seen: ModelInput, watch: Stopwatch) -> Scene:
         with watch.step(DETECT) as step:
