@@ -147,7 +147,8 @@ def photo_format(photo: bytes, allowed: Collection[str] = USUAL_FORMATS) -> str:
     if encoding := encoded_as(start):
         raise invalid(f"the photo is {encoding} text of an image; send the decoded bytes", encoding)
     if is_text(start):
-        raise unsupported("text", "text", allowed)
+        name = "text"
+        raise unsupported(name, name, allowed)
     raise invalid(f"the photo is not in a supported image format; {advice(allowed)}")
 
 

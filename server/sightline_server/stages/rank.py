@@ -18,7 +18,7 @@ from sightline_server.domain.verdict import Prominence, Verdict, prominence_of
 from sightline_server.domain.vocabulary import DEFAULT_VOCABULARY, Synonyms
 from sightline_server.settings import RankingSettings
 
-CODE_CONTRIBUTION = 4.0
+CODE_CONTRIBUTION = 5.0
 """More than all other contributions together can differ, so that a product with the code comes before any other."""
 UNAVAILABLE = frozenset({"out_of_stock", "out of stock"})
 FurtherReasons = Mapping[str, Sequence[Reason]]
