@@ -14,7 +14,7 @@ import pytest
 from sightline.v1 import lens_service_pb2
 from sightline_server.app.clock import clock
 from sightline_server.domain.models import BatchCost
-from sightline_server.domain.stages import LOCAL_FEATURES, LOOK_CLOSER, PRINTED_TEXT, STAGE_NAMES
+from sightline_server.domain.stages import LOCAL_FEATURES, LOOK_CLOSER, PRINTED_TEXT, STAGE_NAMES, TEXT
 from sightline_server.telemetry.caller_traces import CallerTraces
 from sightline_server.telemetry.tracing import ATTRIBUTES
 from tests.support.lens import FakeEngine, failed, serving
@@ -30,7 +30,9 @@ from sightline_server.telemetry.otel import OpenTelemetryTracing, collector_trac
 
 PHOTO = encode(gradient(96, 96))
 CALL = "sightline.v1.LensService/Search"
-STAGES_HERE = [name for name in STAGE_NAMES if name not in (LOCAL_FEATURES.name, PRINTED_TEXT.name, LOOK_CLOSER.name)]
+STAGES_HERE = [
+    name for name in STAGE_NAMES if name not in (TEXT.name, LOCAL_FEATURES.name, PRINTED_TEXT.name, LOOK_CLOSER.name)
+]
 """The stages of a search in a catalog without local features, for a caller that does not want a second round."""
 
 
