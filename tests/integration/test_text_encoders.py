@@ -115,7 +115,7 @@ def server(
 
 
 def pixels() -> np.ndarray:
-    """Noise without red, in which the tiny detector sees nobody."""
+    """Noise without red, in which the tiny detector finds no person."""
     found = noise(32, 32, seed=4).copy()
     found[:, :, 0] = 0
     return found
