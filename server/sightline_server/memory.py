@@ -11,7 +11,7 @@ import resource
 import sys
 from contextlib import suppress
 
-M_PERTURB, M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -6, -1, -3
+M_PERTURB, M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -6, -1, -3, -8
 PATTERN = 90
 """Byte that overwrites freed memory."""
 KEPT_BYTES = 1 << 24
@@ -20,6 +20,10 @@ after each photo, and every 4 kB of the next one are a page fault. `give_back` c
 belong to threads, and there are eight for each core: with 256 MB of each, uploads left up to 260 MB behind."""
 LARGE_BYTES = 1 << 25
 """Blocks of at least so many bytes, the most that glibc takes, go back to the kernel as soon as they are freed."""
+ARENAS = 2
+"""Heaps for all threads together. glibc makes eight for each core, and every new thread works in the next one. Each
+merge of a catalog runs in a new thread: with 16 heaps it left free pieces in each, too small to be given back, and a
+catalog that was written all the time grew by 2 MB a minute (250 MB of free pieces after 75,000 products; 90 with 2)."""
 PR_SET_DUMPABLE = 4
 
 
@@ -33,6 +37,8 @@ def protect(*, overwrite: bool = True) -> None:
     if sys.platform != "linux":
         return
     library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.mallopt(M_ARENA_MAX, ARENAS)
     if overwrite and hasattr(library, "mallopt"):
         library.mallopt(M_PERTURB, PATTERN)
         library.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)

@@ -65,6 +65,30 @@ print(most > 200, resident_mb() - before < 100)
     assert said(PROTECTED + program) == "True True"
 
 
+def test_many_threads_share_few_heaps() -> None:
+    """A thread that ends leaves its free pieces to its heap: with one for each thread they would add up."""
+    program = """
+import ctypes, threading
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+library.fopen.restype = ctypes.c_void_p
+def allocate(all_there):
+    library.malloc(ctypes.c_size_t(60_000))
+    all_there.wait()
+all_there = threading.Barrier(12)
+threads = [threading.Thread(target=allocate, args=(all_there,)) for _ in range(12)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+file = ctypes.c_void_p(library.fopen(b"/dev/stdout", b"w"))
+library.malloc_info(0, file)
+library.fclose(file)
+"""
+    assert 1 <= said(PROTECTED + program).count("<heap ") <= 2
+    assert said(program).count("<heap ") > 2
+
+
 def test_nothing_is_dumped_and_no_other_process_may_read_it() -> None:
     assert said(PROTECTED + DUMPS) == "0 0 (0, 0)"
 
