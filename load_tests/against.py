@@ -57,6 +57,9 @@ def main() -> int:
     parser.add_argument(
         "--before-home", type=Path, help="SIGHTLINE_HOME with the engine of the other checkout, if it differs"
     )
+    parser.add_argument(
+        "--before-catalog", type=Path, help="catalog of the other side, where its embedder differs (default: --catalog)"
+    )
     add_options(parser, alone_s=6.0, loaded_s=12.0)
     parser.add_argument("--objects", type=int, default=3, help="the fewest objects of a photo")
     parser.add_argument(
@@ -80,8 +83,9 @@ def main() -> int:
             "before": environment(options.before, options.before_home),
             "after": {**environment(ROOT), **settings},
         }
+        catalogs = {"before": options.before_catalog or options.catalog, "after": options.catalog}
         servers = {
-            name: stack.enter_context(LocalServer(catalog=options.catalog, env=each))
+            name: stack.enter_context(LocalServer(catalog=catalogs[name], env=each))
             for name, each in environments.items()
         }
         wanted = with_objects(servers["before"].target, requests, options.objects)
