@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-import pyarrow as pa
-
 from sightline_server.access.catalog_pass import CatalogPass
 from sightline_server.domain.catalogs import unknown_catalog
 from sightline_server.errors import ErrorKind, SightlineError
@@ -169,16 +167,10 @@ class Registry:
             logger.info("catalog %s: revision %s freed", snapshot.name, snapshot.revision)
             # Its products are freed with the last reference.
             del snapshot
-            await asyncio.to_thread(trim)
+            await asyncio.to_thread(give_back)
 
 
 def catalog_away() -> SightlineError:
     """The refusal of a call for a catalog whose vectors are in another server, which does not answer."""
     message = "catalog: the database that holds it does not answer; try again later, or search another catalog"
     return SightlineError(ErrorKind.INDEX_UNAVAILABLE, message, field="catalog", retry_after_s=AWAY_RETRY_S)
-
-
-def trim() -> None:
-    """Gives memory that is free back to the kernel; both allocators would keep it."""
-    pa.default_memory_pool().release_unused()
-    give_back()

@@ -56,6 +56,7 @@ def said(program: str, **variables: str) -> tuple[int, Any]:
 @pytest.fixture
 def executed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str], dict[str, str]]]:
     """The programs that this process would have become, with arguments and environment."""
+    monkeypatch.setenv(allocator.ARROW_POOL, "system")  # what is set here ends with the test
     calls: list[tuple[str, list[str], dict[str, str]]] = []
 
     def execve(path: str, words: list[str], environment: dict[str, str]) -> None:
@@ -82,6 +83,20 @@ def test_restart_with_tunables_keeps_process_and_descriptors() -> None:
 def test_other_tunables_stay_and_an_operators_own_wins() -> None:
     assert said(SHOW, GLIBC_TUNABLES="glibc.malloc.check=0")[1][3] == "glibc.malloc.check=0:glibc.malloc.tcache_count=0"
     assert said(SHOW, GLIBC_TUNABLES="glibc.malloc.tcache_count=3")[1][3] == "glibc.malloc.tcache_count=3"
+
+
+def test_pyarrow_allocates_where_the_rest_does_and_an_operators_own_pool_wins() -> None:
+    program = """
+import json
+from sightline_console.allocator import start_again
+start_again()
+import pyarrow
+print(json.dumps(pyarrow.default_memory_pool().backend_name))
+"""
+    left = {name: value for name, value in os.environ.items() if name != allocator.ARROW_POOL}
+    for variables, expected in (({}, "system"), ({allocator.ARROW_POOL: "mimalloc"}, "mimalloc")):
+        output = subprocess.check_output([sys.executable, "-c", program], env={**left, **variables})
+        assert json.loads(output) == expected
 
 
 def test_the_same_command_is_executed(executed: list[tuple[str, list[str], dict[str, str]]]) -> None:
