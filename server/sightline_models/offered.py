@@ -96,10 +96,10 @@ TEXT_READER = DefaultModel(
     figures=Figures(megabytes=10.9, cpu_ms=40, quality="reads Chinese, Latin letters and digits"),
 )
 
-TEXT_MODELS: tuple[DefaultModel, ...] = (TEXT_DETECTOR, TEXT_READER)
+PRINTED_TEXT_MODELS: tuple[DefaultModel, ...] = (TEXT_DETECTOR, TEXT_READER)
 """The models that read printed text. They replace none: a server without them searches as before."""
 
-OFFERED_MODELS: tuple[DefaultModel, ...] = (*DEFAULT_MODELS, PICODET, PAIR, *TEXT_MODELS)
+OFFERED_MODELS: tuple[DefaultModel, ...] = (*DEFAULT_MODELS, PICODET, PAIR, *PRINTED_TEXT_MODELS)
 """The models that `models use` knows, the defaults first."""
 
 QUALITY = replace(
@@ -115,7 +115,7 @@ SETS: Mapping[str, tuple[DefaultModel, ...]] = {
     "small": (PICODET, EMBEDDER),
     "large": (PICODET, PAIR),
     "quality": (QUALITY,),
-    "printed-text": TEXT_MODELS,
+    "printed-text": PRINTED_TEXT_MODELS,
 }
 """Sets of models by name: a detector with an embedder, and those that read printed text. `quality` leaves the detector
 as it is, so that it can also be a further embedder."""
@@ -147,6 +147,6 @@ def _named(name: str) -> tuple[DefaultModel, ...]:
     return known[name]
 
 
-def text_model(folder: str) -> DefaultModel | None:
+def printed_text_model(folder: str) -> DefaultModel | None:
     """The model that reads printed text from a folder of the repository; None for another folder."""
-    return next((model for model in TEXT_MODELS if model.folder == folder), None)
+    return next((model for model in PRINTED_TEXT_MODELS if model.folder == folder), None)

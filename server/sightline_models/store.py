@@ -19,7 +19,7 @@ from pathlib import Path
 from sightline_models.defaults import DEFAULT_MODELS, DefaultModel
 from sightline_models.embedders import FIRST, FOLDER, TEXT, TEXT_FOLDER, embedder_folders, text_folders
 from sightline_models.errors import HashMismatchError, ModelError
-from sightline_models.offered import TEXT_MODELS, by_name, text_model
+from sightline_models.offered import PRINTED_TEXT_MODELS, by_name, printed_text_model
 from sightline_models.sources import sha256_of
 
 _PULL = "run `sightline models pull`"
@@ -70,7 +70,7 @@ class StoredModel:
     @property
     def _again(self) -> str:
         """The command that puts the expected model in place."""
-        if text_model(self.folder) is not None:
+        if printed_text_model(self.folder) is not None:
             return "run `sightline models use printed-text`"
         return _PULL if self.folder == self.role else f"run `sightline models use {self.name} --folder {self.folder}`"
 
@@ -163,7 +163,7 @@ def inspect_all(repository: Path) -> list[StoredModel]:
     """
     folders = (*embedder_folders(repository), *text_folders(repository))
     further = [inspect_embedder(repository, folder) for folder in folders]
-    text = [model for model in TEXT_MODELS if served_path(repository, model.folder).is_file()]
+    text = [model for model in PRINTED_TEXT_MODELS if served_path(repository, model.folder).is_file()]
     return [*(inspect(repository, each) for each in DEFAULT_MODELS), *further, *(inspect(repository, m) for m in text)]
 
 

@@ -38,11 +38,11 @@ from sightline_server.search.local_features import FeatureComparisons
 from sightline_server.search.look import DecodedPhoto, FramesBatcher, Look
 from sightline_server.search.object_embedder import CropsBatcher, ObjectEmbedder, Portion
 from sightline_server.search.outcomes import Outcome, Outcomes
-from sightline_server.search.printed_text import TextComparisons
+from sightline_server.search.printed_text import PrintedTextComparisons
+from sightline_server.search.printed_text_models import BatchedPrintedTextModels
 from sightline_server.search.second_look import second_looks
 from sightline_server.search.second_round import SecondRound
 from sightline_server.search.text_encoder import EncodedText, TextEncoder
-from sightline_server.search.text_models import BatchedTextModels
 from sightline_server.search.under_way import Part, QueryT, Search, Seen
 from sightline_server.settings import (
     CodeSettings,
@@ -83,7 +83,7 @@ class Pipeline:
     """Runs searches on one engine and its catalogs.
 
     `crops_of` has a batcher for each embedder, by its identity; `text_encoders` those that there are, by the same.
-    Printed text is read where there are `text_models`.
+    Printed text is read where there are `printed_text_models`.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Pipeline:
         metrics: Metrics,
         clock: Clock,
         tracing: Tracing = OFF,
-        text_models: BatchedTextModels | None = None,
+        printed_text_models: BatchedPrintedTextModels | None = None,
     ) -> None:
         self.look = Look(
             engine=engine,
@@ -131,7 +131,9 @@ class Pipeline:
         self.features = FeatureComparisons(
             *(threads, settings.local_features, settings.local_features_of, settings.weights, metrics, clock)
         )
-        self.texts = TextComparisons(threads, text_models, settings.printed_text, settings.weights, metrics, clock)
+        self.printed_texts = PrintedTextComparisons(
+            threads, printed_text_models, settings.printed_text, settings.weights, metrics, clock
+        )
         self._outcomes = Outcomes(metrics)
         self._engine = engine
         self._catalogs = catalogs
@@ -263,7 +265,8 @@ class Pipeline:
         coded = join(query, choice, await self.codes.matched(snapshot, read.codes))
         views = Views(photo.frame, choice.hidden)
         comparison = second_looks(
-            self.features.of_call(query, views, snapshot, watch), self.texts.of_call(query, views, snapshot, watch)
+            self.features.of_call(query, views, snapshot, watch),
+            self.printed_texts.of_call(query, views, snapshot, watch),
         )
         return Seen(replace(search, codes=coded.codes, comparison=comparison), views, coded.choice, read)
 

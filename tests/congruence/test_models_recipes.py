@@ -22,7 +22,7 @@ from sightline_models.defaults import DEFAULT_MODELS, DETECTOR, EMBEDDER, Defaul
 from sightline_models.detections import TOP_BOXES
 from sightline_models.errors import ModelError
 from sightline_models.images import probes
-from sightline_models.offered import OFFERED_MODELS, PAIR, PICODET, TEXT_MODELS
+from sightline_models.offered import OFFERED_MODELS, PAIR, PICODET, PRINTED_TEXT_MODELS
 from sightline_models.onnx_runtime import onnxruntime
 from sightline_models.places import default_home, default_repository
 from sightline_models.pull import compile_default
@@ -30,7 +30,9 @@ from sightline_models.sources import read_member
 from sightline_models.store import State, StoredModel, inspect, write
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-EACH = pytest.mark.parametrize("model", [m for m in OFFERED_MODELS if m not in TEXT_MODELS], ids=lambda m: m.name)
+EACH = pytest.mark.parametrize(
+    "model", [m for m in OFFERED_MODELS if m not in PRINTED_TEXT_MODELS], ids=lambda m: m.name
+)
 DETECTORS = pytest.mark.parametrize("model", [DETECTOR, PICODET], ids=lambda model: model.name)
 EMBEDDERS = pytest.mark.parametrize("model", [EMBEDDER, PAIR], ids=lambda model: model.name)
 

@@ -100,7 +100,7 @@ async def test_off_reads_nothing_and_counts_nothing(monkeypatch: pytest.MonkeyPa
         assert engine.models["text_detector"].batches == engine.models["text_reader"].batches == []
         outcomes = ("matched", "unmatched", "skipped", "failed")
         assert [served.value("text_checks_total", outcome=each) for each in outcomes] == [0] * 4
-        assert served.core.batchers.text is None
+        assert served.core.batchers.printed_text is None
 
 
 async def test_no_model_runs_where_names_cannot_tell_the_products_apart(monkeypatch: pytest.MonkeyPatch) -> None:

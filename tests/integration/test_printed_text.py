@@ -16,10 +16,10 @@ from PIL import Image, ImageDraw, ImageFont
 from sightline_models.offered import TEXT_DETECTOR as DETECTOR_FILE
 from sightline_models.onnx_runtime import onnxruntime
 from sightline_models.sources import fetch, read_member
-from sightline_server.app.text_models import text_models_of
+from sightline_server.app.printed_text_models import printed_text_models_of
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.image import Frame
-from sightline_server.domain.text_models import TEXT_DETECTOR, TEXT_READER
+from sightline_server.domain.printed_text_models import TEXT_DETECTOR, TEXT_READER
 from sightline_server.settings import PrintedTextSettings, Settings
 from sightline_server.stages.photo_threads import PhotoThreads
 from sightline_server.stages.printed_text.likeness import runs_of
@@ -28,7 +28,7 @@ from sightline_server.stages.printed_text.reading import TextReading
 from sightline_server.stages.processes.pool import DecodeProcesses
 from sightline_server.stages.processes.process import ProcessLimits
 from sightline_server.triton.engine import TritonEngine
-from sightline_server.triton.text_specs import TEXT_MODELS
+from sightline_server.triton.printed_text_specs import PRINTED_TEXT_MODELS
 from tests.support.engine import CHECKOUT, embedded_engine, sightline_home
 
 REPOSITORY = CHECKOUT / "model_repository"
@@ -53,7 +53,7 @@ def label(text: str, size: int, turned: bool = False) -> Pixels:
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def engine() -> AsyncIterator[TritonEngine]:
     """The two models alone, on a Triton."""
-    made = embedded_engine(REPOSITORY, models=TEXT_MODELS, roles=(TEXT_DETECTOR, TEXT_READER))
+    made = embedded_engine(REPOSITORY, models=PRINTED_TEXT_MODELS, roles=(TEXT_DETECTOR, TEXT_READER))
     try:
         await made.start()
         yield made
@@ -62,7 +62,7 @@ async def engine() -> AsyncIterator[TritonEngine]:
 
 
 async def read(engine: TritonEngine, pixels: Pixels) -> str:
-    models = text_models_of(Settings(printed_text=PrintedTextSettings(enabled=True)), engine)
+    models = printed_text_models_of(Settings(printed_text=PrintedTextSettings(enabled=True)), engine)
     assert models is not None
     with ThreadPoolExecutor(1) as executor:
         threads = PhotoThreads(executor, DecodeProcesses(ProcessLimits()))

@@ -36,9 +36,9 @@ from sightline_server.domain.models import (
     SpecT,
     TextEncoderSpec,
 )
+from sightline_server.domain.printed_text_models import TEXT_DETECTOR, TEXT_READER, TextDetectorSpec, TextReaderSpec
 from sightline_server.domain.probes import NO_PROBES, Probes
 from sightline_server.domain.text_encoders import ServedTextEncoder, by_embedder
-from sightline_server.domain.text_models import TEXT_DETECTOR, TEXT_READER, TextDetectorSpec, TextReaderSpec
 from sightline_server.domain.verdict import Verdict
 from sightline_server.domain.weights import Weights
 from sightline_server.errors import ErrorKind, SightlineError

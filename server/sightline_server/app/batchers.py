@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 
 from sightline_models.embedders import TEXT
 from sightline_server.app.clock import clock
-from sightline_server.app.text_models import finding_by, reading_by
+from sightline_server.app.printed_text_models import finding_by, reading_by
 from sightline_server.batching.background import Background
 from sightline_server.batching.batcher import BatchFunction, MicroBatcher
 from sightline_server.batching.window import Window
 from sightline_server.domain.embedders import ServedEmbedder
 from sightline_server.domain.models import DETECTOR, EMBEDDER, EmbedderSpec, ModelSpec, Role
+from sightline_server.domain.printed_text_models import TEXT_DETECTOR, TEXT_READER
 from sightline_server.domain.request import Lane
 from sightline_server.domain.text_encoders import ServedTextEncoder
-from sightline_server.domain.text_models import TEXT_DETECTOR, TEXT_READER
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ports import Engine
-from sightline_server.search.text_models import BatchedTextModels
+from sightline_server.search.printed_text_models import BatchedPrintedTextModels
 from sightline_server.settings import BatchSettings, Settings
 from sightline_server.stages.detect import RawDetections, split_answer
 from sightline_server.stages.embed import split_embeddings, split_vectors
@@ -67,7 +67,7 @@ class Batchers:
     queries: MicroBatcher[VectorQuery, Found]
     background: Background
     """The turns of the work that lets searches go first."""
-    text: BatchedTextModels | None = None
+    printed_text: BatchedPrintedTextModels | None = None
     """The models that read printed text; None where none is read."""
 
 
@@ -87,7 +87,7 @@ def build_batchers(stack: AsyncExitStack, settings: Settings, engine: Engine, me
         },
         queries=batcher(stack, "queries", search_all, part.queries, INDEX, metrics),
         background=Background(clock=clock, on_wait=metrics.background_wait_seconds.observe),
-        text=text_batchers(stack, settings, engine, metrics) if settings.printed_text.enabled else None,
+        printed_text=printed_text_batchers(stack, settings, engine, metrics) if settings.printed_text.enabled else None,
     )
     check_capacity(batchers, settings)
     return batchers
@@ -104,10 +104,12 @@ def detection_by(engine: Engine) -> BatchFunction[Pixels, RawDetections]:
     return detect
 
 
-def text_batchers(stack: AsyncExitStack, settings: Settings, engine: Engine, metrics: Metrics) -> BatchedTextModels:
+def printed_text_batchers(
+    stack: AsyncExitStack, settings: Settings, engine: Engine, metrics: Metrics
+) -> BatchedPrintedTextModels:
     """The batchers in front of the models that read printed text; they close with `stack`."""
     detector, reader, part = engine.spec(TEXT_DETECTOR), engine.spec(TEXT_READER), settings.batching
-    return BatchedTextModels(
+    return BatchedPrintedTextModels(
         detector,
         reader,
         batcher(stack, "text_images", finding_by(engine), part.text_images, Device.of(detector), metrics),

@@ -16,9 +16,9 @@ from sightline_server.triton.config import EngineConfig, EngineEvents, NoEvents
 from sightline_server.triton.engine import TritonEngine
 from sightline_server.triton.hosts import Host, ProviderListener
 from sightline_server.triton.link import link_of
+from sightline_server.triton.printed_text_specs import PRINTED_TEXT_MODELS
 from sightline_server.triton.remote import RemoteHost
 from sightline_server.triton.specs import search_models
-from sightline_server.triton.text_specs import TEXT_MODELS
 
 
 @asynccontextmanager
@@ -34,7 +34,7 @@ async def engine_session(
     """
     listener = events or NoEvents()
     searched = search_models(further_embedders(settings), text_encoder_folders(settings))
-    models = (*searched, *(TEXT_MODELS if settings.printed_text.enabled else ()))
+    models = (*searched, *(PRINTED_TEXT_MODELS if settings.printed_text.enabled else ()))
     roles = tuple(model.role for model in models)
     host = make_host(settings, listener.provider, watched or {}, roles)
     config = replace(engine_config(settings.engine, watched=bool(watched)), models=models)

@@ -181,7 +181,7 @@ def build_served_images(stack: AsyncExitStack, front: Front, core: Core) -> Imag
     decode = front.settings.decode.model_copy(update={"threads": PRODUCT_THREADS})
     threads, limits = photo_threads(stack, decode, front.metrics), catalog_limits(front.settings)
     embedders, batchers = core.engine.embedders, core.batchers
-    part, models = front.settings.printed_text, batchers.text
+    part, models = front.settings.printed_text, batchers.printed_text
     text = None
     if models is not None:
         text = TextReading(models.of_lane(Lane.BATCH), threads, part.most_lines, part.min_confidence)

@@ -58,7 +58,7 @@ async def build_pipeline(
         metrics=metrics,
         clock=clock,
         tracing=tracing,
-        text_models=batchers.text,
+        printed_text_models=batchers.printed_text,
     )
 
 

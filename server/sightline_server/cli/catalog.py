@@ -288,7 +288,7 @@ async def build_with_engine(settings: Settings, options: "BuildOptions", embedde
     """
     from sightline_server.app.engine import engine_session
     from sightline_server.app.further_embedders import with_embedder
-    from sightline_server.app.text_models import text_reading_of
+    from sightline_server.app.printed_text_models import text_reading_of
     from sightline_server.index.staging import check_target
     from sightline_server.ingest.build import build_catalog
     from sightline_server.ingest.embedding import engine_embed

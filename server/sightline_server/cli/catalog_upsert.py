@@ -192,7 +192,7 @@ async def write_with_engine(settings: Settings, options: "BuildOptions", living:
     """The upsert between the engine's start and its end; SIGTERM and SIGHUP cancel it."""
     from sightline_server.app.engine import engine_session
     from sightline_server.app.further_embedders import without_text_encoders
-    from sightline_server.app.text_models import text_reading_of
+    from sightline_server.app.printed_text_models import text_reading_of
     from sightline_server.ingest.embedding import engine_embed
     from sightline_server.ingest.feeds.reader import count_rows
     from sightline_server.ingest.upsert import upsert_feed

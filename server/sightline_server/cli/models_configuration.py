@@ -82,13 +82,13 @@ def check_pairs(repository: Path, checked: Sequence[Checked]) -> None:
 def stored_spec(repository: Path, checked: Checked) -> Any:
     """The specification of a stored model, with the digest of its file."""
     # Late, so that `pull` and `list` do not load Triton's client.
+    from sightline_server.triton.printed_text_specs import PRINTED_TEXT_MODELS
     from sightline_server.triton.specs import search_models
     from sightline_server.triton.stored import read_stored
-    from sightline_server.triton.text_specs import TEXT_MODELS
 
     folder = checked.stored.folder
     further = [folder] if FOLDER.fullmatch(folder) else []
     texts = [folder] if TEXT_FOLDER.fullmatch(folder) else []
-    served = next(model for model in (*search_models(further, texts), *TEXT_MODELS) if model.role == folder)
+    served = next(model for model in (*search_models(further, texts), *PRINTED_TEXT_MODELS) if model.role == folder)
     spec = read_stored(served, config_path(repository, folder), checked.inputs, checked.outputs)
     return replace(spec, sha256=checked.stored.found)

@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 
 from sightline_models.embedders import is_further
-from sightline_models.offered import text_model
+from sightline_models.offered import printed_text_model
 from sightline_server import owned_names, runtime_folder
 from sightline_server.domain.text_encoders import in_bf16
 from sightline_server.embedded import folders
@@ -156,7 +156,7 @@ class EmbeddedHost:
             folder = self._config.repository / model
             if not os.path.isfile(folder / "config.pbtxt") or not list(folder.glob("*/*.onnx")):
                 further = is_further(model)
-                command = "models pull" if text_model(model) is None else "models use printed-text"
+                command = "models pull" if printed_text_model(model) is None else "models use printed-text"
                 remedy = "Complete the folder or remove it." if further else f"Run `sightline {command}`."
                 message = f"no model in {folder}: it needs config.pbtxt and 1/model.onnx. {remedy}"
                 raise SightlineError(ErrorKind.CONFIGURATION, message)

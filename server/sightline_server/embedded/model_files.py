@@ -11,7 +11,7 @@ from pathlib import Path
 from sightline_models.defaults import DEFAULT_MODELS
 from sightline_models.embedders import is_further
 from sightline_models.errors import ModelError
-from sightline_models.offered import text_model
+from sightline_models.offered import printed_text_model
 from sightline_models.places import missing_right
 from sightline_models.store import State, StoredModel, inspect, inspect_embedder
 from sightline_server.errors import ErrorKind, SightlineError
@@ -29,7 +29,7 @@ def check_model_files(repository: Path, folders: Iterable[str] = ()) -> None:
         for model in DEFAULT_MODELS:
             check_stored(inspect(repository, model))
         names = list(folders)
-        for model in filter(None, map(text_model, names)):
+        for model in filter(None, map(printed_text_model, names)):
             check_stored(inspect(repository, model))
         for folder in filter(is_further, names):
             check_stored(inspect_embedder(repository, folder))

@@ -16,8 +16,8 @@ from sightline_server.domain.stages import PRINTED_TEXT
 from sightline_server.domain.weights import Weights
 from sightline_server.ports import Clock, Snapshot
 from sightline_server.search.local_features import stored_features
+from sightline_server.search.printed_text_models import BatchedPrintedTextModels
 from sightline_server.search.second_look import OUTCOMES, Conditions, Kind, SecondLook
-from sightline_server.search.text_models import BatchedTextModels
 from sightline_server.settings import PrintedTextSettings
 from sightline_server.stages.photo_threads import PhotoThreads
 from sightline_server.stages.printed_text.likeness import likenesses, tells_apart
@@ -33,7 +33,7 @@ Texts = Mapping[str, Sequence[str]]
 """The name of each product and the text of its image, by the ids of the products."""
 
 
-class TextComparisons:
+class PrintedTextComparisons:
     """Compares printed text in searches; `models` are None where none is read, which costs a search nothing.
 
     `weights` are those for the catalogs of each embedder, by its identity.
@@ -42,7 +42,7 @@ class TextComparisons:
     def __init__(
         self,
         threads: PhotoThreads,
-        models: BatchedTextModels | None,
+        models: BatchedPrintedTextModels | None,
         settings: PrintedTextSettings,
         weights: Mapping[str, Weights],
         metrics: Metrics,
@@ -65,27 +65,27 @@ class TextComparisons:
         if not weight:
             return None
         reading = self.reading(self._models, query.lane)
-        way = TextComparison(self, reading, query, views, snapshot, weight)
+        way = PrintedTextComparison(self, reading, query, views, snapshot, weight)
         return SecondLook(way, query, watch, self.conditions)
 
-    def reading(self, models: BatchedTextModels, lane: Lane) -> TextReading:
+    def reading(self, models: BatchedPrintedTextModels, lane: Lane) -> TextReading:
         """The reading of the text of one object, for calls of `lane`."""
         settings = self.settings
         return TextReading(models.of_lane(lane), self.threads, settings.most_lines, settings.min_confidence)
 
 
 @dataclass(frozen=True, slots=True)
-class TextComparison:
+class PrintedTextComparison:
     """`second_look.Way` of one call."""
 
-    parts: TextComparisons
+    parts: PrintedTextComparisons
     reading: TextReading
     query: SearchQuery
     views: Views
     snapshot: Snapshot
     weight: float
 
-    def with_views(self, views: Views) -> "TextComparison":
+    def with_views(self, views: Views) -> "PrintedTextComparison":
         """See `second_look.Way`."""
         return replace(self, views=views)
 

@@ -14,7 +14,7 @@ LENS = Path(lens.__file__)
 TESTS = LENS.parents[1]
 FILES = (
     *("background", "batchers", "catalog_changes", "catalog_door", "catalogs", "door", "parts"),
-    *("photo_threads", "pipeline", "text_models", "watching", "writing", "written"),
+    *("photo_threads", "pipeline", "printed_text_models", "watching", "writing", "written"),
 )
 BUILDERS = tuple(SERVER / "app" / f"{name}.py" for name in FILES)
 """The files of `app/` that construct parts."""

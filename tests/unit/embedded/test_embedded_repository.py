@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sightline_models.defaults import DEFAULT_MODELS, DefaultModel
-from sightline_models.offered import TEXT_MODELS
+from sightline_models.offered import PRINTED_TEXT_MODELS
 
 REPOSITORY = Path(__file__).parents[3] / "model_repository"
 
@@ -18,7 +18,7 @@ def parameters(text: str) -> dict[str, str]:
     return {key: json.loads(value) for key, value in found}
 
 
-@pytest.mark.parametrize("model", [*DEFAULT_MODELS, *TEXT_MODELS], ids=lambda model: model.folder)
+@pytest.mark.parametrize("model", [*DEFAULT_MODELS, *PRINTED_TEXT_MODELS], ids=lambda model: model.folder)
 def test_a_configuration_agrees_with_its_recipe(model: DefaultModel) -> None:
     text = (REPOSITORY / model.folder / "config.pbtxt").read_text()
     given = parameters(text)

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sightline_server.catalog.originals import FEATURE_FILES, keeps_originals
-from sightline_server.domain.text_models import TextDetectorSpec, TextReaderSpec
+from sightline_server.domain.printed_text_models import TextDetectorSpec, TextReaderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.served_features import served_features
 from sightline_server.ingest.build import BuildOptions, BuildReport, build_catalog
 from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.photo_threads import PhotoThreads
 from sightline_server.stages.printed_text.characters import ReadLine
-from sightline_server.stages.printed_text.reading import TextModels, TextReading
+from sightline_server.stages.printed_text.reading import PrintedTextModels, TextReading
 from tests.support.catalogs import BUILT, SPEC, shade_embed, write_feed
 from tests.support.pictures import blocks
 
@@ -40,7 +40,7 @@ def reading(failure: Exception | None = None) -> Any:
             raise failure
         return [ReadLine(f"level {int(line[:, :30].mean()) // 100}", 0.9) for line in lines]
 
-    models = TextModels(TextDetectorSpec("d", "1", 64, 64), TextReaderSpec("r", "1", 16, 96, 12), find, read)
+    models = PrintedTextModels(TextDetectorSpec("d", "1", 64, 64), TextReaderSpec("r", "1", 16, 96, 12), find, read)
 
     def made(threads: PhotoThreads) -> TextReading:
         return TextReading(models, threads, most_lines=4, min_confidence=0.5)

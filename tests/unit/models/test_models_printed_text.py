@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from sightline_models.errors import ModelError
-from sightline_models.offered import SETS, TEXT_DETECTOR, TEXT_READER, by_name, chosen, text_model
+from sightline_models.offered import SETS, TEXT_DETECTOR, TEXT_READER, by_name, chosen, printed_text_model
 from sightline_models.onnx_runtime import onnxruntime
 from sightline_models.printed_text import (
     LINE_HEIGHT,
@@ -99,5 +99,5 @@ def test_bytes_that_are_no_network_are_refused() -> None:
 def test_the_models_are_a_set_that_replaces_no_other_model() -> None:
     assert chosen(["printed-text"]) == list(SETS["printed-text"]) == [TEXT_DETECTOR, TEXT_READER]
     assert by_name("text_reader", TEXT_READER.name) is TEXT_READER
-    assert [text_model(each) for each in ("text_detector", "detector")] == [TEXT_DETECTOR, None]
+    assert [printed_text_model(each) for each in ("text_detector", "detector")] == [TEXT_DETECTOR, None]
     assert {model.licence for model in chosen(["printed-text"])} == {"Apache-2.0"}

@@ -12,7 +12,7 @@ from sightline_server.domain.geometry import Box, Placement
 from sightline_server.domain.image import Frame
 from sightline_server.domain.local_features import COLOURS, LocalFeatures, no_features
 from sightline_server.domain.preprocess import Colour, Fit, Preprocess, Resampler
-from sightline_server.domain.text_models import TextDetectorSpec, TextReaderSpec
+from sightline_server.domain.printed_text_models import TextDetectorSpec, TextReaderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.search.printed_text import text_reasons
 from sightline_server.stages.printed_text.characters import confident_text, read_lines

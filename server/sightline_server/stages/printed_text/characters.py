@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline_server.domain.text_models import TextReaderSpec
+from sightline_server.domain.printed_text_models import TextReaderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 
 NO_CHARACTER = 0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sightline_server.domain.geometry import Box, Placement
 from sightline_server.domain.image import Frame
 from sightline_server.domain.preprocess import Colour
-from sightline_server.domain.text_models import TextReaderSpec
+from sightline_server.domain.printed_text_models import TextReaderSpec
 from sightline_server.stages import opencv as opencv  # sets its threads and silences its log
 from sightline_server.stages.printed_text.finding import Quads
 

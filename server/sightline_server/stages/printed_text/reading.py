@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.domain.image import Frame, ModelInput
-from sightline_server.domain.text_models import TextDetectorSpec, TextReaderSpec
+from sightline_server.domain.printed_text_models import TextDetectorSpec, TextReaderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.stages.model_input import model_input
 from sightline_server.stages.photo_threads import PhotoThreads
@@ -27,7 +27,7 @@ MOST_CHARACTERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class TextModels:
+class PrintedTextModels:
     """The two models and what runs them: `find` gives the map of an image, `read` the lines of their images.
 
     Both take an instant of the monotonic clock as deadline, None for none, and raise `SightlineError`.
@@ -43,7 +43,7 @@ class TextModels:
 class TextReading:
     """Reads text with `models` and `threads`: of an image at most `most_lines`, which the reader must be sure of."""
 
-    models: TextModels
+    models: PrintedTextModels
     threads: PhotoThreads
     most_lines: int
     min_confidence: float

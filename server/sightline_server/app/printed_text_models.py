@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.batching.batcher import BatchFunction
-from sightline_server.domain.text_models import TEXT_DETECTOR, TEXT_READER
+from sightline_server.domain.printed_text_models import TEXT_DETECTOR, TEXT_READER
 from sightline_server.ports import Engine
 from sightline_server.settings import Settings
 from sightline_server.stages.printed_text.characters import ReadLine, read_lines
-from sightline_server.stages.printed_text.reading import MakeTextReading, TextModels, TextReading, split_maps
+from sightline_server.stages.printed_text.reading import MakeTextReading, PrintedTextModels, TextReading, split_maps
 
 Pixels = NDArray[np.uint8]
 
@@ -40,7 +40,7 @@ def reading_by(engine: Engine) -> BatchFunction[Pixels, ReadLine]:
     return read
 
 
-def text_models_of(settings: Settings, engine: Engine) -> TextModels | None:
+def printed_text_models_of(settings: Settings, engine: Engine) -> PrintedTextModels | None:
     """The models for the images of a build, without batches of searches; None where no text is read."""
     if not settings.printed_text.enabled:
         return None
@@ -58,12 +58,12 @@ def text_models_of(settings: Settings, engine: Engine) -> TextModels | None:
             found += read_lines(await runners[1].infer({"LINES": part}, deadline=deadline), len(part), reader)
         return found
 
-    return TextModels(detector, reader, find, read)
+    return PrintedTextModels(detector, reader, find, read)
 
 
 def text_reading_of(settings: Settings, engine: Engine) -> MakeTextReading | None:
     """Reads the text of the images of a build; None where no text is read."""
-    models, part = text_models_of(settings, engine), settings.printed_text
+    models, part = printed_text_models_of(settings, engine), settings.printed_text
     if models is None:
         return None
     return lambda threads: TextReading(models, threads, part.most_lines, part.min_confidence)

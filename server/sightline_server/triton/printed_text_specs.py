@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sightline_server.domain.preprocess import DETECTOR_PREPROCESS, EMBEDDER_PREPROCESS
-from sightline_server.domain.text_models import TEXT_DETECTOR, TEXT_READER, TextDetectorSpec, TextReaderSpec
+from sightline_server.domain.printed_text_models import TEXT_DETECTOR, TEXT_READER, TextDetectorSpec, TextReaderSpec
 from sightline_server.triton.specs import (
     Contract,
     ServedModel,
@@ -65,7 +65,7 @@ def read_text_reader(name: str, metadata: Mapping[str, Any], config: Mapping[str
     )
 
 
-TEXT_MODELS: tuple[ServedModel[Any], ...] = (
+PRINTED_TEXT_MODELS: tuple[ServedModel[Any], ...] = (
     ServedModel(TEXT_DETECTOR, TEXT_DETECTOR_CONTRACT, read_text_detector),
     ServedModel(TEXT_READER, TEXT_READER_CONTRACT, read_text_reader),
 )

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.batching.batcher import MicroBatcher
+from sightline_server.domain.printed_text_models import TextDetectorSpec, TextReaderSpec
 from sightline_server.domain.request import Lane
-from sightline_server.domain.text_models import TextDetectorSpec, TextReaderSpec
 from sightline_server.ports import Clock
 from sightline_server.stages.printed_text.characters import ReadLine
-from sightline_server.stages.printed_text.reading import TextModels
+from sightline_server.stages.printed_text.reading import PrintedTextModels
 
 Pixels = NDArray[np.uint8]
 PATIENCE_S = 60.0
@@ -19,7 +19,7 @@ PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class BatchedTextModels:
+class BatchedPrintedTextModels:
     """The two models with their batchers: `images` gives maps, `lines` text. `clock` is that of deadlines."""
 
     detector: TextDetectorSpec
@@ -28,7 +28,7 @@ class BatchedTextModels:
     lines: MicroBatcher[Pixels, ReadLine]
     clock: Clock
 
-    def of_lane(self, lane: Lane) -> TextModels:
+    def of_lane(self, lane: Lane) -> PrintedTextModels:
         """The models for calls of `lane`."""
 
         async def find(image: Pixels, deadline: float | None) -> Pixels:
@@ -43,7 +43,7 @@ class BatchedTextModels:
                 found += answer.results
             return found
 
-        return TextModels(self.detector, self.reader, find, read)
+        return PrintedTextModels(self.detector, self.reader, find, read)
 
     def _until(self, deadline: float | None) -> float:
         return self.clock() + PATIENCE_S if deadline is None else deadline
