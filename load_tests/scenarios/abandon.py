@@ -19,16 +19,13 @@ from load_tests.observe.scrapes import Between
 from load_tests.report import document, figures
 from load_tests.scenarios.scenario import Departures
 from load_tests.standstill import pauses
-from sightline_server.domain.stages import CODES, LOCAL_FEATURES, LOOK_CLOSER, PRINTED_TEXT, STAGE_NAMES, TEXT
+from sightline_server.domain.stages import STAGES
 from sightline_server.telemetry.stopwatch import PLACES
 
 REST_S = 25.0
 """Memory that no call has needed for 10 s is given back."""
-NOT_IN_TURN = (CODES.name, TEXT.name, LOCAL_FEATURES.name, PRINTED_TEXT.name, LOOK_CLOSER.name)
-IN_TURN = tuple(name for name in STAGE_NAMES if name not in NOT_IN_TURN)
-"""Stages that follow each other in every call; codes are read while the detector runs, local features and printed text
-are compared only where settings and catalog say so, and texts are encoded and photos have a second round only where the
-request says so."""
+IN_TURN = tuple(stage.name for stage in STAGES if not stage.optional)
+"""Stages that follow each other in every call."""
 FULL_HOUSE = 32
 FULL_HOUSE_S = 10.0
 
@@ -134,4 +131,4 @@ def around(left: Mapping[tuple[str, str], int]) -> dict[str, int]:
             f"in {stage}": left[stage, "in"],
             f"after {stage}": after,
         }
-    return found | {f"{moment} {name}": left[name, moment] for name, moment in PLACES if name in NOT_IN_TURN}
+    return found | {f"{moment} {name}": left[name, moment] for name, moment in PLACES if name not in IN_TURN}

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from sightline.v1 import lens_service_pb2
 from sightline_server.domain.image import Crop, Frame
 from sightline_server.domain.models import BatchCost
-from sightline_server.domain.stages import LOCAL_FEATURES, LOOK_CLOSER, PRINTED_TEXT, STAGE_NAMES, TEXT
+from sightline_server.domain.stages import STAGE_NAMES
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.stages.search import VectorQuery
 from sightline_server.telemetry.stopwatch import PLACES
 from tests.support.asking import asked, box, events_of, kinds
 from tests.support.lens import (
     CHAIR,
+    PLAIN_STAGES,
     VASE,
     Answer,
     FakeEngine,
@@ -144,9 +145,7 @@ async def test_times_that_overlap_count_once_and_stay_within_the_whole() -> None
         assert 0 <= timings.queue_ms <= timings.total_ms
         await nothing_left(served)
         for name in STAGE_NAMES:
-            # The catalog keeps no local features, and the caller sends no text and wants no second round.
-            reached = name not in (TEXT.name, LOCAL_FEATURES.name, PRINTED_TEXT.name, LOOK_CLOSER.name)
-            assert served.value("stage_seconds_count", stage=name) == reached
+            assert served.value("stage_seconds_count", stage=name) == (name in PLAIN_STAGES), name
 
 
 async def test_an_embedder_that_shares_the_cost_of_a_batch_gets_the_objects_together() -> None:

@@ -14,10 +14,9 @@ import pytest
 from sightline.v1 import lens_service_pb2
 from sightline_server.app.clock import clock
 from sightline_server.domain.models import BatchCost
-from sightline_server.domain.stages import LOCAL_FEATURES, LOOK_CLOSER, PRINTED_TEXT, STAGE_NAMES, TEXT
 from sightline_server.telemetry.caller_traces import CallerTraces
 from sightline_server.telemetry.tracing import ATTRIBUTES
-from tests.support.lens import FakeEngine, failed, serving
+from tests.support.lens import PLAIN_STAGES, FakeEngine, failed, serving
 from tests.support.pictures import encode, gradient
 from tests.support.tokens import Entrance, bearer
 
@@ -30,10 +29,6 @@ from sightline_server.telemetry.otel import OpenTelemetryTracing, collector_trac
 
 PHOTO = encode(gradient(96, 96))
 CALL = "sightline.v1.LensService/Search"
-STAGES_HERE = [
-    name for name in STAGE_NAMES if name not in (TEXT.name, LOCAL_FEATURES.name, PRINTED_TEXT.name, LOOK_CLOSER.name)
-]
-"""The stages of a search in a catalog without local features, for a caller that does not want a second round."""
 
 
 @dataclass
@@ -86,7 +81,7 @@ async def test_calls_at_the_same_time_have_each_its_own_spans() -> None:
             (call,) = [span for span in spans if span.name == CALL]
             assert call.parent_span_id == (7).to_bytes(8, "big")
             stages = [span for span in spans if span is not call]
-            assert sorted(span.name for span in stages) == sorted(STAGES_HERE)
+            assert sorted(span.name for span in stages) == sorted(PLAIN_STAGES)
             assert {span.parent_span_id for span in stages} == {call.span_id}
             assert all(call.start_time_unix_nano <= span.start_time_unix_nano for span in stages)
             assert all(span.end_time_unix_nano <= call.end_time_unix_nano for span in stages)
@@ -161,6 +156,6 @@ async def test_portions_that_are_embedded_side_by_side_have_spans_of_their_own_c
         (call,) = [span for span in spans if span.name == CALL]
         twice = {"crop", "embed", "search", "rank"}
         assert Counter(span.name for span in spans if span is not call) == {
-            name: 2 if name in twice else 1 for name in STAGES_HERE
+            name: 2 if name in twice else 1 for name in PLAIN_STAGES
         }
         assert {span.parent_span_id for span in spans if span is not call} == {call.span_id}

@@ -38,6 +38,7 @@ from sightline_server.domain.models import (
 )
 from sightline_server.domain.printed_text_models import TEXT_DETECTOR, TEXT_READER, TextDetectorSpec, TextReaderSpec
 from sightline_server.domain.probes import NO_PROBES, Probes
+from sightline_server.domain.stages import CODES, STAGES
 from sightline_server.domain.text_encoders import ServedTextEncoder, by_embedder
 from sightline_server.domain.verdict import Verdict
 from sightline_server.domain.weights import Weights
@@ -62,6 +63,8 @@ TEXT_SPECS = (
     TextReaderSpec("tiny-text-reader", "1", 16, 96, 64),
 )
 """The fake models that read printed text."""
+PLAIN_STAGES = tuple(stage.name for stage in STAGES if not stage.optional or stage is CODES)
+"""The stages of a search of a photo without options in a `FakeSnapshot`, which has a GTIN and no local features."""
 
 
 def detections(batch: int, *rows: tuple[tuple[float, ...], float, int]) -> Answer:

@@ -3,7 +3,7 @@
 Rule: data only. A new stage is added here, to the proto's StageTimings, and in the file that runs it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 
@@ -17,26 +17,32 @@ class Wait(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage: its name in timings, metrics and traces, what its work waits for, and whether an event follows it."""
+    """One stage: its name in timings, metrics and traces, what its work waits for, and whether an event follows it.
+
+    A call has an `optional` stage only where the settings, its catalog or its request ask for it. There is no default,
+    so that each new stage decides; tests compare it with what a search without options goes through.
+    """
 
     name: str
     waits_for: Wait
+    optional: bool = field(kw_only=True)
     sends: bool = False
 
 
-DECODE = Stage("decode", Wait.THREAD, sends=True)
-CODES = Stage("codes", Wait.THREAD)
-DETECT = Stage("detect", Wait.BATCH, sends=True)
-CROP = Stage("crop", Wait.THREAD)
-EMBED = Stage("embed", Wait.BATCH)
-TEXT = Stage("text", Wait.BATCH)
+DECODE = Stage("decode", Wait.THREAD, optional=False, sends=True)
+CODES = Stage("codes", Wait.THREAD, optional=True)
+"""Reads barcodes and QR codes while the detector runs, in catalogs with a GTIN."""
+DETECT = Stage("detect", Wait.BATCH, optional=False, sends=True)
+CROP = Stage("crop", Wait.THREAD, optional=False)
+EMBED = Stage("embed", Wait.BATCH, optional=False)
+TEXT = Stage("text", Wait.BATCH, optional=True)
 """Makes the embedding of a text, from the begin of the call on, at the same time as the stages before `search`."""
-SEARCH = Stage("search", Wait.BATCH)
-LOCAL_FEATURES = Stage("local_features", Wait.THREAD)
-PRINTED_TEXT = Stage("printed_text", Wait.THREAD)
+SEARCH = Stage("search", Wait.BATCH, optional=False)
+LOCAL_FEATURES = Stage("local_features", Wait.THREAD, optional=True)
+PRINTED_TEXT = Stage("printed_text", Wait.THREAD, optional=True)
 """Waits for batches of two models as well, which do not count as waits."""
-RANK = Stage("rank", Wait.NOTHING, sends=True)
-LOOK_CLOSER = Stage("look_closer", Wait.THREAD, sends=True)
+RANK = Stage("rank", Wait.NOTHING, optional=False, sends=True)
+LOOK_CLOSER = Stage("look_closer", Wait.THREAD, optional=True, sends=True)
 """Finds further objects after the first answer; they go through the stages from `crop` on."""
 
 STAGES = (DECODE, CODES, DETECT, CROP, EMBED, TEXT, SEARCH, LOCAL_FEATURES, PRINTED_TEXT, RANK, LOOK_CLOSER)

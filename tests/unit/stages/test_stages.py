@@ -65,11 +65,13 @@ def test_queries_select_stages_of_the_list(folder: str) -> None:
         assert found, "the dashboard selects stages; the pattern finds none"
 
 
-def test_the_table_of_metrics_names_every_stage() -> None:
+def test_the_table_of_metrics_names_every_stage_and_when_an_optional_one_runs() -> None:
     (page,) = files("docs/**/metrics.md")
     rows = page.read_text().splitlines()
     (row,) = [row for row in rows if row.startswith("| `sightline_stage_seconds`")]
     assert [name for name in STAGE_NAMES if f"`{name}`" not in row] == []
+    for stage in STAGES:
+        assert (f"`{stage.name}` (only where" in row) == stage.optional, stage.name
 
 
 def test_names_of_stages_are_written_in_the_list_only() -> None:
