@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
+from types import CoroutineType
 from typing import Any
 
 import grpc
@@ -15,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sightline.v1 import lens_service_pb2
+from sightline_server import pipeline
 from sightline_server.domain.image import Crop, Frame
 from sightline_server.domain.models import BatchCost
 from sightline_server.domain.stages import STAGE_NAMES
@@ -36,6 +39,7 @@ from tests.support.lens import (
     until,
 )
 
+PIPELINE = str(Path(pipeline.__file__).parent)
 CUP = (0.125, 0.5, 0.25, 0.75)
 
 
@@ -95,7 +99,17 @@ async def nothing_left(served: Served) -> None:
     await until(lambda: not served.crops._running and not served.pipeline.find.queries._running)
     assert served.crops.waiting == served.pipeline.find.queries.waiting == 0
     assert [held.leases for held in served.catalogs._current.values()] == [0]
-    assert [task for task in asyncio.all_tasks() if "Pipeline" in str(task.get_coro())] == []
+    assert tasks_of_the_pipeline() == []
+
+
+def tasks_of_the_pipeline() -> list[asyncio.Task[Any]]:
+    """The tasks that run a function of the pipeline."""
+    coroutines = {task: task.get_coro() for task in asyncio.all_tasks()}
+    return [
+        task
+        for task, coroutine in coroutines.items()
+        if isinstance(coroutine, CoroutineType) and coroutine.cr_code.co_filename.startswith(PIPELINE)
+    ]
 
 
 async def test_the_first_object_is_answered_while_the_others_are_embedded() -> None:
@@ -106,6 +120,7 @@ async def test_the_first_object_is_answered_while_the_others_are_embedded() -> N
         assert events[2].results.object_id == "o1"
         assert len(events[2].results.products) == 5
         await until(lambda: embedder.batches == [1, 2])
+        assert tasks_of_the_pipeline()
         embedder.rest.set()
         rest = await events_of(call)
         assert kinds(rest) == ["results", "results", "done"]

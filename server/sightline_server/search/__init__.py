@@ -1,1 +1,1 @@
-"""The halves of a search: `look` makes objects with embeddings of a photo, `find` finds products for embeddings."""
+"""The parts of a search that `pipeline/` joins: `look` finds objects, `object_embedder` embeds, `find` searches."""
