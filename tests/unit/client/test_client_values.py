@@ -17,6 +17,10 @@ from PIL import Image
 
 from sightline_client import annotate, convert, errors, events, status
 from sightline_client.cli.regions import parse_box, parse_point
+from sightline_client.convert.done import NOTICES
+from sightline_client.convert.events import FAILURES
+from sightline_client.convert.objects import SOURCES, TAP_BOXES
+from sightline_client.convert.products import LEVELS, REASONS
 from sightline_client.options import ClientOptions, RetryOptions, TlsOptions
 from sightline_client.retry import Retrier, RetryThrottle
 from tests.support.fake_lens import ANSWER, DONE
@@ -41,12 +45,12 @@ def test_events_survive_the_way_over_the_wire(event: events.Event) -> None:
 )
 def test_every_value_of_an_enum_has_its_number(kind: type[enum.Enum]) -> None:
     tables: dict[type[enum.Enum], Mapping[Any, int]] = {
-        events.ObjectSource: convert._SOURCES,
-        events.TapBox: convert._TAP_BOXES,
-        events.MatchLevel: convert._LEVELS,
-        events.ReasonKind: convert._REASONS,
-        events.FailureReason: convert._FAILURES,
-        events.Notice: convert._NOTICES,
+        events.ObjectSource: SOURCES,
+        events.TapBox: TAP_BOXES,
+        events.MatchLevel: LEVELS,
+        events.ReasonKind: REASONS,
+        events.FailureReason: FAILURES,
+        events.Notice: NOTICES,
     }
     table = tables[kind]
     assert set(table) == set(kind)
