@@ -13,10 +13,10 @@ from typing import Self, TypeVar
 from google.protobuf.message import Message
 
 from sightline.v1 import catalog_service_pb2 as pb
-from sightline_client import status, values
+from sightline_client import values
 from sightline_client.aio import as_options
 from sightline_client.calls import Calls
-from sightline_client.catalog import checks, convert, names, requests
+from sightline_client.catalog import checks, convert, names, requests, write_groups
 from sightline_client.catalog.products import CatalogProduct, ProductDeletion, ProductStatus, ProductUpdate
 from sightline_client.catalog.revisions import CatalogInfo, Revision
 from sightline_client.catalog.transfers import Transfers
@@ -129,16 +129,8 @@ class AsyncCatalogClient:
         `SightlineError`; updates of earlier transactions are written then.
         """
         requests.require_iterable("updates", updates, of="ProductUpdate")
-        parent = requests.catalog_name(catalog)
-        checked = requests.checked("validate_only", checks.flag, validate_only)
         outcomes: list[ProductStatus] = []
-        for group in requests.groups(requests.parts(updates, lambda each: convert.update_to_pb(catalog, each))):
-            message = pb.UpdateProductsRequest(
-                parent=parent,
-                updates=[part.message for part in group if isinstance(part.message, pb.ProductUpdate)],
-                request_id=requests.new_request_id(),
-                validate_only=checked,
-            )
+        for message, group in write_groups.updates(catalog, updates, validate_only):
             outcomes += await self._write("UpdateProducts", message, pb.UpdateProductsResponse, group, timeout_s)
         return tuple(outcomes)
 
@@ -157,18 +149,8 @@ class AsyncCatalogClient:
         are those of `update`. Raises `SightlineError`.
         """
         requests.require_iterable("products", products, of="ids or ProductDeletion")
-        parent = requests.catalog_name(catalog)
-        missing = requests.checked("allow_missing", checks.flag, allow_missing)
-        checked = requests.checked("validate_only", checks.flag, validate_only)
         outcomes: list[ProductStatus] = []
-        for group in requests.groups(requests.parts(products, lambda each: convert.deletion_to_pb(catalog, each))):
-            message = pb.DeleteProductsRequest(
-                parent=parent,
-                deletions=[part.message for part in group if isinstance(part.message, pb.ProductDeletion)],
-                request_id=requests.new_request_id(),
-                validate_only=checked,
-                allow_missing=missing,
-            )
+        for message, group in write_groups.deletions(catalog, products, allow_missing, validate_only):
             outcomes += await self._write("DeleteProducts", message, pb.DeleteProductsResponse, group, timeout_s)
         return tuple(outcomes)
 
@@ -221,11 +203,10 @@ class AsyncCatalogClient:
 
         `embedder` is the id, the name or the folder of one that the server has; by default its first one.
         """
-        requests.catalog_name(catalog)
-        checked = requests.checked("validate_only", checks.flag, validate_only)
-        named = requests.checked("embedder", values.text, embedder)
-        message = pb.CreateCatalogRequest(catalog_id=catalog, validate_only=checked, embedder=named)
-        answer = await self._call("CreateCatalog", message, pb.CreateCatalogResponse, timeout_s, repeatable=checked)
+        message = requests.creation(catalog, embedder, validate_only)
+        answer = await self._call(
+            "CreateCatalog", message, pb.CreateCatalogResponse, timeout_s, repeatable=message.validate_only
+        )
         return convert.catalog_from_pb(answer.catalog)
 
     async def delete_catalog(
@@ -241,14 +222,10 @@ class AsyncCatalogClient:
 
         Raises `SightlineError`.
         """
-        checked = requests.checked("validate_only", checks.flag, validate_only)
-        message = pb.DeleteCatalogRequest(
-            name=requests.catalog_name(catalog),
-            etag=requests.checked("etag", values.text, etag),
-            force=requests.checked("force", checks.flag, force),
-            validate_only=checked,
+        message = requests.removal(catalog, etag, force, validate_only)
+        await self._call(
+            "DeleteCatalog", message, pb.DeleteCatalogResponse, timeout_s, repeatable=message.validate_only
         )
-        await self._call("DeleteCatalog", message, pb.DeleteCatalogResponse, timeout_s, repeatable=checked)
 
     async def revisions(
         self, catalog: str, *, page_size: int = 0, timeout_s: float | None = None
@@ -279,17 +256,9 @@ class AsyncCatalogClient:
 
         Never repeated by the client. Raises `SightlineError`.
         """
-        requests.catalog_name(catalog)
-        number = requests.checked("revision", lambda value: values.integer(value, 1, 2**63 - 1), revision)
-        checked = requests.checked("validate_only", checks.flag, validate_only)
-        message = pb.ActivateRevisionRequest(
-            name=names.revision_name(catalog, number),
-            etag=requests.checked("etag", values.text, etag),
-            note=requests.checked("note", values.text, note),
-            validate_only=checked,
-        )
+        message = requests.activation(catalog, revision, etag, note, validate_only)
         answer = await self._call(
-            "ActivateRevision", message, pb.ActivateRevisionResponse, timeout_s, repeatable=checked
+            "ActivateRevision", message, pb.ActivateRevisionResponse, timeout_s, repeatable=message.validate_only
         )
         return convert.revision_from_pb(answer.revision)
 
@@ -303,21 +272,13 @@ class AsyncCatalogClient:
         method: str,
         message: Message,
         answer: type[pb.UpdateProductsResponse] | type[pb.DeleteProductsResponse],
-        group: list[requests.Part],
+        group: list[write_groups.Part],
         timeout_s: float | None,
     ) -> list[ProductStatus]:
         """The outcome of each part of a group; a group of which nothing can be sent is not sent."""
-        sent = [part for part in group if part.error is None]
-        statuses = list((await self._call(method, message, answer, timeout_s)).statuses) if sent else []
-        if len(statuses) != len(sent):
-            raise status.unreadable_answer((), f"{method} answer with one status for each product")
-        answered = iter(statuses)
-        return [
-            ProductStatus(part.index, part.id, part.error)
-            if part.error is not None
-            else convert.status_from_pb(next(answered), part.index, part.id)
-            for part in group
-        ]
+        sent = write_groups.sends(group)
+        statuses = (await self._call(method, message, answer, timeout_s)).statuses if sent else ()
+        return write_groups.outcomes(method, group, statuses)
 
     async def _call(
         self, method: str, message: Message, answer: type[M], timeout_s: float | None, *, repeatable: bool = True

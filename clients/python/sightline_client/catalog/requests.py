@@ -4,23 +4,17 @@ Rule: a product that cannot be sent costs only itself: its error becomes its sta
 """
 
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from google.protobuf.message import Message
-
 from sightline.v1 import catalog_service_pb2 as pb
 from sightline_client import errors, request, values
 from sightline_client.catalog import checks, convert, names
-from sightline_client.catalog.products import CatalogProduct, ProductDeletion, ProductUpdate
-from sightline_client.catalog.upserts import Outgoing
+from sightline_client.catalog.products import CatalogProduct
+from sightline_client.catalog.waiting import Outgoing
 from sightline_client.filter_checks import FieldError
-
-MAX_GROUP = 1000
-"""The most updates or deletions that one request takes."""
-MAX_GROUP_BYTES = 1024 * 1024
 
 T = TypeVar("T")
 Products = Iterable[CatalogProduct] | AsyncIterable[CatalogProduct]
@@ -48,6 +42,38 @@ def catalog_name(catalog: object) -> str:
 def page_size(value: object) -> int:
     """The size of a page, 0 for the server's default. Raises `InvalidRequestError`."""
     return checked("page_size", lambda given: values.integer(given, 0, values.INT32_MAX), value)
+
+
+def creation(catalog: str, embedder: str, validate_only: bool) -> pb.CreateCatalogRequest:
+    """The request for a new catalog. Raises `InvalidRequestError`."""
+    catalog_name(catalog)
+    dry = checked("validate_only", checks.flag, validate_only)
+    named = checked("embedder", values.text, embedder)
+    return pb.CreateCatalogRequest(catalog_id=catalog, validate_only=dry, embedder=named)
+
+
+def removal(catalog: str, etag: str, force: bool, validate_only: bool) -> pb.DeleteCatalogRequest:
+    """The request to remove a catalog. Raises `InvalidRequestError`."""
+    dry = checked("validate_only", checks.flag, validate_only)
+    return pb.DeleteCatalogRequest(
+        name=catalog_name(catalog),
+        etag=checked("etag", values.text, etag),
+        force=checked("force", checks.flag, force),
+        validate_only=dry,
+    )
+
+
+def activation(catalog: str, revision: int, etag: str, note: str, validate_only: bool) -> pb.ActivateRevisionRequest:
+    """The request to make a revision the current one. Raises `InvalidRequestError`."""
+    catalog_name(catalog)
+    number = checked("revision", lambda value: values.integer(value, 1, 2**63 - 1), revision)
+    dry = checked("validate_only", checks.flag, validate_only)
+    return pb.ActivateRevisionRequest(
+        name=names.revision_name(catalog, number),
+        etag=checked("etag", values.text, etag),
+        note=checked("note", values.text, note),
+        validate_only=dry,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,44 +132,3 @@ def too_large(field: str, size: int, limit: int) -> errors.RequestTooLargeError:
     """The error for a product whose message is over the limit."""
     problem = f"make a message of {size} bytes, the limit is {limit} (ClientOptions.max_photo_bytes and 1 MiB)"
     return errors.RequestTooLargeError(f"{field} {problem}", violations=[errors.FieldViolation(field, problem)])
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One update or deletion: its `message`, or the `error` for which it is not sent."""
-
-    index: int
-    id: str
-    message: Message | None = None
-    error: errors.SightlineError | None = None
-
-
-def parts(values_: Iterable[object], to_pb: Callable[[object], Message]) -> Iterator[Part]:
-    """The parts of a write, in order."""
-    for index, value in enumerate(values_):
-        product_id = id_of(value)
-        try:
-            yield Part(index, product_id, to_pb(value))
-        except FieldError as error:
-            yield Part(index, product_id, error=request.invalid(error.field, str(error)))
-
-
-def id_of(value: object) -> str:
-    """The id that a caller gives for a product, empty if there is none."""
-    found = value.id if isinstance(value, ProductUpdate | ProductDeletion) else value
-    return found if isinstance(found, str) else ""
-
-
-def groups(parts_: Iterable[Part]) -> Iterator[list[Part]]:
-    """Parts in groups that one request takes."""
-    group: list[Part] = []
-    size = 0
-    for part in parts_:
-        room = 0 if part.message is None else part.message.ByteSize()
-        if group and (len(group) >= MAX_GROUP or size + room > MAX_GROUP_BYTES):
-            yield group
-            group, size = [], 0
-        group.append(part)
-        size += room
-    if group:
-        yield group

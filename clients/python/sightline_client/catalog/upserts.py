@@ -8,10 +8,8 @@ of a call goes alone, because gRPC hides the status of a call that ends while it
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
 import grpc
 import grpc.aio
@@ -22,10 +20,8 @@ from sightline_client import channels, errors, status
 from sightline_client.calls import Calls
 from sightline_client.catalog import convert
 from sightline_client.catalog.products import ProductStatus
+from sightline_client.catalog.waiting import Outgoing, Waiting
 from sightline_client.messages import Messages
-
-MAX_WAITING_BYTES = 32 * 1024 * 1024
-"""Products that wait for their status take at most this, and one product more."""
 
 HIDDEN = "Internal error from Core"
 """gRPC's text in place of the status of a call that ended while it was written to."""
@@ -35,94 +31,6 @@ MAX_IDLE = 3
 
 UpsertMethod = grpc.aio.StreamStreamMultiCallable[bytes, bytes]
 UpsertCall = grpc.aio.StreamStreamCall[bytes, bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A product on its way: its `message`, or the `error` for which it is not sent."""
-
-    index: int
-    id: str
-    name: str
-    message: bytes = b""
-    error: errors.SightlineError | None = None
-
-
-class Waiting:
-    """The products without a status, in order; notes which of them the present call has got."""
-
-    def __init__(self, in_flight: int) -> None:
-        self._in_flight = in_flight
-        self._products: deque[Outgoing] = deque()
-        self._bytes = 0
-        self._passed = 0
-        self._new = True
-        self._alone = False
-        """The product that was sent is the first one of its call, and has no status yet."""
-        self._changed = asyncio.Event()
-        self.complete = False
-        """No further product comes."""
-
-    def __len__(self) -> int:
-        return len(self._products)
-
-    @property
-    def first(self) -> Outgoing | None:
-        """The product whose status comes next."""
-        return self._products[0] if self._products else None
-
-    @property
-    def full(self) -> bool:
-        """True if no further product may be taken now."""
-        return len(self._products) >= self._in_flight or (self._bytes >= MAX_WAITING_BYTES and bool(self._products))
-
-    def add(self, product: Outgoing) -> None:
-        """Adds the last product."""
-        self._products.append(product)
-        self._bytes += len(product.message)
-        self.notify()
-
-    def pop(self) -> Outgoing:
-        """Takes the first product out."""
-        product = self._products.popleft()
-        self._bytes -= len(product.message)
-        self._passed = max(0, self._passed - 1)
-        self._alone = self._alone and product.error is not None
-        self.notify()
-        return product
-
-    def next_to_send(self) -> Outgoing | None:
-        """The first product that the call has not got; None if there is none now."""
-        while self._passed < len(self._products) and not self._alone:
-            product = self._products[self._passed]
-            self._passed += 1
-            if product.error is None:
-                self._alone, self._new = self._new, False
-                return product
-        return None
-
-    @property
-    def all_sent(self) -> bool:
-        """True if the call has got every product."""
-        return self.complete and self._passed >= len(self._products)
-
-    def send_again(self) -> None:
-        """A new call has got no product yet."""
-        self._passed, self._new, self._alone = 0, True, False
-
-    def finish(self) -> None:
-        """Notes that no further product comes."""
-        self.complete = True
-        self.notify()
-
-    def notify(self) -> None:
-        """Wakes everything that waits for a change."""
-        self._changed.set()
-
-    async def change(self) -> None:
-        """Waits for the next change."""
-        self._changed.clear()
-        await self._changed.wait()
 
 
 class IdleError(errors.SightlineError):
