@@ -24,6 +24,10 @@ _PADDING = ("<pad>", "[PAD]", "<|pad|>")
 """Tokens that fill up a text in tokenizers that state none."""
 
 
+class NoTokensError(ModelError):
+    """A text of which nothing, or not everything, has a token. The message has nothing of the text."""
+
+
 class TextTokenizer:
     """Turns texts into token ids of one length. Safe for several threads."""
 
@@ -34,6 +38,7 @@ class TextTokenizer:
         self.pad_id = pad_id
         # What a caller writes is text, also where it looks like a token such as "<eos>".
         self._inner.encode_special_tokens = True
+        _forget_words(self._inner.model)
 
     @classmethod
     def read(cls, path: Path, length: int) -> Self:
@@ -86,10 +91,21 @@ class TextTokenizer:
         return cls(inner, length, pad_id)
 
     def encode(self, text: str) -> npt.NDArray[np.int64] | None:
-        """The token ids int64 [length] of a text; None for a text that has more tokens."""
-        found = self._inner.encode(text)
+        """The token ids int64 [length] of a text; None for a text that has more tokens.
+
+        Raises:
+            NoTokensError: the tokenizer removes all of the text, as it may do with control characters, or fails at it.
+        """
+        try:
+            found = self._inner.encode(text)
+        # Plain exceptions of the library, such as for an unknown character where no token stands for one. Their cause
+        # is left out: nobody has promised that it has nothing of the text.
+        except Exception:
+            raise NoTokensError("the tokenizer has no tokens for a part of the text") from None
         if found.overflowing:
             return None
+        if all(found.special_tokens_mask):
+            raise NoTokensError("the tokenizer has no tokens for the text")
         return np.array(found.ids, np.int64)
 
     @property
@@ -102,6 +118,12 @@ class TextTokenizer:
     def serialize(self) -> bytes:
         """The content of the file."""
         return str(self._inner.to_str(pretty=False)).encode()
+
+
+def _forget_words(model: Any) -> None:
+    """Switches off the cache of words that some models of the library have: it would keep what callers write."""
+    if hasattr(model, "_resize_cache"):
+        model._resize_cache(0)
 
 
 def _parsed(path: Path, content: bytes) -> Any:

@@ -16,7 +16,7 @@ from prometheus_client import generate_latest
 
 from sightline.v1 import lens_service_pb2 as pb
 from sightline_client import AsyncClient, FailedPreconditionError, InvalidRequestError
-from sightline_models.tokenizer import FILE
+from sightline_models.tokenizer import FILE, NoTokensError
 from sightline_server.domain.models import TextEncoderSpec
 from sightline_server.domain.request import TextQuery
 from sightline_server.errors import ErrorKind, SightlineError
@@ -219,6 +219,48 @@ async def test_a_bad_text_is_refused_by_its_field_and_not_repeated(
             assert served.engine.models["text_encoder"].batches == []
             assert MARK not in generate_latest(served.metrics.registry).decode()
     assert MARK not in "\n".join(str(vars(each)) for each in caplog.records)
+
+
+@pytest.mark.parametrize("error", [NoTokensError("no tokens"), RuntimeError(MARK)])
+async def test_a_text_at_which_the_tokenizer_fails_is_not_repeated(
+    tmp_path: Path, error: Exception, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken:
+        def encode(self, text: str) -> None:
+            raise error
+
+    async with texts(tmp_path) as served:
+        with caplog.at_level(logging.DEBUG), monkeypatch.context() as patch:
+            for encoder in served.core.pipeline.text_encoders.values():
+                patch.setattr(encoder.tokenizer, "_inner", Broken())
+            refusal = await failed(served.search(asked(text=MARK)))
+        assert (refusal.events, refusal.code, refusal.reason) == ([], CODE.INVALID_ARGUMENT, "INVALID_REQUEST")
+        assert refusal.details["BadRequest"].field_violations[0].field == "text"
+        assert MARK not in str(refusal)
+        assert MARK not in "\n".join(str(vars(each)) for each in caplog.records)
+        assert kinds(await events_of(served.search(asked(text=BLUE))))[-1] == "done"
+
+
+async def test_a_text_without_a_photo_is_refused(tmp_path: Path) -> None:
+    async with texts(tmp_path) as served:
+        for fields in ({}, {"look_closer": True}):
+            refusal = await failed(served.search(pb.SearchRequest(text=MARK, **fields)))
+            assert (refusal.events, refusal.code) == ([], CODE.INVALID_ARGUMENT)
+            assert MARK not in str(refusal)
+        assert served.value("in_flight") == 0
+        assert not [task for task in asyncio.all_tasks() if task.get_name() == "text"]
+
+
+@pytest.mark.parametrize(
+    "text", ["\x00", "\u202e" * 170, "e" + "\u0301" * 255, "\U0001f469\u200d" * 70, "\ufdfa" * 170]
+)
+async def test_a_hostile_text_is_answered_or_refused_like_any_other(tmp_path: Path, text: str) -> None:
+    async with texts(tmp_path) as served:
+        assert len(text.encode()) <= 512
+        call = served.search(asked(text=text))
+        await asyncio.wait_for(call.code(), 10)
+        assert await call.code() is CODE.OK or (await call.details()).startswith("text: ")
+        assert kinds(await events_of(served.search(asked(text=BLUE))))[-1] == "done"
 
 
 async def test_a_text_that_is_searched_is_in_no_log_and_no_metric(

@@ -19,7 +19,7 @@ NO_FILTER = Filter()
 DEFAULT_TEXT_WEIGHT = 0.3
 """The weight of a text where the caller gives none."""
 MAX_TEXT_BYTES = 512
-"""Bytes of a text in UTF-8 at most: its tokens are made in the event loop, for up to a few milliseconds."""
+"""Bytes of a text in UTF-8 at most: its tokens are made in the event loop, in at most two milliseconds of CPU."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

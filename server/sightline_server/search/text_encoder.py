@@ -30,7 +30,10 @@ class Tokenizer(Protocol):
     """Makes token ids of texts."""
 
     def encode(self, text: str) -> Tokens | None:
-        """The token ids int64 [L] of a text; None for a text that has more tokens. Takes some microseconds."""
+        """The token ids int64 [L] of a text; None for a text that has more tokens. Takes some microseconds.
+
+        Raises `NoTokensError` for a text that has none.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class TextEncoder:
     texts: TextsBatcher
 
     def query(self, text: str, weight: float) -> TextQuery | None:
-        """The text as a search takes it; None for a text of too many tokens."""
+        """The text as a search takes it; None for a text of too many tokens. Raises `NoTokensError`."""
         tokens = self.tokenizer.encode(text)
         return None if tokens is None else TextQuery(tokens, weight, self.embedder)
 

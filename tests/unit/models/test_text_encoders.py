@@ -8,11 +8,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from tokenizers import Tokenizer, models, normalizers
 from typer.testing import CliRunner, Result
 
 from sightline_models.embedders import text_folders
 from sightline_models.errors import ModelError
-from sightline_models.tokenizer import FILE, TextTokenizer
+from sightline_models.tokenizer import FILE, NoTokensError, TextTokenizer
 from sightline_server.app.text_folders import text_encoder_folders
 from sightline_server.cli.further_models import further_models
 from sightline_server.cli.models import app
@@ -286,3 +287,48 @@ def test_doctor_reports_text_encoders(repository: Path) -> None:
     (repository / FOLDER / "1" / "model.onnx").write_bytes(b"damaged")
     (found,) = further_models(settings_of(repository))
     assert found.verdict is Verdict.FAIL and "sha256" in found.found
+
+
+def _tokenizer(model: models.Model, normalizer: normalizers.Normalizer | None = None) -> TextTokenizer:
+    """A tokenizer with `model` as a framework wrote it."""
+    inner = Tokenizer(model)
+    inner.add_special_tokens(["<pad>"])
+    if normalizer is not None:
+        inner.normalizer = normalizer
+    content = str(inner.to_str()).encode()
+    return TextTokenizer.prepare(Path(FILE), content, LENGTH, lowercase=False, pad_token="<pad>")
+
+
+WITHOUT_TOKENS: dict[str, tuple[models.Model, normalizers.Normalizer | None, str]] = {
+    "removed characters": (
+        models.BPE({"<pad>": 0, "<unk>": 1}, [], unk_token="<unk>"),
+        normalizers.BertNormalizer(),
+        "\u200b\x00\x07",
+    ),
+    "unknown characters without a token": (models.BPE({"<pad>": 0, "a": 1}, []), None, "zq"),
+    "an error of the library": (models.Unigram([("<pad>", 0.0), ("a", -1.0)]), None, "a zq"),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_TOKENS)
+def test_a_text_without_tokens_is_refused_and_not_repeated(name: str) -> None:
+    model, normalizer, text = WITHOUT_TOKENS[name]
+    tokenizer = _tokenizer(model, normalizer)
+    assert tokenizer.encode("a") is not None
+    with pytest.raises(NoTokensError) as refused:
+        tokenizer.encode(text)
+    assert text not in str(refused.value) and refused.value.__cause__ is None
+
+
+def test_a_tokenizer_keeps_no_words_of_texts(tmp_path: Path) -> None:
+    vocabulary = {"<pad>": 0, "<one>": 1, "<other>": 2}
+    prepared_first = _tokenizer(models.BPE(vocabulary, [], unk_token="<one>"))
+    path = tmp_path / FILE
+    path.write_bytes(prepared_first.serialize())
+    for tokenizer in (prepared_first, TextTokenizer.read(path, LENGTH)):
+        before = tokenizer.encode("zq")
+        # A word that was kept would keep its ids.
+        tokenizer._inner.model.unk_token = "<other>"
+        after = tokenizer.encode("zq")
+        assert before is not None and after is not None
+        assert (before[0], after[0]) == (1, 2)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 
 from sightline.v1 import lens_service_pb2
+from sightline_models.tokenizer import NoTokensError
 from sightline_server.domain.request import DEFAULT_TEXT_WEIGHT, MAX_TEXT_BYTES, TextQuery
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.rpc.refusals import invalid
@@ -35,7 +36,10 @@ def to_text(request: Request, encoder_of: Callable[[], TextEncoder | None]) -> T
     if encoder is None:
         message = "text: the embedder of this catalog has no text encoder; send the search without it"
         raise SightlineError(ErrorKind.TEXT_NOT_SUPPORTED, message, field="text")
-    query = encoder.query(request.text, weight)
+    try:
+        query = encoder.query(request.text, weight)
+    except NoTokensError:
+        raise invalid("text", "the text encoder has no tokens for it; write it in other characters") from None
     if query is None:
         raise invalid("text", f"more than {encoder.spec.length} tokens, which the text encoder takes; shorten it")
     return query
