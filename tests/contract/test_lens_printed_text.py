@@ -1,5 +1,6 @@
 """Printed text: what callers get through a real channel where it is read."""
 
+import asyncio
 import gc
 import logging
 import weakref
@@ -147,6 +148,45 @@ async def test_without_time_or_model_the_answer_says_what_is_missing(
             assert list(events[-1].done.skipped) == [lens_service_pb2.SKIPPED_STEP_PRINTED_TEXT]
             assert served.value("text_checks_total", outcome=outcome) == 1
     assert ("printed text not compared" in caplog.text) == (outcome == "failed")
+
+
+@pytest.mark.parametrize("model", ["text_detector", "text_reader"])
+async def test_a_call_that_is_cancelled_meanwhile_leaves_nothing(model: str) -> None:
+    engine = reading("PRODUCT 2")
+    async with serving(engine=engine, index=shop(), limits=LIMITS, printed_text=ON) as served:
+        running = len(asyncio.all_tasks())
+        runner = engine.models[model]
+        runner.gate.clear()
+        call = served.search(asked(photo=photo()))
+        waiting = asyncio.create_task(events_of(call))
+        await asyncio.wait_for(runner.started.wait(), 10)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await asyncio.wait_for(served.gone(), 10)
+        assert served.value("in_flight") == 0
+        runner.gate.set()
+        events = await events_of(served.search(asked(photo=photo())))
+        assert shown(events[2])[0] == "p2"
+        for batcher in ("text_images", "text_lines"):
+            assert served.value("queue_items", batcher=batcher) == 0
+        await until(lambda: len(asyncio.all_tasks()) <= running)
+
+
+@pytest.mark.parametrize("model", ["text_detector", "text_reader"])
+async def test_a_model_that_is_slower_than_the_deadline_costs_the_reasons_alone(model: str) -> None:
+    engine = reading("PRODUCT 2")
+    settings = {**ON, "min_time_left_s": 0.5}
+    async with serving(engine=engine, index=shop(), limits=LIMITS, printed_text=settings) as served:
+        engine.models[model].gate.clear()
+        slow = asyncio.create_task(events_of(served.search(asked(photo=photo()), timeout=2)))
+        await asyncio.wait_for(engine.models[model].started.wait(), 10)
+        events = await slow
+        assert kinds(events) == ["accepted", "detected", "results", "done"]
+        assert list(events[-1].done.skipped) == [lens_service_pb2.SKIPPED_STEP_PRINTED_TEXT]
+        engine.models[model].gate.set()
+        others = await events_of(served.search(asked(photo=photo())))
+        assert (shown(others[2])[0], list(others[-1].done.skipped)) == ("p2", [])
 
 
 async def test_objects_beyond_the_limit_are_answered_without() -> None:
