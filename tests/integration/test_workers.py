@@ -1,6 +1,8 @@
 """Workers: one port, one engine, one catalog in memory, one `/metrics`; and each answers as a server alone does."""
 
 import asyncio
+import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,9 +18,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
 from load_tests.observe.processes import below, living, shared_files
-from sightline.v1 import lens_service_pb2_grpc
+from sightline.v1 import lens_service_pb2, lens_service_pb2_grpc
+from sightline_models.places import default_repository
+from sightline_models.ranking_weights import weights_path
+from sightline_server.domain.weights import Weights
 from tests.e2e.test_canary import read_url
 from tests.support.crew import OPTIONS, callers, until_all_serve, value, worker_of, workers_of
+from tests.support.engine import sightline_home
 from tests.support.grants import AUDIENCE, ISSUER, ConsentService, hash_of
 from tests.support.pictures import encode
 from tests.support.tokens import add_key, bearer
@@ -43,6 +49,7 @@ quota = { concurrent = 5 }
 """
 KEYS: dict[str, str] = {}
 CONSENT: list[ConsentService] = []
+OWN_WEIGHTS = Weights(0.125, 0.0625, 0.25, 10, 40)
 CONNECTIONS = 16
 """So many that the kernel gives both workers some, but for one time in 30,000."""
 AT_ONCE = 4
@@ -54,11 +61,15 @@ def crew(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
     folder = tmp_path_factory.mktemp("crew")
     CONSENT.append(ConsentService(folder))
     (folder / "policy.toml").write_text(POLICY)
+    repository = shutil.copytree(default_repository(sightline_home()), folder / "repository")
+    weights = weights_path(repository, "embedder")
+    weights.write_text(json.dumps(OWN_WEIGHTS.facts()))
     KEYS.update({name: add_key(folder / "keys.json", name) for name in ("counted", "open")})
     with running(
         world,
         folder / "server.log",
         SIGHTLINE_SERVER__WORKERS="2",
+        SIGHTLINE_ENGINE__REPOSITORY=str(repository),
         SIGHTLINE_ACCESS__POLICY_FILE=str(folder / "policy.toml"),
         SIGHTLINE_ACCESS__KEYS_FILE=str(folder / "keys.json"),
         SIGHTLINE_CONSENT__MODE="optional",
@@ -69,6 +80,8 @@ def crew(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
         SIGHTLINE_PSEUDONYM_QUOTA__BURST="20",
     ) as made:
         asyncio.run(until_all_serve(made))
+        # It counts at the start only, whatever happens to it later.
+        weights.write_text("damaged")
         yield made
 
 
@@ -111,6 +124,14 @@ async def test_a_worker_answers_as_a_server_alone_does(crew: RunningServer, serv
             alone.done.embedder,
         )
         assert "@" in ours.done.embedder, "the digest reaches the workers"
+
+
+async def test_workers_have_the_weights_that_the_server_was_started_with(crew: RunningServer) -> None:
+    async with callers(crew, CONNECTIONS) as made:
+        asked_for = lens_service_pb2.GetServerInfoRequest()
+        stubs = [lens_service_pb2_grpc.LensServiceStub(each.channel) for each in made]
+        infos = [await stub.GetServerInfo(asked_for, timeout=30) for stub in stubs]
+    assert {each.catalogs[0].embedder.ranking_weights for each in infos} == {OWN_WEIGHTS.identity}
 
 
 async def test_both_workers_count_one_quota(crew: RunningServer) -> None:

@@ -38,6 +38,7 @@ from sightline_server.app.tracing import make_tracing
 from sightline_server.app.used_grants import open_used_grants
 from sightline_server.domain.embedders import ServedEmbedders
 from sightline_server.domain.request import Lane
+from sightline_server.domain.weights import Weights
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.registry import Registry
 from sightline_server.ingest.images_by_embedder import ImagesByEmbedder
@@ -150,10 +151,12 @@ async def build_core(
     publish_catalogs: PublishCatalogs,
     *,
     live: "Mapping[str, MilvusLive]" = MappingProxyType({}),
+    weights: Mapping[str, Weights] | None = None,
 ) -> Core:
     """The core behind `front`: the catalogs and the pipeline of a started `engine`; they end with `stack`.
 
-    `live` are the catalogs in Milvus that this process writes, once `publish_catalogs` has opened them.
+    `live` are the catalogs in Milvus that this process writes, once `publish_catalogs` has opened them. `weights` are
+    those of `ranking_weights.served_weights`; without them they are read.
     `events` receives the engine's readiness from `admit_calls` on. Raises `SightlineError`.
     """
     catalog_metrics = CatalogMetrics(front.metrics)
@@ -161,7 +164,9 @@ async def build_core(
     await publish_catalogs(registry, device, engine.embedders)
     await keep_milvus_catalogs(stack, front.settings, registry, engine.embedders, front.metrics, live)
     batchers = build_batchers(stack, front.settings, engine, front.metrics)
-    pipeline = await build_pipeline(stack, front.settings, engine, registry, batchers, front.metrics, front.tracing)
+    pipeline = await build_pipeline(
+        stack, front.settings, engine, registry, batchers, front.metrics, front.tracing, weights
+    )
     keep_measuring_recall(stack, registry, batchers.queries, catalog_metrics, front.settings.index.recall_every_s)
     return Core(engine, events, registry, device, catalog_metrics, pipeline, batchers)
 

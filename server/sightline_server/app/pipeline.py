@@ -1,16 +1,18 @@
 """The pipeline with its batchers and its threads."""
 
 import logging
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 from sightline_server.app.batchers import Batchers
 from sightline_server.app.clock import clock
 from sightline_server.app.limits import photo_limits
 from sightline_server.app.photo_threads import photo_threads
-from sightline_server.app.ranking_weights import served_weights
+from sightline_server.app.ranking_weights import by_identity, served_weights
 from sightline_server.app.text_encoders import build_text_encoders
 from sightline_server.domain.models import DETECTOR, DetectorSpec
 from sightline_server.domain.preprocess import WHOLE_IMAGE
+from sightline_server.domain.weights import Weights
 from sightline_server.pipeline import Pipeline, PipelineSettings
 from sightline_server.ports import Catalogs, Engine
 from sightline_server.settings import DetectionSettings, Settings
@@ -29,13 +31,17 @@ async def build_pipeline(
     batchers: Batchers,
     metrics: Metrics,
     tracing: Tracing,
+    weights: Mapping[str, Weights] | None = None,
 ) -> Pipeline:
     """The pipeline of `engine`, `catalogs` and the `batchers` before them; what it starts ends with `stack`.
 
-    Raises `SightlineError` of kind CONFIGURATION for weights of ranking that cannot be used.
+    `weights` are those of `served_weights` where they have been read already. Raises `SightlineError` of kind
+    CONFIGURATION for weights of ranking that cannot be used.
     """
     warn_of_searched_people(engine.spec(DETECTOR), settings.detection)
     warn_of_visible_people(settings.detection)
+    if weights is None:
+        weights = served_weights(settings, engine.embedders)
     return Pipeline(
         engine=engine,
         catalogs=catalogs,
@@ -53,7 +59,7 @@ async def build_pipeline(
             settings.local_features,
             settings.local_features_of,
             settings.printed_text,
-            served_weights(settings, engine.embedders),
+            by_identity(weights, engine.embedders),
         ),
         metrics=metrics,
         clock=clock,

@@ -1,6 +1,7 @@
 """The weights of ranking that a server starts with: from a file next to each embedder, or the shipped ones.
 
 Rule: a file that cannot be used keeps a server from starting, because answers would silently have another order. A
+server of several processes reads the files once, so that all of its workers have one order for as long as it runs. A
 repository without the file, as an earlier version made it, has the shipped weights. Without the engine's libraries,
 because `sightline doctor` reads it too.
 """
@@ -30,12 +31,17 @@ class PlacedWeights:
     path: Path | None
 
 
-def served_weights(settings: Settings, embedders: "ServedEmbedders") -> Mapping[str, Weights]:
-    """The weights for the catalogs of each embedder, by its identity.
+def served_weights(settings: Settings, embedders: "ServedEmbedders") -> dict[str, Weights]:
+    """The weights for the catalogs of each embedder, by the name of its folder.
 
     Raises `SightlineError` of kind CONFIGURATION that names the file and the remedy.
     """
-    return {each.spec.identity: read_weights(settings, each.role).weights for each in embedders.models}
+    return {each.role: read_weights(settings, each.role).weights for each in embedders.models}
+
+
+def by_identity(weights: Mapping[str, Weights], embedders: "ServedEmbedders") -> Mapping[str, Weights]:
+    """The weights of `served_weights` by the identity of each embedder."""
+    return {each.spec.identity: weights[each.role] for each in embedders.models}
 
 
 def read_weights(settings: Settings, folder: str = FIRST) -> PlacedWeights:

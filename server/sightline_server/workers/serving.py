@@ -1,9 +1,10 @@
 """The parent for the length of a block: what it owns, in which order it starts, and in which it stops."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from sightline_server.access.quotas.tables import SharedTables
 from sightline_server.app.access import open_access_files
@@ -15,10 +16,12 @@ from sightline_server.app.following import fetch_missing, keep_following
 from sightline_server.app.metrics_page import build_facts, start_metrics
 from sightline_server.app.pseudonyms import keep_pseudonym_keys
 from sightline_server.app.publishing import keep_publishing, make_publishers
+from sightline_server.app.ranking_weights import served_weights
 from sightline_server.app.reload import CatalogReloader
 from sightline_server.app.running import Running
 from sightline_server.app.used_grants import shared_by_workers
 from sightline_server.domain.address import Address, parse_target
+from sightline_server.domain.weights import Weights
 from sightline_server.ports import SharedEngine
 from sightline_server.rpc import server as rpc_server
 from sightline_server.rpc.listener.tls import Certificates, open_certificates
@@ -64,7 +67,8 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[Running]:
         stack.callback(catalogs.close)
         await catalogs.open_all()
         quotas = shared_quotas(stack, settings) if access_files else None
-        parent = Parent(settings, address, folder, engine, catalogs, certificates, access_files, quotas)
+        weights = served_weights(settings, engine.embedders)
+        parent = Parent(settings, address, folder, engine, catalogs, certificates, access_files, quotas, weights)
         crew = Crew(settings.server.workers, parent.hire, parent.tidy, metrics)
         stack.push_async_callback(crew.stop, settings.server.grace_s)
         await crew.start()
@@ -98,6 +102,7 @@ class Parent:
         certificates: Certificates | None = None,
         access_files: WatchedFiles | None = None,
         quotas: SharedTables | None = None,
+        weights: Mapping[str, Weights] = MappingProxyType({}),
     ) -> None:
         self._settings = settings
         self._address = address
@@ -107,6 +112,7 @@ class Parent:
         self._certificates = certificates
         self._access_files = access_files
         self._quotas = quotas
+        self._weights = dict(weights)
 
     async def hire(self, number: int) -> WorkerProcess:
         """Starts worker `number` on the engine's address and the current catalogs."""
@@ -129,6 +135,7 @@ class Parent:
             tls=tls,
             access=access,
             quotas=self._quotas.descriptor if self._quotas else None,
+            weights=self._weights,
         )
         return await start_worker(task, self._engine.give_up)
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sightline_server.domain.address import Address
+from sightline_server.domain.weights import Weights, weights_of
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.shared import SharedCatalog
 from sightline_server.rpc.listener.tls_files import Contents
@@ -36,6 +37,8 @@ class Task:
     """The contents of the files of access when they were last valid, by name, for the same case."""
     quotas: int | None = None
     """The descriptor of the memory in which all workers count what callers use; None without a policy."""
+    weights: dict[str, Weights] = field(default_factory=dict)
+    """The weights of ranking by the folder of each embedder, which the parent has read: a file may change meanwhile."""
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -55,6 +58,7 @@ class Task:
             "tls": None if self.tls is None else [content.decode("latin-1") for content in self.tls],
             "access": {name: content.decode("latin-1") for name, content in self.access.items()},
             "quotas": self.quotas,
+            "weights": {folder: weights.facts() for folder, weights in self.weights.items()},
         }
         return json.dumps(facts).encode() + b"\n"
 
@@ -71,6 +75,7 @@ class Task:
             tls=None if facts["tls"] is None else tuple(content.encode("latin-1") for content in facts["tls"]),
             access={name: content.encode("latin-1") for name, content in facts["access"].items()},
             quotas=facts["quotas"],
+            weights={folder: weights_of(values) for folder, values in facts["weights"].items()},
         )
 
 

@@ -114,7 +114,7 @@ async def standing(task: Task, say: Callable[[bytes], object]) -> AsyncIterator[
         stack.push_async_callback(front.door.server.stop, None)
         events = WorkerEngineMetrics(metrics, say)
         engine = await stack.enter_async_context(engine_session(settings, events, watched=task.digests))
-        core = await build_core(stack, front, engine, events, partial(publish_shared, task))
+        core = await build_core(stack, front, engine, events, partial(publish_shared, task), weights=task.weights)
         await warm_up(core.pipeline, settings)
         await admit_calls(front, core)
         stack.push_async_callback(leave, front, settings.server.grace_s)

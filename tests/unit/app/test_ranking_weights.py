@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sightline_models.ranking_weights import FILE, place_weights, shipped_weights
-from sightline_server.app.ranking_weights import read_weights, served_weights
+from sightline_server.app.ranking_weights import by_identity, read_weights, served_weights
 from sightline_server.cli.weights_check import ranking_weights
 from sightline_server.domain.checks import Verdict
 from sightline_server.domain.embedders import ServedEmbedders, embedder_role
@@ -48,7 +48,9 @@ def test_each_embedder_has_its_own_file(tmp_path: Path) -> None:
         EmbedderSpec("wide", "1", 4, 4, 8, sha256="b" * 64),
     )
     embedders = ServedEmbedders.of([(EMBEDDER, first), (embedder_role("embedder-wide"), wide)])
-    assert served_weights(settings_of(tmp_path), embedders) == {first.identity: SHIPPED, wide.identity: OWN}
+    found = served_weights(settings_of(tmp_path), embedders)
+    assert found == {"embedder": SHIPPED, "embedder-wide": OWN}
+    assert by_identity(found, embedders) == {first.identity: SHIPPED, wide.identity: OWN}
 
 
 def test_a_remote_engine_has_the_shipped_weights_unless_the_settings_name_a_file(tmp_path: Path) -> None:

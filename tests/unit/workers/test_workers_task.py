@@ -6,6 +6,7 @@ import pytest
 
 from sightline_server.domain.address import TcpAddress
 from sightline_server.domain.catalogs import CatalogNames
+from sightline_server.domain.weights import Scale, Weights
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.shared import SharedCatalog
 from sightline_server.settings import Settings
@@ -47,6 +48,7 @@ def test_a_task_arrives_as_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
         tls,
         {"policy": b"[principals.secret] \xff\n"},
         quotas=20,
+        weights={"embedder": Weights(0.25, 0.1, 0.05, 10, 40, Scale.LOG), "embedder-wide": Weights()},
     )
     assert "secret" not in repr(sent)
     text = sent.encode()
