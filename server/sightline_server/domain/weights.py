@@ -115,7 +115,7 @@ def weights_of(facts: Any) -> Weights:
         raise WeightsError("it is not a JSON object")
     # The version first: of another one nothing else can be said.
     if facts.get("version") != VERSION or isinstance(facts["version"], bool):
-        stated = f"version {str(facts['version'])[:20]}" if "version" in facts else "no version"
+        stated = f"version {readable(str(facts['version']))[:20]}" if "version" in facts else "no version"
         raise WeightsError(f"it has {stated}, and this version of Sightline reads {VERSION}")
     require_names(facts, NAMES, "")
     points = facts["local_features"]
@@ -152,7 +152,7 @@ def require_names(facts: Mapping[str, Any], names: tuple[str, ...], group: str) 
     if missing := [name for name in names if name not in facts]:
         raise WeightsError(f"{group}{missing[0]} is missing")
     if unknown := [name for name in facts if name not in names]:
-        raise WeightsError(f"{group}{unknown[0][:40]} is not known; known are {', '.join(names)}")
+        raise WeightsError(f"{group}{readable(unknown[0])} is not known; known are {', '.join(names)}")
 
 
 def weight(value: Any, name: str, similarity: float, group: str = "") -> float:
@@ -180,6 +180,11 @@ def scale_of(value: Any) -> Scale:
     if value not in list(Scale):
         raise WeightsError(f"local_features.scale is {shown(value)}, expected one of {', '.join(Scale)}")
     return Scale(value)
+
+
+def readable(text: str) -> str:
+    """The text for a message, short, with an escape for each character that a terminal or a log cannot show."""
+    return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text[:40])
 
 
 def shown(value: Any) -> str:

@@ -37,6 +37,9 @@ def changed(**values: Any) -> bytes:
     return json.dumps(facts).encode()
 
 
+SOME_WITH_HUGE = changed().replace(b'"colours": 0.125', b'"colours": 1e999')
+
+
 @st.composite
 def some_weights(draw: st.DrawFn) -> Weights:
     least = draw(st.integers(8, 384))
@@ -108,6 +111,13 @@ def test_the_order_of_names_does_not_matter_and_every_value_does() -> None:
         (changed(points_scale=["log"]), "expected one of linear, log"),
         (changed(colors=0.1), "colors is not known; known are version, similarity, local_features, colours"),
         (b'{"version": 1, "version": 1}', "a name twice"),
+        (changed(**{"a\x1b[31m\n\ud800": 0.1}), r"^a\\u001b\[31m\\u000a\\ud800 is not known"),
+        (changed(version="1\n\x1b]0;"), r"^it has version 1\\u000a\\u001b\]0;, and this"),
+        (changed(version="\ud800" * 500), "^it has version .{20}, and this"),
+        (changed(colours="\n\x1b\ud800"), r'^colours is "\\n\\u001b\\ud800", expected'),
+        (b'{"version": 1e999}', "version inf"),
+        (SOME_WITH_HUGE, "colours is Infinity, expected"),
+        (b"\xef\xbb\xbf{}", "it is not JSON"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_with_the_reason(content: bytes, reason: str) -> None:
