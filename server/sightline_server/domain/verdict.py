@@ -81,7 +81,7 @@ class Verdict:
         if not all(isinstance(facts[name], float) and math.isfinite(facts[name]) for name in NAMES):
             raise VerdictError("a factor is not a number")
         neighbours, with_points = facts["neighbours"], facts["with_points"]
-        if not isinstance(neighbours, int) or not 1 <= neighbours <= MOST_NEIGHBOURS:
+        if not isinstance(neighbours, int) or isinstance(neighbours, bool) or not 1 <= neighbours <= MOST_NEIGHBOURS:
             raise VerdictError(f"neighbours is not a number from 1 to {MOST_NEIGHBOURS}")
         if not isinstance(with_points, bool):
             raise VerdictError("with_points is not true or false")

@@ -7,7 +7,6 @@ Sightline refuses them, instead of searching in another order.
 
 import io
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +76,7 @@ def decode(content: bytes, dimension: int) -> Adaptation:
         raise unusable(f"its weights or its verdict are invalid: {error}") from error
     except SightlineError:
         raise
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # whatever a library raises for bytes that nobody has encoded
         raise unusable("it cannot be read") from error
     return Adaptation(adapter_bytes.decode(adapter, dimension) if adapter else None, weights, verdict)
 

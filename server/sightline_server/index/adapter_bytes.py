@@ -5,7 +5,6 @@ Rule: the log checks their SHA-256 before they come here; what is read is checke
 
 import io
 import json
-import zipfile
 from typing import Any
 
 import numpy as np
@@ -53,7 +52,9 @@ def decode(content: bytes, dimension: int) -> Adapter:
         if about["format"] != FORMAT:
             raise unusable(f"it has format {about['format']}, this version of Sightline reads {FORMAT}")
         adapter = of_arrays(arrays, about)
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except SightlineError:
+        raise
+    except Exception as error:  # whatever a library raises for bytes that nobody has encoded
         raise unusable("it cannot be read") from error
     if not fits(adapter, dimension):
         raise unusable("its arrays do not fit the catalog")

@@ -2,6 +2,7 @@
 
 import io
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,35 @@ async def test_a_served_catalog_that_is_written_goes_back_with_its_weights(shop:
         live.close()
     await live.view().close()
     device.close()
+
+
+def test_changed_bytes_are_refused_by_one_error_or_read() -> None:
+    """Whatever NumPy, zipfile and JSON raise for them: methods that are unknown, sizes that no memory has, depth."""
+    chance = np.random.default_rng(7)
+    nested = b"[" * 100_000
+    bad = [
+        b"x",
+        stored(about=[]),
+        stored(about={"format": 2, "weights": 5}),
+        stored(about={"format": 2, "verdict": {"values": VERDICT.verdict.facts() | {"neighbours": True}, "facts": {}}}),
+        raw(about=np.frombuffer(nested, np.uint8)),
+    ]
+    for content in bad:
+        with pytest.raises(SightlineError) as refused:
+            decode(content, DIMENSION)
+        assert refused.value.kind is ErrorKind.CONFIGURATION
+    for whole in (encode(Adaptation(None, WEIGHTS, VERDICT)), encode(Adaptation(ADAPTER))):
+        for _ in range(300):
+            changed = bytearray(whole)
+            # The ends have the descriptions of what lies between.
+            for place in chance.integers(0, 400, 3) * chance.choice([-1, 1], 3):
+                changed[int(place)] = int(chance.integers(0, 256))
+            with suppress(SightlineError):
+                decode(bytes(changed), DIMENSION)
+
+
+def raw(**arrays: Any) -> bytes:
+    """Arrays in NumPy's format."""
+    target = io.BytesIO()
+    np.savez(target, **arrays)
+    return target.getvalue()
