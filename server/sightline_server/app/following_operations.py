@@ -80,13 +80,15 @@ class OperationsFollower:
         """The first segment that is not applied."""
         self._noted: Tail | None = None
         """The operations that a restart will find."""
+        self._waits = False
+        """True if operations are published that need a revision which is not served."""
         self._failures = 0
         self._failure = ""
 
     @property
     def in_step(self) -> bool:
         """See `following.Operations`: true if the last check applied all that is published."""
-        return not self._failures
+        return not self._failures and not self._waits
 
     def taken(self, description: Description) -> None:
         """See `following.Operations`."""
@@ -126,9 +128,13 @@ class OperationsFollower:
     async def _apply(self, tail: Tail | None) -> None:
         """Serves the operations of `tail`. Where its base is another one, the next revision is waited for."""
         base = self._index.description
-        if tail is None or base is None or base.living is None or not tail.fits(base):
+        self._waits = False
+        if tail is None or base is None or base.living is None:
             return
-        for segment in tail.after(self._index.seq):
+        segments = tail.after(self._index.seq) if tail.fits(base) else ()
+        # A tool may copy OPERATIONS before the description of its revision.
+        self._waits = not segments and tail.is_ahead(base, self._index.seq)
+        for segment in segments:
             self._next = segment
             operations = await asyncio.to_thread(self._reader.operations, segment, base.living.layout)
             before = self._index.seq

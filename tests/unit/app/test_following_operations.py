@@ -2,7 +2,9 @@
 
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from sightline_server.index.living import LivingCatalog, ProductUpdate
 from sightline_server.index.replication import operations_publisher as publishing
 from sightline_server.index.replication.sealed import sealed
 from sightline_server.index.replication.segment import MAGIC as SEGMENT
-from sightline_server.index.replication.share import OPERATIONS, Share
+from sightline_server.index.replication.share import CURRENT, OPERATIONS, Share
 from sightline_server.index.replication.tail import MAGIC, Segment, Tail
 from tests.support.catalogs import row, unit_vectors
 from tests.support.followed import Followed, following
@@ -198,6 +200,55 @@ def replaced(site: Site, data: bytes) -> None:
         (*tail.segments[:-1], segment),
     )
     share.replace_operations(named.to_bytes())
+
+
+@pytest.mark.parametrize("published_at", ["yesterday", "2026-11-27T19:00:00", 5, None])
+async def test_time_that_cannot_be_read_is_a_failure_and_no_end(served: Followed, published_at: Any) -> None:
+    site = served.site
+    written(site, "second")
+    site.publish()
+    newest(site).unlink()
+    tail = published(site)
+    whole = (site.share / OPERATIONS).read_bytes()
+    segment = replace(tail.segments[-1], published_at=published_at)
+    Share(site.share).replace_operations(replace(tail, segments=(segment,)).to_bytes())
+    for _ in range(2):
+        await served.check_operations()
+    assert served.value("replica_failures_total", reason="format") == 2
+    (site.share / OPERATIONS).write_bytes(whole)
+    await served.check_operations()
+    assert served.value("replica_failures_total", reason="incomplete") == 1
+
+
+@pytest.mark.parametrize("rolled_back", [False, True])
+async def test_replica_without_the_revision_of_the_operations_does_not_say_that_it_is_in_step(
+    served: Followed, rolled_back: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = served.site
+    before = (site.share / CURRENT).read_bytes()
+    monkeypatch.setattr(publishing, "KEPT_OPERATIONS", 0)
+    with writer(site) as living:
+        if rolled_back:
+            living.store.rollback(1)
+        else:
+            living.delete(["p3"])
+            living.checkpoint()
+        living.delete(["p0"])
+        site.publish()
+    # A tool has copied OPERATIONS first.
+    after = (site.share / CURRENT).read_bytes()
+    (site.share / CURRENT).write_bytes(before)
+    in_step = served.value("replica_in_step_timestamp_seconds")
+    monkeypatch.setattr("sightline_server.telemetry.replication.time.time", lambda: in_step + 3600)
+    await served.check_operations()
+    await served.follower.check()
+    assert "p0" in await served.content()
+    assert served.value("replica_in_step_timestamp_seconds") == in_step
+    (site.share / CURRENT).write_bytes(after)
+    await served.check()
+    await served.follower.check()
+    assert not {"p0", "p3" if not rolled_back else "first"} & set(await served.content())
+    assert served.value("replica_in_step_timestamp_seconds") == in_step + 3600
 
 
 async def test_segment_that_is_copied_later_is_applied_then(served: Followed) -> None:

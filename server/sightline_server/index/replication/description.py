@@ -103,7 +103,7 @@ class Description:
         body = unsealed(MAGIC, FORMAT, data, "the revision was")
         try:
             return cls._of_fields(json.loads(body))
-        except (KeyError, TypeError, ValueError, RecursionError, pa.ArrowException) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError, pa.ArrowException) as error:
             message = "the description of the published revision has unexpected fields; publish the catalog again"
             raise NotFollowedError(Reason.FORMAT, message) from error
 

@@ -8,6 +8,7 @@ Those that are in the revision before the current one are left out; a replica of
 
 import json
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import Any, Self
 
 from sightline_server.index.replication.description import HEX, SHA256, Description, PublishedFile
@@ -82,6 +83,15 @@ class Tail:
         """Returns whether the operations after those of `base` can be applied to it."""
         return base.publication == self.publication and self.since <= base.sequence <= self.sequence
 
+    def is_ahead(self, base: Description, seq: int) -> bool:
+        """Returns whether the writer has more than a replica of `base` that serves the operations until `seq`.
+
+        Operations on an earlier revision than `base` say nothing: they may be of before a rollback.
+        """
+        if base.publication != self.publication or self.since > base.sequence:
+            return base.publication != self.publication or self.sequence > base.sequence
+        return self.sequence >= base.sequence and self.last > seq
+
     def after(self, seq: int) -> tuple[Segment, ...]:
         """The segments with operations after `seq`; none where the first of these is not published.
 
@@ -112,7 +122,7 @@ class Tail:
         body = unsealed(MAGIC, FORMAT, data, "the operations were")
         try:
             return cls._of_fields(json.loads(body))
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             message = "the description of the published operations has unexpected fields; publish the catalog again"
             raise NotFollowedError(Reason.FORMAT, message) from error
 
@@ -133,6 +143,8 @@ class Tail:
         for each in found.segments:
             if not SHA256.fullmatch(each.sha256) or each.size < 0 or each.first > each.last:
                 raise ValueError("a segment of it is not valid")
+            if datetime.fromisoformat(each.published_at).tzinfo is None:
+                raise ValueError("the time of a segment has no time zone")
             if each.first != following:
                 raise ValueError("a segment does not follow the one before")
             following = each.last + 1
