@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sightline_server.errors import SightlineError
-from sightline_server.ingest.feed import FeedRow, Problem, read_feed
+from sightline_server.ingest.feed import read_feed
+from sightline_server.ingest.feed_rows import FeedRow, Problem
 from sightline_server.ingest.feeds.options import FeedOptions
 from sightline_server.ingest.feeds.reader import count_rows, read_records
 from sightline_server.ingest.feeds.source import opened_feed

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from sightline_server.ingest.feed import FeedRow, Problem, ProblemKind, read_feed
+from sightline_server.ingest.feed import read_feed
+from sightline_server.ingest.feed_rows import FeedRow, Problem, ProblemKind
 from sightline_server.ingest.feeds.options import FeedOptions
 
 

@@ -15,7 +15,7 @@ from sightline_server.index.living import LivingCatalog
 from sightline_server.ingest.build import Progress
 from sightline_server.ingest.direct_transport import CheckedNetwork
 from sightline_server.ingest.embedding import Embed
-from sightline_server.ingest.feed import Problem
+from sightline_server.ingest.feed_rows import Problem
 from sightline_server.ingest.feeds.records import excerpt
 from sightline_server.ingest.images import ImageLimits
 from sightline_server.ingest.reembed.cache import EmbeddingCache

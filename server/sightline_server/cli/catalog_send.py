@@ -12,7 +12,7 @@ from dataclasses import replace
 from sightline_console.remote_catalog import RemoteCatalog
 from sightline_server.cli.build_report import shown_progress
 from sightline_server.cli.catalog_feed import FeedRequest
-from sightline_server.ingest.build import feed_name
+from sightline_server.ingest.building.sources import feed_name
 from sightline_server.ingest.clients import Requests
 from sightline_server.ingest.direct_transport import CheckedNetwork
 from sightline_server.ingest.embedded_rows import read_ready, sent_row

@@ -23,7 +23,7 @@ from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat, chec
 if TYPE_CHECKING:
     from sightline_console.remote_catalog import Reach
     from sightline_server.ingest.build import Progress
-    from sightline_server.ingest.feed import Problem
+    from sightline_server.ingest.feed_rows import Problem
     from sightline_server.ingest.updates import UpdateRow
     from sightline_server.ingest.upsert import UpsertReport
 

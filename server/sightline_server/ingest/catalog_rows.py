@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sightline_server.domain.view_vectors import in_views
 from sightline_server.index.schema import MAX_IMAGES, CatalogRow, to_table
 from sightline_server.ingest.embedding import Embed
-from sightline_server.ingest.feed import Problem, ProblemKind
-from sightline_server.ingest.preparation import Prepared
+from sightline_server.ingest.feed_rows import Problem, ProblemKind
+from sightline_server.ingest.prepared import Prepared
 from sightline_server.ingest.seen_images import SeenImages
 
 Vectors = Mapping[str, NDArray[np.float32]]

@@ -19,7 +19,8 @@ from sightline_server.domain.image_views import VIEWS_ENDING, embedder_named
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.index.schema import CatalogRow
 from sightline_server.ingest.embedded_parquet import EMBEDDER, EMBEDDINGS, Ready, parquet_records
-from sightline_server.ingest.feed import ParsedRow, Problem, ProblemKind, parse_record
+from sightline_server.ingest.feed import parse_record
+from sightline_server.ingest.feed_rows import ParsedRow, Problem, ProblemKind
 from sightline_server.ingest.feeds.formats import Format
 from sightline_server.ingest.feeds.json_objects import guarded_record
 from sightline_server.ingest.feeds.options import FeedOptions

@@ -5,17 +5,16 @@ Nothing is guessed, and no column is lost: what has no field in a `Product` beco
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
-from enum import Enum
 from pathlib import Path
-from urllib.parse import urljoin
 
 from sightline_server.domain.items import Product
 from sightline_server.index.schema import MAX_IMAGES, Price
+from sightline_server.ingest.feed_rows import FeedRow, ParsedRow, Problem, ProblemKind
 from sightline_server.ingest.feeds.availability import availability_value
 from sightline_server.ingest.feeds.exact import EXACT, ExactProduct, read_exact
-from sightline_server.ingest.feeds.links import split_links
+from sightline_server.ingest.feeds.image_links import IMAGES, image_links, joined
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat
 from sightline_server.ingest.feeds.prices import PriceError, PriceRules, parse_price, stated_currency
 from sightline_server.ingest.feeds.reader import read_records
@@ -27,77 +26,11 @@ MAX_TITLE_CHARS = 1000
 MAX_DESCRIPTION_CHARS = 5000
 MAX_ROW_BYTES = 64 * 1024
 
-IMAGES = ("image_link", "additional_image_link")
-LINK_NAMES = (
-    *("url", "link", "src", "href", "image_link", "additional_image_link", "image_url", "image_src"),
-    *("image", "img", "picture", "photo"),
-)
-"""Names under which an object holds an image's link, such as `<images><image><url>`."""
 FIRST_OF_LIST = frozenset({"product_type", "gtin", "id", "title", "brand", "link"})
 PLACED = frozenset(
     {*("id", "title", "brand", "product_type", "price", "availability", "link", "item_group_id", "gtin"), *IMAGES}
 )
 CURRENCY_COLUMNS = ("currency", "currency_code", "price_currency", "currency_id")
-
-
-class ProblemKind(Enum):
-    """The kinds of problems of a row or one of its parts."""
-
-    MALFORMED_ROW = "malformed row"
-    ROW_TOO_LARGE = "row too large"
-    NO_ID = "no id"
-    DUPLICATE_ID = "duplicate id"
-    NO_IMAGE = "no image"
-    BAD_PRICE = "price left out"
-    BAD_AVAILABILITY = "unknown availability"
-    TOO_MANY_IMAGES = "images beyond the first 20 left out"
-    TEXT_CUT = "text cut"
-    DOUBTFUL_QUOTE = "doubtful quote"
-    EDITED_EXPORT = "edited after its export"
-    DOUBLED_COLUMN = "doubled column"
-    UNREADABLE_IMAGE = "unreadable image"
-    UNUSABLE_EMBEDDING = "unusable embedding"
-    UNKNOWN_PRODUCT = "unknown product"
-    NOTHING_TO_CHANGE = "nothing to change"
-    REFUSED = "refused by the server"
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One problem of `row`, at `line` of the file (0 if unknown).
-
-    `skipped` is true if the row was lost. Otherwise it is a warning: the product stays, without a part of it.
-    """
-
-    row: int
-    kind: ProblemKind
-    text: str
-    product_id: str = ""
-    skipped: bool = True
-    line: int = 0
-
-    def __str__(self) -> str:
-        line = f", line {self.line}" if self.line not in (0, self.row) else ""
-        product = f" ({excerpt(self.product_id)})" if self.product_id else ""
-        return f"row {self.row}{line}{product}: {self.text}"
-
-
-@dataclass(frozen=True, slots=True)
-class FeedRow:
-    """A product of the feed and the links of its images, the main one first."""
-
-    row: int
-    product: Product
-    price: Price | None
-    images: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedRow:
-    """A row and the warnings about it."""
-
-    row: FeedRow
-    warnings: tuple[Problem, ...]
 
 
 def read_feed(feed: OpenFeed | Path, options: FeedOptions | None = None) -> Iterator[FeedRow | Problem]:
@@ -280,26 +213,3 @@ def texts_of(values: Mapping[str, object]) -> dict[str, str]:
         if name and text:
             texts[name] = text
     return texts
-
-
-def image_links(values: Mapping[str, object]) -> tuple[str, ...]:
-    """The links of a record's images, each once: those of `image_link`, then those of `additional_image_link`."""
-    cells = [text for name in IMAGES for text in link_texts(values.get(name))]
-    return tuple(dict.fromkeys(link for cell in cells for link in split_links(cell)))
-
-
-def link_texts(cell: object) -> list[str]:
-    """The links of a cell; of an object, such as `{"url": ...}` or `{"image": [...]}`, those in it."""
-    if isinstance(cell, Mapping):
-        return next((link_texts(cell[name]) for name in LINK_NAMES if cell.get(name)), [])
-    if isinstance(cell, list | tuple):
-        return [text for part in cell for text in link_texts(part)]
-    return [as_text(cell)]
-
-
-def joined(base_url: str, link: str) -> str:
-    """`link` as seen from `base_url`; a malformed one stays as it is, and is later reported as an image."""
-    try:
-        return urljoin(base_url, link)
-    except ValueError:
-        return link

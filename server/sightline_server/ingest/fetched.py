@@ -10,11 +10,12 @@ from itertools import islice
 from typing import TypeVar
 
 from sightline_server.domain.items import Product
-from sightline_server.ingest.feed import FeedRow, Problem, ProblemKind
+from sightline_server.ingest.feed_rows import FeedRow, Problem, ProblemKind
 from sightline_server.ingest.images import ImageSource
 from sightline_server.ingest.link_secrets import publishable_link
 from sightline_server.ingest.links import UnreadableImageError, WebLink, classify
-from sightline_server.ingest.preparation import key_of, published, unreadable
+from sightline_server.ingest.preparation import key_of, unreadable
+from sightline_server.ingest.published import published
 
 GROUP_ROWS = 8
 

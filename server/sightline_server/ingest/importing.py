@@ -16,17 +16,19 @@ from sightline_server.domain.catalog_rows import CatalogRow
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.living import row_fault
-from sightline_server.ingest.build import Build, BuildOptions, Progress
+from sightline_server.ingest.building.options import BuildOptions
+from sightline_server.ingest.building.report import Progress
+from sightline_server.ingest.building.rows import Build
 from sightline_server.ingest.direct_transport import CheckedNetwork
 from sightline_server.ingest.embedded_rows import count_embedded, read_embedded
 from sightline_server.ingest.embedding import Embed
-from sightline_server.ingest.feed import Problem
+from sightline_server.ingest.feed_rows import Problem
 from sightline_server.ingest.feeds.download import base_address, is_url
 from sightline_server.ingest.feeds.options import FeedOptions
 from sightline_server.ingest.feeds.reader import count_rows
 from sightline_server.ingest.feeds.source import OpenFeed, feed_of, temporary
 from sightline_server.ingest.guarded_download import guarded_download
-from sightline_server.ingest.preparation import Keep
+from sightline_server.ingest.prepared import Keep
 from sightline_server.ingest.seen_images import SeenImages
 from sightline_server.ingest.transfer_folders import TransferFolders, invalid
 from sightline_server.ports import CatalogWriter

@@ -1,114 +1,30 @@
-"""Feed rows -> rows whose images are read and decoded, in groups and ahead of the embedder.
+"""Feed rows -> rows whose images are read and decoded.
 
-Rule: bounded whatever the feed's length, and whatever fails for a row is a `Problem` of that row. A link that was met
-before is neither read nor embedded again.
+Rule: whatever fails for a row is a `Problem` of that row. A link that was met before is neither read nor embedded
+again.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from itertools import islice
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from sightline_server.domain.image_views import ONE_VIEW
-from sightline_server.domain.items import Product
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import SightlineError
 from sightline_server.ingest.embedding import catalog_crops, described_image
-from sightline_server.ingest.feed import FeedRow, Problem, ProblemKind
+from sightline_server.ingest.feed_rows import FeedRow, Problem, ProblemKind
 from sightline_server.ingest.guard import Losses
 from sightline_server.ingest.images import ImageSource
-from sightline_server.ingest.link_secrets import masked_link, publishable_link, user_info, without_user_info
+from sightline_server.ingest.link_secrets import masked_link, publishable_link
 from sightline_server.ingest.links import FileLink, UnreadableImageError, WebLink, classify
+from sightline_server.ingest.prepared import Decoded, Group, Keep, Prepared, PreparedImage, RowOutcome, keep_nothing
+from sightline_server.ingest.published import published
 from sightline_server.ingest.same_images import SameImages
 from sightline_server.ingest.seen_images import SeenImages
 from sightline_server.stages.decode import DecodeLimits
 from sightline_server.stages.photo_threads import PhotoThreads
-from sightline_server.stages.printed_text.reading import MakeTextReading, TextReading
-from sightline_server.stages.processes.pool import DecodeProcesses
-from sightline_server.stages.processes.process import ProcessLimits
-
-GROUP_ROWS = 32
-GROUPS_AHEAD = 2
-
-FREE_TEXTS = ("title", "brand", "category", "price", "availability", "item_group_id", "gtin")
-LINK_COLUMNS = ("link", "url", "href")
-
-Crop = NDArray[np.uint8]
-Keep = Callable[[bytes], Awaitable[str]]
-"""Keeps the file of an image that was decoded; its name as `CatalogRow.originals` has it, or an empty text."""
-
-
-async def keep_nothing(image: bytes) -> str:
-    """`Keep` of a catalog that keeps no originals."""
-    return ""
-
-
-def in_thread(add: Callable[[bytes], str]) -> Keep:
-    """`Keep` by a function that blocks."""
-
-    async def keep(content: bytes) -> str:
-        return await asyncio.to_thread(add, content)
-
-    return keep
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PreparedImage:
-    """One image: its `link` as callers get it, and its `crops` uint8 [h,w,3], one for each view, or else the
-    `embeddings` float32 [N,D] that an earlier product's row brought.
-
-    `key` is equal for equal images. `original` names its kept file; it is empty where none is kept, and for an image
-    that an earlier row brought, whose file is kept already. `features` names its kept local features.
-    """
-
-    link: str
-    key: str
-    crops: tuple[Crop, ...] = ()
-    embeddings: NDArray[np.float32] | None = None
-    original: str = ""
-    features: str = ""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Decoded:
-    """The crops of an image, one for each view, and the names of its kept file and its kept local features."""
-
-    crops: tuple[Crop, ...]
-    original: str
-    features: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
-    """A row with its readable images, at least one; `product` is the one to publish."""
-
-    row: FeedRow
-    product: Product
-    images: tuple[PreparedImage, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RowOutcome:
-    """The outcome of one row with its `problems`; `prepared` is None where no image can be read."""
-
-    prepared: Prepared | None
-    problems: list[Problem]
-    images_lost: int
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Some rows of the feed, prepared, and the problems of others; `rows` is their number together."""
-
-    rows: int
-    prepared: list[Prepared] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    losses: Losses = field(default_factory=Losses)
+from sightline_server.stages.printed_text.reading import TextReading
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,74 +159,3 @@ def unreadable(row: FeedRow, outcomes: Sequence[object]) -> list[str]:
         for link, error in zip(row.images, outcomes, strict=True)
         if isinstance(error, UnreadableImageError)
     ]
-
-
-def published(product: Product, first_link: str) -> Product:
-    """`product` as callers may see it: without the user info of any link, its `image_link` absolute.
-
-    `first_link` replaces an `image_link` that held user info.
-    """
-    image_link = product.image_link
-    start, end = user_info(image_link)
-    try:
-        target = classify(image_link)
-        image_link = target.url if isinstance(target, WebLink) else image_link
-    except UnreadableImageError:
-        image_link = first_link if start < end else image_link
-    return replace(
-        product,
-        image_link=publishable_link(image_link),
-        link=publishable_link(product.link),
-        attributes={name: publishable(name, text) for name, text in product.attributes.items()},
-        **{name: without_user_info(getattr(product, name)) for name in FREE_TEXTS},
-    )
-
-
-def publishable(name: str, text: str) -> str:
-    """The value of an attribute as callers may see it; the column's name says whether it is a link as a whole."""
-    return publishable_link(text) if name.endswith(LINK_COLUMNS) else without_user_info(text)
-
-
-async def prepared_groups(
-    rows: Iterator[FeedRow | Problem],
-    source: ImageSource,
-    limits: DecodeLimits,
-    embedder: EmbedderSpec,
-    seen: SeenImages,
-    same: SameImages,
-    decode_threads: int,
-    decode_processes: ProcessLimits,
-    keep: Keep = keep_nothing,
-    keep_features: Keep | None = None,
-    views: int = ONE_VIEW,
-    read_text: MakeTextReading | None = None,
-) -> AsyncGenerator[tuple[Group, Preparation]]:
-    """The feed in groups, in order, the next ones being prepared while the caller works on one."""
-    ahead: list[asyncio.Task[Group]] = []
-    processes = DecodeProcesses(decode_processes)
-
-    def next_rows() -> list[FeedRow | Problem]:
-        return list(islice(rows, GROUP_ROWS))
-
-    loop = asyncio.get_running_loop()
-    with (
-        ThreadPoolExecutor(1, thread_name_prefix="ingest-feed") as reading,
-        ThreadPoolExecutor(decode_threads, thread_name_prefix="ingest-decode") as executor,
-    ):
-        threads = PhotoThreads(executor, processes)
-        text = None if read_text is None else read_text(threads)
-        preparation = Preparation(source, limits, embedder, threads, seen, same, keep, keep_features, views, text)
-        try:
-            while True:
-                # In a thread: a long row, or a slow disk, must not hold up the searches of a server.
-                while len(ahead) < GROUPS_AHEAD and (group := await loop.run_in_executor(reading, next_rows)):
-                    ahead.append(asyncio.create_task(preparation.group(group)))
-                if not ahead:
-                    return
-                yield await ahead.pop(0), preparation
-        finally:
-            tasks = [*ahead, *preparation.running.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await processes.close()

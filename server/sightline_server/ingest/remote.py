@@ -15,9 +15,9 @@ from sightline_server.domain.items import Product
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.living import ProductUpdate
 from sightline_server.index.schema import CatalogRow, Price
-from sightline_server.ingest.build import Progress
+from sightline_server.ingest.building.report import Progress
 from sightline_server.ingest.embedded_rows import ReadyRow
-from sightline_server.ingest.feed import Problem, ProblemKind
+from sightline_server.ingest.feed_rows import Problem, ProblemKind
 from sightline_server.ingest.fetched import Fetched
 from sightline_server.ingest.upsert import UpsertReport, require_products
 

@@ -12,8 +12,9 @@ from typing import TypeAlias
 
 from sightline_console.remote_catalog import Outcome, RemoteCatalog
 from sightline_server.index.living import UPDATABLE, LivingCatalog, ProductUpdate
-from sightline_server.ingest.build import Progress
-from sightline_server.ingest.feed import Problem, ProblemKind, parse_record
+from sightline_server.ingest.building.report import Progress
+from sightline_server.ingest.feed import parse_record
+from sightline_server.ingest.feed_rows import Problem, ProblemKind
 from sightline_server.ingest.feeds.formats import Format
 from sightline_server.ingest.feeds.options import FeedOptions
 from sightline_server.ingest.feeds.reader import read_records

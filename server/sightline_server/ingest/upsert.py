@@ -13,10 +13,13 @@ from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.living import LivingCatalog
 from sightline_server.index.schema import CatalogRow
-from sightline_server.ingest.build import Build, BuildOptions, Progress, feed_name
+from sightline_server.ingest.building.options import BuildOptions
+from sightline_server.ingest.building.report import Progress
+from sightline_server.ingest.building.rows import Build
+from sightline_server.ingest.building.sources import feed_name
 from sightline_server.ingest.embedding import Embed
-from sightline_server.ingest.feed import Problem
-from sightline_server.ingest.preparation import Keep, in_thread
+from sightline_server.ingest.feed_rows import Problem
+from sightline_server.ingest.prepared import Keep, in_thread
 from sightline_server.ingest.seen_images import SeenImages
 from sightline_server.stages.printed_text.reading import MakeTextReading
 

@@ -9,7 +9,7 @@ from sightline_server.cli.build_report import summary
 from sightline_server.cli.catalog import app
 from sightline_server.index.schema import CatalogFacts
 from sightline_server.ingest.build import BuildReport
-from sightline_server.ingest.feed import Problem, ProblemKind
+from sightline_server.ingest.feed_rows import Problem, ProblemKind
 from tests.support.catalogs import SPEC
 from tests.support.feeds import feed_file
 

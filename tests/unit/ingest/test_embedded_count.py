@@ -7,7 +7,7 @@ import pytest
 
 from sightline_server.index.schema import CatalogRow
 from sightline_server.ingest.embedded_rows import count_embedded, read_embedded
-from sightline_server.ingest.feed import Problem
+from sightline_server.ingest.feed_rows import Problem
 from sightline_server.ingest.feeds import text
 from sightline_server.ingest.feeds.options import FeedOptions
 from sightline_server.ingest.feeds.source import opened_feed

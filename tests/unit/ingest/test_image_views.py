@@ -29,7 +29,8 @@ from sightline_server.index.living import LivingCatalog
 from sightline_server.index.opening import open_snapshot
 from sightline_server.index.schema import MAX_IMAGES, VIEWS_KEY, CatalogFacts
 from sightline_server.index.stored_rows import stored_rows
-from sightline_server.ingest.build import BuildOptions, BuildReport, Progress, build_catalog, catalog_size
+from sightline_server.ingest.build import BuildOptions, BuildReport, Progress, build_catalog
+from sightline_server.ingest.building.replaced import catalog_size
 from sightline_server.ingest.reembed.cache import EmbeddingCache
 from sightline_server.ingest.reembed.reembed import Reembed, ReembedOptions
 from sightline_server.ingest.seen_images import SeenImages

@@ -23,7 +23,7 @@ from sightline_server.ingest.build import (
     build_catalog,
 )
 from sightline_server.ingest.embedding import Embed
-from sightline_server.ingest.feed import Problem, ProblemKind
+from sightline_server.ingest.feed_rows import Problem, ProblemKind
 from sightline_server.ingest.feeds.formats import Format
 from sightline_server.ingest.feeds.options import FeedOptions
 from sightline_server.ingest.feeds.source import OpenFeed

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sightline_server.index.schema import Price
-from sightline_server.ingest.feed import FeedRow, ParsedRow, Problem, ProblemKind, parse_record, read_feed
+from sightline_server.ingest.feed import parse_record, read_feed
+from sightline_server.ingest.feed_rows import FeedRow, ParsedRow, Problem, ProblemKind
 from sightline_server.ingest.feeds.records import Record
 from sightline_server.ingest.feeds.texts import as_text
 from tests.support.feeds import feed_file, problems_of, products_of, rows_of, skipped_rows, warnings_of

@@ -16,7 +16,7 @@ from sightline_server.ingest.build import BuildOptions
 from sightline_server.ingest.direct_transport import CheckedNetwork
 from sightline_server.ingest.exports.export import ExportOptions, export_catalog
 from sightline_server.ingest.exports.formats import ExportFormat
-from sightline_server.ingest.feed import Problem
+from sightline_server.ingest.feed_rows import Problem
 from sightline_server.ingest.feeds.options import FeedOptions
 from sightline_server.ingest.host_check import HostCheck
 from sightline_server.ingest.importing import ImportProgress, import_embedded, import_feed, imported_feed

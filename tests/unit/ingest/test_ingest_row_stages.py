@@ -13,7 +13,7 @@ import pytest
 from sightline_server.index.catalog import open_catalog
 from sightline_server.ingest import catalog_rows, feed, preparation
 from sightline_server.ingest.build import BuildOptions, BuildReport, build_catalog
-from sightline_server.ingest.feeds import delimited, exporters, json_objects, parquet, rows, xml_items
+from sightline_server.ingest.feeds import delimited, exporters, image_links, json_objects, parquet, rows, xml_items
 from sightline_server.ingest.feeds.columns import gathered
 from sightline_server.ingest.images import ImageSource
 from sightline_server.stages import photo_threads
@@ -107,7 +107,7 @@ STAGES = {
     "element of an item": (as_xml, xml_items, "name_of"),
     "record of a Parquet row": (as_parquet, parquet, "to_record"),
     "texts": (as_csv, feed, "texts_of"),
-    "links": (as_csv, feed, "split_links"),
+    "links": (as_csv, image_links, "split_links"),
     "product": (as_csv, feed, "Product"),
     "link of an image": (as_csv, preparation, "classify"),
     "key of an image": (as_csv, preparation, "key_of"),

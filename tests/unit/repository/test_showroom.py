@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image, ImageOps
 
-from sightline_server.ingest.feed import FeedRow, read_feed
+from sightline_server.ingest.feed import read_feed
+from sightline_server.ingest.feed_rows import FeedRow
 
 SHOWROOM = Path(__file__).resolve().parents[3] / "examples" / "showroom"
 MOST_BYTES = 12 * 1024 * 1024

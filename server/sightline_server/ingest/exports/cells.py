@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.schema import CatalogRow
 from sightline_server.ingest.embedded_parquet import EMBEDDER, EMBEDDINGS
-from sightline_server.ingest.feed import FeedRow, ParsedRow, parse_record, texts_of
+from sightline_server.ingest.feed import parse_record, texts_of
+from sightline_server.ingest.feed_rows import FeedRow, ParsedRow
 from sightline_server.ingest.feeds.columns import canonical_names, column_name
 from sightline_server.ingest.feeds.exact import EXACT, ExactProduct, exact_cell
 from sightline_server.ingest.feeds.exporters import recognised

@@ -16,13 +16,15 @@ import numpy as np
 
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.ingest.build import BuildOptions, image_source
+from sightline_server.ingest.building.options import BuildOptions
+from sightline_server.ingest.building.sources import image_source
 from sightline_server.ingest.embedding import Embed
 from sightline_server.ingest.images import ImageSource
 from sightline_server.ingest.links import FileLink, UnreadableImageError, classify
 from sightline_server.ingest.on_ray.parts import EmbeddedImage, Part
 from sightline_server.ingest.on_ray.plan import Block, LinkToEmbed
-from sightline_server.ingest.preparation import Crop, Preparation, PreparedImage
+from sightline_server.ingest.preparation import Preparation
+from sightline_server.ingest.prepared import Crop, PreparedImage
 from sightline_server.ingest.same_images import SameImages, content_key
 from sightline_server.ingest.seen_images import SeenImages
 from sightline_server.stages.photo_threads import PhotoThreads

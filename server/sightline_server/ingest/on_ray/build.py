@@ -17,8 +17,12 @@ from numpy.typing import NDArray
 
 from sightline_server.domain.image_views import ONE_VIEW
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.ingest.build import BuildOptions, BuildReport, Progress, build_catalog, feed_name
-from sightline_server.ingest.feed import FeedRow, Problem, read_feed
+from sightline_server.ingest.build import build_catalog
+from sightline_server.ingest.building.options import BuildOptions
+from sightline_server.ingest.building.report import BuildReport, Progress
+from sightline_server.ingest.building.sources import feed_name
+from sightline_server.ingest.feed import read_feed
+from sightline_server.ingest.feed_rows import FeedRow, Problem
 from sightline_server.ingest.feeds.source import OpenFeed
 from sightline_server.ingest.on_ray.checkpoint import Checkpoint
 from sightline_server.ingest.on_ray.embedding_run import EmbeddingRun, Pool

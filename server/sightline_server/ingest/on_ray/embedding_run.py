@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sightline_server.errors import SightlineError
-from sightline_server.ingest.build import Progress
+from sightline_server.ingest.building.report import Progress
 from sightline_server.ingest.on_ray.checkpoint import Checkpoint
 from sightline_server.ingest.on_ray.plan import Block
 from sightline_server.ingest.on_ray.worker import Fault, Outcome

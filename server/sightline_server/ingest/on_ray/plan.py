@@ -11,9 +11,10 @@ from itertools import islice
 from typing import Self
 
 from sightline_server.ingest import seen_images
-from sightline_server.ingest.feed import FeedRow, Problem
+from sightline_server.ingest.feed_rows import FeedRow, Problem
+from sightline_server.ingest.groups import GROUP_ROWS
 from sightline_server.ingest.links import UnreadableImageError, classify
-from sightline_server.ingest.preparation import GROUP_ROWS, key_of
+from sightline_server.ingest.preparation import key_of
 
 BLOCK_GROUPS = 4
 """Groups of a block: what a worker that is killed has done in vain, and how often progress is reported."""

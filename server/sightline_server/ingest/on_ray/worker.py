@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.ingest.build import BuildOptions
+from sightline_server.ingest.building.options import BuildOptions
 from sightline_server.ingest.embedding import Embed
 from sightline_server.ingest.on_ray import parts
 from sightline_server.ingest.on_ray.block_embedding import BlockEmbedder, block_embedder

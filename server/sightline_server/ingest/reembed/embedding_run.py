@@ -18,9 +18,9 @@ from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import SightlineError
 from sightline_server.index.originals import KeptOriginals
 from sightline_server.index.reembedding import ProductToEmbed
-from sightline_server.ingest.build import Progress
+from sightline_server.ingest.building.report import Progress
 from sightline_server.ingest.embedding import Embed, catalog_crops
-from sightline_server.ingest.feed import Problem, ProblemKind
+from sightline_server.ingest.feed_rows import Problem, ProblemKind
 from sightline_server.ingest.guard import Losses
 from sightline_server.ingest.link_secrets import masked_link
 from sightline_server.ingest.links import UnreadableImageError

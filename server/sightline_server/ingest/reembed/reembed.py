@@ -20,11 +20,11 @@ from sightline_server.index.originals import KeptOriginals, image_key, stored_ke
 from sightline_server.index.reembedding import EmbeddedImages, LeftOut, Reembedding
 from sightline_server.index.schema import MAX_IMAGES
 from sightline_server.ingest import guard
-from sightline_server.ingest.build import Progress
+from sightline_server.ingest.building.report import Progress
 from sightline_server.ingest.clients import Requests
 from sightline_server.ingest.direct_transport import CheckedNetwork
 from sightline_server.ingest.embedding import Embed
-from sightline_server.ingest.feed import Problem
+from sightline_server.ingest.feed_rows import Problem
 from sightline_server.ingest.guard import Losses
 from sightline_server.ingest.host_check import HostCheck
 from sightline_server.ingest.image_cache import CacheLimits, ImageCache

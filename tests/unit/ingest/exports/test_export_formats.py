@@ -25,7 +25,8 @@ from sightline_server.index.stored_rows import StoredRows, stored_rows
 from sightline_server.ingest.embedded_rows import read_embedded
 from sightline_server.ingest.exports.export import ExportOptions, export_catalog
 from sightline_server.ingest.exports.formats import ExportFormat, chosen_format
-from sightline_server.ingest.feed import FeedRow, ParsedRow, Problem, ProblemKind, parse_record, read_feed
+from sightline_server.ingest.feed import parse_record, read_feed
+from sightline_server.ingest.feed_rows import FeedRow, ParsedRow, Problem, ProblemKind
 from sightline_server.ingest.feeds.exact import EXACT, ExactProduct, exact_cell, mark_of
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat
 from sightline_server.ingest.feeds.records import Record

@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from sightline_server.errors import SightlineError
-from sightline_server.ingest.feed import FeedRow, ProblemKind, read_feed
+from sightline_server.ingest.feed import read_feed
+from sightline_server.ingest.feed_rows import FeedRow, ProblemKind
 from sightline_server.ingest.feeds.columns import canonical_names, column_name
 from sightline_server.ingest.feeds.links import split_links
 from sightline_server.ingest.feeds.options import FeedLimits, FeedOptions

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sightline_server.ingest.feed import FeedRow
+from sightline_server.ingest.feed_rows import FeedRow
 from sightline_server.ingest.feeds import rows
 from tests.support.feed_fuzz import Feed
 from tests.support.feed_oracle import Reading, WrongReadingError, check, read

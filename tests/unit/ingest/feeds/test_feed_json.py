@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from sightline_server.errors import SightlineError
-from sightline_server.ingest.feed import FeedRow, ProblemKind, read_feed
+from sightline_server.ingest.feed import read_feed
+from sightline_server.ingest.feed_rows import FeedRow, ProblemKind
 from sightline_server.ingest.feeds import json_document
 from sightline_server.ingest.feeds.options import FeedOptions
 from sightline_server.ingest.feeds.reader import count_rows

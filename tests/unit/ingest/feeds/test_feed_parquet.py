@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from sightline_server.errors import SightlineError
-from sightline_server.ingest.feed import FeedRow, Problem, read_feed
+from sightline_server.ingest.feed import read_feed
+from sightline_server.ingest.feed_rows import FeedRow, Problem
 from sightline_server.ingest.feeds import parquet_sizes
 
 LONG = "T" * 3_000_000

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from sightline_server.errors import SightlineError
 from sightline_server.index.schema import PRICE_TYPE, Price
-from sightline_server.ingest.feed import FeedRow, ProblemKind, read_feed
+from sightline_server.ingest.feed import read_feed
+from sightline_server.ingest.feed_rows import FeedRow, ProblemKind
 from sightline_server.ingest.feeds.availability import availability_value
 from sightline_server.ingest.feeds.options import FeedOptions, PriceFormat, checked_currency
 from sightline_server.ingest.feeds.prices import PriceError, PriceRules, parse_price

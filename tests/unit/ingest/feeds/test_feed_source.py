@@ -12,7 +12,8 @@ from threading import Thread
 import pytest
 
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.ingest.feed import FeedRow, read_feed
+from sightline_server.ingest.feed import read_feed
+from sightline_server.ingest.feed_rows import FeedRow
 from sightline_server.ingest.feeds import download, unpack
 from sightline_server.ingest.feeds.options import FeedLimits, FeedOptions
 from sightline_server.ingest.feeds.reader import count_rows, read_records

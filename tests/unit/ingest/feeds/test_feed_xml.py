@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sightline_server.errors import SightlineError
-from sightline_server.ingest.feed import ProblemKind
+from sightline_server.ingest.feed_rows import ProblemKind
 from sightline_server.ingest.feeds.options import FeedOptions
 from sightline_server.ingest.feeds.reader import count_rows
 from tests.support.feeds import feed_file, problems_of, products_of, rows_of, skipped_rows

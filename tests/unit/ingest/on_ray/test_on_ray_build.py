@@ -8,9 +8,9 @@ import pytest
 
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.ingest.build import BuildOptions, BuildReport, Progress, build_catalog
-from sightline_server.ingest.feed import Problem
+from sightline_server.ingest.feed_rows import Problem
+from sightline_server.ingest.groups import GROUP_ROWS
 from sightline_server.ingest.on_ray.plan import BLOCK_GROUPS
-from sightline_server.ingest.preparation import GROUP_ROWS
 from tests.support.catalogs import BUILT, LIMITS, SPEC, shade_embed, write_feed, write_picture
 from tests.support.ray_builds import CountedEngine, build_here
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from sightline_server.domain.items import Product
-from sightline_server.ingest.feed import FeedRow, Problem, ProblemKind
+from sightline_server.ingest.feed_rows import FeedRow, Problem, ProblemKind
+from sightline_server.ingest.groups import GROUP_ROWS
 from sightline_server.ingest.on_ray.plan import BLOCK_GROUPS, Block, Plan
-from sightline_server.ingest.preparation import GROUP_ROWS
 
 
 def rows(count: int, *, images: int = 1) -> Iterator[FeedRow | Problem]:
