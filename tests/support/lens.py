@@ -51,7 +51,8 @@ from sightline_server.ports import CodedProducts, Engine, ImageFeatures, ModelRu
 from sightline_server.rpc.server import listening
 from sightline_server.search.object_embedder import CropsBatcher
 from sightline_server.settings import Settings
-from sightline_server.telemetry.metrics import EngineMetrics, Metrics
+from sightline_server.telemetry.engine import EngineMetrics
+from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.tracing import OFF, Tracing
 
 Answer = Mapping[str, NDArray[Any]]
@@ -400,7 +401,7 @@ async def serving(
         front = build_front(stack, settings, metrics, tracing=tracing, access=access, services=services)
         address = stack.enter_context(listening(front.door.server, settings.server, front.door.certificates))
         await start_refusing(stack, front)
-        core = await build_core(stack, front, engine, EngineMetrics(metrics), publish)
+        core = await build_core(stack, front, engine, EngineMetrics(metrics.engine), publish)
         channel = await stack.enter_async_context(channel_to(str(address), credentials, channel_options))
         served = Served(front, core, engine, index, str(address), channel)
         if opened:

@@ -24,7 +24,8 @@ from sightline_server.index.milvus.pushing import Pushed, push
 from sightline_server.index.registry import Registry
 from sightline_server.rpc.server import listening
 from sightline_server.settings import Settings
-from sightline_server.telemetry.metrics import EngineMetrics, Metrics
+from sightline_server.telemetry.engine import EngineMetrics
+from sightline_server.telemetry.metrics import Metrics
 from tests.support.lens import FakeEngine, channel_to
 
 EMBEDDER = FakeEngine().embedder
@@ -118,7 +119,7 @@ async def living(uri: str, folder: Path, name: str) -> AsyncIterator[Living]:
         stack.push_async_callback(door.server.stop, None)
         await start_refusing(stack, front)
         written = WrittenCatalogs(stack, {}, metrics, in_milvus=settings.written_in_milvus)
-        core = await build_core(stack, front, engine, EngineMetrics(metrics), written.publish, live=written.live)
+        core = await build_core(stack, front, engine, EngineMetrics(metrics.engine), written.publish, live=written.live)
         await admit_calls(front, core)
         await listen_for_writes(stack, front, core, door, written, None)
         channel = await stack.enter_async_context(channel_to(address, None, ()))

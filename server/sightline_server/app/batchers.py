@@ -31,7 +31,8 @@ from sightline_server.settings import BatchSettings, Settings
 from sightline_server.stages.detect import RawDetections, split_answer
 from sightline_server.stages.embed import split_embeddings, split_vectors
 from sightline_server.stages.search import Found, VectorQuery, search
-from sightline_server.telemetry.metrics import BatcherMetrics, Metrics
+from sightline_server.telemetry.batches import BatcherMetrics
+from sightline_server.telemetry.metrics import Metrics
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -86,7 +87,7 @@ def build_batchers(stack: AsyncExitStack, settings: Settings, engine: Engine, me
             for each in engine.embedders.models
         },
         queries=batcher(stack, "queries", search_all, part.queries, INDEX, metrics),
-        background=Background(clock=clock, on_wait=metrics.background_wait_seconds.observe),
+        background=Background(clock=clock, on_wait=metrics.batches.background_wait_seconds.observe),
         printed_text=printed_text_batchers(stack, settings, engine, metrics) if settings.printed_text.enabled else None,
     )
     check_capacity(batchers, settings)
@@ -179,6 +180,6 @@ def batcher(
     max_batch = min(settings.max_batch, device.max_batch) if device.max_batch else settings.max_batch
     window: Window[ItemT] = Window(max_batch=max_batch, max_waiting=settings.max_waiting, lanes=len(Lane))
     slots = settings.slots or device.slots
-    batching = MicroBatcher(run, window, slots=slots, clock=clock, observer=BatcherMetrics(metrics, name))
+    batching = MicroBatcher(run, window, slots=slots, clock=clock, observer=BatcherMetrics(metrics.batches, name))
     stack.push_async_callback(batching.close)
     return batching

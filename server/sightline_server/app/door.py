@@ -34,7 +34,8 @@ from sightline_server.rpc.load_reports.service import LoadReports
 from sightline_server.rpc.probe_requests import ProbeRequests
 from sightline_server.rpc.reading import Uploads
 from sightline_server.settings import Settings
-from sightline_server.telemetry.metrics import EngineMetrics, Metrics
+from sightline_server.telemetry.engine import EngineMetrics
+from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.tracing import Tracing
 
 log = logging.getLogger(__name__)

@@ -49,7 +49,8 @@ from sightline_server.rpc.listener.tls_files import Contents
 from sightline_server.settings import Settings
 from sightline_server.stages.printed_text.reading import TextReading
 from sightline_server.telemetry.catalogs import CatalogMetrics
-from sightline_server.telemetry.metrics import EngineMetrics, Metrics
+from sightline_server.telemetry.engine import EngineMetrics
+from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.tracing import Tracing
 from sightline_server.telemetry.usage import ALONE
 

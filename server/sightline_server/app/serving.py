@@ -42,7 +42,8 @@ from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.registry import Registry
 from sightline_server.rpc import server as rpc_server
 from sightline_server.settings import Settings
-from sightline_server.telemetry.metrics import EngineMetrics, Metrics
+from sightline_server.telemetry.engine import EngineMetrics
+from sightline_server.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
             views=server.image_views,
         )
         await start_refusing(stack, front)
-        events = EngineMetrics(metrics)
+        events = EngineMetrics(metrics.engine)
         engine = await stack.enter_async_context(engine_session(settings, events))
         log.info("engine: %s, %s", engine.spec(DETECTOR).identity, ", ".join(engine.embedders.identities))
         policy = index_policy(settings.index)

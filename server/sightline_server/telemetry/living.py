@@ -10,6 +10,7 @@ from prometheus_client import Gauge
 from prometheus_client.metrics import MetricWrapperBase
 
 from sightline_server.domain.living import LivingFigures, WriteRefusal
+from sightline_server.telemetry.buckets import COMMIT_BUCKETS
 from sightline_server.telemetry.making import Maker
 from sightline_server.telemetry.shared import is_joined
 
@@ -19,7 +20,6 @@ MOST_CATALOGS = 100
 """Catalogs that have series at the same time; each has about 100 of them."""
 FRESHNESS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds; one is the bound of the objective."""
-COMMIT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 WORK_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 FRESHNESS_OUTCOMES = ("found", "missed", "undecided", "failed")
 GAUGES = {

@@ -1,33 +1,33 @@
-"""Every metric of the server; `docs/operate/metrics.md` is its table.
+"""Every metric of the server: those of calls, catalogs and access here, those of other subjects in modules of theirs.
 
+`docs/operate/metrics.md` is their table.
 Rule: histograms and counters that can be summed over replicas, labels of few values, and nothing that depends on what
 a photo shows. Each gauge states how the values of several workers are combined: sum, minimum or maximum.
 """
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from sightline_server.access.grants.valkey_store import REASONS
-from sightline_server.telemetry.living import COMMIT_BUCKETS, LivingSeries
+from sightline_server.telemetry.batches import BatchSeries
+from sightline_server.telemetry.buckets import COMMIT_BUCKETS, QUEUE_BUCKETS, STAGE_BUCKETS
+from sightline_server.telemetry.engine import EngineSeries
+from sightline_server.telemetry.living import LivingSeries
 from sightline_server.telemetry.making import Maker
 from sightline_server.telemetry.replication import ReplicationSeries
 
-# Finest around the objective of a second: a quantile is interpolated between two bounds, and 1.3 s was read as 2.4 s.
-STAGE_BUCKETS = (
-    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3),
-    *(0.4, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0),
-)
-QUEUE_BUCKETS = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 BUILD_LABELS = ("sightline", "grpcio", "protobuf", "numpy", "tritonclient", "pylance", "detector", "embedder")
 
 
 class Metrics:
-    """The metric objects and their registry; one instance a process."""
+    """The metric objects and their registry; one instance a process.
+
+    `batches`, `engine`, `replication` and `living` are the metrics of these subjects.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -97,51 +97,8 @@ class Metrics:
         self.second_rounds = make.counter(
             "second_rounds", "Second rounds that callers asked for, by outcome.", "outcome"
         )
-        self.queue_seconds = make.histogram(
-            "queue_seconds", "Seconds that an entry waited for its batch.", QUEUE_BUCKETS, "batcher"
-        )
-        self.batch_size = make.histogram("batch_size", "Items in a batch.", BATCH_BUCKETS, "batcher")
-        self.batch_seconds = make.histogram(
-            "batch_seconds", "Seconds from forming a batch to its answer.", STAGE_BUCKETS, "batcher"
-        )
-        self.queue_items = make.gauge(
-            "queue_items", "Items that waited when the latest batch was formed.", "batcher", over_workers="livesum"
-        )
-        self.dropped_items = make.counter(
-            "dropped_items", "Items that a queue refused or dropped without running them.", "batcher", "reason"
-        )
-        self.wasted_items = make.counter(
-            "wasted_items", "Items that were run although their call had ended.", "batcher"
-        )
-        self.background_wait_seconds = make.histogram(
-            "background_wait_seconds",
-            "Seconds that images of products waited for their turn at the embedder.",
-            STAGE_BUCKETS,
-        )
-        self.engine_ready = make.gauge(
-            "engine_ready", "1 while all models answer every worker.", over_workers="livemin"
-        )
-        self.engine_restarts = make.counter(
-            "engine_restarts", "Restarts of the engine and reloads of its models, by kind.", "kind"
-        )
-        self.engine_provider = make.gauge(
-            "engine_provider",
-            "1 for the execution provider that runs a model.",
-            *("model", "provider"),
-            over_workers="livemax",
-        )
-        self.engine_precision = make.gauge(
-            "engine_precision",
-            "1 for the precision in which a model runs.",
-            *("model", "precision"),
-            over_workers="livemax",
-        )
-        self.triton_transport = make.gauge(
-            "triton_transport",
-            "1 for the transport by which tensors reach a model.",
-            *("model", "transport"),
-            over_workers="livemax",
-        )
+        self.batches = BatchSeries(make)
+        self.engine = EngineSeries(make)
         self.catalog_products = make.gauge(
             "catalog_products", "Products of the served revision.", "catalog", over_workers="livemin"
         )
@@ -255,79 +212,3 @@ class Metrics:
         """Makes the counters of a principal whose quota has bounds of these kinds."""
         for kind in kinds:
             self.quota_refusals.labels(principal, kind)
-
-
-class BatcherMetrics:
-    """The metrics of one batcher; satisfies `batching.batcher.BatchObserver`."""
-
-    def __init__(self, metrics: Metrics, batcher: str) -> None:
-        self._size = metrics.batch_size.labels(batcher)
-        self._took = metrics.batch_seconds.labels(batcher)
-        self._waiting = metrics.queue_items.labels(batcher)
-        self._seconds = metrics.queue_seconds.labels(batcher)
-        self._wasted = metrics.wasted_items.labels(batcher)
-        self._dropped = {
-            reason: metrics.dropped_items.labels(batcher, reason) for reason in ("cancelled", "expired", "full")
-        }
-
-    def batch_started(self, size: int, waiting: int) -> None:
-        """A batch of `size` items goes to the device, and `waiting` items remain in the queue."""
-        self._size.observe(size)
-        self._waiting.set(waiting)
-
-    def batch_ended(self, seconds: float) -> None:
-        """The device answered or failed, `seconds` after the batch was formed."""
-        self._took.observe(seconds)
-
-    def entry_waited(self, seconds: float) -> None:
-        """An entry got its slot in a batch after `seconds`."""
-        self._seconds.observe(seconds)
-
-    def dropped(self, reason: str, items: int) -> None:
-        """`items` were refused or dropped without being run: `expired`, `cancelled` or `full`."""
-        self._dropped[reason].inc(items)
-
-    def wasted(self, items: int) -> None:
-        """`items` were run although their call had been cancelled."""
-        self._wasted.inc(items)
-
-
-class EngineMetrics:
-    """The metrics of the engine."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._provider: dict[str, str] = {}
-        self._precision: dict[str, str] = {}
-        self._transport: dict[str, str] = {}
-        for kind in ("reload", "restart"):
-            metrics.engine_restarts.labels(kind)
-
-    def ready(self, ready: bool) -> None:
-        """The engine became ready or not."""
-        self._metrics.engine_ready.set(ready)
-
-    def restarted(self, kind: str, /) -> None:
-        """The engine was recovered: `reload` of a model or `restart` of the whole."""
-        self._metrics.engine_restarts.labels(kind).inc()
-
-    def provider(self, model: str, name: str, precision: str, /) -> None:
-        """`model` runs on execution provider `name` in `precision`, which is not shown where it is not known."""
-        show_current(self._metrics.engine_provider, self._provider, model, name)
-        if precision:
-            show_current(self._metrics.engine_precision, self._precision, model, precision)
-
-    def transport(self, model: str, name: str, /) -> None:
-        """Tensors reach `model` by `shm` or `inline`."""
-        show_current(self._metrics.triton_transport, self._transport, model, name)
-
-    def given_up(self, model: str, /) -> None:
-        """Counts nothing: the restart that follows is counted."""
-
-
-def show_current(gauge: Gauge, current: dict[str, str], subject: str, name: str) -> None:
-    """Sets the gauge of `subject` to 1 for `name` and to 0 for the name that `current` holds; updates `current`."""
-    if (old := current.get(subject)) is not None and old != name:
-        gauge.labels(subject, old).set(0)
-    current[subject] = name
-    gauge.labels(subject, name).set(1)

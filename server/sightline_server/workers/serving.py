@@ -28,7 +28,8 @@ from sightline_server.rpc.listener.tls import Certificates, open_certificates
 from sightline_server.rpc.listener.tls_files import Contents
 from sightline_server.settings import Settings
 from sightline_server.telemetry.catalogs import CatalogMetrics
-from sightline_server.telemetry.metrics import EngineMetrics, Metrics
+from sightline_server.telemetry.engine import EngineMetrics
+from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.shared import forget_gauges, joined, metrics_folder, of_all
 from sightline_server.workers.catalogs import SharedCatalogs
 from sightline_server.workers.crew import Crew
@@ -56,7 +57,7 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[Running]:
         stack.enter_context(joined(folder, PARENT))
         metrics = Metrics()
         metrics_address = start_metrics(stack, settings.server, of_all(folder))
-        events = EngineMetrics(metrics)
+        events = EngineMetrics(metrics.engine)
         engine = await stack.enter_async_context(engine_session(settings, events))
         events.ready(engine.ready)
         engine.on_change(events.ready)

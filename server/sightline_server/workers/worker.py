@@ -27,7 +27,8 @@ from sightline_server.memory import keep_modules, protect
 from sightline_server.orphans import die_with
 from sightline_server.rpc import server as rpc_server
 from sightline_server.telemetry import logging as server_logging
-from sightline_server.telemetry.metrics import EngineMetrics, Metrics
+from sightline_server.telemetry.engine import EngineMetrics
+from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.shared import joined
 from sightline_server.telemetry.stderr import close_to_libraries
 from sightline_server.workers.task import SERVING, WARM, Task, failed_line, given_up_line
@@ -39,7 +40,7 @@ class WorkerEngineMetrics(EngineMetrics):
     """Metrics of how a worker reaches the engine; the parent reports everything else, once for all workers."""
 
     def __init__(self, metrics: Metrics, say: Callable[[bytes], object]) -> None:
-        super().__init__(metrics)
+        super().__init__(metrics.engine)
         self._say = say
 
     def restarted(self, kind: str, /) -> None:

@@ -16,7 +16,8 @@ from sightline_server.index.registry import Registry
 from sightline_server.rpc.server import listening
 from sightline_server.settings import ServerSettings, Settings
 from sightline_server.stages.processes.pool import DecodeProcesses
-from sightline_server.telemetry.metrics import EngineMetrics, Metrics
+from sightline_server.telemetry.engine import EngineMetrics
+from sightline_server.telemetry.metrics import Metrics
 from tests.support.authority import Authority
 from tests.support.lens import FakeEngine, FakeSnapshot
 
@@ -55,7 +56,7 @@ async def test_parts_end_in_reverse_order_of_their_start(ended: list[str]) -> No
         stack.callback(ended.append, "server")
         await start_refusing(stack, front)
         stack.callback(ended.append, "engine")
-        core = await build_core(stack, front, FakeEngine(), EngineMetrics(metrics), publish_one)
+        core = await build_core(stack, front, FakeEngine(), EngineMetrics(metrics.engine), publish_one)
         await admit_calls(front, core)
     batchers = ["MicroBatcher"] * 3
     assert ended == ["DecodeProcesses", *batchers, "Registry", "DeviceThread", "engine", "server"]
@@ -65,7 +66,7 @@ async def test_calls_come_in_only_when_they_are_admitted() -> None:
     metrics, engine = Metrics(), FakeEngine()
     async with AsyncExitStack() as stack:
         front = build_front(stack, SETTINGS, metrics)
-        core = await build_core(stack, front, engine, EngineMetrics(metrics), publish_one)
+        core = await build_core(stack, front, engine, EngineMetrics(metrics.engine), publish_one)
         states = [front.door.admission.state.name]
         await admit_calls(front, core)
         assert [*states, front.door.admission.state.name] == ["STARTING", "SERVING"]
@@ -84,7 +85,7 @@ async def build(engine: FakeEngine) -> None:
     metrics = Metrics()
     async with AsyncExitStack() as stack:
         front = build_front(stack, SETTINGS, metrics)
-        await build_core(stack, front, engine, EngineMetrics(metrics), fail_to_publish)
+        await build_core(stack, front, engine, EngineMetrics(metrics.engine), fail_to_publish)
 
 
 async def test_catalogs_that_cannot_be_opened_end_what_was_started(ended: list[str]) -> None:

@@ -27,9 +27,10 @@ from sightline_server.search import freshness as freshness_module
 from sightline_server.search.freshness import FreshnessProber
 from sightline_server.search.sampled_writer import SampledWriter
 from sightline_server.stages.search import VectorQuery
+from sightline_server.telemetry.batches import BatcherMetrics
 from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.living import FRESHNESS_OUTCOMES, LivingMetrics
-from sightline_server.telemetry.metrics import BatcherMetrics, Metrics
+from sightline_server.telemetry.metrics import Metrics
 from tests.support.catalogs import SPEC, row, unit_vectors, write_catalog
 from tests.support.lens import until
 
@@ -72,7 +73,7 @@ async def watched(path: Path) -> AsyncIterator[Watched]:
         stack.push_async_callback(registry.close)
         opening = open_living(path, "shop", SPEC, device, registry, observer=observer)
         living = await stack.enter_async_context(opening)
-        clock, batches = time.monotonic, BatcherMetrics(metrics, "queries")
+        clock, batches = time.monotonic, BatcherMetrics(metrics.batches, "queries")
         queries = MicroBatcher(search_all, window, slots=1, clock=clock, observer=batches)
         stack.push_async_callback(queries.close)
         watch = keep_watching(stack, registry, queries, observer)

@@ -31,8 +31,9 @@ from sightline_server.index.vectors import VectorIndex
 from sightline_server.search import recall as recall_module
 from sightline_server.search.recall import RecallObserver, RecallProber
 from sightline_server.stages.search import Found, VectorQuery
+from sightline_server.telemetry.batches import BatcherMetrics
 from sightline_server.telemetry.catalogs import CatalogMetrics
-from sightline_server.telemetry.metrics import BatcherMetrics, Metrics
+from sightline_server.telemetry.metrics import Metrics
 from tests.support.catalogs import SPEC, row, unit_vectors, write_catalog
 from tests.support.lens import FakeSnapshot, serving, until
 
@@ -100,7 +101,7 @@ async def measured(
     registry = Registry(observer)
     window: Window[VectorQuery] = Window(max_batch=max_batch, max_waiting=max_waiting, lanes=len(Lane))
     clock = asyncio.get_running_loop().time
-    queries = MicroBatcher(run, window, slots=1, clock=clock, observer=BatcherMetrics(metrics, "queries"))
+    queries = MicroBatcher(run, window, slots=1, clock=clock, observer=BatcherMetrics(metrics.batches, "queries"))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(registry.close)
         stack.push_async_callback(queries.close)

@@ -26,9 +26,10 @@ from sightline_server.index.registry import Registry
 from sightline_server.search import freshness as module
 from sightline_server.search.freshness import FreshnessObserver, FreshnessProber, Missing
 from sightline_server.stages.search import Found, VectorQuery
+from sightline_server.telemetry.batches import BatcherMetrics
 from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.living import FRESHNESS_OUTCOMES, LivingMetrics
-from sightline_server.telemetry.metrics import BatcherMetrics, Metrics
+from sightline_server.telemetry.metrics import Metrics
 from tests.support.catalogs import SPEC, row, unit_vectors, write_catalog
 from tests.support.lens import FakeSnapshot, until
 
@@ -86,7 +87,7 @@ async def checked(*, run: Run = search_all, max_waiting: int = 1024) -> AsyncIte
     registry = Registry(CatalogMetrics(metrics))
     window: Window[VectorQuery] = Window(max_batch=64, max_waiting=max_waiting, lanes=len(Lane))
     clock = asyncio.get_running_loop().time
-    queries = MicroBatcher(run, window, slots=1, clock=clock, observer=BatcherMetrics(metrics, "queries"))
+    queries = MicroBatcher(run, window, slots=1, clock=clock, observer=BatcherMetrics(metrics.batches, "queries"))
     living = LivingMetrics(metrics.living)
     for name in ("shop", "other"):
         living.opened(name, FIGURES)

@@ -11,9 +11,11 @@ from prometheus_client import generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
 from sightline_server.domain.stages import CROP, DECODE, DETECT, EMBED, RANK, STAGE_NAMES, Stage
+from sightline_server.telemetry.batches import BatcherMetrics
 from sightline_server.telemetry.catalogs import CatalogMetrics
+from sightline_server.telemetry.engine import EngineMetrics
 from sightline_server.telemetry.logging import JsonFormatter, PlainFormatter
-from sightline_server.telemetry.metrics import BatcherMetrics, EngineMetrics, Metrics
+from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.stopwatch import Step, Stopwatch
 from tests.support.lens import FakeSnapshot
 
@@ -64,7 +66,7 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 def test_a_batcher_reports_under_its_name() -> None:
     metrics = Metrics()
-    heard = BatcherMetrics(metrics, "crops")
+    heard = BatcherMetrics(metrics.batches, "crops")
     heard.batch_started(5, 3)
     heard.entry_waited(0.02)
     heard.batch_ended(0.3)
@@ -81,7 +83,7 @@ def test_a_batcher_reports_under_its_name() -> None:
 
 def test_an_engine_shows_its_present_provider_and_transport_only() -> None:
     metrics = Metrics()
-    heard = EngineMetrics(metrics)
+    heard = EngineMetrics(metrics.engine)
     heard.transport("detector", "shm")
     heard.transport("detector", "inline")
     heard.provider("detector", "OpenVINOExecutionProvider", "bf16")

@@ -31,7 +31,7 @@ def test_counters_and_histograms_are_summed(folder: Path) -> None:
             metrics = Metrics()
             for _ in range(calls):
                 metrics.requests.labels("Search", "OK").inc()
-                metrics.batch_size.labels("crops").observe(4)
+                metrics.batches.batch_size.labels("crops").observe(4)
     assert shown(folder, "requests_total", method="Search", code="OK") == 5
     assert shown(folder, "batch_size_sum", batcher="crops") == 20
     assert shown(folder, "batch_size_bucket", batcher="crops", le="4.0") == 5
@@ -61,7 +61,7 @@ def test_calls_inside_are_summed_and_readiness_is_that_of_the_least_ready(folder
         with joined(folder, worker):
             metrics = Metrics()
             metrics.in_flight.inc(3)
-            metrics.engine_ready.set(ready)
+            metrics.engine.ready.set(ready)
             CatalogMetrics(metrics).published(FakeSnapshot("shop", f"rev-{worker}"))
     assert shown(folder, "in_flight") == 6
     assert shown(folder, "engine_ready") == 0
