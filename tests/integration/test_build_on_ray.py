@@ -27,6 +27,8 @@ COMMAND = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "from sightline_server.cli.catalog import app; app()"
 )
+SHORT_CHECK = "from sightline_server.ingest.on_ray import pool; pool.HEALTH_S = 8.0; "
+"""Code that shortens the time in which a Ray must answer."""
 DISTINCT = 25
 TINY_INFERS = 40
 """Of each engine at its start, and while it is idle."""
@@ -52,8 +54,9 @@ def shop(folder: Path, products: int) -> Path:
 class Build:
     """A running build on Ray of `feed`, into `shop` next to it; `lines` is what it wrote to standard error."""
 
-    def __init__(self, feed: Path, *options: object) -> None:
-        command = [sys.executable, "-c", COMMAND, "build", feed, "--out", feed.parent / "shop", "--on", "ray", *options]
+    def __init__(self, feed: Path, *options: object, first: str = "") -> None:
+        code = first + COMMAND
+        command = [sys.executable, "-c", code, "build", feed, "--out", feed.parent / "shop", "--on", "ray", *options]
         self.process = subprocess.Popen(
             [str(each) for each in command],
             stdout=subprocess.PIPE,
@@ -207,7 +210,7 @@ def test_a_signal_ends_a_build_and_keeps_what_was_embedded(
 def test_an_address_where_another_program_listens_is_named(tmp_path: Path, builds: list[Build]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        build = Build(shop(tmp_path, 30), "--address", address)
+        build = Build(shop(tmp_path, 30), "--address", address, first=SHORT_CHECK)
         builds.append(build)
         build.end()
     assert build.process.returncode == 2

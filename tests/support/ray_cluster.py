@@ -1,8 +1,8 @@
 """A Ray cluster of two nodes on loopback for tests, in a separate process: `python -m tests.support.ray_cluster`
 
 It prints the address, ends the second node at once for the line `kill` on standard input, says `killed`, and ends with
-its input. Ray is installed by `pip install 'ray[data]'`; where it is missing, its tests are skipped and say so, unless
-SIGHTLINE_REQUIRE_RAY is set.
+its input. Ray is installed by `make test-ray`, which runs its tests; where it is missing, they are skipped and say so,
+unless SIGHTLINE_REQUIRE_RAY is set.
 """
 
 import importlib.util
@@ -24,7 +24,7 @@ def require_ray() -> None:
     """Skips the test where Ray is not installed."""
     if importlib.util.find_spec("ray") is not None:
         return
-    text = "the package ray, with the extra data, is not installed"
+    text = "Ray is not installed; `make test-ray` installs it and runs its tests"
     if os.environ.get(REQUIRED):
         pytest.fail(text)
     pytest.skip(text)
