@@ -1,4 +1,4 @@
-"""A replica of a site as a server of one process serves it: its copy, its operations, and what searches find."""
+"""A replica of a site as a process serves it: its copy, its operations, and what searches find."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,7 +9,10 @@ from sightline_server.app.following import CatalogFollower
 from sightline_server.app.following_operations import FollowedCatalogs
 from sightline_server.app.reload import CatalogReloader, RegistryShelf
 from sightline_server.index.choice.choosing import DEFAULT_POLICY
+from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.registry import Registry
+from sightline_server.index.shared import open_shared, share_catalog
+from sightline_server.index.snapshot import CatalogSnapshot
 from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.metrics import Metrics
 from tests.support.catalogs import SPEC, unit_vectors
@@ -59,14 +62,29 @@ class Followed:
 
 
 @asynccontextmanager
-async def following(site: Site) -> AsyncIterator[Followed]:
-    """Serves the copy of `site`, which is there."""
+async def following(site: Site, worker: int | None = None) -> AsyncIterator[Followed]:
+    """Serves the copy of `site`, which is there; as that `worker` does, from memory that its parent has laid out.
+
+    The parent would replace it for each revision; here it opens the next one itself.
+    """
     metrics = Metrics()
     observer = CatalogMetrics(metrics)
+
+    async def mapped(name: str, device: DeviceThread) -> CatalogSnapshot:
+        shared = await share_catalog(site.copy, name, SPEC)
+        try:
+            return await open_shared(shared, device, sharers=2)
+        finally:
+            shared.close()
+
     async with AsyncExitStack() as stack:
         registry, device = new_registry(stack, observer)
         folders = {"shop": site.copy}
-        catalogs = FollowedCatalogs(folders, {"shop": site.share}, DEFAULT_POLICY, metrics.replication)
+        catalogs = FollowedCatalogs(
+            *(folders, {"shop": site.share}, DEFAULT_POLICY, metrics.replication),
+            open_base=None if worker is None else mapped,
+            worker=worker,
+        )
         await catalogs.publish(registry, device, SPEC)
         shelf = RegistryShelf(folders, registry, device, SPEC, followed=catalogs)
         reload = CatalogReloader(shelf, observer).reload

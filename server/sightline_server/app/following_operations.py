@@ -1,4 +1,4 @@
-"""The operations that the writer of a followed catalog has published since its revision, on a server of one process.
+"""The operations that the writer of a followed catalog has published since its revision, in each process that serves.
 
     OPERATIONS -> segments (checked) -> applied to the served base -> every later search
 Rule: whatever is wrong with a segment, what is served stays served, and what comes before that segment is applied. A
@@ -7,7 +7,7 @@ replica goes on with the next attempt, or with the next revision.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
@@ -27,13 +27,21 @@ from sightline_server.index.replication.operations_reader import OperationsReade
 from sightline_server.index.replication.reasons import NotFollowedError, Reason
 from sightline_server.index.replication.replica import description_of
 from sightline_server.index.replication.tail import Segment, Tail
+from sightline_server.index.snapshot import CatalogSnapshot
 from sightline_server.telemetry.replication import ReplicationSeries
 
 log = logging.getLogger(__name__)
 
+OpenBase = Callable[[str, DeviceThread], Awaitable[CatalogSnapshot]]
+"""Opens the revision of a catalog by its name, on a device thread. Raises as `open_snapshot`."""
+
 
 class FollowedCatalogs:
-    """The catalogs in `folders` that follow `sources`, with the operations that are published since their revisions."""
+    """The catalogs in `folders` that follow `sources`, with the operations that are published since their revisions.
+
+    `open_base` opens the revision of a catalog where that is not read from its folder. `worker` is the number of a
+    worker, whose parent follows the revisions: only the first one keeps what it applied for a restart.
+    """
 
     def __init__(
         self,
@@ -41,8 +49,13 @@ class FollowedCatalogs:
         sources: Mapping[str, Path],
         policy: IndexPolicy,
         series: ReplicationSeries,
+        *,
+        open_base: OpenBase | None = None,
+        worker: int | None = None,
     ) -> None:
         self._folders, self._sources, self._policy, self._series = folders, sources, policy, series
+        self._open_base = open_base or self._read
+        self._worker = worker
         self.indexes: dict[str, FollowedIndex] = {}
         self.followers: dict[str, OperationsFollower] = {}
 
@@ -51,8 +64,9 @@ class FollowedCatalogs:
         self._device, self._embedders = device, embedders
         for name, folder in self._folders.items():
             index = self.indexes[name] = FollowedIndex(registry.publish)
-            reader = OperationsReader(self._sources[name], folder)
-            self.followers[name] = OperationsFollower(name, reader, index, self._series)
+            alone = self._worker is None
+            reader = OperationsReader(self._sources[name], folder, keeps=alone or self._worker == 1)
+            self.followers[name] = OperationsFollower(name, reader, index, self._series, says_in_step=not alone)
             with naming(name, self._folders):
                 await self.open(name)
                 await self.followers[name].begin()
@@ -61,9 +75,12 @@ class FollowedCatalogs:
         """Opens the copy of catalog `name` and serves it. Raises as `open_snapshot`."""
         folder = self._folders[name]
         description = await asyncio.to_thread(description_of, folder)
-        opened = await open_snapshot(folder, name, self._embedders, self._device, self._policy)
+        opened = await self._open_base(name, self._device)
         known = description is not None and description.name == opened.revision
         await self.indexes[name].replace(opened, description if known else None)
+
+    async def _read(self, name: str, device: DeviceThread) -> CatalogSnapshot:
+        return await open_snapshot(self._folders[name], name, self._embedders, device, self._policy)
 
     def keep_following(self, stack: AsyncExitStack) -> None:
         """Takes operations every second until `stack` ends."""
@@ -72,10 +89,23 @@ class FollowedCatalogs:
 
 
 class OperationsFollower:
-    """Applies the operations that `reader` finds to `index`, which is catalog `name`."""
+    """Applies the operations that `reader` finds to `index`, which is catalog `name`.
 
-    def __init__(self, name: str, reader: OperationsReader, index: FollowedIndex, series: ReplicationSeries) -> None:
+    `says_in_step` is for a process that does not follow the revisions itself: the metric of a server is the earliest
+    time of all its processes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        reader: OperationsReader,
+        index: FollowedIndex,
+        series: ReplicationSeries,
+        *,
+        says_in_step: bool = False,
+    ) -> None:
         self._name, self._reader, self._index, self._series = name, reader, index, series
+        self._says_in_step = says_in_step
         self._next: Segment | None = None
         """The first segment that is not applied."""
         self._noted: Tail | None = None
@@ -96,6 +126,8 @@ class OperationsFollower:
 
     async def begin(self) -> None:
         """Applies what was applied before a restart, and what is published. Failures are logged."""
+        if self._says_in_step:
+            self._series.followed(self._name, tuple(reason.value for reason in Reason))
         try:
             await self._apply(await asyncio.to_thread(self._reader.kept))
         except Exception as error:  # what is published may have it, too
@@ -124,6 +156,8 @@ class OperationsFollower:
             if self._failures:
                 log.info("catalog %s has the operations of its source again", self._name)
             self._failures, self._failure = 0, ""
+            if self._says_in_step:
+                self._series.in_step(self._name)
 
     async def _apply(self, tail: Tail | None) -> None:
         """Serves the operations of `tail`. Where its base is another one, the next revision is waited for."""

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from sightline_server.app.catalogs import naming
 from sightline_server.domain.embedders import Embedders
+from sightline_server.index.replication.description import Description
+from sightline_server.index.replication.replica import description_of
 from sightline_server.index.shared import SharedCatalog, share_catalog
 
 
@@ -56,3 +58,26 @@ class SharedCatalogs:
         for shared in self._shared.values():
             shared.close()
         self._shared.clear()
+
+
+class CopyOfWorkers:
+    """Satisfies `app.following.Operations` for a followed catalog whose operations each worker applies for itself.
+
+    `outdated` is true from a copy that does not continue the one before, even under the same name, until the workers
+    are replaced: those that run have operations that are not its own.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._before = description_of(folder)
+        self.outdated = False
+
+    @property
+    def in_step(self) -> bool:
+        """See `Operations`: workers say so themselves."""
+        return True
+
+    def taken(self, description: Description) -> None:
+        """See `Operations`."""
+        if self._before is not None and not description.continues(self._before):
+            self.outdated = True
+        self._before = description

@@ -44,11 +44,26 @@ class Reloader(Protocol):
         """Opens the catalogs `names` again, all of them where it is empty, and reports on each."""
 
 
+class Copy(Protocol):
+    """The copy of a followed catalog."""
+
+    outdated: bool
+    """True if the workers must be replaced although its revision has the name of the one that they serve."""
+
+
 class Replacing:
     """Replaces the workers when that is asked for; a failure leaves those that serve as they are."""
 
-    def __init__(self, parent: TlsKeeper, crew: ReplaceableWorkers, engine: EngineAddress, catalogs: Reloader) -> None:
+    def __init__(
+        self,
+        parent: TlsKeeper,
+        crew: ReplaceableWorkers,
+        engine: EngineAddress,
+        catalogs: Reloader,
+        copies: Sequence[Copy] = (),
+    ) -> None:
         self._parent = parent
+        self._copies = copies
         self._crew = crew
         self._engine = engine
         self._catalogs = catalogs
@@ -70,12 +85,13 @@ class Replacing:
         """Opens catalogs again, and replaces the workers if one of them has changed."""
         async with self._turn:
             reports = await self._catalogs.reload(names)
-            if all(report.before == report.now for report in reports):
+            outdated = any(copy.outdated for copy in self._copies)
+            if not outdated and all(report.before == report.now for report in reports):
                 return reports
             failure = await self._replace_workers()
         return [
             replace(report, error=f"workers were not replaced: {failure}")
-            if failure and report.before != report.now
+            if failure and (outdated or report.before != report.now)
             else report
             for report in reports
         ]
@@ -105,11 +121,14 @@ class Replacing:
 
     async def _replace_workers(self) -> str:
         """Replaces the workers. Returns the reason of a failure, else an empty text."""
+        outdated = [copy for copy in self._copies if copy.outdated]
         try:
             await self._crew.replace()
         except SightlineError as error:
             log.error("workers not replaced: %s", error.message)
             return error.message
+        for copy in outdated:
+            copy.outdated = False
         log.info("workers replaced")
         return ""
 

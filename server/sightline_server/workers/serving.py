@@ -31,7 +31,7 @@ from sightline_server.telemetry.catalogs import CatalogMetrics
 from sightline_server.telemetry.engine import EngineMetrics
 from sightline_server.telemetry.metrics import Metrics
 from sightline_server.telemetry.shared import forget_gauges, joined, metrics_folder, of_all
-from sightline_server.workers.catalogs import SharedCatalogs
+from sightline_server.workers.catalogs import CopyOfWorkers, SharedCatalogs
 from sightline_server.workers.crew import Crew
 from sightline_server.workers.port import held_port
 from sightline_server.workers.process import WorkerProcess, start_worker
@@ -74,10 +74,13 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(crew.stop, settings.server.grace_s)
         await crew.start()
         reloader = CatalogReloader(catalogs, CatalogMetrics(metrics))
-        replacing = Replacing(parent, crew, engine, reloader)
+        copies = {name: CopyOfWorkers(folders[name]) for name in settings.followed_catalogs}
+        replacing = Replacing(parent, crew, engine, reloader, tuple(copies.values()))
         engine.on_change(replacing.on_engine)
         stack.callback(replacing.end)
-        keep_following(stack, settings, engine.embedders, metrics.replication, replacing.reload_catalogs)
+        keep_following(
+            *(stack, settings, engine.embedders, metrics.replication, replacing.reload_catalogs), operations=copies
+        )
         keep_publishing(stack, make_publishers(settings), metrics.replication)
         yield Running(str(address), metrics_address, replacing.reload, replacing.reload_catalogs)
 

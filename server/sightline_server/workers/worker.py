@@ -16,13 +16,16 @@ from pathlib import Path
 
 from sightline_server.access.quotas.tables import QuotaTables, inherited_tables
 from sightline_server.app.engine import engine_session
+from sightline_server.app.following_operations import FollowedCatalogs
 from sightline_server.app.parts import Front, admit_calls, build_core, build_front
 from sightline_server.app.warm_up import warm_up
 from sightline_server.domain.embedders import ServedEmbedders
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.choice.choosing import DEFAULT_POLICY
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.registry import Registry
 from sightline_server.index.shared import open_shared
+from sightline_server.index.snapshot import CatalogSnapshot
 from sightline_server.memory import keep_modules, protect
 from sightline_server.orphans import die_with
 from sightline_server.rpc import server as rpc_server
@@ -115,9 +118,12 @@ async def standing(task: Task, say: Callable[[bytes], object]) -> AsyncIterator[
         stack.push_async_callback(front.door.server.stop, None)
         events = WorkerEngineMetrics(metrics, say)
         engine = await stack.enter_async_context(engine_session(settings, events, watched=task.digests))
-        core = await build_core(stack, front, engine, events, partial(publish_shared, task), weights=task.weights)
+        following = followed_catalogs(task, metrics)
+        publish = partial(publish_shared, task, following)
+        core = await build_core(stack, front, engine, events, publish, weights=task.weights)
         await warm_up(core.pipeline, settings)
         await admit_calls(front, core)
+        following.keep_following(stack)
         stack.push_async_callback(leave, front, settings.server.grace_s)
         yield front
 
@@ -130,12 +136,31 @@ def quota_tables(task: Task) -> QuotaTables | None:
     return inherited_tables(task.quotas, workers=task.settings.server.workers, worker=task.number)
 
 
-async def publish_shared(task: Task, registry: Registry, device: DeviceThread, embedders: ServedEmbedders) -> None:
+def followed_catalogs(task: Task, metrics: Metrics) -> FollowedCatalogs:
+    """The catalogs of `task` that follow another server: each worker applies operations to what the parent laid out."""
+    sources = task.settings.followed_catalogs
+    folders = {each.name: Path(each.path) for each in task.catalogs if each.name in sources}
+    mapped = partial(open_mapped, task)
+    return FollowedCatalogs(folders, sources, DEFAULT_POLICY, metrics.replication, open_base=mapped, worker=task.number)
+
+
+async def publish_shared(
+    task: Task, following: FollowedCatalogs, registry: Registry, device: DeviceThread, embedders: ServedEmbedders
+) -> None:
     """Opens the catalogs that the parent has laid out, each bound to one of `embedders`. Raises `SightlineError`."""
     for shared in task.catalogs:
-        registry.publish(await open_shared(shared, device, sharers=task.settings.server.workers))
-        # The maps stay; many catalogs would take many descriptors.
-        shared.close()
+        if shared.name not in task.settings.followed_catalogs:
+            registry.publish(await open_mapped(task, shared.name, device))
+    await following.publish(registry, device, embedders)
+
+
+async def open_mapped(task: Task, name: str, device: DeviceThread) -> CatalogSnapshot:
+    """Opens the catalog `name` that the parent has laid out, once."""
+    [shared] = (each for each in task.catalogs if each.name == name)
+    opened = await open_shared(shared, device, sharers=task.settings.server.workers)
+    # The maps stay; many catalogs would take many descriptors.
+    shared.close()
+    return opened
 
 
 async def leave(front: Front, grace_s: float) -> None:

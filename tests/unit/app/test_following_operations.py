@@ -24,16 +24,21 @@ from tests.support.replicas import Site
 BUILT = {f"p{n}": "" for n in range(5)}
 
 
-@pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Followed]:
-    site = Site(tmp_path)
+@pytest.fixture(params=[None, 1], ids=["alone", "worker"])
+async def served(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Followed]:
+    async with following(copied(tmp_path), request.param) as found:
+        await found.check()
+        yield found
+
+
+def copied(folder: Path) -> Site:
+    """A site whose replica has a copy."""
+    site = Site(folder)
     site.build()
     site.change("first")
     site.publish()
     site.follow()
-    async with following(site) as found:
-        await found.check()
-        yield found
+    return site
 
 
 def writer(site: Site) -> LivingCatalog:
@@ -420,3 +425,34 @@ async def test_revision_alone_names_what_metrics_compare(served: Followed) -> No
         site.publish()
     await served.check()
     assert served.value("catalog_info", revision=name) == 1
+
+
+async def test_only_the_first_worker_keeps_what_it_applied(tmp_path: Path) -> None:
+    site = copied(tmp_path)
+    async with following(site, 1) as first, following(site, 2) as second:
+        for number, each in enumerate((second, first)):
+            written(site, f"n{number}")
+            site.publish()
+            await each.check_operations()
+            assert f"n{number}" in await each.content()
+            assert (site.copy / "operations").exists() is (each is first)
+        await second.check_operations()
+        assert await second.content() == await first.content()
+
+
+async def test_worker_whose_operations_fail_is_behind_from_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = copied(tmp_path)
+    written(site, "second")
+    site.publish()
+    newest(site).unlink()
+    async with following(site, 2) as served:
+        began = served.value("replica_in_step_timestamp_seconds")
+        monkeypatch.setattr("sightline_server.telemetry.replication.time.time", lambda: began + 3600)
+        await served.check_operations()
+        assert served.value("replica_in_step_timestamp_seconds") == began, "its parent does not know of operations"
+        assert served.value("replica_failures_total", reason="incomplete") == 2
+        (site.share / OPERATIONS).unlink()
+        await served.check_operations()
+        assert served.value("replica_in_step_timestamp_seconds") == began + 3600

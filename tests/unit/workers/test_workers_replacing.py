@@ -8,7 +8,7 @@ import pytest
 
 from sightline_server.control.protocol import Reloaded
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.workers.replacing import EngineAddress, Reloader, ReplaceableWorkers, Replacing, TlsKeeper
+from sightline_server.workers.replacing import Copy, EngineAddress, Reloader, ReplaceableWorkers, Replacing, TlsKeeper
 
 
 class Scene:
@@ -20,7 +20,8 @@ class Scene:
         self.failure: SightlineError | None = None
         self.reports = [Reloaded("a", "1-a", "1-a"), Reloaded("b", "1-b", "2-b")]
         self.done = asyncio.Event()
-        self.replacing = Replacing(self, self, self, FakeReloader(self))
+        self.copy = FakeCopy()
+        self.replacing = Replacing(self, self, self, FakeReloader(self), [self.copy])
 
     async def check_tls(self) -> None:
         self.asked.append("tls")
@@ -30,6 +31,12 @@ class Scene:
         self.done.set()
         if self.failure:
             raise self.failure
+
+
+class FakeCopy:
+    """A fake of the copy of a followed catalog."""
+
+    outdated = False
 
 
 class FakeReloader:
@@ -50,6 +57,7 @@ if TYPE_CHECKING:
     _crew: ReplaceableWorkers = Scene()
     _engine: EngineAddress = Scene()
     _reloader: Reloader = FakeReloader(Scene())
+    _copy: Copy = FakeCopy()
 
 
 async def test_a_hangup_opens_the_catalog_anew_and_then_replaces() -> None:
@@ -95,6 +103,19 @@ async def test_a_command_replaces_nobody_where_no_catalog_has_changed() -> None:
     scene.reports = [FAILED, Reloaded("b", "1-b", "1-b")]
     assert await scene.replacing.reload_catalogs() == scene.reports
     assert scene.asked == ["reopen"]
+
+
+async def test_an_outdated_copy_replaces_workers_until_that_succeeds() -> None:
+    scene = Scene()
+    scene.reports = [Reloaded("a", "1-a", "1-a")]
+    scene.copy.outdated = True
+    scene.failure = SightlineError(ErrorKind.INTERNAL, "worker 1 ended")
+    [report] = await scene.replacing.reload_catalogs(["a"])
+    assert report.error == "workers were not replaced: worker 1 ended"
+    scene.failure = None
+    for _ in range(2):
+        assert await scene.replacing.reload_catalogs(["a"]) == scene.reports
+    assert scene.asked == ["reopen", "replace", "reopen", "replace", "reopen"]
 
 
 async def test_workers_that_cannot_be_replaced_are_the_commands_failure() -> None:

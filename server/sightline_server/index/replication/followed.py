@@ -64,7 +64,7 @@ class FollowedIndex:
         what memory and rows give cause to, and closes `base`; what is served stays.
         """
         async with self._turn:
-            if base.content is None or description is None or description.living is None:
+            if description is None or description.living is None:
                 self._base, self._view, self._applied, self.description = base, None, [], None
                 self._outdated = False
                 self._publish(base, None)

@@ -21,10 +21,14 @@ FOLDER = "operations"
 
 
 class OperationsReader:
-    """Reads what is published in `source` for the copy in `folder`. Blocking, one thread at a time."""
+    """Reads what is published in `source` for the copy in `folder`. Blocking, one thread at a time.
 
-    def __init__(self, source: Path, folder: Path) -> None:
+    Of several processes that serve the copy, only one `keeps` what it applied; the others read that.
+    """
+
+    def __init__(self, source: Path, folder: Path, *, keeps: bool = True) -> None:
         self._share = Share(source)
+        self._keeps = keeps
         self._kept = folder / FOLDER
         self._read: tuple[bytes, Tail] | None = None
 
@@ -57,7 +61,7 @@ class OperationsReader:
             if hashlib.sha256(data).hexdigest() != file.sha256:
                 raise damaged(segment.first, segment.last)
         found = decoded(data, segment.first, segment.last, layout)
-        if fetched:
+        if fetched and self._keeps:
             self._keep(file.sha256, data)
         return found
 
@@ -66,6 +70,8 @@ class OperationsReader:
 
         Removes what is not needed to start again. A disk that is full changes nothing for what is served.
         """
+        if not self._keeps:
+            return
         needed = tail.joined(self.kept(), base_seq)
         self._keep(OPERATIONS, needed.to_bytes())
         used = {OPERATIONS, *(each.sha256 for each in needed.segments)}
