@@ -243,8 +243,8 @@ async def test_a_text_at_which_the_tokenizer_fails_is_not_repeated(
 
 async def test_a_text_without_a_photo_is_refused(tmp_path: Path) -> None:
     async with texts(tmp_path) as served:
-        for fields in ({}, {"look_closer": True}):
-            refusal = await failed(served.search(pb.SearchRequest(text=MARK, **fields)))
+        for look_closer in (False, True):
+            refusal = await failed(served.search(pb.SearchRequest(text=MARK, look_closer=look_closer)))
             assert (refusal.events, refusal.code) == ([], CODE.INVALID_ARGUMENT)
             assert MARK not in str(refusal)
         assert served.value("in_flight") == 0
