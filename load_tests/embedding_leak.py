@@ -27,7 +27,8 @@ from sightline_client.queries import Query, read_queries
 from sightline_models.places import default_repository
 from sightline_server.domain.geometry import Box
 from sightline_server.domain.models import EMBEDDER
-from sightline_server.index.catalog import Catalog, open_catalog
+from sightline_server.index.catalog import open_catalog
+from sightline_server.index.opened_catalog import Catalog
 from sightline_server.ports import Engine
 from sightline_server.stages.crop import crop
 from sightline_server.stages.decode import DecodeLimits, decode

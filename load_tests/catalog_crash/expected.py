@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from load_tests.catalog_crash.rows import GROUP, SPEC, product_row
-from sightline_server.index.catalog import Catalog, open_catalog
+from sightline_server.index.catalog import open_catalog
 from sightline_server.index.faiss_index import FaissIndex
+from sightline_server.index.opened_catalog import Catalog
 
 FOUND, SAME = 0.999, 0.01
 """The similarity of a vector with itself, and the largest difference of its numbers, as float16."""

@@ -10,7 +10,7 @@ import numpy as np
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.domain.catalog_rows import CatalogRow
 from sightline_server.domain.catalogs import Capability
-from sightline_server.index.catalog import Catalog, open_catalog
+from sightline_server.index.catalog import open_catalog
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.filters.columns import FilterColumns
 from sightline_server.index.filters.planner import PlanLimits
@@ -21,6 +21,7 @@ from sightline_server.index.milvus.client import Milvus
 from sightline_server.index.milvus.opening import open_collection
 from sightline_server.index.milvus.pushing import push
 from sightline_server.index.milvus.snapshot import MilvusSnapshot
+from sightline_server.index.opened_catalog import Catalog
 from sightline_server.index.snapshot import CatalogSnapshot
 from sightline_server.ports import Snapshot
 from tests.support.catalogs import SPEC, write_catalog

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sightline_server.app.shop_photos import EmbeddedPhotos
     from sightline_server.catalog.revisions import Revision
     from sightline_server.domain.models import EmbedderSpec
-    from sightline_server.index.catalog import Catalog
+    from sightline_server.index.opened_catalog import Catalog
     from sightline_server.ingest.adapting.choosing import Choice
     from sightline_server.ingest.adapting.fitting import ShopPhotos
     from sightline_server.ingest.adapting.labels import ShopPhoto

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sightline_server.app.shop_photos import EmbeddedPhotos
     from sightline_server.domain.verdict import FittedVerdict
     from sightline_server.domain.weights import FittedWeights, Weights
-    from sightline_server.index.catalog import Catalog
+    from sightline_server.index.opened_catalog import Catalog
     from sightline_server.ingest.adapting.choosing import Choice
     from sightline_server.ingest.adapting.comparing import Evidence
     from sightline_server.ingest.adapting.fitting import ShopPhotos

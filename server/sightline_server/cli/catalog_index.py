@@ -15,11 +15,11 @@ from sightline_server.cli.catalog_failures import failures
 from sightline_server.cli.loading import ConfigFile, load
 
 if TYPE_CHECKING:
-    from sightline_server.index.catalog import Catalog
     from sightline_server.index.choice.candidates import Candidate
     from sightline_server.index.choice.choosing import IndexPolicy
     from sightline_server.index.choice.record import IndexRecord
     from sightline_server.index.choice.trying import Tried
+    from sightline_server.index.opened_catalog import Catalog
 
 MB = 1_000_000
 ADAPTED = "exact search: the catalog has an adapter (sightline adapt), and every vector is compared"

@@ -7,7 +7,7 @@ import typer
 from sightline_server.counting import counted
 
 if TYPE_CHECKING:
-    from sightline_server.index.catalog import Catalog
+    from sightline_server.index.opened_catalog import Catalog
 
 BuildViews = Annotated[
     int | None,

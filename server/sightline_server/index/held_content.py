@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sightline_server.index.catalog import Catalog
+from sightline_server.index.opened_catalog import Catalog
 from sightline_server.index.vectors import UnitRows
 
 

@@ -21,8 +21,8 @@ from sightline_server.domain.embedders import Embedders
 from sightline_server.domain.models import EmbedderSpec, embedder_mismatch
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.adopting import adopt
-from sightline_server.index.catalog import NORM_TOLERANCE
 from sightline_server.index.kept_features import kept_features
+from sightline_server.index.opened_catalog import NORM_TOLERANCE
 from sightline_server.index.originals import KeptOriginals
 from sightline_server.index.schema import MAX_IMAGES, NO_COUNTS, CatalogFacts, CatalogRow, living_facts, to_table
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from sightline_server.domain.probes import NO_PROBES, Probes
 from sightline_server.index.adapter import AdaptedRows, Adapter
-from sightline_server.index.catalog import Catalog
 from sightline_server.index.faiss_index import unit_parts
 from sightline_server.index.neighbours import HitColumns, IdOrder, distinct_products
+from sightline_server.index.opened_catalog import Catalog
 from sightline_server.index.products import order_by, single
 from sightline_server.index.selfcheck import NEAREST, inner_products
 from sightline_server.index.vectors import VectorRows

@@ -20,11 +20,12 @@ from sightline_server.domain.embedders import Embedders
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.adaptation import Adaptation, decode, encode
 from sightline_server.index.adapter import ReadyRows
-from sightline_server.index.catalog import Catalog, open_catalog
+from sightline_server.index.catalog import open_catalog
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.faiss_index import FaissIndex, MappedIndex, can_map, library_facts
 from sightline_server.index.filters.columns import FilterColumns
 from sightline_server.index.filters.probe import applies_selectors
+from sightline_server.index.opened_catalog import Catalog
 from sightline_server.index.opening import OnDevice, checked
 from sightline_server.index.probes import catalog_probes, probes_in, table_of
 from sightline_server.index.products import single

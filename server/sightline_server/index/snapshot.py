@@ -20,7 +20,6 @@ from sightline_server.domain.items import Neighbour, Product
 from sightline_server.domain.probes import NO_PROBES, Probes
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.adapter import AdaptedSearch
-from sightline_server.index.catalog import Catalog, Moment
 from sightline_server.index.coded import coded_products, images_of
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.filtered import FilteredSnapshot, FilteredSnapshots
@@ -31,6 +30,7 @@ from sightline_server.index.filters.searches import GatherSearch
 from sightline_server.index.filters.selecting import Selector, search_of
 from sightline_server.index.gtins import MOST_PRODUCTS, GtinRows
 from sightline_server.index.nearest import NearestProducts, checked_grouping
+from sightline_server.index.opened_catalog import Catalog, Moment
 from sightline_server.index.products import ProductTable
 from sightline_server.index.served_features import served_features
 from sightline_server.index.vectors import Search, VectorIndex

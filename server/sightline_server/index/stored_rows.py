@@ -19,7 +19,8 @@ from sightline_server.catalog.content import Content, is_living, read_content, r
 from sightline_server.catalog.digest import SumDigest
 from sightline_server.domain.items import Product
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.index.catalog import damaged, facts_of, open_dataset, revision_of
+from sightline_server.index.catalog import facts_of
+from sightline_server.index.dataset import damaged, open_dataset, revision_of
 from sightline_server.index.digest import ContentDigest
 from sightline_server.index.schema import TEXT_COLUMNS, CatalogFacts, CatalogRow, Price
 

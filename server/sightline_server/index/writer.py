@@ -14,7 +14,8 @@ from sightline_server.domain.image_views import ONE_VIEW
 from sightline_server.domain.items import Product
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.index.catalog import DatasetWriter, open_catalog
+from sightline_server.index.catalog import open_catalog
+from sightline_server.index.dataset import DatasetWriter
 from sightline_server.index.kept_features import kept_features
 from sightline_server.index.originals import KeptOriginals
 from sightline_server.index.schema import MAX_IMAGES, CatalogFacts, CatalogRow

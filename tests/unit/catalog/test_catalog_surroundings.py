@@ -18,8 +18,9 @@ from sightline_server.catalog.store import CatalogStore
 from sightline_server.catalog.verify import verify
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.adopting import adopt
-from sightline_server.index.catalog import Catalog, open_catalog
+from sightline_server.index.catalog import open_catalog
 from sightline_server.index.living import LivingCatalog, ProductUpdate
+from sightline_server.index.opened_catalog import Catalog
 from tests.support.catalogs import row, unit_vectors, write_catalog
 
 Damage = Callable[[Path], object]

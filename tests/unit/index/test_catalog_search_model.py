@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from sightline_server.catalog.digest import hexadecimal, total
 from sightline_server.domain.filters import Filter
 from sightline_server.domain.items import Neighbour
-from sightline_server.index.catalog import Catalog, open_catalog
+from sightline_server.index.catalog import open_catalog
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.filters.planner import PlanLimits
 from sightline_server.index.filters.probe import applies_selectors
 from sightline_server.index.living import LivingCatalog, ProductUpdate
+from sightline_server.index.opened_catalog import Catalog
 from sightline_server.index.schema import CatalogRow, to_table
 from sightline_server.index.snapshot import CatalogSnapshot
 from tests.support.catalogs import DIMENSION, SPEC, row, unit_vectors, write_catalog

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from sightline_server.domain.filters import AttributeCondition, Filter, PriceRange
 from sightline_server.domain.items import Product
-from sightline_server.index.catalog import display_table
 from sightline_server.index.filters.columns import FilterColumns
 from sightline_server.index.filters.matching import matching
 from sightline_server.index.filters.texts import details
+from sightline_server.index.opened_catalog import display_table
 from sightline_server.index.schema import DISPLAY_COLUMNS, PRICE_COLUMNS, CatalogRow, Price, to_table
 
 

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from sightline_server.domain.filters import AttributeCondition, Filter, FilterPlan, PlanKind
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index import filtered
-from sightline_server.index.catalog import Catalog, open_catalog
+from sightline_server.index.catalog import open_catalog
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.faiss_index import FaissIndex
 from sightline_server.index.filtered import FilteredSnapshot, FilteredSnapshots
 from sightline_server.index.filters.planner import GPU_LIMITS, PlanLimits, plan_kind
 from sightline_server.index.filters.probe import applies_selectors
 from sightline_server.index.filters.searches import BatchedSearch, ExactSearch, SelectorSearch
+from sightline_server.index.opened_catalog import Catalog
 from sightline_server.index.snapshot import CatalogSnapshot
 from sightline_server.index.vectors import VectorIndex
 from sightline_server.stages.search import VectorQuery, search

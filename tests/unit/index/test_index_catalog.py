@@ -15,8 +15,10 @@ from sightline_server.domain.items import Product
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index import catalog as catalog_module
 from sightline_server.index import writer
-from sightline_server.index.catalog import DatasetWriter, open_catalog, read_facts
+from sightline_server.index.catalog import open_catalog, read_facts
+from sightline_server.index.dataset import DatasetWriter
 from sightline_server.index.living import LivingCatalog
+from sightline_server.index.opened_catalog import assemble
 from sightline_server.index.products import ProductTable
 from sightline_server.index.schema import CatalogRow, Price
 from sightline_server.index.writer import CatalogWriter
@@ -158,7 +160,7 @@ def test_rows_that_the_writer_does_not_take(tmp_path: Path, rows: list[CatalogRo
 
 
 def test_a_catalog_replaced_while_it_is_read_is_read_again(catalog: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, attempts = catalog_module.assemble, []
+    whole, attempts = assemble, []
 
     def replaced_meanwhile(*arguments: object) -> object:
         attempts.append(arguments)

@@ -17,7 +17,7 @@ from sightline_server.app.limits import index_policy
 from sightline_server.cli.catalog import app
 from sightline_server.errors import SightlineError
 from sightline_server.index import selfcheck
-from sightline_server.index.catalog import Catalog, open_catalog
+from sightline_server.index.catalog import open_catalog
 from sightline_server.index.choice import building, choosing, trying
 from sightline_server.index.choice.approximate import ApproximateIndex
 from sightline_server.index.choice.building import TooSlowError, build, to_bytes
@@ -31,6 +31,7 @@ from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.faiss_index import FaissIndex
 from sightline_server.index.filters.planner import PlanLimits
 from sightline_server.index.living import LivingCatalog
+from sightline_server.index.opened_catalog import Catalog
 from sightline_server.index.opening import open_snapshot
 from sightline_server.settings import IndexSettings
 from tests.support.catalogs import DIMENSION, SPEC, row, unit_vectors, write_catalog

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from sightline_server.index import selfcheck
-from sightline_server.index.catalog import Catalog
 from sightline_server.index.choice.approximate import ApproximateIndex
 from sightline_server.index.choice.building import Progress, build, in_steps, silent
 from sightline_server.index.choice.candidates import BY_NAME, Candidate, applicable
@@ -25,6 +24,7 @@ from sightline_server.index.choice.shelf import IndexShelf, file_of
 from sightline_server.index.choice.trying import LEAST_RECALL, Tried, choose
 from sightline_server.index.faiss_index import FaissIndex, Run, here
 from sightline_server.index.filters.planner import GPU_LIMITS, PlanLimits
+from sightline_server.index.opened_catalog import Catalog
 from sightline_server.index.vectors import VectorIndex, VectorRows, Vectors
 
 logger = logging.getLogger(__name__)

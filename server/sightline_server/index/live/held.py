@@ -17,12 +17,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sightline_server.catalog.revisions import Revision
-from sightline_server.index.catalog import Catalog, Moment, display_table
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.faiss_index import FlatIndex
 from sightline_server.index.held_content import HeldContent
 from sightline_server.index.live.state import LiveState
 from sightline_server.index.live.view import LiveView
+from sightline_server.index.opened_catalog import Catalog, Moment, display_table
 from sightline_server.index.schema import DISPLAY_COLUMNS, PRICE_COLUMNS
 
 PART_ROWS = 1024

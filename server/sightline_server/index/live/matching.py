@@ -13,11 +13,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sightline_server.domain.filters import Filter
-from sightline_server.index.catalog import display_table
 from sightline_server.index.filters.columns import FilterColumns
 from sightline_server.index.filters.matching import matching
 from sightline_server.index.live.extent import Extent
 from sightline_server.index.live.state import LiveState
+from sightline_server.index.opened_catalog import display_table
 from sightline_server.index.schema import DISPLAY_COLUMNS, PRICE_COLUMNS
 
 BLOCK_ROWS = 512

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from sightline_server.domain.gtin import to_gtin
 from sightline_server.domain.items import Product
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.index.catalog import Catalog
 from sightline_server.index.faiss_index import unit_parts
 from sightline_server.index.filters.columns import scaled_amounts
 from sightline_server.index.filters.texts import LEVELS, attribute_texts, category_path, compared, compared_name
+from sightline_server.index.opened_catalog import Catalog
 from sightline_server.index.schema import DISPLAY_COLUMNS
 
 MOST_BYTES = 65_535

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.index.catalog import Catalog
 from sightline_server.index.faiss_index import normalised
 from sightline_server.index.gtins import GtinRows
 from sightline_server.index.half_floats import float32
@@ -22,6 +21,7 @@ from sightline_server.index.milvus.facts import CollectionFacts, Sample
 from sightline_server.index.milvus.lease import Lease, holding
 from sightline_server.index.milvus.names import alias_of, collections_of, new_collection
 from sightline_server.index.milvus.opening import checked_snapshot
+from sightline_server.index.opened_catalog import Catalog
 from sightline_server.index.selfcheck import NEAREST, nearest_similarities
 
 SAMPLES = 16

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from sightline_server.index.catalog import display_table
 from sightline_server.index.faiss_index import normalised
 from sightline_server.index.milvus import fields
 from sightline_server.index.milvus.reach import first_row, product_number
+from sightline_server.index.opened_catalog import display_table
 from sightline_server.index.schema import DISPLAY_COLUMNS, PRICE_COLUMNS
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from sightline_server.catalog.base import UNREADABLE, panics
 from sightline_server.catalog.verify import checked_revision
 from sightline_server.errors import SightlineError
-from sightline_server.index.catalog import batches, open_dataset, read_identity
+from sightline_server.index.catalog import read_identity
+from sightline_server.index.dataset import batches, open_dataset
 from sightline_server.index.digest import ContentDigest
 from sightline_server.index.replication.description import Description
 from sightline_server.index.replication.reasons import NotFollowedError, Reason

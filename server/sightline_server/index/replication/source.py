@@ -14,8 +14,9 @@ from sightline_server.catalog.generations import FIRST, base_name
 from sightline_server.catalog.log import read_recorded
 from sightline_server.catalog.revisions import Revision
 from sightline_server.errors import ErrorKind, SightlineError
-from sightline_server.index.catalog import open_dataset, read_identity, state_of
+from sightline_server.index.catalog import read_identity, state_of
 from sightline_server.index.choice.shelf import FOLDER
+from sightline_server.index.dataset import open_dataset
 from sightline_server.index.replication.description import LivingFacts
 
 INDEX_FILES = ("*.json", "*.faiss")

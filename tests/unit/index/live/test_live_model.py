@@ -20,11 +20,12 @@ from sightline_server.catalog.revisions import RevisionKind
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.domain.filters import Filter
 from sightline_server.domain.items import Neighbour
-from sightline_server.index.catalog import Catalog, open_catalog
+from sightline_server.index.catalog import open_catalog
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.live.index import LiveIndex
 from sightline_server.index.live.policy import MergePolicy
 from sightline_server.index.living import LivingCatalog, ProductUpdate
+from sightline_server.index.opened_catalog import Catalog
 from sightline_server.index.opening import build_snapshot
 from sightline_server.ports import Snapshot
 from tests.support.catalogs import SPEC, row, unit_vectors, write_catalog
