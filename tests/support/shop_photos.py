@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.domain.models import EmbedderSpec
+from sightline_server.index.adapter import Adapter
 from sightline_server.ingest.adapting.fitting import ShopPhotos
 from sightline_server.ingest.adapting.images import ShopImages
+from sightline_server.ingest.adapting.nearness import nearest_products
 
 DIMENSION = 48
 PHOTO_SPEC = EmbedderSpec("of-photos", "1", 4, 4, DIMENSION, sha256="cd" * 32)
@@ -63,6 +65,13 @@ def photographed_shop(
     return PhotographedShop(
         looks.astype(np.float32), images.astype(np.float32), photos.astype(np.float32), shown.astype(np.int32)
     )
+
+
+def first_products(
+    photos: NDArray[np.float32], images: ShopImages, adapter: Adapter | None = None
+) -> NDArray[np.int32]:
+    """The first product for each of the embeddings `photos` [N,D]."""
+    return nearest_products(photos, images, 1, adapter).products[:, 0]
 
 
 def unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

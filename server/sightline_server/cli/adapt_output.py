@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from sightline_server.ingest.adapting.choosing import Choice
 
 NOTHING = "no adapter is stored: what was tried brings no real gain on photos that it was not fitted from"
+MIXED_UP = (
+    "the labels fit the photos no better than labels by chance (as well in {chance:.0%} of cases), so no adapter is "
+    "fitted; check that each product_id is that of the product in its photo"
+)
 NO_ADAPTER = "no adapter is kept: none brings a real gain on photos that it was not fitted from"
 
 
@@ -34,6 +38,8 @@ class Outcome:
     def facts(self) -> dict[str, Any]:
         """The outcome as plain JSON."""
         report: dict[str, Any] = {"tried": [each.facts() for each in self.choice.tried]}
+        if self.choice.labels is not None:
+            report["labels"] = {"fit": self.choice.labels_fit, "chance": round(self.choice.labels, 4)}
         if self.ranking.weighing is not None:
             report["weights"] = self.ranking.weighing.facts()
         if self.ranking.judging is not None:
@@ -60,6 +66,8 @@ def show(outcome: Outcome, catalog: Path, *, dry_run: bool, as_json: bool) -> No
     if as_json:
         echo_lines(json.dumps({"kept": not kept.is_empty, "dry_run": dry_run, **outcome.facts()}))
         return
+    if outcome.choice.labels is not None and not outcome.choice.labels_fit:
+        echo(MIXED_UP.format(chance=outcome.choice.labels), err=True)
     for tried in outcome.choice.tried:
         for line in measured_lines(tried.facts()):
             echo(line)

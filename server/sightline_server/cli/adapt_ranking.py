@@ -78,8 +78,8 @@ def fitted_ranking(
     """
     from sightline_server.domain.weights import NO_WEIGHTS
     from sightline_server.ingest.adapting.choosing import SEED
-    from sightline_server.ingest.adapting.gain import product_halves
     from sightline_server.ingest.adapting.judging import judge
+    from sightline_server.ingest.adapting.splits import product_halves
     from sightline_server.ingest.adapting.weighing import weigh
 
     if kept is None:
@@ -106,8 +106,8 @@ def evidence_of(
 ) -> "Evidence":
     """The comparison of the photos with the numbers `places` and the `count` products nearest to each."""
     from sightline_server.ingest.adapting.comparing import StoredImages, compared, not_compared
+    from sightline_server.ingest.adapting.held_out import held_out
     from sightline_server.ingest.adapting.images import ShopImages
-    from sightline_server.ingest.adapting.nearness import held_out
 
     assert photos.products is not None
     images, shown = ShopImages(catalog.vectors, catalog.owners), photos.products[places]

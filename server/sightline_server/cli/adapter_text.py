@@ -59,7 +59,7 @@ def adapter_note(facts: Mapping[str, Any]) -> str:
     """The part of the note about an adapter."""
     rates = facts.get("hit@1")
     gain = f", hit@1 {rates['before']:.3f} -> {rates['after']:.3f} on held-out photos" if rates else ""
-    if facts.get("assumed"):
+    if facts.get("assumed") or facts.get("seen") == 0:
         gain += " of products that it had not seen"
     return f"adapter {facts['method']} from {facts['photos']} photos{gain}"
 
@@ -67,12 +67,19 @@ def adapter_note(facts: Mapping[str, Any]) -> str:
 def measured_lines(facts: Mapping[str, Any]) -> Iterator[str]:
     """The measurements of one candidate."""
     method, kept = facts["method"], verdict_of(facts)
-    if rates := facts.get("hit@1"):
-        yield f"{method:<10} hit@1 {rates['before']:.3f} -> {rates['after']:.3f} of {facts['measured']} photos: {kept}"
-    if rates := facts.get("new_products_hit@1"):
-        yield f"{'':<10} products that no photo showed: hit@1 {rates['before']:.3f} -> {rates['after']:.3f}"
     if "hit@1" not in facts:
         yield f"{method:<10} {spread_text(facts)}: {kept}"
+        return
+    unseen = "" if facts["seen"] else ", of products that it had not seen"
+    yield f"{method:<10} {measures(facts, '')} of {facts['measured']} photos{unseen}: {kept}"
+    if facts["seen"]:
+        yield f"{'':<10} products that no photo showed: {measures(facts, 'new_products_')}"
+
+
+def measures(facts: Mapping[str, Any], prefix: str) -> str:
+    """hit@1 and nDCG@10, before and after."""
+    found = [(name, facts[f"{prefix}{name.lower()}"]) for name in ("hit@1", "nDCG@10")]
+    return ", ".join(f"{name} {each['before']:.3f} -> {each['after']:.3f}" for name, each in found)
 
 
 def weighing_lines(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -100,10 +107,22 @@ def judging_lines(facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def verdict_of(facts: Mapping[str, Any]) -> str:
-    """The verdict on a candidate; for an assumed gain, why it could not be measured."""
-    if facts["kept"] and facts["assumed"]:
-        return "no loss; its gain on products that it has seen needs a second photo of them to be measured"
-    return "a real gain" if facts["kept"] else "no real gain"
+    """The verdict on a candidate, and its grounds."""
+    chance = f"chance explains it in {facts['chance']:.1%} of cases" if "chance" in facts else ""
+    match facts["grounds"]:
+        case "gain":
+            return f"a real gain ({chance})"
+        case "assumed":
+            return (
+                "no loss, and centring has a real gain; its own on products that it has seen needs a second photo of "
+                "them to be measured"
+            )
+        case "loss":
+            return "not kept, because products that no photo showed lose"
+        case "even":
+            return "a real gain"
+        case _:
+            return f"no real gain ({chance})" if chance else "no real gain"
 
 
 def spread_text(facts: Mapping[str, Any]) -> str:

@@ -158,8 +158,23 @@ def test_what_brings_nothing_is_not_stored(shop: Path, photos: Path) -> None:
         table.writerows([f"{number:03}.png", f"p{mixed[number] % PRODUCTS}"] for number in range(PHOTOS))
     made = adapt(shop, "--labels", photos / "labels.csv")
     assert made.exit_code == 1
+    assert "the labels fit the photos no better than labels by chance" in made.stderr
     assert "no adapter is stored" in made.stderr
     assert open_catalog(shop).adapter is None
+    report = json.loads(adapt(shop, "--labels", photos / "labels.csv", "--json").stdout)
+    assert (report["kept"], report["tried"], report["labels"]["fit"]) == (False, [], False)
+
+
+def test_one_photo_a_product_is_enough_and_what_is_printed_says_why(
+    shop: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sightline_server.ingest.adapting.choosing.LEAST_LABELLED", PRODUCTS)
+    rows = (photos / "labels.csv").read_text().splitlines()
+    (photos / "labels.csv").write_text("\n".join(rows[: 1 + PRODUCTS]))
+    made = adapt(shop, "--labels", photos / "labels.csv")
+    assert made.exit_code == 0, made.output
+    assert f"of {PRODUCTS} photos, of products that it had not seen: a real gain (chance explains it in" in made.stdout
+    assert "products that no photo showed" not in made.stdout
 
 
 def test_too_few_photos_are_refused_before_the_engine_starts(shop: Path, photos: Path, engine: FakeEngine) -> None:

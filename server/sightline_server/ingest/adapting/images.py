@@ -1,4 +1,4 @@
-"""The images of a catalog as a fit sees them, and which product comes first for a photo.
+"""The images of a catalog as a fit sees them.
 
 Rule: some rows at a time, so that memory does not grow with the catalog.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline_server.index.adapter import Adapter, unit
+from sightline_server.index.adapter import unit
 from sightline_server.index.half_floats import float32
 
 PART_ROWS = 8192
@@ -30,26 +30,3 @@ class ShopImages:
     def vectors(self, rows: slice | NDArray[np.intp]) -> NDArray[np.float32]:
         """Embeddings as they are compared without an adapter, float32 [N,D] of length 1."""
         return unit(float32(self.stored[rows]))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Firsts:
-    """The first product of each photo, int32 [N], and its similarity, float32 [N]."""
-
-    products: NDArray[np.int32]
-    similarities: NDArray[np.float32]
-
-
-def first_products(photos: NDArray[np.float32], images: ShopImages, adapter: Adapter | None = None) -> Firsts:
-    """The first product for each of the embeddings `photos` [N,D], by exact search."""
-    queries = photos if adapter is None else adapter.of_queries(photos)
-    best = np.full(len(photos), -np.inf, np.float32)
-    products = np.full(len(photos), -1, np.int32)
-    for rows in images.parts():
-        vectors = images.vectors(rows) if adapter is None else adapter.of_images(images.stored[rows])
-        similarities = queries @ vectors.T
-        places = similarities.argmax(axis=1)
-        found = similarities[np.arange(len(photos)), places]
-        nearer = found > best
-        best[nearer], products[nearer] = found[nearer], images.owners[rows][places[nearer]]
-    return Firsts(products, best)

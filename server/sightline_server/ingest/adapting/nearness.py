@@ -1,20 +1,16 @@
 """The products near each photo, with their closest images: by exact search, as a search of the catalog finds them.
 
-    embeddings of photos -> adapter fitted on the other half of them -> nearest products
-Rule: an adapter is never asked about photos that it was fitted from: it is better there than with those of callers.
+Rule: some images at a time, so that memory does not grow with the catalog.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.index.adapter import Adapter
-from sightline_server.ingest.adapting.choosing import SEED, Candidate, scale_of
-from sightline_server.ingest.adapting.fitting import ShopPhotos, fit
-from sightline_server.ingest.adapting.gain import halves_of
-from sightline_server.ingest.adapting.head import Tick
 from sightline_server.ingest.adapting.images import ShopImages
 
 NOTHING = -1
@@ -33,28 +29,23 @@ class Near:
     images: NDArray[np.int64]
     similarities: NDArray[np.float32]
 
+    @classmethod
+    def of_nothing(cls, photos: int, count: int) -> Self:
+        """`count` ranks without a product for each of `photos` photos."""
+        return cls(
+            np.full((photos, count), NOTHING, np.int32),
+            np.full((photos, count), NOTHING, np.int64),
+            np.zeros((photos, count), np.float32),
+        )
+
+    def put(self, places: NDArray[np.intp], near: "Near") -> None:
+        """Makes the products of the photos at `places` those of `near`."""
+        self.products[places], self.images[places] = near.products, near.images
+        self.similarities[places] = near.similarities
+
     def take(self, places: NDArray[np.intp]) -> "Near":
         """Some of the photos."""
         return Near(self.products[places], self.images[places], self.similarities[places])
-
-
-def held_out(photos: ShopPhotos, images: ShopImages, chosen: Candidate | None, count: int, tick: Tick) -> Near:
-    """The `count` products nearest to each of `photos`, by an adapter like `chosen` that has not seen the photo."""
-    if chosen is None:
-        return nearest_products(photos.embeddings, images, count)
-    scale = scale_of(*chosen.held.medians)
-    found = Near(
-        np.full((len(photos), count), NOTHING, np.int32),
-        np.full((len(photos), count), NOTHING, np.int64),
-        np.zeros((len(photos), count), np.float32),
-    )
-    halves = halves_of(photos, SEED)
-    for seen, held in (halves, halves[::-1]):
-        adapter = replace(fit(photos.take(seen), images, chosen.method, seed=SEED, tick=tick), scale=scale)
-        part = nearest_products(photos.embeddings[held], images, count, adapter)
-        found.products[held], found.images[held] = part.products, part.images
-        found.similarities[held] = part.similarities
-    return found
 
 
 def nearest_products(
@@ -88,11 +79,7 @@ def parts(images: ShopImages, adapter: Adapter | None) -> Iterator[tuple[NDArray
 
 def of_products(best: NDArray[np.float32], rows: NDArray[np.int64], owners: NDArray[np.int32], count: int) -> Near:
     """The first `count` products of images `rows` [N,M] with similarities `best` [N,M], highest first."""
-    found = Near(
-        np.full((len(best), count), NOTHING, np.int32),
-        np.full((len(best), count), NOTHING, np.int64),
-        np.zeros((len(best), count), np.float32),
-    )
+    found = Near.of_nothing(len(best), count)
     for place, products in enumerate(owners[rows]):
         firsts = np.sort(np.unique(products, return_index=True)[1])[:count]
         found.products[place, : len(firsts)] = products[firsts]
