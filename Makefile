@@ -122,8 +122,8 @@ serve: setup ## the server on the demo catalog, in the foreground
 	$(BIN)/sightline demo --catalog-only
 	$(BIN)/sightline serve --catalog "$$SIGHTLINE_HOME/catalogs/showroom"
 
-quality: setup ## hit rates of the showroom, and of the photos in GROCERY (a folder), with LOCAL_FEATURES=1 and PRINTED_TEXT=1 also by those, with VIEWS=2 in two views; exit 1 when they fell
-	$(BIN)/python -m load_tests.quality $(if $(GROCERY),--grocery "$(GROCERY)") $(if $(LOCAL_FEATURES),--local-features) $(if $(PRINTED_TEXT),--printed-text) $(if $(VIEWS),--views $(VIEWS))
+quality: setup ## hit rates of the showroom, and of the photos in GROCERY (a folder), with LOCAL_FEATURES=1 and PRINTED_TEXT=1 also by those, with VIEWS=2 in two views; exit 1 when they fell; RECORD=1 writes docs/record/quality.md
+	$(BIN)/python -m load_tests.quality $(if $(GROCERY),--grocery "$(GROCERY)") $(if $(LOCAL_FEATURES),--local-features) $(if $(PRINTED_TEXT),--printed-text) $(if $(VIEWS),--views $(VIEWS)) $(if $(RECORD),--record)
 
 bench: setup ## the hot path under load; one JSON object on the last line
 	$(BIN)/sightline demo --catalog-only

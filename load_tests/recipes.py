@@ -21,12 +21,10 @@ from typing import Any
 
 from load_tests.against import settings_of
 from load_tests.generator.photos import ROOT
-from load_tests.quality import GATED, commit, grocery, row, showroom, sightline, together
+from load_tests.quality import GATED, grocery, showroom, sightline
+from load_tests.quality_tables import TABLE, commit, row, together
 
-HEAD = (
-    "| recipe | number | hit@1 | hit@5 | hit@10 | refused as people | ms of a call, p50 | CPU ms of a call |\n"
-    "|---|---|---|---|---|---|---|---|\n"
-)
+HEAD = TABLE.replace("queries", "recipe", 1)
 MIDDLE = {"SIGHTLINE_DETECTION__WHOLE_PHOTO_SHARE": "0.8"}
 COLOURS = {"SIGHTLINE_LOCAL_FEATURES__COLOUR_CONTRIBUTION": "0.1"}
 PEOPLE_SEEN = {"SIGHTLINE_DETECTION__REDACT_PEOPLE": "false"}
@@ -85,7 +83,7 @@ def chosen(names: Sequence[str] | None) -> Sequence[Recipe]:
 def measured_on(photos: Path, recipe: Recipe, work: Path, env: Mapping[str, str]) -> tuple[dict[str, Any], str]:
     """The report of a recipe on all photos, with those of each kind, and its lines of the table."""
     place = Path(tempfile.mkdtemp(dir=work))
-    reports, lines = grocery(photos, place, local_features=recipe.local_features, what=recipe.name, env=env)
+    reports, lines, _ = grocery(photos, place, local_features=recipe.local_features, what=recipe.name, env=env)
     return {"all": together(reports), "kinds": reports}, lines
 
 

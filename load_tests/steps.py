@@ -18,7 +18,8 @@ from pathlib import Path
 
 from load_tests.against import settings_of
 from load_tests.observe.machine import tree_cpu_s
-from load_tests.quality import HITS, START_TIMEOUT_S, rows_of
+from load_tests.quality import START_TIMEOUT_S, rows_of
+from load_tests.quality_tables import HITS
 from sightline_client.answers import Answer
 from sightline_client.events import Box, ReasonKind
 from sightline_client.local_server import LocalServer

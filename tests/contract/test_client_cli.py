@@ -246,8 +246,9 @@ async def test_eval_uses_the_files_boxes_where_it_has_them(tmp_path: Path) -> No
 async def test_eval_counts_people_as_misses_with_a_word_and_exits_0(tmp_path: Path) -> None:
     refusal = events.ObjectFailure("o1", events.FailureReason.PERSON, "people are not searched")
     noticed = dataclasses.replace(DONE, notice=events.Notice.PERSON_ONLY)
+    hurried = dataclasses.replace(DONE, skipped=(events.SkippedStep.PRINTED_TEXT,))
     scripts: dict[bytes, list[events.Event]] = {
-        b"a": answer_with("a"),
+        b"a": [*answer_with("a")[:-1], hurried],
         b"b": [ANSWER[0], events.Detected((CHAIR,)), refusal, DONE],
         b"c": [ANSWER[0], events.Detected(()), noticed],
     }
@@ -259,7 +260,7 @@ async def test_eval_counts_people_as_misses_with_a_word_and_exits_0(tmp_path: Pa
         shown = await sightline("eval", str(queries), "--target", target, "--in-flight", "1")
     assert ran.returncode == 0, ran.stderr
     figures = json.loads(ran.stdout)
-    assert (figures["hit@1"], figures["failed"], figures["person"]) == (0.333333, 0, 2)
+    assert (figures["hit@1"], figures["failed"], figures["person"], figures["skipped"]) == (0.333333, 0, 2, 1)
     assert [line.split() for line in shown.stdout.decode().splitlines() if "person" in line] == [["person", "2"]]
 
 

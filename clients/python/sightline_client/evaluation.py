@@ -33,7 +33,7 @@ class Outcome:
     """The result of one query: the right product's best rank over the objects, from 1; `error` where it failed.
 
     `answered` are the ids of all products in the answer. With `person`, the server took a region or the photo for a
-    person and did not search it.
+    person and did not search it. With `skipped` it left out a comparison that its settings asked for.
     """
 
     rank: int | None = None
@@ -41,6 +41,7 @@ class Outcome:
     error: str = ""
     answered: frozenset[str] = frozenset()
     person: bool = False
+    skipped: bool = False
 
     @property
     def searched(self) -> bool:
@@ -68,8 +69,9 @@ def report(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The figures of a run, ready for JSON.
 
     `hit@k` is the share of queries whose product is among the first k, `mrr@10` the mean of 1/rank with 0 below rank
-    10, `person` counts the queries that the server did not search because it saw a person (they are misses), `stages`
-    mean and median milliseconds over the queries that were answered.
+    10, `person` counts the queries that the server did not search because it saw a person (they are misses), `skipped`
+    those that it ranked without a comparison, for lack of time, `stages` mean and median milliseconds over the queries
+    that were answered.
     """
     if not outcomes:
         raise ValueError("no outcomes")
@@ -82,6 +84,7 @@ def report(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "n": len(ranks),
         "failed": sum(bool(outcome.error) for outcome in outcomes),
         "person": sum(outcome.person for outcome in outcomes),
+        "skipped": sum(outcome.skipped for outcome in outcomes),
         "stages": _stages(outcome.timings for outcome in outcomes if outcome.timings is not None),
     }
 

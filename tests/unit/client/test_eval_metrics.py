@@ -25,7 +25,7 @@ def test_figures_of_a_known_list() -> None:
         Outcome(1, timings[0]),
         Outcome(3, timings[1]),
         Outcome(8, timings[2]),
-        Outcome(11),
+        Outcome(11, skipped=True),
         Outcome(None),
         Outcome(error="gone"),
     ]
@@ -34,7 +34,7 @@ def test_figures_of_a_known_list() -> None:
     assert figures["hit@5"] == pytest.approx(2 / 6, abs=1e-6)
     assert figures["hit@10"] == pytest.approx(3 / 6, abs=1e-6)
     assert figures["mrr@10"] == pytest.approx((1 + 1 / 3 + 1 / 8) / 6, abs=1e-6)
-    assert (figures["n"], figures["failed"]) == (6, 1)
+    assert (figures["n"], figures["failed"], figures["skipped"]) == (6, 1, 1)
     assert figures["stages"]["total_ms"] == {"mean": 3.0, "p50": 2.0}
 
 

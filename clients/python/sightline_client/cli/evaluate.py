@@ -161,7 +161,8 @@ async def _ask(client: AsyncClient, query: Query, kind: Regions, max_objects: in
         return Outcome(timings=timings, error=failure.message or failure.reason.value)
     person = bool(failures) or (answer.done is not None and answer.done.notice is Notice.PERSON_ONLY)
     answered = frozenset(ranked.product.id for found in answer.objects for ranked in found.products)
-    return Outcome(best_rank(answer, query.product_id), timings, answered=answered, person=person)
+    skipped = answer.done is not None and bool(answer.done.skipped)
+    return Outcome(best_rank(answer, query.product_id), timings, answered=answered, person=person, skipped=skipped)
 
 
 async def _find(client: AsyncClient, photo: bytes, regions: Sequence[Region], max_objects: int) -> Answer:
@@ -204,7 +205,7 @@ def _print(figures: dict[str, Any], *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(figures) + "\n")
         return
     quality, stages = Table(box=None, show_header=False), Table("stage", "mean ms", "median ms", box=None)
-    for name in ("hit@1", "hit@5", "hit@10", "mrr@10", "n", "failed", "person", "regions"):
+    for name in ("hit@1", "hit@5", "hit@10", "mrr@10", "n", "failed", "person", "skipped", "regions"):
         value = figures[name]
         quality.add_row(name, f"{value:.3f}" if isinstance(value, float) else str(value))
     for name, times in figures["stages"].items():
