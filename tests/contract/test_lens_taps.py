@@ -1,9 +1,11 @@
 """Taps through a real channel: how each box was found, and that nothing grows on people and in other searches."""
 
 import asyncio
+import threading
 from typing import Any
 
 import cv2
+import grpc
 import pytest
 
 from sightline.v1 import geometry_pb2
@@ -11,8 +13,8 @@ from sightline.v1 import lens_service_pb2 as pb
 from sightline_server.search import look
 from sightline_server.stages.grow import grown
 from tests.support.asking import asked, box, events_of
-from tests.support.lens import Served, detections, serving
-from tests.support.pictures import Pixels, encode, gradient
+from tests.support.lens import Served, detections, failed, serving, until
+from tests.support.pictures import Pixels, encode, exif, gradient
 
 NOTHING = detections(1)
 GROW = {"grow_taps": True}
@@ -54,6 +56,52 @@ async def test_an_answer_says_how_each_box_was_found() -> None:
         assert square.tap_box in (pb.TAP_BOX_SQUARE, pb.TAP_BOX_GROWN)
         assert (own.tap_box, own.source) == (pb.TAP_BOX_UNSPECIFIED, pb.OBJECT_SOURCE_BOX)
         assert all(each.source == pb.OBJECT_SOURCE_TAP for each in (lamp, faint, round_one, square))
+
+
+async def test_taps_are_on_the_upright_photo() -> None:
+    """EXIF turns the photo clockwise, so that the ball is in the upper right quarter."""
+    async with serving(detection=GROW) as served:
+        served.engine.models["detector"].replies = [NOTHING]
+        photo = encode(ball(), "PNG", exif=exif(6))
+        events = await events_of(served.search(asked(photo=photo, regions=[tap(0.75, 0.25), tap(1, 1), tap(0, 0)])))
+        found, *at_corners = events[1].detected.objects
+        corners = found.box.x_min, found.box.y_min, found.box.x_max, found.box.y_max
+        assert found.tap_box == pb.TAP_BOX_GROWN
+        assert corners == pytest.approx((0.63, 0.13, 0.87, 0.37), abs=0.04)
+        first, last = at_corners
+        assert (first.box.x_max, first.box.y_max) == pytest.approx((1, 1))
+        assert (last.box.x_min, last.box.y_min) == pytest.approx((0, 0))
+
+
+@pytest.mark.parametrize(("x", "y"), [(1.001, 0.5), (0.5, -1e-6), (float("nan"), 0.5), (0.5, float("inf"))])
+async def test_a_tap_outside_of_the_photo_is_refused(x: float, y: float) -> None:
+    async with serving(detection=GROW) as served:
+        refusal = await failed(served.search(asked(photo=PHOTO, regions=[tap(0.5, 0.5), tap(x, y)])))
+        assert (refusal.events, refusal.code) == ([], grpc.StatusCode.INVALID_ARGUMENT)
+        assert refusal.details["BadRequest"].field_violations[0].field == "regions[1].tap"
+        assert not any(figure in str(refusal) for figure in ("1.001", "nan", "inf", "1e-06"))
+
+
+async def test_a_call_that_is_cancelled_while_a_tap_grows_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def waiting(*arguments: Any) -> Any:
+        begun.set()
+        go_on.wait(10)
+        return grown(*arguments)
+
+    async with serving(detection=GROW) as served:
+        with monkeypatch.context() as patch:
+            patch.setattr(look, "grown", waiting)
+            served.engine.models["detector"].replies = [NOTHING]
+            call = served.search(asked(photo=PHOTO, regions=[tap(0.25, 0.25)]))
+            await until(begun.is_set)
+            call.cancel()
+            go_on.set()
+            await asyncio.wait_for(served.gone(), 10)
+        assert served.value("in_flight") == 0
+        (own,) = await tapped(served, NOTHING, tap(0.25, 0.25))
+        assert own.tap_box == pb.TAP_BOX_GROWN
 
 
 async def test_a_tap_that_nothing_covers_is_the_square_by_default() -> None:
