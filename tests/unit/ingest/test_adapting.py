@@ -339,6 +339,7 @@ def test_a_table_names_products_and_boxes(tmp_path: Path) -> None:
         ("image,product_id\na.png,\n", "line 2: image and product_id must be filled"),
         ("image,product_id\na.png,p9\nb.png,p8\n", "2 product ids are not in the catalog: p9, p8"),
         ("image,product_id\nc.png,p1\n", "1 images of .*labels.csv are missing: .*c.png"),
+        (f"image,product_id\n{'a' * 300},p1\n", "1 images of .*labels.csv are missing: .*aaa"),
         ('image,product_id,box\na.png,p1,"0,0,2,1"\n', "line 2: box '0,0,2,1' is not x0,y0,x1,y1"),
         ('image,product_id,box\na.png,p1,"nan,0,1,1"\n', "is not x0,y0,x1,y1"),
         ("image,product_id\n", "has no rows"),

@@ -75,13 +75,21 @@ def labelled_photos(table: Path, rows: Mapping[str, int]) -> list[ShopPhoto]:
             f"{table}: {len(distinct)} product ids are not in the catalog: {', '.join(distinct[:NAMED])}{more}; "
             "correct them, or remove their rows"
         )
-    missing = [str(each.path) for each in found if not each.path.is_file()]
+    missing = [str(each.path) for each in found if not is_there(each.path)]
     if missing:
         more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
         raise wrong(f"{len(missing)} images of {table} are missing: {', '.join(missing[:NAMED])}{more}")
     if not found:
         raise wrong(f"{table} has no rows")
     return found
+
+
+def is_there(path: Path) -> bool:
+    """Returns whether there is a file, also for a name that none can have because it is too long."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def rows_of(table: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
