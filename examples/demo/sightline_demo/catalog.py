@@ -15,7 +15,7 @@ from sightline_models.errors import ModelError
 from sightline_models.places import default_repository
 from sightline_models.pull import pull
 from sightline_models.store import inspect
-from sightline_server.cli.catalog import build_with_engine
+from sightline_server.cli.catalog_build import build_with_engine
 from sightline_server.cli.loading import load
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.settings import Settings

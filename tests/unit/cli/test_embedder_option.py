@@ -8,7 +8,7 @@ import pytest
 
 from sightline_server.app import engine as engine_module
 from sightline_server.app.further_embedders import further_embedders, with_embedder
-from sightline_server.cli.catalog import build_with_engine
+from sightline_server.cli.catalog_build import build_with_engine
 from sightline_server.cli.catalog_upsert import write_with_engine
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.errors import SightlineError
