@@ -12,7 +12,8 @@ from sightline.v1 import catalog_service_pb2 as pb
 from sightline.v1 import catalog_transfer_service_pb2
 from sightline.v1.catalog_transfer_service_pb2_grpc import CatalogTransferServiceStub
 from sightline_server.app.checks import check_settings
-from sightline_server.catalog.originals import IMAGE_FILES, Originals, keeps_originals, originals_size
+from sightline_server.catalog.originals import Originals, originals_size
+from sightline_server.catalog.originals_file import IMAGE_FILES, keeps_originals
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalogs_folder import CatalogsFolder
 from sightline_server.index.living import LivingCatalog

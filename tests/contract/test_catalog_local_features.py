@@ -9,7 +9,8 @@ import pytest
 from sightline.v1 import catalog_service_pb2 as pb
 from sightline_server.app.catalog_changes import kept_kinds
 from sightline_server.app.checks import check_settings
-from sightline_server.catalog.originals import FEATURE_FILES, IMAGE_FILES, Originals, keeps_originals
+from sightline_server.catalog.originals import Originals
+from sightline_server.catalog.originals_file import FEATURE_FILES, IMAGE_FILES, keeps_originals
 from sightline_server.domain.feature_bytes import encode as encoded
 from sightline_server.domain.image import Frame
 from sightline_server.domain.search_defaults import SearchDefaults

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sightline_server.app.written import WrittenCatalogs, server_user
-from sightline_server.catalog.originals import FEATURE_FILES, IMAGE_FILES, Kind
+from sightline_server.catalog.originals_file import FEATURE_FILES, IMAGE_FILES, Kind
 from sightline_server.domain.catalogs import CatalogNames, unknown_catalog
 from sightline_server.domain.image_views import ONE_VIEW
 from sightline_server.domain.models import EmbedderSpec

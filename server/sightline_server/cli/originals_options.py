@@ -65,7 +65,8 @@ def originals_text(catalog: Path) -> str:
 
 def features_text(catalog: Path) -> str:
     """The local features that the catalog keeps, human-readable; empty where it keeps none. Raises `SightlineError`."""
-    from sightline_server.catalog.originals import FEATURE_FILES, originals_size
+    from sightline_server.catalog.originals import originals_size
+    from sightline_server.catalog.originals_file import FEATURE_FILES
 
     size = originals_size(catalog, FEATURE_FILES)
     if size is None:
@@ -75,7 +76,8 @@ def features_text(catalog: Path) -> str:
 
 def originals_findings(catalog: Path) -> "Iterator[Finding]":
     """Compares every kept file of the catalog's images with its name. Raises `SightlineError`."""
-    from sightline_server.catalog.originals import KINDS, damaged_files, originals_size
+    from sightline_server.catalog.originals import damaged_files, originals_size
+    from sightline_server.catalog.originals_file import KINDS
     from sightline_server.catalog.verify import Finding
 
     for kind in KINDS:

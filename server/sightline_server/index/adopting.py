@@ -17,7 +17,7 @@ from sightline_server.catalog.base import BASE, UNREADABLE, panics
 from sightline_server.catalog.content import is_living
 from sightline_server.catalog.founding import found_catalog
 from sightline_server.catalog.operations import Layout
-from sightline_server.catalog.originals import KINDS
+from sightline_server.catalog.originals_file import KINDS
 from sightline_server.catalog.refusals import refusal
 from sightline_server.catalog.replica_mark import require_not_replica
 from sightline_server.errors import ErrorKind, SightlineError

@@ -26,7 +26,7 @@ from sightline_server.catalog.durable import sync, sync_tree
 from sightline_server.catalog.founding import found_catalog
 from sightline_server.catalog.lock import WriterLock
 from sightline_server.catalog.operations import Layout
-from sightline_server.catalog.originals import Kind, create_originals
+from sightline_server.catalog.originals_file import Kind, create_originals
 from sightline_server.catalog.refusals import code_of, refusal
 from sightline_server.domain.catalogs import NAME
 from sightline_server.domain.image_views import ONE_VIEW

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from sightline_server.catalog.originals import FEATURE_FILES
+from sightline_server.catalog.originals_file import FEATURE_FILES
 from sightline_server.domain.catalog_rows import CatalogRow
 from sightline_server.index.originals import KEY_BYTES, KeepingRule, KeptOriginals, needed_keys
 

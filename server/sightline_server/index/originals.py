@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from sightline_server.catalog.base import Base
 from sightline_server.catalog.log import read_recorded
-from sightline_server.catalog.originals import (
+from sightline_server.catalog.originals import Originals
+from sightline_server.catalog.originals_file import (
     IMAGE_FILES,
     Kind,
-    Originals,
     create_originals,
     discard_originals,
     keeps_originals,

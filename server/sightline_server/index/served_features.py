@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from sightline_server.catalog.originals import FEATURE_FILES, file_errors, keeps_originals, read_only
+from sightline_server.catalog.originals_file import FEATURE_FILES, file_errors, keeps_originals, read_only
 from sightline_server.domain.feature_bytes import decode
 from sightline_server.domain.local_features import LocalFeatures
 from sightline_server.index.kept_features import feature_key

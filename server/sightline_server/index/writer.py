@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sightline_server.catalog.originals import FEATURE_FILES, IMAGE_FILES, create_originals
+from sightline_server.catalog.originals_file import FEATURE_FILES, IMAGE_FILES, create_originals
 from sightline_server.domain.image_views import ONE_VIEW
 from sightline_server.domain.items import Product
 from sightline_server.domain.models import EmbedderSpec

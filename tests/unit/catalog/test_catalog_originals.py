@@ -10,15 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sightline_server.catalog.originals import (
-    ORIGINALS,
-    Originals,
-    create_originals,
-    damaged_files,
-    discard_originals,
-    keeps_originals,
-    originals_size,
-)
+from sightline_server.catalog.originals import Originals, damaged_files, originals_size
+from sightline_server.catalog.originals_file import ORIGINALS, create_originals, discard_originals, keeps_originals
 from sightline_server.errors import ErrorKind, SightlineError
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from sightline_server.catalog.originals import ORIGINALS, keeps_originals
+from sightline_server.catalog.originals_file import ORIGINALS, keeps_originals
 from sightline_server.cli.catalog import app
 from sightline_server.index.living import LivingCatalog
 from sightline_server.index.writer import CatalogWriter

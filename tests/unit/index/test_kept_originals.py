@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sightline_server.catalog.originals import ORIGINALS, keeps_originals, originals_size
+from sightline_server.catalog.originals import originals_size
+from sightline_server.catalog.originals_file import ORIGINALS, keeps_originals
 from sightline_server.index.living import LivingCatalog
 from sightline_server.index.originals import image_key, keys_of, needed_images, row_keys
 from sightline_server.index.schema import CatalogRow, to_table

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sightline_server.catalog.lock import WriterLock
-from sightline_server.catalog.originals import KINDS, create_originals
+from sightline_server.catalog.originals_file import KINDS, create_originals
 from sightline_server.catalog.replica_mark import MARK
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.errors import ErrorKind, SightlineError

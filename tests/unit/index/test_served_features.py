@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sightline_server.catalog.originals import FEATURE_FILES, Originals
+from sightline_server.catalog.originals import Originals
+from sightline_server.catalog.originals_file import FEATURE_FILES
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.domain.feature_bytes import encode
 from sightline_server.domain.filters import Filter

@@ -6,7 +6,8 @@ from unittest.mock import patch
 
 import pytest
 
-from sightline_server.catalog.originals import Originals, keeps_originals, originals_size
+from sightline_server.catalog.originals import Originals, originals_size
+from sightline_server.catalog.originals_file import keeps_originals
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.originals import row_keys
 from sightline_server.index.stored_rows import stored_rows

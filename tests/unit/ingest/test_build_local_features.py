@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from sightline_server.catalog.originals import FEATURE_FILES, Originals, keeps_originals, originals_size
+from sightline_server.catalog.originals import Originals, originals_size
+from sightline_server.catalog.originals_file import FEATURE_FILES, keeps_originals
 from sightline_server.cli.catalog import app
 from sightline_server.domain.feature_bytes import decode, encode
 from sightline_server.domain.image import Frame

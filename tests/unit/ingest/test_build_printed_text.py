@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from sightline_server.catalog.originals import FEATURE_FILES, keeps_originals
+from sightline_server.catalog.originals_file import FEATURE_FILES, keeps_originals
 from sightline_server.domain.printed_text_models import TextDetectorSpec, TextReaderSpec
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.served_features import served_features

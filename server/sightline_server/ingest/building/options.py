@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sightline_server.catalog.originals import FEATURE_FILES, keeps_originals
+from sightline_server.catalog.originals_file import FEATURE_FILES, keeps_originals
 from sightline_server.domain.image_views import ONE_VIEW
 from sightline_server.domain.models import EmbedderSpec
 from sightline_server.ingest import guard
