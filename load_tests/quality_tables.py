@@ -84,7 +84,7 @@ class Run:
 def sections(run: Run, given: argparse.Namespace) -> dict[str, str]:
     """The sections of docs/record/quality.md by name: tables with a head that says how they were made.
 
-    Those of other models than the default ones have names of their own, so that both stay.
+    Those of other models than the default ones have separate names, so that both stay.
     """
     models = "detector {detector}, embedder\n{embedder}".format(**run.models)
     made = f"{datetime.now(UTC):%Y-%m-%d}, {commit()}, {models}."
