@@ -6,47 +6,22 @@ Rule: a refusal says what is the matter and what to do. Everything else is the w
 import math
 from collections.abc import Callable, Sequence
 
-from sightline_server.domain.catalog_rows import CatalogRow, ProductUpdate, StoredProduct
-from sightline_server.domain.models import EmbedderSpec
+from sightline_server.domain.catalog_rows import CatalogRow, ProductUpdate
 from sightline_server.domain.revisions import Receipt, Revision
 from sightline_server.domain.writes import PLAIN, WriteTerms
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.forwarding_writer import ForwardingWriter
 from sightline_server.index.milvus.fields import require_room, require_room_for_attributes
 from sightline_server.index.milvus.live import NO_ROLLBACK, MilvusLive
 from sightline_server.ports import CatalogWriter, unchecked
 
 
-class GatedWriter:
+class GatedWriter(ForwardingWriter):
     """`ports.CatalogWriter`: `writer`, as far as `live` can show what it writes."""
 
     def __init__(self, writer: CatalogWriter, live: MilvusLive) -> None:
-        self._writer = writer
+        super().__init__(writer)
         self._live = live
-
-    @property
-    def name(self) -> str:
-        """See `ports.CatalogWriter`."""
-        return self._writer.name
-
-    @property
-    def embedder(self) -> EmbedderSpec:
-        """See `ports.CatalogWriter`."""
-        return self._writer.embedder
-
-    @property
-    def views(self) -> int:
-        """See `ports.CatalogWriter`."""
-        return self._writer.views
-
-    @property
-    def pending(self) -> int:
-        """See `ports.CatalogWriter`."""
-        return self._writer.pending
-
-    @property
-    def revisions(self) -> tuple[Revision, ...]:
-        """See `ports.CatalogWriter`."""
-        return self._writer.revisions
 
     async def upsert(
         self, rows: Sequence[CatalogRow], request_id: str = "", *, terms: WriteTerms = PLAIN, deadline: float = math.inf
@@ -56,19 +31,6 @@ class GatedWriter:
             require_room(row.product, row.images)
         self._live.require_writable()
         return await self._writer.upsert(rows, request_id, terms=terms, deadline=deadline)
-
-    async def keep(self, images: Sequence[bytes]) -> tuple[str, ...]:
-        """See `ports.CatalogWriter`."""
-        return await self._writer.keep(images)
-
-    @property
-    def keeps_features(self) -> bool:
-        """See `ports.CatalogWriter`."""
-        return self._writer.keeps_features
-
-    async def keep_features(self, features: Sequence[bytes]) -> tuple[str, ...]:
-        """See `ports.CatalogWriter`."""
-        return await self._writer.keep_features(features)
 
     async def update(
         self,
@@ -91,22 +53,6 @@ class GatedWriter:
         self._live.require_writable()
         return await self._writer.delete(ids, request_id, terms=terms, deadline=deadline)
 
-    async def checkpoint(self, note: str = "") -> Revision:
-        """See `ports.CatalogWriter`."""
-        return await self._writer.checkpoint(note)
-
     async def activate(self, number: int, note: str = "", *, check: Callable[[], object] = unchecked) -> Revision:
         """Refused: Milvus has the rows of one revision. Raises `SightlineError` of kind CONFIGURATION."""
         raise SightlineError(ErrorKind.CONFIGURATION, f"name: {NO_ROLLBACK}", field="name")
-
-    async def get(self, product_id: str) -> StoredProduct | None:
-        """See `ports.CatalogWriter`."""
-        return await self._writer.get(product_id)
-
-    async def list(self, after: str, limit: int) -> tuple[StoredProduct, ...]:
-        """See `ports.CatalogWriter`."""
-        return await self._writer.list(after, limit)
-
-    async def count(self) -> int:
-        """See `ports.CatalogWriter`."""
-        return await self._writer.count()
