@@ -11,16 +11,7 @@ from typing import Any
 
 from sightline_server.domain.preprocess import DETECTOR_PREPROCESS, EMBEDDER_PREPROCESS
 from sightline_server.domain.printed_text_models import TEXT_DETECTOR, TEXT_READER, TextDetectorSpec, TextReaderSpec
-from sightline_server.triton.specs import (
-    Contract,
-    ServedModel,
-    Tensor,
-    check,
-    instances,
-    parameter,
-    preprocess,
-    version_of,
-)
+from sightline_server.triton.specs import Contract, ServedModel, Tensor, check, preprocess, served_facts
 
 TEXT_DETECTOR_CONTRACT = Contract(
     (Tensor("IMAGES", "UINT8", ("B", "H", "W", 3)),),
@@ -38,14 +29,10 @@ def read_text_detector(
     """The spec of the model that finds text. Raises CONFIGURATION when it does not keep the contract."""
     sizes = check(name, TEXT_DETECTOR_CONTRACT, metadata)
     return TextDetectorSpec(
-        name=parameter(name, config, "name", name),
-        version=version_of(metadata),
+        **served_facts(name, metadata, config, sha256),
         height=sizes["H"],
         width=sizes["W"],
         preprocess=preprocess(name, config, sizes, DETECTOR_PREPROCESS),
-        sha256=sha256 or parameter(name, config, "sha256", ""),
-        max_batch_size=int(config.get("max_batch_size", 0)),
-        instances=instances(config),
     )
 
 
@@ -53,15 +40,11 @@ def read_text_reader(name: str, metadata: Mapping[str, Any], config: Mapping[str
     """The spec of the model that reads text. Raises CONFIGURATION when it does not keep the contract."""
     sizes = check(name, TEXT_READER_CONTRACT, metadata)
     return TextReaderSpec(
-        name=parameter(name, config, "name", name),
-        version=version_of(metadata),
+        **served_facts(name, metadata, config, sha256),
         height=sizes["H"],
         width=sizes["W"],
         steps=sizes["T"],
         preprocess=preprocess(name, config, sizes, EMBEDDER_PREPROCESS),
-        sha256=sha256 or parameter(name, config, "sha256", ""),
-        max_batch_size=int(config.get("max_batch_size", 0)),
-        instances=instances(config),
     )
 
 

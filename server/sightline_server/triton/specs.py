@@ -11,7 +11,7 @@ Rule: a model that lacks a tensor of the contract is refused with a message that
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Any, Generic, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,21 +110,27 @@ TEXT_CONTRACT = Contract(
 )
 
 
+class ServedFacts(TypedDict):
+    """The facts that every specification has, whatever the model does."""
+
+    name: str
+    version: str
+    sha256: str
+    max_batch_size: int
+    instances: int
+
+
 def read_detector(name: str, metadata: Mapping[str, Any], config: Mapping[str, Any], sha256: str) -> DetectorSpec:
     """The detector's spec. Raises CONFIGURATION when it does not keep the contract."""
     sizes = check(name, DETECTOR_CONTRACT, metadata)
     return DetectorSpec(
-        name=parameter(name, config, "name", name),
-        version=version_of(metadata),
+        **served_facts(name, metadata, config, sha256),
         height=sizes["H"],
         width=sizes["W"],
         max_detections=sizes["N"],
         labels=(words := labels(name, config)),
         vocabulary=parse_vocabulary(name, parameter(name, config, "vocabulary", {}), words),
         preprocess=preprocess(name, config, sizes, DETECTOR_PREPROCESS),
-        sha256=sha256 or parameter(name, config, "sha256", ""),
-        max_batch_size=int(config.get("max_batch_size", 0)),
-        instances=instances(config),
     )
 
 
@@ -132,15 +138,11 @@ def read_embedder(name: str, metadata: Mapping[str, Any], config: Mapping[str, A
     """The embedder's spec. Raises CONFIGURATION when it does not keep the contract."""
     sizes = check(name, EMBEDDER_CONTRACT, metadata)
     return EmbedderSpec(
-        name=parameter(name, config, "name", name),
-        version=version_of(metadata),
+        **served_facts(name, metadata, config, sha256),
         height=sizes["H"],
         width=sizes["W"],
         dimension=sizes["D"],
         preprocess=preprocess(name, config, sizes, EMBEDDER_PREPROCESS),
-        sha256=sha256 or parameter(name, config, "sha256", ""),
-        max_batch_size=int(config.get("max_batch_size", 0)),
-        instances=instances(config),
         batch_cost=batch_cost(config),
         search=parse_search_defaults(name, parameter(name, config, "search", {})),
     )
@@ -157,16 +159,12 @@ def read_text_encoder(
         expected = '`embedder`, {"name": ..., "sha256": ...}, and `tokenizer_sha256` are needed in config.pbtxt'
         raise SightlineError(ErrorKind.CONFIGURATION, f"model {name}: {expected}; docs/guide/text.md")
     return TextEncoderSpec(
-        name=parameter(name, config, "name", name),
-        version=version_of(metadata),
+        **served_facts(name, metadata, config, sha256),
         length=sizes["L"],
         dimension=sizes["D"],
         embedder_name=stated[0],
         embedder_sha256=stated[1],
         tokenizer_sha256=tokenizer,
-        sha256=sha256 or parameter(name, config, "sha256", ""),
-        max_batch_size=int(config.get("max_batch_size", 0)),
-        instances=instances(config),
     )
 
 
@@ -226,6 +224,17 @@ def match(model: str, tensor: Tensor, entry: Mapping[str, Any] | None, sizes: di
             fits &= size > 0 and sizes.setdefault(wanted, size) == size
     if not fits:
         raise SightlineError(ErrorKind.CONFIGURATION, f"model {model}: expected {tensor}, found {live}")
+
+
+def served_facts(name: str, metadata: Mapping[str, Any], config: Mapping[str, Any], sha256: str) -> ServedFacts:
+    """The facts of the model `name`; `sha256` is the digest of its file, or empty for the one that is configured."""
+    return ServedFacts(
+        name=parameter(name, config, "name", name),
+        version=version_of(metadata),
+        sha256=sha256 or parameter(name, config, "sha256", ""),
+        max_batch_size=int(config.get("max_batch_size", 0)),
+        instances=instances(config),
+    )
 
 
 def version_of(metadata: Mapping[str, Any]) -> str:
