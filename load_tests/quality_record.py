@@ -44,7 +44,7 @@ def place_of(page: str, name: str) -> tuple[int, int] | None:
 
 
 def with_section(page: str, name: str, text: str) -> str:
-    """`page` with `text` as its section `name`, in its old place, or else at the end.
+    """`page` with `text` as its section `name`, where that was, or else at the end.
 
     Raises `ValueError` as `place_of`.
     """

@@ -19,7 +19,7 @@ TABLE = (
     "|---|---|---|---|---|---|---|---|---|\n"
 )
 COMPARISONS = ("local_features_ms", "printed_text_ms")
-"""Stages that have a column of their own, in its order."""
+"""Stages that have separate columns, in the order of these."""
 
 
 def row(name: str, report: Mapping[str, Any]) -> str:
