@@ -229,6 +229,13 @@ def test_folds_have_photos_of_a_product_as_evenly_as_they_can_and_product_folds_
     assert [len(np.unique(SHOP.shown[fold])) for fold in folds] == [12] * 5
 
 
+def test_products_with_one_photo_are_in_other_folds_with_another_seed() -> None:
+    once = ShopPhotos(SHOP.photos[::4], SHOP.shown[::4])
+    first, other = ({tuple(fold) for fold in folds_of(once, seed, 5)} for seed in (1, 2))
+    assert first.isdisjoint(other)
+    assert first == {tuple(fold) for fold in folds_of(once, 1, 5)}
+
+
 @pytest.mark.parametrize(("photos", "images", "repeats"), [(80, 81, 4), (160, 81, 2), (800, 81, 1), (80, 150_000, 1)])
 def test_splits_are_repeated_more_often_where_there_are_few_photos(photos: int, images: int, repeats: int) -> None:
     shop = ShopImages(np.zeros((images, 1), np.float16), np.arange(images, dtype=np.int32))

@@ -41,8 +41,10 @@ def folds_of(photos: ShopPhotos, seed: int, count: int) -> list[Places]:
         return parted(photos.sources, chance, count)
     order = chance.permutation(len(photos))
     if photos.products is not None:
-        # Dealt out product by product, so that each fold gets every second, third, ... photo of it.
-        order = order[np.argsort(photos.products[order], kind="stable")]
+        # Dealt out product by product, so that the photos of a product are in different folds. The products are in
+        # another order for each seed: otherwise those with one photo would be in the same fold each time.
+        products, places = np.unique(photos.products, return_inverse=True)
+        order = order[np.argsort(chance.permutation(len(products))[places[order]], kind="stable")]
     return [np.sort(order[start::count]) for start in range(count)]
 
 
