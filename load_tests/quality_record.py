@@ -25,7 +25,7 @@ def marks(name: str) -> tuple[str, str]:
     return f"<!-- make quality: {name} -->\n", f"<!-- end of {name} -->\n"
 
 
-def place_of(page: str, name: str) -> tuple[int, int] | None:
+def span_of(page: str, name: str) -> tuple[int, int] | None:
     """Start and end of the section `name` of `page`, with its marks; None where the page has none.
 
     Raises `ValueError` that says what is wrong with the marks.
@@ -44,23 +44,23 @@ def place_of(page: str, name: str) -> tuple[int, int] | None:
 
 
 def with_section(page: str, name: str, text: str) -> str:
-    """`page` with `text` as its section `name`, where that was, or else at the end.
+    """`page` with `text` as its section `name`, where that was before, or else at the end.
 
-    Raises `ValueError` as `place_of`.
+    Raises `ValueError` as `span_of`.
     """
     first, last = marks(name)
     section = f"{first}\n{text.strip()}\n\n{last}"
-    place = place_of(page, name)
-    if place is None:
+    span = span_of(page, name)
+    if span is None:
         return f"{page.rstrip()}\n\n{section}"
-    return page[: place[0]] + section + page[place[1] :]
+    return page[: span[0]] + section + page[span[1] :]
 
 
 def check_page(path: Path) -> None:
     """Raises `ValueError` when the marks of a section in the file are wrong, and `OSError` when it cannot be read."""
     page = path.read_text(encoding="utf-8") if path.exists() else TITLE
     for name in {*BEGIN.findall(page), *END.findall(page)}:
-        place_of(page, name)
+        span_of(page, name)
 
 
 def write_sections(path: Path, sections: Mapping[str, str]) -> None:

@@ -19,7 +19,7 @@ TABLE = (
     "|---|---|---|---|---|---|---|---|---|\n"
 )
 COMPARISONS = ("local_features_ms", "printed_text_ms")
-"""Stages that have separate columns, in the order of these."""
+"""Stages with separate figures in the table, in the order of that column."""
 
 
 def row(name: str, report: Mapping[str, Any]) -> str:

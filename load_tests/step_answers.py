@@ -36,7 +36,7 @@ class Asked:
 
     @classmethod
     def of(cls, image: str, product_id: str, kind: str, answer: Answer) -> Self:
-        """The parts of `answer` that count."""
+        """The similarities, contributions and times of `answer`."""
         candidates = tuple(
             Candidate(each.product.id, each.similarity, {r.kind.name: r.contribution for r in each.reasons})
             for found in answer.objects

@@ -53,7 +53,7 @@ def run_of(embedder: str) -> Run:
     )
 
 
-def test_the_figures_of_other_models_are_sections_of_their_own() -> None:
+def test_the_figures_of_other_models_are_separate_sections() -> None:
     given = options().parse_args(["--grocery", "shop", "--printed-text"])
     default = sections(run_of("efficientnet-lite2-260"), given)
     assert list(default) == ["showroom", "groceries"]

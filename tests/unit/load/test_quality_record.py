@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from load_tests.quality import RECORD
-from load_tests.quality_record import check_page, marks, place_of, with_section, write_figures, write_sections
+from load_tests.quality_record import check_page, marks, span_of, with_section, write_figures, write_sections
 
 PAGE = "# Quality\n\nby hand\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
 
@@ -67,4 +67,4 @@ def test_other_figures_stay(tmp_path: Path) -> None:
 def test_the_record_has_its_sections() -> None:
     page = RECORD / "quality.md"
     check_page(page)
-    assert all(place_of(page.read_text(), name) for name in ("showroom", "groceries"))
+    assert all(span_of(page.read_text(), name) for name in ("showroom", "groceries"))
