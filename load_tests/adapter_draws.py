@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from sightline_server.cli.adapt import embed_with_engine, shop_photos
 from sightline_server.cli.loading import load
 from sightline_server.index.adapter import Adapter
-from sightline_server.index.catalog import Catalog, open_catalog
+from sightline_server.index.catalog import open_catalog
+from sightline_server.index.opened_catalog import Catalog
 from sightline_server.ingest.adapting.choosing import choose
 from sightline_server.ingest.adapting.fitting import ShopPhotos
 from sightline_server.ingest.adapting.images import ShopImages

@@ -382,7 +382,7 @@ async def test_a_write_that_comes_before_an_activation_makes_its_etag_stale(
     queued = asyncio.Event()
     with monkeypatch.context() as patched:
         # The writer checks it in the step in which it queues the activation.
-        patched.setattr(served.writer, "_require_open", queued.set)
+        patched.setattr(served.writer._loop, "require_open", queued.set)
         activation = asyncio.create_task(refusal(stub.ActivateRevision(first)))
         await asyncio.wait_for(queued.wait(), 30)
     release.set()
