@@ -257,11 +257,12 @@ async def test_a_text_without_a_photo_is_refused(tmp_path: Path) -> None:
 async def test_a_hostile_text_is_answered_or_refused_like_any_other(tmp_path: Path, text: str) -> None:
     async with texts(tmp_path) as served:
         assert len(text.encode()) <= 512
+        refused = ""
         try:
             assert kinds(await asyncio.wait_for(events_of(served.search(asked(text=text))), 10))[-1] == "done"
         except grpc.aio.AioRpcError as error:
-            assert error.code() is CODE.INVALID_ARGUMENT
-            assert (error.details() or "").startswith("text: ")
+            refused = f"{error.code().name} {error.details()}"
+        assert not refused or refused.startswith("INVALID_ARGUMENT text: ")
         assert kinds(await events_of(served.search(asked(text=BLUE))))[-1] == "done"
 
 
