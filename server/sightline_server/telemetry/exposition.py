@@ -32,6 +32,7 @@ THREADS = 4
 BACKLOG = 1024
 """Connections that the kernel accepts before the event loop does; beyond them a caller waits a second to try again."""
 READ_BYTES = 4096
+HEAD = b"HEAD"
 
 Application = Callable[[dict[str, str], Callable[..., Any]], list[bytes]]
 
@@ -117,7 +118,8 @@ class MetricsServer:
         path, _, query = request.target.decode("latin-1").partition("?")
         fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
         environ = {
-            "REQUEST_METHOD": request.method.decode("latin-1"),
+            # HEAD, with which some balancers probe, gets the head of the answer to GET, and no body.
+            "REQUEST_METHOD": "GET" if request.method == HEAD else request.method.decode("latin-1"),
             "PATH_INFO": path,
             "QUERY_STRING": query,
             "HTTP_ACCEPT": fields.get("accept", ""),
@@ -127,9 +129,10 @@ class MetricsServer:
         body = b"".join(self._application(environ, lambda status, headers: started.append((status, headers))))
         ((status, headers),) = started
         head = [*headers, ("Content-Length", str(len(body))), ("Connection", "close")]
+        content = [] if request.method == HEAD else [h11.Data(data=body)]
         return [
             h11.Response(status_code=int(status.partition(" ")[0]), headers=head),
-            h11.Data(data=body),
+            *content,
             h11.EndOfMessage(),
         ]
 
@@ -172,6 +175,9 @@ class Exchange(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
         self._limit.cancel()
+        if self._answer is not None:
+            # One that has not begun need not be made.
+            self._answer.cancel()
         self._server.closed(self)
 
     def end(self) -> None:
@@ -185,17 +191,24 @@ class Exchange(asyncio.Protocol):
         if answer.cancelled():
             return
         try:
-            self._send(answer.result())
+            events = answer.result()
         except Exception:  # a collector of another package can raise anything
             log.exception("metrics: an answer could not be made")
-            self._send([refusal(500)])
+            events = [refusal(500)]
+        self._send(events)
 
     def _send(self, events: list[h11.Event]) -> None:
         """Sends an answer, which must be read in its time, and closes the connection."""
         self._end_in(ANSWER_S)
         # Not by `writelines`: from Python 3.12 on it keeps an empty last part, such as the end of a message, as
         # something to be sent, and the event loop turns without a pause until the connection is ended.
-        self._transport.write(b"".join(self._connection.send(event) or b"" for event in events))
+        try:
+            data = b"".join(self._connection.send(event) or b"" for event in events)
+        except h11.LocalProtocolError:
+            log.exception("metrics: an answer is not valid HTTP")
+            self.end()
+            return
+        self._transport.write(data)
         self._transport.close()
 
     def _end_in(self, seconds: float) -> None:

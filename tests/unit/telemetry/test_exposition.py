@@ -94,6 +94,27 @@ def test_what_is_not_a_request_for_metrics_is_refused(port: int, sent: bytes, st
         assert answer.status == 200
 
 
+def test_head_gets_the_head_alone_at_once(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    began = time.monotonic()
+    head, _, body = said(port, b"HEAD /metrics HTTP/1.1\r\nHost: a\r\n\r\n").partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200") and b"Content-Type: text/plain" in head
+    assert (body, caplog.records) == (b"", [])
+    assert time.monotonic() - began < exposition.ANSWER_S / 2
+
+
+def test_an_answer_that_is_not_http_ends_the_connection(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    events = [h11.Response(status_code=200, headers=[("Content-Length", "0")]), h11.Data(data=b"more")]
+    monkeypatch.setattr(exposition.MetricsServer, "_made", lambda _server, _request: events)
+    with serving_metrics("127.0.0.1", 0, CollectorRegistry()) as port:
+        began = time.monotonic()
+        with suppress(ConnectionResetError):
+            assert said(port, WHOLE) == b""
+        assert time.monotonic() - began < exposition.ANSWER_S / 2
+    assert [each.message for each in caplog.records] == ["metrics: an answer is not valid HTTP"]
+
+
 def test_half_sent_requests_take_no_thread_and_do_not_delay_others(port: int) -> None:
     before = threading.active_count()
     with ExitStack() as stack:
