@@ -5,7 +5,7 @@ from pathlib import Path
 from sightline_server.app.audit import check_audit
 from sightline_server.app.catalog_listener import check_catalog_server
 from sightline_server.app.catalogs import check_folders, naming
-from sightline_server.app.ranking_weights import read_weights
+from sightline_server.app.ranking_weights import check_weights
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import read_facts
 from sightline_server.settings import ServerSettings, Settings
@@ -27,7 +27,7 @@ def check_settings(settings: Settings) -> dict[str, Path]:
     check_written_in_milvus(settings)
     folders = check_folders(settings)
     check_decoders(settings.decode.formats)
-    read_weights(settings)
+    check_weights(settings)
     return folders
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sightline_models.embedders import FIRST
+from sightline_models.embedders import FIRST, embedder_folders
 from sightline_models.errors import NoHomeError
 from sightline_models.places import default_repository
 from sightline_models.ranking_weights import shipped_weights, weights_path
@@ -58,6 +58,24 @@ def read_weights(settings: Settings, folder: str = FIRST) -> PlacedWeights:
         printed_text=stated(settings.printed_text.contribution, found.weights.printed_text),
     )
     return PlacedWeights(weights, found.path)
+
+
+def check_weights(settings: Settings) -> None:
+    """Reads the weights of every embedder, so that a file that cannot be used is found before the engine starts.
+
+    Raises `SightlineError` as `served_weights`.
+    """
+    read_weights(settings)
+    repository, folders = repository_of(settings), settings.engine.embedders
+    if repository is None or settings.local_features.weights is not None:
+        return
+    if folders is None:
+        try:
+            folders = embedder_folders(repository)
+        except PermissionError:  # reported when the embedders are read
+            return
+    for folder in folders:
+        read_weights(settings, folder)
 
 
 def stated(setting: float | None, of_file: float) -> float:

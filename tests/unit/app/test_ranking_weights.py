@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sightline_models.ranking_weights import FILE, place_weights, shipped_weights
-from sightline_server.app.ranking_weights import by_identity, read_weights, served_weights
+from sightline_server.app.ranking_weights import by_identity, check_weights, read_weights, served_weights
 from sightline_server.cli.weights_check import ranking_weights
 from sightline_server.domain.checks import Verdict
 from sightline_server.domain.embedders import ServedEmbedders, embedder_role
@@ -80,6 +80,18 @@ def test_a_file_that_cannot_be_used_is_named_with_the_remedy(tmp_path: Path, nam
     assert ("local_features.weights" if named else "sightline models pull") in refused.value.message
     (check,) = ranking_weights(settings)
     assert (check.verdict, check.found) == (Verdict.FAIL, refused.value.message)
+
+
+def test_the_file_of_every_served_embedder_is_checked_before_the_engine_starts(tmp_path: Path) -> None:
+    check_weights(settings_of(tmp_path / "none"))
+    write(tmp_path / "embedder" / FILE)
+    damaged = write(tmp_path / "embedder-wide" / FILE, None)
+    with pytest.raises(SightlineError, match="it is not JSON") as refused:
+        check_weights(settings_of(tmp_path))
+    assert str(damaged) in refused.value.message
+    # One that is not served, or that no file of the repository counts for, keeps nothing from starting.
+    check_weights(Settings(engine={"repository": tmp_path, "embedders": ()}))  # type: ignore[arg-type]
+    check_weights(settings_of(tmp_path, weights=tmp_path / "embedder" / FILE))
 
 
 def test_a_file_that_the_settings_name_must_be_there(tmp_path: Path) -> None:
