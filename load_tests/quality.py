@@ -8,7 +8,7 @@ photos; with --local-features once more, in a catalog that keeps those, and with
 and the text of images, by that text as well. --views 2 builds the catalogs with two views of each image. Prints the
 tables, then one JSON object. Exit code 1 when a figure of the showroom lies more than 0.01 below the record in
 docs/record/quality.json, or a query failed. With --record the tables become sections of docs/record/quality.md as
-well, and the figures the record; all that others wrote into these files stays (`quality_record`). With --only-grocery
+well, and the figures the record; all that others wrote into these files stays (`hit_rates.record`). With --only-grocery
 the showroom is neither searched nor recorded.
 """
 
@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from load_tests.generator.photos import ROOT
+from load_tests.hit_rates.record import check_page, write_figures, write_sections
+from load_tests.hit_rates.tables import MOST_LOST, Run, recall_text, row, sections, together
 from load_tests.observe.machine import tree_cpu_s
 from load_tests.observe.scrapes import scrape
-from load_tests.quality_record import check_page, write_figures, write_sections
-from load_tests.quality_tables import MOST_LOST, Run, recall_text, row, sections, together
 from sightline_client.local_server import LocalServer
 
 SHOWROOM = ROOT / "examples/showroom"

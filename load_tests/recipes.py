@@ -21,8 +21,8 @@ from typing import Any
 
 from load_tests.against import settings_of
 from load_tests.generator.photos import ROOT
+from load_tests.hit_rates.tables import TABLE, commit, row, together
 from load_tests.quality import GATED, grocery, showroom, sightline
-from load_tests.quality_tables import TABLE, commit, row, together
 
 HEAD = TABLE.replace("queries", "recipe", 1)
 MIDDLE = {"SIGHTLINE_DETECTION__WHOLE_PHOTO_SHARE": "0.8"}

@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from load_tests.quality_tables import HITS
-from load_tests.step_answers import Asked, read_answers
+from load_tests.hit_rates.answers import Asked, read_answers
+from load_tests.hit_rates.tables import HITS
 from load_tests.steps import COLOURS, LOCAL, TEXT, TINY
 
+WEIGHTS = tuple(kind.name.lower() for kind in (LOCAL, TEXT, COLOURS))
+"""The reasons whose weights are fitted."""
 SHIPPED = (0.2, 0.2, 0.0)
-"""Weights of local features, printed text and colours."""
+"""Their weights."""
 COMPARED_WITH = (SHIPPED[0], SHIPPED[1], TINY)
 """The weights of the answers: the server compares colours at a weight that changes no rank."""
 GRID = (
@@ -88,7 +90,7 @@ def report(asked: Sequence[Asked]) -> dict[str, Any]:
         firsts = [(old == 1, new == 1) for old, new in zip(with_shipped, with_fitted, strict=True)]
         found.append(
             {
-                "fitted": dict(zip(("local_features", "printed_text", "colours"), weights, strict=True)),
+                "fitted": dict(zip(WEIGHTS, weights, strict=True)),
                 "photos": len(measured_on),
                 "shipped": hits(with_shipped),
                 "with fitted": hits(with_fitted),

@@ -22,10 +22,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from load_tests.against import settings_of
+from load_tests.hit_rates.answers import Asked, line_of, read_answers
+from load_tests.hit_rates.tables import HITS
 from load_tests.observe.machine import tree_cpu_s
 from load_tests.quality import START_TIMEOUT_S, rows_of
-from load_tests.quality_tables import HITS
-from load_tests.step_answers import Asked, line_of, read_answers
 from sightline_client.answers import Answer
 from sightline_client.errors import DeadlineExceededError, OverloadedError
 from sightline_client.events import Box, ReasonKind

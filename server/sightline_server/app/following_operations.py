@@ -156,7 +156,7 @@ class OperationsFollower:
             if self._failures:
                 log.info("catalog %s has the operations of its source again", self._name)
             self._failures, self._failure = 0, ""
-            if self._says_in_step:
+            if self._says_in_step and not self._waits:
                 self._series.in_step(self._name)
 
     async def _apply(self, tail: Tail | None) -> None:

@@ -27,7 +27,7 @@ OWN = {
         *("Metrics", "EngineMetrics", "RegistryShelf", "CatalogReloader", "Reloading", "Running", "WrittenCatalogs"),
         "FollowedCatalogs",
     },
-    WORKER: {"Metrics"},
+    WORKER: {"Metrics", "FollowedCatalogs"},
 }
 """The classes of the server that each root constructs itself. A part that both need belongs in a builder."""
 STEPS = {"build_front", "build_core", "admit_calls"}

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from load_tests.hit_rates.tables import Run, row, sections, together
 from load_tests.quality import GATED, RECORD, by_kind, lost, options
-from load_tests.quality_tables import Run, row, sections, together
 
 
 def report(number: int, hit: float, failed: int = 0, skipped: int = 0) -> dict[str, Any]:

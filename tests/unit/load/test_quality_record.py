@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from load_tests.hit_rates.record import check_page, marks, span_of, with_section, write_figures, write_sections
 from load_tests.quality import RECORD
-from load_tests.quality_record import check_page, marks, span_of, with_section, write_figures, write_sections
 
 PAGE = "# Quality\n\nby hand\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
 

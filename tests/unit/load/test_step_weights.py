@@ -1,6 +1,6 @@
 """Weights that are fitted on one half of the products and measured on the other."""
 
-from load_tests.step_answers import Asked, Candidate
+from load_tests.hit_rates.answers import Asked, Candidate
 from load_tests.step_weights import SHIPPED, facts_of, fitted, halves, hits, ranks, report
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import cast
 
-from load_tests.step_answers import Asked, line_of, read_answers
+from load_tests.hit_rates.answers import Asked, line_of, read_answers
 from load_tests.steps import READ_STEPS, STEPS, TINY, hit_rates, report, stage_times
 from sightline_client.answers import Answer, AnsweredObject
 from sightline_client.events import DetectedObject, MatchLevel, Product, RankedProduct, Reason, ReasonKind
