@@ -210,7 +210,7 @@ def test_an_adapter_is_not_asked_about_photos_that_it_was_fitted_from() -> None:
     near = held_out(photos, images, choice.chosen, 5, lambda: None)
     hits = float((near.products[:, 0] == photos.products).mean())
     assert choice.chosen.held.paired is not None
-    assert hits == pytest.approx(choice.chosen.held.paired.hits[1], abs=0.06)
+    assert hits == pytest.approx(choice.chosen.held.paired.hits[1], abs=0.12), "fitted on halves, not on four fifths"
     seen = first_products(photos.embeddings, images, choice.adapter) == photos.products
     assert hits < float(seen.mean()), "the adapter of all photos knows them"
     plain = held_out(photos, images, None, 5, lambda: None)
