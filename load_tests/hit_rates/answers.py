@@ -80,6 +80,6 @@ def parse_line(line: str) -> Asked:
 
 
 def read_answers(path: Path) -> list[Asked]:
-    """The photos in the file; none where there is no file. A last line that an interruption cut off does not count."""
+    """The photos in the file, none without one. A last line that was cut off by an interruption is ignored."""
     lines: Iterable[str] = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else ()
     return [parse_line(line) for line in lines if line.endswith("\n")]

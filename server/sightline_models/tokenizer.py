@@ -99,7 +99,7 @@ class TextTokenizer:
         try:
             found = self._inner.encode(text)
         # Plain exceptions of the library, such as for an unknown character where no token stands for one. Their cause
-        # is left out: nobody has promised that it has nothing of the text.
+        # is left out, because it may contain a part of the text.
         except Exception:
             raise NoTokensError("the tokenizer has no tokens for a part of the text") from None
         if found.overflowing:

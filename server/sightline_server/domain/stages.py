@@ -19,8 +19,8 @@ class Wait(Enum):
 class Stage:
     """One stage: its name in timings, metrics and traces, what its work waits for, and whether an event follows it.
 
-    A call has an `optional` stage only where the settings, its catalog or its request ask for it. There is no default,
-    so that each new stage decides; tests compare it with what a search without options goes through.
+    An `optional` stage is left out unless the settings, the catalog or the request turn it on. There is no default, so
+    that each new stage states it; tests compare it with the stages of a search without options.
     """
 
     name: str

@@ -76,7 +76,7 @@ def decode(content: bytes, dimension: int) -> Adaptation:
         raise unusable(f"its weights or its verdict are invalid: {error}") from error
     except SightlineError:
         raise
-    except Exception as error:  # whatever a library raises for bytes that nobody has encoded
+    except Exception as error:  # libraries raise many types for damaged bytes
         raise unusable("it cannot be read") from error
     return Adaptation(adapter_bytes.decode(adapter, dimension) if adapter else None, weights, verdict)
 

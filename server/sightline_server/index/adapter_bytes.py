@@ -54,7 +54,7 @@ def decode(content: bytes, dimension: int) -> Adapter:
         adapter = of_arrays(arrays, about)
     except SightlineError:
         raise
-    except Exception as error:  # whatever a library raises for bytes that nobody has encoded
+    except Exception as error:  # libraries raise many types for damaged bytes
         raise unusable("it cannot be read") from error
     if not fits(adapter, dimension):
         raise unusable("its arrays do not fit the catalog")
