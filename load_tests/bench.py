@@ -27,7 +27,7 @@ from load_tests.generator.records import Run, milliseconds
 from load_tests.observe.machine import quiet, read_cpu
 from load_tests.observe.scrapes import Between, Scrape, scrape
 from load_tests.report.queueing import time_in_system
-from sightline_client.local_server import LocalServer
+from sightline_client.local_server import LocalServer, LocalServerError
 
 DEADLINE_S = 2.0
 RAMP_S = 1.0
@@ -68,7 +68,11 @@ def main() -> int:
     photos = read_photos(arguments.photos)
     callers = arguments.callers or 3 * (os.cpu_count() or 1)
     bench = Bench(arguments.catalog, arguments.repository, photos, callers, QUICK if arguments.quick else Lengths())
-    report = bench.run()
+    try:
+        report = bench.run()
+    except (limit.LimitError, LocalServerError) as error:
+        say(f"error: {error}")
+        return 2
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps({**report, "details": bench.details}, indent=2) + "\n")

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from multiprocessing.connection import Connection
@@ -24,6 +24,7 @@ from load_tests.direct.path import DirectPath
 from load_tests.generator.photos import ROOT, SHOWROOM, Photos, read_photos
 from load_tests.generator.playing import end_with_parent
 from sightline_models.places import default_home
+from sightline_server.errors import SightlineError
 
 BATCHES = (1, 2, 4, 8)
 FINALISTS, FINAL_TURNS = 3, 3
@@ -47,6 +48,10 @@ class Reading:
     cpu_ms: float
 
 
+class LimitError(RuntimeError):
+    """A process that measures the limit could not start, or ended; the message says why."""
+
+
 class Workers:
     """`processes` processes with a `DirectPath` each; idle between readings."""
 
@@ -62,10 +67,16 @@ class Workers:
             turned = photos.encoded[first:] + photos.encoded[:first]
             child = context.Process(target=work, args=(theirs, repository, catalog, turned, threads), daemon=True)
             child.start()
+            # Only the process itself holds this end now, so that its end is seen here.
+            theirs.close()
             self._pipes.append(ours)
             self._children.append(child)
-        for pipe in self._pipes:
-            answer(pipe)
+        try:
+            for pipe in self._pipes:
+                answer(pipe)
+        except BaseException:
+            self.close()
+            raise
 
     def read(self, batch: int, seconds: float) -> Reading:
         """Photos a second of all processes together over `seconds`."""
@@ -81,15 +92,22 @@ class Workers:
     def close(self) -> None:
         """Ends the processes."""
         for pipe, child in zip(self._pipes, self._children, strict=True):
-            pipe.send(None)
+            with suppress(OSError):
+                pipe.send(None)
             child.join(10.0)
             child.kill()
 
 
 def answer(pipe: Connection) -> dict[str, Any]:
+    """The next answer of a process. Raises `LimitError` when there is none."""
     if not pipe.poll(120.0):
-        raise TimeoutError("a worker of the limit did not answer")
-    given: dict[str, Any] = pipe.recv()
+        raise LimitError("a process that measures the limit did not answer within 120 s")
+    try:
+        given: dict[str, Any] | str = pipe.recv()
+    except EOFError:
+        raise LimitError("a process that measures the limit ended; what it printed is above") from None
+    if isinstance(given, str):
+        raise LimitError(given)
     return given
 
 
@@ -106,7 +124,11 @@ def workers(repository: Path, catalog: Path, photos: Photos, *, threads: int, pr
 def work(pipe: Connection, repository: Path, catalog: Path, photos: Sequence[bytes], threads: int) -> None:
     """One process: measures what comes through the pipe until None comes."""
     Thread(target=end_with_parent, name="parent", daemon=True).start()
-    path = DirectPath(repository, catalog, threads=threads)
+    try:
+        path = DirectPath(repository, catalog, threads=threads)
+    except SightlineError as error:
+        pipe.send(error.message)
+        return
     path.run(photos[:1])
     pipe.send({})
     place = 0
@@ -197,7 +219,7 @@ def runtime_version(path: list[str]) -> str:
 
 
 def main() -> int:
-    """Prints the grid on standard error and one JSON object on the last line."""
+    """Prints the grid on standard error and one JSON object on the last line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--catalog", type=Path, required=True)
     parser.add_argument("--photos", type=Path, default=SHOWROOM, help="folder of JPEG photos")
@@ -205,9 +227,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=4.0, help="length of each reading")
     arguments = parser.parse_args()
     photos = read_photos(arguments.photos)
-    grid = sweep(arguments.repository, arguments.catalog, photos, seconds=arguments.seconds)
-    print(table(grid), file=sys.stderr)
-    cell, reading = decide(arguments.repository, arguments.catalog, photos, grid, seconds=arguments.seconds)
+    try:
+        grid = sweep(arguments.repository, arguments.catalog, photos, seconds=arguments.seconds)
+        print(table(grid), file=sys.stderr)
+        cell, reading = decide(arguments.repository, arguments.catalog, photos, grid, seconds=arguments.seconds)
+    except LimitError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     home = default_home()
     report = {
         "limit_photos_per_s": round(reading.photos_per_s, 3),

@@ -24,6 +24,8 @@ CALLERS = 3
 """Of each worker."""
 PATIENT = {"SIGHTLINE_LIMITS__TARGET_FIRST_RESULT_S": "20"}
 """So that none is refused when one worker, on a busy machine, has the callers of both."""
+UNWATCHED = {"SIGHTLINE_ENGINE__PROBE_INTERVAL_S": "60"}
+"""So that the engine can stand still for as long as a test takes: nothing probes it meanwhile."""
 GONE_WITHIN_S = 25.0
 WITHIN_S = 40.0
 
@@ -40,6 +42,14 @@ def crew(shop: SmallShop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def mortal(shop: SmallShop, tmp_path: Path) -> Iterator[RunningServer]:
     """A server with two workers of a test's own, which ends it."""
     with serving(shop, tmp_path / "server.log", "--workers", "2", **PATIENT) as made:
+        asyncio.run(until_all_serve(made))
+        yield made
+
+
+@pytest.fixture
+def unwatched(shop: SmallShop, tmp_path: Path) -> Iterator[RunningServer]:
+    """As `mortal`, but nothing probes its engine."""
+    with serving(shop, tmp_path / "server.log", "--workers", "2", **PATIENT, **UNWATCHED) as made:
         asyncio.run(until_all_serve(made))
         yield made
 
@@ -168,18 +178,18 @@ async def test_sigterm_under_load_loses_no_accepted_call(mortal: RunningServer) 
     assert living(processes) == []
 
 
-async def test_a_second_sigterm_does_not_wait(mortal: RunningServer) -> None:
-    processes = [process for found in below(mortal.pid).values() for process in found]
-    frozen = mortal.children()["detector"][0]
-    async with callers(mortal, 2) as made:
-        frozen.suspend()
+async def test_a_second_sigterm_does_not_wait(unwatched: RunningServer) -> None:
+    processes = [process for found in below(unwatched.pid).values() for process in found]
+    async with callers(unwatched, 2) as made:
+        # The whole engine: Triton itself gives a stopped stub up after a second, and the calls would end.
+        unwatched.children()["tritonserver"][0].suspend()
         calling = [asyncio.create_task(caller.call(PHOTO)) for caller in made]
-        await until(lambda: value(mortal, "in_flight") == len(calling))
-        mortal.process.send_signal(signal.SIGTERM)
-        await until(lambda: "stopping" in mortal.log.read_text())
+        await until(lambda: value(unwatched, "in_flight") == len(calling))
+        unwatched.process.send_signal(signal.SIGTERM)
+        await until(lambda: "stopping" in unwatched.log.read_text())
         began = time.monotonic()
-        mortal.process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(mortal.process.wait, GONE_WITHIN_S) == 0
+        unwatched.process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(unwatched.process.wait, GONE_WITHIN_S) == 0
         # The grace is 20 s; what remains is the engine's own end.
         assert time.monotonic() - began < 12
         assert {call.code for call in await asyncio.gather(*calling)} == {"UNAVAILABLE"}

@@ -1,5 +1,6 @@
 """The choice of the fastest way of using the machine as its limit."""
 
+import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Any
 import pytest
 
 from load_tests.direct import limit
-from load_tests.direct.limit import Cell, Reading
+from load_tests.direct.limit import Cell, LimitError, Reading
 from load_tests.generator.photos import Photos
+from sightline_server.errors import ErrorKind, SightlineError
 
 TRUE_RATES = {Cell(1, 1, 2): 15.0, Cell(4, 1, 2): 13.0, Cell(4, 2, 1): 12.0, Cell(1, 1, 1): 9.0}
 
@@ -43,3 +45,24 @@ def test_a_cell_that_met_a_busy_host_once_is_the_limit_all_the_same(monkeypatch:
     assert reading.photos_per_s == 15.0
     # Cells of one shape share their processes, and what was far behind is not read again.
     assert sorted(workers.shape for workers in made) == [(1, 2), (2, 1)]
+
+
+def test_processes_that_cannot_start_are_an_error_at_once_and_none_is_left(tmp_path: Path) -> None:
+    # No models are there: each process ends with a traceback of its own.
+    with (
+        pytest.raises(LimitError, match="ended; what it printed is above"),
+        limit.workers(tmp_path, tmp_path, Photos(("a",), (b"",)), threads=1, processes=2),
+    ):
+        raise AssertionError("nothing can be measured")
+    assert not multiprocessing.active_children()
+
+
+def test_the_reason_of_a_process_is_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: Any, **__: Any) -> None:
+        raise SightlineError(ErrorKind.CONFIGURATION, "no catalog there")
+
+    monkeypatch.setattr(limit, "DirectPath", refuses)
+    ours, theirs = multiprocessing.Pipe()
+    limit.work(theirs, Path(), Path(), (), 1)
+    with pytest.raises(LimitError, match="no catalog there"):
+        limit.answer(ours)
