@@ -25,7 +25,7 @@ CALLERS = 3
 PATIENT = {"SIGHTLINE_LIMITS__TARGET_FIRST_RESULT_S": "20"}
 """So that none is refused when one worker, on a busy machine, has the callers of both."""
 UNWATCHED = {"SIGHTLINE_ENGINE__PROBE_INTERVAL_S": "60"}
-"""So that the engine can stand still for as long as a test takes: nothing probes it meanwhile."""
+"""So that the engine can be paused for as long as a test takes: nothing probes it meanwhile."""
 GONE_WITHIN_S = 25.0
 WITHIN_S = 40.0
 

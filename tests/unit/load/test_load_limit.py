@@ -48,7 +48,7 @@ def test_a_cell_that_met_a_busy_host_once_is_the_limit_all_the_same(monkeypatch:
 
 
 def test_processes_that_cannot_start_are_an_error_at_once_and_none_is_left(tmp_path: Path) -> None:
-    # No models are there: each process ends with a traceback of its own.
+    # No models are there: each process ends with its own traceback.
     with (
         pytest.raises(LimitError, match="ended; what it printed is above"),
         limit.workers(tmp_path, tmp_path, Photos(("a",), (b"",)), threads=1, processes=2),
