@@ -21,7 +21,9 @@ def present_configuration(repository: Path, folder: str) -> str:
     path = next((p for p in (config_path(repository, f) for f in (folder, role_of(folder))) if p.exists()), None)
     if path is None:
         missing = config_path(repository, role_of(folder))
-        raise SightlineError(ErrorKind.CONFIGURATION, f"no such file: {missing}; it says how Triton runs the model")
+        raise SightlineError(
+            ErrorKind.CONFIGURATION, f"no such file: {missing}; copy it from model_repository of a checkout"
+        )
     return path.read_text(encoding="utf-8")
 
 
