@@ -52,7 +52,7 @@ def table(group: str, model: type[BaseModel]) -> str:
     texts = documented(model)
     name_in_variable = group.upper().replace(".", "__")
     lines = [
-        f"\n## `[{group}]`\n\n{(model.__doc__ or '').strip()}\n",
+        f"\n## `[{group}]`\n\n{inspect.cleandoc(model.__doc__ or '')}\n",
         "| setting | variable | default | meaning |",
         "|---|---|---|---|",
     ]

@@ -31,3 +31,7 @@ def test_every_setting_has_a_row_with_a_meaning() -> None:
 
 def test_the_page_in_the_repository_is_current() -> None:
     assert settings_table.TARGET.read_text() == settings_table.page()
+
+
+def test_no_line_of_the_page_is_indented_which_would_make_it_code() -> None:
+    assert [line for line in settings_table.page().splitlines() if line.startswith(" ")] == []
