@@ -28,7 +28,7 @@ def test_an_example_of_the_catalog_client_runs(example: str, printed: str, tmp_p
     )
     with serving_in_thread(fake) as target:
         ran = subprocess.run(
-            [sys.executable, "-c", example.replace("127.0.0.1:8082", target)],
+            [sys.executable, "-c", example.replace("127.0.0.1:50052", target)],
             cwd=tmp_path,
             capture_output=True,
             text=True,

@@ -39,7 +39,7 @@ class AsyncCatalogClient:
     """Changes and reads the catalogs of one server. Use it in one event loop; share it between tasks.
 
     ```python
-    async with AsyncCatalogClient("127.0.0.1:8082") as client:
+    async with AsyncCatalogClient("127.0.0.1:50052") as client:
         async for status in client.upsert("shop", products):
             ...
     ```

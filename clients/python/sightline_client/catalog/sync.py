@@ -21,7 +21,7 @@ class CatalogClient:
     """Changes and reads the catalogs of one server, from any thread. Methods are those of `AsyncCatalogClient`.
 
     ```python
-    with CatalogClient("127.0.0.1:8082") as client:
+    with CatalogClient("127.0.0.1:50052") as client:
         for status in client.upsert("shop", products):
             ...
     ```
