@@ -15,7 +15,11 @@ from sightline_server.domain.local_features import LocalFeatures
 from sightline_server.index.kept_features import feature_key
 from sightline_server.ports import ImageFeatures
 
-QUERY = "SELECT sha256, content FROM images JOIN files USING (number) JOIN contents USING (number) WHERE image = ?"
+# A damaged row may have a content of another type, which would fail the reading of the others.
+QUERY = (
+    "SELECT sha256, CAST(content AS BLOB) FROM images JOIN files USING (number) JOIN contents USING (number) "
+    "WHERE image = ?"
+)
 
 
 class ServedFeatures:

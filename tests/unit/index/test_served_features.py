@@ -95,11 +95,12 @@ async def test_a_catalog_without_features_has_none(tmp_path: Path, device: Devic
 
 
 async def test_damaged_features_count_as_none_and_a_damaged_file_is_an_error(shop: Path, device: DeviceThread) -> None:
-    store = Originals(shop, FEATURE_FILES)
-    store._connection.execute("UPDATE contents SET content = zeroblob(9)")
-    store.close()
     snapshot = build_snapshot(shop, "shop", SPEC, device)
-    assert await seeds(snapshot) == {"p1": 0, "p2": 0}
+    for damaged in ("zeroblob(9)", "'a text'", "CAST(x'ff00' AS TEXT)", "7"):
+        store = Originals(shop, FEATURE_FILES)
+        store._connection.execute(f"UPDATE contents SET content = {damaged}")
+        store.close()
+        assert await seeds(snapshot) == {"p1": 0, "p2": 0}
     (shop / FEATURE_FILES.file).write_bytes(b"nothing that SQLite reads" * 100)
     assert snapshot.local_features is not None
     with pytest.raises(SightlineError, match="no local features are kept then") as raised:
