@@ -189,6 +189,26 @@ async def test_a_model_that_is_slower_than_the_deadline_costs_the_reasons_alone(
         assert (shown(others[2])[0], list(others[-1].done.skipped)) == ("p2", [])
 
 
+@pytest.mark.parametrize("model", ["text_detector", "text_reader"])
+async def test_a_queue_behind_callers_with_more_time_costs_the_reasons_alone(model: str) -> None:
+    engine = reading("PRODUCT 2")
+    settings = {**ON, "min_time_left_s": 0.5}
+    one_batch = {name: {"slots": 1} for name in ("text_images", "text_lines")}
+    server = serving(engine=engine, index=shop(), limits=LIMITS, printed_text=settings, batching=one_batch)
+    async with server as served:
+        runner = engine.models[model]
+        runner.gate.clear()
+        patient = asyncio.create_task(events_of(served.search(asked(photo=photo()), timeout=30)))
+        await asyncio.wait_for(runner.started.wait(), 10)
+        events = await events_of(served.search(asked(photo=photo()), timeout=2))
+        assert kinds(events) == ["accepted", "detected", "results", "done"]
+        assert list(events[-1].done.skipped) == [lens_service_pb2.SKIPPED_STEP_PRINTED_TEXT]
+        assert served.value("text_checks_total", outcome="skipped") == 1
+        runner.gate.set()
+        others = await patient
+        assert (shown(others[2])[0], list(others[-1].done.skipped)) == ("p2", [])
+
+
 async def test_objects_beyond_the_limit_are_answered_without() -> None:
     engine = reading("PRODUCT 2", LEFT, RIGHT)
     async with serving(engine=engine, index=shop(), limits=LIMITS, printed_text={**ON, "most_objects": 1}) as served:

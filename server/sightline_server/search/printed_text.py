@@ -108,9 +108,8 @@ class PrintedTextComparison:
         texts, part = prepared
         if part is None:
             return {}
-        settings = self.parts.settings
-        # The other half of the time that must be left is for the ranking and the answer.
-        text = await self.reading.of(part, self.query.deadline - settings.min_time_left_s / 2)
+        # `SecondLook` ends the wait at the same instant; a batch of which no caller waits any more ends with it.
+        text = await self.reading.of(part, self.query.deadline - self.parts.settings.min_time_left_s / 2)
         if not text:
             return {}
         return await self.parts.threads.run(lambda: text_reasons(text, texts, self.weight))

@@ -5,6 +5,7 @@ Rule: it only ever adds reasons. Without time, or when a comparison fails, an ob
 and `skipped` names the step. What is made of a photo lives in the comparison of one object, and no longer.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -75,6 +76,13 @@ class Conditions:
         """Returns whether the deadline of `query` is too near for another object."""
         return query.deadline - self.clock() < self.bounds.min_time_left_s
 
+    def seconds_for(self, query: SearchQuery) -> float:
+        """Seconds that the comparison of one object may take.
+
+        The other half of the time that must be left is for the ranking and the answer.
+        """
+        return query.deadline - self.bounds.min_time_left_s / 2 - self.clock()
+
 
 class Way(Protocol):
     """One way of comparing, in one call."""
@@ -127,10 +135,14 @@ class SecondLook:
         if conditions.is_late(self._query):
             return self._left_out(SKIPPED)
         with self._watch.step(conditions.kind.stage) as step:
+            # A queue reports a passed deadline only when a batch ends, and a batch runs until the latest deadline of
+            # its callers: neither they nor a busy thread may cost this caller its answer.
+            limit = asyncio.timeout(conditions.seconds_for(self._query))
             try:
-                found = await self._way.compared(item, neighbours, step)
+                async with limit:
+                    found = await self._way.compared(item, neighbours, step)
             except Exception as error:  # whatever a library, a model or a file raises, the object is ranked without it
-                if isinstance(error, SightlineError) and error.kind in NO_TIME:
+                if limit.expired() or (isinstance(error, SightlineError) and error.kind in NO_TIME):
                     return self._left_out(SKIPPED)
                 name = conditions.kind.name
                 log.error(

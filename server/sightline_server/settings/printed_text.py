@@ -31,5 +31,5 @@ class PrintedTextSettings(Part):
     whole_photo_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Of an object that is the whole photo only this middle part is read, as a fraction of each edge."""
     min_time_left_s: Annotated[float, Field(ge=0)] = 1.0
-    """An object for which the deadline is nearer than this is answered without, and `Done.skipped` says so. The models
-    have until half of it is left."""
+    """An object for which the deadline is nearer than this is answered without, and `Done.skipped` says so. The
+    comparison ends when half of it is left."""
