@@ -148,6 +148,20 @@ async def test_without_time_or_model_the_answer_says_what_is_missing(
             assert list(events[-1].done.skipped) == [lens_service_pb2.SKIPPED_STEP_PRINTED_TEXT]
             assert served.value("text_checks_total", outcome=outcome) == 1
     assert ("printed text not compared" in caplog.text) == (outcome == "failed")
+    assert "PRODUCT 2" not in caplog.text
+
+
+async def test_the_log_names_a_file_of_texts_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(*_: object) -> list[LocalFeatures | None]:
+        raise SightlineError(ErrorKind.CONFIGURATION, "local_features.sqlite is damaged; restore it")
+
+    monkeypatch.setattr(FakeTexts, "of", refused)
+    async with serving(engine=reading("PRODUCT 2"), index=shop(p1="Te"), limits=LIMITS, printed_text=ON) as served:
+        events = await events_of(served.search(asked(photo=photo())))
+        assert lens_service_pb2.SKIPPED_STEP_PRINTED_TEXT in events[-1].done.skipped
+    assert "printed text not compared: local_features.sqlite is damaged; restore it" in caplog.text
 
 
 @pytest.mark.parametrize("model", ["text_detector", "text_reader"])

@@ -145,9 +145,7 @@ class SecondLook:
                 if limit.expired() or (isinstance(error, SightlineError) and error.kind in NO_TIME):
                     return self._left_out(SKIPPED)
                 name = conditions.kind.name
-                log.error(
-                    "%s not compared: %s", name, type(error).__name__, extra={"request_id": self._query.request_id}
-                )
+                log.error("%s not compared: %s", name, cause(error), extra={"request_id": self._query.request_id})
                 return self._left_out(FAILED)
         if found is None:
             return self._left_out(SKIPPED)
@@ -190,6 +188,16 @@ class SecondLooks:
             return found[0]
         names = dict.fromkeys(chain.from_iterable(found))
         return {name: joined(*(each[name] for each in found if name in each)) for name in names}
+
+
+def cause(error: Exception) -> str:
+    """The cause of a failed comparison as the log says it.
+
+    The message of a file that cannot be used names the file and the remedy. Other messages may quote what was read.
+    """
+    if not isinstance(error, SightlineError):
+        return type(error).__name__
+    return error.message if error.kind is ErrorKind.CONFIGURATION else error.kind.value
 
 
 def second_looks(*looks: SecondLook | None) -> SecondLooks | None:
