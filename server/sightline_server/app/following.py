@@ -119,12 +119,15 @@ class CatalogFollower:
     async def check(self) -> None:
         """Takes and serves the published revision if it is another one."""
         try:
-            await self._open()
+            failed = await self._open()
+            # Also where the copy cannot be opened: only a later revision may end that.
             if await asyncio.to_thread(self._replica.step) is not None:
                 self._reload_due = True
                 if self._operations is not None and self._replica.newest is not None:
                     self._operations.taken(self._replica.newest)
-                await self._open()
+                failed = await self._open()
+            if failed is not None:
+                raise failed
         except NotFollowedError as error:
             self._behind(error.reason, error.message)
         except Exception as error:  # whatever is wrong, the next attempt may succeed
@@ -139,14 +142,15 @@ class CatalogFollower:
             if self._operations is None or self._operations.in_step:
                 self._series.in_step(self._name)
 
-    async def _open(self) -> None:
-        """Serves the copy if it has changed. Raises `NotFollowedError`; the next check tries it again."""
+    async def _open(self) -> NotFollowedError | None:
+        """Serves the copy if it has changed. Returns why that failed; the next check tries it again."""
         if not self._reload_due:
-            return
+            return None
         [report] = await self._reload([self._name])
         if report.error:
-            raise NotFollowedError(Reason.RELOAD, report.error)
+            return NotFollowedError(Reason.RELOAD, report.error)
         self._reload_due = False
+        return None
 
     def _behind(self, reason: Reason, message: str) -> None:
         self._failures += 1

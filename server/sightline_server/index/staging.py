@@ -44,7 +44,7 @@ class Staging:
             self._check_target()
             if is_living(self.out):
                 self._writer.acquire()
-            for leftover in self.out.parent.glob(f"{glob.escape(self.out.name)}.partial-*"):
+            for leftover in leftovers(self.out):
                 shutil.rmtree(leftover)
         except BaseException:
             self._unlock()
@@ -90,6 +90,11 @@ def check_target(out: Path, *, replace: bool) -> None:
     """Raises what building `out` now would raise at its beginning; a build checks again when it begins."""
     with Staging(out, replace=replace):
         pass
+
+
+def leftovers(out: Path) -> list[Path]:
+    """The folders in which `out` is built, or was by builders that are dead."""
+    return list(out.parent.glob(f"{glob.escape(out.name)}.partial-*"))
 
 
 def lock_path(out: Path) -> Path:

@@ -131,6 +131,21 @@ async def test_copy_that_could_not_be_opened_is_opened_by_a_later_check(served: 
     assert served.revision == second
 
 
+async def test_copy_that_cannot_be_opened_is_replaced_by_a_later_revision(served: Served) -> None:
+    served.site.change("second", 91)
+    served.site.publish()
+    served.fails = True
+    await served.follower.check()
+    third = served.site.change("third", 92)
+    served.site.publish()
+    await served.follower.check()
+    assert served.site.revision == third
+    assert served.failures("reload") == 2
+    served.fails = False
+    await served.follower.check()
+    assert served.revision == third
+
+
 async def test_unexpected_error_ends_no_follower(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise RuntimeError("secret")

@@ -21,7 +21,7 @@ from sightline_server.index.replication.description import Description
 from sightline_server.index.replication.publisher import Publisher
 from sightline_server.index.replication.reasons import NotFollowedError, Reason
 from sightline_server.index.replication.replica import REJECTED_S, Replica
-from sightline_server.index.replication.share import LOCK, Share
+from sightline_server.index.replication.share import LOCK, Share, fetch
 from tests.support.catalogs import row, unit_vectors, write_catalog
 from tests.support.generations import OTHER, prepare
 from tests.support.replicas import Site
@@ -180,6 +180,38 @@ def test_changed_file_is_refused_until_a_later_attempt(site: Site) -> None:
     assert site.refused().reason is Reason.DAMAGED, "it is not fetched again every second"
     clock[0] += REJECTED_S
     assert site.follow() == second
+
+
+def test_file_that_has_grown_does_not_fill_the_disk(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(share_module, "PART", 1000)
+    before = set(site.objects())
+    site.change("second", 91)
+    site.publish()
+    new = max(set(site.objects()) - before, key=lambda path: path.stat().st_size)
+    size = new.stat().st_size
+    description = published(site)
+    file = next(each for each in description.files if each.sha256 == new.name)
+    with new.open("ab") as grown:
+        grown.truncate(size + 1_000_000)
+    target = site.folder / "fetched"
+    with pytest.raises(NotFollowedError) as caught:
+        fetch(Share(site.share), file, target)
+    assert caught.value.reason is Reason.DAMAGED
+    assert target.stat().st_size <= size + 1000
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_leftover_of_a_killed_follower_is_removed_without_a_new_revision(site: Site, away: bool) -> None:
+    leftover = site.copy.with_name("copy.partial-123")
+    leftover.mkdir()
+    (leftover / "rows").write_bytes(b"old")
+    if away:
+        site.share.rename(site.folder / "elsewhere")
+        with pytest.raises(NotFollowedError):
+            Replica(site.share, site.copy).step()
+    else:
+        assert Replica(site.share, site.copy).step() is None
+    assert not leftover.exists()
 
 
 def test_content_with_another_digest_than_published_is_refused(site: Site) -> None:

@@ -7,6 +7,7 @@ it as it is. A follower that is killed leaves a folder `DIR.partial-...`, which 
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from sightline_server.catalog.durable import sync
@@ -19,7 +20,7 @@ from sightline_server.index.replication.content_check import require_published
 from sightline_server.index.replication.description import Description, LivingFacts, PublishedFile
 from sightline_server.index.replication.reasons import NotFollowedError, Reason
 from sightline_server.index.replication.share import Share, fetch, on_own_disk
-from sightline_server.index.staging import Staging
+from sightline_server.index.staging import Staging, leftovers
 
 REJECTED_S = 300.0
 """Seconds after which a damaged revision is fetched again."""
@@ -48,6 +49,7 @@ class Replica:
         self._folder = folder
         self._check = check
         self._now = now
+        self._tidied = False
         self._rejected: tuple[bytes, NotFollowedError, float] | None = None
         self.newest: Description | None = None
         """The published revision that was read last."""
@@ -58,6 +60,7 @@ class Replica:
         Raises `NotFollowedError`, and leaves the folder as it is; `SightlineError` of kind CONFIGURATION where the
         folder is not a replica.
         """
+        self._remove_leftovers()
         data = self._share.current()
         own = self._mark()
         if data == own:
@@ -77,6 +80,15 @@ class Replica:
             raise
         self._rejected = None
         return description.name
+
+    def _remove_leftovers(self) -> None:
+        """Removes what a killed follower has left, once; no other step does while the revision stays the same."""
+        if self._tidied or not self.exists:
+            return
+        self._tidied = True
+        if leftovers(self._folder):
+            with suppress(OSError, SightlineError), Staging(self._folder, replace=True, replica=True):
+                pass
 
     @property
     def exists(self) -> bool:

@@ -183,6 +183,9 @@ def fetch(share: Share, file: PublishedFile, target: Path) -> None:
             digest.update(part)
             size += len(part)
             out.write(part)
+            # A file that has grown must not fill the disk before it is refused.
+            if size > file.size:
+                break
     if size < file.size:
         raise NotFollowedError(Reason.INCOMPLETE, f"{file.path} in {share.path} has {size} bytes, expected {file.size}")
     if size != file.size or digest.hexdigest() != file.sha256:
