@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -54,6 +55,31 @@ async def fetch_missing(settings: Settings) -> None:
             await asyncio.to_thread(replica.step)
 
 
+async def renew_unservable(settings: Settings, embedders: Embedders) -> None:
+    """Takes the published revision of each followed catalog whose copy this server cannot serve, and can that one.
+
+    So a start after another embedder was chosen needs no hand. A copy for which there is no better revision
+    stays; what is wrong with it is raised when it is opened.
+    """
+    check = partial(require_servable, embedders)
+    for name, replica in replicas(settings, partial(Replica, check=check)).items():
+        try:
+            await asyncio.to_thread(check, settings.catalog_folders[name])
+        except SightlineError as error:
+            log.warning("catalog %s: the copy cannot be served: %s", name, error.message)
+            try:
+                await asyncio.to_thread(replica.step)
+            except (NotFollowedError, SightlineError) as refused:
+                log.warning("catalog %s: nor can the published revision: %s", name, refused.message)
+
+
+def require_servable(embedders: Embedders, folder: Path) -> None:
+    """Raises `SightlineError` for a revision of another embedder, and for one without products."""
+    if not bound(folder, read_facts(folder), embedders).products:
+        message = f"the published revision of {folder} has no products; the one before is served"
+        raise SightlineError(ErrorKind.CONFIGURATION, message)
+
+
 def replicas(settings: Settings, make: Callable[[Path, Path], Replica]) -> dict[str, Replica]:
     """The copy of each followed catalog, by the catalog's name."""
     folders = settings.catalog_folders
@@ -73,15 +99,7 @@ def keep_following(
 
     `operations` are those of catalogs that are served with what was written since their revisions.
     """
-
-    def require_servable(folder: Path) -> None:
-        if not bound(folder, read_facts(folder), embedders).products:
-            message = f"the published revision of {folder} has no products; the one before is served"
-            raise SightlineError(ErrorKind.CONFIGURATION, message)
-
-    def make(source: Path, folder: Path) -> Replica:
-        return Replica(source, folder, check=require_servable)
-
+    make = partial(Replica, check=partial(require_servable, embedders))
     for name, replica in replicas(settings, make).items():
         follower = CatalogFollower(name, replica, series, reload, operations.get(name))
         keep_running(stack, follower.keep_following(), f"follow-{name}")

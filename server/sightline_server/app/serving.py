@@ -16,7 +16,7 @@ from sightline_server.app.catalog_door import CatalogDoor
 from sightline_server.app.catalogs import publish_folders
 from sightline_server.app.checks import check_settings
 from sightline_server.app.engine import engine_session
-from sightline_server.app.following import fetch_missing, keep_following
+from sightline_server.app.following import fetch_missing, keep_following, renew_unservable
 from sightline_server.app.following_operations import FollowedCatalogs
 from sightline_server.app.limits import index_policy
 from sightline_server.app.metrics_page import build_facts, start_metrics
@@ -75,6 +75,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         events = EngineMetrics(metrics.engine)
         engine = await stack.enter_async_context(engine_session(settings, events))
         log.info("engine: %s, %s", engine.spec(DETECTOR).identity, ", ".join(engine.embedders.identities))
+        await renew_unservable(settings, engine.embedders)
         policy = index_policy(settings.index)
         followed = {name: folders[name] for name in settings.followed_catalogs}
         own = {name: path for name, path in folders.items() if name not in followed}

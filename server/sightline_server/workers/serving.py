@@ -12,7 +12,7 @@ from sightline_server.app.background import keep_access_files, keep_certificates
 from sightline_server.app.checks import check_settings
 from sightline_server.app.consent import WatchedFiles, open_grant_file, watched_files
 from sightline_server.app.engine import engine_session
-from sightline_server.app.following import fetch_missing, keep_following
+from sightline_server.app.following import fetch_missing, keep_following, renew_unservable
 from sightline_server.app.metrics_page import build_facts, start_metrics
 from sightline_server.app.pseudonyms import keep_pseudonym_keys
 from sightline_server.app.publishing import keep_publishing, make_publishers
@@ -64,6 +64,7 @@ async def serving_with_workers(settings: Settings) -> AsyncIterator[Running]:
         metrics.build.labels(**build_facts(engine)).set(1)
         keep_certificates(stack, certificates)
         keep_access_files(stack, access_files)
+        await renew_unservable(settings, engine.embedders)
         catalogs = SharedCatalogs(folders, engine.embedders)
         stack.callback(catalogs.close)
         await catalogs.open_all()

@@ -8,11 +8,12 @@ import pytest
 
 from sightline_server.app import following as following_module
 from sightline_server.app.catalogs import new_registry
-from sightline_server.app.following import CatalogFollower, fetch_missing, keep_following
+from sightline_server.app.following import CatalogFollower, fetch_missing, keep_following, renew_unservable
 from sightline_server.app.publishing import CatalogPublishing
 from sightline_server.app.reload import CatalogReloader, RegistryShelf
 from sightline_server.control.protocol import Reloaded
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.catalog import open_catalog
 from sightline_server.index.living import LivingCatalog
 from sightline_server.index.opening import open_snapshot
 from sightline_server.index.registry import Registry
@@ -199,6 +200,31 @@ async def test_revision_that_this_server_cannot_serve_leaves_its_copy(
         keep_following(stack, settings(site), SPEC, served.metrics.replication, served.reload)
         await until(lambda: served.failures("embedder") > 0)
     assert (site.revision, served.revision) == (first, first)
+
+
+async def test_copy_of_another_embedder_is_replaced_at_the_start_where_the_published_revision_can_be_served(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = Site(tmp_path)
+    site.build()
+    site.publish()
+    await fetch_missing(settings(site))
+    first = site.revision
+    await renew_unservable(settings(site), SPEC)
+    assert "cannot be served" not in caplog.text
+    await renew_unservable(settings(site), OTHER)
+    assert site.revision == first, "the published revision is of the same embedder"
+    with LivingCatalog(site.shop) as living:
+        living.store.rollback(prepare(site.shop, living, OTHER).number)
+    site.publish()
+    await renew_unservable(settings(site), SPEC)
+    assert site.revision == first, "the copy can be served, and the published revision cannot"
+    await renew_unservable(settings(site), OTHER)
+    assert site.revision != first
+    assert open_catalog(site.copy, OTHER).facts.embedder == OTHER
+    site.share.rename(site.folder / "elsewhere")
+    await renew_unservable(settings(site), SPEC)
+    assert "nor can the published revision" in caplog.text
 
 
 async def test_publishing_says_when_the_current_revision_was_published(
