@@ -38,4 +38,4 @@ class LocalFeatureSettings(Part):
     often show the surroundings, which have many points."""
     min_time_left_s: Annotated[float, Field(ge=0)] = 0.5
     """An object for which the deadline is nearer than this is answered without the comparison, and `Done.skipped` says
-    so."""
+    so. The comparison ends when half of it is left."""
