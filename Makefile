@@ -82,7 +82,7 @@ test-milvus-short: setup ## the contract suite of the backends on a real Milvus,
 
 test-floors: setup $(FLOORS)/.stamp ## hostile input on the lowest version of every dependency
 	# An old pytest-asyncio leaves a loop open at the end; what our tests leave open is checked by `make test`.
-	$(FLOORS)/bin/python -m pytest -p no:cacheprovider -p no:unraisableexception --hypothesis-profile ci $(FLOOR_TESTS)
+	$(FLOORS)/bin/python -m pytest -p no:cacheprovider -p no:unraisableexception --hypothesis-profile ci $(FLOOR_TESTS) $(PYTEST_ARGS)
 
 $(FLOORS)/.stamp: requirements/floors.txt pyproject.toml | env
 	$(BIN)/python -m scripts.requirements --check
