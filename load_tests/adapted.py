@@ -100,7 +100,7 @@ def fit(case: Case, catalog: Path, place: Path) -> dict[str, Any]:
         given = ["--photos", str(photos), "--regions", "whole"]
     program = [str(Path(sys.executable).with_name("sightline")), "adapt", str(catalog), *given, "--json"]
     done = subprocess.run(program, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode not in (0, 1) or not done.stdout.strip():  # 1: there is no real gain, and nothing is kept
+    if done.returncode not in (0, 1) or not done.stdout.strip():  # 1: no real gain, so nothing is kept
         raise subprocess.CalledProcessError(done.returncode, program)
     said: dict[str, Any] = json.loads(done.stdout)
     return said

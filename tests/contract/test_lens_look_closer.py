@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -197,6 +198,35 @@ async def test_a_detector_that_is_too_slow_costs_the_further_objects_alone() -> 
         assert kinds(events) == ["accepted", "detected", "results", "done"]
         assert list(events[-1].done.skipped) == [pb.SKIPPED_STEP_LOOK_CLOSER]
         assert rounds(served) == {"skipped": 1}
+
+
+async def test_a_queue_behind_a_call_with_more_time_costs_the_further_objects_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reached, free = threading.Event(), threading.Event()
+
+    def waiting_tile(frame: Frame, tile: Box, spec: DetectorSpec) -> ModelInput:
+        reached.set()
+        free.wait(10)
+        return tile_input(frame, tile, spec)
+
+    monkeypatch.setattr(second_round, "tile_input", waiting_tile)
+    detection = {"second_round_min_time_left_s": 1}
+    async with serving(detection=detection, batching={"frames": {"slots": 1}}) as served:
+        detector = served.engine.models["detector"]
+        call = asyncio.create_task(events_of(served.search(closer(), timeout=2)))
+        await asyncio.to_thread(reached.wait, 10)
+        detector.gate.clear()
+        detector.started.clear()
+        patient = asyncio.create_task(events_of(served.search(asked(photo=PHOTO), timeout=30)))
+        await asyncio.wait_for(detector.started.wait(), 10)
+        free.set()
+        events = await call
+        assert kinds(events)[-1] == "done"
+        assert list(events[-1].done.skipped) == [pb.SKIPPED_STEP_LOOK_CLOSER]
+        assert rounds(served) == {"skipped": 1}
+        detector.gate.set()
+        assert kinds(await patient)[-1] == "done"
 
 
 async def test_the_photo_of_another_call_waits_for_one_tile_at_most() -> None:

@@ -58,7 +58,7 @@ async def fetch_missing(settings: Settings) -> None:
 async def renew_unservable(settings: Settings, embedders: Embedders) -> None:
     """Takes the published revision of each followed catalog whose copy this server cannot serve, and can that one.
 
-    So a start after another embedder was chosen needs no hand. A copy for which there is no better revision
+    So the start after a change of the embedder succeeds by itself. A copy for which there is no better revision
     stays; what is wrong with it is raised when it is opened.
     """
     check = partial(require_servable, embedders)

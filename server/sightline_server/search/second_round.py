@@ -5,6 +5,7 @@ after a failure of the detector the search ends with the first answer, and says 
 the detector at a time, behind the photos of calls that wait for their first answer.
 """
 
+import asyncio
 import logging
 from dataclasses import dataclass, replace
 
@@ -79,7 +80,12 @@ class SecondRound:
             self._counts[SKIPPED].inc()
             return None
         try:
-            found = await self._look(first, frame, room, until)
+            # A queue reports a passed deadline only when a batch ends, which may be later.
+            async with asyncio.timeout(until - self._clock()):
+                found = await self._look(first, frame, room, until)
+        except TimeoutError:
+            self._counts[SKIPPED].inc()
+            return None
         except SightlineError as error:
             if error.kind not in NO_TIME:
                 log.error("no second round: %s", error.kind.name, extra={"request_id": query.request_id})
