@@ -7,6 +7,7 @@ counted for another base than that which it searches.
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -178,9 +179,12 @@ class LiveIndex:
         return self._prepared.preparing(revision, self._most_changes)
 
     def close(self) -> None:
-        """Drops a merge that runs and waits for its end; nothing is written from now on."""
+        """Drops a merge that runs and waits for its end; no other one begins, and nothing is written from now on."""
         self._content += 1
         self.join()
+        with self._turn:
+            self._not_before = math.inf
+        self._merging.close()
 
     def join(self) -> None:
         """Waits for a merge that runs, if there is one; it no longer lets searches go first."""

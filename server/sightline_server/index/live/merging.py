@@ -3,26 +3,30 @@
 Rule: it has the priority of the event loop. A merge holds Python's lock every now and then; with a lower priority on a
 busy machine it would be suspended while it does, and every search would wait for it (measured: 260 ms instead of 60 ms,
 and a merge of 10,000 products took 17 s instead of 2). It waits for searches between its pieces instead (`patience`).
+All merges of a catalog run in the same thread: each thread that glibc has not seen may get another of its heaps, and a
+merge would leave free pieces in each of them.
 """
 
-import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 
 
 class Merging:
-    """Runs `merge` in a thread. `start` and `ended` are called under the lock of what is merged."""
+    """Runs `merge` in a thread, which begins with the first one and ends with `close`.
+
+    `start` and `ended` are called under the lock of what is merged.
+    """
 
     def __init__(self, merge: Callable[[], None], name: str) -> None:
         self.running = False
         self._merge = merge
-        self._name = f"merge-{name}"
-        self._thread: threading.Thread | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"merge-{name}")
+        self._last: Future[None] | None = None
 
     def start(self) -> None:
-        """Begins a merge; none is running."""
+        """Begins a merge; none is running, and `close` was not called."""
+        self._last = self._thread.submit(self._merge)
         self.running = True
-        self._thread = threading.Thread(target=self._merge, name=self._name, daemon=True)
-        self._thread.start()
 
     def ended(self) -> None:
         """Notes that the merge has had its effect."""
@@ -30,5 +34,9 @@ class Merging:
 
     def join(self) -> None:
         """Waits for the end of the merge that was started last, if there is one."""
-        if self._thread is not None:
-            self._thread.join()
+        if self._last is not None:
+            self._last.result()
+
+    def close(self) -> None:
+        """Waits for a merge that runs, and ends the thread."""
+        self._thread.shutdown()

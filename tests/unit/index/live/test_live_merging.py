@@ -12,3 +12,23 @@ def test_a_merge_has_the_priority_of_the_threads_that_wait_for_it() -> None:
     merging.start()
     merging.join()
     assert seen == [os.getpriority(os.PRIO_PROCESS, os.getpid())]
+
+
+def test_all_merges_of_a_catalog_run_in_one_thread_which_ends_with_it() -> None:
+    threads: list[threading.Thread] = []
+    merging = Merging(lambda: threads.append(threading.current_thread()), "shop")
+    for _ in range(3):
+        merging.start()
+        merging.join()
+    assert threads[0] is threads[1] is threads[2]
+    assert threads[0].is_alive()
+    merging.close()
+    assert not threads[0].is_alive()
+
+
+def test_a_catalog_that_is_not_merged_has_no_thread_of_merges() -> None:
+    before = threading.active_count()
+    merging = Merging(lambda: None, "shop")
+    assert threading.active_count() == before
+    merging.join()
+    merging.close()
