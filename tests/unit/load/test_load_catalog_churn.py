@@ -113,3 +113,8 @@ def test_what_grows_breaks_its_bound(last: Disk, slope: float, name: str) -> Non
     disks = [Disk(100, 10, 25, 0, 1.0)] * 5 + [last]
     held = soak_bounds(turn(), disks, {"server": slope})
     assert [bound.name for bound in held if not bound.kept] == ([name] if name else [])
+
+
+def test_a_growth_that_was_not_measured_keeps_no_bound() -> None:
+    held = soak_bounds(turn(), [Disk(100, 10, 25, 0, 1.0)] * 5, {})
+    assert not [bound.name for bound in held if "memory" in bound.name]
