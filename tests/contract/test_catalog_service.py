@@ -368,10 +368,10 @@ async def test_a_write_that_comes_before_an_activation_makes_its_etag_stale(
     stub, append = served.stub, Log.append
     writing, release = threading.Event(), threading.Event()
 
-    def held(*arguments: Any) -> None:
+    def held(*arguments: Any) -> int:
         writing.set()
         assert release.wait(30)
-        append(*arguments)
+        return append(*arguments)
 
     before = (await stub.GetCatalog(pb.GetCatalogRequest(name=SHOP))).catalog
     revisions = len(served.writer.revisions)

@@ -108,10 +108,14 @@ class Log:
             raise other_content()
         return tuple(json.loads(row[1]))
 
-    def append(self, operations: Sequence[Operation], requests: Iterable[NewRequest] = ()) -> None:
-        """Writes a group: all of it is on the disk when this returns, or none of it will ever be read."""
+    def append(self, operations: Sequence[Operation], requests: Iterable[NewRequest] = ()) -> int:
+        """Writes a group: all of it is on the disk when this returns, or none of it will ever be read.
+
+        Returns the bytes of its rows.
+        """
+        rows = [stored(operation) for operation in operations]
         with self.transaction():
-            self._connection.executemany("INSERT INTO ops VALUES (?, ?, ?, ?, ?)", map(stored, operations))
+            self._connection.executemany("INSERT INTO ops VALUES (?, ?, ?, ?, ?)", rows)
             for request in requests:
                 values = (request.request_id, request.mark, json.dumps(list(request.seqs)))
                 cursor = self._connection.execute(
@@ -119,6 +123,7 @@ class Log:
                 )
                 oldest = (cursor.lastrowid or 0) - MAX_REQUESTS
                 self._connection.execute("DELETE FROM requests WHERE ordinal <= ?", (oldest,))
+        return sum(len(row or b"") for _, _, _, row, _ in rows)
 
     def record(self, revision: Revision, adapter: bytes = b"") -> None:
         """Makes `revision` the current one and drops the operations that are in it.

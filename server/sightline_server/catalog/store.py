@@ -182,10 +182,9 @@ class CatalogStore:
             group = Group(pending, self._log.known_request)
             outcomes = [group.add(request) for request in requests]
             if pending.operations or group.requests:
-                self._log.append(pending.operations, group.requests.values())
+                self._pending_bytes += self._log.append(pending.operations, group.requests.values())
             for operation in pending.operations:
                 self._delta.apply(operation)
-                self._pending_bytes += operation.row.nbytes if operation.row is not None else 0
             self._last_seq += len(pending.operations)
             self._publisher.add(pending.operations)
             self._publisher.publish(self.revisions)

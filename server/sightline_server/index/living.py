@@ -24,7 +24,7 @@ from sightline_server.index.adopting import adopt
 from sightline_server.index.kept_features import kept_features
 from sightline_server.index.opened_catalog import NORM_TOLERANCE
 from sightline_server.index.originals import KeptOriginals
-from sightline_server.index.schema import MAX_IMAGES, NO_COUNTS, CatalogFacts, CatalogRow, living_facts, to_table
+from sightline_server.index.schema import MAX_IMAGES, NO_COUNTS, CatalogFacts, CatalogRow, living_facts, to_batch
 
 UPDATABLE = ("title", "brand", "category", "availability", "link", "item_group_id", "gtin")
 """Texts of a product that can be changed without its images."""
@@ -174,7 +174,7 @@ def batches(rows: Sequence[CatalogRow], dimension: int) -> list[pa.RecordBatch]:
     if not rows:
         return []
     try:
-        together = to_table(rows, dimension).combine_chunks().to_batches()[0]
+        together = to_batch(rows, dimension)
         return [together.slice(position, 1) for position in range(len(rows))]
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         message = "a value of a product cannot be stored; check it for characters that are not Unicode text"

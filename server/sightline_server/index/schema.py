@@ -47,6 +47,7 @@ PLAIN_FACTS = ("format", "products", "vectors", "max_images", "content_sha256", 
 EMBEDDER_FACTS = ("name", "version", "height", "width", "dimension", "sha256")
 NO_COUNTS = {"products": 0, "vectors": 0, "max_images": 0, "content_sha256": "", "built_at": ""}
 """Counted facts of a catalog where only its embedder is asked for."""
+TEXT = pa.string()
 PRICE_TYPE = pa.decimal128(18, 4)
 IMAGES_TYPE = pa.list_(pa.field("item", pa.string(), nullable=False))
 
@@ -143,18 +144,22 @@ def catalog_schema(dimension: int) -> pa.Schema:
 
 def to_table(rows: Sequence[CatalogRow], dimension: int) -> pa.Table:
     """The rows as a table of `catalog_schema`; an empty text is stored as null."""
+    return pa.Table.from_batches([to_batch(rows, dimension)])
+
+
+def to_batch(rows: Sequence[CatalogRow], dimension: int) -> pa.RecordBatch:
+    """As `to_table`, in one piece."""
     schema = catalog_schema(dimension)
-    products = [row.product for row in rows]
-    columns: dict[str, pa.Array] = {"id": pa.array([product.id for product in products], pa.string())}
-    for name in TEXT_COLUMNS[:-1]:
-        columns[name] = pa.array([getattr(product, name) or None for product in products], pa.string())
+    products, prices = [row.product for row in rows], [row.price for row in rows]
+    columns = [pa.array([product.id for product in products], TEXT)]
+    columns += [pa.array([getattr(product, name) or None for product in products], TEXT) for name in TEXT_COLUMNS[:-1]]
     attributes = [json.dumps(dict(p.attributes), ensure_ascii=False) if p.attributes else None for p in products]
-    columns["attributes"] = pa.array(attributes, pa.string())
-    columns["price_amount"] = pa.array([row.price and row.price.amount for row in rows], PRICE_TYPE)
-    columns["price_currency"] = pa.array([row.price and row.price.currency for row in rows], pa.string())
-    columns["images"] = pa.array([list(row.images) for row in rows], IMAGES_TYPE)
-    columns["embeddings"] = embeddings_column([row.embeddings for row in rows], schema.field("embeddings").type)
-    return pa.table(columns, schema=schema)
+    columns.append(pa.array(attributes, TEXT))
+    columns.append(pa.array([price and price.amount for price in prices], PRICE_TYPE))
+    columns.append(pa.array([price and price.currency for price in prices], TEXT))
+    columns.append(pa.array([list(row.images) for row in rows], IMAGES_TYPE))
+    columns.append(embeddings_column([row.embeddings for row in rows], schema.field("embeddings").type))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def embeddings_column(embeddings: Sequence[NDArray[np.float32]], column_type: pa.DataType) -> pa.Array:

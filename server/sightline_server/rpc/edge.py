@@ -144,20 +144,19 @@ class Edge:
         peer = context.peer()
         with self._access.quotas.of(caller.principal.name) as quota, self._open_calls.enter(peer):
             self._admission.check(deadline=call.deadline, lane=Lane.INTERACTIVE, share=quota.share)
-            stream = RequestStream(self._uploads, context, call, peer, self._stopping, quota.charge)
-            first = await stream.next()
-            if first is None:
-                raise SightlineError(ErrorKind.INVALID_REQUEST, "the call ended without a request")
-            try:
-                target = session.target(first.raw)
-                catalog = self._authorised(caller, target)
-                respond = session.open(catalog, call)
-                await self._access.audited(call.request_id)
-                with self._admission.enter(deadline=call.deadline, lane=catalog.lane, share=quota.share) as visit:
-                    call.visit = visit
-                    await Exchange(stream, respond, call).run(first)
-            finally:
-                first.release()
+            with RequestStream(self._uploads, context, call, peer, self._stopping, quota.charge) as stream:
+                first = await stream.next()
+                if first is None:
+                    raise SightlineError(ErrorKind.INVALID_REQUEST, "the call ended without a request")
+                try:
+                    catalog = self._authorised(caller, session.target(first.raw))
+                    respond = session.open(catalog, call)
+                    await self._access.audited(call.request_id)
+                    with self._admission.enter(deadline=call.deadline, lane=catalog.lane, share=quota.share) as visit:
+                        call.visit = visit
+                        await Exchange(stream, respond, call).run(first)
+                finally:
+                    first.release()
 
     def _identified(self, method: Method[Any, Any], context: "Context[ResponseT]", call: Call[ResponseT]) -> Caller:
         caller = self._access.identify(

@@ -7,7 +7,7 @@ HTTP/2 holds the caller back. A stop of the server answers what was read and the
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic
+from typing import Any, Generic, Self
 
 import grpc
 
@@ -39,7 +39,10 @@ class Message:
 
 
 class RequestStream:
-    """The messages of one call. `stopping` is set when the server stops; `charge` gets the size of each message."""
+    """The messages of one call, in a block. `stopping` is set when the server stops; `charge` gets the size of each."""
+
+    _stop: "asyncio.Task[bool]"
+    """The wait for the stop of the server; one for all messages."""
 
     def __init__(
         self,
@@ -56,6 +59,13 @@ class RequestStream:
         self._peer = peer
         self._stopping = stopping
         self._charge = charge
+
+    def __enter__(self) -> Self:
+        self._stop = asyncio.create_task(self._stopping.wait())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.cancel()
 
     async def next(self) -> Message | None:
         """The next message; None at the end of the stream. Raises `SightlineError`."""
@@ -77,17 +87,15 @@ class RequestStream:
     async def _read(self) -> Any:
         """The next message of gRPC, unless the caller is idle or the server stops."""
         read = asyncio.ensure_future(self._context.read())
-        stop = asyncio.ensure_future(self._stopping.wait())
         try:
-            await asyncio.wait((read, stop), timeout=IDLE_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((read, self._stop), timeout=IDLE_S, return_when=asyncio.FIRST_COMPLETED)
             if read.done():
                 return read.result()
-            if stop.done():
+            if self._stop.done():
                 raise SightlineError(ErrorKind.STOPPING, "the server is stopping", retry_after_s=1.0)
             raise SightlineError(ErrorKind.DEADLINE_EXCEEDED, f"no message came for {IDLE_S:.0f} s")
         finally:
             read.cancel()
-            stop.cancel()
 
     def _give_way(self) -> None:
         self._call.end_now(slow_upload())

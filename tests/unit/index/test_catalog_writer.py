@@ -193,10 +193,10 @@ async def test_an_unknown_error_of_one_call_costs_that_call_only(
 ) -> None:
     append = Log.append
 
-    def picky(log: Log, operations: Sequence[object], requests: object = ()) -> None:
+    def picky(log: Log, operations: Sequence[object], requests: object = ()) -> int:
         if any(getattr(each, "id", "") == "bad" for each in operations):
             raise RuntimeError("odd")
-        append(log, operations, requests)  # type: ignore[arg-type]
+        return append(log, operations, requests)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Log, "append", picky)
     outcomes = await asyncio.gather(

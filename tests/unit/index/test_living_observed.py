@@ -195,10 +195,10 @@ async def test_write_that_finds_no_room_in_the_queue_is_counted(
 ) -> None:
     append, begun, go_on = Log.append, threading.Event(), threading.Event()
 
-    def slow(*arguments: Any) -> None:
+    def slow(*arguments: Any) -> int:
         begun.set()
         assert go_on.wait(20)
-        append(*arguments)
+        return append(*arguments)
 
     queue = WriteQueue(Bounds(1, 10_000))
     async with opened(tmp_path / "shop", queue=queue) as shop:

@@ -8,6 +8,7 @@ import re
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from sightline_client import values
@@ -111,10 +112,10 @@ def numbers(value: object) -> "array[float]":
     if isinstance(value, NOT_NUMBERS) or not isinstance(value, Iterable):
         raise ValueError(f"must be a sequence of numbers, not {values.quoted(value)}")
     try:
-        found = array("d", value)
+        found = array("f", value)
     except (TypeError, ValueError, OverflowError):
         raise ValueError("must be a sequence of numbers, one for each dimension") from None
-    if not all(abs(number) <= values.FLOAT32_MAX for number in found):
+    if not all(map(isfinite, found)):
         raise ValueError("must be finite numbers")
     if not any(found):
         raise ValueError("must not be empty or all 0")
