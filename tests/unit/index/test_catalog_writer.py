@@ -2,15 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sightline_server.catalog.grouping import Outcome, WriteRequest
+from sightline_server.catalog.grouping import NewRequest, Outcome, WriteRequest
 from sightline_server.catalog.log import Log
+from sightline_server.catalog.operations import Operation
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.domain.catalog_rows import ProductUpdate
 from sightline_server.domain.living import Unobserved
@@ -193,10 +194,10 @@ async def test_an_unknown_error_of_one_call_costs_that_call_only(
 ) -> None:
     append = Log.append
 
-    def picky(log: Log, operations: Sequence[object], requests: object = ()) -> int:
-        if any(getattr(each, "id", "") == "bad" for each in operations):
+    def picky(log: Log, operations: Sequence[Operation], requests: Iterable[NewRequest] = ()) -> int:
+        if any(each.id == "bad" for each in operations):
             raise RuntimeError("odd")
-        return append(log, operations, requests)  # type: ignore[arg-type]
+        return append(log, operations, requests)
 
     monkeypatch.setattr(Log, "append", picky)
     outcomes = await asyncio.gather(

@@ -2,6 +2,9 @@
 
 import os
 import threading
+from typing import Any
+
+import pytest
 
 from sightline_server.index.live.merging import Merging
 
@@ -32,3 +35,25 @@ def test_a_catalog_that_is_not_merged_has_no_thread_of_merges() -> None:
     assert threading.active_count() == before
     merging.join()
     merging.close()
+
+
+def test_a_start_without_a_thread_leaves_no_second_merge_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    merges: list[str] = []
+
+    def merge() -> None:
+        merges.append("merged")
+        merging.ended()
+
+    def refused(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    merging = Merging(merge, "shop")
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        with pytest.raises(RuntimeError, match="thread"):
+            merging.start()
+    assert not merging.running
+    merging.start()
+    merging.close()
+    assert merges == ["merged"]
+    assert not merging.running
