@@ -211,10 +211,11 @@ async def test_a_queue_behind_a_call_with_more_time_costs_the_further_objects_al
         return tile_input(frame, tile, spec)
 
     monkeypatch.setattr(second_round, "tile_input", waiting_tile)
-    detection = {"second_round_min_time_left_s": 1}
+    # Two seconds to reach the tile, and three for the answer when the wait ends: machines stall.
+    detection = {"second_round_min_time_left_s": 3}
     async with serving(detection=detection, batching={"frames": {"slots": 1}}) as served:
         detector = served.engine.models["detector"]
-        call = asyncio.create_task(events_of(served.search(closer(), timeout=2)))
+        call = asyncio.create_task(events_of(served.search(closer(), timeout=5)))
         await asyncio.to_thread(reached.wait, 10)
         detector.gate.clear()
         detector.started.clear()

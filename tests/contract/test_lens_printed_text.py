@@ -25,6 +25,10 @@ from tests.support.lens import FakeEngine, FakeSnapshot, detections, lines_of_te
 from tests.support.pictures import encode
 
 LIMITS = {"default_products": 3}
+PATIENCE_S = 5
+"""Seconds that a call takes at most whose reading is too slow."""
+HURRIED: dict[str, Any] = {"enabled": True, "contribution": 0.5, "min_time_left_s": 3}
+"""A reading begins within two seconds of `PATIENCE_S`, and 1.5 are left for the answer when it ends: machines stall."""
 LEFT, RIGHT = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
 ON: dict[str, Any] = {"enabled": True, "contribution": 0.5}
 OFF: dict[str, Any] = {"enabled": False}
@@ -190,10 +194,9 @@ async def test_a_call_that_is_cancelled_meanwhile_leaves_nothing(model: str) -> 
 @pytest.mark.parametrize("model", ["text_detector", "text_reader"])
 async def test_a_model_that_is_slower_than_the_deadline_costs_the_reasons_alone(model: str) -> None:
     engine = reading("PRODUCT 2")
-    settings = {**ON, "min_time_left_s": 0.5}
-    async with serving(engine=engine, index=shop(), limits=LIMITS, printed_text=settings) as served:
+    async with serving(engine=engine, index=shop(), limits=LIMITS, printed_text=HURRIED) as served:
         engine.models[model].gate.clear()
-        slow = asyncio.create_task(events_of(served.search(asked(photo=photo()), timeout=2)))
+        slow = asyncio.create_task(events_of(served.search(asked(photo=photo()), timeout=PATIENCE_S)))
         await asyncio.wait_for(engine.models[model].started.wait(), 10)
         events = await slow
         assert kinds(events) == ["accepted", "detected", "results", "done"]
@@ -206,15 +209,14 @@ async def test_a_model_that_is_slower_than_the_deadline_costs_the_reasons_alone(
 @pytest.mark.parametrize("model", ["text_detector", "text_reader"])
 async def test_a_queue_behind_callers_with_more_time_costs_the_reasons_alone(model: str) -> None:
     engine = reading("PRODUCT 2")
-    settings = {**ON, "min_time_left_s": 0.5}
     one_batch = {name: {"slots": 1} for name in ("text_images", "text_lines")}
-    server = serving(engine=engine, index=shop(), limits=LIMITS, printed_text=settings, batching=one_batch)
+    server = serving(engine=engine, index=shop(), limits=LIMITS, printed_text=HURRIED, batching=one_batch)
     async with server as served:
         runner = engine.models[model]
         runner.gate.clear()
         patient = asyncio.create_task(events_of(served.search(asked(photo=photo()), timeout=30)))
         await asyncio.wait_for(runner.started.wait(), 10)
-        events = await events_of(served.search(asked(photo=photo()), timeout=2))
+        events = await events_of(served.search(asked(photo=photo()), timeout=PATIENCE_S))
         assert kinds(events) == ["accepted", "detected", "results", "done"]
         assert list(events[-1].done.skipped) == [lens_service_pb2.SKIPPED_STEP_PRINTED_TEXT]
         assert served.value("text_checks_total", outcome="skipped") == 1
