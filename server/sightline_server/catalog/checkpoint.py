@@ -1,9 +1,10 @@
 """A checkpoint: the last version of each row of the log, and the revision that it makes.
 
-Rule: only the rows that changed are read. Counts and digest follow from the old rows and the new ones.
+Rule: only the rows that changed are read. Counts and digest follow from the old rows and the new ones. Writers need not
+wait while one is made: what they write is not in it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -17,18 +18,30 @@ from sightline_server.catalog.revisions import Revision, RevisionKind
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The change of the base: its rows of `ids` are replaced by `rows`. `revision` has no version yet."""
+    """The change of the base in revision `before`: its rows of `ids` are replaced by `rows`.
+
+    `revision` is the one that this makes; it has no version and no note yet.
+    """
 
     ids: Sequence[str]
     rows: pa.Table
     revision: Revision
+    before: Revision
 
 
-def checkpoint_of(view: View, seq: int, base: Base, layout: Layout, current: Revision, note: str) -> Checkpoint:
-    """The checkpoint of all operations up to `seq`, which `view` shows, on top of revision `current`."""
+def checkpoint_of(
+    view: View, seq: int, base: Base, layout: Layout, current: Revision, pause: Callable[[], None]
+) -> Checkpoint:
+    """The checkpoint of all operations up to `seq`, which `view` shows, on top of revision `current`.
+
+    `pause` is called before each part. Raises `SightlineError` of kind CONFIGURATION when the base cannot be read.
+    """
     ids = sorted(view.replaced)
+    pause()
     old = base.rows(ids).cast(layout.schema)
+    pause()
     new = materialised(view, layout, base.rows)
+    pause()
     change = Change(old, new, layout.heavy[-1])
     revision = replace(
         current,
@@ -38,6 +51,6 @@ def checkpoint_of(view: View, seq: int, base: Base, layout: Layout, current: Rev
         items=current.items + change.items,
         most_items=max(current.most_items, change.most_items),
         kind=RevisionKind.CHECKPOINT,
-        note=note,
+        note="",
     )
-    return Checkpoint(ids, new, revision)
+    return Checkpoint(ids, new, revision, current)

@@ -5,6 +5,7 @@ Rule: a version is born at the sequence number of its operation and dies at that
 removed, so a reader of an earlier number is not disturbed by writers.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -52,12 +53,14 @@ class Delta:
     def __init__(self, operations: Iterable[Operation] = ()) -> None:
         self._versions: dict[str, list[Version]] = {}
         self._base_deaths: dict[str, int] = {}
+        self._operations: list[Operation] = []
         for operation in operations:
             self.apply(operation)
 
     def apply(self, operation: Operation) -> None:
         """Adds an operation that is newer than all others."""
         before = self.latest(operation.id)
+        self._operations.append(operation)
         self._base_deaths.setdefault(operation.id, operation.seq)
         if before is not None:
             before.died = operation.seq
@@ -70,8 +73,14 @@ class Delta:
     def free(self) -> None:
         """Drops all versions, a part at a time; views that were made before keep theirs."""
         versions, self._versions = list(self._versions.values()), {}
+        operations, self._operations = self._operations, []
         self._base_deaths = {}
-        freeing().put(versions)
+        freeing().put(versions, operations)
+
+    def after(self, seq: int) -> Sequence[Operation]:
+        """The operations after `seq`, in order."""
+        first = bisect_right(self._operations, seq, key=lambda operation: operation.seq)
+        return self._operations[first:]
 
     def touches(self, row_id: str) -> bool:
         """Returns whether an operation concerns row `row_id`."""

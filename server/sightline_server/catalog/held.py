@@ -6,6 +6,7 @@ commit that failed will be found by a later start is certain only after another 
 """
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -42,6 +43,8 @@ class Held:
         self.log = log
         self.unfinished = False
         """A step failed, so that `load` is needed before the next one."""
+        self.unchanged = threading.Lock()
+        """Held while a base gets a new version, or is read by a thread that writers need not wait for."""
         self.preparing: set[int] = set()
         """Generations whose base is being written and is not named yet."""
         self.revisions: tuple[Revision, ...] = ()
@@ -86,7 +89,7 @@ class Held:
     def new_version(self) -> Iterator[None]:
         """A step, which `load` drops when it fails."""
         self.unfinished = True
-        with writing_errors(self.folder):
+        with self.unchanged, writing_errors(self.folder):
             yield
         self.unfinished = False
 

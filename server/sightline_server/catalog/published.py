@@ -24,7 +24,7 @@ class Published(Protocol):
         """Shows `operations`, which are on the disk, in every search that begins after this returns."""
 
     def checkpointed(self, revision: Revision) -> None:
-        """All operations so far are in `revision`, which is now the current one. The content is the same."""
+        """All operations up to that of `revision`, which is now the current one, are in it. The content is the same."""
 
     def replaced(self, revision: Revision) -> None:
         """The content as a whole is now that of `revision`: a rollback, also one to another generation."""

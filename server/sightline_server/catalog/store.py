@@ -2,6 +2,7 @@
 
     write -> log (one transaction, one fsync) -> delta -> published -> acknowledged
     checkpoint: last version of each row -> base -> fsync -> one transaction that names the new version
+                (read_ahead: writers go on)     (writers wait)
 Rule: what `write` has returned is on the disk and in every later read. A step that fails changes nothing; the next one
 begins by dropping what it left, and by publishing what was written and could not be published.
 """
@@ -9,6 +10,7 @@ begins by dropping what it left, and by publishing what was written and could no
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +21,7 @@ import pyarrow as pa
 from sightline_server.catalog.activating import activate, is_activated
 from sightline_server.catalog.adapting import adapt
 from sightline_server.catalog.base import MAX_FRAGMENTS, Base
-from sightline_server.catalog.checkpoint import checkpoint_of
+from sightline_server.catalog.checkpoint import Checkpoint, checkpoint_of
 from sightline_server.catalog.current import Current
 from sightline_server.catalog.delta import Delta, View, materialised
 from sightline_server.catalog.generations import Generation, base_name
@@ -56,7 +58,7 @@ class CatalogStore:
     Opening raises `SightlineError` of kind CONFIGURATION when another process writes to the catalog or its files are
     missing or damaged. `actor` and the time of `clock` are noted in revisions and used for nothing else. `published`
     is what this process searches; it is notified of each step before that returns. `pause` is called before each part
-    of a checkpoint, so that searches may go first; writers wait meanwhile.
+    of a checkpoint, so that searches may go first; writers wait meanwhile, unless that part is read ahead.
     """
 
     def __init__(
@@ -221,11 +223,30 @@ class CatalogStore:
             new = materialised(view, self.layout, self._base.rows)
             return pa.concat_tables([table.take(pa.array(kept, pa.int64())).cast(self.layout.schema), new])
 
-    def checkpoint(self, note: str = "") -> Revision:
-        """Brings all operations into the base. Returns the new revision, or the current one when there are none."""
+    def read_ahead(self) -> Checkpoint | None:
+        """Makes the longest part of a checkpoint of all operations, for `checkpoint`; writes go on meanwhile.
+
+        None when there are none, or while another thread does it. Raises `SightlineError` as `write`.
+        """
         with self._turn:
             self._settle()
-            self._checkpoint(note, self._pause)
+            if not self.pending or not self._held.unchanged.acquire(blocking=False):
+                return None
+            seq, current = self._last_seq, self.current_revision
+            view, base, layout = self._delta.at(seq), self._base, self.layout
+        try:
+            return checkpoint_of(view, seq, base, layout, current, self._pause)
+        finally:
+            self._held.unchanged.release()
+
+    def checkpoint(self, note: str = "", ahead: Checkpoint | None = None) -> Revision:
+        """Brings all operations into the base. Returns the new revision, or the current one when there are none.
+
+        With `ahead`, of `read_ahead`, it brings in those that are in it, unless another revision was made meanwhile.
+        """
+        with self._turn:
+            self._settle()
+            self._checkpoint(note, self._pause, ahead)
             self._publisher.publish(self.revisions)
             self._forget_oldest()
             return self.current_revision
@@ -325,16 +346,21 @@ class CatalogStore:
         """Reads the log, and drops what the bases have beyond it. Returns the log's operations."""
         recorded = self._held.load()
         self._last_seq = recorded.last_seq
-        self._delta: Delta = Delta(recorded.operations)
-        self._pending_bytes = sum(each.row.nbytes for each in recorded.operations if each.row is not None)
+        self._begin_delta(recorded.operations)
         return recorded.operations
 
-    def _checkpoint(self, note: str, pause: Callable[[], None] = no_pause) -> None:
+    def _begin_delta(self, operations: Sequence[Operation]) -> None:
+        """Makes `operations` those that are not yet in the base."""
+        self._delta: Delta = Delta(operations)
+        self._pending_bytes = sum(each.row.nbytes for each in operations if each.row is not None)
+
+    def _checkpoint(self, note: str, pause: Callable[[], None] = no_pause, ahead: Checkpoint | None = None) -> None:
         if not self.pending:
             return
-        pause()
-        seq, delta = self._last_seq, self._delta
-        made = checkpoint_of(delta.at(seq), seq, self._base, self.layout, self.current_revision, note)
+        made, delta, current = ahead, self._delta, self.current_revision
+        if made is None or made.before != current:
+            view = delta.at(self._last_seq)
+            made = checkpoint_of(view, self._last_seq, self._base, self.layout, current, pause)
         pause()
         with self._held.new_version():
             self._base.replace(made.ids, made.rows)
@@ -342,8 +368,8 @@ class CatalogStore:
                 self._base.compact()
             require_rows(self._folder, self._base, made.revision)
             pause()
-            self._held.record(made.revision, self._held.open)
-        self._delta, self._pending_bytes = Delta(), 0
+            self._held.record(replace(made.revision, note=note), self._held.open)
+        self._begin_delta(delta.after(made.revision.seq))
         delta.free()
 
     def _settle(self) -> None:

@@ -137,7 +137,7 @@ class GroupWriter:
 
     async def checkpoint(self, note: str = "") -> Revision:
         """See `ports.CatalogWriter`."""
-        return await self._loop.job(lambda: self._living.checkpoint(note))
+        return await self._loop.checkpoint(note)
 
     async def activate(self, number: int, note: str = "", *, check: Callable[[], object] = unchecked) -> Revision:
         """See `ports.CatalogWriter`."""

@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
+from sightline_server.catalog.checkpoint import Checkpoint
 from sightline_server.catalog.operations import Delete, Update, Upsert, Write
 from sightline_server.catalog.revisions import Revision
 from sightline_server.catalog.store import CatalogStore
@@ -127,9 +128,9 @@ class LivingCatalog:
         """Removes products."""
         return self._write([Delete(row_id) for row_id in ids], request_id)
 
-    def checkpoint(self, note: str = "") -> Revision:
+    def checkpoint(self, note: str = "", ahead: Checkpoint | None = None) -> Revision:
         """Makes a revision of what was written. See `CatalogStore.checkpoint`."""
-        revision = self.store.checkpoint(note)
+        revision = self.store.checkpoint(note, ahead)
         self.originals.tidy(self.store.revisions)
         self.features.tidy(self.store.revisions)
         return revision

@@ -1,8 +1,9 @@
 """The loop that writes one catalog: groups of calls and jobs, in turn, on one thread, and checkpoints in their time.
 
     entries -> queue -> group (20 ms, 256 operations or 4 MiB) -> one transaction, published -> each caller its receipt
-Rule: one group or job at a time, so the next group grows while one is written. A stop writes what is in the queue
-first. The loop does not end because a write or a checkpoint failed.
+Rule: one group or job at a time, so the next group grows while one is written. What a checkpoint reads is read ahead of
+its job, by another thread: callers that had to wait would all go on at once, next to searches. A stop writes what is in
+the queue first. The loop does not end because a write or a checkpoint failed.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from sightline_server.catalog.checkpoint import Checkpoint
 from sightline_server.catalog.grouping import Outcome
 from sightline_server.domain.catalogs import unknown_catalog
 from sightline_server.domain.living import WriteRefusal
@@ -47,14 +49,21 @@ JOBS = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job(Generic[ValueT]):
-    """A checkpoint or a rollback, and the future of its caller, which raises an error that `work` returns."""
+    """A checkpoint or a rollback, and the future of its caller, which raises an error that `work` returns.
+
+    `ahead_s` are the seconds that a part of it has taken already.
+    """
 
     work: Callable[[], ValueT | SightlineError]
     done: "asyncio.Future[ValueT]"
+    ahead_s: float = 0.0
 
 
 class WriteLoop:
-    """It runs from `start` to `close`. `put`, `job` and `retire` raise UNKNOWN_CATALOG once the catalog is removed."""
+    """It runs from `start` to `close`.
+
+    `put`, `job`, `checkpoint` and `retire` raise UNKNOWN_CATALOG once the catalog is removed.
+    """
 
     def __init__(
         self,
@@ -77,6 +86,10 @@ class WriteLoop:
         self._observer = observer
         self._jobs: deque[Job[Any]] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="catalog-writer")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="catalog-ahead")
+        self._reading = 0
+        """Checkpoints that are read ahead, whose jobs follow."""
+        self._scheduled: asyncio.Task[None] | None = None
         self._closing = self._failed = self._gathering = False
         self._awake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -93,7 +106,8 @@ class WriteLoop:
         self._awake.set()
         if self._task is not None:
             await self._task
-        await asyncio.to_thread(self._thread.shutdown)
+        for thread in (self._thread, self._reader):
+            await asyncio.to_thread(thread.shutdown)
 
     async def retire(self, remove: Callable[[], object]) -> None:
         """Ends the loop of a catalog that `remove` removes, on the writer's thread: no checkpoint is made.
@@ -125,13 +139,43 @@ class WriteLoop:
 
         Raises an error that `work` returns.
         """
-        self.require_open()
-        if len(self._jobs) >= JOBS:
-            raise SightlineError(ErrorKind.OVERLOADED, "too many revisions are being made", retry_after_s=RETRY_S)
+        self._require_room()
+        return await self._job(work)
+
+    async def checkpoint(self, note: str = "") -> Revision:
+        """A revision of all that was acknowledged before the call. It is made as `job` when its caller is cancelled
+        once it has been read ahead."""
+        self._require_room()
+        began = self._clock()
+        self._reading += 1
+        try:
+            ahead = await self._read_ahead()
+        finally:
+            self._reading -= 1
+            self._awake.set()
+        if self.retired:
+            raise unknown_catalog()
+        return await self._job(lambda: self._living.checkpoint(note, ahead), self._clock() - began)
+
+    async def _job(self, work: Callable[[], ValueT | SightlineError], ahead_s: float = 0.0) -> ValueT:
         done: asyncio.Future[ValueT] = asyncio.get_running_loop().create_future()
-        self._jobs.append(Job(work, done))
+        self._jobs.append(Job(work, done, ahead_s))
         self._awake.set()
         return await done
+
+    async def _read_ahead(self) -> Checkpoint | None:
+        """What a checkpoint of now reads; None when it can't be read: the job reads it then, and says why not."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._reader, self._living.store.read_ahead)
+        except Exception as error:  # whatever files and memory meet
+            log.warning("catalog %s: a checkpoint was not read ahead (%s)", self.name, type(error).__name__)
+            return None
+
+    def _require_room(self) -> None:
+        """Raises `SightlineError` when there are too many jobs, and as `require_open`."""
+        self.require_open()
+        if len(self._jobs) + self._reading >= JOBS:
+            raise SightlineError(ErrorKind.OVERLOADED, "too many revisions are being made", retry_after_s=RETRY_S)
 
     def require_open(self) -> None:
         """Raises `SightlineError` once the loop has ended, or will."""
@@ -142,13 +186,15 @@ class WriteLoop:
 
     async def _run(self) -> None:
         """Writes until the stop, then what is left, and a last checkpoint; nothing more of a catalog that is gone."""
-        while not self.retired and (self._queue or self._jobs or not self._closing):
+        while not self.retired and (self._queue or self._jobs or self._reading or not self._closing):
             await self._wait()
             await self._step()
         if self.retired:
             self._refuse_rest()
-        else:
-            await self._checkpoint("at a stop")
+        if self._scheduled is not None:
+            await self._scheduled
+        if not self.retired:
+            await self._last_checkpoint()
 
     def _refuse_rest(self) -> None:
         """Refuses what waits, and every later call."""
@@ -177,10 +223,10 @@ class WriteLoop:
             await self._write_group()
         if self.retired:
             return
-        if self._living.store.checkpoint_due and self._checkpoint_at - self._clock() > 0 and not self._failed:
-            await self._checkpoint("the log was full")
-        elif self._clock() >= self._checkpoint_at:
-            await self._checkpoint("")
+        if self._clock() >= self._checkpoint_at:
+            self._schedule("")
+        elif self._living.store.checkpoint_due and not self._failed and math.isfinite(self._checkpoint_at):
+            self._schedule("the log was full")
 
     async def _gather(self) -> None:
         """Lets a group grow for a moment, unless it is full or the writer is stopping."""
@@ -227,16 +273,30 @@ class WriteLoop:
         else:
             settle(job.done, result)
             if (newest := self._living.store.current_revision).number != before:
-                self._observer.checkpointed(self.name, self._clock() - began, newest.name)
+                self._observer.checkpointed(self.name, job.ahead_s + self._clock() - began, newest.name)
 
-    async def _checkpoint(self, note: str) -> None:
-        """A checkpoint at the interval or at the stop; one that fails is tried again later, and loses nothing."""
-        done: asyncio.Future[Revision] = asyncio.get_running_loop().create_future()
+    def _schedule(self, note: str) -> None:
+        """Begins a checkpoint that no caller waits for; the next one has no time until it has ended."""
+        self._checkpoint_at = math.inf
+        self._scheduled = asyncio.create_task(self._own_checkpoint(note), name=f"catalog-checkpoint-{self.name}")
+
+    async def _own_checkpoint(self, note: str) -> None:
+        """A checkpoint at the interval; one that fails is tried again later, and loses nothing."""
         self._failed = False
-        if self._living.store.pending:
-            await self._run_job(Job(lambda: self._living.checkpoint(note), done))
-            self._failed = done.exception() is not None
+        try:
+            if self._living.store.pending:
+                await self.checkpoint(note)
+        except SightlineError:  # `_run_job` has reported it
+            self._failed = True
         self._checkpoint_at = self._clock() + (RETRY_S if self._failed else self._checkpoint_s)
+        self._awake.set()
+
+    async def _last_checkpoint(self) -> None:
+        """The checkpoint at the stop; when it fails, what was written is in the log."""
+        if self._living.store.pending:
+            done: asyncio.Future[Revision] = asyncio.get_running_loop().create_future()
+            await self._run_job(Job(lambda: self._living.checkpoint("at a stop"), done))
+            done.exception()
 
     async def _on_thread(self, work: Callable[[], ValueT]) -> ValueT:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -19,6 +19,7 @@ from sightline_server.catalog.log_file import LOG
 from sightline_server.catalog.operations import Delete, Update
 from sightline_server.catalog.pending import Pending
 from sightline_server.catalog.store import CatalogStore
+from sightline_server.catalog.verify import verify
 from sightline_server.catalog.writing import CheckpointPolicy
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog import open_catalog, read_facts, read_identity
@@ -255,10 +256,78 @@ def test_searches_go_first_before_each_part_of_a_checkpoint(shop: Path) -> None:
     with LivingCatalog(shop, store=store) as catalog:
         catalog.upsert([row("new", unit_vectors(1, 9))])
         assert catalog.checkpoint().number == 2
-        assert seen == [(1, ids(shop))] * 3
+        assert seen == [(1, ids(shop))] * 5
         catalog.delete(["new"])
         store.rollback(1)
-        assert len(seen) == 3, "a rollback does not wait"
+        assert len(seen) == 5, "a rollback does not wait"
+
+
+def test_what_is_written_while_a_checkpoint_is_read_ahead_stays_in_the_log(shop: Path) -> None:
+    with LivingCatalog(shop) as living:
+        living.upsert([row(f"n{number}", unit_vectors(1, 10 + number)) for number in range(3)])
+        living.update([ProductUpdate("p1", {"title": "before"})])
+        ahead = living.store.read_ahead()
+        living.update([ProductUpdate("n0", {"title": "after"}), ProductUpdate("p1", {"title": "after"})])
+        living.upsert([row("n1", unit_vectors(1, 20)), row("later", unit_vectors(1, 21))])
+        living.delete(["n2", "p2"])
+        digest = open_catalog(shop).facts.content_sha256
+        made = living.checkpoint("a note", ahead)
+        assert (made.seq, made.rows, made.note, living.store.pending) == (4, 8, "a note", 6)
+        assert open_catalog(shop).facts.content_sha256 == digest
+        assert living.checkpoint().digest == digest
+        assert living.store.rollback(made.number).rows == 8
+        assert field(shop, "p1", "title") == "before"
+    assert all(finding.good for finding in verify(shop, all_revisions=True))
+
+
+def test_what_is_read_ahead_outlives_a_restart_of_the_log(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with LivingCatalog(shop) as living:
+        living.upsert([row("new", unit_vectors(1, 9))])
+        ahead = living.store.read_ahead()
+        with monkeypatch.context() as patch:
+            patch.setattr(Log, "record", lambda *_: (_ for _ in ()).throw(SightlineError(ErrorKind.INTERNAL, "lost")))
+            with pytest.raises(SightlineError, match="lost"):
+                living.checkpoint("", ahead)
+        living.delete(["p1"])
+        assert living.checkpoint("", ahead).rows == 6
+        assert living.store.pending == 1
+    assert ids(shop) == ["new", "p0", "p2", "p3", "p4"]
+
+
+@pytest.mark.parametrize("step", ["checkpoint", "rollback", "compact"])
+def test_what_is_read_ahead_of_another_revision_is_read_again(shop: Path, living: LivingCatalog, step: str) -> None:
+    living.upsert([row("new", unit_vectors(1, 9))])
+    ahead = living.store.read_ahead()
+    {"checkpoint": living.checkpoint, "rollback": lambda: living.store.rollback(1), "compact": living.compact}[step]()
+    living.delete(["p1"])
+    made = living.checkpoint("", ahead)
+    assert (made.rows, living.store.pending) == (len(ids(shop)), 0)
+    assert "p1" not in ids(shop)
+    assert ("new" in ids(shop)) == (step != "rollback")
+
+
+def test_writers_do_not_wait_while_a_checkpoint_is_read_ahead(shop: Path) -> None:
+    reads, free = threading.Event(), threading.Event()
+
+    def pause() -> None:
+        reads.set()
+        free.wait(10)
+
+    with LivingCatalog(shop, store=CatalogStore(shop, pause=pause)) as living:
+        living.upsert([row("new", unit_vectors(1, 9))])
+        reader = threading.Thread(target=living.store.read_ahead)
+        reader.start()
+        assert reads.wait(10)
+        assert living.store.read_ahead() is None, "another thread reads"
+        living.upsert([row("newer", unit_vectors(1, 8))])
+        waits = threading.Thread(target=living.store.rollback, args=(1,))
+        waits.start()
+        waits.join(0.1)
+        assert waits.is_alive(), "no base changes while it is read"
+        free.set()
+        waits.join(10)
+        reader.join(10)
+        assert living.store.current_revision.note == "content of revision 1"
 
 
 def test_a_checkpoint_of_nothing_makes_no_revision(living: LivingCatalog) -> None:

@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from numpy.typing import NDArray
 
 from sightline_server.catalog.base import Base
+from sightline_server.catalog.checkpoint import Checkpoint
 from sightline_server.catalog.verify import verify
 from sightline_server.errors import SightlineError
 from sightline_server.index.catalog import open_catalog
@@ -45,6 +46,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.living.__enter__()
         self.history: dict[int, Model] = {1: dict(self.model)}
         self.prepared: dict[int, Model] = {}
+        self.ahead: Checkpoint | None = None
+        self.rows_ahead: Model = {}
 
     def teardown(self) -> None:
         if hasattr(self, "living"):
@@ -90,6 +93,26 @@ class StoreMachine(RuleBasedStateMachine):
     def checkpoint(self) -> None:
         self.living.checkpoint()
         self.note_revision()
+
+    @rule()
+    def read_ahead(self) -> None:
+        """Reads a checkpoint ahead, which the next steps may outdate."""
+        if (ahead := self.living.store.read_ahead()) is not None:
+            self.ahead, self.rows_ahead = ahead, dict(self.model)
+
+    @precondition(lambda self: self.ahead)
+    @rule()
+    def checkpoint_ahead(self) -> None:
+        store, before = self.living.store, self.living.store.current_revision
+        assert self.ahead is not None
+        holds = store.pending and self.ahead.before == before
+        made = self.living.checkpoint("", self.ahead)
+        if holds:
+            assert made.seq == self.ahead.revision.seq
+            assert made.rows == self.ahead.revision.rows
+            self.history[made.number] = dict(self.rows_ahead)
+        elif made != before:
+            self.note_revision()
 
     @rule(data=st.data())
     def rollback(self, data: st.DataObject) -> None:

@@ -1,6 +1,7 @@
 """The writer of a catalog for many callers: groups, one bad call, request ids, etags, queue, checkpoints and stop."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sightline_server.catalog.checkpoint import Checkpoint
 from sightline_server.catalog.grouping import NewRequest, Outcome, WriteRequest
 from sightline_server.catalog.log import Log
 from sightline_server.catalog.operations import Operation
@@ -237,6 +239,80 @@ async def test_checkpoints_are_made_in_their_time(shop: Path) -> None:
         await made.wait()
         await writer.close()
         assert len(living.store.revisions) == 2
+
+
+class HeldStore(CatalogStore):
+    """The store, which holds what is read ahead until `free` is set."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.reads, self.free = threading.Event(), threading.Event()
+
+    def read_ahead(self) -> Checkpoint | None:
+        found = super().read_ahead()
+        self.reads.set()
+        self.free.wait(10)
+        return found
+
+
+@pytest.fixture
+async def held(shop: Path) -> AsyncIterator[tuple[GroupWriter, HeldStore]]:
+    """A writer with a product to write, and its store."""
+    store = HeldStore(shop)
+    with LivingCatalog(shop, store=store) as living:
+        writer = GroupWriter("shop", living, clock=time.monotonic)
+        writer.start()
+        await writer.upsert([row("first", unit_vectors(1, 9))])
+        yield writer, store
+        store.free.set()
+        await writer.close()
+
+
+async def test_writes_are_acknowledged_while_a_checkpoint_is_read_ahead(held: tuple[GroupWriter, HeldStore]) -> None:
+    writer, store = held
+    checkpoint = asyncio.create_task(writer.checkpoint("read ahead"))
+    await asyncio.to_thread(store.reads.wait, 10)
+    await asyncio.wait_for(writer.upsert([row("second", unit_vectors(1, 8))]), 10)
+    store.free.set()
+    made = await checkpoint
+    assert (made.note, made.rows, writer.pending) == ("read ahead", 6, 1)
+    assert await writer.count() == 7
+
+
+async def test_a_stop_makes_the_checkpoint_that_is_read_ahead(held: tuple[GroupWriter, HeldStore]) -> None:
+    writer, store = held
+    checkpoint = asyncio.create_task(writer.checkpoint("read ahead"))
+    await asyncio.to_thread(store.reads.wait, 10)
+    stop = asyncio.create_task(writer.close())
+    await asyncio.sleep(0.01)
+    store.free.set()
+    await asyncio.wait_for(stop, 10)
+    assert (await checkpoint).note == "read ahead"
+    assert writer.pending == 0
+
+
+async def test_a_caller_that_leaves_a_checkpoint_affects_nobody(held: tuple[GroupWriter, HeldStore]) -> None:
+    writer, store = held
+    checkpoint = asyncio.create_task(writer.checkpoint())
+    await asyncio.to_thread(store.reads.wait, 10)
+    checkpoint.cancel()
+    with suppress(asyncio.CancelledError):
+        await checkpoint
+    store.free.set()
+    assert (await writer.checkpoint("again")).note == "again"
+
+
+async def test_what_cannot_be_read_ahead_is_read_by_the_checkpoint(
+    writer: GroupWriter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await writer.upsert([row("new", unit_vectors(1, 9))])
+
+    def broken(_: CatalogStore) -> None:
+        raise OSError("a secret path")
+
+    monkeypatch.setattr(CatalogStore, "read_ahead", broken)
+    assert (await writer.checkpoint()).rows == 6
+    assert "catalog shop: a checkpoint was not read ahead (OSError)" in caplog.text
 
 
 async def test_a_write_waits_for_room_and_is_refused_at_its_deadline() -> None:
