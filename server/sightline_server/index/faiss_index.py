@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.index.half_floats import float32, lengths
-from sightline_server.index.vectors import LibraryFacts, VectorRows
+from sightline_server.index.vectors import LibraryFacts, UnitRows, VectorRows
 
 SWIG: Any = faiss
 """The same module; its types describe the C++ signatures, not those that its Python wrapper makes of them."""
 
 ADD_ROWS = 16_384
+FILLED_ROWS = 1024
 GPU_MAX_K = 2048
 GPU_SCRATCH_BYTES = 512 * 1024 * 1024
 SMALL_BYTES = 32 * 1024 * 1024
@@ -116,10 +117,10 @@ class FlatIndex:
         vectors = self.copies(rows)
         return GatheredVectors(vectors, min(self._threads, search_threads(vectors.size, sharers=1)))
 
-    def copies(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
-        """Copies of the vectors `rows` [N] as they are searched, float32 [N,D] on the CPU."""
+    def copies(self, rows: NDArray[np.integer[Any]], into: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Copies of the vectors `rows` [N] as they are searched, float32 [N,D] on the CPU: in `into`, where given."""
         self._prepare()
-        found: NDArray[np.float32] = self._index.reconstruct_batch(np.ascontiguousarray(rows, np.int64))
+        found: NDArray[np.float32] = self._index.reconstruct_batch(np.ascontiguousarray(rows, np.int64), into)
         return found
 
     def _prepare(self) -> None:
@@ -171,8 +172,11 @@ class FaissIndex(FlatIndex):
         threads = search_threads(vectors.size, sharers)
         run = run if use_gpu else here
         index = run(lambda: empty_gpu_index(dimension) if use_gpu else faiss.IndexFlatIP(dimension))
-        for part in unit_parts(vectors):
-            run(partial(index.add, part))
+        if use_gpu or isinstance(vectors, np.ndarray):
+            for part in unit_parts(vectors):
+                run(partial(index.add, part))
+        else:
+            fill(index, vectors)
         place = "GPU 0, float16" if use_gpu else f"CPU, float32, threads: {threads}"
         max_k = min(rows, GPU_MAX_K) if use_gpu else rows
         super().__init__(index, place=place, max_k=max_k, threads=threads, number_bytes=2 if use_gpu else 4)
@@ -201,6 +205,16 @@ class MappedIndex(FlatIndex):
         size = self._index.ntotal * self._index.d
         view: NDArray[np.float32] = faiss.rev_swig_ptr(self._index.get_xb(), size)
         return view.reshape(self._index.ntotal, self._index.d)
+
+
+def fill(index: Any, vectors: UnitRows) -> None:
+    """Adds `vectors` to an empty flat index on the CPU, whose memory is allocated once and has no copy next to it."""
+    rows, dimension = vectors.shape
+    index.codes.resize(vectors.size * 4)
+    index.ntotal = rows
+    numbers = faiss.rev_swig_ptr(index.get_xb(), vectors.size).reshape(rows, dimension)
+    for start in range(0, rows, FILLED_ROWS):
+        numbers[start : start + FILLED_ROWS] = vectors[start : start + FILLED_ROWS]
 
 
 def selecting(index: Any, selector: Any) -> Any:

@@ -9,6 +9,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline_server.index.pages import array_in_pages
+
 TypeT = TypeVar("TypeT", bound=np.generic)
 
 ROOM = 1024
@@ -30,7 +32,7 @@ class Growing(Generic[TypeT]):
         values = self.values
         end = at + len(rows)
         if end > len(values):
-            values = np.empty((end + max(ROOM, end // SHARE), *values.shape[1:]), values.dtype)
+            values = array_in_pages((end + max(ROOM, end // SHARE), *values.shape[1:]), values.dtype)
             values[: len(self.values)] = self.values
         values[at:end] = rows
         self.values = values

@@ -23,6 +23,7 @@ from sightline_server.index.held_content import HeldContent
 from sightline_server.index.live.state import LiveState
 from sightline_server.index.live.view import LiveView
 from sightline_server.index.opened_catalog import Catalog, Moment, display_table
+from sightline_server.index.pages import array_in_pages
 from sightline_server.index.schema import DISPLAY_COLUMNS, PRICE_COLUMNS
 
 PART_ROWS = 1024
@@ -149,7 +150,7 @@ class LivingVectors:
     def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
         """See `vectors.UnitRows`. Raises whatever the index raises once it is closed."""
         images = self._images[rows]
-        found = np.empty((*images.shape, self.shape[1]), np.float32)
+        found = array_in_pages((*images.shape, self.shape[1]), np.float32)
         flat = found.reshape(-1, self.shape[1])
         for start, part in parts(images.reshape(-1)):
             self._pause()
@@ -158,11 +159,18 @@ class LivingVectors:
 
     def _copy(self, images: NDArray[np.int64], into: NDArray[np.float32]) -> None:
         stored = images < self._first
-        if stored.any():
+        count = int(np.count_nonzero(stored))
+        if not stored[:count].all():  # in another order: what is stored first, as in all parts but a few
+            order = np.argsort(~stored, kind="stable")
+            ordered = np.empty_like(into)
+            self._copy(images[order], ordered)
+            into[order] = ordered
+            return
+        if count:
             assert isinstance(self._index, FlatIndex)
-            into[stored] = self._device.call(partial(self._index.copies, images[stored]))
-        if not stored.all():
-            into[~stored] = self._written[images[~stored] - self._first]
+            self._device.call(partial(self._index.copies, images[:count], into[:count]))
+        # With "clip" numpy needs no buffer.
+        np.take(self._written, images[count:] - self._first, axis=0, out=into[count:], mode="clip")
 
 
 def parts(images: NDArray[Any]) -> Iterator[tuple[int, NDArray[np.int64]]]:

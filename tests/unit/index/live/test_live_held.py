@@ -183,9 +183,9 @@ def test_vectors_are_copied_by_their_owner_in_parts(shop: Shop, monkeypatch: pyt
     copied: list[int] = []
     copies = FlatIndex.copies
 
-    def counted(self: FlatIndex, rows: Any) -> Any:
+    def counted(self: FlatIndex, rows: Any, into: Any) -> Any:
         copied.append(len(rows))
-        return copies(self, rows)
+        return copies(self, rows, into)
 
     shop.write(100)
     monkeypatch.setattr(FlatIndex, "copies", counted)
@@ -194,7 +194,8 @@ def test_vectors_are_copied_by_their_owner_in_parts(shop: Shop, monkeypatch: pyt
     vectors = held_content(shop.path, view, shop.catalog.store.current_revision, shop.device).vectors
     whole = vectors[:]
     assert max(copied) <= 7 < len(whole) < PART_ROWS
-    np.testing.assert_array_equal(vectors[np.array([[3, 60], [0, 3]])], whole[[[3, 60], [0, 3]]])
+    for rows in ([[3, 60], [0, 3]], [[60, 3], [61, 62]], [[0, 1], [2, 3]]):
+        np.testing.assert_array_equal(vectors[np.array(rows)], whole[rows])
     np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1.0, atol=1e-6)
 
 
