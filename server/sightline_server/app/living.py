@@ -25,7 +25,7 @@ from sightline_server.index.registry import Registry
 from sightline_server.ports import LivingObserver
 
 CHECKPOINT_PAUSE_S = 0.25
-"""Seconds that a checkpoint waits at most for searches, before each of its three parts: writers wait as well."""
+"""Seconds that a checkpoint waits at most for searches, before each part: before the last two writers wait as well."""
 EXCHANGE_S = 30.0
 """Seconds that the event loop may take until it exchanges a base."""
 

@@ -1,8 +1,8 @@
-"""Arrays in pages of their own, for large ones that come and go next to searches.
+"""Large arrays outside the memory of the C library, for work next to searches.
 
 Rule: memory of the C library is overwritten when it is allocated and when it is freed (`memory.py`), and numpy holds
-Python's lock meanwhile: 30 ms for 50 MB, in which no other thread of the process goes on. The kernel gives pages that
-are empty, and takes them back at once.
+Python's lock meanwhile: 30 ms for 50 MB, in which no other thread of the process goes on. Pages of the kernel are empty
+when they come, and return to it at once.
 """
 
 import math

@@ -164,7 +164,7 @@ class WriteLoop:
         return await done
 
     async def _read_ahead(self) -> Checkpoint | None:
-        """What a checkpoint of now reads; None when it can't be read: the job reads it then, and says why not."""
+        """The part of a checkpoint of now that reads; None when it fails: the job reads then, and reports the cause."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._reader, self._living.store.read_ahead)
         except Exception as error:  # whatever files and memory meet

@@ -1,4 +1,4 @@
-"""Arrays in pages of their own: as others, and gone from the process when they are freed."""
+"""Arrays in pages of the kernel: as others, and gone from the process when they are freed."""
 
 import gc
 from pathlib import Path
@@ -17,7 +17,8 @@ def mapped_bytes() -> int:
 @pytest.mark.parametrize("rows", [0, 3, LEAST_BYTES // 8, LEAST_BYTES])
 def test_an_array_in_pages_is_written_and_read_as_any_other(rows: int) -> None:
     found = array_in_pages((rows, 2), np.float32)
-    assert (found.shape, found.dtype) == ((rows, 2), np.float32)
+    assert found.shape == (rows, 2)
+    assert found.dtype == np.float32
     found[:] = np.arange(rows)[:, np.newaxis]
     assert (found[:, 1] == np.arange(rows)).all()
 
