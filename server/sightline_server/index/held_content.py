@@ -1,5 +1,6 @@
 """The content of a catalog that this process holds already, of which a base can be built without its files."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sightline_server.index.opened_catalog import Catalog
@@ -10,9 +11,11 @@ from sightline_server.index.vectors import UnitRows
 class HeldContent:
     """A catalog whose own vectors are left out, and its `vectors`.
 
-    `selects` says whether an index of this kind was seen to apply selectors; None where none was asked.
+    `selects` says whether an index of this kind was seen to apply selectors; None where none was asked. `pause` is for
+    calls before each part of the work on it, so that searches may go first.
     """
 
     catalog: Catalog
     vectors: UnitRows
     selects: bool | None
+    pause: Callable[[], None]

@@ -97,8 +97,10 @@ def build_snapshot(
 def snapshot_of(name: str, held: HeldContent, device: DeviceThread) -> CatalogSnapshot:
     """The snapshot of content in memory, with an exact index on the CPU, which is checked as every index."""
     catalog, vectors = held.catalog, held.vectors
+    held.pause()
     index = FaissIndex(vectors, use_gpu=False)
     found, selects = 1.0, False
+    held.pause()
     if len(vectors):
         found = checked(name, index, vectors)
         selects = applies_selectors(index, vectors) if held.selects is None else held.selects
@@ -108,7 +110,8 @@ def snapshot_of(name: str, held: HeldContent, device: DeviceThread) -> CatalogSn
         *(name, catalog.revision, catalog.facts.products, index.description, found),
     )
     ids = catalog.display["id"]
-    probing = partial(probes_of, catalog.revision, vectors, catalog.owners, ids, most=MOST_MERGED)
+    probing = partial(probes_of, catalog.revision, vectors, catalog.owners, ids, most=MOST_MERGED, pause=held.pause)
+    held.pause()
     return CatalogSnapshot(
         *(name, catalog, index, device),
         selects=selects,

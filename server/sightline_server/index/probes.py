@@ -8,7 +8,7 @@ are.
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,8 @@ PART_ROWS = 4096
 """Vectors that are compared at once: 4 MB of similarities."""
 CANDIDATES = 128
 """Nearest vectors of a probe from which its nearest products are chosen."""
+ANSWERED = 8
+"""Probes that are answered between two pauses."""
 EQUALS = 6
 """Most products beyond the tenth that count as right because they are as near."""
 QUERIES, ANSWERS, K = "queries", "answers", "k"
@@ -55,6 +57,10 @@ class Truth:
     whole: bool
 
 
+def at_once() -> None:
+    """The pause of probes that nothing need wait for."""
+
+
 def catalog_probes(catalog: Catalog) -> Probes:
     """The probes of an opened catalog."""
     return probes_of(catalog.revision, catalog.vectors, catalog.owners, catalog.display["id"], adapter=catalog.adapter)
@@ -68,10 +74,12 @@ def probes_of(
     *,
     most: int = MOST,
     adapter: Adapter | None = None,
+    pause: Callable[[], None] = at_once,
 ) -> Probes:
     """At most `most` probes of `revision`: the same ones each time.
 
-    `vectors` are [V,D], of the products `owners` [V] with `ids`; with `adapter` they are as they are stored.
+    `vectors` are [V,D], of the products `owners` [V] with `ids`; with `adapter` they are as they are stored. `pause` is
+    called before some milliseconds of Python.
 
     Left out is a probe whose nearest products are not among its nearest vectors: one product has very many images
     there, or very many products share one.
@@ -85,7 +93,11 @@ def probes_of(
             adapter.of_queries(queries), AdaptedRows(adapter, vectors.astype(np.float16, copy=False))
         )
     order, k = order_by(single(ids)), min(NEAREST, len(ids))
-    answers = [answer(truth, place, owners, k, order) for place in range(len(queries))]
+    answers: list[Sequence[int]] = []
+    for place in range(len(queries)):
+        if place % ANSWERED == 0:
+            pause()
+        answers.append(answer(truth, place, owners, k, order))
     settled = [place for place, rows in enumerate(answers) if rows]
     if not settled:
         logger.warning("revision %s: its live recall is not measured, too many of its images are equal", revision)

@@ -61,6 +61,7 @@ def held_content(
     places = np.zeros(extent.slots, np.int32)
     places[slots] = np.arange(len(slots), dtype=np.int32)
     display, prices = columns_of(state, state.rows_at(slots, extent.number), pause)
+    pause()
     facts = replace(
         base.facts,
         products=len(slots),
@@ -80,9 +81,8 @@ def held_content(
         vectors=np.empty((0, base.dimension), np.float16),
         content=Moment(revision, extent.seq),
     )
-    return HeldContent(
-        catalog, LivingVectors(state, images, device, pause), base.selects if state.base_images else None
-    )
+    vectors = LivingVectors(state, images, device, pause)
+    return HeldContent(catalog, vectors, base.selects if state.base_images else None, pause)
 
 
 def columns_of(

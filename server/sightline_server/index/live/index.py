@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 Exchange = Callable[[Callable[[], None]], None]
 """Runs a step where leases are made, and waits for it."""
 DEFAULT_POLICY = MergePolicy()
+APPLIED = 32
+"""Operations that a merge carries over between two waits for searches, some milliseconds of work."""
 
 
 class BuildBase(Protocol):
@@ -306,8 +308,12 @@ class LiveIndex:
         try:
             if not is_due():  # what was carried may be of another embedder
                 return False
+            self._patience.wait()
             state = LiveState(base, moment_of(base).seq)
-            extent = state.apply(tuple(self._carried), state.start)
+            extent, carried = state.start, tuple(self._carried)
+            for start in range(0, len(carried), APPLIED):
+                self._patience.wait()
+                extent = state.apply(carried[start : start + APPLIED], extent)
             with self._turn:
                 if is_due():
                     extent = state.apply(tuple(self._carried), extent)

@@ -241,6 +241,25 @@ async def test_searches_go_first_before_each_part_of_a_merge(shop: Shop, monkeyp
     assert await answers(shop.live.view(), Filter()) == before
 
 
+def test_searches_go_first_while_a_merge_takes_over_what_was_written_meanwhile(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sightline_server.index.live.index.APPLIED", 2)
+    build, waits = shop.live._probed, list[int]()
+
+    def written_meanwhile(*arguments: Any) -> Any:
+        base = build(*arguments)
+        shop.live._merging.running = True
+        shop.catalog.upsert([product(200 + number) for number in range(5)])
+        shop.live._patience = Patience(lambda _seconds: waits.append(shop.live.view().extent.seq), shop.live._clock)
+        return base
+
+    monkeypatch.setattr(shop.live, "_probed", written_meanwhile)
+    shop.merge()
+    assert waits == [5] * 4, "before the state, and before each two operations"
+    assert shop.live.view().extent.products == 45
+
+
 def test_end_of_a_merge_that_is_waited_for_does_not_wait_for_searches(shop: Shop) -> None:
     waits: list[float] = []
     shop.write(100)
