@@ -192,7 +192,7 @@ class WriteLoop:
         if self.retired:
             self._refuse_rest()
         if self._scheduled is not None:
-            await self._scheduled
+            await asyncio.wait([self._scheduled])
         if not self.retired:
             await self._last_checkpoint()
 
@@ -282,14 +282,16 @@ class WriteLoop:
 
     async def _own_checkpoint(self, note: str) -> None:
         """A checkpoint at the interval; one that fails is tried again later, and loses nothing."""
-        self._failed = False
+        self._failed = True
         try:
             if self._living.store.pending:
                 await self.checkpoint(note)
+            self._failed = False
         except SightlineError:  # `_run_job` has reported it
-            self._failed = True
-        self._checkpoint_at = self._clock() + (RETRY_S if self._failed else self._checkpoint_s)
-        self._awake.set()
+            pass
+        finally:
+            self._checkpoint_at = self._clock() + (RETRY_S if self._failed else self._checkpoint_s)
+            self._awake.set()
 
     async def _last_checkpoint(self) -> None:
         """The checkpoint at the stop; when it fails, what was written is in the log."""
