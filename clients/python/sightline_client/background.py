@@ -15,6 +15,8 @@ from sightline_client import channels
 
 T = TypeVar("T")
 _END = object()
+LEFT_S = 1.0
+"""Seconds in which tasks of libraries may end by themselves when a client is closed."""
 
 
 class Background:
@@ -86,6 +88,12 @@ class Background:
             task.cancel()  # waits between two attempts
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._loop.shutdown_asyncgens()
+        # gRPC has a task for each call, which ends soon after it; asyncio reports one that a closed loop still has.
+        if left := asyncio.all_tasks() - {asyncio.current_task()}:
+            _, late = await asyncio.wait(left, timeout=LEFT_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     def _end(self, source: AsyncGenerator[T, None], turn: asyncio.Lock) -> None:
         with self._lock:
