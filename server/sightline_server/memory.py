@@ -24,7 +24,7 @@ LARGE_BYTES = 1 << 25
 ARENAS_PER_CORE = 4
 """Heaps for all threads together, for each core; glibc makes eight. Threads that come and go, such as those in which
 Lance writes, begin in one heap after the other and leave up to 12 MB at the end of each, so a catalog that was written
-all the time grew until every heap had them: by 2 MB a minute with 16 heaps, by 1.1 with 8 and by 0.7 with 2. Fewer
+all the time grew until every heap had them: by 2 MB a minute with 16 heaps, by 0.7 to 1.1 with 8 or 2. Fewer
 heaps make threads wait for each other: what is allocated and freed is overwritten under the lock of its heap."""
 PR_SET_DUMPABLE = 4
 

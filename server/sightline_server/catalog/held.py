@@ -43,8 +43,8 @@ class Held:
         self.log = log
         self.unfinished = False
         """A step failed, so that `load` is needed before the next one."""
-        self.unchanged = threading.Lock()
-        """Held while a base gets a new version, or is read by a thread that writers need not wait for."""
+        self.base_turn = threading.Lock()
+        """Held while a base gets a new version, and while one is read ahead of a checkpoint."""
         self.preparing: set[int] = set()
         """Generations whose base is being written and is not named yet."""
         self.revisions: tuple[Revision, ...] = ()
@@ -89,7 +89,7 @@ class Held:
     def new_version(self) -> Iterator[None]:
         """A step, which `load` drops when it fails."""
         self.unfinished = True
-        with self.unchanged, writing_errors(self.folder):
+        with self.base_turn, writing_errors(self.folder):
             yield
         self.unfinished = False
 

@@ -230,14 +230,14 @@ class CatalogStore:
         """
         with self._turn:
             self._settle()
-            if not self.pending or not self._held.unchanged.acquire(blocking=False):
+            if not self.pending or not self._held.base_turn.acquire(blocking=False):
                 return None
             seq, current = self._last_seq, self.current_revision
             view, base, layout = self._delta.at(seq), self._base, self.layout
         try:
             return checkpoint_of(view, seq, base, layout, current, self._pause)
         finally:
-            self._held.unchanged.release()
+            self._held.base_turn.release()
 
     def checkpoint(self, note: str = "", ahead: Checkpoint | None = None) -> Revision:
         """Brings all operations into the base. Returns the new revision, or the current one when there are none.

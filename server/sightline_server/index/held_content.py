@@ -7,6 +7,10 @@ from sightline_server.index.opened_catalog import Catalog
 from sightline_server.index.vectors import UnitRows
 
 
+def without_pause() -> None:
+    """The pause of work that no search has to wait for."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldContent:
     """A catalog whose own vectors are left out, and its `vectors`.

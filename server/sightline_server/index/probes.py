@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sightline_server.domain.probes import NO_PROBES, Probes
 from sightline_server.index.adapter import AdaptedRows, Adapter
 from sightline_server.index.faiss_index import unit_parts
+from sightline_server.index.held_content import without_pause
 from sightline_server.index.neighbours import HitColumns, IdOrder, distinct_products
 from sightline_server.index.opened_catalog import Catalog
 from sightline_server.index.products import order_by, single
@@ -57,10 +58,6 @@ class Truth:
     whole: bool
 
 
-def at_once() -> None:
-    """The pause of probes that nothing need wait for."""
-
-
 def catalog_probes(catalog: Catalog) -> Probes:
     """The probes of an opened catalog."""
     return probes_of(catalog.revision, catalog.vectors, catalog.owners, catalog.display["id"], adapter=catalog.adapter)
@@ -74,7 +71,7 @@ def probes_of(
     *,
     most: int = MOST,
     adapter: Adapter | None = None,
-    pause: Callable[[], None] = at_once,
+    pause: Callable[[], None] = without_pause,
 ) -> Probes:
     """At most `most` probes of `revision`: the same ones each time.
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sightline_server.catalog.revisions import Revision
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.faiss_index import FlatIndex
-from sightline_server.index.held_content import HeldContent
+from sightline_server.index.held_content import HeldContent, without_pause
 from sightline_server.index.live.state import LiveState
 from sightline_server.index.live.view import LiveView
 from sightline_server.index.opened_catalog import Catalog, Moment, display_table
@@ -30,10 +30,6 @@ PART_ROWS = 1024
 """Vectors that are copied at once: 5 MB of 1,280 numbers, about 1 ms."""
 PART_LIGHTS = 512
 """Rows of Arrow that are put together at once, about 5 ms."""
-
-
-def without_pause() -> None:
-    """A pause of a merge that nothing need wait for."""
 
 
 def is_held(view: LiveView) -> bool:
@@ -160,7 +156,7 @@ class LivingVectors:
     def _copy(self, images: NDArray[np.int64], into: NDArray[np.float32]) -> None:
         stored = images < self._first
         count = int(np.count_nonzero(stored))
-        if not stored[:count].all():  # in another order: what is stored first, as in all parts but a few
+        if not stored[:count].all():  # rows in any order, which the self-check asks for: stored ones first
             order = np.argsort(~stored, kind="stable")
             ordered = np.empty_like(into)
             self._copy(images[order], ordered)
