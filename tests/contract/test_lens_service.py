@@ -234,7 +234,7 @@ async def test_an_unknown_exception_is_internal_and_keeps_its_words_to_itself(
 async def test_the_deadline_of_the_caller_ends_the_work() -> None:
     async with serving() as served:
         served.engine.models["detector"].gate.clear()
-        error = await failed(served.search(asked(), timeout=0.3))
+        error = await failed(served.search(asked(), timeout=2.0))
         assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
         await served.gone()
         # The caller's clock may be the first to run out, and then the server is notified of a cancellation.
@@ -244,13 +244,13 @@ async def test_the_deadline_of_the_caller_ends_the_work() -> None:
 
 
 async def test_a_caller_without_a_deadline_gets_the_servers() -> None:
-    async with serving(limits={"default_deadline_s": 0.2}) as served:
+    async with serving(limits={"default_deadline_s": 1.0}) as served:
         served.engine.models["embedder"].gate.clear()
         begun = time.monotonic()
         error = await failed(served.search(asked()))
         assert (error.code, error.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
         assert error.events == ["accepted", "detected"]
-        assert 0.15 < time.monotonic() - begun < 5
+        assert 0.9 < time.monotonic() - begun < 9
 
 
 async def test_a_deadline_far_away_is_capped_and_reaches_the_engine() -> None:

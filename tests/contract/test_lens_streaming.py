@@ -290,7 +290,7 @@ async def test_a_first_object_that_ends_the_call_ends_the_others(caplog: pytest.
 
 async def test_a_deadline_between_the_first_object_and_the_others_ends_the_call() -> None:
     async with on_a_cpu() as (served, embedder):
-        call = served.search(asked(), timeout=0.5)
+        call = served.search(asked(), timeout=2.0)
         assert kinds(await read(call, 3)) == ["accepted", "detected", "results"]
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await events_of(call)

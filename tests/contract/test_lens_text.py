@@ -185,7 +185,7 @@ async def test_the_deadline_of_the_call_bounds_the_text(tmp_path: Path) -> None:
     async with texts(tmp_path) as served:
         encoder = served.engine.models["text_encoder"]
         encoder.gate.clear()
-        refusal = await failed(served.search(asked(text=BLUE), timeout=0.7))
+        refusal = await failed(served.search(asked(text=BLUE), timeout=2.0))
         assert refusal.code is CODE.DEADLINE_EXCEEDED
         assert encoder.deadlines[0] is not None
         encoder.gate.set()
