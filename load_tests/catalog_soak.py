@@ -29,6 +29,7 @@ from load_tests.catalog_churn.writing import Churn
 from load_tests.generator.photos import ROOT, SHOWROOM, read_photos
 from load_tests.generator.process import Generator
 from load_tests.observe.holdings import Watch, rss_slopes
+from load_tests.observe.machine import quiet, read_cpu
 from load_tests.observe.scrapes import Scrape, scrape
 
 EVERY_S = 30.0
@@ -141,7 +142,9 @@ def soak(shop: Shop, requests: list[bytes], load: Load) -> dict[str, Any]:
         Watch(shop.pid, generator.pid, min(LOOK_EVERY_S, every_s)) as watch,
         Disks(shop, every_s) as disks,
     ):
+        before = read_cpu(shop.pid, generator.pid)
         turn = play(shop, churn, generator, len(requests), load, writes=True)
+        machine = quiet(before, read_cpu(shop.pid, generator.pid))
     slopes = rss_slopes(watch.looks, skip=1 / 3, window_s=WINDOW_S)
     held = bounds(turn, disks.all, slopes)
     for bound in held:
@@ -156,6 +159,7 @@ def soak(shop: Shop, requests: list[bytes], load: Load) -> dict[str, Any]:
         "disk": [asdict(disk) for disk in disks.all],
         "rss_mb_per_minute": slopes,
         "bounds": {bound.name: finite(bound.measured) for bound in held},
+        "machine": machine,
         "kept": all(bound.kept for bound in held),
     }
 

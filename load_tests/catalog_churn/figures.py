@@ -14,6 +14,8 @@ FOUND_S = 1.0
 RATIO = 1.5
 SLOWEST = 6
 """The number of slowest searches that are listed: they show how many of them a 99th percentile rests on."""
+HARDEST = 12
+"""The number of searches of a turn that are described one by one."""
 FRESHNESS, COMMIT = "sightline_catalog_freshness_seconds", "sightline_catalog_commit_seconds"
 CHECKS = "sightline_catalog_freshness_checks_total"
 IMAGE_WAIT = "sightline_background_wait_seconds"
@@ -50,6 +52,7 @@ def of_turn(turn: Turn) -> dict[str, Any]:
         "p99_ms": milliseconds(turn.searches, 99),
         "max_ms": milliseconds(turn.searches, 100),
         "stages_ms": whole.stage_shares(),
+        "hardest": hardest(turn),
     }
     if not turn.ready.waits_s:
         return found
@@ -70,6 +73,23 @@ def of_turn(turn: Turn) -> dict[str, Any]:
         "checkpoint_mean_s": round(whole.mean(CHECKPOINT), 2),
         "found_max_s": finite(quantile(turn.finding.found_s, 100), 3),
     }
+
+
+def hardest(turn: Turn) -> list[dict[str, Any]]:
+    """Of a turn, the searches that were not answered and the slowest others, each with its moment in the turn.
+
+    `late_ms` is how much later than due it was sent, `busy` whether it met a merge or a checkpoint.
+    """
+    order = np.argsort(np.nan_to_num(-turn.searches, nan=-np.inf), kind="stable")[:HARDEST]
+    return [
+        {
+            "at_s": round(float(turn.at_s[place]), 1),
+            "ms": finite(1e3 * float(turn.searches[place]), 1),
+            "late_ms": round(1e3 * float(turn.late_s[place]), 1),
+            "busy": bool(turn.busy[place]),
+        }
+        for place in order
+    ]
 
 
 def compared(idle: Sequence[Turn], churn: Sequence[Turn]) -> dict[str, Any]:

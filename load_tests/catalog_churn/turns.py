@@ -47,6 +47,10 @@ class Turn:
     searches: NDArray[np.float64]
     busy: NDArray[np.bool_]
     """The searches of which some part ran during a merge or a checkpoint."""
+    at_s: NDArray[np.float64]
+    """Seconds of the turn at which each search was due."""
+    late_s: NDArray[np.float64]
+    """Seconds from then until it was sent: the machine itself may pause, and the server is not the cause then."""
     seen: Seen
     codes: dict[str, int]
     finding: Finding
@@ -66,7 +70,8 @@ def play(shop: Shop, churn: Churn, generator: Generator, requests: int, load: Lo
     searches = np.where(run.good, run.latency_s, np.nan)
     spans = [*seen.spans(MERGE), *seen.spans(CHECKPOINT)]
     busy = overlapping(began + run.intended, began + run.ended, spans)
-    return Turn(searches, busy, seen, codes_of(run), finding, ready, pictured)
+    late_s = run.sent - run.intended
+    return Turn(searches, busy, run.intended, late_s, seen, codes_of(run), finding, ready, pictured)
 
 
 def codes_of(run: Run) -> dict[str, int]:

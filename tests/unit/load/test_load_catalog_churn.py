@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from load_tests.catalog_churn.events import CHECKPOINT, MERGE, Seen, overlapping
-from load_tests.catalog_churn.figures import CHECKS, FRESHNESS, bounds, compared, of_turn
+from load_tests.catalog_churn.figures import CHECKS, FRESHNESS, HARDEST, bounds, compared, of_turn
 from load_tests.catalog_churn.finding import Finding
 from load_tests.catalog_churn.turns import Turn
 from load_tests.catalog_churn.writing import number_of, title_of
@@ -30,7 +30,8 @@ def turn(
     """A turn with one merge and one checkpoint."""
     seen = Seen([Scrape(0.0, {}), after or scrape_at(10.0, **GOOD)])
     mask = np.isin(np.arange(len(searches)), busy)
-    return Turn(np.array(searches), mask, seen, {}, Finding(found_s=[0.1]))
+    at_s = np.arange(len(searches)) / 2
+    return Turn(np.array(searches), mask, at_s, at_s / 100, seen, {}, Finding(found_s=[0.1]))
 
 
 def broken(churn: Turn, idle: Turn | None = None) -> list[str]:
@@ -86,6 +87,16 @@ def test_searches_of_all_turns_are_compared_together_and_one_pause_does_not_deci
     assert (found["idle"]["searches"], found["churn"]["searches"], found["during"]["searches"]) == (360, 360, 3)
     assert (found["churn"]["p99_ms"], found["churn"]["slowest_ms"][:2]) == (200.0, [9000.0, 200.0])
     assert found["during"]["p50_ms"] == 200.0
+
+
+def test_searches_without_an_answer_and_the_slowest_are_described_one_by_one() -> None:
+    hardest = of_turn(turn((0.3, np.nan, 0.9, *(0.2,) * 20)))["hardest"]
+    assert hardest[:3] == [
+        {"at_s": 0.5, "ms": None, "late_ms": 5.0, "busy": True},
+        {"at_s": 1.0, "ms": 900.0, "late_ms": 10.0, "busy": False},
+        {"at_s": 0.0, "ms": 300.0, "late_ms": 0.0, "busy": False},
+    ]
+    assert len(hardest) == HARDEST
 
 
 def test_figures_without_calls_are_null_in_json() -> None:
