@@ -61,10 +61,10 @@ async def test_a_caller_who_leaves_ends_the_process() -> None:
 
 
 async def test_a_photo_that_takes_too_long_is_refused() -> None:
-    async with serving(decode={**ALLOWED, "process_timeout_s": 1}) as served:
+    async with serving(decode={**ALLOWED, "process_timeout_s": 3}) as served:
         error = await failed(served.search(asked(photo=SLOW_TIFF)))
         assert (error.events, error.code, error.reason) == ([], grpc.StatusCode.INVALID_ARGUMENT, "LIMIT_EXCEEDED")
-        assert error.message == "the photo takes too long to decode, the limit is 1 s"
+        assert error.message == "the photo takes too long to decode, the limit is 3 s"
         assert served.value("decode_process_ends_total", reason="timeout") == 1
         await quiet_and_good(served)
 
