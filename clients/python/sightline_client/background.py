@@ -67,10 +67,12 @@ class Background:
             if self._closed or os.getpid() != self._process:
                 return
             self._closed = True
-        asyncio.run_coroutine_threadsafe(self._finish(end), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        try:
+            asyncio.run_coroutine_threadsafe(self._finish(end), self._loop).result()
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
 
     async def _noted(self, coroutine: Coroutine[Any, Any, T]) -> T:
         task = asyncio.current_task()
@@ -93,7 +95,8 @@ class Background:
             _, late = await asyncio.wait(left, timeout=LEFT_S)
             for task in late:
                 task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            if late:
+                await asyncio.wait(late, timeout=LEFT_S)
 
     def _end(self, source: AsyncGenerator[T, None], turn: asyncio.Lock) -> None:
         with self._lock:
