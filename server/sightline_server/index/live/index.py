@@ -310,13 +310,15 @@ class LiveIndex:
                 return False
             self._patience.wait()
             state = LiveState(base, moment_of(base).seq)
-            extent, carried = state.start, tuple(self._carried)
-            for start in range(0, len(carried), APPLIED):
+            extent, done = state.start, 0
+            # More is written during the waits, and the writer waits for the last part.
+            while is_due() and len(self._carried) - done > APPLIED:
                 self._patience.wait()
-                extent = state.apply(carried[start : start + APPLIED], extent)
+                part = tuple(self._carried[done : done + APPLIED])
+                extent, done = state.apply(part, extent), done + len(part)
             with self._turn:
                 if is_due():
-                    extent = state.apply(tuple(self._carried), extent)
+                    extent = state.apply(tuple(self._carried[done:]), extent)
                     self._exchange(exchange)
         finally:
             if not served:

@@ -1,6 +1,6 @@
 """A merge of what is held in memory: nothing is read, and every product is found as before and after."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sightline_server.catalog.operations import Operation
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.domain.catalog_rows import CatalogRow, Price
 from sightline_server.domain.filters import AttributeCondition, Filter, PriceRange
@@ -19,10 +20,12 @@ from sightline_server.index.catalog import open_catalog
 from sightline_server.index.choice.choosing import IndexPolicy
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.faiss_index import FlatIndex
+from sightline_server.index.live.extent import Extent
 from sightline_server.index.live.held import PART_ROWS, held_content
 from sightline_server.index.live.index import LiveIndex
 from sightline_server.index.live.patience import Patience
 from sightline_server.index.live.policy import MergePolicy
+from sightline_server.index.live.state import LiveState
 from sightline_server.index.living import LivingCatalog, ProductUpdate
 from sightline_server.index.opening import build_snapshot
 from sightline_server.ports import Snapshot
@@ -256,8 +259,38 @@ def test_searches_go_first_while_a_merge_takes_over_what_was_written_meanwhile(
 
     monkeypatch.setattr(shop.live, "_probed", written_meanwhile)
     shop.merge()
-    assert waits == [5] * 4, "before the state, and before each two operations"
+    assert waits == [5] * 3, "before the state, and before each two operations but the last ones"
     assert shop.live.view().extent.products == 45
+
+
+def test_what_is_written_while_a_merge_waits_for_searches_is_not_applied_as_one_piece(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sightline_server.index.live.index.APPLIED", 2)
+    build, apply = shop.live._probed, LiveState.apply
+    under_lock: list[int] = []
+
+    def applied(state: LiveState, operations: Sequence[Operation], at: Extent) -> Extent:
+        if state is not shop.live.view().state and shop.live._turn.locked():
+            under_lock.append(sum(each.seq > at.seq for each in operations))
+        return apply(state, operations, at)
+
+    def writes(_seconds: float) -> None:
+        if shop.live.view().extent.seq < 10:
+            shop.catalog.upsert([product(200 + shop.live.view().extent.seq)])
+
+    def written_meanwhile(*arguments: Any) -> Any:
+        base = build(*arguments)
+        shop.live._merging.running = True
+        shop.catalog.upsert([product(200 + number) for number in range(5)])
+        shop.live._patience = Patience(writes, shop.live._clock)
+        return base
+
+    monkeypatch.setattr(LiveState, "apply", applied)
+    monkeypatch.setattr(shop.live, "_probed", written_meanwhile)
+    shop.merge()
+    assert under_lock == [2]
+    assert (shop.live.view().extent.seq, shop.live.view().extent.products) == (10, 50)
 
 
 def test_end_of_a_merge_that_is_waited_for_does_not_wait_for_searches(shop: Shop) -> None:
