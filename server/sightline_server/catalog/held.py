@@ -42,7 +42,7 @@ class Held:
         self.folder = folder
         self.log = log
         self.unfinished = False
-        """A step failed, so that `load` is needed before the next one."""
+        """A step began and has not ended. Where it failed, `load` is needed before the next one."""
         self.base_turn = threading.Lock()
         """Held while a base gets a new version, and while one is read ahead of a checkpoint."""
         self.preparing: set[int] = set()
@@ -86,12 +86,18 @@ class Held:
         return OpenBase(self.generations[generation], base, base.new_files())
 
     @contextmanager
-    def new_version(self) -> Iterator[None]:
+    def step(self) -> Iterator[None]:
         """A step, which `load` drops when it fails."""
         self.unfinished = True
-        with self.base_turn, writing_errors(self.folder):
+        with writing_errors(self.folder):
             yield
         self.unfinished = False
+
+    @contextmanager
+    def new_version(self) -> Iterator[None]:
+        """A step that gives a base of the catalog a new version, after a thread that reads one ahead."""
+        with self.step(), self.base_turn:
+            yield
 
     def named(self, revision: Revision) -> Revision:
         """`revision` as the next one, with the time and the user of now."""

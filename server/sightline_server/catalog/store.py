@@ -230,12 +230,14 @@ class CatalogStore:
         """
         with self._turn:
             self._settle()
-            if not self.pending or not self._held.base_turn.acquire(blocking=False):
+            if not self.pending:
                 return None
             seq, current = self._last_seq, self.current_revision
             view, base, layout = self._delta.at(seq), self._base, self.layout
+            if not self._held.base_turn.acquire(blocking=False):
+                return None
         try:
-            return checkpoint_of(view, seq, base, layout, current, self._pause)
+            return checkpoint_of(view, seq, base, layout, current, self._pause_unless_waited_for)
         finally:
             self._held.base_turn.release()
 
@@ -271,7 +273,7 @@ class CatalogStore:
             new = Revision(0, version, seq, *counted, "", RevisionKind.PREPARED, note, generation=number)
             with self._turn:
                 self._settle()
-                with self._held.new_version():
+                with self._held.step():  # of a base that nothing reads yet
                     return self._held.prepared(new, Generation(number, layout, facts), preparation.origins)
         except BaseException:
             with self._turn:
@@ -372,13 +374,18 @@ class CatalogStore:
         self._begin_delta(delta.after(made.revision.seq))
         delta.free()
 
+    def _pause_unless_waited_for(self) -> None:
+        """Lets searches go first, unless a step waits, and every writer behind it."""
+        if not self._held.unfinished:
+            self._pause()
+
     def _settle(self) -> None:
         """Drops what a step did not finish. Every step begins with this."""
         if self._closed:
             message = f"the catalog at {self._folder} was closed, and is not written to any more; open it again"
             raise SightlineError(ErrorKind.STOPPING, message)
         if self._held.unfinished:
-            with writing_errors(self._folder):
+            with self._held.base_turn, writing_errors(self._folder):
                 self.epoch = self._log.begin()
                 operations = self._load()
             self._held.unfinished = False

@@ -3,6 +3,7 @@
 import errno
 import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from sightline_server.catalog import held, preparing
 from sightline_server.catalog.base import Base
+from sightline_server.catalog.checkpoint import Checkpoint
 from sightline_server.catalog.content import read_revision
 from sightline_server.catalog.disk_use import disk_use
 from sightline_server.catalog.durable import NewFiles
@@ -90,6 +92,31 @@ def test_a_prepared_generation_changes_nothing_until_it_is_activated(shop: Path,
     assert titles(shop) == {"p1": "changed", "p2": "title 2", "p3": "title 3", "p4": "title 4"}
     assert open_catalog(shop, OTHER).vectors.shape == (8, 12)
     assert living.embedder == OTHER
+    require_intact(shop)
+
+
+def test_a_generation_is_prepared_and_written_past_while_a_checkpoint_is_read_ahead(shop: Path) -> None:
+    reads, free = threading.Event(), threading.Event()
+
+    def pause() -> None:
+        reads.set()
+        assert free.wait(30)
+
+    with LivingCatalog(shop, store=CatalogStore(shop, pause=pause)) as living:
+        living.update([ProductUpdate("p1", {"title": "changed"})])
+        ahead: list[Checkpoint | None] = []
+        reader = threading.Thread(target=lambda: ahead.append(living.store.read_ahead()))
+        reader.start()
+        assert reads.wait(30)
+        work = Reembedding(shop, OTHER)
+        made = work.prepare(living.store, embedded(work))
+        living.delete(["p0"])
+        free.set()
+        reader.join(30)
+        assert living.checkpoint("", ahead[0]).rows == 5
+        assert living.store.pending == 1
+        living.store.rollback(made.number)
+    assert titles(shop) == {"p1": "changed", "p2": "title 2", "p3": "title 3", "p4": "title 4"}
     require_intact(shop)
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -12,7 +13,7 @@ import pytest
 
 from sightline_server.catalog import store as store_module
 from sightline_server.catalog.base import Base
-from sightline_server.catalog.delta import ALIVE
+from sightline_server.catalog.delta import ALIVE, Delta
 from sightline_server.catalog.keeping import SPARE_REVISIONS
 from sightline_server.catalog.log import Log
 from sightline_server.catalog.log_file import LOG
@@ -306,28 +307,51 @@ def test_what_is_read_ahead_of_another_revision_is_read_again(shop: Path, living
     assert ("new" in ids(shop)) == (step != "rollback")
 
 
-def test_writers_do_not_wait_while_a_checkpoint_is_read_ahead(shop: Path) -> None:
-    reads, free = threading.Event(), threading.Event()
+def test_writers_do_not_wait_while_a_checkpoint_is_read_ahead(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads, free, replaced = threading.Event(), threading.Event(), threading.Event()
+    pauses: list[str] = []
+    replace_rows = Base.replace
 
     def pause() -> None:
+        pauses.append(threading.current_thread().name)
         reads.set()
         free.wait(10)
 
+    def replace(base: Base, *arguments: Any) -> None:
+        replaced.set()
+        replace_rows(base, *arguments)
+
+    monkeypatch.setattr(Base, "replace", replace)
+
     with LivingCatalog(shop, store=CatalogStore(shop, pause=pause)) as living:
         living.upsert([row("new", unit_vectors(1, 9))])
-        reader = threading.Thread(target=living.store.read_ahead)
+        reader = threading.Thread(target=living.store.read_ahead, name="reader")
         reader.start()
         assert reads.wait(10)
         assert living.store.read_ahead() is None, "another thread reads"
         living.upsert([row("newer", unit_vectors(1, 8))])
         waits = threading.Thread(target=living.store.rollback, args=(1,))
         waits.start()
-        waits.join(0.1)
-        assert waits.is_alive(), "no base changes while it is read"
+        while not living.store._held.unfinished:
+            time.sleep(0.001)
+        assert reader.is_alive()
+        assert not replaced.is_set(), "no base changes while it is read"
         free.set()
         waits.join(10)
         reader.join(10)
+        assert pauses.count("reader") == 1, "what a step waits for does not wait for searches any more"
         assert living.store.current_revision.note == "content of revision 1"
+
+
+def test_a_checkpoint_that_cannot_be_read_ahead_is_made_all_the_same(
+    living: LivingCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    living.upsert([row("new", unit_vectors(1, 9))])
+    with monkeypatch.context() as patch:
+        patch.setattr(Delta, "at", lambda *_: (_ for _ in ()).throw(MemoryError))
+        with pytest.raises(MemoryError):
+            living.store.read_ahead()
+    assert living.checkpoint().rows == 6
 
 
 def test_a_checkpoint_of_nothing_makes_no_revision(living: LivingCatalog) -> None:
