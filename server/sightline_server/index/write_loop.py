@@ -287,8 +287,11 @@ class WriteLoop:
             if self._living.store.pending:
                 await self.checkpoint(note)
             self._failed = False
-        except SightlineError:  # `_run_job` has reported it
+        except SightlineError:  # `_run_job` has reported it, or too many jobs wait already
             pass
+        except Exception:
+            self._observer.checkpoint_failed(self.name)
+            log.exception("catalog %s: a checkpoint could not be made", self.name)
         finally:
             self._checkpoint_at = self._clock() + (RETRY_S if self._failed else self._checkpoint_s)
             self._awake.set()

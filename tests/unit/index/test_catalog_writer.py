@@ -17,11 +17,12 @@ from sightline_server.catalog.operations import Operation
 from sightline_server.catalog.store import CatalogStore
 from sightline_server.domain.catalog_rows import ProductUpdate
 from sightline_server.domain.living import Unobserved
-from sightline_server.domain.revisions import Receipt
+from sightline_server.domain.revisions import Receipt, Revision
 from sightline_server.domain.writes import MISSING, STALE, WriteTerms
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog_writer import GroupWriter
 from sightline_server.index.living import LivingCatalog
+from sightline_server.index.write_loop import WriteLoop
 from sightline_server.index.write_queue import Bounds, Entry, WriteQueue
 from tests.support.catalogs import row, unit_vectors, write_catalog
 
@@ -239,6 +240,38 @@ async def test_checkpoints_are_made_in_their_time(shop: Path) -> None:
         await made.wait()
         await writer.close()
         assert len(living.store.revisions) == 2
+
+
+async def test_the_next_checkpoint_is_made_after_one_that_failed_in_an_unforeseen_way(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = asyncio.Event()
+    failures: list[str] = []
+
+    class Watched(Unobserved):
+        def checkpointed(self, catalog: str, seconds: float, revision: str) -> None:
+            made.set()
+
+        def checkpoint_failed(self, catalog: str) -> None:
+            failures.append(catalog)
+
+    checkpoint = WriteLoop.checkpoint
+
+    async def broken_once(loop: WriteLoop, note: str = "") -> Revision:
+        if not failures:
+            raise ZeroDivisionError
+        return await checkpoint(loop, note)
+
+    monkeypatch.setattr(WriteLoop, "checkpoint", broken_once)
+    monkeypatch.setattr("sightline_server.index.write_loop.RETRY_S", 0.01)
+    with LivingCatalog(shop) as living:
+        writer = GroupWriter("shop", living, clock=time.monotonic, checkpoint_s=0.05, observer=Watched())
+        writer.start()
+        await writer.delete(["p1"])
+        await made.wait()
+        await writer.close()
+    assert failures == ["shop"]
+    assert "catalog shop: a checkpoint could not be made" in caplog.text
 
 
 class HeldStore(CatalogStore):
