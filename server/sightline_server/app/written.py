@@ -69,6 +69,7 @@ class WrittenCatalogs:
         self.opened: dict[str, OpenCatalog[SearchedIndex]] = {}
         self._writers: dict[str, GroupWriter] = {}
         self._searches_first: GiveWay = at_once
+        self._background: Background | None = None
         self._ends: dict[str, AsyncExitStack] = {}
         """The end of each catalog: of its writer, its figures and its files."""
 
@@ -93,14 +94,17 @@ class WrittenCatalogs:
         self._watch = watch
 
     def go_after(self, background: Background) -> None:
-        """Merges let the calls that `background` counts go first from now on."""
+        """Writes and merges let the calls that `background` counts go first from now on."""
+        self._background = background
         self._searches_first = GivingWay(background, asyncio.get_running_loop())
 
     async def write(self, name: str) -> CatalogWriter:
         """The writer of an opened catalog, which begins to write. Raises `OSError` for a folder that cannot be read."""
         opened, ends = self.opened[name], self._ends[name]
         await self._watch.add(ends, name, self.folder_of(name), opened)
-        writer = GroupWriter(name, opened.catalog, clock=clock, observer=self.observer)
+        writer = GroupWriter(
+            name, opened.catalog, clock=clock, observer=self.observer, searches_first=self._no_search_runs
+        )
         writer.start()
         ends.push_async_callback(writer.close)
         self._writers[name] = writer
@@ -140,6 +144,11 @@ class WrittenCatalogs:
         while self._ends:
             _, ends = self._ends.popitem()
             await ends.aclose()
+
+    async def _no_search_runs(self, seconds: float) -> None:
+        """Waits until no search runs, for `seconds` at most."""
+        if self._background is not None:
+            await self._background.clear(seconds)
 
     async def _open(self, name: str, path: Path) -> None:
         opening = open_living(

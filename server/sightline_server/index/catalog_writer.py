@@ -21,7 +21,7 @@ from sightline_server.errors import SightlineError
 from sightline_server.index.catalog_reading import CatalogReading
 from sightline_server.index.living import LivingCatalog
 from sightline_server.index.write_groups import ROW_BYTES, deletes, public, size_of, updates_of, upserts
-from sightline_server.index.write_loop import CHECKPOINT_S, WriteLoop, refused_by
+from sightline_server.index.write_loop import CHECKPOINT_S, SearchesFirst, WriteLoop, at_once, refused_by
 from sightline_server.index.write_queue import Entry, WriteQueue
 from sightline_server.ports import Clock, LivingObserver, unchecked
 
@@ -42,6 +42,7 @@ class GroupWriter:
         queue: WriteQueue | None = None,
         checkpoint_s: float = CHECKPOINT_S,
         observer: LivingObserver = UNOBSERVED,
+        searches_first: SearchesFirst = at_once,
     ) -> None:
         self.name = name
         self._living = living
@@ -52,6 +53,7 @@ class GroupWriter:
             queue=WriteQueue() if queue is None else queue,
             checkpoint_s=checkpoint_s,
             observer=observer,
+            searches_first=searches_first,
         )
         self._reading = CatalogReading(living.store)
         self._readers = ThreadPoolExecutor(1, thread_name_prefix="catalog-reader")

@@ -22,8 +22,8 @@ from sightline_server.domain.writes import MISSING, STALE, WriteTerms
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog_writer import GroupWriter
 from sightline_server.index.living import LivingCatalog
-from sightline_server.index.write_loop import WriteLoop
-from sightline_server.index.write_queue import Bounds, Entry, WriteQueue
+from sightline_server.index.write_loop import SEARCHES_FIRST_S, WriteLoop
+from sightline_server.index.write_queue import GROUP, Bounds, Entry, WriteQueue
 from tests.support.catalogs import row, unit_vectors, write_catalog
 
 
@@ -66,6 +66,49 @@ async def test_calls_of_many_callers_are_written_in_few_groups(writer: GroupWrit
     assert len(groups(writer)) <= 4
     assert max(groups(writer)) <= 256
     assert await writer.count() == 305
+
+
+async def test_a_group_grows_until_no_search_runs(shop: Path) -> None:
+    waits: list[float] = []
+    waiting, searched = asyncio.Event(), asyncio.Event()
+
+    async def searches_first(seconds: float) -> None:
+        waits.append(seconds)
+        waiting.set()
+        await searched.wait()
+
+    store = CountingStore(shop)
+    store.groups = []
+    with LivingCatalog(shop, store=store) as living:
+        writer = GroupWriter("shop", living, clock=time.monotonic, searches_first=searches_first)
+        writer.start()
+        first = asyncio.create_task(writer.upsert([row("a", unit_vectors(1))]))
+        await waiting.wait()
+        second = asyncio.create_task(writer.upsert([row("b", unit_vectors(1))]))
+        await asyncio.sleep(0.03)
+        assert (store.groups, waits) == ([], [SEARCHES_FIRST_S])
+        searched.set()
+        await asyncio.gather(first, second)
+        assert store.groups == [2]
+        await writer.close()
+
+
+@pytest.mark.parametrize("reason", ["full", "stopping"])
+async def test_a_group_that_is_full_and_a_writer_that_stops_do_not_wait_for_searches(shop: Path, reason: str) -> None:
+    async def searches_first(_seconds: float) -> None:
+        raise AssertionError("waits for searches")
+
+    with LivingCatalog(shop) as living:
+        writer = GroupWriter("shop", living, clock=time.monotonic, searches_first=searches_first)
+        writer.start()
+        ids = ["p0", "p1", *(f"none{n}" for n in range(GROUP.operations if reason == "full" else 0))]
+        writes = [asyncio.create_task(writer.delete(ids))]
+        await asyncio.sleep(0)
+        if reason == "stopping":
+            await writer.close()
+        await asyncio.wait_for(asyncio.gather(*writes), 10)
+        await writer.close()
+        assert living.store.current_revision.rows == 3
 
 
 async def test_a_bad_call_fails_alone(writer: GroupWriter) -> None:
