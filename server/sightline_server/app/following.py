@@ -58,8 +58,8 @@ async def fetch_missing(settings: Settings) -> None:
 async def renew_unservable(settings: Settings, embedders: Embedders) -> None:
     """Takes the published revision of each followed catalog whose copy this server cannot serve, and can that one.
 
-    So no operator has to act when the embedder has changed. A copy for which there is no better revision is kept; its
-    fault is raised when it is opened.
+    After a change of the embedder the server thus starts without an operator. A copy is kept where no published
+    revision can replace it; opening it raises the error.
     """
     check = partial(require_servable, embedders)
     for name, replica in replicas(settings, partial(Replica, check=check)).items():

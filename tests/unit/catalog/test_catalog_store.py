@@ -2,8 +2,8 @@
 
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 from sightline_server.catalog import store as store_module
 from sightline_server.catalog.base import Base
 from sightline_server.catalog.delta import ALIVE, Delta
+from sightline_server.catalog.held import Held
 from sightline_server.catalog.keeping import SPARE_REVISIONS
 from sightline_server.catalog.log import Log
 from sightline_server.catalog.log_file import LOG
@@ -308,19 +309,26 @@ def test_what_is_read_ahead_of_another_revision_is_read_again(shop: Path, living
 
 
 def test_writers_do_not_wait_while_a_checkpoint_is_read_ahead(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reads, free, replaced = threading.Event(), threading.Event(), threading.Event()
+    reads, free, begun, replaced = (threading.Event() for _ in range(4))
     pauses: list[str] = []
-    replace_rows = Base.replace
+    step, replace_rows = Held.step, Base.replace
 
     def pause() -> None:
         pauses.append(threading.current_thread().name)
         reads.set()
         free.wait(10)
 
+    @contextmanager
+    def noted(held: Held) -> Iterator[None]:
+        with step(held):
+            begun.set()
+            yield
+
     def replace(base: Base, *arguments: Any) -> None:
         replaced.set()
         replace_rows(base, *arguments)
 
+    monkeypatch.setattr(Held, "step", noted)
     monkeypatch.setattr(Base, "replace", replace)
 
     with LivingCatalog(shop, store=CatalogStore(shop, pause=pause)) as living:
@@ -332,8 +340,7 @@ def test_writers_do_not_wait_while_a_checkpoint_is_read_ahead(shop: Path, monkey
         living.upsert([row("newer", unit_vectors(1, 8))])
         waits = threading.Thread(target=living.store.rollback, args=(1,))
         waits.start()
-        while not living.store._held.unfinished:
-            time.sleep(0.001)
+        assert begun.wait(10)
         assert reader.is_alive()
         assert not replaced.is_set(), "no base changes while it is read"
         free.set()

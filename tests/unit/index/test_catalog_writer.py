@@ -269,51 +269,52 @@ async def test_a_stop_writes_what_waits_and_makes_a_checkpoint(shop: Path) -> No
         assert living.store.revisions[0].rows == 55
 
 
-async def test_checkpoints_are_made_in_their_time(shop: Path) -> None:
-    made = asyncio.Event()
+class Watched(Unobserved):
+    """Notes checkpoints of the loop: `made` is set by the first one."""
 
-    class Watched(Unobserved):
-        def checkpointed(self, catalog: str, seconds: float, revision: str) -> None:
-            made.set()
+    def __init__(self) -> None:
+        self.made = asyncio.Event()
+        self.failures: list[str] = []
 
+    def checkpointed(self, catalog: str, seconds: float, revision: str) -> None:
+        self.made.set()
+
+    def checkpoint_failed(self, catalog: str) -> None:
+        self.failures.append(catalog)
+
+
+async def until_a_checkpoint(shop: Path, watched: Watched) -> None:
+    """Writes once, and waits for the checkpoint that the loop makes by itself."""
     with LivingCatalog(shop) as living:
-        writer = GroupWriter("shop", living, clock=time.monotonic, checkpoint_s=0.05, observer=Watched())
+        writer = GroupWriter("shop", living, clock=time.monotonic, checkpoint_s=0.05, observer=watched)
         writer.start()
         await writer.delete(["p1"])
-        await made.wait()
+        await watched.made.wait()
         await writer.close()
         assert len(living.store.revisions) == 2
+
+
+async def test_checkpoints_are_made_in_their_time(shop: Path) -> None:
+    watched = Watched()
+    await until_a_checkpoint(shop, watched)
+    assert watched.failures == []
 
 
 async def test_the_next_checkpoint_is_made_after_one_that_failed_in_an_unforeseen_way(
     shop: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made = asyncio.Event()
-    failures: list[str] = []
-
-    class Watched(Unobserved):
-        def checkpointed(self, catalog: str, seconds: float, revision: str) -> None:
-            made.set()
-
-        def checkpoint_failed(self, catalog: str) -> None:
-            failures.append(catalog)
-
+    watched = Watched()
     checkpoint = WriteLoop.checkpoint
 
     async def broken_once(loop: WriteLoop, note: str = "") -> Revision:
-        if not failures:
+        if not watched.failures:
             raise ZeroDivisionError
         return await checkpoint(loop, note)
 
     monkeypatch.setattr(WriteLoop, "checkpoint", broken_once)
     monkeypatch.setattr("sightline_server.index.write_loop.RETRY_S", 0.01)
-    with LivingCatalog(shop) as living:
-        writer = GroupWriter("shop", living, clock=time.monotonic, checkpoint_s=0.05, observer=Watched())
-        writer.start()
-        await writer.delete(["p1"])
-        await made.wait()
-        await writer.close()
-    assert failures == ["shop"]
+    await until_a_checkpoint(shop, watched)
+    assert watched.failures == ["shop"]
     assert "catalog shop: a checkpoint could not be made" in caplog.text
 
 
