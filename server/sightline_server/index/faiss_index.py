@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.index.half_floats import float32, lengths
-from sightline_server.index.vectors import LibraryFacts, UnitRows, VectorRows
+from sightline_server.index.vectors import LibraryFacts, VectorRows
 
 SWIG: Any = faiss
 """The same module; its types describe the C++ signatures, not those that its Python wrapper makes of them."""
@@ -172,7 +172,7 @@ class FaissIndex(FlatIndex):
         threads = search_threads(vectors.size, sharers)
         run = run if use_gpu else here
         index = run(lambda: empty_gpu_index(dimension) if use_gpu else faiss.IndexFlatIP(dimension))
-        if use_gpu or isinstance(vectors, np.ndarray):
+        if use_gpu:
             for part in unit_parts(vectors):
                 run(partial(index.add, part))
         else:
@@ -207,14 +207,16 @@ class MappedIndex(FlatIndex):
         return view.reshape(self._index.ntotal, self._index.d)
 
 
-def fill(index: Any, vectors: UnitRows) -> None:
-    """Adds `vectors` to an empty flat index on the CPU, whose memory is allocated once and has no copy next to it."""
+def fill(index: Any, vectors: VectorRows) -> None:
+    """Adds `vectors` to an empty flat index on the CPU, whose memory is allocated once: `add` would copy what is there
+    each time that it grows."""
     rows, dimension = vectors.shape
     index.codes.resize(vectors.size * 4)
     index.ntotal = rows
     numbers = faiss.rev_swig_ptr(index.get_xb(), vectors.size).reshape(rows, dimension)
-    for start in range(0, rows, FILLED_ROWS):
-        numbers[start : start + FILLED_ROWS] = vectors[start : start + FILLED_ROWS]
+    for place, part in enumerate(unit_parts(vectors, FILLED_ROWS)):
+        start = place * FILLED_ROWS
+        numbers[start : start + len(part)] = part
 
 
 def selecting(index: Any, selector: Any) -> Any:
@@ -263,13 +265,13 @@ def empty_gpu_index(dimension: int) -> Any:
     return faiss.GpuIndexFlatIP(gpu_resources(), dimension, config)
 
 
-def unit_parts(vectors: VectorRows) -> Iterator[NDArray[np.float32]]:
-    """The vectors in order, some thousands at a time, as float32 of length 1."""
-    for start in range(0, len(vectors), ADD_ROWS):
+def unit_parts(vectors: VectorRows, rows: int = ADD_ROWS) -> Iterator[NDArray[np.float32]]:
+    """The vectors in order, `rows` at a time, as float32 of length 1."""
+    for start in range(0, len(vectors), rows):
         if isinstance(vectors, np.ndarray):
-            yield normalised(float32(vectors[start : start + ADD_ROWS]))
+            yield normalised(float32(vectors[start : start + rows]))
         else:  # of length 1 already: normalised again, they would be other numbers after each merge
-            yield vectors[start : start + ADD_ROWS]
+            yield vectors[start : start + rows]
 
 
 def normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -15,11 +15,9 @@ def without_pause() -> None:
 class HeldContent:
     """A catalog whose own vectors are left out, and its `vectors`.
 
-    `selects` says whether an index of this kind was seen to apply selectors; None where none was asked. `pause` is for
-    calls before each part of the work on it, so that searches may go first.
+    `pause` is for calls before each part of the work on it, so that searches may go first.
     """
 
     catalog: Catalog
     vectors: UnitRows
-    selects: bool | None
     pause: Callable[[], None]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline_server.domain.embedders import Embedders
+from sightline_server.domain.probes import Probes
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.adapter import Adapter
 from sightline_server.index.catalog import open_catalog
@@ -55,15 +56,17 @@ def build_snapshot(
     may_be_empty: bool = False,
     number: int | None = None,
     held: Callable[[], HeldContent] | None = None,
+    selects: bool | None = None,
 ) -> CatalogSnapshot:
     """`open_snapshot`, blocking; not for the device's own thread.
 
     With `may_be_empty`, for a catalog that is written to, it may have no products, and the snapshot has no probes until
     its `make_probes` has made them. With `number`, it is of that kept revision. With `held`, it may be of this content
     in memory, which was read and checked before: where it is searched exactly on the CPU. Nothing is read then.
+    `selects` says whether an exact index on the CPU was seen to apply selectors; such an index is not asked again.
     """
     if held is not None and library_facts().gpus == 0 and policy.is_exact((content := held()).vectors):
-        return snapshot_of(name, content, device)
+        return snapshot_of(name, content, device, selects)
     catalog = open_catalog(path, embedders, may_be_empty=may_be_empty, number=number)
     if not len(catalog.vectors):
         nothing = FaissIndex(catalog.rows, use_gpu=False)
@@ -74,7 +77,8 @@ def build_snapshot(
     index = chosen.index
     reachable = OnDevice(index, device) if use_gpu else index
     found = checked(name, reachable, catalog.rows, catalog.adapter)
-    selects = applies_selectors(reachable, catalog.rows)
+    if selects is None or use_gpu or not index.exact:
+        selects = applies_selectors(reachable, catalog.rows)
     device.call(index.adopt)
     logger.info(
         "catalog %s: revision %s, %d products; %s; self-check recall@10 %.3f; %s",
@@ -94,27 +98,33 @@ def build_snapshot(
     return snapshot
 
 
-def snapshot_of(name: str, held: HeldContent, device: DeviceThread) -> CatalogSnapshot:
-    """The snapshot of content in memory, with an exact index on the CPU, which is checked as every index."""
+def snapshot_of(name: str, held: HeldContent, device: DeviceThread, selects: bool | None = None) -> CatalogSnapshot:
+    """The snapshot of content in memory, with an exact index on the CPU, which is checked as every index.
+
+    `selects` is as in `build_snapshot`.
+    """
     catalog, vectors = held.catalog, held.vectors
     held.pause()
     index = FaissIndex(vectors, use_gpu=False)
-    found, selects = 1.0, False
+    found = 1.0
     held.pause()
     if len(vectors):
         found = checked(name, index, vectors)
-        selects = applies_selectors(index, vectors) if held.selects is None else held.selects
+        selects = applies_selectors(index, vectors) if selects is None else selects
     device.call(index.adopt)
     logger.info(
         "catalog %s: revision %s, %d products, from memory; %s; self-check recall@10 %.3f",
         *(name, catalog.revision, catalog.facts.products, index.description, found),
     )
     ids = catalog.display["id"]
-    probing = partial(probes_of, catalog.revision, vectors, catalog.owners, ids, most=MOST_MERGED, pause=held.pause)
+
+    def probing(pause: Callable[[], None]) -> Probes:
+        return probes_of(catalog.revision, vectors, catalog.owners, ids, most=MOST_MERGED, pause=pause)
+
     held.pause()
     return CatalogSnapshot(
         *(name, catalog, index, device),
-        selects=selects,
+        selects=bool(selects),
         self_check_recall=found,
         probing=probing if len(vectors) else None,
     )

@@ -58,9 +58,10 @@ class Truth:
     whole: bool
 
 
-def catalog_probes(catalog: Catalog) -> Probes:
-    """The probes of an opened catalog."""
-    return probes_of(catalog.revision, catalog.vectors, catalog.owners, catalog.display["id"], adapter=catalog.adapter)
+def catalog_probes(catalog: Catalog, pause: Callable[[], None] = without_pause) -> Probes:
+    """The probes of an opened catalog; `pause` as for `probes_of`."""
+    ids = catalog.display["id"]
+    return probes_of(catalog.revision, catalog.vectors, catalog.owners, ids, adapter=catalog.adapter, pause=pause)
 
 
 def probes_of(
@@ -76,18 +77,18 @@ def probes_of(
     """At most `most` probes of `revision`: the same ones each time.
 
     `vectors` are [V,D], of the products `owners` [V] with `ids`; with `adapter` they are as they are stored. `pause` is
-    called before some milliseconds of Python.
+    called before each part of the work, some milliseconds long.
 
     Left out is a probe whose nearest products are not among its nearest vectors: one product has very many images
     there, or very many products share one.
     """
     queries = moved(vectors, revision, most)
     if adapter is None:
-        truth = nearest_vectors(queries, vectors)
+        truth = nearest_vectors(queries, vectors, pause=pause)
     else:
         assert isinstance(vectors, np.ndarray)
         truth = nearest_vectors(
-            adapter.of_queries(queries), AdaptedRows(adapter, vectors.astype(np.float16, copy=False))
+            adapter.of_queries(queries), AdaptedRows(adapter, vectors.astype(np.float16, copy=False)), pause=pause
         )
     order, k = order_by(single(ids)), min(NEAREST, len(ids))
     answers: list[Sequence[int]] = []
@@ -118,13 +119,19 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return scaled
 
 
-def nearest_vectors(queries: NDArray[np.float32], vectors: VectorRows, count: int = CANDIDATES) -> Truth:
-    """The `count` vectors nearest to each of `queries`, or all where there are fewer."""
+def nearest_vectors(
+    queries: NDArray[np.float32],
+    vectors: VectorRows,
+    count: int = CANDIDATES,
+    pause: Callable[[], None] = without_pause,
+) -> Truth:
+    """The `count` vectors nearest to each of `queries`, or all where there are fewer; `pause` as for `probes_of`."""
     count = min(count, len(vectors))
     best = np.full((len(queries), count), -np.inf, np.float32)
     rows = np.full((len(queries), count), -1, np.int64)
     start = 0
-    for part in (whole[at : at + PART_ROWS] for whole in unit_parts(vectors) for at in range(0, len(whole), PART_ROWS)):
+    for part in unit_parts(vectors, PART_ROWS):
+        pause()
         near, places = above(inner_products(queries, part), best.min(axis=1, keepdims=True))
         best, rows = merged(best, rows, near, places + start)
         start += len(part)

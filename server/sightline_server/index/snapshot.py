@@ -29,6 +29,7 @@ from sightline_server.index.filters.planner import PlanLimits
 from sightline_server.index.filters.searches import GatherSearch
 from sightline_server.index.filters.selecting import Selector, search_of
 from sightline_server.index.gtins import MOST_PRODUCTS, GtinRows
+from sightline_server.index.held_content import without_pause
 from sightline_server.index.nearest import NearestProducts, checked_grouping
 from sightline_server.index.opened_catalog import Catalog, Moment
 from sightline_server.index.products import ProductTable
@@ -45,7 +46,7 @@ class CatalogSnapshot:
     """`ports.Snapshot` over one opened catalog. `index` belongs to the thread of `device`.
 
     `columns` are those of the catalog, made here where they are not given; `selects` says whether `index` applies
-    selectors. `probing` makes the probes, for `make_probes`.
+    selectors. `probing` makes the probes, for `make_probes`, and calls what it is given before each part of the work.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class CatalogSnapshot:
         limits: PlanLimits = DEFAULT_LIMITS,
         self_check_recall: float = 1.0,
         probes: Probes = NO_PROBES,
-        probing: Callable[[], Probes] | None = None,
+        probing: Callable[[Callable[[], None]], Probes] | None = None,
     ) -> None:
         facts = catalog.facts
         self.facts = facts
@@ -100,11 +101,14 @@ class CatalogSnapshot:
         self._filtered = FilteredSnapshots()
         self._closed = False
 
-    def make_probes(self) -> None:
-        """Makes the probes, which takes as long as comparing hundreds of queries with every vector; blocking."""
+    def make_probes(self, pause: Callable[[], None] = without_pause) -> None:
+        """Makes the probes, which takes as long as comparing hundreds of queries with every vector; blocking.
+
+        `pause` is called before each part of the work, and what it raises is raised here; there are no probes then.
+        """
         probing, self._probing = self._probing, None
         if probing is not None:
-            self.probes = probing()
+            self.probes = probing(pause)
 
     async def select(self, wanted: Filter) -> Snapshot:
         """See `ports.Snapshot`."""

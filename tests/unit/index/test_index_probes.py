@@ -14,7 +14,16 @@ from sightline_server.domain.probes import Probes
 from sightline_server.index import probes as probes_module
 from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.opening import open_snapshot
-from sightline_server.index.probes import ANSWERED, MOST, moved, nearest_vectors, probes_in, probes_of, table_of
+from sightline_server.index.probes import (
+    ANSWERED,
+    MOST,
+    PART_ROWS,
+    moved,
+    nearest_vectors,
+    probes_in,
+    probes_of,
+    table_of,
+)
 from sightline_server.index.schema import CatalogRow
 from sightline_server.index.shared import open_shared, share_catalog
 from sightline_server.settings import Settings
@@ -46,11 +55,11 @@ def test_one_revision_has_the_same_probes_each_time_and_another_has_others() -> 
     assert not np.allclose(first.queries, other.queries)
 
 
-def test_searches_go_first_between_the_answers_of_a_few_probes() -> None:
+def test_searches_go_first_before_each_part_of_the_work() -> None:
     waits: list[None] = []
-    found = probes(stored(2000), most=30, pause=lambda: waits.append(None))
+    found = probes(stored(2 * PART_ROWS + 1), most=30, pause=lambda: waits.append(None))
     assert len(found) == 30
-    assert len(waits) == -(-30 // ANSWERED)
+    assert len(waits) == 3 + -(-30 // ANSWERED)
 
 
 def test_no_probe_finds_itself_trivially() -> None:

@@ -37,6 +37,14 @@ def is_held(view: LiveView) -> bool:
     return isinstance(view.state.base.index, FlatIndex) and view.state.base.adapter is None
 
 
+def selects_of(view: LiveView | None) -> bool | None:
+    """Returns whether an exact index on the CPU was seen to apply selectors; None where that of `view` is another kind,
+    or is empty."""
+    if view is None or not view.state.base_images or not isinstance(view.state.base.index, FlatIndex):
+        return None
+    return view.state.base.selects
+
+
 def held_content(
     path: Path,
     view: LiveView,
@@ -78,7 +86,7 @@ def held_content(
         content=Moment(revision, extent.seq),
     )
     vectors = LivingVectors(state, images, device, pause)
-    return HeldContent(catalog, vectors, base.selects if state.base_images else None, pause)
+    return HeldContent(catalog, vectors, pause)
 
 
 def columns_of(

@@ -24,10 +24,11 @@ from sightline_server.domain.embedders import Embedders
 from sightline_server.domain.living import UNOBSERVED, LiveSizes
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.device_thread import DeviceThread
-from sightline_server.index.held_content import HeldContent
+from sightline_server.index.held_content import HeldContent, without_pause
 from sightline_server.index.live.extent import Extent
 from sightline_server.index.live.going_back import changes_to
-from sightline_server.index.live.held import held_content, is_held
+from sightline_server.index.live.held import held_content, is_held, selects_of
+from sightline_server.index.live.later_probes import make_later
 from sightline_server.index.live.matching import LiveMatching
 from sightline_server.index.live.merging import Merging
 from sightline_server.index.live.patience import GiveWay, Patience, at_once
@@ -63,6 +64,7 @@ class BuildBase(Protocol):
         may_be_empty: bool,
         number: int | None = None,
         held: Callable[[], HeldContent] | None = None,
+        selects: bool | None = None,
     ) -> CatalogSnapshot:
         """See `opening.build_snapshot`."""
 
@@ -164,8 +166,7 @@ class LiveIndex:
             base = self._build()
             self._replace(base)
         if base is not None:
-            # Probes are not needed to search, and take as long as half of the rest.
-            threading.Thread(target=self._make_probes, args=(base,), name="catalog-probes", daemon=True).start()
+            make_later(base, self._prepared.wait, lambda: self.view().state.base is base)
         log.info("catalog %s: content of revision %s in %.1f s", self.name, revision.name, self._clock() - began)
 
     def require(self, generation: Generation) -> None:
@@ -196,24 +197,19 @@ class LiveIndex:
     def _build(self, number: int | None = None, held: Callable[[], HeldContent] | None = None) -> CatalogSnapshot:
         build = self._build_base or build_snapshot
         place = (self._path, self.name, self._embedders, self._device)
-        return build(*place, may_be_empty=True, number=number, held=held)
+        return build(*place, may_be_empty=True, number=number, held=held, selects=selects_of(self._view))
 
     @property
     def _most_changes(self) -> int:
         """The most products that a rollback changes in the base that is served."""
         return self._policy.changed_at(self.view().state.base_products)
 
-    def _make_probes(self, base: CatalogSnapshot) -> None:
-        """Makes the probes of a base that is served already; without them its recall is not measured."""
-        try:
-            base.make_probes()
-        except Exception:  # whatever memory meets
-            log.exception("catalog %s: the probes of its live recall could not be made", self.name)
-
-    def _probed(self, held: Callable[[], HeldContent] | None = None) -> CatalogSnapshot:
+    def _probed(
+        self, held: Callable[[], HeldContent] | None = None, pause: Callable[[], None] = without_pause
+    ) -> CatalogSnapshot:
         """The base of what is on the disk, or of `held`, with its probes."""
         base = self._build(held=held)
-        base.make_probes()
+        base.make_probes(pause)
         return base
 
     def _held(self) -> Callable[[], HeldContent] | None:
@@ -270,7 +266,7 @@ class LiveIndex:
         """One merge, in its own thread: logged and counted, and without effect when it fails."""
         began, content = self._clock(), self._content
         try:
-            merged = self._carry_over(self._probed(self._held()), content)
+            merged = self._carry_over(self._probed(self._held(), self._patience.wait), content)
         except Exception:  # whatever memory, files and the vector library meet, the base that is served stays
             self._note_failed(content)
         else:

@@ -5,6 +5,7 @@ are read once instead of twice, and what is searched changes as soon as the roll
 """
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,14 +25,22 @@ class PreparedBase:
         self._path, self._name, self._device = path, name, device
         self._build = build
         self._base: CatalogSnapshot | None = None
+        self._idle = threading.Event()
+        self._idle.set()
+
+    def wait(self) -> None:
+        """Waits until no rollback is being prepared or made; any other thread may call it."""
+        self._idle.wait()
 
     @contextmanager
     def preparing(self, revision: Revision, most: int) -> Iterator[bool]:
         """See `Published`; nothing is built where a rollback changes at most `most` products."""
-        self._base = self._built(revision, most)
+        self._idle.clear()
         try:
+            self._base = self._built(revision, most)
             yield self._base is not None
         finally:
+            self._idle.set()
             unused, self._base = self._base, None
             if unused is not None:
                 self._device.call(unused.index.close)

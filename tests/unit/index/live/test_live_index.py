@@ -1,5 +1,6 @@
 """The live index where memory is short, views are old, and a rollback is small or large."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +21,13 @@ from sightline_server.index.device_thread import DeviceThread
 from sightline_server.index.faiss_index import FaissIndex, GatheredVectors
 from sightline_server.index.live.growing import Growing
 from sightline_server.index.live.index import LiveIndex
+from sightline_server.index.live.later_probes import make_later
 from sightline_server.index.live.policy import MergePolicy
+from sightline_server.index.live.prepared import PreparedBase
 from sightline_server.index.live.view import LiveView
 from sightline_server.index.living import LivingCatalog, ProductUpdate
 from sightline_server.index.opening import build_snapshot
+from sightline_server.index.snapshot import CatalogSnapshot
 from sightline_server.ports import Snapshot
 from tests.support.catalogs import DIMENSION, SPEC, row, unit_vectors, write_catalog
 
@@ -188,6 +192,53 @@ async def test_a_rollback_that_builds_a_base_reads_each_row_once(
     few.catalog.store.rollback(1)
     assert sum(read) == 8
     assert len(await few.nearest(few.live.view(), 3)) == 8
+
+
+async def test_a_rollback_does_not_ask_again_what_an_exact_index_can(
+    few: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_arguments: object) -> bool:
+        raise AssertionError("asked again")
+
+    few.catalog.delete(["p0", "p1", "p2", "p3"])
+    before = few.live.view()
+    monkeypatch.setattr("sightline_server.index.opening.applies_selectors", refused)
+    few.catalog.store.rollback(1)
+    base = few.live.view().state.base
+    assert base is not before.state.base
+    assert base.selects is before.state.base.selects is True
+
+
+def test_probes_wait_for_the_next_rollback_and_end_with_their_base(few: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[CatalogSnapshot, threading.Thread]] = []
+    waiting, wait = threading.Event(), PreparedBase.wait
+
+    def noted(base: CatalogSnapshot, *given: Any) -> threading.Thread:
+        made.append((base, make_later(base, *given)))
+        return made[-1][1]
+
+    def held_up(self: PreparedBase) -> None:
+        waiting.wait()
+        wait(self)
+
+    def prepared(number: int) -> CatalogSnapshot:
+        assert made[0][1].is_alive()
+        waiting.set()
+        made[0][1].join(0.3)
+        assert made[0][1].is_alive(), "probes are made while a rollback is prepared"
+        return build(number)
+
+    monkeypatch.setattr(PreparedBase, "wait", held_up)
+    monkeypatch.setattr("sightline_server.index.live.index.make_later", noted)
+    few.catalog.delete(["p0", "p1", "p2", "p3"])
+    few.catalog.store.rollback(1)
+    build = few.live._prepared._build
+    monkeypatch.setattr(few.live._prepared, "_build", prepared)
+    few.catalog.store.rollback(2)
+    for _, thread in made:
+        thread.join()
+    (first, _), (second, _) = made
+    assert (len(first.probes), len(second.probes)) == (0, 4)
 
 
 async def test_a_rollback_to_damaged_rows_is_refused_with_the_reason(

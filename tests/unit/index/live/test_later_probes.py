@@ -1,0 +1,49 @@
+"""Probes that are made once their base is served."""
+
+import logging
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sightline_server.index.live.later_probes import make_later
+
+
+def base_with(make_probes: Callable[[Callable[[], None]], None]) -> Any:
+    return SimpleNamespace(name="shop", make_probes=make_probes)
+
+
+def test_each_part_waits_first(caplog: pytest.LogCaptureFixture) -> None:
+    parts: list[str] = []
+
+    def make_probes(pause: Callable[[], None]) -> None:
+        for part in "ab":
+            pause()
+            parts.append(part)
+
+    make_later(base_with(make_probes), lambda: parts.append("wait"), lambda: True).join()
+    assert parts == ["wait", "a", "wait", "b"]
+    assert not caplog.records
+
+
+def test_probes_of_a_base_that_was_replaced_end_without_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    parts: list[str] = []
+
+    def make_probes(pause: Callable[[], None]) -> None:
+        for part in "ab":
+            pause()
+            parts.append(part)
+
+    make_later(base_with(make_probes), lambda: None, lambda: not parts).join()
+    assert parts == ["a"]
+    assert not caplog.records
+
+
+def test_a_failure_is_logged_with_the_catalog(caplog: pytest.LogCaptureFixture) -> None:
+    def short_of_memory(_pause: Callable[[], None]) -> None:
+        raise MemoryError
+
+    with caplog.at_level(logging.ERROR):
+        make_later(base_with(short_of_memory), lambda: None, lambda: True).join()
+    assert "catalog shop: the probes of its live recall could not be made" in caplog.text
