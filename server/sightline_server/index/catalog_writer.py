@@ -19,9 +19,10 @@ from sightline_server.domain.revisions import Receipt, Revision
 from sightline_server.domain.writes import PLAIN, WriteTerms
 from sightline_server.errors import SightlineError
 from sightline_server.index.catalog_reading import CatalogReading
+from sightline_server.index.group_window import SearchesFirst, at_once
 from sightline_server.index.living import LivingCatalog
 from sightline_server.index.write_groups import ROW_BYTES, deletes, public, size_of, updates_of, upserts
-from sightline_server.index.write_loop import CHECKPOINT_S, SearchesFirst, WriteLoop, at_once, refused_by
+from sightline_server.index.write_loop import CHECKPOINT_S, WriteLoop, refused_by
 from sightline_server.index.write_queue import Entry, WriteQueue
 from sightline_server.ports import Clock, LivingObserver, unchecked
 

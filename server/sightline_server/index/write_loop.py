@@ -1,7 +1,6 @@
 """The loop that writes one catalog: groups of calls and jobs, in turn, on one thread, and checkpoints in their time.
 
-    entries -> queue -> group (20 ms, 256 operations or 4 MiB) -> one transaction, published -> each caller its receipt
-                              and until no search runs, 150 ms at most
+    entries -> queue -> group (`GroupWindow`; 256 operations or 4 MiB) -> one transaction, published -> their receipts
 Rule: one group or job at a time, so the next group grows while one is written. What a checkpoint reads is read ahead of
 its job, by another thread: callers that had to wait would all go on at once, next to searches. A stop writes what is in
 the queue first. The loop does not end because a write or a checkpoint failed.
@@ -12,7 +11,7 @@ import contextlib
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -23,6 +22,7 @@ from sightline_server.domain.catalogs import unknown_catalog
 from sightline_server.domain.living import WriteRefusal
 from sightline_server.domain.revisions import Receipt, Revision
 from sightline_server.errors import ErrorKind, SightlineError
+from sightline_server.index.group_window import GroupWindow, SearchesFirst
 from sightline_server.index.living import LivingCatalog
 from sightline_server.index.write_groups import acknowledged, public, write_entries
 from sightline_server.index.write_queue import Entry, WriteQueue, stopping
@@ -31,13 +31,6 @@ from sightline_server.ports import Clock, LivingObserver
 log = logging.getLogger(__name__)
 
 ValueT = TypeVar("ValueT")
-WINDOW_S = 0.02
-"""Longest time that a group may grow. With 5 ms each of 100 products a second had nearly always its own transaction:
-a product cost the server 3.5 ms of CPU, and 2.8 with 20 ms. An acknowledgement comes 8 ms later for it."""
-SEARCHES_FIRST_S = 0.15
-"""Longest time that a group waits after that until no search runs, whose model needs the core. At 2 photos and 100
-products a second, on a host on which a search takes 172 ms at rest, p99 of a search was 1.27 times that at rest, and
-1.33 during merges and checkpoints, in place of 1.57 and 1.99; an acknowledgement took 70 ms at p50 in place of 35."""
 CHECKPOINT_S = 300.0
 RETRY_S = 30.0
 """Seconds after a checkpoint that failed."""
@@ -50,14 +43,6 @@ REFUSED = (ErrorKind.INVALID_REQUEST, ErrorKind.REVISION_OUTDATED, ErrorKind.EMB
 """Kinds of errors of an activation that is not possible, which is not one that failed."""
 JOBS = 16
 """Checkpoints and rollbacks that may wait."""
-
-
-SearchesFirst = Callable[[float], Awaitable[None]]
-"""Waits until no search runs, for so many seconds at most."""
-
-
-async def at_once(_seconds: float) -> None:
-    """A `SearchesFirst` where nothing is searched by this process."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,15 +83,20 @@ class WriteLoop:
         self._checkpoint_s = checkpoint_s
         self._checkpoint_at = clock() + checkpoint_s
         self._observer = observer
-        self._searches_first = searches_first
         self._jobs: deque[Job[Any]] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="catalog-writer")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="catalog-ahead")
         self._reading = 0
         """Checkpoints that are read ahead, whose jobs follow."""
         self._scheduled: asyncio.Task[None] | None = None
-        self._closing = self._failed = self._gathering = False
+        self._closing = self._failed = False
         self._awake = asyncio.Event()
+        self._window = GroupWindow(
+            clock=clock,
+            searches_first=searches_first,
+            awake=self._awake,
+            is_over=lambda: self._closing or queue.is_full(),
+        )
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -145,7 +135,7 @@ class WriteLoop:
             if error.kind is ErrorKind.OVERLOADED:
                 self._observer.refused(self.name, WriteRefusal.QUEUE_FULL)
             raise
-        if not self._gathering or self._queue.is_full():
+        if not self._window.open or self._queue.is_full():
             self._awake.set()
         return await entry.done
 
@@ -234,7 +224,7 @@ class WriteLoop:
         if self._jobs:
             await self._run_job(self._jobs.popleft())
         elif self._queue:
-            await self._gather()
+            await self._window.wait()
             await self._write_group()
         if self.retired:
             return
@@ -242,18 +232,6 @@ class WriteLoop:
             self._schedule("")
         elif self._living.store.checkpoint_due and not self._failed and math.isfinite(self._checkpoint_at):
             self._schedule("the log was full")
-
-    async def _gather(self) -> None:
-        """Lets a group grow for a moment and while searches run, unless it is full or the writer is stopping."""
-        until = self._clock() + WINDOW_S
-        self._gathering = True
-        while not self._queue.is_full() and not self._closing and (left_s := until - self._clock()) > 0:
-            self._awake.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._awake.wait(), left_s)
-        if not (self._queue.is_full() or self._closing):
-            await self._searches_first(SEARCHES_FIRST_S)
-        self._gathering = False
 
     async def _write_group(self) -> None:
         entries = self._queue.take()

@@ -21,8 +21,9 @@ from sightline_server.domain.revisions import Receipt, Revision
 from sightline_server.domain.writes import MISSING, STALE, WriteTerms
 from sightline_server.errors import ErrorKind, SightlineError
 from sightline_server.index.catalog_writer import GroupWriter
+from sightline_server.index.group_window import SEARCHES_FIRST_S
 from sightline_server.index.living import LivingCatalog
-from sightline_server.index.write_loop import SEARCHES_FIRST_S, WriteLoop
+from sightline_server.index.write_loop import WriteLoop
 from sightline_server.index.write_queue import GROUP, Bounds, Entry, WriteQueue
 from tests.support.catalogs import row, unit_vectors, write_catalog
 
@@ -94,20 +95,33 @@ async def test_a_group_grows_until_no_search_runs(shop: Path) -> None:
 
 
 @pytest.mark.parametrize("reason", ["full", "stopping"])
-async def test_a_group_that_is_full_and_a_writer_that_stops_do_not_wait_for_searches(shop: Path, reason: str) -> None:
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_group_that_is_full_and_a_writer_that_stops_do_not_wait_for_searches(
+    shop: Path, reason: str, late: bool
+) -> None:
+    waits: list[str] = []
+    waiting = asyncio.Event()
+
     async def searches_first(_seconds: float) -> None:
-        raise AssertionError("waits for searches")
+        waiting.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            waits.append("ended")
+            raise
 
     with LivingCatalog(shop) as living:
         writer = GroupWriter("shop", living, clock=time.monotonic, searches_first=searches_first)
         writer.start()
-        ids = ["p0", "p1", *(f"none{n}" for n in range(GROUP.operations if reason == "full" else 0))]
-        writes = [asyncio.create_task(writer.delete(ids))]
-        await asyncio.sleep(0)
+        writes = [asyncio.create_task(writer.delete(["p0", "p1"]))]
+        await (waiting.wait() if late else asyncio.sleep(0))
         if reason == "stopping":
-            await writer.close()
+            await asyncio.wait_for(writer.close(), 10)
+        else:
+            writes.append(asyncio.create_task(writer.delete([f"none{n}" for n in range(GROUP.operations)])))
         await asyncio.wait_for(asyncio.gather(*writes), 10)
         await writer.close()
+        assert waits == (["ended"] if late else [])
         assert living.store.current_revision.rows == 3
 
 
