@@ -2,8 +2,8 @@
 
     some vectors of a revision -> each moved by a random step -> a matrix product with every vector -> rows of products
 Rule: the truth is numpy over the catalog's own vectors and never the index that is judged. The work is done in parts of
-a bounded size by the thread that opens the catalog, so neither memory nor a search depends on how many vectors there
-are.
+a bounded size by the thread that opens the catalog, or after a rollback by another one, so neither memory nor a search
+depends on how many vectors there are.
 """
 
 import hashlib
@@ -77,7 +77,7 @@ def probes_of(
     """At most `most` probes of `revision`: the same ones each time.
 
     `vectors` are [V,D], of the products `owners` [V] with `ids`; with `adapter` they are as they are stored. `pause` is
-    called before each part of the work, some milliseconds long.
+    called before each part of the work; a part takes some tens of milliseconds at most.
 
     Left out is a probe whose nearest products are not among its nearest vectors: one product has very many images
     there, or very many products share one.

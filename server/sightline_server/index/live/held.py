@@ -38,11 +38,11 @@ def is_held(view: LiveView) -> bool:
 
 
 def selects_of(view: LiveView | None) -> bool | None:
-    """Returns whether an exact index on the CPU was seen to apply selectors; None where that of `view` is another kind,
-    or is empty."""
+    """True where the exact index of `view` was seen to apply selectors; None where the next index is to be asked."""
     if view is None or not view.state.base_images or not isinstance(view.state.base.index, FlatIndex):
         return None
-    return view.state.base.selects
+    # The probe of an index says no as well when memory was short.
+    return view.state.base.selects or None
 
 
 def held_content(

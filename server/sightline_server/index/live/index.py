@@ -113,6 +113,7 @@ class LiveIndex:
         self._content = 0
         """Counts the times that the content was replaced as a whole."""
         self._not_before = 0.0
+        self._closed = False
 
     def view(self) -> LiveView:
         """The view at the number that is published. Raises `SightlineError` of kind INDEX_UNAVAILABLE if not open."""
@@ -166,7 +167,7 @@ class LiveIndex:
             base = self._build()
             self._replace(base)
         if base is not None:
-            make_later(base, self._prepared.wait, lambda: self.view().state.base is base)
+            make_later(base, self._prepared.wait, lambda: self._serves(base))
         log.info("catalog %s: content of revision %s in %.1f s", self.name, revision.name, self._clock() - began)
 
     def require(self, generation: Generation) -> None:
@@ -184,10 +185,15 @@ class LiveIndex:
     def close(self) -> None:
         """Drops a merge that runs and waits for its end; no other one begins, and nothing is written from now on."""
         self._content += 1
+        self._closed = True
         self.join()
         with self._turn:
             self._not_before = math.inf
         self._merging.close()
+
+    def _serves(self, base: CatalogSnapshot) -> bool:
+        """Returns whether `base` is the one that is searched now."""
+        return not self._closed and self.view().state.base is base
 
     def join(self) -> None:
         """Waits for a merge that runs, if there is one; it no longer lets searches go first."""

@@ -29,7 +29,7 @@ class PreparedBase:
         self._idle.set()
 
     def wait(self) -> None:
-        """Waits until no rollback is being prepared or made; any other thread may call it."""
+        """Waits until no rollback is prepared, and the one that was is made; any other thread may call it."""
         self._idle.wait()
 
     @contextmanager

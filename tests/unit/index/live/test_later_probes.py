@@ -1,6 +1,7 @@
 """Probes that are made once their base is served."""
 
 import logging
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -38,6 +39,17 @@ def test_probes_of_a_base_that_was_replaced_end_without_an_error(caplog: pytest.
     make_later(base_with(make_probes), lambda: None, lambda: not parts).join()
     assert parts == ["a"]
     assert not caplog.records
+
+
+def test_without_a_further_thread_the_rollback_has_not_failed(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    make_later(base_with(lambda _pause: None), lambda: None, lambda: True)
+    assert "catalog shop: the probes of its live recall could not be made" in caplog.text
 
 
 def test_a_failure_is_logged_with_the_catalog(caplog: pytest.LogCaptureFixture) -> None:

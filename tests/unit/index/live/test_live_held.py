@@ -1,7 +1,9 @@
 """A merge of what is held in memory: nothing is read, and every product is found as before and after."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,10 @@ from sightline_server.domain.items import Product
 from sightline_server.domain.living import Unobserved
 from sightline_server.index import opening
 from sightline_server.index.catalog import open_catalog
-from sightline_server.index.choice.choosing import IndexPolicy
+from sightline_server.index.choice.choosing import ChosenIndex, IndexPolicy
 from sightline_server.index.device_thread import DeviceThread
-from sightline_server.index.faiss_index import FlatIndex
+from sightline_server.index.faiss_index import FlatIndex, Run, library_facts
+from sightline_server.index.filters.planner import PlanLimits
 from sightline_server.index.live.extent import Extent
 from sightline_server.index.live.held import PART_ROWS, held_content
 from sightline_server.index.live.index import LiveIndex
@@ -27,9 +30,13 @@ from sightline_server.index.live.patience import Patience
 from sightline_server.index.live.policy import MergePolicy
 from sightline_server.index.live.state import LiveState
 from sightline_server.index.living import LivingCatalog, ProductUpdate
+from sightline_server.index.opened_catalog import Catalog
 from sightline_server.index.opening import build_snapshot
+from sightline_server.index.probes import ANSWERED
+from sightline_server.index.snapshot import CatalogSnapshot
 from sightline_server.ports import Snapshot
 from tests.support.catalogs import SPEC, unit_vectors, write_catalog
+from tests.support.index_kinds import IgnoringIndex, of_kind
 
 FILTERS = (
     Filter(),
@@ -182,6 +189,24 @@ def test_index_that_is_not_exact_is_built_of_the_files(shop: Shop, monkeypatch: 
     assert len(read) == 1
 
 
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_an_index_that_is_not_exact_or_on_a_gpu_is_asked_whatever_is_known(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, gpus: int
+) -> None:
+    class Approximate(IgnoringIndex):
+        exact = gpus > 0
+
+    def ignoring(_name: str, catalog: Catalog, _policy: IndexPolicy, *, use_gpu: bool, run: Run[Any]) -> ChosenIndex:
+        assert use_gpu is (gpus > 0)
+        make = partial(of_kind("Flat", Approximate), catalog.vectors.astype(np.float32), Path())
+        return ChosenIndex(run(make) if use_gpu else make(), PlanLimits())
+
+    monkeypatch.setattr(opening, "library_facts", lambda: replace(library_facts(), gpus=gpus))
+    monkeypatch.setattr(opening, "index_of", ignoring)
+    found = build_snapshot(shop.path, "shop", SPEC, shop.device, may_be_empty=True, selects=True)
+    assert not found.selects
+
+
 def test_vectors_are_copied_by_their_owner_in_parts(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     copied: list[int] = []
     copies = FlatIndex.copies
@@ -242,6 +267,28 @@ async def test_searches_go_first_before_each_part_of_a_merge(shop: Shop, monkeyp
     images, written = len(shop.live.view().state.base.owners), 15
     assert len(waits) > images // 7 + written // 3
     assert await answers(shop.live.view(), Filter()) == before
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_searches_go_first_before_each_part_of_the_probes_of_a_merge(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, held: bool
+) -> None:
+    waits: list[float] = []
+    made: list[int] = []
+    make_probes = CatalogSnapshot.make_probes
+
+    def counted(base: CatalogSnapshot, *pause: Callable[[], None]) -> None:
+        before = len(waits)
+        make_probes(base, *pause)
+        made.append(len(waits) - before)
+
+    monkeypatch.setattr("sightline_server.index.live.index.is_held", lambda _view: held)
+    monkeypatch.setattr("sightline_server.index.probes.PART_ROWS", 20)
+    monkeypatch.setattr(CatalogSnapshot, "make_probes", counted)
+    shop.live._patience = Patience(waits.append, shop.live._clock)
+    shop.merge()
+    base = shop.live.view().state.base
+    assert made[0] >= -(-len(base.owners) // 20) + -(-len(base.probes) // ANSWERED) > 5
 
 
 def test_searches_go_first_while_a_merge_takes_over_what_was_written_meanwhile(

@@ -211,6 +211,7 @@ async def test_a_rollback_does_not_ask_again_what_an_exact_index_can(
 
 def test_probes_wait_for_the_next_rollback_and_end_with_their_base(few: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[CatalogSnapshot, threading.Thread]] = []
+    waited: list[bool] = []
     waiting, wait = threading.Event(), PreparedBase.wait
 
     def noted(base: CatalogSnapshot, *given: Any) -> threading.Thread:
@@ -222,10 +223,9 @@ def test_probes_wait_for_the_next_rollback_and_end_with_their_base(few: Shop, mo
         wait(self)
 
     def prepared(number: int) -> CatalogSnapshot:
-        assert made[0][1].is_alive()
         waiting.set()
         made[0][1].join(0.3)
-        assert made[0][1].is_alive(), "probes are made while a rollback is prepared"
+        waited.append(made[0][1].is_alive())
         return build(number)
 
     monkeypatch.setattr(PreparedBase, "wait", held_up)
@@ -235,10 +235,32 @@ def test_probes_wait_for_the_next_rollback_and_end_with_their_base(few: Shop, mo
     build = few.live._prepared._build
     monkeypatch.setattr(few.live._prepared, "_build", prepared)
     few.catalog.store.rollback(2)
+    waiting.set()
     for _, thread in made:
         thread.join()
+    assert waited == [True], "probes are made while a rollback is prepared"
     (first, _), (second, _) = made
     assert (len(first.probes), len(second.probes)) == (0, 4)
+
+
+def test_probes_end_at_a_close(few: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[CatalogSnapshot, threading.Thread]] = []
+    closed = threading.Event()
+
+    def noted(base: CatalogSnapshot, *given: Any) -> threading.Thread:
+        made.append((base, make_later(base, *given)))
+        return made[-1][1]
+
+    monkeypatch.setattr(PreparedBase, "wait", lambda _self: closed.wait())
+    monkeypatch.setattr("sightline_server.index.live.index.make_later", noted)
+    few.catalog.delete(["p0", "p1", "p2", "p3"])
+    few.catalog.store.rollback(1)
+    few.live.close()
+    closed.set()
+    [(base, thread)] = made
+    thread.join()
+    assert base is few.live.view().state.base
+    assert len(base.probes) == 0
 
 
 async def test_a_rollback_to_damaged_rows_is_refused_with_the_reason(
