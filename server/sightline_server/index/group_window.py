@@ -27,7 +27,11 @@ async def at_once(_seconds: float) -> None:
 
 
 class GroupWindow:
-    """`awake` is set when `is_over` may have changed, and for other reasons; it is cleared here."""
+    """The window of one group after the other; `open` while one grows.
+
+    `is_over` says whether the group is full, or the writer stops. `awake` is set when that may have changed, and for
+    other reasons; it is cleared here.
+    """
 
     def __init__(
         self, *, clock: Clock, searches_first: SearchesFirst, awake: asyncio.Event, is_over: Callable[[], bool]

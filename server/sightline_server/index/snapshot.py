@@ -104,7 +104,7 @@ class CatalogSnapshot:
     def make_probes(self, pause: Callable[[], None] = without_pause) -> None:
         """Makes the probes, which takes as long as comparing hundreds of queries with every vector; blocking.
 
-        `pause` is called before each part of the work, and what it raises is raised here; there are no probes then.
+        `pause` is called before each part of the work. An error that it raises ends the work, and there are no probes.
         """
         probing, self._probing = self._probing, None
         if probing is not None:

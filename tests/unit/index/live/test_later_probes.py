@@ -15,28 +15,27 @@ def base_with(make_probes: Callable[[Callable[[], None]], None]) -> Any:
     return SimpleNamespace(name="shop", make_probes=make_probes)
 
 
-def test_each_part_waits_first(caplog: pytest.LogCaptureFixture) -> None:
-    parts: list[str] = []
+def in_two_parts(done: list[str]) -> Any:
+    """A base whose probes are made in two parts, which are noted in `done`."""
 
     def make_probes(pause: Callable[[], None]) -> None:
         for part in "ab":
             pause()
-            parts.append(part)
+            done.append(part)
 
-    make_later(base_with(make_probes), lambda: parts.append("wait"), lambda: True).join()
+    return base_with(make_probes)
+
+
+def test_each_part_waits_first(caplog: pytest.LogCaptureFixture) -> None:
+    parts: list[str] = []
+    make_later(in_two_parts(parts), lambda: parts.append("wait"), lambda: True).join()
     assert parts == ["wait", "a", "wait", "b"]
     assert not caplog.records
 
 
 def test_probes_of_a_base_that_was_replaced_end_without_an_error(caplog: pytest.LogCaptureFixture) -> None:
     parts: list[str] = []
-
-    def make_probes(pause: Callable[[], None]) -> None:
-        for part in "ab":
-            pause()
-            parts.append(part)
-
-    make_later(base_with(make_probes), lambda: None, lambda: not parts).join()
+    make_later(in_two_parts(parts), lambda: None, lambda: not parts).join()
     assert parts == ["a"]
     assert not caplog.records
 
